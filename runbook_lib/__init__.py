@@ -1,0 +1,1 @@
+"""Runbooks that connect PortSIP PBX tenants to Twilio Elastic SIP Trunking."""

@@ -1,0 +1,142 @@
+"""Every error that the runbook raises, in one tree.
+
+::
+
+    RunbookError                 what happened, at which step, what it means, what to do next
+    ├── InputError               parameters or usage are wrong; raised before the first request
+    │   └── SecretError          a secret reference cannot be resolved, or its value would be refused
+    ├── VendorError              Twilio or the PBX answered with an error
+    │   ├── SignInError          the PBX refused a sign-in, or an earlier refusal is remembered
+    │   ├── UnreachableError     nothing reached the vendor, or a read got no usable answer
+    │   └── OutcomeUnknownError  a write left and no answer came: it may or may not have happened
+    ├── PlanError                the plan must not be applied
+    │   ├── ConflictError        it has rows in conflict or blocked
+    │   ├── StalePlanError       the live state is not what was approved
+    │   └── ApprovalError        the site asks for an approval that is missing
+    ├── VerificationError        what was read back is not what the guide expects
+    ├── LockedError              somebody else works on the same tenant or trunk
+    └── SandboxError             the embedded sandbox did not start or answer
+
+An error's text never holds a secret: values of secrets are not put into messages, and
+messages from vendors pass the filter of the record before they are shown.
+"""
+
+from __future__ import annotations
+
+
+class RunbookError(Exception):
+    """Something an operator has to know.
+
+    Parameters
+    ----------
+    what
+        What happened, one sentence.
+    step
+        Step id of the guide (``"2.2"``), where there is one.
+    meaning
+        What it means for the telephone service, one sentence.
+    next_step
+        What to do next, one sentence.
+    """
+
+    def __init__(
+        self, what: str, *, step: str | None = None, meaning: str | None = None, next_step: str | None = None
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.step = step
+        self.meaning = meaning
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        parts = [f"Step {self.step}: {self.what}" if self.step else self.what]
+        if self.meaning:
+            parts.append(f"What it means: {self.meaning}")
+        if self.next_step:
+            parts.append(f"What to do next: {self.next_step}")
+        return "\n".join(parts)
+
+
+class InputError(RunbookError):
+    """The parameters or the usage are wrong; nothing was sent.
+
+    ``problems`` holds one line for every problem found, each naming its file and key.
+    """
+
+    def __init__(self, problems: list[str], *, next_step: str | None = None) -> None:
+        what = problems[0] if len(problems) == 1 else f"{len(problems)} problems in the input:"
+        super().__init__(what, next_step=next_step)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return super().__str__()
+        return "\n".join([super().__str__(), *(f"  - {problem}" for problem in self.problems)])
+
+
+class SecretError(InputError):
+    """A secret reference cannot be resolved, or a vendor would refuse its value."""
+
+
+class VendorError(RunbookError):
+    """Twilio or the PBX answered with an error.
+
+    ``vendor`` is ``"Twilio"`` or ``"PortSIP"``; ``status`` the HTTP status (``None`` without an
+    answer); ``code`` the vendor's own code (Twilio: an ``int``, PortSIP: a ``str``), if any.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        vendor: str,
+        status: int | None = None,
+        code: int | str | None = None,
+        step: str | None = None,
+        meaning: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(what, step=step, meaning=meaning, next_step=next_step)
+        self.vendor = vendor
+        self.status = status
+        self.code = code
+
+
+class SignInError(VendorError):
+    """The PBX refused a sign-in, or an earlier refusal is remembered and none was tried."""
+
+
+class UnreachableError(VendorError):
+    """Nothing reached the vendor, or a read got no usable answer. Nothing was changed."""
+
+
+class OutcomeUnknownError(VendorError):
+    """A write left and no usable answer came back: it may or may not have happened."""
+
+
+class PlanError(RunbookError):
+    """The plan must not be applied; nothing of this section was written."""
+
+
+class ConflictError(PlanError):
+    """The plan has rows in conflict or blocked."""
+
+
+class StalePlanError(PlanError):
+    """The live state is not what was approved."""
+
+
+class ApprovalError(PlanError):
+    """The site asks for an approval that is missing or does not hold."""
+
+
+class VerificationError(RunbookError):
+    """What was read back is not what the guide expects."""
+
+
+class LockedError(RunbookError):
+    """Somebody else works on the same tenant or trunk."""
+
+
+class SandboxError(RunbookError):
+    """The embedded sandbox did not start or answer."""

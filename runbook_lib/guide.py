@@ -1,0 +1,63 @@
+"""The guide's sections and steps, by the ids that plans, records and tests use.
+
+The source is PortSIP's guide "Configuring Twilio Register Based Trunk"; titles and texts are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SOURCE = 'PortSIP, "Configuring Twilio Register Based Trunk"'
+
+
+@dataclass(frozen=True)
+class GuideSection:
+    """A section of the guide: ``number`` (``"02"``), ``title``, file name of its notebook without suffix."""
+
+    number: str
+    title: str
+    notebook: str
+
+
+SECTIONS = {
+    section.number: section
+    for section in (
+        GuideSection("00", "Before you begin", "00_before_you_begin"),
+        GuideSection("01", "Create a SIP trunk on Twilio", "01_create_sip_trunk"),
+        GuideSection("02", "Trunk termination", "02_trunk_termination"),
+        GuideSection("03", "Trunk origination", "03_trunk_origination"),
+        GuideSection("04", "Assign DID numbers to the trunk", "04_assign_did_numbers"),
+        GuideSection("05", "The register-based trunk in PortSIP PBX", "05_pbx_trunk"),
+    )
+}
+
+#: The order in which a whole tenant is worked through: numbers are pointed at the trunk (04) only
+#: after the PBX can take their calls (05), so that a number that works today is not cut off.
+RUN_ORDER = ("00", "01", "02", "03", "05", "04")
+
+STEPS = {
+    "0.1": "At least one DID is owned by the Twilio account",
+    "0.2": "The PBX has a static public IP address or FQDN",
+    "1.1": "Create an Elastic SIP Trunk",
+    "1.2": "Leave the General settings unchanged",
+    "2.1": "Choose a unique Termination SIP URI",
+    "2.2": "IP access control list",
+    "2.3": "Credential list",
+    "3.1": "Primary origination URI",
+    "3.2": "Secondary origination URI",
+    "3.E": "Expected result of section 3",
+    "4.1": "Point each number at the SIP trunk",
+    "5.1": "Add a register-based trunk",
+    "5.2": "Name, brand, DID pool and hostname",
+    "5.3": "Authentication name and password",
+    "5.4": "Registration off, concurrent calls, presets",
+    "5.5": "Assign the trunk to tenants",
+    "5.E": "Expected result of section 5",
+}
+
+
+def section_of(step: str) -> GuideSection:
+    """Return the section that a step id belongs to; ``KeyError`` for an unknown id."""
+    if step not in STEPS:
+        raise KeyError(step)
+    return SECTIONS[f"0{step[0]}"]

@@ -1,0 +1,211 @@
+"""Plans: rows, slices, digests, and the comparison of a live plan with an approved one.
+
+Values only: nothing here reads a file or sends a request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Value = str | int | bool | None
+
+FORMAT = 1
+
+
+class Action(StrEnum):
+    """What a row asks for, or why it asks for nothing."""
+
+    IN_PLACE = "in place"
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    REMOVE = "remove"
+    UNREADABLE = "unreadable"
+    BLOCKED = "blocked"
+    CONFLICT = "conflict"
+    NOT_MANAGED = "not managed"
+
+
+#: Rows with these actions are carried out by ``apply`` and covered by the digest.
+CHANGING = frozenset({Action.CREATE, Action.UPDATE, Action.REPLACE, Action.REMOVE})
+#: A row with one of these stops ``apply`` before the section's first write.
+STOPPING = frozenset({Action.BLOCKED, Action.CONFLICT})
+#: Rows with these stand at their end: nothing is left to do for them.
+SETTLED = frozenset({Action.IN_PLACE, Action.UNREADABLE})
+
+
+class Effect(StrEnum):
+    """What carrying out a row does to calls."""
+
+    NONE = "none"
+    INTERRUPTS_OUTBOUND = "interrupts outbound"
+    INTERRUPTS_INBOUND = "interrupts inbound"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting of the guide: where it should be, where it is, and what that asks for.
+
+    Parameters
+    ----------
+    step
+        Step id of the guide, for example ``"3.1"``.
+    setting
+        What is set, named as people know it; never a vendor's id. Unique within its section.
+    desired, current
+        Plain values; ``None`` means absent. Secrets are shown by their reference.
+    action, effect
+        See the enumerations.
+    note
+        Why, in one sentence; not covered by the digest.
+    """
+
+    step: str
+    setting: str
+    desired: Value
+    current: Value
+    action: Action
+    effect: Effect = Effect.NONE
+    note: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies the row within its section."""
+        return (self.step, self.setting)
+
+    def covered(self) -> dict[str, Value]:
+        """Return what the digest covers of this row."""
+        return {
+            "step": self.step,
+            "setting": self.setting,
+            "desired": self.desired,
+            "current": self.current,
+            "action": str(self.action),
+            "effect": str(self.effect),
+        }
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One section's part of a plan."""
+
+    section: str
+    rows: tuple[Row, ...]
+
+    @property
+    def changing(self) -> tuple[Row, ...]:
+        """The rows that ``apply`` carries out, in order."""
+        return tuple(row for row in self.rows if row.action in CHANGING)
+
+    @property
+    def stopping(self) -> tuple[Row, ...]:
+        """The rows that stop ``apply``: conflicts and blocked ones."""
+        return tuple(row for row in self.rows if row.action in STOPPING)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The changes that turn a tenant's current state into the desired one, one slice per section.
+
+    ``target`` says what the plan is for (sandbox or live, Twilio account, PBX); ``secrets`` the
+    references of the secrets that it would write, by setting.
+    """
+
+    target: dict[str, str]
+    tenant: str
+    secrets: dict[str, str]
+    slices: tuple[Slice, ...]
+    created: str = field(default="", compare=False)
+
+    @property
+    def digest(self) -> str:
+        """``sha256:…`` over target, tenant, secret references and changing rows, in canonical JSON."""
+        covered = {
+            "format": FORMAT,
+            "target": self.target,
+            "tenant": self.tenant,
+            "secrets": self.secrets,
+            "slices": [
+                {"section": part.section, "rows": [row.covered() for row in part.changing]}
+                for part in self.slices
+            ],
+        }
+        canonical = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+    def slice(self, section: str) -> Slice | None:
+        """Return the slice of a section, or ``None`` when the plan does not have it."""
+        return next((part for part in self.slices if part.section == section), None)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the plan as plain data, ready for JSON."""
+        return {"format": FORMAT, "digest": self.digest, **asdict(self)}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Plan:
+        """Build a plan from plain data.
+
+        Raises ``ValueError`` (naming what is wrong) when the document is not a plan or when its
+        digest is not the digest of its content.
+        """
+        try:
+            if document["format"] != FORMAT:
+                raise ValueError(f"the plan has format {document['format']!r}; this runbook reads {FORMAT}")
+            plan = cls(
+                target=dict(document["target"]),
+                tenant=document["tenant"],
+                secrets=dict(document["secrets"]),
+                slices=tuple(
+                    Slice(part["section"], tuple(_row(row) for row in part["rows"]))
+                    for part in document["slices"]
+                ),
+                created=document.get("created", ""),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"this is not a plan document ({type(error).__name__}: {error})") from None
+        if plan.digest != document.get("digest"):
+            raise ValueError("the plan's digest does not fit its content: it was edited after it was written")
+        return plan
+
+
+def _row(data: dict[str, Any]) -> Row:
+    return Row(**{**data, "action": Action(data["action"]), "effect": Effect(data["effect"])})
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A way in which the live state is not what was approved."""
+
+    row: Row
+    reason: str
+
+
+def deviations(approved: Slice, live: Iterable[Row]) -> list[Deviation]:
+    """Compare an approved slice with live rows.
+
+    Every live changing row must equal an approved one; every approved row must still be live as
+    approved or already stand at its approved end (``done``). Returns what does not, in order.
+    """
+    rows = {row.key: row for row in live}
+    wanted = {row.key: row for row in approved.changing}
+    found = [
+        Deviation(row, "not in the approved plan")
+        for key, row in rows.items()
+        if row.action in CHANGING and key not in wanted
+    ]
+    for key, approved_row in wanted.items():
+        row = rows.get(key)
+        if row is None:
+            if approved_row.action is not Action.REMOVE:
+                found.append(Deviation(approved_row, "approved, but no longer asked for"))
+        elif row.action in CHANGING:
+            if row.covered() != approved_row.covered():
+                found.append(Deviation(row, "differs from the approved row"))
+        elif row.action in SETTLED and row.desired != approved_row.desired:
+            found.append(Deviation(row, "stands at another value than the approved one"))
+    return found
