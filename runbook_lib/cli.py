@@ -1,0 +1,204 @@
+"""The ``runbook`` command.
+
+Exit status: 0 fine (``plan``: nothing to change), 1 failed, 2 there are changes (``plan`` only),
+3 the input or the usage is wrong; of several, 3 beats 1 beats 2 beats 0.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .errors import InputError, RunbookError
+from .parameters import load, load_site, project_root
+from .secret import scrub
+
+FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
+SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
+
+app = typer.Typer(
+    help="Connect PortSIP PBX tenants to Twilio Elastic SIP Trunking, and keep a record of it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+screen = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+SiteFile = Annotated[Path, typer.Option("--site", "-s", help="Site file.")]
+TenantFiles = Annotated[list[Path], typer.Argument(help="Tenant files.")]
+
+
+@app.command()
+def demo() -> None:
+    """Run the whole guide for the demo tenants on the sandbox."""
+    root = project_root()
+    tenants = sorted(path for path in (root / SANDBOX_SITE).parent.glob("*.yaml") if path.name != SANDBOX_SITE.name)
+    screen.print("[bold]Sandbox[/]: both vendors are simulated on this machine; nothing real is touched.\n")
+    raise typer.Exit(_run(SANDBOX_SITE, tenants, "apply"))
+
+
+@app.command()
+def lab(port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free one.")] = 8888) -> None:
+    """Open JupyterLab on the notebooks, with the sandbox running."""
+    from .sandbox import process
+
+    root = project_root()
+    running = process.ensure_running(root)
+    screen.print(f"Sandbox: Twilio at {running.twilio_url}, PBX at {running.portsip_url}")
+    command = [sys.executable, "-m", "jupyterlab", f"--port={port}", "--ServerApp.root_dir", str(root)]
+    os.execv(sys.executable, [*command, "--LabApp.default_url=/lab/tree/notebooks/00_before_you_begin.ipynb"])  # noqa: S606
+
+
+@app.command()
+def sandbox(
+    twilio_port: Annotated[int, typer.Option(help="Port of Twilio's APIs; 0 for a free one.")] = 0,
+    portsip_port: Annotated[int, typer.Option(help="Port of PortSIP's API; 0 for a free one.")] = 0,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Serve here; print the URLs as one JSON line.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End the running sandbox.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Put the demo data back.")] = False,
+) -> None:
+    """Start, show, reset or end the sandbox of this project."""
+    from .sandbox import process, server
+
+    root = project_root()
+    if foreground:
+        raise typer.Exit(server.serve(root, twilio_port, portsip_port))
+    if stop:
+        screen.print("Sandbox ended." if process.stop(root) else "No sandbox was running.")
+        return
+    running = process.ensure_running(root)
+    if reset:
+        process.reset(running)
+        screen.print("The demo data is back.")
+    screen.print(f"Twilio's APIs: {running.twilio_url}\nPortSIP's API: {running.portsip_url}\nCA: {running.ca_file}")
+
+
+@app.command()
+def validate(tenants: TenantFiles, site: SiteFile = SANDBOX_SITE) -> None:
+    """Check parameter files; sends nothing."""
+    problems = 0
+    for tenant in tenants:
+        try:
+            load(_given(site), _given(tenant), project_root())
+        except InputError as error:
+            problems += 1
+            _complain(error)
+        else:
+            screen.print(f"{escape(str(tenant))}: fine")
+    raise typer.Exit(WRONG_INPUT if problems else FINE)
+
+
+@app.command()
+def plan(
+    tenants: TenantFiles,
+    site: SiteFile = SANDBOX_SITE,
+    out: Annotated[Path | None, typer.Option(help="Folder for the plan files (TENANT.plan.json).")] = None,
+) -> None:
+    """Plan whole tenants; changes nothing. Exit status 2 when there are changes."""
+    from .batch.plans import plan_tenant
+
+    statuses = [_guarded(lambda path=path: plan_tenant(_given(site), _given(path), out, screen)) for path in tenants]
+    raise typer.Exit(_worst(statuses))
+
+
+@app.command()
+def apply(
+    tenants: TenantFiles,
+    site: SiteFile = SANDBOX_SITE,
+    plan_file: Annotated[Path | None, typer.Option("--plan", help="Apply exactly this plan (one tenant).")] = None,
+    approved_plan: Annotated[str | None, typer.Option(help="The digest that was approved.")] = None,
+    approved_by: Annotated[str | None, typer.Option(help="Who approved the plan.")] = None,
+) -> None:
+    """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
+    if plan_file is not None and len(tenants) != 1:
+        raise typer.BadParameter("a plan is for one tenant: give exactly one tenant file with --plan")
+    approval = {
+        "plan_file": str(_given(plan_file)) if plan_file else None,
+        "approved_plan": approved_plan,
+        "approved_by": approved_by,
+    }
+    raise typer.Exit(_run(site, tenants, "apply", approval))
+
+
+@app.command()
+def verify(tenants: TenantFiles, site: SiteFile = SANDBOX_SITE) -> None:
+    """Compare tenants with the guide's expected results; changes nothing."""
+    raise typer.Exit(_run(site, tenants, "verify"))
+
+
+@app.command("sign-in")
+def sign_in(
+    site: SiteFile = SANDBOX_SITE,
+    clear: Annotated[bool, typer.Option("--clear", help="Forget a refused sign-in, after correcting the password.")] = False,
+) -> None:
+    """Show or forget a sign-in that the PBX refused."""
+    from .vendors.portsip import SignInGate
+
+    root = project_root()
+    the_site = load_site(_given(site), root)
+    gate = SignInGate(root / "records" / the_site.name)
+    if clear:
+        screen.print("Forgotten: the next run signs in again." if gate.clear() else "No refusal was remembered.")
+        return
+    screen.print("A refusal is remembered; clear it with --clear." if gate.marker.exists() else "No refusal is remembered.")
+
+
+def _run(site: Path, tenants: list[Path], mode: str, approval: dict[str, str | None] | None = None) -> int:
+    """Run the notebooks of tenants, one tenant after the other, and show what happened."""
+    from .batch import run_tenants
+    from .batch.progress import Progress, summary
+
+    def run() -> int:
+        result = run_tenants(_given(site), [_given(one) for one in tenants], mode, approval or {}, Progress(screen))
+        screen.print(summary(result))
+        return result.exit_status
+
+    return _guarded(run)
+
+
+def _guarded(call) -> int:  # noqa: ANN001
+    try:
+        return call()
+    except InputError as error:
+        _complain(error)
+        return WRONG_INPUT
+    except RunbookError as error:
+        _complain(error)
+        return FAILED
+
+
+def _worst(statuses: list[int]) -> int:
+    return max(statuses, key=[FINE, CHANGES, FAILED, WRONG_INPUT].index, default=FINE)
+
+
+def _given(path: Path) -> Path:
+    """A path on the command line is relative to the current folder, if it exists there."""
+    return path.resolve() if path.exists() else path
+
+
+def _complain(error: Exception) -> None:
+    errors.print(scrub(str(error)), markup=False)
+
+
+def main() -> None:
+    """Run the command; usage errors end with the status of wrong input."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as ended:
+        raise SystemExit(ended.exit_code) from None
+    except typer.Abort:
+        raise SystemExit(FAILED) from None
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        error.show()
+        raise SystemExit(WRONG_INPUT) from None

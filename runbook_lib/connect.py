@@ -1,0 +1,104 @@
+"""Where the clients connect to: the sandbox, or the vendors' own hosts, and whom they trust there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .errors import InputError, UnreachableError
+from .parameters import Site, TwilioAccount
+
+#: For tests only, and to this machine only: never through a parameter.
+OVERRIDES = ("RUNBOOK_TWILIO_API_URL", "RUNBOOK_TWILIO_TRUNKING_URL", "RUNBOOK_PORTSIP_URL")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Base URLs of both vendors' APIs, and the trust for the PBX's certificate."""
+
+    twilio: dict[str, str]
+    portsip: str
+    portsip_trust: ssl.SSLContext | bool
+
+
+def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
+    """Return where a site's clients connect to; starts the embedded sandbox if the site is one.
+
+    Raises ``InputError`` when a test's override does not point at this machine.
+    """
+    api, trunking, portsip = (_override(name) for name in OVERRIDES)
+    ca_file = root / site.pbx.ca_file if site.pbx.ca_file else None
+    if site.target == "sandbox":
+        from .sandbox import certificate, process  # only a sandbox site pays for the import
+
+        if not (api and trunking and portsip):
+            running = process.ensure_running(root)
+            api, trunking = api or running.twilio_url, trunking or running.twilio_url
+            portsip = portsip or running.portsip_url
+        ca_file = ca_file or certificate.ensure(root)
+    else:
+        from .vendors.twilio import live_hosts
+
+        live = live_hosts(account.region, account.edge)
+        api, trunking, portsip = api or live["api"], trunking or live["trunking"], portsip or site.pbx.url
+    portsip = portsip.rstrip("/").removesuffix("/api")
+    trust = _trust(portsip, ca_file, site.pbx.certificate_sha256)
+    return Endpoints({"api": api, "trunking": trunking}, portsip + "/api", trust)
+
+
+def _override(name: str) -> str:
+    url = os.environ.get(name, "")
+    if not url:
+        return ""
+    host = urlsplit(url).hostname or ""
+    if host != "localhost" and not (_is_ip(host) and ip_address(host).is_loopback):
+        raise InputError([f"{name} is for tests and must point at this machine, not at {host or 'nothing'}"])
+    return url.rstrip("/")
+
+
+def _trust(url: str, ca_file: Path | None, pin: str | None) -> ssl.SSLContext | bool:
+    if pin:
+        return _pinned(url, pin)
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        raise InputError([f"pbx.ca_file: {ca_file.name} cannot be read as a CA bundle ({error.strerror})"]) from None
+
+
+def _pinned(url: str, pin: str) -> ssl.SSLContext:
+    """Trust exactly the certificate that the PBX shows now, if it is the pinned one."""
+    parts = urlsplit(url)
+    try:
+        pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=10)
+    except OSError as error:
+        raise UnreachableError(
+            f"the PBX at {parts.netloc} did not answer ({error})", vendor="PortSIP", next_step="check the network"
+        ) from None
+    shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+    if shown != pin.lower().removeprefix("sha256:").replace(":", ""):
+        raise UnreachableError(
+            f"the certificate of the PBX at {parts.netloc} is not the pinned one (it is sha256:{shown})",
+            vendor="PortSIP",
+            meaning="nothing was sent: the server was replaced, or somebody is in between",
+            next_step="find out which; if the certificate was renewed, correct pbx.certificate_sha256",
+        )
+    context = ssl.create_default_context(cadata=pem)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    # The pin names the certificate itself, so its host name says nothing more.
+    context.check_hostname = False
+    return context
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""What the sections of one run share: parameters, clients, journal."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from .connect import Endpoints, endpoints
+from .parameters import Settings, Site, Tenant
+from .records.journal import Journal
+from .sections.pbx_trunk import PbxTrunk
+from .sections.rules import Rules
+from .sections.twilio_trunk import TwilioTrunk
+from .secret import resolve
+from .vendors.pbx import Pbx
+from .vendors.portsip import SignInGate
+from .vendors.transport import Transport
+from .vendors.twilio import Twilio
+
+
+class Context:
+    """One tenant's run.
+
+    The clients are made with the first use and send nothing before; ``close`` signs out.
+
+    Parameters
+    ----------
+    root
+        The project's root folder.
+    records
+        The site's records folder, ``records/<site>``.
+    """
+
+    def __init__(self, root: Path, records: Path, site: Site, tenant: Tenant, journal: Journal) -> None:
+        self.root = root
+        self.records = records
+        self.site = site
+        self.tenant = tenant
+        self.journal = journal
+        self.settings = Settings.of(site, tenant)
+        self.account = site.twilio_accounts[self.settings.account_name]
+        self._transports: list[Transport] = []
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """How many requests were sent so far, by vendor."""
+        return {one.vendor: one.requests for one in self._transports}
+
+    @cached_property
+    def twilio(self) -> Twilio:
+        """The Twilio account."""
+        account = self.account
+        key, secret = (account.api_key_sid, account.api_key_secret) if account.api_key_sid else (None, account.auth_token)
+        transport = Transport("Twilio", self.journal)
+        self._transports.append(transport)
+        return Twilio(
+            transport,
+            account_sid=account.account_sid,
+            username=key or account.account_sid,
+            password=resolve(secret, self.root).reveal(),
+            hosts=self._endpoints.twilio,
+        )
+
+    @cached_property
+    def pbx(self) -> Pbx:
+        """The PBX."""
+        pbx = self.site.pbx
+        transport = Transport("PortSIP", self.journal, verify=self._endpoints.portsip_trust)
+        self._transports.append(transport)
+        return Pbx(
+            transport,
+            self._endpoints.portsip,
+            SignInGate(self.records),
+            username=pbx.username,
+            password=resolve(pbx.password, self.root).reveal(),
+            domain=self.tenant.pbx_domain,
+        )
+
+    @property
+    def twilio_trunk(self) -> TwilioTrunk:
+        """The Twilio trunk that the parameters speak of."""
+        return TwilioTrunk(self.twilio, self.settings.domain, self.settings.friendly_name)
+
+    @property
+    def pbx_trunk(self) -> PbxTrunk:
+        """The PBX trunk that the parameters speak of."""
+        return PbxTrunk(lambda: self.pbx.session, self.settings)
+
+    @property
+    def rules(self) -> Rules:
+        """The tenant's call rules."""
+        return Rules(lambda: self.pbx.session, lambda: {one["id"] for one in self.pbx_trunk.candidates()})
+
+    def sip_password(self) -> str:
+        """Return the value of the password that both sides of the trunk share."""
+        return resolve(self.settings.password, self.root).reveal()
+
+    def close(self) -> None:
+        """Sign out and close the connections; the context can be used again afterwards."""
+        if "pbx" in self.__dict__:
+            self.__dict__.pop("pbx").sign_out()
+        self.__dict__.pop("twilio", None)
+        while self._transports:
+            self._transports.pop().close()
+
+    @cached_property
+    def _endpoints(self) -> Endpoints:
+        return endpoints(self.site, self.account, self.root)

@@ -1,0 +1,63 @@
+"""One run at a time for a tenant or a shared trunk, with the name of who holds it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .errors import LockedError
+
+WAIT_S = 30.0
+
+
+@contextmanager
+def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
+    """Hold the lock of ``what`` (``"tenant acme"``) within ``folder`` during the ``with`` block.
+
+    Waits ``wait_s`` seconds for another holder, then raises ``LockedError`` with the other's name
+    and start time. The lock is the operating system's: a process that dies lets go of it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".{what.replace(' ', '-')}.lock"
+    holder = path.with_suffix(".holder")
+    lock = FileLock(path, timeout=wait_s)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise _refusal(what, holder) from None
+    try:
+        holder.write_text(json.dumps({"who": whoami(), "since": _now(), "process": os.getpid()}), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def whoami() -> str:
+    """Return the operator as ``user@host``."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _refusal(what: str, holder: Path) -> LockedError:
+    try:
+        other = json.loads(holder.read_text(encoding="utf-8"))
+        by = f"{other['who']} since {other['since']} (process {other['process']})"
+    except (OSError, ValueError, KeyError):
+        by = "another run"
+    return LockedError(
+        f"{what} is being worked on by {by}",
+        meaning="two runs at once could undo each other; nothing was written",
+        next_step="wait until the other run has ended, then run this one again",
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,306 @@
+"""One tenant: orders the sections, holds mode, plan and journal, and keeps each section's result."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from .context import Context
+from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
+from .guide import RUN_ORDER, SECTIONS
+from .lock import held, whoami
+from .parameters import Source, load, project_root
+from .plan import CHANGING, Plan, Row, Slice
+from .records.journal import FILE_NAME, Journal
+from .records.result import now, run_folder, write_result
+from .secret import scrub
+from .sections import SECTION_CLASSES, Outcome, Verification, View
+
+MODES = ("plan", "apply", "verify")
+T = TypeVar("T")
+
+
+class Runbook:
+    """The runbook of one tenant.
+
+    Use ``Runbook.open``; as a context manager it signs out at the end.
+    """
+
+    def __init__(
+        self, context: Context, folder: Path, mode: str, approved: Plan | None, approved_by: str | None
+    ) -> None:
+        self.context = context
+        self.folder = folder
+        self.mode = mode
+        self.approved = approved
+        self.approved_by = approved_by
+
+    @classmethod
+    def open(
+        cls,
+        site: Source,
+        tenant: Source,
+        *,
+        mode: str = "plan",
+        plan_file: str | None = None,
+        approved_plan: str | None = None,
+        approved_by: str | None = None,
+    ) -> Self:
+        """Check the parameters and make ready; sends no request.
+
+        Parameters
+        ----------
+        site, tenant
+            A file's path, relative to the project's root, or its content as papermill injects it.
+        mode
+            ``"plan"``, ``"apply"`` or ``"verify"``.
+        plan_file, approved_plan, approved_by
+            For ``apply``: the plan's file, the digest that was approved, and by whom.
+
+        Raises ``InputError`` with all problems at once, ``ApprovalError`` for a plan that is not
+        for this tenant and target or not the one that was approved.
+        """
+        if mode not in MODES:
+            raise InputError([f"mode: {mode!r} is not one of {', '.join(MODES)}"])
+        root = project_root()
+        the_site, the_tenant = load(site, tenant, root)
+        records = root / "records" / the_site.name
+        folder = run_folder(root, the_site.name, the_tenant.name)
+        context = Context(root, records, the_site, the_tenant, Journal(folder / FILE_NAME, scrub))
+        runbook = cls(context, folder, mode, None, approved_by)
+        if mode == "apply":
+            runbook.approved = runbook._approved(plan_file, approved_plan)
+        return runbook
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: the name of its folder."""
+        return self.folder.name
+
+    @property
+    def target(self) -> dict[str, str]:
+        """What a plan of this runbook is for."""
+        site = self.context.site
+        return {
+            "target": site.target,
+            "site": site.name,
+            "twilio_account": self.context.account.account_sid,
+            "pbx": site.pbx.url or "sandbox",
+        }
+
+    def section(self, number: str) -> SectionRun:
+        """Return the run of one section; ``KeyError`` for a number that the guide does not have."""
+        return SectionRun(self, number)
+
+    def plan(self) -> Plan:
+        """Plan the whole tenant, in the order in which it is applied; reads only.
+
+        Each section counts those before it as applied, so that a tenant can be planned before
+        anything of it exists.
+        """
+        slices, ahead = [], frozenset[str]()
+        for number in RUN_ORDER:
+            slices.append(SECTION_CLASSES[number](self.context, ahead).plan())
+            ahead |= {number}
+        return self._plan_of(tuple(slices))
+
+    def _plan_of(self, slices: tuple[Slice, ...]) -> Plan:
+        return Plan(self.target, self.context.tenant.name, self.context.settings.secret_references(), slices, now())
+
+    def _approved(self, plan_file: str | None, approved_plan: str | None) -> Plan | None:
+        policy = self.context.site.policies.approval
+        if plan_file is None:
+            if policy != "none":
+                raise ApprovalError(
+                    f"site {self.context.site.name} asks for approval: {policy}, and no plan was given",
+                    meaning="nothing was sent",
+                    next_step="make a plan (runbook plan), have it approved, and give plan_file, approved_plan and approved_by",
+                )
+            return None
+        plan = self._read_plan(self.context.root / plan_file)
+        problem = next(
+            (
+                text
+                for wrong, text in (
+                    (not approved_plan, "approved_plan is missing: give the digest that was approved"),
+                    (not self.approved_by, "approved_by is missing: say who approved the plan"),
+                    (approved_plan != plan.digest, "the plan is not the approved one: its digest is another"),
+                    (plan.target != self.target, "the plan was made for another target (sandbox or live, account, PBX)"),
+                    (plan.tenant != self.context.tenant.name, f"the plan was made for tenant {plan.tenant}"),
+                    (plan.secrets != self.context.settings.secret_references(), "the plan names other secrets"),
+                )
+                if wrong
+            ),
+            None,
+        )
+        if problem:
+            raise ApprovalError(problem, meaning="nothing was sent", next_step="plan again and have that plan approved")
+        return plan
+
+    @staticmethod
+    def _read_plan(path: Path) -> Plan:
+        try:
+            return Plan.from_document(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise InputError([f"plan_file: {path.name} cannot be read ({error.strerror})"]) from None
+        except ValueError as error:
+            raise ApprovalError(f"plan_file: {path.name}: {error}", meaning="nothing was sent", next_step="plan again") from None
+
+
+class SectionRun:
+    """One section in one run: what a notebook's cells call, in order.
+
+    Whatever fails is kept in the section's result before it is raised.
+    """
+
+    def __init__(self, runbook: Runbook, number: str) -> None:
+        self.runbook = runbook
+        self.number = number
+        self._section = SECTION_CLASSES[number](runbook.context)
+        self._started = time.monotonic()
+        self._result: dict[str, Any] = {
+            "run_id": runbook.run_id,
+            "section": number,
+            "title": SECTIONS[number].title,
+            "mode": runbook.mode,
+            "target": runbook.target,
+            "tenant": runbook.context.tenant.name,
+            "operator": whoami(),
+            "approved_plan": runbook.approved.digest if runbook.approved else None,
+            "approved_by": {"who": runbook.approved_by, "how": "claimed"} if runbook.approved else {"how": "auto-approval"},
+            "started": now(),
+            "outcome": "unfinished",
+            "plan": None,
+            "applied": None,
+            "writes": 0,
+            "verification": None,
+            "error": None,
+        }
+
+    @property
+    def call_path(self) -> list[tuple[str, str, int, int, bool]]:
+        """Section 3 only: the desired call path in failover order: label, SIP URI, priority, weight, enabled."""
+        return self._section.path
+
+    def current(self) -> list[View]:
+        """Read the current state and return it as tables."""
+        return self._kept(self._current)
+
+    def plan(self) -> Slice:
+        """Read, and return what turns the current state into the desired one."""
+        return self._kept(self._plan)
+
+    def apply(self) -> Outcome | None:
+        """Carry out the plan; ``None`` in another mode than ``apply``.
+
+        Raises ``ConflictError`` or ``StalePlanError`` before the first write, ``LockedError`` when
+        another run works on the tenant, ``VendorError`` when a vendor refuses.
+        """
+        return self._kept(self._apply) if self.runbook.mode == "apply" else None
+
+    def verify(self) -> Verification:
+        """Read back and compare with the guide's expected result.
+
+        Raises ``VerificationError`` on any difference, except in ``plan`` mode.
+        """
+        return self._kept(self._verify)
+
+    def finish(self) -> dict[str, Any]:
+        """Keep the section's result, sign out, and return the result as plain data."""
+        if self._result["outcome"] == "unfinished":
+            self._result["outcome"] = "succeeded"
+        self._close()
+        return self._result
+
+    def _current(self) -> list[View]:
+        self._section.read()
+        return self._section.views()
+
+    def _plan(self) -> Slice:
+        part = self._section.plan()
+        self._result["plan"] = [_plain(row) for row in part.rows]
+        return part
+
+    def _apply(self) -> Outcome:
+        context, approved = self.runbook.context, None
+        if self.runbook.approved is not None:
+            approved = self.runbook.approved.slice(self.number)
+            if approved is None:
+                raise StalePlanError(
+                    f"the approved plan has no part for section {self.number}",
+                    meaning="nothing of this section was written",
+                    next_step="plan the whole tenant again",
+                )
+        with held(context.records / context.tenant.name, f"tenant {context.tenant.name}"):
+            try:
+                outcome = self._section.apply(approved)
+            finally:
+                self._result["writes"] = context.journal.writes
+        self._result["applied"] = [_plain(row) for row in outcome.rows if row.action in CHANGING]
+        return outcome
+
+    def _verify(self) -> Verification:
+        verification = self._section.verify(wait=self.runbook.mode == "apply")
+        self._result["verification"] = {
+            "ok": verification.ok,
+            "rows": [_plain(row) for row in verification.rows],
+            "differences": [_plain(row) for row in verification.differences],
+        }
+        if not verification.ok and self.runbook.mode != "plan":
+            first = verification.differences[0]
+            raise VerificationError(
+                "; ".join(
+                    f"{row.setting} is {_shown(row.current)}, expected {_shown(row.desired)}" for row in verification.differences
+                ),
+                step=first.step,
+                meaning="the vendors' state is not what the guide expects",
+                next_step="run this section in plan mode to see what would change, then apply it",
+            )
+        return verification
+
+    def _kept(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except BaseException as error:
+            self._result["outcome"] = "failed"
+            self._result["error"] = _error(error)
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        context = self.runbook.context
+        self._result["requests"] = context.requests
+        context.close()
+        self._result["ended"] = now()
+        self._result["seconds"] = round(time.monotonic() - self._started, 3)
+        self._result["journal"] = context.journal.digest()
+        write_result(self.runbook.folder, self.number, json.loads(scrub(json.dumps(self._result, ensure_ascii=False))))
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {**row.covered(), "note": row.note}
+
+
+def _shown(value: object) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _error(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, RunbookError):
+        return {
+            "kind": type(error).__name__,
+            "what": error.what,
+            "step": error.step,
+            "meaning": error.meaning,
+            "next_step": error.next_step,
+        }
+    return {"kind": type(error).__name__, "what": str(error), "step": None, "meaning": None, "next_step": None}

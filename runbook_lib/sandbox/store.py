@@ -1,0 +1,136 @@
+"""The sandbox's state: both vendors' resources as plain tables, in memory and in one JSON file."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import secrets as random
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+Table = dict[str, Row]
+
+#: Twilio's reads of these may lag behind writes (``twilio.read_lag_seconds``).
+_LAGGING = ("origination_urls", "trunk_ip_access_control_lists", "trunk_credential_lists")
+
+
+class Clock:
+    """Wall-clock time of the sandbox, which a test can move forward."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def now(self) -> datetime:
+        """Return the present time in UTC."""
+        return datetime.now(UTC) + self._ahead
+
+    def seconds(self) -> float:
+        """Return seconds that only ever grow, for lags and expiry."""
+        return time.monotonic() + self._ahead.total_seconds()
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward."""
+        self._ahead += timedelta(seconds=seconds)
+
+
+class Store:
+    """Both vendors' data.
+
+    ``twilio`` and ``portsip`` map a table's name to its rows by id. ``version`` grows with every
+    change of a vendor's state; whoever changes a row calls ``changed``.
+    """
+
+    def __init__(self, seed: Callable[[], dict[str, dict[str, Any]]], path: Path | None = None) -> None:
+        self.clock = Clock()
+        self.version = 0
+        self.twilio: dict[str, Any] = {}
+        self.portsip: dict[str, Any] = {}
+        self._seed = seed
+        self._path = path
+        self._saved_version = 0
+        self._views: deque[tuple[float, dict[str, Any]]] = deque()
+        saved = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else None
+        self._fill(saved or seed())
+
+    def reset(self) -> None:
+        """Go back to the demo data."""
+        self._fill(self._seed())
+        self._views.clear()
+        self.version += 1
+
+    def changed(self) -> None:
+        """Note that a vendor's state was changed."""
+        self.version += 1
+        if self._views:
+            self._views.append((self.clock.seconds(), self._associations()))
+
+    def lag_from_now(self) -> None:
+        """Begin to keep earlier states of a trunk's associations, for readers that lag."""
+        self._views.append((float("-inf"), self._associations()))
+
+    def seen(self, lag: float) -> dict[str, Any]:
+        """Return a trunk's associations as a reader sees them that lags by ``lag`` seconds."""
+        if lag <= 0 or not self._views:
+            self._views.clear()
+            return self._associations(own=False)
+        limit = self.clock.seconds() - lag
+        while len(self._views) > 1 and self._views[1][0] <= limit:
+            self._views.popleft()
+        return self._views[0][1]
+
+    def _associations(self, *, own: bool = True) -> dict[str, Any]:
+        numbers = self.twilio["numbers"]
+        trunk_of = {sid: number["trunk_sid"] for sid, number in numbers.items()}
+        tables = {name: self.twilio[name] for name in _LAGGING}
+        return (copy.deepcopy(tables) if own else tables) | {"trunk_of": trunk_of}
+
+    def _fill(self, data: dict[str, Any]) -> None:
+        self.twilio, self.portsip = data["twilio"], data["portsip"]
+
+    def save(self) -> None:
+        """Write the state to its file if it changed; the file appears whole."""
+        if self._path is None or self._saved_version == self.version:
+            return
+        self._saved_version = self.version
+        temporary = self._path.with_suffix(f".{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump({"twilio": self.twilio, "portsip": self.portsip}, file)
+        temporary.replace(self._path)
+
+
+def new_sid(prefix: str) -> str:
+    """Return a new SID: two letters and 32 hexadecimal digits (Twilio, "What is a String Identifier")."""
+    return prefix + random.token_hex(16)
+
+
+def fixed_sid(prefix: str, name: str) -> str:
+    """Return the SID that a demo resource always has."""
+    return prefix + hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def new_id() -> str:
+    """Return a new PortSIP id: a string of 18 decimal digits, as samples of real systems show."""
+    return str(7 * 10**17 + random.randbelow(10**17))
+
+
+def password_digest(password: str) -> str:
+    """Return what is kept of a password that no API gives back."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def iso(moment: datetime) -> str:
+    """Return a time as trunking v1 writes it: ``2015-01-02T11:23:45Z``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def iso_micro(moment: datetime) -> str:
+    """Return a time as PortSIP writes it: RFC 3339 with microseconds and ``Z``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

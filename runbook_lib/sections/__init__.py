@@ -1,0 +1,18 @@
+"""The guide's sections, one module each, on a common base."""
+
+from __future__ import annotations
+
+from .base import Item, Outcome, Section, Verification, View
+from .s00_before import BeforeYouBegin
+from .s01_trunk import CreateTrunk
+from .s02_termination import Termination
+from .s03_origination import Origination
+from .s04_numbers import AssignNumbers
+from .s05_pbx_trunk import PbxTrunkSection
+
+SECTION_CLASSES: dict[str, type[Section]] = {
+    one.number: one
+    for one in (BeforeYouBegin, CreateTrunk, Termination, Origination, AssignNumbers, PbxTrunkSection)
+}
+
+__all__ = ["SECTION_CLASSES", "Item", "Outcome", "Section", "Verification", "View"]

@@ -1,0 +1,242 @@
+"""What every section is: read, plan, apply exactly that, verify.
+
+Planning is read-only, and applying walks what planning made: an item of a plan holds its rows and
+the one write that carries them out, so a dry run is not a second implementation.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
+from ..guide import SECTIONS
+from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations
+from ..vendors.twilio import is_already_there
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+#: Reads may lag behind writes by some seconds (observed for Twilio's trunk associations; clients
+#: in public use poll for 5 s), so reading back polls until this deadline.
+SETTLE_S = 12.0
+POLL_S = 0.4
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class View:
+    """A table of current state: caption, column names, rows of plain values."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Rows that belong together and the one write that carries them out (``None``: nothing to do).
+
+    ``resource`` names what is written, as people know it, for the journal. ``repeatable`` says that
+    reading cannot show whether it was done and that doing it twice does no harm (a password).
+    """
+
+    rows: tuple[Row, ...]
+    resource: str = ""
+    write: Callable[[], Any] | None = None
+    repeatable: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What ``apply`` did: the rows that it carried out and the number of writes that left."""
+
+    rows: tuple[Row, ...]
+    writes: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What reading back showed: all rows, and those that are not as the guide expects."""
+
+    rows: tuple[Row, ...]
+    differences: tuple[Row, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything stands as the guide expects."""
+        return not self.differences
+
+
+class Section(ABC):
+    """One section of the guide for one tenant.
+
+    Parameters
+    ----------
+    context
+        The run: parameters, clients, journal.
+    ahead
+        Numbers of sections that count as applied although they are not yet: planning a whole
+        tenant before anything exists.
+    """
+
+    number: str
+
+    def __init__(self, context: Context, ahead: frozenset[str] = frozenset()) -> None:
+        self.context = context
+        self.ahead = ahead
+        self.reading_back = False
+
+    @property
+    def title(self) -> str:
+        """The section's title in the guide."""
+        return SECTIONS[self.number].title
+
+    @abstractmethod
+    def read(self) -> None:
+        """Read the current state from the vendors; sends no write."""
+
+    @abstractmethod
+    def views(self) -> list[View]:
+        """Return the current state, as read, for people."""
+
+    @abstractmethod
+    def items(self) -> list[Item]:
+        """Return what turns the current state, as read, into the desired one, in order."""
+
+    def expected(self) -> list[Row]:
+        """Return the guide's expected results as rows, from the state as read."""
+        return []
+
+    def plan(self) -> Slice:
+        """Read, and return the section's slice of the plan."""
+        self.read()
+        return Slice(self.number, _rows(self._guarded_items()))
+
+    def apply(self, approved: Slice | None = None) -> Outcome:
+        """Carry out the plan, one write at a time.
+
+        Raises ``ConflictError`` or ``StalePlanError`` before the first write. After a write whose
+        outcome is unknown, reads until it shows or the vendors' lag is over, and goes on from there.
+        """
+        before = self.context.journal.writes
+        done: dict[tuple[str, str], Row] = {}
+        for remaining in reversed(range(ROUNDS)):
+            self.read()
+            items = self._guarded_items()
+            self._check(_rows(items), approved)
+            try:
+                for item in items:
+                    if item.write is None:
+                        continue
+                    with self.context.journal.writing(self.number, item.resource, item.rows):
+                        self._carry_out(item)
+                    done.update((row.key, row) for row in item.rows)
+                return Outcome(tuple(done.values()), self.context.journal.writes - before)
+            except OutcomeUnknownError:
+                if not remaining:
+                    raise
+                if self._settles(item):
+                    done.update((row.key, row) for row in item.rows)
+        raise AssertionError("the last round either returns or raises")
+
+    def verify(self, *, wait: bool) -> Verification:
+        """Read back and compare with what the guide expects.
+
+        ``wait`` reads again until it is as expected or the vendors' lag is over: after writes.
+        """
+        deadline = time.monotonic() + (SETTLE_S if wait else 0)
+        self.reading_back = True
+        while True:
+            self.read()
+            rows = (*_rows(self.items()), *self.expected())
+            differences = tuple(row for row in rows if row.action in CHANGING | STOPPING)
+            if not differences or time.monotonic() > deadline:
+                return Verification(rows, differences)
+            time.sleep(POLL_S)
+
+    def row(
+        self, step: str, setting: str, desired: Value, current: Value, *, effect: Effect = Effect.NONE, note: str = ""
+    ) -> Row:
+        """Return a row whose action follows from desired and current; ``effect`` counts if it changes."""
+        if desired == current:
+            return Row(step, setting, desired, current, Action.IN_PLACE, note=note)
+        action = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
+        return Row(step, setting, desired, current, action, effect, note)
+
+    def blocked(self, step: str, setting: str, desired: Value, by: str) -> Item:
+        """Return a row that cannot be planned before another section was applied."""
+        note = f"run section {by} first: {SECTIONS[by].title}"
+        return Item((Row(step, setting, desired, None, Action.BLOCKED, note=note),))
+
+    def _guarded_items(self) -> list[Item]:
+        """The items, with those in conflict that interrupt calls without leave."""
+        leave = self.context.tenant.accept_interruption
+        return [item if leave else _guarded(item) for item in self.items()]
+
+    def _check(self, rows: tuple[Row, ...], approved: Slice | None) -> None:
+        stopping = [row for row in rows if row.action in STOPPING]
+        if stopping:
+            raise ConflictError(
+                "; ".join(f"{row.setting}: {row.action} ({row.note})" for row in stopping),
+                step=stopping[0].step,
+                meaning="nothing of this section was written",
+                next_step="settle each row named here (its note says how), then plan again",
+            )
+        moved = deviations(approved, rows) if approved is not None else []
+        if moved:
+            raise StalePlanError(
+                "the live state is not what was approved: "
+                + "; ".join(f"{one.row.setting}: {one.reason}" for one in moved),
+                step=moved[0].row.step,
+                meaning="somebody or something changed it after the plan was made; nothing of this section was written",
+                next_step="plan again, read the new plan, and have it approved",
+            )
+
+    def _carry_out(self, item: Item) -> None:
+        assert item.write is not None
+        try:
+            item.write()
+        except VendorError as error:
+            error.step = error.step or item.rows[0].step
+            # What we asked for may be there already and our reading late: then it is not an error.
+            if is_already_there(error) and self._settles(item):
+                return
+            raise
+
+    def _settles(self, item: Item) -> bool:
+        """Whether the item's rows come to stand at their end before the vendors' lag is over."""
+        if item.repeatable:
+            return False
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            self.read()
+            live = {row.key: row for row in _rows(self.items())}
+            if all(row.key in live and live[row.key].action in SETTLED for row in item.rows):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_S)
+
+
+def _rows(items: Iterable[Item]) -> tuple[Row, ...]:
+    return tuple(row for item in items for row in item.rows)
+
+
+def _guarded(item: Item) -> Item:
+    if all(row.effect is Effect.NONE for row in item.rows if row.action in CHANGING):
+        return item
+    rows = tuple(
+        replace(
+            row,
+            action=Action.CONFLICT,
+            note=f"it {row.effect}, and accept_interruption is not set" + (f"; {row.note}" if row.note else ""),
+        )
+        if row.effect is not Effect.NONE and row.action in CHANGING
+        else row
+        for row in item.rows
+    )
+    return replace(item, rows=rows, write=None)

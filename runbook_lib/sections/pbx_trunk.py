@@ -1,0 +1,126 @@
+"""The trunk in the PBX: finding it, its desired fields at the portal's presets, updating it whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import VerificationError
+from ..vendors.pbx import quoted
+from ..vendors.portsip import Session
+from ..vendors.twilio import SIGNALLING
+
+if TYPE_CHECKING:
+    from ..parameters import Settings
+
+AUTH_MODE = "REGISTER_AUTH"
+
+#: Fields that the API answers with and does not take back.
+_NOT_WRITABLE = frozenset({"id", "shared", "brand", "auth_mode"})
+
+
+def desired_fields(settings: Settings) -> dict[str, tuple[str, str, Any]]:
+    """Return every field of the trunk but pool and password: name -> (step, label, value).
+
+    Sent explicitly because the API's defaults are not the portal's (verify_port, rewrite_via_ip,
+    keep_alive); a trunk made with the API's defaults answers calls from other ports with 407.
+    """
+    tls = settings.pbx_transport == "TLS"
+    return {
+        "name": ("5.2", "name", settings.pbx_name),
+        "enabled": ("5.1", "enabled", True),
+        "brand": ("5.2", "brand", settings.pbx_brand),
+        "auth_mode": ("5.1", "kind of trunk", AUTH_MODE),
+        "transport": ("5.1", "transport", settings.pbx_transport),
+        "hostname": ("5.2", "hostname", settings.domain),
+        "port": ("5.1", "port", 5061 if tls else 5060),
+        "outbound_server": ("5.4", "outbound proxy", ""),
+        "outbound_server_port": ("5.4", "outbound proxy port", 0),
+        "auth_id": ("5.3", "authentication name", settings.username),
+        "username": ("5.3", "user name (three-part authentication only)", ""),
+        "registration": ("5.4", "need registration", False),
+        "register_interval": ("5.4", "registration interval, s", 600),
+        "concurrency": ("5.4", "max concurrent calls", settings.max_concurrent_calls),
+        "keep_alive": ("5.4", "send OPTIONS", False),
+        "keep_alive_interval": ("5.4", "OPTIONS interval, s", 360),
+        "inlan": ("5.4", "use private IP", False),
+        "verify_port": ("5.4", "verify port", False),
+        "rewrite_via_ip": ("5.4", "rewrite Via host", False),
+        "single_via_header": ("5.4", "single Via", True),
+        "adjust_sdp_direction": ("5.4", "adjust SDP on hold", True),
+        # SRTP needs the crypto lines that the PBX takes out otherwise.
+        "remove_srtp_info": ("5.4", "remove SRTP information", not tls),
+        "stir_shaken_signature_required": ("5.4", "require STIR/SHAKEN", False),
+        # The portal's preset for the brand fills these in; the API is assumed not to.
+        "additional_ips": ("5.4", "associated IP addresses", ";".join(SIGNALLING.values())),
+    }
+
+
+class PbxTrunk:
+    """The register-based trunk of a tenant, by its hostname, and by its name when that was changed.
+
+    Parameters
+    ----------
+    session
+        Called for a session in the scope that owns the trunk, when it is first needed.
+    """
+
+    def __init__(self, session: Any, settings: Settings) -> None:
+        self._session = session
+        self._settings = settings
+
+    @property
+    def session(self) -> Session:
+        """The session in the scope that owns the trunk."""
+        return self._session()
+
+    def candidates(self) -> list[dict[str, Any]]:
+        """Read the trunks that have our hostname or, if none has, our name; details of each.
+
+        The list's filter is asked to narrow down and not trusted (which fields it takes is not
+        documented): its answer is checked here.
+        """
+        hostname, name = self._settings.domain, self._settings.pbx_name
+        found = list(self.session.list("/providers", filter=f"hostname eq {quoted(hostname)} or name eq {quoted(name)}"))
+        matching = [one for one in found if (one.get("hostname") or "").lower() == hostname]
+        matching = matching or [one for one in found if one.get("name") == name]
+        return [{**one, **self.session.get(f"/providers/{one['id']}")} for one in matching]
+
+    def find(self) -> dict[str, Any] | None:
+        """Return the only candidate, or ``None``."""
+        candidates = self.candidates()
+        return candidates[0] if len(candidates) == 1 else None
+
+    def exists(self) -> bool:
+        """Whether there is a trunk for our hostname, or more than one."""
+        return bool(self.candidates())
+
+    def create(self, fields: dict[str, Any]) -> None:
+        """Make the trunk."""
+        self.session.post("/providers", fields)
+
+    def update(self, changes: dict[str, Any]) -> None:
+        """Change fields, sending back everything else as it was read.
+
+        Whether an update replaces or merges is not documented, so every writable field that was
+        read goes back, also unknown ones. Raises ``VerificationError`` when anything else moved.
+        """
+        before = self.find()
+        if before is None:
+            raise VerificationError(
+                f"the PBX trunk {self._settings.pbx_name} is not there any more",
+                step="5.1",
+                meaning="somebody removed it while this section ran",
+                next_step="plan again",
+            )
+        kept = {name: value for name, value in before.items() if name not in _NOT_WRITABLE and value is not None}
+        self.session.post(f"/providers/{before['id']}", {**kept, **changes})
+        after = self.session.get(f"/providers/{before['id']}")
+        moved = [name for name in before if name not in changes and after.get(name) != before[name]]
+        if moved:
+            raise VerificationError(
+                f"the PBX changed {', '.join(moved)} of trunk {self._settings.pbx_name} as well",
+                step="5.4",
+                meaning="a field that was sent back unchanged did not stay as it was",
+                next_step="compare the journal's before-state with the PBX and set the field by hand",
+            )
+

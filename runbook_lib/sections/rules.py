@@ -1,0 +1,76 @@
+"""The tenant's call rules in the PBX, as far as the other sections need them: who uses a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..did_pool import DidPool
+from ..vendors.portsip import Session
+
+
+class Rules:
+    """The rules of one tenant, read when first asked for.
+
+    Parameters
+    ----------
+    session
+        Called for a session in the tenant's scope, when it is first needed.
+    trunk_ids
+        Called for the ids of the PBX trunks that are ours.
+    """
+
+    def __init__(self, session: Callable[[], Session], trunk_ids: Callable[[], set[str]]) -> None:
+        self._session = session
+        self._trunk_ids = trunk_ids
+
+    def inbound(self) -> list[dict[str, Any]]:
+        """Read the tenant's inbound rules."""
+        return list(self._session().list("/inbound_rules"))
+
+    def covers(self, did: str) -> bool:
+        """Whether an enabled inbound rule of our trunk takes calls to the number (+E.164)."""
+        ours = self._trunk_ids()
+        return any(
+            rule.get("enabled") and rule["provider_id"] in ours and not rule.get("cid_number_mask") and _has(rule, did)
+            for rule in self.inbound()
+        )
+
+    def of_trunk(self, trunk_id: str) -> list[str]:
+        """Return the names of the rules that use a PBX trunk."""
+        session = self._session()
+        names = [f"inbound rule {rule['name']}" for rule in self.inbound() if rule["provider_id"] == trunk_id]
+        for rule in self._outbound(session):
+            if any(route.get("provider_id") == trunk_id for route in rule.get("routes") or ()):
+                names.append(f"outbound rule {rule['name']}")
+        return names
+
+    def users_of(self, did: str) -> list[str]:
+        """Return what uses the number: inbound rules, and outbound rules and the tenant as caller id."""
+        session, ours = self._session(), self._trunk_ids()
+        users = [f"inbound rule {rule['name']}" for rule in self.inbound() if rule["provider_id"] in ours and _has(rule, did)]
+        for rule in self._outbound(session):
+            callers = {_digits(route.get("outbound_caller_id")) for route in rule.get("routes") or ()}
+            if _digits(did) in callers:
+                users.append(f"outbound rule {rule['name']}")
+        tenant = session.get("/tenant")
+        if any(_digits(one.get("caller_id")) == _digits(did) for one in tenant.get("outbound_caller_ids") or ()):
+            users.append("the tenant's outbound caller id")
+        return users
+
+    @staticmethod
+    def _outbound(session: Session) -> Iterator[dict[str, Any]]:
+        """Details of the outbound rules: the list leaves the routes out."""
+        for summary in session.list("/outbound_rules"):
+            yield session.get(f"/outbound_rules/{summary['id']}")
+
+
+def _has(rule: dict[str, Any], did: str) -> bool:
+    try:
+        return did in DidPool.parse(rule["did_numbers"])
+    except ValueError:
+        return False
+
+
+def _digits(number: str | None) -> str:
+    return (number or "").lstrip("+0")

@@ -1,0 +1,144 @@
+"""Section 0: what must be there before anything is made. Reads only; nothing here is ever changed."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from ..plan import Action, Row, Value
+from ..vendors.twilio import SIGNALLING
+from .base import Item, Section, View
+
+#: Media of all edges. Source: Twilio, "Elastic SIP Trunking IP addresses".
+MEDIA = ("168.86.128.0/18", "UDP 10000-60000")
+#: Source: PortSIP's installer: media ports of the PBX.
+PBX_MEDIA = "UDP 45000-65000"
+
+
+class BeforeYouBegin(Section):
+    """Steps 0.1 and 0.2."""
+
+    number = "00"
+
+    def read(self) -> None:
+        context = self.context
+        self._account = context.twilio.account.fetch()
+        self._numbers = {one.phone_number: one for one in context.twilio.all_numbers()}
+        pbx = context.pbx
+        self._info = pbx.system.get("/info")
+        self._version = pbx.system.get("/admin/status").get("version")
+        self._role = pbx.system.get("/auth/user").get("role")
+        self._tenant = pbx.tenant
+        self._may_have_trunks = pbx.tenant_may_have_trunks
+        self._transports = list(pbx.system.list("/transports"))
+
+    def views(self) -> list[View]:
+        site, tenant = self.context.site, self.context.tenant
+        account = site.twilio_accounts[self.context.account_name]
+        return [
+            View(
+                "Who we are signed in as",
+                ("Side", "What", "Value"),
+                (
+                    ("Twilio", "account", f"{self._account.friendly_name} ({self._account.sid})"),
+                    ("Twilio", "account status", str(self._account.status)),
+                    ("Twilio", "Region and edge", f"{account.region} through {account.edge}"),
+                    ("PortSIP", "version", self._version),
+                    ("PortSIP", "role", self._role),
+                    ("PortSIP", "tenant", f"{self._tenant['name']} ({self._tenant['domain']})"),
+                    ("PortSIP", "tenant may have trunks of its own", self._may_have_trunks),
+                ),
+            ),
+            View(
+                "The tenant's numbers at Twilio",
+                ("Number", "Owned", "Voice", "Emergency address"),
+                tuple(self._number_row(did) for did in tenant.dids),
+            ),
+            View(
+                "Numbers of the account that nothing uses yet",
+                ("Number", "Voice"),
+                tuple(
+                    (did, one.capabilities.get("voice"))
+                    for did, one in sorted(self._numbers.items())
+                    if not (one.trunk_sid or one.voice_url or one.voice_application_sid) and did not in tenant.dids
+                ),
+            ),
+            View(
+                "Transports of the PBX",
+                ("Protocol", "Port"),
+                tuple((one["protocol"], one["port"]) for one in self._transports),
+            ),
+            View("What the firewall in front of the PBX must let through", ("Direction", "What", "Addresses", "Ports"), self._firewall()),
+            View(
+                "What Twilio grants by default",
+                ("What", "Value"),
+                (
+                    ("Calls per second out, per trunk and Region", "1; up to 5 with a Business Profile; not settable by this API"),
+                    ("Calls at the same time", "not limited by the trunk; limited without a Business Profile"),
+                ),
+            ),
+        ]
+
+    def items(self) -> list[Item]:
+        return [Item((row,)) for row in (*self._did_rows(), self._address_row(), *self._transport_rows(), self._tenant_row())]
+
+    def _did_rows(self) -> list[Row]:
+        rows = []
+        for did in self.context.tenant.dids:
+            number = self._numbers.get(did)
+            current = "not owned" if number is None else _voice(number)
+            note = "" if current == WANTED else "buying or porting numbers is out of scope: do it in Twilio's console"
+            rows.append(_check("0.1", f"number {did}", WANTED, current, note))
+        return rows
+
+    def _address_row(self) -> Row:
+        address, public = self.context.site.pbx.address, self._info.get("public_ipv4") or None
+        if not _is_ip(address):
+            # An FQDN: the PBX's own name is what can be compared; its address is the resolver's matter.
+            return _check("0.2", "PBX host name", address, self._info.get("web_domain") or None, "the PBX calls itself otherwise")
+        note = "the PBX reports another public address" if public else "the PBX reports no public address: a LAN installation?"
+        return _check("0.2", "PBX public address", address, public, note)
+
+    def _transport_rows(self) -> list[Row]:
+        protocol = self.context.settings.origination_transport.upper()
+        found = protocol if any(one["protocol"] == protocol for one in self._transports) else None
+        return [_check("0.2", "PBX transport", protocol, found, "add the transport in the PBX, or change origination.transport")]
+
+    def _tenant_row(self) -> Row:
+        note = "switch on trunks at tenant level, in the PBX's settings or in the tenant's features"
+        return _check("0.2", "tenant may have trunks of its own", True, self._may_have_trunks, note)
+
+    def _number_row(self, did: str) -> tuple[Value, ...]:
+        number = self._numbers.get(did)
+        if number is None:
+            return (did, False, None, None)
+        registered = number.emergency_address_status if number.emergency_address_sid else "none"
+        return (did, True, number.capabilities.get("voice"), str(registered))
+
+    def _firewall(self) -> tuple[tuple[Value, ...], ...]:
+        ports = ", ".join(f"{one['protocol']} {one['port']}" for one in self._transports)
+        rows = [("in and out", f"SIP signalling, {edge}", network, ports) for edge, network in SIGNALLING.items()]
+        rows.append(("out", "SIP signalling at Twilio", "the same addresses", "UDP and TCP 5060, TLS 5061"))
+        return (*rows, ("in and out", "media (RTP), every edge", MEDIA[0], f"{MEDIA[1]} at Twilio, {PBX_MEDIA} at the PBX"))
+
+
+WANTED = "owned, voice-capable"
+
+
+def _voice(number: Any) -> str:
+    return WANTED if number.capabilities.get("voice") else "owned, not voice-capable"
+
+
+def _check(step: str, setting: str, desired: Value, current: Value, note: str) -> Row:
+    """A row that nobody but a person can settle: in place or in conflict."""
+    if desired == current:
+        return Row(step, setting, desired, current, Action.IN_PLACE)
+    return Row(step, setting, desired, current, Action.CONFLICT, note=note)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

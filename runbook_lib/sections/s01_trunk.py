@@ -1,0 +1,80 @@
+"""Section 1: an Elastic SIP Trunk with a friendly name, the General page left alone.
+
+The trunk's identity is its domain name, so it is made with friendly name and domain name in one
+request: a run that was cut off finds its own trunk again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..plan import Action, Row
+from .base import Item, Section, View
+
+#: Twilio's defaults of the General page. Source: Twilio, Elastic SIP Trunking "Trunks resource".
+GENERAL = {
+    "secure": ("Secure trunking", False),
+    "cnam_lookup_enabled": ("CNAM lookup", False),
+    "transfer_mode": ("Call transfer", "disable-all"),
+    "transfer_caller_id": ("Caller id of transfers", "from-transferee"),
+    "symmetric_rtp_enabled": ("Symmetric RTP", False),
+}
+RECORDING = {"mode": ("Recording", "do-not-record"), "trim": ("Recording trim", "do-not-trim")}
+
+
+class CreateTrunk(Section):
+    """Steps 1.1 and 1.2."""
+
+    number = "01"
+
+    def read(self) -> None:
+        self._found = self.context.twilio_trunk.find()
+
+    def views(self) -> list[View]:
+        trunks = tuple(
+            (trunk.friendly_name, trunk.domain_name, "this one" if trunk is self._found.trunk else "not managed")
+            for trunk in self._found.all
+        )
+        return [
+            View("Trunks of the Twilio account", ("Friendly name", "Termination URI", "Ours"), trunks),
+            View("General settings of the trunk", ("Setting", "Value"), tuple(self._general())),
+        ]
+
+    def items(self) -> list[Item]:
+        settings = self.context.settings
+        trunk = self._found.trunk
+        if self._found.conflict:
+            row = Row("1.1", "trunk", settings.friendly_name, None, Action.CONFLICT, note=self._found.conflict)
+            return [Item((row,))]
+        if trunk is None:
+            note = "free in this account; whether another Twilio customer has it shows when it is applied"
+            rows = (
+                self.row("1.1", "friendly name", settings.friendly_name, None),
+                self.row("2.1", "termination URI", settings.domain, None, note=note),
+            )
+            return [Item(rows, f"trunk {settings.domain}", self._create)]
+        name = self.row("1.1", "friendly name", settings.friendly_name, trunk.friendly_name)
+        rename = None if name.action is Action.IN_PLACE else lambda: trunk.update(friendly_name=settings.friendly_name)
+        return [Item((name,), f"trunk {settings.domain}", rename), *(Item((row,)) for row in self._general_rows())]
+
+    def _create(self) -> None:
+        settings = self.context.settings
+        self.context.twilio.trunks.create(friendly_name=settings.friendly_name, domain_name=settings.domain)
+
+    def _general(self) -> list[tuple[str, Any]]:
+        return [(row.setting, row.current) for row in self._general_rows()]
+
+    def _general_rows(self) -> list[Row]:
+        trunk = self._found.trunk
+        if trunk is None:
+            return []
+        values = [(label, default, getattr(trunk, name)) for name, (label, default) in GENERAL.items()]
+        recording = trunk.recording or {}
+        values += [(label, default, recording.get(name, default)) for name, (label, default) in RECORDING.items()]
+        note = "not Twilio's default; the guide leaves the General page alone, and so does the runbook"
+        return [
+            Row("1.2", label, default, value, Action.IN_PLACE)
+            if value == default
+            else Row("1.2", label, default, value, Action.NOT_MANAGED, note=note)
+            for label, default, value in values
+        ]

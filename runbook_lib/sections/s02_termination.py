@@ -1,0 +1,210 @@
+"""Section 2: termination, that is calls from the PBX to Twilio.
+
+Twilio enforces both lists when both are set (Twilio, Elastic SIP Trunking, "Termination"): the
+first list of a kind on a trunk that works with the other kind can stop calls.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..plan import Action, Effect, Row
+from ..records.journal import made_by_us
+from .base import Item, Section, View
+from .passwords import PasswordPair
+
+
+class Termination(Section):
+    """Steps 2.1 to 2.3."""
+
+    number = "02"
+
+    def read(self) -> None:
+        twilio, settings = self.context.twilio, self.context.settings
+        self._trunk = self.context.twilio_trunk.require()
+        self._addresses: list[Any] = []
+        self._users: list[Any] = []
+        self._attached_acls: list[Any] = []
+        self._attached_lists: list[Any] = []
+        if self._trunk is not None:
+            self._attached_acls = twilio.trunks(self._trunk.sid).ip_access_control_lists.list(page_size=1000)
+            self._attached_lists = twilio.trunks(self._trunk.sid).credentials_lists.list(page_size=1000)
+        sip = twilio.account.sip
+        self._acl = self._ours(
+            sip.ip_access_control_lists.list(page_size=1000), settings.acl_name, self._attached_acls, ACL
+        )
+        self._list = self._ours(
+            sip.credential_lists.list(page_size=1000), settings.credential_list_name, self._attached_lists, LIST
+        )
+        if self._acl is not None:
+            self._addresses = sip.ip_access_control_lists(self._acl.sid).ip_addresses.list(page_size=1000)
+        if self._list is not None:
+            self._users = sip.credential_lists(self._list.sid).credentials.list(page_size=1000)
+        self._user = next((user for user in self._users if user.username == settings.username), None)
+        self._pair = PasswordPair(self.context, self._user, reading_back=self.reading_back)
+
+    def views(self) -> list[View]:
+        trunk = self._trunk
+        lists = [(ACL, one.friendly_name) for one in self._attached_acls]
+        lists += [(LIST, one.friendly_name) for one in self._attached_lists]
+        return [
+            View(
+                "Termination of the trunk",
+                ("Termination URI", "Authentication that Twilio enforces"),
+                ((trunk.domain_name, trunk.auth_type or "none: calls are refused"),) if trunk else (),
+            ),
+            View("Lists on the trunk", ("Kind", "Name"), tuple(lists)),
+            View(
+                "Addresses in our IP access control list",
+                ("Name", "Address"),
+                tuple((one.friendly_name, _cidr(one)) for one in self._addresses),
+            ),
+            View("Users in our credential list", ("User name",), tuple((one.username,) for one in self._users)),
+        ]
+
+    def items(self) -> list[Item]:
+        settings = self.context.settings
+        if self._trunk is None and "01" not in self.ahead:
+            wanted = (
+                ("2.1", "termination URI", settings.domain),
+                ("2.2", ACL, settings.acl_name),
+                ("2.3", LIST, settings.credential_list_name),
+            )
+            return [self.blocked(step, setting, desired, "01") for step, setting, desired in wanted]
+        return [*self._uri(), *self._acl_items(), *self._list_items()]
+
+    def _uri(self) -> list[Item]:
+        trunk, domain = self._trunk, self.context.settings.domain
+        if trunk is None:
+            return []  # made together with the trunk: section 01 shows it
+        row = self.row("2.1", "termination URI", domain, trunk.domain_name)
+        write = None if row.action is Action.IN_PLACE else lambda: trunk.update(domain_name=domain)
+        return [Item((row,), f"termination URI {domain}", write)]
+
+    def _acl_items(self) -> list[Item]:
+        name, lists = self.context.settings.acl_name, self.context.twilio.account.sip.ip_access_control_lists
+        resource = f"{ACL} {name}"
+        items = [self._list_item("2.2", ACL, name, self._acl, lists, resource)]
+        by_address = {one.ip_address: one for one in self._addresses}
+        by_label = {one.friendly_name: one for one in self._addresses}
+        ours = set()
+        for address in self.context.settings.acl_addresses:
+            entry = by_address.get(address) or by_label.get(_label(address))
+            if entry is not None:
+                ours.add(entry.sid)
+            items.append(self._address_item(address, entry))
+        items += [
+            Item((Row("2.2", f"address {_cidr(one)}", None, _cidr(one), Action.NOT_MANAGED, note=NOT_OURS),))
+            for one in self._addresses
+            if one.sid not in ours
+        ]
+        return [*items, *self._attach_items("2.2", ACL, name, self._attached_acls, self._attached_lists)]
+
+    def _address_item(self, address: str, entry: Any | None) -> Item:
+        desired, label = f"{address}/32", _label(address)
+        resource = f"address {desired} in {ACL} {self.context.settings.acl_name}"
+        if entry is None:
+            row = self.row("2.2", f"address {address}", desired, None)
+            return Item((row,), resource, lambda: self._entries().create(label, address, cidr_prefix_length=32))
+        rows = (
+            # A wider or another address loses its permission to call.
+            self.row("2.2", f"address {address}", desired, _cidr(entry), effect=Effect.INTERRUPTS_OUTBOUND),
+            self.row("2.2", f"name of address {address}", label, entry.friendly_name),
+        )
+        if all(row.action is Action.IN_PLACE for row in rows):
+            return Item(rows)
+        write = lambda: entry.update(friendly_name=label, ip_address=address, cidr_prefix_length=32)  # noqa: E731
+        return Item(rows, resource, write)
+
+    def _list_items(self) -> list[Item]:
+        settings, sip = self.context.settings, self.context.twilio.account.sip
+        name = settings.credential_list_name
+        items = [self._list_item("2.3", LIST, name, self._list, sip.credential_lists, f"{LIST} {name}")]
+        items += self._pair.items_at_twilio(self._users_of_list)
+        items += [
+            Item((Row("2.3", f"user {one.username}", None, one.username, Action.NOT_MANAGED, note=NOT_OURS),))
+            for one in self._users
+            if one.username != settings.username
+        ]
+        return [*items, *self._attach_items("2.3", LIST, name, self._attached_lists, self._attached_acls)]
+
+    def _list_item(self, step: str, kind: str, name: str, found: Any | None, lists: Any, resource: str) -> Item:
+        row = self.row(step, kind, name, found.friendly_name if found else None)
+        if row.action is Action.IN_PLACE:
+            return Item((row,))
+        return Item((row,), resource, partial(self._make_or_rename, kind, name, found, lists))
+
+    def _make_or_rename(self, kind: str, name: str, found: Any | None, lists: Any) -> None:
+        if found is not None:
+            found.update(friendly_name=name)
+        elif kind == ACL:
+            self._acl = lists.create(friendly_name=name)
+        else:
+            self._list = lists.create(friendly_name=name)
+
+    def _attach_items(self, step: str, kind: str, name: str, attached: list[Any], other_kind: list[Any]) -> list[Item]:
+        ours = self._acl if kind == ACL else self._list
+        on_trunk = ours is not None and any(one.sid == ours.sid for one in attached)
+        effect = Effect.NONE
+        if other_kind and not attached and self._calls_may_flow(other_kind):
+            effect = Effect.INTERRUPTS_OUTBOUND
+        row = self.row(step, f"{kind} on the trunk", name, name if on_trunk else None, effect=effect)
+        items = [Item((row,), f"{kind} {name} on trunk {self.context.settings.domain}", None)]
+        if row.action is not Action.IN_PLACE:
+            items = [Item((row,), items[0].resource, partial(self._attach, kind))]
+        items += [
+            Item((Row(step, f"{kind} {one.friendly_name}", None, "on the trunk", Action.NOT_MANAGED, note=NOT_OURS),))
+            for one in attached
+            if ours is None or one.sid != ours.sid
+        ]
+        return items
+
+    def _attach(self, kind: str) -> None:
+        trunk = self._trunk or self.context.twilio_trunk.require()
+        lists = self.context.twilio.trunks(trunk.sid)
+        if kind == ACL:
+            lists.ip_access_control_lists.create(self._acl.sid)
+        else:
+            lists.credentials_lists.create(self._list.sid)
+
+    def _calls_may_flow(self, other_kind: list[Any]) -> bool:
+        """Whether somebody may call out through the trunk with the kind of list that it has now."""
+        ours = {self.context.settings.acl_name, self.context.settings.credential_list_name}
+        return any(one.friendly_name not in ours for one in other_kind) or self.context.pbx_trunk.exists()
+
+    def _entries(self) -> Any:
+        return self.context.twilio.account.sip.ip_access_control_lists(self._acl.sid).ip_addresses
+
+    def _users_of_list(self) -> Any:
+        return self.context.twilio.account.sip.credential_lists(self._list.sid).credentials
+
+    def _ours(self, lists: list[Any], name: str, attached: list[Any], kind: str) -> Any | None:
+        """Return our list by its name; renamed by somebody, by the journal that shows that we made it."""
+        named = next((one for one in lists if one.friendly_name == name), None)
+        if named is not None:
+            return named
+        sids = {one.sid for one in attached}
+        return next(
+            (
+                one
+                for one in lists
+                if one.sid in sids and made_by_us(self.context.records, f"{kind} {name}", one.sid, in_flight=False)
+            ),
+            None,
+        )
+
+
+ACL = "IP access control list"
+LIST = "credential list"
+NOT_OURS = "not of this runbook; left alone"
+
+
+def _label(address: str) -> str:
+    return f"PBX {address}"
+
+
+def _cidr(entry: Any) -> str:
+    return f"{entry.ip_address}/{entry.cidr_prefix_length}"
+
+

@@ -1,0 +1,157 @@
+"""Section 3: origination, that is calls from Twilio to the PBX, with failover between two regions."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..plan import Action, Effect, Row, Value
+from ..sip_uri import OriginationUri
+from .base import Item, Section, View
+
+NOT_OURS = "not of this runbook; left alone"
+FIELDS = ("sip_url", "priority", "weight", "enabled", "friendly_name")
+LABELS = {"sip_url": "SIP URI", "friendly_name": "name"}
+
+
+class Origination(Section):
+    """Steps 3.1, 3.2 and the expected result 3.E."""
+
+    number = "03"
+
+    def read(self) -> None:
+        self._trunk = self.context.twilio_trunk.require()
+        self._live: list[Any] = []
+        self._numbers_attached = False
+        if self._trunk is not None:
+            trunk = self.context.twilio.trunks(self._trunk.sid)
+            self._live = trunk.origination_urls.list(page_size=1000)
+            self._numbers_attached = bool(trunk.phone_numbers.list(limit=1))
+        self._transports = list(self.context.pbx.system.list("/transports"))
+
+    def views(self) -> list[View]:
+        urls = sorted(self._live, key=lambda one: (one.priority, -one.weight))
+        return [
+            View(
+                "Origination URIs of the trunk, in the order in which Twilio tries them",
+                ("Name", "SIP URI", "Priority", "Weight", "Enabled"),
+                tuple((one.friendly_name, one.sip_url, one.priority, one.weight, one.enabled) for one in urls),
+            ),
+            View(
+                "Transports of the PBX",
+                ("Protocol", "Port"),
+                tuple((one["protocol"], one["port"]) for one in self._transports),
+            ),
+        ]
+
+    @property
+    def path(self) -> list[tuple[str, str, int, int, bool]]:
+        """The call path as desired, in failover order: label, SIP URI, priority, weight, enabled."""
+        wanted = [
+            (_edge_name(uri), self._sip_url(uri) or "no such transport", uri.priority, uri.weight, uri.enabled)
+            for uri in self.context.settings.origination_uris
+        ]
+        return sorted(wanted, key=lambda one: (one[2], -one[3]))
+
+    def items(self) -> list[Item]:
+        uris = self.context.settings.origination_uris
+        if self._trunk is None and "01" not in self.ahead:
+            return [self.blocked(_step(i), f"{_edge_name(uri)} SIP URI", None, "01") for i, uri in enumerate(uris)]
+        protocol = self.context.settings.origination_transport
+        if self._port() is None:
+            note = f"the PBX has no {protocol.upper()} transport; add one there, or change origination.transport"
+            return [Item((Row("3.1", "transport", protocol, None, Action.CONFLICT, note=note),))]
+        items, ours = [], set()
+        by_url = {one.sip_url: one for one in self._live}
+        by_name = {one.friendly_name: one for one in self._live}
+        matches = [by_url.get(self._sip_url(uri)) for uri in uris]
+        taken = {one.sid for one in matches if one is not None}
+        for index, uri in enumerate(uris):
+            found = matches[index]
+            if found is None:
+                renamed = by_name.get(_friendly_name(uri))
+                found = renamed if renamed is not None and renamed.sid not in taken else None
+            if found is not None:
+                ours.add(found.sid)
+            items.append(self._item(_step(index), uri, found))
+        items += [
+            Item((Row("3.2", f"origination URI {one.sip_url}", None, "present", Action.NOT_MANAGED, note=NOT_OURS),))
+            for one in self._live
+            if one.sid not in ours
+        ]
+        return items
+
+    def expected(self) -> list[Row]:
+        wanted = " → ".join(url for _, url, _, _, enabled in self.path if enabled)
+        live = sorted((one for one in self._live if one.enabled), key=lambda one: (one.priority, -one.weight))
+        row = self.row("3.E", "order in which Twilio tries the PBX", wanted, " → ".join(one.sip_url for one in live))
+        return [row]
+
+    def _item(self, step: str, uri: Any, found: Any | None) -> Item:
+        desired: dict[str, Value] = {
+            "sip_url": self._sip_url(uri),
+            "priority": uri.priority,
+            "weight": uri.weight,
+            "enabled": uri.enabled,
+            "friendly_name": _friendly_name(uri),
+        }
+        effects = {"sip_url": self._effect_of_rerouting()}
+        rows = tuple(
+            self.row(
+                step,
+                f"{_edge_name(uri)} {LABELS.get(field, field)}",
+                desired[field],
+                getattr(found, field) if found else None,
+                effect=effects.get(field, Effect.NONE),
+            )
+            for field in FIELDS
+        )
+        changed = [field for field, row in zip(FIELDS, rows, strict=True) if row.action is not Action.IN_PLACE]
+        if not changed:
+            return Item(rows)
+        resource = f"origination URI {desired['sip_url']} on trunk {self.context.settings.domain}"
+        if found is None:
+            return Item(rows, resource, partial(self._create, desired))
+        return Item(rows, resource, partial(found.update, **{field: desired[field] for field in changed}))
+
+    def _create(self, desired: dict[str, Any]) -> None:
+        trunk = self._trunk or self.context.twilio_trunk.require()
+        self.context.twilio.trunks(trunk.sid).origination_urls.create(**desired)
+
+    def _effect_of_rerouting(self) -> Effect:
+        """Calls that reach something today are sent to the PBX: harmless only once its trunk takes them."""
+        works_today = self._numbers_attached and any(one.enabled for one in self._live)
+        if works_today and not self.context.pbx_trunk.exists():
+            return Effect.INTERRUPTS_INBOUND
+        return Effect.NONE
+
+    def _port(self) -> int | None:
+        """The PBX's port for our transport; ``None`` when the PBX does not have it."""
+        settings = self.context.settings
+        ports = [one["port"] for one in self._transports if one["protocol"] == settings.origination_transport.upper()]
+        if settings.origination_port is not None:
+            return settings.origination_port if settings.origination_port in ports else None
+        return ports[0] if ports else None
+
+    def _sip_url(self, uri: Any) -> str | None:
+        port = self._port()
+        if port is None:
+            return None
+        settings = self.context.settings
+        return str(
+            OriginationUri.build(
+                settings.pbx_address, uri.region, settings.origination_parameter, settings.origination_transport, port
+            )
+        )
+
+
+def _step(index: int) -> str:
+    return "3.1" if index == 0 else "3.2"
+
+
+def _edge_name(uri: Any) -> str:
+    return uri.region
+
+
+def _friendly_name(uri: Any) -> str:
+    return f"PBX through {uri.region}"

@@ -1,0 +1,113 @@
+"""Section 4: each DID's voice configuration points at the trunk.
+
+Numbers that work today are not cut off: a number that something else serves is in conflict until
+it is named under ``move``, and then blocked until the PBX can take its calls.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..plan import Action, Effect, Row
+from .base import Item, Section, View
+
+#: Twilio's demo answers a new number until it is set up. Source: Twilio, IncomingPhoneNumber resource.
+DEMO_HOST = "demo.twilio.com"
+
+
+class AssignNumbers(Section):
+    """Step 4.1."""
+
+    number = "04"
+
+    def read(self) -> None:
+        found = self.context.twilio_trunk.find()
+        self._trunk = found.trunk
+        self._trunks = {trunk.sid: trunk.domain_name or trunk.friendly_name for trunk in found.all}
+        self._numbers = {number.phone_number: number for number in self.context.twilio.all_numbers()}
+
+    def views(self) -> list[View]:
+        wanted = [self._numbers.get(did) for did in self.context.tenant.dids]
+        return [
+            View(
+                "The tenant's numbers, and what answers them now",
+                ("Number", "Voice", "Answered by"),
+                tuple((one.phone_number, one.capabilities.get("voice"), self._answered_by(one)) for one in wanted if one),
+            )
+        ]
+
+    def items(self) -> list[Item]:
+        tenant = self.context.tenant
+        if self._trunk is None and "01" not in self.ahead:
+            return [self.blocked("4.1", did, self.context.settings.domain, "01") for did in tenant.dids]
+        items = [self._item(did, self._numbers.get(did)) for did in tenant.dids]
+        attached = [one for one in self._numbers.values() if self._trunk and one.trunk_sid == self._trunk.sid]
+        extra = [one for one in attached if one.phone_number not in tenant.dids]
+        return items + [self._extra_item(one) for one in sorted(extra, key=lambda one: one.phone_number)]
+
+    def _item(self, did: str, number: Any | None) -> Item:
+        domain = self.context.settings.domain
+        if number is None:
+            return self._conflict(did, None, "the Twilio account does not own it")
+        now = self._answered_by(number)
+        if self._trunk is not None and number.trunk_sid == self._trunk.sid:
+            return Item((self.row("4.1", did, domain, domain),))
+        if not number.capabilities.get("voice"):
+            return self._conflict(did, now, "it is not voice-capable")
+        effect, note = Effect.NONE, ""
+        if self._works_today(number):
+            if did not in self.context.tenant.move:
+                return self._conflict(did, now, "something answers it today; name it under move to take it over")
+            reason = self._not_ready(did)
+            if reason:
+                return Item((Row("4.1", did, domain, now, Action.BLOCKED, note=reason),))
+            effect, note = Effect.INTERRUPTS_INBOUND, "moved as asked: it stops reaching what answers it today"
+        row = self.row("4.1", did, domain, now, effect=effect, note=note)
+        return Item((row,), f"number {did}", partial(self._point_at_trunk, number))
+
+    def _extra_item(self, number: Any) -> Item:
+        did, domain = number.phone_number, self.context.settings.domain
+        if did not in self.context.tenant.remove:
+            note = "on this trunk but not in dids; left alone until it is named under remove"
+            return Item((Row("4.1", did, None, domain, Action.NOT_MANAGED, note=note),))
+        users = self.context.rules.users_of(did)
+        if users:
+            return self._conflict(did, domain, f"still used by {', '.join(users)}", desired=None)
+        row = self.row("4.1", did, None, domain, note="kept in the account and billed; it reaches nothing any more")
+        return Item((row,), f"number {did}", partial(self._take_away, number))
+
+    def _point_at_trunk(self, number: Any) -> None:
+        # Setting TrunkSid on the number moves it in one step, also from another trunk; adding it to
+        # the trunk's list may be refused until it was removed from the other, which would cut it off.
+        trunk = self._trunk or self.context.twilio_trunk.require()
+        number.update(trunk_sid=trunk.sid)
+
+    def _take_away(self, number: Any) -> None:
+        self.context.twilio.trunks(self._trunk.sid).phone_numbers(number.sid).delete()
+
+    def _not_ready(self, did: str) -> str:
+        """Why calls to the number would not arrive yet at the PBX; empty when they would."""
+        if "05" not in self.ahead and not self.context.pbx_trunk.exists():
+            return "run section 05 first: the PBX has no trunk that takes its calls"
+        if self.context.tenant.accept_unrouted or self.context.rules.covers(did):
+            return ""
+        return "no enabled inbound rule of the PBX covers it: make one first, or set accept_unrouted"
+
+    def _works_today(self, number: Any) -> bool:
+        if number.trunk_sid or number.voice_application_sid:
+            return True
+        return bool(number.voice_url) and DEMO_HOST not in number.voice_url
+
+    def _answered_by(self, number: Any) -> str | None:
+        if number.trunk_sid:
+            return self._trunks.get(number.trunk_sid, "a trunk of another account or Region")
+        if number.voice_application_sid:
+            return "a voice application"
+        return f"voice URL {number.voice_url}" if number.voice_url else None
+
+    def _conflict(self, did: str, now: str | None, note: str, *, desired: str | None = "") -> Item:
+        wanted = self.context.settings.domain if desired == "" else desired
+        return Item((Row("4.1", did, wanted, now, Action.CONFLICT, note=note),))
+
+

@@ -1,0 +1,52 @@
+"""Finding the Twilio trunk that the parameters speak of, by what identifies it to people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..vendors.twilio import Twilio
+
+
+@dataclass(frozen=True)
+class Found:
+    """All trunks of the account and the one that is ours (``None``: not made yet).
+
+    ``conflict`` says why none can be chosen, if so.
+    """
+
+    all: tuple[Any, ...]
+    trunk: Any | None
+    conflict: str = ""
+
+
+class TwilioTrunk:
+    """A trunk by its domain name; a trunk of the same friendly name without a domain is adopted."""
+
+    def __init__(self, twilio: Twilio, domain: str, friendly_name: str) -> None:
+        self._twilio = twilio
+        self._domain = domain
+        self._friendly_name = friendly_name
+
+    def find(self) -> Found:
+        """Read the account's trunks (at most 100: Twilio's limit) and choose."""
+        trunks = tuple(self._twilio.trunks.list(page_size=1000))
+        ours = [trunk for trunk in trunks if (trunk.domain_name or "").lower() == self._domain]
+        if ours:
+            return Found(trunks, ours[0])
+        namesakes = [trunk for trunk in trunks if trunk.friendly_name == self._friendly_name]
+        elsewhere = [trunk.domain_name for trunk in namesakes if trunk.domain_name]
+        if elsewhere:
+            return Found(
+                trunks,
+                None,
+                f"a trunk of this friendly name has the termination URI {elsewhere[0]};"
+                " choose another friendly name, or give that termination URI",
+            )
+        if len(namesakes) > 1:
+            return Found(trunks, None, f"{len(namesakes)} trunks of this friendly name have no termination URI yet")
+        return Found(trunks, namesakes[0] if namesakes else None)
+
+    def require(self) -> Any | None:
+        """Return the trunk, or ``None`` when it cannot be told which one it is."""
+        return self.find().trunk

@@ -1,0 +1,1 @@
+"""The clients of both vendors, on one shared HTTP seam."""

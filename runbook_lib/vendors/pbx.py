@@ -1,0 +1,85 @@
+"""One PBX for one tenant: a session for the system, another one switched to the tenant."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from ..errors import VendorError
+from .portsip import Session, SignInGate
+from .transport import Transport
+
+
+class Pbx:
+    """The PBX as one tenant's run needs it.
+
+    Parameters
+    ----------
+    transport
+        The HTTP seam; closed by its owner.
+    url
+        Base URL of the API, ending in ``/api``.
+    domain
+        The tenant's SIP domain.
+    """
+
+    def __init__(
+        self, transport: Transport, url: str, gate: SignInGate, *, username: str, password: str, domain: str
+    ) -> None:
+        self._transport = transport
+        self._url = url
+        self._gate = gate
+        self._credentials = {"username": username, "password": password}
+        self._domain = domain
+        self._opened: list[Session] = []
+
+    @cached_property
+    def system(self) -> Session:
+        """The session in system scope."""
+        return self._open(None)
+
+    @cached_property
+    def session(self) -> Session:
+        """The session in the tenant's scope."""
+        return self._open(self.tenant["id"])
+
+    @cached_property
+    def tenant(self) -> dict[str, Any]:
+        """The tenant as the PBX describes it.
+
+        Raises ``VendorError`` when the PBX has no tenant of this domain.
+        """
+        found = [
+            one
+            for one in self.system.list("/tenants", filter=f"domain eq {quoted(self._domain)}")
+            if one["domain"] == self._domain
+        ]
+        if not found:
+            raise VendorError(
+                f"the PBX has no tenant with the domain {self._domain}",
+                vendor="PortSIP",
+                step="0.2",
+                meaning="nothing can be set up for a tenant that does not exist",
+                next_step="correct tenant.pbx_domain, or make the tenant in the PBX first",
+            )
+        return self.system.get(f"/tenants/{found[0]['id']}")
+
+    @property
+    def tenant_may_have_trunks(self) -> bool:
+        """Whether the tenant's features include trunks; a PBX that does not say so allows them."""
+        return self.tenant.get("enable_feature_trunks") is not False
+
+    def sign_out(self) -> None:
+        """End the sessions that were begun."""
+        while self._opened:
+            self._opened.pop().sign_out()
+
+    def _open(self, tenant_id: str | None) -> Session:
+        session = Session(self._transport, self._url, self._gate, **self._credentials, tenant_id=tenant_id)
+        self._opened.append(session)
+        return session
+
+
+def quoted(text: str) -> str:
+    """Return a text as a string of the PBX's filter language."""
+    return "'" + text.replace("'", "''") + "'"

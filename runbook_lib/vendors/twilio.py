@@ -1,0 +1,178 @@
+"""Twilio, through the official SDK, with an HTTP client of ours below it.
+
+The SDK builds requests and reads answers; our client decides which host they go to, adds time
+limits and retries, and lets writes out through the journal only. Twilio's errors come up as
+``VendorError`` from inside the SDK call, with Twilio's code, its meaning and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from twilio.http import HttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+
+from ..errors import OutcomeUnknownError, VendorError
+from .transport import Transport
+
+#: What Twilio's codes mean for this runbook and what to do next. Source: Twilio's error dictionary
+#: (texts ours). The code decides, not the HTTP status, which Twilio does not document for these.
+MEANINGS: dict[int, tuple[str, str]] = {
+    20001: ("a value is not one that Twilio knows", "correct the parameter that the message names"),
+    20003: ("Twilio does not accept the credentials", "check account SID, auth token or API key, and the Region"),
+    20004: ("Twilio does not allow this for these credentials", "use the account's auth token or a main API key"),
+    20404: ("the resource does not exist (any more) in this account and Region", "run the section again"),
+    20429: ("too many requests at the same time in this account", "run the section again in a minute"),
+    21235: ("the access list's name or address is already used", "choose another name, or remove the double"),
+    21236: ("something still uses the IP access control list", "detach it everywhere first"),
+    21237: ("the access list is full (100 addresses)", "remove addresses that are not needed"),
+    21239: ("the account is full (100 credential lists)", "remove lists that nothing uses, or use another account"),
+    21240: ("the credential list's name is taken or malformed", "choose another name"),
+    21241: ("something still uses the credential list", "detach it everywhere first"),
+    21242: ("the credential list is full (1,000 users)", "use another list"),
+    21243: ("Twilio refuses the user name or the password", "12 characters or more, upper and lower case, a digit"),
+    21244: ("the account is full (100 trunks)", "use another Twilio account of the site"),
+    21245: ("Twilio refuses the trunk's setting, or it is already associated", "run the section again, then correct the parameter"),
+    21247: ("the sub-domain's parent is missing or belongs to somebody else", "use a dash instead of a dot"),
+    21248: ("the termination URI is taken by another trunk", "choose another termination label"),
+    21249: ("the trunk is full (10 origination URIs)", "remove URIs that are not needed"),
+    21255: ("the account is full (1,000 IP access control lists)", "remove lists that nothing uses"),
+    21634: ("a number of the trunk has emergency calling", "take the emergency address off the number first"),
+}
+
+#: Twilio's signalling addresses by edge; all four addresses of each /30 count, and all edges are
+#: needed, whichever is chosen. Source: Twilio, "Elastic SIP Trunking IP addresses".
+SIGNALLING = {
+    "ashburn": "54.172.60.0/30",
+    "umatilla": "54.244.51.0/30",
+    "dublin": "54.171.127.192/30",
+    "frankfurt": "35.156.191.128/30",
+    "tokyo": "54.65.63.192/30",
+    "singapore": "54.169.127.128/30",
+    "sydney": "54.252.254.64/30",
+    "sao-paulo": "177.71.206.192/30",
+}
+
+_ALREADY_THERE = frozenset({21235, 21240, 21245, 21248})
+
+
+def is_already_there(error: VendorError) -> bool:
+    """Say whether a refusal may mean that what we asked for is there already (a late reading)."""
+    return error.code in _ALREADY_THERE
+
+
+class Twilio:
+    """One Twilio account.
+
+    Parameters
+    ----------
+    transport
+        The HTTP seam; closed by its owner.
+    account_sid
+        The account (or subaccount) that everything is made in.
+    username, password
+        ``AC…`` and the auth token, or an API key's ``SK…`` and its secret.
+    hosts
+        Base URL by product: ``"api"`` and ``"trunking"``.
+    """
+
+    def __init__(
+        self, transport: Transport, *, account_sid: str, username: str, password: str, hosts: dict[str, str]
+    ) -> None:
+        self.account_sid = account_sid
+        # A non-empty `environment` keeps the SDK from reading TWILIO_EDGE and TWILIO_REGION.
+        self.sdk = Client(
+            username,
+            password,
+            account_sid,
+            http_client=_HttpClient(transport, hosts),
+            environment={"TWILIO_EDGE": ""},
+        )
+
+    @property
+    def account(self) -> Any:
+        """The account's part of the 2010-04-01 API (SDK object)."""
+        return self.sdk.api.v2010.accounts(self.account_sid)
+
+    @property
+    def trunks(self) -> Any:
+        """The trunks of the trunking API (SDK object)."""
+        return self.sdk.trunking.v1.trunks
+
+    def all_numbers(self) -> list[Any]:
+        """Return every incoming number of the account; one request per 1,000."""
+        return self.account.incoming_phone_numbers.list(page_size=1000)
+
+
+def live_hosts(region: str, edge: str) -> dict[str, str]:
+    """Return the base URLs of Twilio's service for a Region and an edge.
+
+    Source: Twilio, "Global infrastructure" (host names are product.edge.region.twilio.com).
+    """
+    return {product: f"https://{product}.{edge}.{region}.twilio.com" for product in ("api", "trunking")}
+
+
+class _HttpClient(HttpClient):
+    def __init__(self, transport: Transport, hosts: dict[str, str]) -> None:
+        super().__init__(None, False, None)
+        self._transport = transport
+        self._hosts = hosts
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        params: dict[str, object] | None = None,
+        data: dict[str, object] | None = None,
+        headers: dict[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,
+        allow_redirects: bool = False,
+    ) -> Response:
+        request = self._transport.build(
+            method,
+            self._at_our_host(uri),
+            params={name: value for name, value in (params or {}).items() if value is not None} or None,
+            data=data or None,
+            headers={name: value for name, value in (headers or {}).items() if name != "Content-Type" or data},
+        )
+        if auth:
+            request = next(httpx.BasicAuth(*auth).auth_flow(request))
+        kind = "read" if method.upper() == "GET" else "write"
+        response = self._transport.send(request, kind, result=lambda body: body.get("sid") if body else None)
+        if response.status_code >= httpx.codes.BAD_REQUEST:
+            raise _error(response)
+        return Response(response.status_code, response.text, response.headers)
+
+    def _at_our_host(self, uri: str) -> str:
+        """Return the URI at the configured host; also for next-page links, which are absolute."""
+        parts = urlsplit(uri)
+        for product, base in self._hosts.items():
+            if parts.netloc == urlsplit(base).netloc or parts.netloc.split(".")[0] == product:
+                ours = urlsplit(self._hosts["api" if parts.path.startswith("/2010-04-01/") else product])
+                return urlunsplit((ours.scheme, ours.netloc, parts.path, parts.query, ""))
+        raise ValueError(f"the SDK asked for a host that no credentials may go to: {parts.netloc}")
+
+
+def _error(response: httpx.Response) -> VendorError:
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    code = body.get("code") if isinstance(body.get("code"), int) else None
+    meaning, next_step = MEANINGS.get(code or 0, (None, None))
+    kind = OutcomeUnknownError if response.is_server_error else VendorError
+    return kind(
+        f"Twilio answered {f'error {code}' if code else 'an error'} (HTTP {response.status_code}):"
+        f" {body.get('message') or 'no message'}",
+        vendor="Twilio",
+        status=response.status_code,
+        code=code,
+        meaning=meaning,
+        next_step=next_step or f"look the code up in Twilio's error dictionary: {body.get('more_info') or code or 'no code given'}",
+    )

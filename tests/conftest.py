@@ -1,0 +1,88 @@
+"""A sandbox of its own for the tests, in a project root of its own, reset before every test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.vendor_state import VendorState
+
+CHECKOUT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class TestSandbox:
+    """A running sandbox: its root folder, URLs, and the onlooker's view of the vendors."""
+
+    __test__ = False
+
+    root: Path
+    urls: dict[str, str]
+    vendors: VendorState
+
+    def control(self, method: str, path: str, body: object = None) -> httpx.Response:
+        answer = httpx.request(method, f"{self.urls['control_url']}/{path}", json=body, timeout=30)
+        answer.raise_for_status()
+        return answer
+
+    def writes(self) -> list[dict[str, object]]:
+        """What changed state at either vendor since the log was cleared; sessions do not count."""
+        log = self.control("GET", "requests").json()["requests"]
+        return [
+            one
+            for one in log
+            if one["method"] != "GET" and "/auth/" not in one["path"] and "/tenants/switch" not in one["path"]
+        ]
+
+    def clear_log(self) -> None:
+        self.control("DELETE", "requests")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What points a process's clients at this sandbox."""
+        return {
+            "RUNBOOK_ROOT": str(self.root),
+            "RUNBOOK_TWILIO_API_URL": self.urls["twilio_api_url"],
+            "RUNBOOK_TWILIO_TRUNKING_URL": self.urls["twilio_trunking_url"],
+            "RUNBOOK_PORTSIP_URL": self.urls["portsip_url"],
+        }
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSandbox]:
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(CHECKOUT / "parameters", root / "parameters")
+    shutil.copytree(CHECKOUT / "notebooks", root / "notebooks")
+    command = [sys.executable, "-m", "runbook_lib.sandbox", "--root", str(root), "--foreground"]
+    with subprocess.Popen(
+        [*command, "--twilio-port", "0", "--portsip-port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    ) as process:
+        try:
+            urls = json.loads(process.stdout.readline())
+            vendors = VendorState(
+                urls["twilio_api_url"], urls["portsip_url"], urls["ca_file"], root / ".sandbox" / "secrets"
+            )
+            yield TestSandbox(root, urls, vendors)
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def sandbox(running_sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch) -> TestSandbox:
+    running_sandbox.control("POST", "reset")
+    shutil.rmtree(running_sandbox.root / "records", ignore_errors=True)
+    for name, value in running_sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    return running_sandbox
