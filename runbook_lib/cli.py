@@ -7,7 +7,6 @@ Exit status: 0 fine (``plan``: nothing to change), 1 failed, 2 there are changes
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from .errors import InputError, RunbookError
 from .parameters import load, load_site, project_root
@@ -41,7 +39,9 @@ TenantFiles = Annotated[list[Path], typer.Argument(help="Tenant files.")]
 def demo() -> None:
     """Run the whole guide for the demo tenants on the sandbox."""
     root = project_root()
-    tenants = sorted(path for path in (root / SANDBOX_SITE).parent.glob("*.yaml") if path.name != SANDBOX_SITE.name)
+    tenants = sorted(
+        path for path in (root / SANDBOX_SITE).parent.glob("*.yaml") if path.name != SANDBOX_SITE.name
+    )
     screen.print("[bold]Sandbox[/]: both vendors are simulated on this machine; nothing real is touched.\n")
     raise typer.Exit(_run(SANDBOX_SITE, tenants, "apply"))
 
@@ -62,7 +62,9 @@ def lab(port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free
 def sandbox(
     twilio_port: Annotated[int, typer.Option(help="Port of Twilio's APIs; 0 for a free one.")] = 0,
     portsip_port: Annotated[int, typer.Option(help="Port of PortSIP's API; 0 for a free one.")] = 0,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Serve here; print the URLs as one JSON line.")] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Serve here; print the URLs as one JSON line.")
+    ] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End the running sandbox.")] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Put the demo data back.")] = False,
 ) -> None:
@@ -79,7 +81,9 @@ def sandbox(
     if reset:
         process.reset(running)
         screen.print("The demo data is back.")
-    screen.print(f"Twilio's APIs: {running.twilio_url}\nPortSIP's API: {running.portsip_url}\nCA: {running.ca_file}")
+    screen.print(
+        f"Twilio's APIs: {running.twilio_url}\nPortSIP's API: {running.portsip_url}\nCA: {running.ca_file}"
+    )
 
 
 @app.command()
@@ -106,7 +110,9 @@ def plan(
     """Plan whole tenants; changes nothing. Exit status 2 when there are changes."""
     from .batch.plans import plan_tenant
 
-    statuses = [_guarded(lambda path=path: plan_tenant(_given(site), _given(path), out, screen)) for path in tenants]
+    statuses = [
+        _guarded(lambda path=path: plan_tenant(_given(site), _given(path), out, screen)) for path in tenants
+    ]
     raise typer.Exit(_worst(statuses))
 
 
@@ -114,7 +120,9 @@ def plan(
 def apply(
     tenants: TenantFiles,
     site: SiteFile = SANDBOX_SITE,
-    plan_file: Annotated[Path | None, typer.Option("--plan", help="Apply exactly this plan (one tenant).")] = None,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", help="Apply exactly this plan (one tenant).")
+    ] = None,
     approved_plan: Annotated[str | None, typer.Option(help="The digest that was approved.")] = None,
     approved_by: Annotated[str | None, typer.Option(help="Who approved the plan.")] = None,
 ) -> None:
@@ -138,7 +146,9 @@ def verify(tenants: TenantFiles, site: SiteFile = SANDBOX_SITE) -> None:
 @app.command("sign-in")
 def sign_in(
     site: SiteFile = SANDBOX_SITE,
-    clear: Annotated[bool, typer.Option("--clear", help="Forget a refused sign-in, after correcting the password.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Forget a refused sign-in, after correcting the password.")
+    ] = False,
 ) -> None:
     """Show or forget a sign-in that the PBX refused."""
     from .vendors.portsip import SignInGate
@@ -147,9 +157,15 @@ def sign_in(
     the_site = load_site(_given(site), root)
     gate = SignInGate(root / "records" / the_site.name)
     if clear:
-        screen.print("Forgotten: the next run signs in again." if gate.clear() else "No refusal was remembered.")
+        screen.print(
+            "Forgotten: the next run signs in again." if gate.clear() else "No refusal was remembered."
+        )
         return
-    screen.print("A refusal is remembered; clear it with --clear." if gate.marker.exists() else "No refusal is remembered.")
+    screen.print(
+        "A refusal is remembered; clear it with --clear."
+        if gate.marker.exists()
+        else "No refusal is remembered."
+    )
 
 
 def _run(site: Path, tenants: list[Path], mode: str, approval: dict[str, str | None] | None = None) -> int:
@@ -158,14 +174,16 @@ def _run(site: Path, tenants: list[Path], mode: str, approval: dict[str, str | N
     from .batch.progress import Progress, summary
 
     def run() -> int:
-        result = run_tenants(_given(site), [_given(one) for one in tenants], mode, approval or {}, Progress(screen))
+        result = run_tenants(
+            _given(site), [_given(one) for one in tenants], mode, approval or {}, Progress(screen)
+        )
         screen.print(summary(result))
         return result.exit_status
 
     return _guarded(run)
 
 
-def _guarded(call) -> int:  # noqa: ANN001
+def _guarded(call) -> int:
     try:
         return call()
     except InputError as error:

@@ -69,7 +69,9 @@ def _trust(url: str, ca_file: Path | None, pin: str | None) -> ssl.SSLContext | 
     try:
         return ssl.create_default_context(cafile=str(ca_file))
     except OSError as error:
-        raise InputError([f"pbx.ca_file: {ca_file.name} cannot be read as a CA bundle ({error.strerror})"]) from None
+        raise InputError(
+            [f"pbx.ca_file: {ca_file.name} cannot be read as a CA bundle ({error.strerror})"]
+        ) from None
 
 
 def _pinned(url: str, pin: str) -> ssl.SSLContext:
@@ -79,7 +81,9 @@ def _pinned(url: str, pin: str) -> ssl.SSLContext:
         pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=10)
     except OSError as error:
         raise UnreachableError(
-            f"the PBX at {parts.netloc} did not answer ({error})", vendor="PortSIP", next_step="check the network"
+            f"the PBX at {parts.netloc} did not answer ({error})",
+            vendor="PortSIP",
+            next_step="check the network",
         ) from None
     shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
     if shown != pin.lower().removeprefix("sha256:").replace(":", ""):

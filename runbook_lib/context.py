@@ -6,12 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 from .connect import Endpoints, endpoints
-from .parameters import Settings, Site, Tenant
+from .parameters import Site, Tenant
 from .records.journal import Journal
+from .secret import resolve
 from .sections.pbx_trunk import PbxTrunk
 from .sections.rules import Rules
+from .sections.settings import Settings
 from .sections.twilio_trunk import TwilioTrunk
-from .secret import resolve
 from .vendors.pbx import Pbx
 from .vendors.portsip import SignInGate
 from .vendors.transport import Transport
@@ -50,7 +51,11 @@ class Context:
     def twilio(self) -> Twilio:
         """The Twilio account."""
         account = self.account
-        key, secret = (account.api_key_sid, account.api_key_secret) if account.api_key_sid else (None, account.auth_token)
+        key, secret = (
+            (account.api_key_sid, account.api_key_secret)
+            if account.api_key_sid
+            else (None, account.auth_token)
+        )
         transport = Transport("Twilio", self.journal)
         self._transports.append(transport)
         return Twilio(

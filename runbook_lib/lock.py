@@ -34,7 +34,9 @@ def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
     except Timeout:
         raise _refusal(what, holder) from None
     try:
-        holder.write_text(json.dumps({"who": whoami(), "since": _now(), "process": os.getpid()}), encoding="utf-8")
+        holder.write_text(
+            json.dumps({"who": whoami(), "since": _now(), "process": os.getpid()}), encoding="utf-8"
+        )
         yield
     finally:
         holder.unlink(missing_ok=True)

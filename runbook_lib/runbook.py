@@ -114,7 +114,9 @@ class Runbook:
         return self._plan_of(tuple(slices))
 
     def _plan_of(self, slices: tuple[Slice, ...]) -> Plan:
-        return Plan(self.target, self.context.tenant.name, self.context.settings.secret_references(), slices, now())
+        return Plan(
+            self.target, self.context.tenant.name, self.context.settings.secret_references(), slices, now()
+        )
 
     def _approved(self, plan_file: str | None, approved_plan: str | None) -> Plan | None:
         policy = self.context.site.policies.approval
@@ -134,16 +136,24 @@ class Runbook:
                     (not approved_plan, "approved_plan is missing: give the digest that was approved"),
                     (not self.approved_by, "approved_by is missing: say who approved the plan"),
                     (approved_plan != plan.digest, "the plan is not the approved one: its digest is another"),
-                    (plan.target != self.target, "the plan was made for another target (sandbox or live, account, PBX)"),
+                    (
+                        plan.target != self.target,
+                        "the plan was made for another target (sandbox or live, account, PBX)",
+                    ),
                     (plan.tenant != self.context.tenant.name, f"the plan was made for tenant {plan.tenant}"),
-                    (plan.secrets != self.context.settings.secret_references(), "the plan names other secrets"),
+                    (
+                        plan.secrets != self.context.settings.secret_references(),
+                        "the plan names other secrets",
+                    ),
                 )
                 if wrong
             ),
             None,
         )
         if problem:
-            raise ApprovalError(problem, meaning="nothing was sent", next_step="plan again and have that plan approved")
+            raise ApprovalError(
+                problem, meaning="nothing was sent", next_step="plan again and have that plan approved"
+            )
         return plan
 
     @staticmethod
@@ -153,7 +163,9 @@ class Runbook:
         except OSError as error:
             raise InputError([f"plan_file: {path.name} cannot be read ({error.strerror})"]) from None
         except ValueError as error:
-            raise ApprovalError(f"plan_file: {path.name}: {error}", meaning="nothing was sent", next_step="plan again") from None
+            raise ApprovalError(
+                f"plan_file: {path.name}: {error}", meaning="nothing was sent", next_step="plan again"
+            ) from None
 
 
 class SectionRun:
@@ -176,7 +188,9 @@ class SectionRun:
             "tenant": runbook.context.tenant.name,
             "operator": whoami(),
             "approved_plan": runbook.approved.digest if runbook.approved else None,
-            "approved_by": {"who": runbook.approved_by, "how": "claimed"} if runbook.approved else {"how": "auto-approval"},
+            "approved_by": {"who": runbook.approved_by, "how": "claimed"}
+            if runbook.approved
+            else {"how": "auto-approval"},
             "started": now(),
             "outcome": "unfinished",
             "plan": None,
@@ -259,7 +273,8 @@ class SectionRun:
             first = verification.differences[0]
             raise VerificationError(
                 "; ".join(
-                    f"{row.setting} is {_shown(row.current)}, expected {_shown(row.desired)}" for row in verification.differences
+                    f"{row.setting} is {_shown(row.current)}, expected {_shown(row.desired)}"
+                    for row in verification.differences
                 ),
                 step=first.step,
                 meaning="the vendors' state is not what the guide expects",
@@ -283,7 +298,9 @@ class SectionRun:
         self._result["ended"] = now()
         self._result["seconds"] = round(time.monotonic() - self._started, 3)
         self._result["journal"] = context.journal.digest()
-        write_result(self.runbook.folder, self.number, json.loads(scrub(json.dumps(self._result, ensure_ascii=False))))
+        write_result(
+            self.runbook.folder, self.number, json.loads(scrub(json.dumps(self._result, ensure_ascii=False)))
+        )
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -303,4 +320,10 @@ def _error(error: BaseException) -> dict[str, Any]:
             "meaning": error.meaning,
             "next_step": error.next_step,
         }
-    return {"kind": type(error).__name__, "what": str(error), "step": None, "meaning": None, "next_step": None}
+    return {
+        "kind": type(error).__name__,
+        "what": str(error),
+        "step": None,
+        "meaning": None,
+        "next_step": None,
+    }

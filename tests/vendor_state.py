@@ -69,10 +69,14 @@ class VendorState:
         return sorted(f"{one['ip_address']}/{one['cidr_prefix_length']}" for one in entries)
 
     def _users(self, sid: str) -> list[str]:
-        return sorted(one["username"] for one in self.account(f"SIP/CredentialLists/{sid}/Credentials")["credentials"])
+        return sorted(
+            one["username"] for one in self.account(f"SIP/CredentialLists/{sid}/Credentials")["credentials"]
+        )
 
     def numbers(self) -> dict[str, dict[str, Any]]:
-        return {one["phone_number"]: one for one in self.account("IncomingPhoneNumbers")["incoming_phone_numbers"]}
+        return {
+            one["phone_number"]: one for one in self.account("IncomingPhoneNumbers")["incoming_phone_numbers"]
+        }
 
     # PortSIP
 

@@ -159,7 +159,14 @@ class Section(ABC):
             time.sleep(POLL_S)
 
     def row(
-        self, step: str, setting: str, desired: Value, current: Value, *, effect: Effect = Effect.NONE, note: str = ""
+        self,
+        step: str,
+        setting: str,
+        desired: Value,
+        current: Value,
+        *,
+        effect: Effect = Effect.NONE,
+        note: str = "",
     ) -> Row:
         """Return a row whose action follows from desired and current; ``effect`` counts if it changes."""
         if desired == current:
@@ -233,7 +240,8 @@ def _guarded(item: Item) -> Item:
         replace(
             row,
             action=Action.CONFLICT,
-            note=f"it {row.effect}, and accept_interruption is not set" + (f"; {row.note}" if row.note else ""),
+            note=f"it {row.effect}, and accept_interruption is not set"
+            + (f"; {row.note}" if row.note else ""),
         )
         if row.effect is not Effect.NONE and row.action in CHANGING
         else row

@@ -60,7 +60,12 @@ class PasswordPair:
             return [found, self.item_at_twilio(Effect.INTERRUPTS_OUTBOUND), *self._at_pbx()]
         if not at_pbx and not self._may_write():
             note = "it is at Twilio only and not made by this runbook, and set_password is not set"
-            return [found, Item((Row("2.3", "password at Twilio", reference, NOT_READABLE, Action.CONFLICT, note=note),))]
+            return [
+                found,
+                Item(
+                    (Row("2.3", "password at Twilio", reference, NOT_READABLE, Action.CONFLICT, note=note),)
+                ),
+            ]
         return [found, Item((Row("2.3", "password at Twilio", reference, NOT_READABLE, Action.UNREADABLE),))]
 
     def item_at_twilio(self, effect: Effect = Effect.NONE, step: str = "2.3") -> Item:
@@ -68,7 +73,12 @@ class PasswordPair:
         reference = str(self._settings.password)
         note = BOTH if effect is Effect.NONE else f"{BOTH}; {OVERWRITTEN}"
         row = Row(step, "password at Twilio", reference, NOT_READABLE, Action.UPDATE, effect, note)
-        return Item((row,), self.resource, lambda: self._user_now().update(self._context.sip_password()), repeatable=True)
+        return Item(
+            (row,),
+            self.resource,
+            lambda: self._user_now().update(self._context.sip_password()),
+            repeatable=True,
+        )
 
     def conflict_at_pbx(self) -> Row | None:
         """Return the row that keeps section 5 from making the PBX trunk, if one does."""

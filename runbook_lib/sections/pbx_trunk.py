@@ -10,7 +10,7 @@ from ..vendors.portsip import Session
 from ..vendors.twilio import SIGNALLING
 
 if TYPE_CHECKING:
-    from ..parameters import Settings
+    from .settings import Settings
 
 AUTH_MODE = "REGISTER_AUTH"
 
@@ -80,7 +80,11 @@ class PbxTrunk:
         documented): its answer is checked here.
         """
         hostname, name = self._settings.domain, self._settings.pbx_name
-        found = list(self.session.list("/providers", filter=f"hostname eq {quoted(hostname)} or name eq {quoted(name)}"))
+        found = list(
+            self.session.list(
+                "/providers", filter=f"hostname eq {quoted(hostname)} or name eq {quoted(name)}"
+            )
+        )
         matching = [one for one in found if (one.get("hostname") or "").lower() == hostname]
         matching = matching or [one for one in found if one.get("name") == name]
         return [{**one, **self.session.get(f"/providers/{one['id']}")} for one in matching]
@@ -112,7 +116,9 @@ class PbxTrunk:
                 meaning="somebody removed it while this section ran",
                 next_step="plan again",
             )
-        kept = {name: value for name, value in before.items() if name not in _NOT_WRITABLE and value is not None}
+        kept = {
+            name: value for name, value in before.items() if name not in _NOT_WRITABLE and value is not None
+        }
         self.session.post(f"/providers/{before['id']}", {**kept, **changes})
         after = self.session.get(f"/providers/{before['id']}")
         moved = [name for name in before if name not in changes and after.get(name) != before[name]]
@@ -123,4 +129,3 @@ class PbxTrunk:
                 meaning="a field that was sent back unchanged did not stay as it was",
                 next_step="compare the journal's before-state with the PBX and set the field by hand",
             )
-

@@ -32,7 +32,10 @@ class Rules:
         """Whether an enabled inbound rule of our trunk takes calls to the number (+E.164)."""
         ours = self._trunk_ids()
         return any(
-            rule.get("enabled") and rule["provider_id"] in ours and not rule.get("cid_number_mask") and _has(rule, did)
+            rule.get("enabled")
+            and rule["provider_id"] in ours
+            and not rule.get("cid_number_mask")
+            and _has(rule, did)
             for rule in self.inbound()
         )
 
@@ -48,13 +51,19 @@ class Rules:
     def users_of(self, did: str) -> list[str]:
         """Return what uses the number: inbound rules, and outbound rules and the tenant as caller id."""
         session, ours = self._session(), self._trunk_ids()
-        users = [f"inbound rule {rule['name']}" for rule in self.inbound() if rule["provider_id"] in ours and _has(rule, did)]
+        users = [
+            f"inbound rule {rule['name']}"
+            for rule in self.inbound()
+            if rule["provider_id"] in ours and _has(rule, did)
+        ]
         for rule in self._outbound(session):
             callers = {_digits(route.get("outbound_caller_id")) for route in rule.get("routes") or ()}
             if _digits(did) in callers:
                 users.append(f"outbound rule {rule['name']}")
         tenant = session.get("/tenant")
-        if any(_digits(one.get("caller_id")) == _digits(did) for one in tenant.get("outbound_caller_ids") or ()):
+        if any(
+            _digits(one.get("caller_id")) == _digits(did) for one in tenant.get("outbound_caller_ids") or ()
+        ):
             users.append("the tenant's outbound caller id")
         return users
 

@@ -60,7 +60,8 @@ class BeforeYouBegin(Section):
                 tuple(
                     (did, one.capabilities.get("voice"))
                     for did, one in sorted(self._numbers.items())
-                    if not (one.trunk_sid or one.voice_url or one.voice_application_sid) and did not in tenant.dids
+                    if not (one.trunk_sid or one.voice_url or one.voice_application_sid)
+                    and did not in tenant.dids
                 ),
             ),
             View(
@@ -68,26 +69,43 @@ class BeforeYouBegin(Section):
                 ("Protocol", "Port"),
                 tuple((one["protocol"], one["port"]) for one in self._transports),
             ),
-            View("What the firewall in front of the PBX must let through", ("Direction", "What", "Addresses", "Ports"), self._firewall()),
+            View(
+                "What the firewall in front of the PBX must let through",
+                ("Direction", "What", "Addresses", "Ports"),
+                self._firewall(),
+            ),
             View(
                 "What Twilio grants by default",
                 ("What", "Value"),
                 (
-                    ("Calls per second out, per trunk and Region", "1; up to 5 with a Business Profile; not settable by this API"),
-                    ("Calls at the same time", "not limited by the trunk; limited without a Business Profile"),
+                    (
+                        "Calls per second out, per trunk and Region",
+                        "1; up to 5 with a Business Profile; not settable by this API",
+                    ),
+                    (
+                        "Calls at the same time",
+                        "not limited by the trunk; limited without a Business Profile",
+                    ),
                 ),
             ),
         ]
 
     def items(self) -> list[Item]:
-        return [Item((row,)) for row in (*self._did_rows(), self._address_row(), *self._transport_rows(), self._tenant_row())]
+        return [
+            Item((row,))
+            for row in (*self._did_rows(), self._address_row(), *self._transport_rows(), self._tenant_row())
+        ]
 
     def _did_rows(self) -> list[Row]:
         rows = []
         for did in self.context.tenant.dids:
             number = self._numbers.get(did)
             current = "not owned" if number is None else _voice(number)
-            note = "" if current == WANTED else "buying or porting numbers is out of scope: do it in Twilio's console"
+            note = (
+                ""
+                if current == WANTED
+                else "buying or porting numbers is out of scope: do it in Twilio's console"
+            )
             rows.append(_check("0.1", f"number {did}", WANTED, current, note))
         return rows
 
@@ -95,14 +113,32 @@ class BeforeYouBegin(Section):
         address, public = self.context.site.pbx.address, self._info.get("public_ipv4") or None
         if not _is_ip(address):
             # An FQDN: the PBX's own name is what can be compared; its address is the resolver's matter.
-            return _check("0.2", "PBX host name", address, self._info.get("web_domain") or None, "the PBX calls itself otherwise")
-        note = "the PBX reports another public address" if public else "the PBX reports no public address: a LAN installation?"
+            return _check(
+                "0.2",
+                "PBX host name",
+                address,
+                self._info.get("web_domain") or None,
+                "the PBX calls itself otherwise",
+            )
+        note = (
+            "the PBX reports another public address"
+            if public
+            else "the PBX reports no public address: a LAN installation?"
+        )
         return _check("0.2", "PBX public address", address, public, note)
 
     def _transport_rows(self) -> list[Row]:
         protocol = self.context.settings.origination_transport.upper()
         found = protocol if any(one["protocol"] == protocol for one in self._transports) else None
-        return [_check("0.2", "PBX transport", protocol, found, "add the transport in the PBX, or change origination.transport")]
+        return [
+            _check(
+                "0.2",
+                "PBX transport",
+                protocol,
+                found,
+                "add the transport in the PBX, or change origination.transport",
+            )
+        ]
 
     def _tenant_row(self) -> Row:
         note = "switch on trunks at tenant level, in the PBX's settings or in the tenant's features"
@@ -117,9 +153,19 @@ class BeforeYouBegin(Section):
 
     def _firewall(self) -> tuple[tuple[Value, ...], ...]:
         ports = ", ".join(f"{one['protocol']} {one['port']}" for one in self._transports)
-        rows = [("in and out", f"SIP signalling, {edge}", network, ports) for edge, network in SIGNALLING.items()]
+        rows = [
+            ("in and out", f"SIP signalling, {edge}", network, ports) for edge, network in SIGNALLING.items()
+        ]
         rows.append(("out", "SIP signalling at Twilio", "the same addresses", "UDP and TCP 5060, TLS 5061"))
-        return (*rows, ("in and out", "media (RTP), every edge", MEDIA[0], f"{MEDIA[1]} at Twilio, {PBX_MEDIA} at the PBX"))
+        return (
+            *rows,
+            (
+                "in and out",
+                "media (RTP), every edge",
+                MEDIA[0],
+                f"{MEDIA[1]} at Twilio, {PBX_MEDIA} at the PBX",
+            ),
+        )
 
 
 WANTED = "owned, voice-capable"

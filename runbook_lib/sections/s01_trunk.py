@@ -32,7 +32,11 @@ class CreateTrunk(Section):
 
     def views(self) -> list[View]:
         trunks = tuple(
-            (trunk.friendly_name, trunk.domain_name, "this one" if trunk is self._found.trunk else "not managed")
+            (
+                trunk.friendly_name,
+                trunk.domain_name,
+                "this one" if trunk is self._found.trunk else "not managed",
+            )
             for trunk in self._found.all
         )
         return [
@@ -44,7 +48,9 @@ class CreateTrunk(Section):
         settings = self.context.settings
         trunk = self._found.trunk
         if self._found.conflict:
-            row = Row("1.1", "trunk", settings.friendly_name, None, Action.CONFLICT, note=self._found.conflict)
+            row = Row(
+                "1.1", "trunk", settings.friendly_name, None, Action.CONFLICT, note=self._found.conflict
+            )
             return [Item((row,))]
         if trunk is None:
             note = "free in this account; whether another Twilio customer has it shows when it is applied"
@@ -54,8 +60,15 @@ class CreateTrunk(Section):
             )
             return [Item(rows, f"trunk {settings.domain}", self._create)]
         name = self.row("1.1", "friendly name", settings.friendly_name, trunk.friendly_name)
-        rename = None if name.action is Action.IN_PLACE else lambda: trunk.update(friendly_name=settings.friendly_name)
-        return [Item((name,), f"trunk {settings.domain}", rename), *(Item((row,)) for row in self._general_rows())]
+        rename = (
+            None
+            if name.action is Action.IN_PLACE
+            else lambda: trunk.update(friendly_name=settings.friendly_name)
+        )
+        return [
+            Item((name,), f"trunk {settings.domain}", rename),
+            *(Item((row,)) for row in self._general_rows()),
+        ]
 
     def _create(self) -> None:
         settings = self.context.settings
@@ -70,7 +83,9 @@ class CreateTrunk(Section):
             return []
         values = [(label, default, getattr(trunk, name)) for name, (label, default) in GENERAL.items()]
         recording = trunk.recording or {}
-        values += [(label, default, recording.get(name, default)) for name, (label, default) in RECORDING.items()]
+        values += [
+            (label, default, recording.get(name, default)) for name, (label, default) in RECORDING.items()
+        ]
         note = "not Twilio's default; the guide leaves the General page alone, and so does the runbook"
         return [
             Row("1.2", label, default, value, Action.IN_PLACE)

@@ -35,7 +35,10 @@ class Termination(Section):
             sip.ip_access_control_lists.list(page_size=1000), settings.acl_name, self._attached_acls, ACL
         )
         self._list = self._ours(
-            sip.credential_lists.list(page_size=1000), settings.credential_list_name, self._attached_lists, LIST
+            sip.credential_lists.list(page_size=1000),
+            settings.credential_list_name,
+            self._attached_lists,
+            LIST,
         )
         if self._acl is not None:
             self._addresses = sip.ip_access_control_lists(self._acl.sid).ip_addresses.list(page_size=1000)
@@ -60,7 +63,9 @@ class Termination(Section):
                 ("Name", "Address"),
                 tuple((one.friendly_name, _cidr(one)) for one in self._addresses),
             ),
-            View("Users in our credential list", ("User name",), tuple((one.username,) for one in self._users)),
+            View(
+                "Users in our credential list", ("User name",), tuple((one.username,) for one in self._users)
+            ),
         ]
 
     def items(self) -> list[Item]:
@@ -106,7 +111,9 @@ class Termination(Section):
         resource = f"address {desired} in {ACL} {self.context.settings.acl_name}"
         if entry is None:
             row = self.row("2.2", f"address {address}", desired, None)
-            return Item((row,), resource, lambda: self._entries().create(label, address, cidr_prefix_length=32))
+            return Item(
+                (row,), resource, lambda: self._entries().create(label, address, cidr_prefix_length=32)
+            )
         rows = (
             # A wider or another address loses its permission to call.
             self.row("2.2", f"address {address}", desired, _cidr(entry), effect=Effect.INTERRUPTS_OUTBOUND),
@@ -129,7 +136,9 @@ class Termination(Section):
         ]
         return [*items, *self._attach_items("2.3", LIST, name, self._attached_lists, self._attached_acls)]
 
-    def _list_item(self, step: str, kind: str, name: str, found: Any | None, lists: Any, resource: str) -> Item:
+    def _list_item(
+        self, step: str, kind: str, name: str, found: Any | None, lists: Any, resource: str
+    ) -> Item:
         row = self.row(step, kind, name, found.friendly_name if found else None)
         if row.action is Action.IN_PLACE:
             return Item((row,))
@@ -143,7 +152,9 @@ class Termination(Section):
         else:
             self._list = lists.create(friendly_name=name)
 
-    def _attach_items(self, step: str, kind: str, name: str, attached: list[Any], other_kind: list[Any]) -> list[Item]:
+    def _attach_items(
+        self, step: str, kind: str, name: str, attached: list[Any], other_kind: list[Any]
+    ) -> list[Item]:
         ours = self._acl if kind == ACL else self._list
         on_trunk = ours is not None and any(one.sid == ours.sid for one in attached)
         effect = Effect.NONE
@@ -154,7 +165,18 @@ class Termination(Section):
         if row.action is not Action.IN_PLACE:
             items = [Item((row,), items[0].resource, partial(self._attach, kind))]
         items += [
-            Item((Row(step, f"{kind} {one.friendly_name}", None, "on the trunk", Action.NOT_MANAGED, note=NOT_OURS),))
+            Item(
+                (
+                    Row(
+                        step,
+                        f"{kind} {one.friendly_name}",
+                        None,
+                        "on the trunk",
+                        Action.NOT_MANAGED,
+                        note=NOT_OURS,
+                    ),
+                )
+            )
             for one in attached
             if ours is None or one.sid != ours.sid
         ]
@@ -189,7 +211,8 @@ class Termination(Section):
             (
                 one
                 for one in lists
-                if one.sid in sids and made_by_us(self.context.records, f"{kind} {name}", one.sid, in_flight=False)
+                if one.sid in sids
+                and made_by_us(self.context.records, f"{kind} {name}", one.sid, in_flight=False)
             ),
             None,
         )
@@ -206,5 +229,3 @@ def _label(address: str) -> str:
 
 def _cidr(entry: Any) -> str:
     return f"{entry.ip_address}/{entry.cidr_prefix_length}"
-
-

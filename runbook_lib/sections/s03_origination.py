@@ -35,7 +35,9 @@ class Origination(Section):
             View(
                 "Origination URIs of the trunk, in the order in which Twilio tries them",
                 ("Name", "SIP URI", "Priority", "Weight", "Enabled"),
-                tuple((one.friendly_name, one.sip_url, one.priority, one.weight, one.enabled) for one in urls),
+                tuple(
+                    (one.friendly_name, one.sip_url, one.priority, one.weight, one.enabled) for one in urls
+                ),
             ),
             View(
                 "Transports of the PBX",
@@ -48,7 +50,13 @@ class Origination(Section):
     def path(self) -> list[tuple[str, str, int, int, bool]]:
         """The call path as desired, in failover order: label, SIP URI, priority, weight, enabled."""
         wanted = [
-            (_edge_name(uri), self._sip_url(uri) or "no such transport", uri.priority, uri.weight, uri.enabled)
+            (
+                _edge_name(uri),
+                self._sip_url(uri) or "no such transport",
+                uri.priority,
+                uri.weight,
+                uri.enabled,
+            )
             for uri in self.context.settings.origination_uris
         ]
         return sorted(wanted, key=lambda one: (one[2], -one[3]))
@@ -56,10 +64,14 @@ class Origination(Section):
     def items(self) -> list[Item]:
         uris = self.context.settings.origination_uris
         if self._trunk is None and "01" not in self.ahead:
-            return [self.blocked(_step(i), f"{_edge_name(uri)} SIP URI", None, "01") for i, uri in enumerate(uris)]
+            return [
+                self.blocked(_step(i), f"{_edge_name(uri)} SIP URI", None, "01") for i, uri in enumerate(uris)
+            ]
         protocol = self.context.settings.origination_transport
         if self._port() is None:
-            note = f"the PBX has no {protocol.upper()} transport; add one there, or change origination.transport"
+            note = (
+                f"the PBX has no {protocol.upper()} transport; add one there, or change origination.transport"
+            )
             return [Item((Row("3.1", "transport", protocol, None, Action.CONFLICT, note=note),))]
         items, ours = [], set()
         by_url = {one.sip_url: one for one in self._live}
@@ -75,7 +87,18 @@ class Origination(Section):
                 ours.add(found.sid)
             items.append(self._item(_step(index), uri, found))
         items += [
-            Item((Row("3.2", f"origination URI {one.sip_url}", None, "present", Action.NOT_MANAGED, note=NOT_OURS),))
+            Item(
+                (
+                    Row(
+                        "3.2",
+                        f"origination URI {one.sip_url}",
+                        None,
+                        "present",
+                        Action.NOT_MANAGED,
+                        note=NOT_OURS,
+                    ),
+                )
+            )
             for one in self._live
             if one.sid not in ours
         ]
@@ -84,7 +107,9 @@ class Origination(Section):
     def expected(self) -> list[Row]:
         wanted = " → ".join(url for _, url, _, _, enabled in self.path if enabled)
         live = sorted((one for one in self._live if one.enabled), key=lambda one: (one.priority, -one.weight))
-        row = self.row("3.E", "order in which Twilio tries the PBX", wanted, " → ".join(one.sip_url for one in live))
+        row = self.row(
+            "3.E", "order in which Twilio tries the PBX", wanted, " → ".join(one.sip_url for one in live)
+        )
         return [row]
 
     def _item(self, step: str, uri: Any, found: Any | None) -> Item:
@@ -106,7 +131,9 @@ class Origination(Section):
             )
             for field in FIELDS
         )
-        changed = [field for field, row in zip(FIELDS, rows, strict=True) if row.action is not Action.IN_PLACE]
+        changed = [
+            field for field, row in zip(FIELDS, rows, strict=True) if row.action is not Action.IN_PLACE
+        ]
         if not changed:
             return Item(rows)
         resource = f"origination URI {desired['sip_url']} on trunk {self.context.settings.domain}"
@@ -128,7 +155,11 @@ class Origination(Section):
     def _port(self) -> int | None:
         """The PBX's port for our transport; ``None`` when the PBX does not have it."""
         settings = self.context.settings
-        ports = [one["port"] for one in self._transports if one["protocol"] == settings.origination_transport.upper()]
+        ports = [
+            one["port"]
+            for one in self._transports
+            if one["protocol"] == settings.origination_transport.upper()
+        ]
         if settings.origination_port is not None:
             return settings.origination_port if settings.origination_port in ports else None
         return ports[0] if ports else None
@@ -139,8 +170,12 @@ class Origination(Section):
             return None
         settings = self.context.settings
         return str(
-            OriginationUri.build(
-                settings.pbx_address, uri.region, settings.origination_parameter, settings.origination_transport, port
+            OriginationUri(
+                settings.pbx_address,
+                uri.region,
+                settings.origination_parameter,
+                settings.origination_transport,
+                port,
             )
         )
 

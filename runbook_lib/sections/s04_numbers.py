@@ -33,7 +33,11 @@ class AssignNumbers(Section):
             View(
                 "The tenant's numbers, and what answers them now",
                 ("Number", "Voice", "Answered by"),
-                tuple((one.phone_number, one.capabilities.get("voice"), self._answered_by(one)) for one in wanted if one),
+                tuple(
+                    (one.phone_number, one.capabilities.get("voice"), self._answered_by(one))
+                    for one in wanted
+                    if one
+                ),
             )
         ]
 
@@ -58,11 +62,16 @@ class AssignNumbers(Section):
         effect, note = Effect.NONE, ""
         if self._works_today(number):
             if did not in self.context.tenant.move:
-                return self._conflict(did, now, "something answers it today; name it under move to take it over")
+                return self._conflict(
+                    did, now, "something answers it today; name it under move to take it over"
+                )
             reason = self._not_ready(did)
             if reason:
                 return Item((Row("4.1", did, domain, now, Action.BLOCKED, note=reason),))
-            effect, note = Effect.INTERRUPTS_INBOUND, "moved as asked: it stops reaching what answers it today"
+            effect, note = (
+                Effect.INTERRUPTS_INBOUND,
+                "moved as asked: it stops reaching what answers it today",
+            )
         row = self.row("4.1", did, domain, now, effect=effect, note=note)
         return Item((row,), f"number {did}", partial(self._point_at_trunk, number))
 
@@ -74,7 +83,9 @@ class AssignNumbers(Section):
         users = self.context.rules.users_of(did)
         if users:
             return self._conflict(did, domain, f"still used by {', '.join(users)}", desired=None)
-        row = self.row("4.1", did, None, domain, note="kept in the account and billed; it reaches nothing any more")
+        row = self.row(
+            "4.1", did, None, domain, note="kept in the account and billed; it reaches nothing any more"
+        )
         return Item((row,), f"number {did}", partial(self._take_away, number))
 
     def _point_at_trunk(self, number: Any) -> None:
@@ -109,5 +120,3 @@ class AssignNumbers(Section):
     def _conflict(self, did: str, now: str | None, note: str, *, desired: str | None = "") -> Item:
         wanted = self.context.settings.domain if desired == "" else desired
         return Item((Row("4.1", did, wanted, now, Action.CONFLICT, note=note),))
-
-

@@ -33,7 +33,9 @@ class PbxTrunkSection(Section):
         self._status: str | None = None
         self._others = self._foreign_pools()
         if self._live is not None:
-            self._status = self.context.pbx_trunk.session.get(f"/providers/{self._live['id']}/status").get("status")
+            self._status = self.context.pbx_trunk.session.get(f"/providers/{self._live['id']}/status").get(
+                "status"
+            )
 
     def views(self) -> list[View]:
         live = self._live
@@ -49,13 +51,21 @@ class PbxTrunkSection(Section):
         if conflict:
             return [Item((Row("5.1", "trunk", settings.pbx_name, None, Action.CONFLICT, note=conflict),))]
         rows = {
-            name: self.row(step, label, value, _plain(self._live.get(name)) if self._live else None, effect=self._effect(name))
+            name: self.row(
+                step,
+                label,
+                value,
+                _plain(self._live.get(name)) if self._live else None,
+                effect=self._effect(name),
+            )
             for name, (step, label, value) in desired_fields(settings).items()
         }
         rows["did_numbers"] = self._pool_row()
         if self._live is None:
             return self._to_create(rows)
-        password = Item((Row("5.3", "password at the PBX", str(settings.password), NOT_READABLE, Action.UNREADABLE),))
+        password = Item(
+            (Row("5.3", "password at the PBX", str(settings.password), NOT_READABLE, Action.UNREADABLE),)
+        )
         if any(rows[name].action is not Action.IN_PLACE for name in IMMUTABLE):
             return self._to_replace(rows)
         changed = {
@@ -90,13 +100,26 @@ class PbxTrunkSection(Section):
         using = self.context.rules.of_trunk(self._live["id"])
         if using:
             note = f"it can only be made again, and {', '.join(using)} use it; delete the rules first"
-            changed = [row for name, row in rows.items() if name in IMMUTABLE and row.action is not Action.IN_PLACE]
-            return [Item((Row(row.step, row.setting, row.desired, row.current, Action.CONFLICT, note=note),)) for row in changed]
+            changed = [
+                row for name, row in rows.items() if name in IMMUTABLE and row.action is not Action.IN_PLACE
+            ]
+            return [
+                Item((Row(row.step, row.setting, row.desired, row.current, Action.CONFLICT, note=note),))
+                for row in changed
+            ]
         note = "cannot be changed: the trunk is deleted and made again"
         final = tuple(
             row
             if row.action is Action.IN_PLACE
-            else Row(row.step, row.setting, row.desired, row.current, Action.REPLACE, Effect.INTERRUPTS_OUTBOUND, note)
+            else Row(
+                row.step,
+                row.setting,
+                row.desired,
+                row.current,
+                Action.REPLACE,
+                Effect.INTERRUPTS_OUTBOUND,
+                note,
+            )
             for row in rows.values()
         )
         return [Item(final, f"PBX trunk {settings.pbx_name}", self._replace)]
@@ -105,7 +128,9 @@ class PbxTrunkSection(Section):
         settings = self.context.settings
         fields = {name: value for name, (_, _, value) in desired_fields(settings).items()}
         pool = str(self.context.tenant.dids)
-        self.context.pbx_trunk.create({**fields, "did_numbers": pool, "password": self.context.sip_password()})
+        self.context.pbx_trunk.create(
+            {**fields, "did_numbers": pool, "password": self.context.sip_password()}
+        )
 
     def _replace(self) -> None:
         self.context.pbx_trunk.session.post(f"/providers/{self._live['id']}/destroy")

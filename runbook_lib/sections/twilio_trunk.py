@@ -44,7 +44,9 @@ class TwilioTrunk:
                 " choose another friendly name, or give that termination URI",
             )
         if len(namesakes) > 1:
-            return Found(trunks, None, f"{len(namesakes)} trunks of this friendly name have no termination URI yet")
+            return Found(
+                trunks, None, f"{len(namesakes)} trunks of this friendly name have no termination URI yet"
+            )
         return Found(trunks, namesakes[0] if namesakes else None)
 
     def require(self) -> Any | None:

@@ -63,7 +63,11 @@ class SignInGate:
 
     def refused(self, username: str, error: VendorError) -> None:
         """Remember a refusal, on disk before anything else happens."""
-        content = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "username": username, "code": error.code}
+        content = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "username": username,
+            "code": error.code,
+        }
         temporary = self.marker.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(content), encoding="utf-8")
         temporary.replace(self.marker)
@@ -111,7 +115,9 @@ class Session:
         self._transport = transport
         self._url = url
         self._gate = gate
-        self._credentials = {"username": username, "password": password} | ({"domain": domain} if domain else {})
+        self._credentials = {"username": username, "password": password} | (
+            {"domain": domain} if domain else {}
+        )
         self._tenant_id = tenant_id
         self._token: _Token | None = None
 
@@ -160,7 +166,9 @@ class Session:
         return response
 
     def _send(self, method: str, path: str, kind: Kind, **content: Any) -> httpx.Response:
-        request = self._transport.build(method, self._url + path, headers=_bearer(self._live_token()), **content)
+        request = self._transport.build(
+            method, self._url + path, headers=_bearer(self._live_token()), **content
+        )
         return self._transport.send(request, kind, result=lambda body: body.get("id") if body else None)
 
     def _live_token(self) -> _Token:
@@ -204,7 +212,9 @@ class Session:
 
     def _refreshed(self, token: _Token) -> _Token | None:
         response = self._transport.send(
-            self._transport.build("POST", self._url + "/auth/refresh_token", json={"refresh_token": token.refresh}),
+            self._transport.build(
+                "POST", self._url + "/auth/refresh_token", json={"refresh_token": token.refresh}
+            ),
             "session",
         )
         return _token(response.json()) if response.is_success else None
@@ -217,7 +227,10 @@ class Session:
         try:
             switched = self._transport.send(
                 self._transport.build(
-                    "POST", self._url + "/tenants/switch", params={"id": self._tenant_id}, headers=_bearer(token)
+                    "POST",
+                    self._url + "/tenants/switch",
+                    params={"id": self._tenant_id},
+                    headers=_bearer(token),
                 ),
                 "session",
             )
@@ -240,7 +253,9 @@ class Session:
 
 
 def _token(answer: dict[str, Any]) -> _Token:
-    return _Token(answer["access_token"], answer["refresh_token"], time.monotonic() + float(answer["expires_in"]))
+    return _Token(
+        answer["access_token"], answer["refresh_token"], time.monotonic() + float(answer["expires_in"])
+    )
 
 
 def _bearer(token: _Token) -> dict[str, str]:
@@ -250,7 +265,10 @@ def _bearer(token: _Token) -> dict[str, str]:
 #: What the PBX's refusals mean, by HTTP status; its codes are documented for two cases only.
 _MEANINGS = {
     400: ("the PBX refuses the request as it stands", "correct the parameter that the message names"),
-    403: ("the administrator's role does not allow this", "give the role Trunk.FullAccess and PhoneSystem.FullAccess"),
+    403: (
+        "the administrator's role does not allow this",
+        "give the role Trunk.FullAccess and PhoneSystem.FullAccess",
+    ),
     404: ("the PBX does not know it (any more)", "run the section again"),
     409: ("something else in the PBX is in the way", "correct the parameter that the message names"),
     429: ("too many requests from this address", "run the section again in a minute"),
@@ -264,7 +282,9 @@ def _error(response: httpx.Response) -> VendorError:
         detail = first.get("detail")
     except (ValueError, LookupError, TypeError, AttributeError):
         code, message, detail = None, None, None
-    meaning, next_step = _MEANINGS.get(response.status_code, ("the PBX could not answer", "check the PBX, then run the section again"))
+    meaning, next_step = _MEANINGS.get(
+        response.status_code, ("the PBX could not answer", "check the PBX, then run the section again")
+    )
     text = " ".join(str(part) for part in (message, detail) if part) or "no message"
     return VendorError(
         f"the PBX answered {code or 'an error'} (HTTP {response.status_code}): {text}",

@@ -74,7 +74,12 @@ class Transport:
     """
 
     def __init__(
-        self, vendor: str, journal: Journal, *, verify: ssl.SSLContext | bool = True, limits: TimeLimits | None = None
+        self,
+        vendor: str,
+        journal: Journal,
+        *,
+        verify: ssl.SSLContext | bool = True,
+        limits: TimeLimits | None = None,
     ) -> None:
         limits = limits or TimeLimits()
         self.vendor = vendor
@@ -91,7 +96,9 @@ class Transport:
         """Close the connections."""
         self._client.close()
 
-    def send(self, request: httpx.Request, kind: Kind, *, result: Callable[[Any], str | None] | None = None) -> httpx.Response:
+    def send(
+        self, request: httpx.Request, kind: Kind, *, result: Callable[[Any], str | None] | None = None
+    ) -> httpx.Response:
         """Send a request and return the vendor's answer, whatever its status.
 
         ``kind`` is ``"read"``, ``"write"`` (journalled), or ``"session"`` (signing in and out:
@@ -130,8 +137,12 @@ class Transport:
             raise _TryAgainError(response)
         return response
 
-    def _journalled(self, request: httpx.Request, result: Callable[[Any], str | None] | None) -> httpx.Response:
-        entry = self._journal.sending(self.vendor, request.method, request.url.raw_path.decode(), _body(request))
+    def _journalled(
+        self, request: httpx.Request, result: Callable[[Any], str | None] | None
+    ) -> httpx.Response:
+        entry = self._journal.sending(
+            self.vendor, request.method, request.url.raw_path.decode(), _body(request)
+        )
         started = time.monotonic()
         self.requests += 1
         response: httpx.Response | None = None

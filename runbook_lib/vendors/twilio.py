@@ -22,20 +22,35 @@ from .transport import Transport
 #: (texts ours). The code decides, not the HTTP status, which Twilio does not document for these.
 MEANINGS: dict[int, tuple[str, str]] = {
     20001: ("a value is not one that Twilio knows", "correct the parameter that the message names"),
-    20003: ("Twilio does not accept the credentials", "check account SID, auth token or API key, and the Region"),
-    20004: ("Twilio does not allow this for these credentials", "use the account's auth token or a main API key"),
+    20003: (
+        "Twilio does not accept the credentials",
+        "check account SID, auth token or API key, and the Region",
+    ),
+    20004: (
+        "Twilio does not allow this for these credentials",
+        "use the account's auth token or a main API key",
+    ),
     20404: ("the resource does not exist (any more) in this account and Region", "run the section again"),
     20429: ("too many requests at the same time in this account", "run the section again in a minute"),
     21235: ("the access list's name or address is already used", "choose another name, or remove the double"),
     21236: ("something still uses the IP access control list", "detach it everywhere first"),
     21237: ("the access list is full (100 addresses)", "remove addresses that are not needed"),
-    21239: ("the account is full (100 credential lists)", "remove lists that nothing uses, or use another account"),
+    21239: (
+        "the account is full (100 credential lists)",
+        "remove lists that nothing uses, or use another account",
+    ),
     21240: ("the credential list's name is taken or malformed", "choose another name"),
     21241: ("something still uses the credential list", "detach it everywhere first"),
     21242: ("the credential list is full (1,000 users)", "use another list"),
-    21243: ("Twilio refuses the user name or the password", "12 characters or more, upper and lower case, a digit"),
+    21243: (
+        "Twilio refuses the user name or the password",
+        "12 characters or more, upper and lower case, a digit",
+    ),
     21244: ("the account is full (100 trunks)", "use another Twilio account of the site"),
-    21245: ("Twilio refuses the trunk's setting, or it is already associated", "run the section again, then correct the parameter"),
+    21245: (
+        "Twilio refuses the trunk's setting, or it is already associated",
+        "run the section again, then correct the parameter",
+    ),
     21247: ("the sub-domain's parent is missing or belongs to somebody else", "use a dash instead of a dot"),
     21248: ("the termination URI is taken by another trunk", "choose another termination label"),
     21249: ("the trunk is full (10 origination URIs)", "remove URIs that are not needed"),
@@ -137,7 +152,9 @@ class _HttpClient(HttpClient):
             self._at_our_host(uri),
             params={name: value for name, value in (params or {}).items() if value is not None} or None,
             data=data or None,
-            headers={name: value for name, value in (headers or {}).items() if name != "Content-Type" or data},
+            headers={
+                name: value for name, value in (headers or {}).items() if name != "Content-Type" or data
+            },
         )
         if auth:
             request = next(httpx.BasicAuth(*auth).auth_flow(request))
@@ -174,5 +191,6 @@ def _error(response: httpx.Response) -> VendorError:
         status=response.status_code,
         code=code,
         meaning=meaning,
-        next_step=next_step or f"look the code up in Twilio's error dictionary: {body.get('more_info') or code or 'no code given'}",
+        next_step=next_step
+        or f"look the code up in Twilio's error dictionary: {body.get('more_info') or code or 'no code given'}",
     )

@@ -44,7 +44,9 @@ def foreign_state(sandbox: TestSandbox) -> Any:
             tenant: {k: v for k, v in vendors.pbx(tenant).trunks().items() if k != ACME_PBX_TRUNK["name"]}
             for tenant in ("acme.pbx.example", "umbrella.pbx.example", "globex.pbx.example")
         },
-        "rules": [vendors.pbx("acme.pbx.example").list(path) for path in ("/inbound_rules", "/outbound_rules")],
+        "rules": [
+            vendors.pbx("acme.pbx.example").list(path) for path in ("/inbound_rules", "/outbound_rules")
+        ],
     }
 
 
