@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import phonenumbers
 
@@ -45,7 +46,7 @@ class DidPool:
             for number in {first, last}:
                 _check_number(str(number))
         ordered = sorted(zip(ranges, entries, strict=True))
-        for ((_, end), earlier), ((start, _), later) in zip(ordered, ordered[1:], strict=False):
+        for ((_, end), earlier), ((start, _), later) in pairwise(ordered):
             if start <= end:
                 raise ValueError(f"entries {earlier} and {later} overlap")
         return cls(";".join(entry.replace(" ", "") for entry in entries))

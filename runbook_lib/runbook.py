@@ -125,7 +125,7 @@ class Runbook:
                 raise ApprovalError(
                     f"site {self.context.site.name} asks for approval: {policy}, and no plan was given",
                     meaning="nothing was sent",
-                    next_step="make a plan (runbook plan), have it approved, and give plan_file, approved_plan and approved_by",
+                    next_step="make a plan (runbook plan), have it approved, and give it with its digest",
                 )
             return None
         plan = self._read_plan(self.context.root / plan_file)
@@ -202,7 +202,7 @@ class SectionRun:
 
     @property
     def call_path(self) -> list[tuple[str, str, int, int, bool]]:
-        """Section 3 only: the desired call path in failover order: label, SIP URI, priority, weight, enabled."""
+        """Section 3: the desired call path, in failover order: label, SIP URI, priority, weight, enabled."""
         return self._section.path
 
     def current(self) -> list[View]:

@@ -123,7 +123,7 @@ def sip_password_problem(value: str) -> str | None:
 
 
 def forms(value: str) -> set[str]:
-    """Return the forms that a value takes on its way out: raw, URL-encoded, base64, JSON- and HTML-escaped."""
+    """Return the forms that a value takes: raw, URL-encoded, base64, JSON- and HTML-escaped."""
     found = {
         value,
         quote(value, safe=""),

@@ -143,9 +143,7 @@ class _Document:
         tree = yaml.compose(text)
         if tree is None:
             return
-        count = 0
-        for path, node in _walk(tree, ()):
-            count += 1
+        for count, (path, node) in enumerate(_walk(tree, ())):
             if count > MOST_NODES:
                 self.add((), "expands to more than any parameter file holds (aliases)")
                 return
@@ -252,7 +250,7 @@ def _check_addresses(site: Site, document: _Document, path: PathInFile, addresse
         if kind and not site.policies.allow_non_public_addresses:
             document.add(
                 path,
-                f"a {kind} address: Twilio cannot reach it (site.policies.allow_non_public_addresses takes it)",
+                f"a {kind} address: Twilio cannot reach it (policies.allow_non_public_addresses takes it)",
             )
 
 

@@ -199,7 +199,7 @@ class Section(ABC):
                 "the live state is not what was approved: "
                 + "; ".join(f"{one.row.setting}: {one.reason}" for one in moved),
                 step=moved[0].row.step,
-                meaning="somebody or something changed it after the plan was made; nothing of this section was written",
+                meaning="it was changed after the plan was made; nothing of this section was written",
                 next_step="plan again, read the new plan, and have it approved",
             )
 

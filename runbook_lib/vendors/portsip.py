@@ -54,10 +54,10 @@ class SignInGate:
             return
         earlier = json.loads(self.marker.read_text(encoding="utf-8"))
         raise SignInError(
-            f"the PBX at {url} refused a sign-in as {earlier['username']} at {earlier['at']}; none was tried again",
+            f"the PBX at {url} refused to sign in {earlier['username']} at {earlier['at']}; it was not tried again",
             vendor="PortSIP",
             code=earlier["code"],
-            meaning="five refusals lock this address out of the PBX for an hour, so a refusal is tried once only",
+            meaning="five refusals lock this address out for an hour, so a refusal is tried once only",
             next_step="correct the user name or the password, then run: runbook sign-in --clear",
         )
 
@@ -195,7 +195,7 @@ class Session:
                     vendor="PortSIP",
                     status=error.status,
                     code=error.code,
-                    meaning="user name, password or domain is wrong, or this address is locked out; it is not tried again",
+                    meaning="user name, password or domain is wrong, or this address is locked out",
                     next_step="correct the user name or the password, then run: runbook sign-in --clear",
                 )
         if response.status_code >= httpx.codes.BAD_REQUEST:
@@ -205,7 +205,7 @@ class Session:
             raise SignInError(
                 f"the PBX asks for a one-time code to sign in {self._credentials['username']}",
                 vendor="PortSIP",
-                meaning="two-factor authentication is on for this account, so an unattended run cannot sign in",
+                meaning="two-factor authentication is on, so an unattended run cannot sign in",
                 next_step="use an administrator without two-factor authentication for the runbook",
             )
         return _token(answer)

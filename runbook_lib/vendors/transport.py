@@ -195,7 +195,7 @@ class Transport:
                 f"the certificate of {self.vendor} at {host} is not trusted ({how})",
                 vendor=self.vendor,
                 meaning="nothing was sent: whoever answers there could not prove to be the right server",
-                next_step="give the server's CA bundle (pbx.ca_file) or pin its certificate (pbx.certificate_sha256)",
+                next_step="give the server's CA bundle (pbx.ca_file) or its pin (pbx.certificate_sha256)",
             )
         return UnreachableError(
             f"{self.vendor} at {host} gave no usable answer to {request.method} {request.url.path} ({how})",

@@ -192,5 +192,5 @@ def _error(response: httpx.Response) -> VendorError:
         code=code,
         meaning=meaning,
         next_step=next_step
-        or f"look the code up in Twilio's error dictionary: {body.get('more_info') or code or 'no code given'}",
+        or f"look it up in Twilio's error dictionary: {body.get('more_info') or code or 'no code'}",
     )

@@ -1,0 +1,165 @@
+"""The journal: every write to a vendor, on disk before it leaves and again after its answer.
+
+One JSON line per event, appended and flushed to the disk, so that a run that died shows what was
+in flight: an entry that was sent and has no answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..plan import Row
+
+FILE_NAME = "journal.jsonl"
+
+
+class UnjournalledWriteError(RuntimeError):
+    """Our own code tried to write without saying for which rows of a plan. Nothing was sent."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a write is for: the rows that it carries out and the resource, named as people know it."""
+
+    section: str
+    resource: str
+    rows: tuple[Row, ...]
+
+
+class Journal:
+    """The journal of one run; several sections of the run append to the same file.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must exist.
+    redact
+        Called with every text before it is written; returns it without secrets.
+    """
+
+    def __init__(self, path: Path, redact: Callable[[str], str]) -> None:
+        self.path = path
+        self.writes = 0
+        self._redact = redact
+        self._subject: Subject | None = None
+        self._process = f"{os.getpid():x}-{time.time_ns():x}"
+
+    @contextmanager
+    def writing(self, section: str, resource: str, rows: tuple[Row, ...]) -> Iterator[None]:
+        """Allow writes, and say for what, until the end of the ``with`` block."""
+        self._subject = Subject(section, resource, rows)
+        try:
+            yield
+        finally:
+            self._subject = None
+
+    def sending(self, vendor: str, method: str, path: str, body: Any) -> str:
+        """Record that a write is about to leave; return its id. On disk when this returns.
+
+        Raises ``UnjournalledWriteError`` outside of ``writing``.
+        """
+        if self._subject is None:
+            raise UnjournalledWriteError(f"{method} {path} is not part of a plan")
+        self.writes += 1
+        entry = f"{self._process}-{self.writes}"
+        self._append(
+            {
+                "event": "sending",
+                "entry": entry,
+                "section": self._subject.section,
+                "resource": self._subject.resource,
+                "vendor": vendor,
+                "method": method,
+                "path": path,
+                "body": body,
+                "rows": [row.covered() for row in self._subject.rows],
+            }
+        )
+        return entry
+
+    def answered(
+        self,
+        entry: str,
+        *,
+        status: int | None,
+        request_id: str | None,
+        seconds: float,
+        result: str | None,
+        error: str | None,
+    ) -> None:
+        """Record what became of a write: HTTP status, the vendor's request id, duration, id of the resource.
+
+        ``status`` is ``None`` when no answer came; ``error`` then says how it failed.
+        """
+        self._append(
+            {
+                "event": "answered",
+                "entry": entry,
+                "status": status,
+                "request_id": request_id,
+                "seconds": round(seconds, 3),
+                "result": result,
+                "error": error,
+            }
+        )
+
+    def digest(self) -> str:
+        """Return ``sha256:…`` of the journal as it stands; of nothing when nothing was written."""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        return "sha256:" + hashlib.sha256(content).hexdigest()
+
+    def _append(self, event: dict[str, Any]) -> None:
+        line = json.dumps(
+            {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}, ensure_ascii=False
+        )
+        data = (self._redact(line) + "\n").encode()
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return a journal's writes, each with what became of it under ``answer`` (``None``: in flight).
+
+    A last line that was cut off in the middle (the run died while writing it) is left out.
+    """
+    writes: dict[str, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if event["event"] == "sending":
+            writes[event["entry"]] = {**event, "answer": None}
+        elif event["entry"] in writes:
+            writes[event["entry"]]["answer"] = event
+    return list(writes.values())
+
+
+def made_by_us(records: Path, resource: str, vendor_id: str, *, in_flight: bool = True) -> bool:
+    """Say whether a journal below ``records`` shows that we made this resource.
+
+    True when a write that made the resource of this name was answered with this vendor id, or
+    (with ``in_flight``) when such a write had no answer: its run died, or the answer was lost. This
+    is how a run that was cut off recognizes its own half.
+    """
+    for path in sorted(records.glob(f"**/{FILE_NAME}"), reverse=True):
+        for write in read(path):
+            if write["resource"] != resource:
+                continue
+            answer = write["answer"] or {"status": None, "result": None}
+            if answer["result"] == vendor_id or (in_flight and answer["status"] is None):
+                return True
+    return False

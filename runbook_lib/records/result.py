@@ -1,0 +1,51 @@
+"""Where a run keeps its files, and the result of one section as plain data."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+#: Set by the runner for its kernels, so that all sections of a run share one folder.
+RUN_FOLDER = "RUNBOOK_RUN_DIR"
+
+
+def new_run_id() -> str:
+    """Return a run id: UTC time, then a random part, so that runs sort by time and never collide."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def run_folder(root: Path, site: str, tenant: str) -> Path:
+    """Return this run's folder, ``records/<site>/<tenant>/<run id>``, made if need be.
+
+    The runner names it for its kernels; plain papermill and JupyterLab get one of their own.
+    """
+    given = os.environ.get(RUN_FOLDER)
+    folder = Path(given) if given else root / "records" / site / tenant / new_run_id()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_result(folder: Path, section: str, result: dict[str, Any]) -> Path:
+    """Write a section's result as ``NN.result.json``; complete or not at all."""
+    return write_json(folder / f"{section}.result.json", result)
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Write plain data as JSON; complete or not at all, on disk when this returns."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return path
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
