@@ -19,7 +19,7 @@ from ..errors import InputError, SecretError
 from ..secret import SecretRef, resolve, sip_password_problem
 from ..sip_uri import not_public
 from .model import Site, Tenant
-from .types import Strict
+from .types import KeyedError, Strict
 
 Source = str | Path | Mapping[str, Any]
 Model = TypeVar("Model", Site, Tenant)
@@ -123,7 +123,9 @@ class _Document:
             return model.model_validate(self.content[self.key])
         except ValidationError as error:
             for detail in error.errors(include_url=False, include_context=True, include_input=False):
-                self.add((self.key, *detail["loc"]), _message(detail, model))
+                cause = detail.get("ctx", {}).get("error")
+                deeper = cause.path if isinstance(cause, KeyedError) else ()
+                self.add((self.key, *detail["loc"], *deeper), _message(detail, model))
             return None
 
     def _wrong_top(self) -> None:

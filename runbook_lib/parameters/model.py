@@ -15,6 +15,7 @@ from .types import (
     Host,
     HttpsUrl,
     Ipv4,
+    KeyedError,
     Label,
     Name,
     Number,
@@ -48,7 +49,7 @@ class TwilioAccount(Strict):
     def _one_way_to_sign_in(self) -> Self:
         key = (self.api_key_sid is not None, self.api_key_secret is not None)
         if (self.auth_token is not None) == any(key) or key[0] != key[1]:
-            raise ValueError("give either auth_token, or api_key_sid together with api_key_secret")
+            raise KeyedError("auth_token", "give either auth_token, or api_key_sid together with api_key_secret")
         return self
 
 
@@ -76,9 +77,9 @@ class SitePbx(Strict):
     @model_validator(mode="after")
     def _addresses_for_the_list(self) -> Self:
         if address(self.address) is None and self.signalling_ips is None:
-            raise ValueError("address is a name: give signalling_ips for the IP access control list")
+            raise KeyedError("signalling_ips", "is missing: address is a name, and the access list needs addresses")
         if self.ca_file and self.certificate_sha256:
-            raise ValueError("give ca_file or certificate_sha256, not both")
+            raise KeyedError("ca_file", "give ca_file or certificate_sha256, not both")
         return self
 
     @property
@@ -112,9 +113,9 @@ class Site(Strict):
     @model_validator(mode="after")
     def _target_and_url(self) -> Self:
         if self.target == "live" and self.pbx.url is None:
-            raise ValueError("pbx.url is missing: a live site has its PBX's API")
+            raise KeyedError("pbx.url", "is missing: a live site has its PBX's API")
         if self.target == "sandbox" and self.pbx.url is not None:
-            raise ValueError("pbx.url: a sandbox site has none; the sandbox chooses its own port")
+            raise KeyedError("pbx.url", "a sandbox site has none; the sandbox chooses its own port")
         return self
 
 
@@ -252,10 +253,10 @@ class Tenant(Strict):
     def _numbers_fit(self) -> Self:
         strangers = [one for one in self.move if one not in self.dids]
         if strangers:
-            raise ValueError(f"move: {', '.join(strangers)} not in dids")
+            raise KeyedError("move", f"{', '.join(strangers)} not in dids")
         kept = [one for one in self.remove if one in self.dids]
         if kept:
-            raise ValueError(f"remove: {', '.join(kept)} still in dids; take it out there first")
+            raise KeyedError("remove", f"{', '.join(kept)} still in dids; take it out there first")
         return self
 
     def account_name(self, site: Site) -> str:

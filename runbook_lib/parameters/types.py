@@ -21,6 +21,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
+class KeyedError(ValueError):
+    """A problem that several keys make together, told at the one to change (``"pbx.url"``)."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.path = tuple(key.split("."))
+
+
 def _text(value: Any) -> Any:
     if value is not None and not isinstance(value, str | list | dict):
         raise ValueError(UNQUOTED)

@@ -1,0 +1,95 @@
+"""The DID pool grammar: what is read, what is written, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runbook_lib.did_pool import DidPool, e164
+
+#: Numbers of the North American plan are possible at ten digits behind the 1.
+NUMBERS = st.integers(12_025_550_000, 12_025_559_999)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [  # the guide's own four examples
+        "12027594810",
+        "12027594810;12027594815",
+        "12027594810-12027594815;12027594820",
+        "12027594810-12027594815;12027594830-12027594845",
+    ],
+)
+def test_the_guides_examples_are_kept_as_written(text: str) -> None:
+    assert str(DidPool.parse(text)) == text
+
+
+@given(st.sets(NUMBERS, min_size=1, max_size=60))
+def test_numbers_survive_being_written_and_read(numbers: set[int]) -> None:
+    pool = DidPool.of(f"+{number}" for number in numbers)
+    again = DidPool.parse(str(pool))
+    assert again == pool
+    assert list(again) == [f"+{number}" for number in sorted(numbers)]
+    assert len(again) == len(numbers)
+    assert " " not in str(pool) and "+" not in str(pool)
+
+
+@given(st.sets(NUMBERS, min_size=1, max_size=30), st.sets(NUMBERS, min_size=1, max_size=30))
+def test_pools_behave_as_sets(one: set[int], other: set[int]) -> None:
+    first, second = (DidPool.of(str(number) for number in numbers) for numbers in (one, other))
+    assert first.overlap(second) == [f"+{number}" for number in sorted(one & other)]
+    assert list(first.union(second)) == [f"+{number}" for number in sorted(one | other)]
+    assert (first == second) == (one == other)
+    assert all(f"+{n}" in first and str(n) in first for n in one)
+    assert not any(f"+{n}" in first for n in other - one)
+
+
+def test_written_otherwise_is_the_same_pool() -> None:
+    pool = DidPool.parse("12025550101; 12025550102 ;12025550103")
+    assert pool == DidPool.parse("12025550101-12025550103")
+    assert str(pool) == "12025550101;12025550102;12025550103"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        (";", "empty"),
+        ("12025550101;", "empty"),
+        ("12025550101;;12025550102", "empty"),
+        ("+12025550101", r"leading \+"),
+        ("012025550101", "leading 0"),
+        ("0012025550101", "leading 0"),
+        ("12025550105-12025550101", "reversed"),
+        ("12025550101-2025550105", "same number of digits"),
+        ("12025550101-", "neither"),
+        ("-12025550101", "neither"),
+        ("12025550101-12025550105-12025550109", "neither"),
+        ("12025550101,12025550102", "neither"),
+        ("12025550101/12025550102", "neither"),
+        ("1202555010a", "neither"),
+        ("١٢٠٢٥٥٥٠١٠١", "neither"),
+        ("12025550101-12025550105;12025550103", "overlap"),
+        ("12025550101;12025550101", "overlap"),
+        ("1234567890123456", "15 digits"),
+        ("12", "cannot be a telephone number"),
+        ("120255501", "cannot be a telephone number"),
+        ("12025550000-12125550000", "at most 10,000"),
+    ],
+)
+def test_malformed_pools_say_why(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        DidPool.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["12025550101", "+1 202 555 0101", "+0202555010", "+1", "+1202555010112345678", "x"]
+)
+def test_not_e164(text: str) -> None:
+    with pytest.raises(ValueError, match=r"E\.164|telephone number"):
+        e164(text)
+
+
+def test_e164() -> None:
+    assert e164("+12027594810") == "+12027594810"

@@ -1,0 +1,86 @@
+"""Termination labels, hosts and origination URIs."""
+
+from __future__ import annotations
+
+import pytest
+
+from runbook_lib.sip_uri import OriginationUri, check_host, not_public, termination_label
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("portsip-pbx", "portsip-pbx"),
+        ("portsip-pbx.pstn.twilio.com", "portsip-pbx"),
+        ("a.b", "a.b"),
+        ("x" * 63, "x" * 63),
+    ],
+)
+def test_labels(text: str, label: str) -> None:
+    assert termination_label(text) == label
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-a", "a-", "a_b", "A", "x" * 64, "a..b", "a.b.c", "ä", "a b", "sip:a", "a.pstn.example.com"]
+)
+def test_labels_that_dns_would_not_take(text: str) -> None:
+    with pytest.raises(ValueError, match="termination label"):
+        termination_label(text)
+
+
+@pytest.mark.parametrize("text", ["203.0.113.10", "pbx.example.com"])
+def test_hosts(text: str) -> None:
+    assert check_host(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "pbx", "1.2.3", "1.2.3.256", "01.2.3.4", "a_b.example", "-a.example", "::1", "a.b:5060"]
+)
+def test_malformed_hosts(text: str) -> None:
+    with pytest.raises(ValueError, match="neither"):
+        check_host(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("10.1.2.3", "private"),
+        ("172.16.0.1", "private"),
+        ("192.168.1.4", "private"),
+        ("127.0.0.1", "loopback"),
+        ("169.254.1.1", "link-local"),
+        ("203.0.113.10", "documentation"),
+        ("198.51.100.1", "documentation"),
+        ("192.0.2.1", "documentation"),
+        ("0.0.0.0", "unspecified"),
+        ("224.0.0.1", "multicast"),
+        ("100.64.0.1", "not globally routed"),
+        ("54.172.60.1", None),
+        ("pbx.example.com", None),
+    ],
+)
+def test_addresses_that_twilio_cannot_reach(text: str, kind: str | None) -> None:
+    assert not_public(text) == kind
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        (OriginationUri("203.0.113.10", "us1"), "sip:203.0.113.10;region=us1"),  # as the guide writes it
+        (OriginationUri("203.0.113.10", "us2", "edge"), "sip:203.0.113.10;edge=umatilla"),
+        (
+            OriginationUri("pbx.example.com", "us1", port=5070),
+            "sip:pbx.example.com:5070;transport=udp;region=us1",
+        ),
+        (
+            OriginationUri("203.0.113.10", "us1", "region", "tcp", 5063),
+            "sip:203.0.113.10:5063;transport=tcp;region=us1",
+        ),
+        (
+            OriginationUri("203.0.113.10", "us1", "region", "tls", 5061),
+            "sip:203.0.113.10:5061;transport=tls;region=us1",
+        ),
+    ],
+)
+def test_origination_uris(uri: OriginationUri, text: str) -> None:
+    assert str(uri) == text
