@@ -204,7 +204,7 @@ def _given(path: Path) -> Path:
 
 
 def _complain(error: Exception) -> None:
-    errors.print(scrub(str(error)), markup=False)
+    errors.print(scrub(str(error)), markup=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -71,7 +71,8 @@ class InputError(RunbookError):
     def __str__(self) -> str:
         if len(self.problems) == 1:
             return super().__str__()
-        return "\n".join([super().__str__(), *(f"  - {problem}" for problem in self.problems)])
+        lines = [self.what, *(f"  - {problem}" for problem in self.problems)]
+        return "\n".join([*lines, f"What to do next: {self.next_step}"] if self.next_step else lines)
 
 
 class SecretError(InputError):

@@ -79,7 +79,7 @@ class _Document:
     def read(cls, source: Source, key: str, root: Path) -> _Document:
         if isinstance(source, Mapping):
             return cls(key, "", dict(source) if set(source) == {key} else {key: dict(source)})
-        document = cls(key, str(source))
+        document = cls(key, _shown(source, root))
         if not isinstance(source, str | Path):
             document.name = ""
             document.add((key,), "give a file's path, or the file's content as a mapping")
@@ -163,6 +163,12 @@ class _Document:
                 self.lines[(*path, key.value)] = line
                 self.add((*path, key.value), f"duplicate key, first on line {seen[key.value]}")
             seen.setdefault(key.value, line)
+
+
+def _shown(source: object, root: Path) -> str:
+    """A file as people call it: relative to the project's root, if it lies there."""
+    path = Path(str(source))
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def _walk(node: Node, path: PathInFile) -> Iterator[tuple[PathInFile, Node]]:

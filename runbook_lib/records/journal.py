@@ -41,7 +41,7 @@ class Journal:
     Parameters
     ----------
     path
-        The file; its folder must exist.
+        The file; made, with its folder, by the first write.
     redact
         Called with every text before it is written; returns it without secrets.
     """
@@ -122,6 +122,7 @@ class Journal:
             {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}, ensure_ascii=False
         )
         data = (self._redact(line) + "\n").encode()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(descriptor, data)

@@ -19,14 +19,12 @@ def new_run_id() -> str:
 
 
 def run_folder(root: Path, site: str, tenant: str) -> Path:
-    """Return this run's folder, ``records/<site>/<tenant>/<run id>``, made if need be.
+    """Return this run's folder, ``records/<site>/<tenant>/<run id>``; made with the first file in it.
 
     The runner names it for its kernels; plain papermill and JupyterLab get one of their own.
     """
     given = os.environ.get(RUN_FOLDER)
-    folder = Path(given) if given else root / "records" / site / tenant / new_run_id()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(given) if given else root / "records" / site / tenant / new_run_id()
 
 
 def write_result(folder: Path, section: str, result: dict[str, Any]) -> Path:
@@ -36,6 +34,7 @@ def write_result(folder: Path, section: str, result: dict[str, Any]) -> Path:
 
 def write_json(path: Path, content: Any) -> Path:
     """Write plain data as JSON; complete or not at all, on disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, ensure_ascii=False)

@@ -42,6 +42,7 @@ class SignInGate:
         self._lock = FileLock(folder / ".sign-in.lock", timeout=120)
 
     def __enter__(self) -> SignInGate:
+        self.marker.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         return self
 

@@ -1,0 +1,55 @@
+# Everything runs in .venv, which is made once and again when the project file or the pins change.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+READY_FOR_TESTS := .venv/.ready-for-tests
+PINS := constraints.txt pyproject.toml
+
+.PHONY: help demo lab test schema constraints clean
+
+help:
+	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
+	@echo "make lab          set up, and open JupyterLab on the notebooks, with the sandbox running"
+	@echo "make test         set up, and run every check and test"
+	@echo "make schema       write parameters/schema.json and the README's table from the schema"
+	@echo "make constraints  pin the newest versions that fit pyproject.toml"
+	@echo "make clean        end the sandbox and remove what was set up; records stay"
+
+demo: $(READY)
+	@$(BIN)/runbook demo
+
+lab: $(READY)
+	@$(BIN)/runbook lab
+
+test: $(READY_FOR_TESTS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+$(READY): $(PINS)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(READY_FOR_TESTS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+schema: $(READY)
+	$(BIN)/python -m runbook_lib.parameters
+
+# A venv of its own, so that only what the project needs is pinned.
+constraints:
+	rm -rf .venv/pins
+	$(PYTHON) -m venv .venv/pins
+	.venv/pins/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	head -1 constraints.txt > .venv/pins/constraints.txt
+	.venv/pins/bin/python -m pip freeze --exclude-editable >> .venv/pins/constraints.txt
+	mv .venv/pins/constraints.txt constraints.txt
+	rm -rf .venv/pins
+
+clean:
+	@if [ -x $(BIN)/runbook ]; then $(BIN)/runbook sandbox --stop || true; fi
+	rm -rf .venv .venv/pins .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,60 @@
+"""Fresh kernels for the notebooks of a batch, the next one warming up while the current one works.
+
+Every notebook gets a kernel of its own. Starting one and importing the library takes some seconds
+on a small machine, so that happens in advance.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.utils import run_sync
+
+KERNEL = "python3"
+#: Run by the kernel before it takes its first request; a kernel that cannot do it fails in the notebook.
+WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections"
+
+
+class KernelPool:
+    """Starts kernels in a folder and hands them out; ends those that nobody took.
+
+    Parameters
+    ----------
+    folder
+        The folder in which the kernels run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting: dict[Path, AsyncKernelManager] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._waiting:
+            _, kernel = self._waiting.popitem()
+            with suppress(RuntimeError, OSError):
+                run_sync(kernel.shutdown_kernel)(now=True)
+
+    def prepare(self, key: Path, environment: Mapping[str, str]) -> None:
+        """Start the kernel for ``key`` (the notebook that it is for) unless it waits already."""
+        if key in self._waiting:
+            return
+        kernel = AsyncKernelManager(kernel_name=KERNEL)
+        run_sync(kernel.start_kernel)(
+            extra_arguments=[f"--IPKernelApp.exec_lines={WARM_UP}", "--HistoryManager.enabled=False"],
+            env={**os.environ, **environment},
+            cwd=str(self._folder),
+        )
+        self._waiting[key] = kernel
+
+    def take(self, key: Path, environment: Mapping[str, str]) -> AsyncKernelManager:
+        """Return the kernel for ``key``; who takes it ends it."""
+        self.prepare(key, environment)
+        return self._waiting.pop(key)

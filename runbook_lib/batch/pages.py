@@ -1,0 +1,216 @@
+"""Pages that anybody can read: an HTML of each executed notebook, and indexes over runs.
+
+A page holds everything that it needs. Its content security policy forbids scripts and every request,
+so that nothing that a vendor sent can act, and reading a record tells nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nbconvert.exporters import HTMLExporter
+from traitlets.config import Config
+
+from ..guide import SECTIONS
+from ..notebook.display import escaped
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --ground: #ffffff; --soft: #f6f8fa; --line: #d0d7de;
+  --link: #0b57d0; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --ground: #14171a; --soft: #1f2428;
+  --line: #3b424a; --link: #8ab4f8; } }
+* { box-sizing: border-box; }
+body { margin: 0; color: var(--ink); background: var(--ground);
+  font: 15px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
+main { max-width: 1120px; margin: 0 auto; padding: 8px 24px 48px; }
+.banner { padding: 6px 24px; color: #fff; font-weight: 700; print-color-adjust: exact; }
+.sandbox { background: #1f5f99; } .live { background: #b3152b; } .none { background: #57606a; }
+nav { padding: 10px 24px 0; max-width: 1120px; margin: 0 auto; font-size: 14px; }
+a { color: var(--link); }
+h1 { font-size: 26px; line-height: 1.25; margin: 18px 0 8px; } h2 { font-size: 20px; margin: 28px 0 6px; }
+h3 { font-size: 16px; margin: 20px 0 4px; }
+blockquote { margin: 8px 0; padding: 4px 14px; border-left: 4px solid #9a6700; background: var(--soft); }
+blockquote p { margin: 4px 0; }
+code { background: var(--soft); padding: 1px 4px; border-radius: 3px; font-size: 13px; }
+pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; line-height: 1.45; }
+.input { background: var(--soft); border: 1px solid var(--line); border-radius: 4px; padding: 6px 10px;
+  margin: 10px 0 4px; opacity: .85; }
+.output_error { border: 2px solid #cf222e; border-radius: 4px; padding: 8px 12px; margin: 8px 0; }
+.ansi-bold { font-weight: 700; } .ansi-red-fg, .ansi-red-intense-fg { color: #cf222e; }
+.list { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 14px; }
+.list th, .list td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0;
+  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+.list td.number, .list th.number { text-align: right; white-space: nowrap; }
+.mark { border-radius: 3px; padding: 1px 7px; color: #fff; font-weight: 600; white-space: nowrap;
+  print-color-adjust: exact; }
+.succeeded { background: #1a7f37; } .failed { background: #cf222e; } .other { background: #57606a; }
+.dim { opacity: .75; font-size: 13px; }
+@page { margin: 14mm; }
+@media print { nav { display: none; } main { max-width: none; padding: 0; } tr { break-inside: avoid; }
+  :root { --ink: #000; --ground: #fff; --soft: #f6f8fa; --line: #ccc; } }
+"""
+_BANNERS = {
+    "sandbox": "SANDBOX: both vendors are simulated; nothing here is a real telephone service",
+    "live": "LIVE: made on a real Twilio account and a real PBX",
+}
+_SYMBOLS = {"succeeded": "✓", "failed": "✗"}
+
+
+def write_page(notebook: Path) -> Path:
+    """Write the HTML of an executed notebook beside it, and return its path."""
+    body, _ = _exporter().from_filename(str(notebook))
+    section = notebook.stem[:2]
+    result = _read(notebook.parent / f"{section}.result.json")
+    title = f"{section} {SECTIONS[section].title}" if section in SECTIONS else notebook.stem
+    if result.get("tenant"):
+        title += f" · {result['tenant']}"
+    return _write(
+        notebook.with_suffix(".html"),
+        title,
+        result.get("target", {}).get("target", ""),
+        body,
+        '<a href="index.html">All sections of this run</a>',
+    )
+
+
+def write_run_index(folder: Path) -> Path:
+    """Write ``index.html`` over one run's folder, and return its path."""
+    run = _read(folder / "run.json")
+    rows = [
+        [
+            escaped(one["section"]),
+            _notebook_link(one),
+            _outcome(one["outcome"]) + (f'<div class="dim">{escaped(one["message"])}</div>' if one["message"] else ""),
+            str(one["changes"]),
+            str(one["writes"]),
+            f"{one['seconds']:.1f}",
+        ]
+        for one in run["sections"]
+    ]
+    target = run["target"]
+    facts = [
+        ("Site", run["site"]),
+        ("Twilio account", target.get("twilio_account", "")),
+        ("PBX", target.get("pbx", "")),
+        ("Mode", run["mode"]),
+        ("Started (UTC)", run["started"]),
+        ("Ended (UTC)", run["ended"]),
+        ("Run", run["run_id"]),
+    ]
+    body = (
+        f"<h1>{escaped(run['tenant'])}</h1><p>{_outcome(run['outcome'])}</p>{_facts(facts)}"
+        f"{_list(('Section', 'Executed notebook', 'Outcome', '#Changes', '#Writes', '#Seconds'), rows)}"
+        f"<p>Beside the notebooks: {_file_links(folder)}</p>"
+    )
+    back = os.path.relpath(folder.parents[2] / "index.html", folder)
+    return _write(
+        folder / "index.html",
+        f"{run['tenant']} · {run['run_id']}",
+        target.get("target", ""),
+        body,
+        f'<a href="{escaped(back)}">All records</a>',
+    )
+
+
+def write_index(records: Path) -> Path:
+    """Write ``index.html`` over the whole records folder, newest run first, and return its path."""
+    folders = {path.parent for path in records.glob("*/*/*/run.json")}
+    folders |= {path.parent for path in records.glob("*/*/*/*.result.json")}
+    runs = [_run_row(records, folder) for folder in sorted(folders, key=lambda path: path.name, reverse=True)]
+    targets = {target for target, _ in runs}
+    columns = ("Run", "Site", "Tenant", "Target", "Mode", "Outcome", "Sections", "#Writes")
+    body = f"<h1>Records</h1><p>{len(runs)} runs, newest first.</p>{_list(columns, [row for _, row in runs])}"
+    target = "sandbox" if targets == {"sandbox"} else ""
+    return _write(records / "index.html", "Records", target, body, "")
+
+
+def _run_row(records: Path, folder: Path) -> tuple[str, list[str]]:
+    run = _read(folder / "run.json")
+    results = [_read(path) for path in sorted(folder.glob("*.result.json"))]
+    first = results[0] if results else {}
+    target = (run.get("target") or first.get("target") or {}).get("target", "unknown")
+    relative = folder.relative_to(records)
+    sections = " ".join(
+        f"{escaped(one['section'])}&nbsp;{_SYMBOLS.get(one['outcome'], '·')}" for one in run.get("sections", results)
+    )
+    link = f'<a href="{escaped(str(relative / "index.html"))}">{escaped(folder.name)}</a>' if run else escaped(folder.name)
+    writes = sum(one.get("writes", 0) for one in results)
+    outcome = run.get("outcome") or ("failed" if any(one["outcome"] == "failed" for one in results) else "single sections")
+    cells = [relative.parts[0], relative.parts[1], target, run.get("mode") or first.get("mode", "")]
+    return target, [link, *map(escaped, cells), _outcome(outcome), sections, str(writes)]
+
+
+@cache
+def _exporter() -> HTMLExporter:
+    config = Config()
+    # A record is read without a kernel, so a control shows as the text that comes with it.
+    config.NbConvertBase.display_data_priority = ["text/html", "image/svg+xml", "text/markdown", "text/plain"]
+    return HTMLExporter(
+        config=config,
+        template_name="basic",
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
+
+
+def _write(path: Path, title: str, target: str, body: str, navigation: str) -> Path:
+    banner = f'<div class="banner {target}">{_BANNERS[target]}</div>' if target in _BANNERS else ""
+    page = (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escaped(title)}</title><style>{_STYLE}</style></head><body>"
+        f"{banner}<nav>{navigation}</nav><main>{body}</main></body></html>\n"
+    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _list(columns: tuple[str, ...], rows: list[list[str]]) -> str:
+    """A table of HTML cells; a column whose name starts with # holds numbers."""
+    kinds = [' class="number"' if name.startswith("#") else "" for name in columns]
+    head = "".join(f"<th{kind}>{escaped(name.lstrip('#'))}</th>" for name, kind in zip(columns, kinds, strict=True))
+    lines = "".join(
+        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>" for row in rows
+    )
+    return f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def _facts(pairs: list[tuple[str, str]]) -> str:
+    items = "".join(f"<tr><th>{escaped(label)}</th><td>{escaped(value)}</td></tr>" for label, value in pairs if value)
+    return f'<table class="list" style="width:auto"><tbody>{items}</tbody></table>'
+
+
+def _outcome(outcome: str) -> str:
+    kind = outcome if outcome in _SYMBOLS else "other"
+    return f'<span class="mark {kind}">{_SYMBOLS.get(outcome, "·")} {escaped(outcome)}</span>'
+
+
+def _notebook_link(section: dict[str, Any]) -> str:
+    if not section["notebook"]:
+        return escaped(section["title"])
+    stem = section["notebook"].removesuffix(".ipynb")
+    return (
+        f'<a href="{escaped(stem)}.html">{escaped(section["title"])}</a> '
+        f'<a class="dim" href="{escaped(stem)}.ipynb">.ipynb</a>'
+    )
+
+
+def _file_links(folder: Path) -> str:
+    names = sorted(path.name for path in (*folder.glob("*.jsonl"), *folder.glob("*.json")))
+    return ", ".join(f'<a href="{escaped(name)}">{escaped(name)}</a>' for name in names)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

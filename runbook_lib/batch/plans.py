@@ -1,0 +1,46 @@
+"""Planning a whole tenant, shown section by section and kept as a plan file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from ..guide import SECTIONS
+from ..notebook.display import visible
+from ..notebook.tables import row_table
+from ..plan import Plan
+from ..records.result import write_json
+from ..runbook import Runbook
+
+FINE, FAILED, CHANGES = 0, 1, 2
+
+
+def plan_tenant(site: Path, tenant: Path, out: Path | None, screen: Console) -> int:
+    """Plan a tenant, show the plan, write it to ``out/TENANT.plan.json`` if asked.
+
+    Returns the exit status: 0 nothing to change, 1 the plan has conflicts or blocked rows, 2 there
+    are changes.
+    """
+    with Runbook.open(str(site), str(tenant)) as runbook:
+        plan = runbook.plan()
+    screen.print(Text(f"Plan of tenant {visible(plan.tenant)} ({visible(plan.target['target'])})", style="bold"))
+    for part in plan.slices:
+        screen.print()
+        # Tables keep their columns: a terminal that is narrower wraps lines or scrolls, it cuts nothing.
+        screen.print(Text(row_table(f"{part.section} {SECTIONS[part.section].title}", part.rows).text()), soft_wrap=True)
+    stopping = sum(len(part.stopping) for part in plan.slices)
+    changing = sum(len(part.changing) for part in plan.slices)
+    screen.print()
+    screen.print(Text(f"{changing} to carry out, {stopping} in conflict or blocked. Digest {plan.digest}", style="bold"))
+    if out is not None:
+        screen.print(Text(f"Plan file: {_write(plan, out)}"))
+    if stopping:
+        return FAILED
+    return CHANGES if changing else FINE
+
+
+def _write(plan: Plan, out: Path) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    return write_json(out / f"{plan.tenant}.plan.json", plan.to_document())

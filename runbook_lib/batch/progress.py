@@ -1,0 +1,82 @@
+"""The progress of a batch on the screen, and the table at its end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from ..guide import SECTIONS
+from ..notebook.display import visible
+from .runner import FAILED, SUCCEEDED, Observer, RunResult, SectionResult, TenantResult
+
+MARKS = {SUCCEEDED: ("✓", "green"), FAILED: ("✗", "red")}
+
+
+class Progress(Observer):
+    """Prints a line for every section as it ends; on a terminal also what runs now."""
+
+    def __init__(self, screen: Console) -> None:
+        self._screen = screen
+        self._status = screen.status("")
+
+    def on_tenant_start(self, tenant: str) -> None:
+        self._screen.print(Text(f"Tenant {visible(tenant)}", style="bold"))
+
+    def on_section_start(self, tenant: str, section: str) -> None:
+        self._status.update(f"{section} {SECTIONS[section].title} …")
+        self._status.start()
+
+    def on_section_end(self, tenant: str, result: SectionResult) -> None:
+        self._status.stop()
+        symbol, colour = MARKS.get(result.outcome, ("·", "dim"))
+        line = Text.assemble(
+            (f"  {symbol} ", colour),
+            f"{result.section} {SECTIONS[result.section].title:<40} {result.outcome:<10}",
+            (_counts(result), "dim"),
+        )
+        self._screen.print(line)
+        if result.outcome == FAILED:
+            self._screen.print(Text(f"      {visible(result.message)}", style="red"))
+
+    def on_tenant_end(self, result: TenantResult) -> None:
+        self._screen.print()
+
+
+def summary(result: RunResult) -> Group:
+    """Return the table of what happened, and where the records lie."""
+    table = Table(title=f"What happened ({result.mode})", title_justify="left", title_style="bold")
+    for name in ("Tenant", "Outcome", "Sections", "Writes", "Seconds", "Executed notebooks"):
+        table.add_column(name, justify="right" if name in ("Writes", "Seconds") else "left", overflow="fold")
+    for one in result.tenants:
+        symbol, colour = MARKS[one.outcome]
+        done = sum(section.outcome == SUCCEEDED for section in one.sections)
+        table.add_row(
+            Text(visible(one.tenant)),
+            Text(f"{symbol} {one.outcome}", style=colour),
+            f"{done} of {len(one.sections)}",
+            str(one.writes),
+            f"{one.seconds:.1f}",
+            Text(_near(one.folder)),
+        )
+    lines = [Text(f"All records: {_near(result.index)}")]
+    if all(one.outcome == SUCCEEDED and not one.writes for one in result.tenants) and result.mode == "apply":
+        lines.insert(0, Text("Everything was in place already: nothing was written.", style="green"))
+    return Group(table, *lines)
+
+
+def _counts(result: SectionResult) -> str:
+    if not result.seconds:
+        return result.message
+    changes = f"{result.changes} change" + ("" if result.changes == 1 else "s")
+    writes = f"{result.writes} write" + ("" if result.writes == 1 else "s")
+    return f"{changes}, {writes}, {result.seconds:.1f} s"
+
+
+def _near(path: Path) -> str:
+    """A path as a person at this folder would type it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

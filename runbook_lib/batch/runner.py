@@ -1,0 +1,284 @@
+"""The runner: the notebooks of tenants, one after the other, through papermill.
+
+A section that fails ends its tenant; a tenant that fails is a value in the result, not an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import papermill
+from papermill.engines import papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+from ..errors import InputError
+from ..guide import RUN_ORDER, SECTIONS
+from ..parameters import load, project_root
+from ..plan import CHANGING
+from ..records.result import RUN_FOLDER, new_run_id, now, write_json
+from ..secret import scrub
+from .engine import RunbookEngine
+from .kernels import KERNEL, KernelPool
+from .pages import write_index, write_page, write_run_index
+
+SUCCEEDED, FAILED, NOT_RUN = "succeeded", "failed", "not run"
+FINE, BROKEN = 0, 1
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class SectionResult:
+    """What became of one section.
+
+    ``outcome`` is ``"succeeded"``, ``"failed"`` or ``"not run"``; ``changes`` the rows that were
+    carried out (in ``plan`` mode: that would be); ``notebook`` the executed notebook, if it ran.
+    """
+
+    section: str
+    outcome: str
+    seconds: float = 0.0
+    writes: int = 0
+    changes: int = 0
+    notebook: Path | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class TenantResult:
+    """What became of one tenant: its run's folder and its sections in the order in which they ran."""
+
+    site: str
+    tenant: str
+    folder: Path
+    sections: tuple[SectionResult, ...]
+
+    @property
+    def outcome(self) -> str:
+        """``"succeeded"`` or ``"failed"``."""
+        return SUCCEEDED if all(one.outcome == SUCCEEDED for one in self.sections) else FAILED
+
+    @property
+    def seconds(self) -> float:
+        """How long its sections took together."""
+        return sum(one.seconds for one in self.sections)
+
+    @property
+    def writes(self) -> int:
+        """How many writes left for the vendors."""
+        return sum(one.writes for one in self.sections)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of a batch, and the page over its records."""
+
+    mode: str
+    tenants: tuple[TenantResult, ...]
+    index: Path
+
+    @property
+    def exit_status(self) -> int:
+        """The status of a command that ran it."""
+        return FINE if all(one.outcome == SUCCEEDED for one in self.tenants) else BROKEN
+
+
+class Observer:
+    """Told what happens while it happens; the methods here do nothing."""
+
+    def on_tenant_start(self, tenant: str) -> None:
+        """Called before a tenant's first section."""
+
+    def on_section_start(self, tenant: str, section: str) -> None:
+        """Called before a section's notebook runs."""
+
+    def on_section_end(self, tenant: str, result: SectionResult) -> None:
+        """Called with what became of a section, also of one that was not run."""
+
+    def on_tenant_end(self, result: TenantResult) -> None:
+        """Called when a tenant's record is written."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One tenant's run, checked and named, before it starts."""
+
+    site: str
+    tenant: str
+    folder: Path
+    parameters: Mapping[str, Any]
+
+    def output(self, section: str) -> Path:
+        return self.folder / f"{SECTIONS[section].notebook}.ipynb"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {RUN_FOLDER: str(self.folder)}
+
+
+def run_tenants(
+    site: Path,
+    tenants: Sequence[Path],
+    mode: str,
+    approval: Mapping[str, str | None],
+    observer: Observer,
+) -> RunResult:
+    """Run all sections' notebooks for each tenant, and write their pages.
+
+    Parameters
+    ----------
+    site, tenants
+        Parameter files.
+    mode
+        ``"plan"``, ``"apply"`` or ``"verify"``.
+    approval
+        ``plan_file``, ``approved_plan`` and ``approved_by``, or nothing.
+    observer
+        Told of every start and end.
+
+    Raises ``InputError`` with the problems of all files before anything runs.
+    """
+    # Registered by its entry point in an installed project; named here for a bare checkout.
+    papermill_engines.register("runbook", RunbookEngine)
+    root = project_root()
+    jobs = _jobs(root, site, tenants, mode, approval)
+    steps = [(job, section) for job in jobs for section in RUN_ORDER]
+    results = []
+    with KernelPool(root) as kernels:
+        for job in jobs:
+            job.folder.mkdir(parents=True)
+            results.append(_run_tenant(job, mode, root, kernels, _followers(steps), observer))
+    return RunResult(mode, tuple(results), write_index(root / "records"))
+
+
+def _jobs(
+    root: Path, site: Path, tenants: Sequence[Path], mode: str, approval: Mapping[str, str | None]
+) -> list[_Job]:
+    jobs, problems = [], []
+    for path in tenants:
+        try:
+            the_site, the_tenant = load(site, path, root)
+        except InputError as error:
+            problems += [one for one in error.problems if one not in problems]
+            continue
+        folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
+        parameters = {"site": str(site), "tenant": str(path), "mode": mode, **approval}
+        jobs.append(_Job(the_site.name, the_tenant.name, folder, parameters))
+    if problems:
+        raise InputError(problems)
+    return jobs
+
+
+def _followers(steps: Sequence[tuple[_Job, str]]) -> Callable[[_Job, str], tuple[_Job, str] | None]:
+    """Return a function that tells which notebook runs after the given one, if all goes well."""
+
+    def following(job: _Job, section: str) -> tuple[_Job, str] | None:
+        index = steps.index((job, section)) + 1
+        return steps[index] if index < len(steps) else None
+
+    return following
+
+
+def _run_tenant(
+    job: _Job,
+    mode: str,
+    root: Path,
+    kernels: KernelPool,
+    following: Callable[[_Job, str], tuple[_Job, str] | None],
+    observer: Observer,
+) -> TenantResult:
+    observer.on_tenant_start(job.tenant)
+    started, sections = now(), []
+    for section in RUN_ORDER:
+        if any(one.outcome != SUCCEEDED for one in sections):
+            result = SectionResult(section, NOT_RUN, message="an earlier section failed")
+        else:
+            observer.on_section_start(job.tenant, section)
+            result = _run_section(job, section, root, kernels, following(job, section))
+        sections.append(result)
+        observer.on_section_end(job.tenant, result)
+    result = TenantResult(job.site, job.tenant, job.folder, tuple(sections))
+    write_json(job.folder / RUN_FILE, _summary(result, mode, started))
+    write_run_index(job.folder)
+    observer.on_tenant_end(result)
+    return result
+
+
+def _run_section(
+    job: _Job, section: str, root: Path, kernels: KernelPool, following: tuple[_Job, str] | None
+) -> SectionResult:
+    output, started, failure = job.output(section), time.monotonic(), ""
+    kernel = kernels.take(output, job.environment)
+    if following is not None:
+        kernels.prepare(following[0].output(following[1]), following[0].environment)
+    try:
+        papermill.execute_notebook(
+            str(root / "notebooks" / output.name),
+            str(output),
+            parameters=dict(job.parameters),
+            engine_name="runbook",
+            kernel_name=KERNEL,
+            progress_bar=False,
+            cwd=str(root),
+            kernel=kernel,
+        )
+    except PapermillExecutionError as error:
+        failure = f"{error.ename}: {error.evalue}"
+    except Exception as error:
+        # A kernel that died, a cell that ran out of time, a full disk: the tenant failed, the batch goes on.
+        failure = f"{type(error).__name__}: {error}"
+    if output.exists():
+        write_page(output)
+    result = _result(job.folder, section)
+    message = (result.get("error") or {}).get("what") or scrub(failure)
+    rows = result.get("applied")
+    if rows is None:
+        rows = [row for row in result.get("plan") or [] if row["action"] in CHANGING]
+    return SectionResult(
+        section,
+        FAILED if failure or result.get("outcome") != SUCCEEDED else SUCCEEDED,
+        round(time.monotonic() - started, 2),
+        result.get("writes", 0),
+        len(rows),
+        output if output.exists() else None,
+        message,
+    )
+
+
+def _result(folder: Path, section: str) -> dict[str, Any]:
+    """The result that the library wrote; empty when the kernel died before."""
+    try:
+        return json.loads((folder / f"{section}.result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _summary(result: TenantResult, mode: str, started: str) -> dict[str, Any]:
+    first = _result(result.folder, RUN_ORDER[0])
+    return {
+        "run_id": result.folder.name,
+        "site": result.site,
+        "tenant": result.tenant,
+        "target": first.get("target", {}),
+        "mode": mode,
+        "started": started,
+        "ended": now(),
+        "outcome": result.outcome,
+        "sections": [
+            {
+                "section": one.section,
+                "title": SECTIONS[one.section].title,
+                "outcome": one.outcome,
+                "seconds": one.seconds,
+                "writes": one.writes,
+                "changes": one.changes,
+                "notebook": one.notebook.name if one.notebook else None,
+                "message": one.message,
+            }
+            for one in result.sections
+        ],
+    }

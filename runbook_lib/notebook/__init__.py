@@ -1,0 +1,30 @@
+"""What a notebook's cells call: one section, its tables, the mode switch, the picture of a call.
+
+Names are loaded when first used: the command line imports tables without paying for widgets.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .diagrams import call_path, outbound_path
+    from .page import SectionPage, open_section
+    from .tables import Table
+
+_HOMES = {
+    "open_section": "page",
+    "SectionPage": "page",
+    "Table": "tables",
+    "call_path": "diagrams",
+    "outbound_path": "diagrams",
+}
+
+__all__ = ["SectionPage", "Table", "call_path", "open_section", "outbound_path"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,182 @@
+"""Pictures of the paths that calls take, as inline SVG.
+
+Strokes and free text take the page's colour, boxes carry a ground of their own, so the pictures
+hold on light and dark pages and on paper. There are no ids and no style sheet: several pictures
+stand on one page. What the picture shows is said in words below it as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .display import SANS, Shown, escaped, visible
+
+#: Label, SIP URI, priority, weight, enabled.
+Hop = tuple[str, str, int, int, bool]
+
+WIDTH = 920
+_TWILIO, _URI, _OFF, _PBX, _PEOPLE = "#b3152b", "#1f5f99", "#6b7280", "#0f6b52", "#4b5563"
+_EDGES = {
+    "us1": "Virginia",
+    "us2": "Oregon",
+    "ashburn": "Virginia",
+    "umatilla": "Oregon",
+    "ie1": "Ireland",
+    "dublin": "Ireland",
+    "de1": "Germany",
+    "frankfurt": "Germany",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Picture(Shown):
+    """An SVG with its title and its description in words."""
+
+    title: str
+    description: tuple[str, ...]
+    svg: str
+
+    def html(self) -> str:
+        words = "".join(f"<li>{escaped(line)}</li>" for line in self.description)
+        return (
+            f'<figure style="{SANS};margin:10px 0;max-width:{WIDTH}px">{self.svg}'
+            f'<figcaption style="font-size:13px;line-height:1.45;overflow-wrap:anywhere"><b>{escaped(self.title)}</b>'
+            f'<ol style="margin:4px 0 0;padding-left:22px">{words}</ol></figcaption></figure>'
+        )
+
+    def text(self) -> str:
+        lines = [f"  {number}. {visible(line)}" for number, line in enumerate(self.description, 1)]
+        return "\n".join([visible(self.title), *lines])
+
+
+def call_path(hops: Sequence[Hop], host: str, trunk: str = "SIP trunk") -> Picture:
+    """Return the path of calls in: caller, Twilio, origination URIs in failover order, PBX.
+
+    Parameters
+    ----------
+    hops
+        The origination URIs in the order in which Twilio tries them.
+    host
+        The PBX's address, as people know it.
+    trunk
+        The name of the trunk at Twilio.
+    """
+    title = "Calls in: from Twilio to the PBX, in failover order"
+    description = tuple(_in_words(place, hop) for place, hop in _places(hops)) or (
+        "No origination URI is set: calls in fail.",
+    )
+    pitch, top = 92, 16
+    height = top + max(1, len(hops)) * pitch + 4
+    middle = top + (height - top - 4) / 2 - 8
+    parts = [
+        _box(4, middle - 32, 104, 64, _PEOPLE, ("Caller",)),
+        _arrow(108, middle, 148, middle),
+        _box(152, middle - 32, 150, 64, _TWILIO, ("Twilio", _short(trunk, 20))),
+        _box(790, middle - 32, 126, 64, _PBX, ("PBX", _short(host, 17))),
+    ]
+    for index, (place, hop) in enumerate(_places(hops)):
+        y = top + index * pitch + 38
+        parts += _hop(y, middle, place, hop)
+    return Picture(title, description, _svg(height, title, description, parts))
+
+
+def outbound_path(termination_uri: str, host: str, address: str, user: str | None) -> Picture:
+    """Return the path of calls out: PBX, what Twilio checks, trunk, public network."""
+    checks = [f"the source address is {address}", *([f"the credential is that of {user}"] if user else [])]
+    title = "Calls out: from the PBX to Twilio"
+    description = (
+        f"The PBX ({host}) sends the call to {termination_uri}.",
+        f"Twilio lets it in only if {' and '.join(checks)}.",
+        "Twilio passes the call to the public telephone network.",
+    )
+    shown = (f"source is {address}", *([f"user is {user}"] if user else []))
+    parts = [
+        _box(4, 24, 150, 64, _PBX, ("PBX", _short(host, 19))),
+        _arrow(154, 56, 196, 56),
+        _box(200, 24, 300, 64, _TWILIO, ("Twilio", _short(termination_uri, 42))),
+        _arrow(500, 56, 542, 56),
+        _box(546, 14, 200, 84, _URI, ("let in only if", *(_short(line, 27) for line in shown))),
+        _arrow(746, 56, 788, 56),
+        _box(792, 24, 124, 64, _PEOPLE, ("Telephone", "network")),
+    ]
+    return Picture(title, description, _svg(112, title, description, parts))
+
+
+def _places(hops: Sequence[Hop]) -> list[tuple[str, Hop]]:
+    """Each hop with its place in the failover order; those that are switched off have none."""
+    places, tried = [], 0
+    previous: int | None = None
+    for hop in hops:
+        if not hop[4]:
+            places.append(("off", hop))
+            continue
+        tried += previous != hop[2]
+        previous = hop[2]
+        places.append((("1st", "2nd", "3rd")[tried - 1] if tried <= 3 else f"{tried}th", hop))
+    return places
+
+
+def _in_words(place: str, hop: Hop) -> str:
+    label, url, priority, weight, _ = hop
+    if place == "off":
+        return f"{_named(label)}: {url}: switched off, never tried"
+    when = "tried first" if place == "1st" else f"tried {place}, when those before cannot deliver"
+    return f"{_named(label)}: {url}: {when} (priority {priority}, weight {weight})"
+
+
+def _named(label: str) -> str:
+    return f"{label} ({_EDGES[label]})" if label in _EDGES else label
+
+
+def _hop(y: float, middle: float, place: str, hop: Hop) -> list[str]:
+    label, url, priority, weight, enabled = hop
+    tried = {"1st": "tried first", "off": "switched off"}.get(place, f"tried {place}")
+    colour = _URI if enabled else _OFF
+    return [
+        _arrow(302, middle, 356, y, dashed=place != "1st"),
+        _box(360, y - 32, 374, 64, colour, (f"{_named(label)} · {tried}", _short(url, 52))),
+        _label(547, y + 48, f"priority {priority} · weight {weight}"),
+        *([_arrow(734, y, 786, middle, dashed=place != "1st")] if enabled else []),
+    ]
+
+
+def _box(x: float, y: float, width: float, height: float, colour: str, lines: Sequence[str]) -> str:
+    first = y + height / 2 - (len(lines) - 1) * 10 + 4.5
+    words = "".join(
+        f'<text x="{x + width / 2:g}" y="{first + 20 * index:g}" text-anchor="middle" fill="#ffffff" '
+        f'font-size="{14 if index == 0 else 12.5}" font-weight="{600 if index == 0 else 400}">{escaped(line)}</text>'
+        for index, line in enumerate(lines)
+    )
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="8" fill="{colour}"/>{words}'
+
+
+def _arrow(x1: float, y1: float, x2: float, y2: float, *, dashed: bool = False) -> str:
+    length = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
+    dx, dy = (x2 - x1) / length, (y2 - y1) / length
+    # The head is drawn, not a marker: a marker needs an id, and ids clash between pictures.
+    bx, by = x2 - 10 * dx, y2 - 10 * dy
+    head = f"{x2:.1f},{y2:.1f} {bx - 5 * dy:.1f},{by + 5 * dx:.1f} {bx + 5 * dy:.1f},{by - 5 * dx:.1f}"
+    dash = ' stroke-dasharray="6 4"' if dashed else ""
+    return (
+        f'<line x1="{x1:g}" y1="{y1:g}" x2="{bx:.1f}" y2="{by:.1f}" stroke="currentColor" stroke-width="2"{dash}/>'
+        f'<polygon points="{head}" fill="currentColor"/>'
+    )
+
+
+def _label(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" fill="currentColor" font-size="12.5">{escaped(text)}</text>'
+
+
+def _short(text: str, length: int) -> str:
+    """Fit text into a box; the words below the picture have it whole."""
+    shown = visible(text)
+    return shown if len(shown) <= length else shown[: length - 1] + "…"
+
+
+def _svg(height: float, title: str, description: Sequence[str], parts: Sequence[str]) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" width="100%" '
+        f'aria-label="{escaped(title)}" style="{SANS};color:inherit;display:block;max-width:{WIDTH}px">'
+        f"<title>{escaped(title)}</title><desc>{escaped(' '.join(description))}</desc>{''.join(parts)}</svg>"
+    )

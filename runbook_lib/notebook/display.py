@@ -1,0 +1,133 @@
+"""Things that a cell can show: the same content as HTML for a page and as text for a terminal.
+
+Styles are inline, with colours that hold on a light and on a dark page: JupyterLab drops style
+sheets from notebooks that it does not trust, and a record is read in many places.
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH = 100
+SANS = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
+
+#: Frame colour, symbol and word of each kind of box. The word carries the meaning too.
+TONES = {
+    "good": ("#1a7f37", "✓"),
+    "info": ("#3b6fb6", "i"),
+    "caution": ("#9a6700", "!"),
+    "stop": ("#cf222e", "✗"),
+}
+
+
+def visible(text: str) -> str:
+    """Return text with every character that cannot be seen, or that moves others, made visible.
+
+    Control characters (the escape of a terminal sequence, line ends) become their symbols, others
+    (right-to-left marks, zero-width ones, lone surrogates) their code point. Nothing is left out.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_visible_character, text))
+
+
+def escaped(text: str) -> str:
+    """Return text for HTML: visible and escaped, also for attributes."""
+    return html.escape(visible(text), quote=True)
+
+
+def _visible_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return f"⟨U+{code:04X}⟩"
+
+
+class Shown:
+    """Something with an HTML form and a text form."""
+
+    def html(self) -> str:
+        """Return a self-contained piece of HTML."""
+        raise NotImplementedError
+
+    def text(self) -> str:
+        """Return plain text."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/plain": self.text(), "text/html": self.html()}
+
+    def __repr__(self) -> str:
+        return self.text()
+
+
+@dataclass(frozen=True, repr=False)
+class Stack(Shown):
+    """Several things below each other."""
+
+    parts: tuple[Shown, ...]
+
+    def html(self) -> str:
+        return "\n".join(part.html() for part in self.parts)
+
+    def text(self) -> str:
+        return "\n\n".join(part.text() for part in self.parts)
+
+
+@dataclass(frozen=True, repr=False)
+class Box(Shown):
+    """A short message in a frame: ``tone`` is a key of ``TONES``; plain text, escaped here."""
+
+    tone: str
+    title: str
+    lines: tuple[str, ...] = ()
+
+    def html(self) -> str:
+        colour, symbol = TONES[self.tone]
+        lines = "".join(f'<div style="margin-top:2px">{escaped(line)}</div>' for line in self.lines)
+        return (
+            f'<div style="{SANS};font-size:14px;line-height:1.45;border-left:5px solid {colour};'
+            f'padding:6px 12px;margin:8px 0;background:rgba(128,128,128,0.1);overflow-wrap:anywhere">'
+            f"<div><b>{badge(symbol, colour)} {escaped(self.title)}</b></div>{lines}</div>"
+        )
+
+    def text(self) -> str:
+        _, symbol = TONES[self.tone]
+        lines = [f"[{symbol}] {visible(self.title)}"]
+        for line in self.lines:
+            lines += wrapped(visible(line), WIDTH - 4, indent="    ")
+        return "\n".join(lines)
+
+
+def badge(content: str, colour: str) -> str:
+    """Return a word on a solid ground of its own, so that it reads the same on every page."""
+    return (
+        f'<span style="background-color:{colour};color:#ffffff;border-radius:3px;padding:1px 6px;'
+        f'font-weight:600;white-space:nowrap;print-color-adjust:exact">{escaped(content)}</span>'
+    )
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return HTML of labelled values in one flowing line."""
+    return "".join(
+        f'<span style="display:inline-block;margin-right:22px;overflow-wrap:anywhere">'
+        f'<span style="opacity:0.75">{escaped(label)}</span> <b>{escaped(value)}</b></span>'
+        for label, value in pairs
+    )
+
+
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """Return text in lines of ``width`` characters; nothing is cut off."""
+    lines = textwrap.wrap(text, width, break_long_words=True, break_on_hyphens=False) or [""]
+    return [indent + line for line in lines]

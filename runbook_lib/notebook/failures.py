@@ -1,0 +1,51 @@
+"""How an error of the runbook looks in a notebook: what an operator has to know, without a stack trace.
+
+IPython asks an exception for ``_render_traceback_``; its answer is what JupyterLab, papermill, the
+saved notebook and its HTML show, and the cell still fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import InputError, RunbookError
+from .display import WIDTH, visible, wrapped
+
+_BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[1;31m", "\x1b[0m"
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Let errors of the runbook pass that are raised in the ``with`` block, but without their stack trace."""
+    try:
+        yield
+    except RunbookError as error:
+        lines = rendered(error)
+        error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
+        raise
+
+
+def rendered(error: RunbookError) -> list[str]:
+    """Return the error as lines for a terminal or an error output."""
+    heading = type(error).__name__ + (f" at step {error.step}" if error.step else "")
+    lines = [f"{_RED}✗ {heading}{_PLAIN}"]
+    problems = error.problems if isinstance(error, InputError) else []
+    lines += _part("What happened", error.what)
+    if len(problems) > 1:
+        for problem in problems:
+            lines += _item(problem)
+    if error.meaning:
+        lines += _part("What it means", error.meaning)
+    if error.next_step:
+        lines += _part("What to do next", error.next_step)
+    return lines
+
+
+def _part(label: str, text: str) -> list[str]:
+    return [f"  {_BOLD}{label}{_PLAIN}", *wrapped(visible(text), WIDTH - 4, indent="    ")]
+
+
+def _item(text: str) -> list[str]:
+    first, *rest = wrapped(visible(text), WIDTH - 6)
+    return [f"    - {first}", *(f"      {line}" for line in rest)]

@@ -1,0 +1,265 @@
+"""Tables of plans, current state and results: complete, captioned, and inert whatever they hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
+from .display import SANS, Box, Shown, Stack, badge, escaped, visible, wrapped
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..sections import Outcome, Verification, View
+
+ABSENT = "—"
+
+#: Symbol and colour of each action; the word stands beside them, so no meaning rests on either.
+ACTIONS = {
+    Action.IN_PLACE: ("✓", "#57606a"),
+    Action.CREATE: ("+", "#1a7f37"),
+    Action.UPDATE: ("~", "#8a5a00"),
+    Action.REPLACE: ("±", "#8a5a00"),
+    Action.REMOVE: ("−", "#b3261e"),
+    Action.UNREADABLE: ("?", "#57606a"),
+    Action.BLOCKED: ("‖", "#6e40c9"),
+    Action.CONFLICT: ("✗", "#cf222e"),
+    Action.NOT_MANAGED: ("·", "#57606a"),
+}
+EFFECTS = {
+    Effect.INTERRUPTS_OUTBOUND: ("⚠", "#b3261e"),
+    Effect.INTERRUPTS_INBOUND: ("⚠", "#b3261e"),
+}
+AS_EXPECTED, DIFFERS, SHOWN_ONLY = "as expected", "differs", "not checked"
+RESULTS = {AS_EXPECTED: ("✓", "#1a7f37"), DIFFERS: ("✗", "#cf222e"), SHOWN_ONLY: ("·", "#57606a")}
+
+_MARKS: dict[str, dict[Any, tuple[str, str]]] = {"Action": ACTIONS, "Effect": EFFECTS, "Result": RESULTS}
+_CELL = "text-align:left;vertical-align:top;padding:3px 10px 3px 0;max-width:34em;overflow-wrap:anywhere;white-space:normal"
+_NARROW = "text-align:left;vertical-align:top;padding:3px 10px 3px 0;white-space:nowrap"
+_NARROW_COLUMNS = frozenset(
+    {"Step", "Action", "Effect", "Result", "Priority", "Weight", "Enabled", "Port", "Protocol"}
+)
+_COLUMN_WIDTH = 44
+
+
+class Table(Shown):
+    """Rows under column names, with a caption: as HTML, as text, and as a pandas frame.
+
+    Parameters
+    ----------
+    caption
+        What the table shows, one line.
+    columns
+        Column names. ``Action``, ``Effect`` and ``Result`` are shown as marks.
+    rows
+        Plain values, one sequence for each row; ``None`` is absent.
+    empty
+        What it says instead of rows when there are none.
+    """
+
+    def __init__(
+        self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "nothing"
+    ) -> None:
+        self.caption = caption
+        self.columns = tuple(columns)
+        self.rows = tuple(tuple(row) for row in rows)
+        self.empty = empty
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a pandas frame; values stay what they are."""
+        import pandas as pd  # takes half a second, and most tables are only shown
+
+        return pd.DataFrame(list(self.rows), columns=list(self.columns), dtype=object)
+
+    def html(self) -> str:
+        head = "".join(
+            f'<th scope="col" style="{_NARROW};font-weight:600">{escaped(name)}</th>' for name in self.columns
+        )
+        styles = [_NARROW if name in _NARROW_COLUMNS else _CELL for name in self.columns]
+        lines = [
+            '<tr style="border-bottom:1px solid rgba(128,128,128,0.3)">'
+            + "".join(
+                f'<td style="{style}">{_html_value(name, value)}</td>'
+                for name, style, value in zip(self.columns, styles, row, strict=True)
+            )
+            + "</tr>"
+            for row in self.rows
+        ]
+        if not lines:
+            lines = [
+                f'<tr><td colspan="{len(self.columns)}" style="{_CELL};opacity:0.75">{escaped(self.empty)}</td></tr>'
+            ]
+        return (
+            f'<table style="{SANS};font-size:13px;line-height:1.4;border-collapse:collapse;margin:10px 0;width:auto">'
+            f'<caption style="caption-side:top;text-align:left;font-weight:600;font-size:14px;padding:2px 0 6px;'
+            f'color:inherit;white-space:normal">{escaped(self.caption)}</caption>'
+            f'<thead><tr style="border-bottom:2px solid rgba(128,128,128,0.6)">{head}</tr></thead>'
+            f"<tbody>{''.join(lines)}</tbody></table>"
+        )
+
+    def text(self) -> str:
+        caption = visible(self.caption)
+        if not self.rows:
+            return f"{caption}\n  {visible(self.empty)}"
+        cells = [
+            [_text_value(name, value) for name, value in zip(self.columns, row, strict=True)]
+            for row in self.rows
+        ]
+        widths = [
+            min(_COLUMN_WIDTH, max(len(name), *(len(row[index]) for row in cells)))
+            for index, name in enumerate(self.columns)
+        ]
+        lines = [
+            caption,
+            _text_line(self.columns, widths),
+            _text_line(["-" * width for width in widths], widths),
+        ]
+        for row in cells:
+            parts = [wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+            height = max(map(len, parts))
+            lines += [
+                _text_line([part[level] if level < len(part) else "" for part in parts], widths)
+                for level in range(height)
+            ]
+        return "\n".join(lines)
+
+
+def view_table(view: View) -> Table:
+    """Return a table of current state."""
+    return Table(view.caption, view.columns, view.rows, empty="nothing there yet")
+
+
+def row_table(caption: str, rows: Sequence[Row]) -> Table:
+    """Return a table of a plan's rows; columns that would be empty throughout are left out."""
+    columns: dict[str, Callable[[Row], Any]] = {
+        "Step": lambda row: row.step,
+        "Setting": lambda row: row.setting,
+        "Desired": lambda row: row.desired,
+        "Current": lambda row: row.current,
+        "Action": lambda row: row.action,
+    }
+    if any(row.effect is not Effect.NONE for row in rows):
+        columns["Effect"] = lambda row: row.effect
+    if any(row.note for row in rows):
+        columns["Note"] = lambda row: row.note
+    return Table(caption, tuple(columns), [[value(row) for value in columns.values()] for row in rows])
+
+
+def plan_shown(part: Slice) -> Shown:
+    """Return a section's plan with the sentence that sums it up."""
+    return Stack((row_table(f"Plan: {_counted(part.rows)}", part.rows), _verdict(part)))
+
+
+def outcome_shown(outcome: Outcome) -> Shown:
+    """Return what ``apply`` did."""
+    if not outcome.writes:
+        return Box("good", "Everything was in place already: nothing was written.")
+    writes = f"{outcome.writes} write" + ("s" if outcome.writes != 1 else "")
+    return row_table(f"Carried out, in {writes}", outcome.rows)
+
+
+def verification_shown(verification: Verification, *, planning: bool) -> Shown:
+    """Return what reading back showed beside what the guide expects."""
+    columns = ["Step", "Setting", "Expected", "Read back", "Result"]
+    noted = any(row.note for row in verification.rows)
+    rows = [
+        [row.step, row.setting, row.desired, row.current, _result(row), *([row.note] if noted else [])]
+        for row in verification.rows
+    ]
+    table = Table("Expected result, read back", [*columns, "Note"] if noted else columns, rows)
+    count = len(verification.differences)
+    if verification.ok:
+        verdict = Box("good", "Everything reads back as the guide expects.")
+    elif planning:
+        verdict = Box(
+            "info",
+            f"{_settings(count)} not yet as the guide expects.",
+            ("This run only plans, so that is a result and not a failure.",),
+        )
+    else:
+        verdict = Box("stop", f"{_settings(count)} not as the guide expects.")
+    return Stack((table, verdict))
+
+
+def _verdict(part: Slice) -> Box:
+    stopping, changing = part.stopping, part.changing
+    if stopping:
+        kinds = " and ".join(
+            str(kind) for kind in (Action.CONFLICT, Action.BLOCKED) if any(r.action is kind for r in stopping)
+        )
+        return Box(
+            "stop" if any(row.action is Action.CONFLICT for row in stopping) else "caution",
+            f"{_rows(len(stopping))} {kinds}: apply would stop before its first write.",
+            ("The note of each such row says how to settle it.",),
+        )
+    if not changing:
+        return Box("good", "Nothing to change: everything is as the parameters ask.")
+    interrupting = [row for row in changing if row.effect is not Effect.NONE]
+    if interrupting:
+        return Box(
+            "caution",
+            f"{_rows(len(changing))} to carry out, {len(interrupting)} of them can interrupt calls.",
+            ("The parameters allow that (accept_interruption). Choose a quiet hour.",),
+        )
+    return Box("info", f"{_rows(len(changing))} to carry out; none interrupts calls.")
+
+
+def _counted(rows: Sequence[Row]) -> str:
+    counts = Counter(row.action for row in rows)
+    order = (*(action for action in Action if action in CHANGING | STOPPING), Action.IN_PLACE)
+    parts = [f"{counts[action]} {action}" for action in order if counts[action]]
+    rest = sum(count for action, count in counts.items() if action not in order)
+    return ", ".join([*parts, *([f"{rest} only shown"] if rest else [])]) or "no settings"
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _settings(count: int) -> str:
+    return "1 setting is" if count == 1 else f"{count} settings are"
+
+
+def _result(row: Row) -> str:
+    if row.action in CHANGING | STOPPING:
+        return DIFFERS
+    return AS_EXPECTED if row.action is Action.IN_PLACE else SHOWN_ONLY
+
+
+def _mark(column: str, value: Any) -> tuple[str, str] | None:
+    return _MARKS[column].get(value) if column in _MARKS and isinstance(value, str) else None
+
+
+def _html_value(column: str, value: Any) -> str:
+    mark = _mark(column, value)
+    if mark:
+        symbol, colour = mark
+        return badge(f"{symbol} {value}", colour)
+    if value is None:
+        return '<span title="absent" style="opacity:0.6">—</span>'
+    return escaped(_plain(value))
+
+
+def _text_value(column: str, value: Any) -> str:
+    mark = _mark(column, value)
+    if mark:
+        return f"{mark[0]} {value}"
+    return ABSENT if value is None else visible(_plain(value))
+
+
+def _plain(value: Any) -> str:
+    if value is True or value is False:
+        return "on" if value else "off"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(str(one) for one in value)
+    if value == "":
+        return "(empty)"
+    return "" if value is Effect.NONE else str(value)
+
+
+def _text_line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -1,0 +1,282 @@
+"""What Twilio's routes have in common: credentials, errors, form parameters, dates and pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..store import Row, iso, new_sid
+from ..world import World, world_of
+
+DEFAULT_PAGE, MAX_PAGE = 50, 1000
+
+
+class TwilioError(Exception):
+    """An answer with Twilio's error body (Twilio, "Twilio's Response"): code, message, more_info, status."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def bad(message: str) -> TwilioError:
+    """Return 20001, the error for a parameter that Twilio cannot take."""
+    return TwilioError(400, 20001, message)
+
+
+@dataclass
+class Call:
+    """An authenticated request."""
+
+    request: Request
+    world: World
+    form: dict[str, str]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Twilio's tables."""
+        return self.world.store.twilio
+
+    def switch(self, name: str) -> Any:
+        """Return the setting of one of Twilio's switches."""
+        return self.world.switches[f"twilio.{name}"]
+
+    def path(self, name: str) -> str:
+        """Return a part of the path."""
+        return str(self.request.path_params[name])
+
+    def now(self) -> str:
+        """Return the present time as it is stored."""
+        return iso(self.world.store.clock.now())
+
+    def error(self, code: int, message: str) -> TwilioError:
+        """Return one of the errors 21235 to 21255, whose HTTP status is a switch."""
+        return TwilioError(int(self.switch("error_status_212xx")), code, message)
+
+    def find(self, table: str, sid: str, **belongs: str) -> Row:
+        """Return a row, or Twilio's 404."""
+        row = self.data[table].get(sid)
+        if row is None or any(row.get(name) != value for name, value in belongs.items()):
+            raise self.missing()
+        return row
+
+    def missing(self) -> TwilioError:
+        """Return 20404 for the requested path."""
+        path = re.sub(r"^/v1|\.json$", "", self.request.url.path)
+        return TwilioError(404, 20404, f"The requested resource {path} was not found")
+
+    def need(self, *names: str) -> None:
+        """Refuse a form in which a required parameter is missing or empty."""
+        for name in names:
+            if not self.form.get(name):
+                raise bad(f"Missing required parameter {name} in the post body")
+
+    def only(self, *known: str) -> None:
+        """Refuse parameters that the operation does not have, if the switch says so."""
+        unknown = [name for name in self.form if name not in known]
+        if unknown and self.switch("unknown_parameters") == "refused":
+            raise bad(f"Invalid parameter: {unknown[0]}")
+
+    def done(self) -> None:
+        """Note that the account was changed."""
+        self.world.store.changed()
+
+
+Endpoint = Callable[[Call], Any]
+
+
+def authenticated(endpoint: Endpoint, *, of_account: bool = False) -> Callable[[Request], Any]:
+    """Make a route of an endpoint that needs the account's credentials.
+
+    Parameters
+    ----------
+    of_account
+        The endpoint is the account itself, which a standard API key may not use.
+    """
+
+    async def route(request: Request) -> Response:
+        began = time.monotonic()
+        world = world_of(request)
+        username = _username(request, world)
+        account = world.store.twilio["account"]
+        if username == account["api_key_sid"] and of_account and world.switches["twilio.api_key"] == "standard":
+            raise _unauthorized()
+        call = Call(request, world, await _form(request))
+        if request.path_params.get("account_sid", account["sid"]) != account["sid"]:
+            raise call.missing()
+        response = await endpoint(call)
+        response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
+        return _stamped(response)
+
+    return route
+
+
+def _username(request: Request, world: World) -> str:
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    try:
+        username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise _unauthorized() from None
+    account = world.store.twilio["account"]
+    wanted = {
+        account["sid"]: world.credentials["twilio_auth_token"],
+        account["api_key_sid"]: world.credentials["twilio_api_key_secret"],
+    }.get(username)
+    if scheme.lower() != "basic" or wanted is None or not hmac.compare_digest(password.encode(), wanted.encode()):
+        raise _unauthorized()
+    return username
+
+
+def _unauthorized() -> TwilioError:
+    return TwilioError(401, 20003, "Authenticate")
+
+
+async def _form(request: Request) -> dict[str, str]:
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return {}
+    try:
+        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=1000)
+    except ValueError:
+        raise bad("The request body cannot be read") from None
+    return dict(pairs)
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Answer with the vendor's error body."""
+    assert isinstance(error, TwilioError)
+    content = {
+        "code": error.code,
+        "message": error.message,
+        "more_info": f"https://www.twilio.com/docs/errors/{error.code}",
+        "status": error.status,
+    }
+    response = JSONResponse(content, error.status)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
+    return _stamped(response)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Answer for paths and methods that do not exist."""
+    if getattr(error, "status_code", 404) == 405:
+        return await on_error(request, TwilioError(405, 20004, "Method not allowed"))
+    path = re.sub(r"^/v1|\.json$", "", request.url.path)
+    return await on_error(request, TwilioError(404, 20404, f"The requested resource {path} was not found"))
+
+
+def _stamped(response: Response) -> Response:
+    response.headers["Twilio-Request-Id"] = new_sid("RQ")
+    response.headers["Twilio-Concurrent-Requests"] = "1"
+    response.headers["X-Home-Region"] = "us1"
+    response.headers["X-API-Domain"] = "api.twilio.com"
+    return response
+
+
+def boolean(call: Call, name: str, default: bool) -> bool:
+    """Return a boolean parameter, written ``true`` or ``false``."""
+    text = call.form.get(name)
+    if text is None:
+        return default
+    if text.lower() not in ("true", "false"):
+        raise bad(f"Invalid parameter: {name} must be true or false")
+    return text.lower() == "true"
+
+
+def whole(call: Call, name: str, default: int, low: int, high: int) -> int:
+    """Return an integer parameter within its bounds."""
+    text = call.form.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"-?\d{1,9}", text, re.ASCII) or not low <= int(text) <= high:
+        raise bad(f"Invalid parameter: {name} must be an integer from {low} to {high}")
+    return int(text)
+
+
+def choice(call: Call, name: str, default: Any, *values: str) -> Any:
+    """Return a parameter that must be one of some words; anything else is 20001."""
+    value = call.form.get(name)
+    if value is None:
+        return default
+    if value not in values:
+        raise bad(f"Invalid parameter: {name} must be one of {', '.join(values)}")
+    return value
+
+
+def rfc2822(stored: str) -> str:
+    """Return a stored date as 2010-04-01 writes it: ``Wed, 11 Sep 2013 17:51:38 +0000``."""
+    return format_datetime(datetime.fromisoformat(stored))
+
+
+def base_url(request: Request) -> str:
+    """Return scheme and host as the client called them, which absolute links carry."""
+    return f"{request.url.scheme}://{request.headers.get('host', request.url.netloc)}"
+
+
+def page_v1(call: Call, key: str, rows: list[Row]) -> Response:
+    """Answer with a page and absolute links, as trunking v1 does."""
+    number, size = _page(call)
+    here = base_url(call.request) + call.request.url.path
+
+    def link(page: int) -> str:
+        token = {"PageToken": f"PB{page}"} if page else {}
+        return f"{here}?{urlencode({'PageSize': size, 'Page': page} | token)}"
+
+    meta = {
+        "page": number,
+        "page_size": size,
+        "first_page_url": link(0),
+        "previous_page_url": link(number - 1) if number else None,
+        "url": link(number),
+        "next_page_url": link(number + 1) if (number + 1) * size < len(rows) else None,
+        "key": key,
+    }
+    return JSONResponse({key: rows[number * size : (number + 1) * size], "meta": meta})
+
+
+def page_2010(call: Call, key: str, rows: list[Row]) -> Response:
+    """Answer with a page and relative links, as 2010-04-01 does."""
+    number, size = _page(call)
+    kept = {k: v for k, v in call.request.query_params.items() if k not in ("Page", "PageSize", "PageToken")}
+
+    def link(page: int) -> str:
+        token = {"PageToken": f"PA{page}"} if page else {}
+        return f"{call.request.url.path}?{urlencode(kept | {'PageSize': size, 'Page': page} | token)}"
+
+    shown = rows[number * size : (number + 1) * size]
+    meta = {
+        "page": number,
+        "page_size": size,
+        "start": number * size,
+        "end": number * size + max(len(shown) - 1, 0),
+        "uri": link(number),
+        "first_page_uri": link(0),
+        "previous_page_uri": link(number - 1) if number else None,
+        "next_page_uri": link(number + 1) if (number + 1) * size < len(rows) else None,
+    }
+    return JSONResponse({key: shown} | meta)
+
+
+def _page(call: Call) -> tuple[int, int]:
+    query = call.request.query_params
+    size, number = query.get("PageSize", str(DEFAULT_PAGE)), query.get("Page", "0")
+    if not re.fullmatch(r"\d{1,9}", size, re.ASCII) or int(size) < 1:
+        raise bad("Invalid parameter: PageSize")
+    if int(size) > MAX_PAGE:
+        raise TwilioError(400, 20007, "Page size too large")
+    if not re.fullmatch(r"\d{1,9}", number, re.ASCII):
+        raise TwilioError(400, 20006, "Invalid page")
+    return int(number), int(size)

@@ -1,0 +1,70 @@
+"""What the servers of one sandbox share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+
+from .faults import Faults
+from .log import RequestLog
+from .portsip.sessions import Sessions
+from .store import Store
+from .switches import Switches
+from .timeline import Timeline
+
+
+@dataclass
+class World:
+    """State and settings of one running sandbox.
+
+    ``credentials`` are the secrets that are accepted now; ``own_credentials`` those of the files.
+    ``refuse`` makes a vendor's port refuse connections for some seconds; the server sets it.
+    """
+
+    store: Store
+    own_credentials: dict[str, str]
+    credentials: dict[str, str] = field(default_factory=dict)
+    switches: Switches = field(default_factory=Switches)
+    faults: Faults = field(default_factory=Faults)
+    log: RequestLog = field(default_factory=RequestLog)
+    sessions: Sessions = field(init=False)
+    timeline: Timeline = field(init=False)
+    endpoints: dict[str, Any] = field(default_factory=dict)
+    last_request: float = field(default_factory=time.monotonic)
+    refuse: Callable[[str, float], None] = lambda vendor, seconds: None
+    stop: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.credentials = dict(self.own_credentials)
+        self.sessions = Sessions(self.store.clock)
+        self.timeline = Timeline(self.store)
+        self.timeline.look("start", None)
+
+    def reset(self, keep: frozenset[str] = frozenset()) -> None:
+        """Go back to the demo data and to the defaults of everything that is not in ``keep``."""
+        self.store.reset()
+        self.sessions = Sessions(self.store.clock)
+        if "switches" not in keep:
+            self.switches.reset()
+        if "faults" not in keep:
+            self.faults.clear()
+            self.faults.clear_barriers()
+        if "requests" not in keep:
+            self.log.clear()
+        if "credentials" not in keep:
+            self.credentials = dict(self.own_credentials)
+        self.timeline = Timeline(self.store)
+        self.timeline.look("reset", None)
+
+    def touch(self) -> None:
+        """Note that somebody uses the sandbox."""
+        self.last_request = time.monotonic()
+
+
+def world_of(request: Request) -> World:
+    """Return the world that a request arrived in."""
+    return request.app.state.world
