@@ -75,6 +75,7 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSa
                 urls["twilio_api_url"], urls["portsip_url"], urls["ca_file"], root / ".sandbox" / "secrets"
             )
             yield TestSandbox(root, urls, vendors)
+            vendors.close()
         finally:
             process.terminate()
 

@@ -28,6 +28,10 @@ class VendorState:
         )
         self._password = (secrets / "portsip_admin_password").read_text().strip()
 
+    def close(self) -> None:
+        self.twilio_http.close()
+        self.pbx_http.close()
+
     # Twilio
 
     def get(self, path: str) -> dict[str, Any]:

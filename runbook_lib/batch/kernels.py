@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 from jupyter_client.manager import AsyncKernelManager
@@ -32,6 +33,8 @@ class KernelPool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._waiting: dict[Path, AsyncKernelManager] = {}
+        self._sockets = TemporaryDirectory(prefix="runbook-")
+        self._count = 0
 
     def __enter__(self) -> Self:
         return self
@@ -41,12 +44,16 @@ class KernelPool:
             _, kernel = self._waiting.popitem()
             with suppress(RuntimeError, OSError):
                 run_sync(kernel.shutdown_kernel)(now=True)
+        self._sockets.cleanup()
 
     def prepare(self, key: Path, environment: Mapping[str, str]) -> None:
         """Start the kernel for ``key`` (the notebook that it is for) unless it waits already."""
         if key in self._waiting:
             return
-        kernel = AsyncKernelManager(kernel_name=KERNEL)
+        self._count += 1
+        # Sockets in a folder that only we may enter: nobody else on the machine can talk to a kernel.
+        connection = Path(self._sockets.name) / f"{self._count}.json"
+        kernel = AsyncKernelManager(kernel_name=KERNEL, transport="ipc", connection_file=str(connection))
         run_sync(kernel.start_kernel)(
             extra_arguments=[f"--IPKernelApp.exec_lines={WARM_UP}", "--HistoryManager.enabled=False"],
             env={**os.environ, **environment},

@@ -33,8 +33,7 @@ class BeforeYouBegin(Section):
         self._transports = list(pbx.system.list("/transports"))
 
     def views(self) -> list[View]:
-        site, tenant = self.context.site, self.context.tenant
-        account = site.twilio_accounts[self.context.account_name]
+        tenant, account = self.context.tenant, self.context.account
         return [
             View(
                 "Who we are signed in as",
