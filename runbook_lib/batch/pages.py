@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from nbconvert.exporters import HTMLExporter
 from traitlets.config import Config
 
@@ -63,7 +64,11 @@ _SYMBOLS = {"succeeded": "✓", "failed": "✗"}
 
 def write_page(notebook: Path) -> Path:
     """Write the HTML of an executed notebook beside it, and return its path."""
-    body, _ = _exporter().from_filename(str(notebook))
+    content = nbformat.read(notebook, as_version=4)
+    # What is left of controls says nothing without a kernel.
+    content.metadata.pop("widgets", None)
+    body, _ = _exporter().from_notebook_node(content)
+    body = body.replace('.ipynb">', '.html">')
     section = notebook.stem[:2]
     result = _read(notebook.parent / f"{section}.result.json")
     title = f"{section} {SECTIONS[section].title}" if section in SECTIONS else notebook.stem
@@ -85,7 +90,8 @@ def write_run_index(folder: Path) -> Path:
         [
             escaped(one["section"]),
             _notebook_link(one),
-            _outcome(one["outcome"]) + (f'<div class="dim">{escaped(one["message"])}</div>' if one["message"] else ""),
+            _outcome(one["outcome"])
+            + (f'<div class="dim">{escaped(one["message"])}</div>' if one["message"] else ""),
             str(one["changes"]),
             str(one["writes"]),
             f"{one['seconds']:.1f}",
@@ -136,11 +142,18 @@ def _run_row(records: Path, folder: Path) -> tuple[str, list[str]]:
     target = (run.get("target") or first.get("target") or {}).get("target", "unknown")
     relative = folder.relative_to(records)
     sections = " ".join(
-        f"{escaped(one['section'])}&nbsp;{_SYMBOLS.get(one['outcome'], '·')}" for one in run.get("sections", results)
+        f"{escaped(one['section'])}&nbsp;{_SYMBOLS.get(one['outcome'], '·')}"
+        for one in run.get("sections", results)
     )
-    link = f'<a href="{escaped(str(relative / "index.html"))}">{escaped(folder.name)}</a>' if run else escaped(folder.name)
+    link = (
+        f'<a href="{escaped(str(relative / "index.html"))}">{escaped(folder.name)}</a>'
+        if run
+        else escaped(folder.name)
+    )
     writes = sum(one.get("writes", 0) for one in results)
-    outcome = run.get("outcome") or ("failed" if any(one["outcome"] == "failed" for one in results) else "single sections")
+    outcome = run.get("outcome") or (
+        "failed" if any(one["outcome"] == "failed" for one in results) else "single sections"
+    )
     cells = [relative.parts[0], relative.parts[1], target, run.get("mode") or first.get("mode", "")]
     return target, [link, *map(escaped, cells), _outcome(outcome), sections, str(writes)]
 
@@ -177,15 +190,20 @@ def _write(path: Path, title: str, target: str, body: str, navigation: str) -> P
 def _list(columns: tuple[str, ...], rows: list[list[str]]) -> str:
     """A table of HTML cells; a column whose name starts with # holds numbers."""
     kinds = [' class="number"' if name.startswith("#") else "" for name in columns]
-    head = "".join(f"<th{kind}>{escaped(name.lstrip('#'))}</th>" for name, kind in zip(columns, kinds, strict=True))
+    head = "".join(
+        f"<th{kind}>{escaped(name.lstrip('#'))}</th>" for name, kind in zip(columns, kinds, strict=True)
+    )
     lines = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
+        for row in rows
     )
     return f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
 
 
 def _facts(pairs: list[tuple[str, str]]) -> str:
-    items = "".join(f"<tr><th>{escaped(label)}</th><td>{escaped(value)}</td></tr>" for label, value in pairs if value)
+    items = "".join(
+        f"<tr><th>{escaped(label)}</th><td>{escaped(value)}</td></tr>" for label, value in pairs if value
+    )
     return f'<table class="list" style="width:auto"><tbody>{items}</tbody></table>'
 
 

@@ -25,15 +25,24 @@ def plan_tenant(site: Path, tenant: Path, out: Path | None, screen: Console) -> 
     """
     with Runbook.open(str(site), str(tenant)) as runbook:
         plan = runbook.plan()
-    screen.print(Text(f"Plan of tenant {visible(plan.tenant)} ({visible(plan.target['target'])})", style="bold"))
+    screen.print(
+        Text(f"Plan of tenant {visible(plan.tenant)} ({visible(plan.target['target'])})", style="bold")
+    )
     for part in plan.slices:
         screen.print()
         # Tables keep their columns: a terminal that is narrower wraps lines or scrolls, it cuts nothing.
-        screen.print(Text(row_table(f"{part.section} {SECTIONS[part.section].title}", part.rows).text()), soft_wrap=True)
+        screen.print(
+            Text(row_table(f"{part.section} {SECTIONS[part.section].title}", part.rows).text()),
+            soft_wrap=True,
+        )
     stopping = sum(len(part.stopping) for part in plan.slices)
     changing = sum(len(part.changing) for part in plan.slices)
     screen.print()
-    screen.print(Text(f"{changing} to carry out, {stopping} in conflict or blocked. Digest {plan.digest}", style="bold"))
+    screen.print(
+        Text(
+            f"{changing} to carry out, {stopping} in conflict or blocked. Digest {plan.digest}", style="bold"
+        )
+    )
     if out is not None:
         screen.print(Text(f"Plan file: {_write(plan, out)}"))
     if stopping:

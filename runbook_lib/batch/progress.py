@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..guide import SECTIONS
 from ..notebook.display import visible
-from .runner import FAILED, SUCCEEDED, Observer, RunResult, SectionResult, TenantResult
+from .runner import FAILED, NOT_RUN, SUCCEEDED, Observer, RunResult, SectionResult, TenantResult
 
 MARKS = {SUCCEEDED: ("✓", "green"), FAILED: ("✗", "red")}
 
@@ -35,7 +35,7 @@ class Progress(Observer):
         symbol, colour = MARKS.get(result.outcome, ("·", "dim"))
         line = Text.assemble(
             (f"  {symbol} ", colour),
-            f"{result.section} {SECTIONS[result.section].title:<40} {result.outcome:<10}",
+            f"{result.section} {SECTIONS[result.section].title:<39}",
             (_counts(result), "dim"),
         )
         self._screen.print(line)
@@ -49,8 +49,10 @@ class Progress(Observer):
 def summary(result: RunResult) -> Group:
     """Return the table of what happened, and where the records lie."""
     table = Table(title=f"What happened ({result.mode})", title_justify="left", title_style="bold")
-    for name in ("Tenant", "Outcome", "Sections", "Writes", "Seconds", "Executed notebooks"):
-        table.add_column(name, justify="right" if name in ("Writes", "Seconds") else "left", overflow="fold")
+    for name in ("Tenant", "Outcome", "Sections"):
+        table.add_column(name, overflow="fold")
+    for name in ("Changes", "Writes", "Seconds"):
+        table.add_column(name, justify="right")
     for one in result.tenants:
         symbol, colour = MARKS[one.outcome]
         done = sum(section.outcome == SUCCEEDED for section in one.sections)
@@ -58,22 +60,25 @@ def summary(result: RunResult) -> Group:
             Text(visible(one.tenant)),
             Text(f"{symbol} {one.outcome}", style=colour),
             f"{done} of {len(one.sections)}",
+            str(one.changes),
             str(one.writes),
             f"{one.seconds:.1f}",
-            Text(_near(one.folder)),
         )
-    lines = [Text(f"All records: {_near(result.index)}")]
+    lines = []
     if all(one.outcome == SUCCEEDED and not one.writes for one in result.tenants) and result.mode == "apply":
-        lines.insert(0, Text("Everything was in place already: nothing was written.", style="green"))
+        lines.append(Text("Everything was in place already: nothing was written.", style="green"))
+    lines.append(Text("Executed notebooks:"))
+    lines += [Text(f"  {_near(one.folder)}", no_wrap=True, overflow="ignore") for one in result.tenants]
+    lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)
 
 
 def _counts(result: SectionResult) -> str:
-    if not result.seconds:
-        return result.message
-    changes = f"{result.changes} change" + ("" if result.changes == 1 else "s")
-    writes = f"{result.writes} write" + ("" if result.writes == 1 else "s")
-    return f"{changes}, {writes}, {result.seconds:.1f} s"
+    if result.outcome == NOT_RUN:
+        return f"not run: {result.message}"
+    changes = f"{result.changes:>3} change" + (" " if result.changes == 1 else "s")
+    writes = f"{result.writes:>2} write" + (" " if result.writes == 1 else "s")
+    return f"{changes} {writes} {result.seconds:>5.1f} s"
 
 
 def _near(path: Path) -> str:

@@ -68,6 +68,11 @@ class TenantResult:
         return sum(one.seconds for one in self.sections)
 
     @property
+    def changes(self) -> int:
+        """How many rows of the plan were carried out, or would be."""
+        return sum(one.changes for one in self.sections)
+
+    @property
     def writes(self) -> int:
         """How many writes left for the vendors."""
         return sum(one.writes for one in self.sections)

@@ -41,7 +41,8 @@ class Picture(Shown):
         words = "".join(f"<li>{escaped(line)}</li>" for line in self.description)
         return (
             f'<figure style="{SANS};margin:10px 0;max-width:{WIDTH}px">{self.svg}'
-            f'<figcaption style="font-size:13px;line-height:1.45;overflow-wrap:anywhere"><b>{escaped(self.title)}</b>'
+            f'<figcaption style="font-size:13px;line-height:1.45;overflow-wrap:anywhere">'
+            f"<b>{escaped(self.title)}</b>"
             f'<ol style="margin:4px 0 0;padding-left:22px">{words}</ol></figcaption></figure>'
         )
 
@@ -145,7 +146,8 @@ def _box(x: float, y: float, width: float, height: float, colour: str, lines: Se
     first = y + height / 2 - (len(lines) - 1) * 10 + 4.5
     words = "".join(
         f'<text x="{x + width / 2:g}" y="{first + 20 * index:g}" text-anchor="middle" fill="#ffffff" '
-        f'font-size="{14 if index == 0 else 12.5}" font-weight="{600 if index == 0 else 400}">{escaped(line)}</text>'
+        f'font-size="{14 if index == 0 else 12.5}" font-weight="{600 if index == 0 else 400}">'
+        f"{escaped(line)}</text>"
         for index, line in enumerate(lines)
     )
     return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="8" fill="{colour}"/>{words}'
@@ -159,13 +161,17 @@ def _arrow(x1: float, y1: float, x2: float, y2: float, *, dashed: bool = False) 
     head = f"{x2:.1f},{y2:.1f} {bx - 5 * dy:.1f},{by + 5 * dx:.1f} {bx + 5 * dy:.1f},{by - 5 * dx:.1f}"
     dash = ' stroke-dasharray="6 4"' if dashed else ""
     return (
-        f'<line x1="{x1:g}" y1="{y1:g}" x2="{bx:.1f}" y2="{by:.1f}" stroke="currentColor" stroke-width="2"{dash}/>'
+        f'<line x1="{x1:g}" y1="{y1:g}" x2="{bx:.1f}" y2="{by:.1f}" '
+        f'stroke="currentColor" stroke-width="2"{dash}/>'
         f'<polygon points="{head}" fill="currentColor"/>'
     )
 
 
 def _label(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" fill="currentColor" font-size="12.5">{escaped(text)}</text>'
+    return (
+        f'<text x="{x:g}" y="{y:g}" text-anchor="middle" fill="currentColor" font-size="12.5">'
+        f"{escaped(text)}</text>"
+    )
 
 
 def _short(text: str, length: int) -> str:

@@ -27,8 +27,8 @@ TONES = {
 def visible(text: str) -> str:
     """Return text with every character that cannot be seen, or that moves others, made visible.
 
-    Control characters (the escape of a terminal sequence, line ends) become their symbols, others
-    (right-to-left marks, zero-width ones, lone surrogates) their code point. Nothing is left out.
+    Control characters (the escape of a terminal sequence, line ends), right-to-left marks,
+    zero-width characters and lone surrogates become their code point. Nothing is left out.
     """
     if text.isprintable():
         return text
@@ -43,12 +43,9 @@ def escaped(text: str) -> str:
 def _visible_character(character: str) -> str:
     if character.isprintable():
         return character
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
     if unicodedata.category(character) == "Zs":
         return " "
-    return f"⟨U+{code:04X}⟩"
+    return f"⟨U+{ord(character):04X}⟩"
 
 
 class Shown:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from ..errors import InputError, RunbookError
 from .display import WIDTH, visible, wrapped
 
-_BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[1;31m", "\x1b[0m"
+# Bold only: JupyterLab puts errors on a red ground of its own, on which red letters vanish.
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def told_plainly() -> Iterator[None]:
 def rendered(error: RunbookError) -> list[str]:
     """Return the error as lines for a terminal or an error output."""
     heading = type(error).__name__ + (f" at step {error.step}" if error.step else "")
-    lines = [f"{_RED}✗ {heading}{_PLAIN}"]
+    lines = [f"{_BOLD}✗ {heading}{_PLAIN}"]
     problems = error.problems if isinstance(error, InputError) else []
     lines += _part("What happened", error.what)
     if len(problems) > 1:

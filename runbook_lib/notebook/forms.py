@@ -41,13 +41,14 @@ class ModeSwitch(Shown):
         self._change = change
 
     def html(self) -> str:
-        return self._as_text().html()
+        return self.without_control().html()
 
     def text(self) -> str:
-        return self._as_text().text()
+        return self.without_control().text()
 
-    def _as_text(self) -> Box:
-        how = 'To change it: set mode in the parameter cell and run all cells, or use "runbook plan", "apply", "verify".'
+    def without_control(self) -> Box:
+        """Return the mode in words: what a record shows, and a run that nobody watches."""
+        how = "To change it: set mode in the parameter cell and run all cells, or use the runbook command."
         return Box("info", f"Mode: {self.mode}", (EXPLAINED[self.mode], how))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..guide import SECTIONS
-from ..records.result import now
+from ..records.result import RUN_FOLDER, now
 from ..runbook import Runbook, SectionRun
 from .diagrams import Picture, call_path, outbound_path
 from .display import SANS, Box, Shown, Stack, badge, escaped, facts, visible
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..parameters import Source
 
 NOTHING_WRITTEN = {
-    "plan": "This run only plans. To carry the plan out, choose apply in the mode switch above, or use the runbook command.",
+    "plan": "To carry the plan out, choose apply in the mode switch or use the runbook command.",
     "verify": "This run only verifies. To change anything, plan first.",
 }
 
@@ -66,7 +67,8 @@ class Header(Shown):
             f'margin:8px 0;overflow:hidden">'
             f'<div style="background-color:{colour};color:#ffffff;font-weight:700;padding:4px 12px;'
             f'print-color-adjust:exact">{escaped(self._banner)}</div>'
-            f'<div style="padding:6px 12px"><div><b>{escaped(title)}</b> &nbsp; {badge("mode: " + self.mode, mode_colour)} '
+            f'<div style="padding:6px 12px"><div><b>{escaped(title)}</b> &nbsp; '
+            f"{badge('mode: ' + self.mode, mode_colour)} "
             f'<span style="opacity:0.8">{escaped(EXPLAINED[self.mode])}</span></div>'
             f"<div>{facts(self.facts)}</div></div></div>"
         )
@@ -131,8 +133,9 @@ class SectionPage:
         self._header_display = display(self.header, display_id=True)
 
     def mode_switch(self) -> Shown:
-        """Show the mode, with a control to change it for this notebook."""
-        return ModeSwitch(self.mode, self._runbook.context.tenant.name, self._switch)
+        """Show the mode, with a control to change it for this notebook; headless, only as text."""
+        switch = ModeSwitch(self.mode, self._runbook.context.tenant.name, self._switch)
+        return switch.without_control() if RUN_FOLDER in os.environ else switch
 
     def current(self) -> Shown:
         """Read the current state and show it."""
@@ -170,7 +173,8 @@ class SectionPage:
         result = self._run.finish()
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in result["requests"].items()) or "none"
         lines = [
-            f"Run {result['run_id']}, {result['seconds']:.1f} s; requests: {requests}; writes: {result['writes']}.",
+            f"Run {result['run_id']}, {result['seconds']:.1f} s",
+            f"Requests: {requests}; writes: {result['writes']}",
             f"Journal: {result['journal']}",
             f"Folder: {self._folder()}",
         ]

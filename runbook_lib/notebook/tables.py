@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
@@ -37,12 +39,17 @@ AS_EXPECTED, DIFFERS, SHOWN_ONLY = "as expected", "differs", "not checked"
 RESULTS = {AS_EXPECTED: ("✓", "#1a7f37"), DIFFERS: ("✗", "#cf222e"), SHOWN_ONLY: ("·", "#57606a")}
 
 _MARKS: dict[str, dict[Any, tuple[str, str]]] = {"Action": ACTIONS, "Effect": EFFECTS, "Result": RESULTS}
-_CELL = "text-align:left;vertical-align:top;padding:3px 10px 3px 0;max-width:34em;overflow-wrap:anywhere;white-space:normal"
-_NARROW = "text-align:left;vertical-align:top;padding:3px 10px 3px 0;white-space:nowrap"
+_ANY = "text-align:left;vertical-align:top;padding:3px 10px 3px 0"
+_CELL = f"{_ANY};max-width:34em;overflow-wrap:anywhere;white-space:normal"
+_NARROW = f"{_ANY};white-space:nowrap"
 _NARROW_COLUMNS = frozenset(
     {"Step", "Action", "Effect", "Result", "Priority", "Weight", "Enabled", "Port", "Protocol"}
 )
+_YES_NO_COLUMNS = frozenset({"Owned", "Voice"})
 _COLUMN_WIDTH = 44
+#: A word of up to this length is not broken; a longer one is, so that no table needs scrolling.
+_LONGEST_WORD = 30
+_BREAKS = re.compile(r"(?<=[;,])")
 
 
 class Table(Shown):
@@ -77,7 +84,8 @@ class Table(Shown):
 
     def html(self) -> str:
         head = "".join(
-            f'<th scope="col" style="{_NARROW};font-weight:600">{escaped(name)}</th>' for name in self.columns
+            f'<th scope="col" style="{_NARROW};font-weight:600;min-width:{width}ch">{escaped(name)}</th>'
+            for name, width in zip(self.columns, self._word_widths(), strict=True)
         )
         styles = [_NARROW if name in _NARROW_COLUMNS else _CELL for name in self.columns]
         lines = [
@@ -90,16 +98,28 @@ class Table(Shown):
             for row in self.rows
         ]
         if not lines:
-            lines = [
-                f'<tr><td colspan="{len(self.columns)}" style="{_CELL};opacity:0.75">{escaped(self.empty)}</td></tr>'
-            ]
+            nothing = (
+                f'<td colspan="{len(self.columns)}" style="{_CELL};opacity:0.75">{escaped(self.empty)}</td>'
+            )
+            lines = [f"<tr>{nothing}</tr>"]
         return (
-            f'<table style="{SANS};font-size:13px;line-height:1.4;border-collapse:collapse;margin:10px 0;width:auto">'
-            f'<caption style="caption-side:top;text-align:left;font-weight:600;font-size:14px;padding:2px 0 6px;'
-            f'color:inherit;white-space:normal">{escaped(self.caption)}</caption>'
+            f'<table style="{SANS};font-size:13px;line-height:1.4;border-collapse:collapse;margin:10px 0;'
+            f'width:auto;min-width:32em"><caption style="caption-side:top;text-align:left;font-weight:600;'
+            f'font-size:14px;padding:2px 0 6px;color:inherit;white-space:normal">'
+            f"{escaped(self.caption)}</caption>"
             f'<thead><tr style="border-bottom:2px solid rgba(128,128,128,0.6)">{head}</tr></thead>'
             f"<tbody>{''.join(lines)}</tbody></table>"
         )
+
+    def _word_widths(self) -> list[int]:
+        """The length of each column's longest word that is not to be broken."""
+        return [
+            min(
+                _LONGEST_WORD,
+                max((len(word) for row in self.rows for word in _words(name, row[index])), default=0),
+            )
+            for index, name in enumerate(self.columns)
+        ]
 
     def text(self) -> str:
         caption = visible(self.caption)
@@ -109,23 +129,12 @@ class Table(Shown):
             [_text_value(name, value) for name, value in zip(self.columns, row, strict=True)]
             for row in self.rows
         ]
-        widths = [
-            min(_COLUMN_WIDTH, max(len(name), *(len(row[index]) for row in cells)))
-            for index, name in enumerate(self.columns)
-        ]
-        lines = [
-            caption,
-            _text_line(self.columns, widths),
-            _text_line(["-" * width for width in widths], widths),
-        ]
-        for row in cells:
-            parts = [wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
-            height = max(map(len, parts))
-            lines += [
-                _text_line([part[level] if level < len(part) else "" for part in parts], widths)
-                for level in range(height)
-            ]
-        return "\n".join(lines)
+        head = [visible(name) for name in self.columns]
+        widths = [min(_COLUMN_WIDTH, max(map(len, column))) for column in zip(head, *cells, strict=True)]
+        rule = ["-" * width for width in widths]
+        return "\n".join(
+            [caption, *(line for row in (head, rule, *cells) for line in _text_lines(row, widths))]
+        )
 
 
 def view_table(view: View) -> Table:
@@ -188,8 +197,9 @@ def verification_shown(verification: Verification, *, planning: bool) -> Shown:
 def _verdict(part: Slice) -> Box:
     stopping, changing = part.stopping, part.changing
     if stopping:
-        kinds = " and ".join(
-            str(kind) for kind in (Action.CONFLICT, Action.BLOCKED) if any(r.action is kind for r in stopping)
+        words = {Action.CONFLICT: "in conflict", Action.BLOCKED: "blocked"}
+        kinds = " or ".join(
+            word for kind, word in words.items() if any(row.action is kind for row in stopping)
         )
         return Box(
             "stop" if any(row.action is Action.CONFLICT for row in stopping) else "caution",
@@ -241,25 +251,36 @@ def _html_value(column: str, value: Any) -> str:
         return badge(f"{symbol} {value}", colour)
     if value is None:
         return '<span title="absent" style="opacity:0.6">—</span>'
-    return escaped(_plain(value))
+    # A line may break after each element of a list, such as a DID pool.
+    return "<wbr>".join(map(escaped, _BREAKS.split(_plain(value, column))))
+
+
+def _words(column: str, value: Any) -> list[str]:
+    return [word for part in _BREAKS.split(_plain(value, column)) for word in part.split()]
 
 
 def _text_value(column: str, value: Any) -> str:
     mark = _mark(column, value)
     if mark:
         return f"{mark[0]} {value}"
-    return ABSENT if value is None else visible(_plain(value))
+    return ABSENT if value is None else visible(_plain(value, column))
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any, column: str) -> str:
+    if value is None:
+        return ""
     if value is True or value is False:
-        return "on" if value else "off"
+        words = ("no", "yes") if column in _YES_NO_COLUMNS else ("off", "on")
+        return words[value]
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(str(one) for one in value)
-    if value == "":
+    if value == "" and column != "Note":
         return "(empty)"
     return "" if value is Effect.NONE else str(value)
 
 
-def _text_line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+def _text_lines(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """One row as lines: a cell that is too long goes on below itself."""
+    parts = [wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    levels = zip_longest(*parts, fillvalue="")
+    return ["  ".join(map(str.ljust, level, widths)).rstrip() for level in levels]

@@ -18,7 +18,9 @@ def main() -> int:
     parser.add_argument("--portsip-port", type=int, default=0)
     parser.add_argument("--idle-seconds", type=float, default=None)
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--foreground", action="store_true", help="print one JSON line when ready, serve until SIGTERM")
+    how.add_argument(
+        "--foreground", action="store_true", help="print one JSON line when ready, serve until SIGTERM"
+    )
     how.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     root = options.root.resolve()

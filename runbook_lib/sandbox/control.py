@@ -37,7 +37,8 @@ def routes() -> list[BaseRoute]:
         "stop": {"POST": _stop},
     }
     return [
-        Route(f"/_sandbox/{path}", _by_method(handlers), methods=list(handlers)) for path, handlers in table.items()
+        Route(f"/_sandbox/{path}", _by_method(handlers), methods=list(handlers))
+        for path, handlers in table.items()
     ]
 
 

@@ -148,7 +148,8 @@ def _twilio() -> dict[str, Any]:
         "credential_lists": {LEGACY_CREDENTIAL_LIST_SID: credential_list | dated},
         "credentials": {credential["sid"]: credential | dated},
         "trunk_ip_access_control_lists": {
-            f"{LEGACY_TRUNK_SID}/{LEGACY_ACL_SID}": {"trunk_sid": LEGACY_TRUNK_SID, "sid": LEGACY_ACL_SID} | dated
+            f"{LEGACY_TRUNK_SID}/{LEGACY_ACL_SID}": {"trunk_sid": LEGACY_TRUNK_SID, "sid": LEGACY_ACL_SID}
+            | dated
         },
         "trunk_credential_lists": {
             f"{LEGACY_TRUNK_SID}/{LEGACY_CREDENTIAL_LIST_SID}": {
@@ -232,7 +233,10 @@ def _portsip() -> dict[str, Any]:
         peer_answers=True,
         password_sha256=password_digest("Carrier-Passw0rd"),
     )
-    assignments = {"acme": ("13125550100-13125550109", 20), "umbrella": ("13125550110-13125550119;13125550125", 30)}
+    assignments = {
+        "acme": ("13125550100-13125550109", 20),
+        "umbrella": ("13125550110-13125550119;13125550125", 30),
+    }
     rule_in = inbound_rule(
         id="830000000000000001",
         tenant_id=TENANTS["acme"],
@@ -278,7 +282,11 @@ def _portsip() -> dict[str, Any]:
         "minute_start": 0,
         "minute_end": 59,
     }
-    transports = (("860000000000000001", "UDP", 5060), ("860000000000000002", "TCP", 5063), ("860000000000000003", "TLS", 5061))
+    transports = (
+        ("860000000000000001", "UDP", 5060),
+        ("860000000000000002", "TCP", 5063),
+        ("860000000000000003", "TLS", 5061),
+    )
     return {
         "system": {"version": "22.2.11", "license_key": "SANDBOX-0000-0000", "license_type": "DEMO"},
         "settings": {

@@ -16,7 +16,9 @@ from .log import Entry
 from .store import iso_micro
 from .world import World
 
-_HTML = b"<html><head><title>Gateway</title></head><body><h1>It works, but this is not JSON</h1></body></html>"
+_HTML = (
+    b"<html><head><title>Gateway</title></head><body><h1>It works, but this is not JSON</h1></body></html>"
+)
 #: SO_LINGER with no time makes a close send RST instead of FIN.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -177,7 +179,9 @@ class Gate:
             await self._answer(_error("twilio", 401, None), entry, send)
             return
         if kind in ("expired_token", "revoked_token"):
-            world.sessions.end_by_header(dict(scope["headers"]).get(b"authorization", b""), revoke=kind[0] == "r")
+            world.sessions.end_by_header(
+                dict(scope["headers"]).get(b"authorization", b""), revoke=kind[0] == "r"
+            )
         if kind == "wrong_password":
             body = _with_wrong_password(body)
         if kind == "delay" and fault.effect != "first":
@@ -187,7 +191,13 @@ class Gate:
             await self._connections.reset(client)
         elif kind == "cut":
             await send(answer.start)
-            await send({"type": "http.response.body", "body": answer.body[: len(answer.body) // 2], "more_body": True})
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": answer.body[: len(answer.body) // 2],
+                    "more_body": True,
+                }
+            )
             await asyncio.sleep(0.05)  # lets the half reach the client before the reset overtakes it
             await self._connections.reset(client)
         elif kind == "not_json":
@@ -225,19 +235,22 @@ def _error(vendor: str, status: int, retry_after: str | None) -> Answer:
     """Return a failure as the vendor's front end words it."""
     extra = {"retry-after": str(retry_after)} if retry_after is not None else {}
     if status in (502, 503):
-        return Answer.of(status, b"<html><body><h1>Service unavailable</h1></body></html>", "text/html", extra)
+        return Answer.of(
+            status, b"<html><body><h1>Service unavailable</h1></body></html>", "text/html", extra
+        )
     if vendor == "twilio":
-        code = {429: 20429, 401: 20003}.get(status, 20500)
+        number = {429: 20429, 401: 20003}.get(status, 20500)
         message = {429: "Too Many Requests", 401: "Authenticate"}.get(status, "Internal Server Error")
         content: dict[str, Any] = {
-            "code": code,
+            "code": number,
             "message": message,
-            "more_info": f"https://www.twilio.com/docs/errors/{code}",
+            "more_info": f"https://www.twilio.com/docs/errors/{number}",
             "status": status,
         }
     else:
         word = "Too many requests" if status == 429 else "Internal error"
-        content = {"errors": [{"code": "UNKNOWN", "message": word}]}
+        code = "UNAUTHORIZED" if status == 401 else "UNKNOWN"
+        content = {"errors": [{"code": code, "message": word}]}
     return Answer.of(status, json.dumps(content).encode(), "application/json", extra)
 
 

@@ -41,11 +41,15 @@ class RequestLog:
         self._entries: deque[Entry] = deque(maxlen=KEPT)
         self._seq = 0
 
-    def open(self, at: str, vendor: str, method: str, path: str, query: bytes, content_type: str, body: bytes) -> Entry:
+    def open(
+        self, at: str, vendor: str, method: str, path: str, query: bytes, content_type: str, body: bytes
+    ) -> Entry:
         """Note a request that has just been read."""
         self._seq += 1
         pairs = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-        entry = Entry(self._seq, at, vendor, method, path, masked(pairs), masked(_readable(content_type, body)))
+        entry = Entry(
+            self._seq, at, vendor, method, path, masked(pairs), masked(_readable(content_type, body))
+        )
         self._entries.append(entry)
         return entry
 

@@ -15,8 +15,15 @@ def grow(store: Store, wanted: dict[str, int]) -> dict[str, int]:
     Raises ``ValueError`` for an unknown kind or a size out of bounds.
     """
     for kind, size in wanted.items():
-        if kind not in LIMITS or isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= LIMITS[kind]:
-            raise ValueError(f"{kind}={size!r}; allowed: {', '.join(f'{k} up to {v}' for k, v in LIMITS.items())}")
+        if (
+            kind not in LIMITS
+            or isinstance(size, bool)
+            or not isinstance(size, int)
+            or not 0 <= size <= LIMITS[kind]
+        ):
+            raise ValueError(
+                f"{kind}={size!r}; allowed: {', '.join(f'{k} up to {v}' for k, v in LIMITS.items())}"
+            )
     tables = {
         "numbers": store.twilio["numbers"],
         "trunks": store.twilio["trunks"],
@@ -24,7 +31,13 @@ def grow(store: Store, wanted: dict[str, int]) -> dict[str, int]:
         "pbx_trunks": store.portsip["providers"],
         "tenants": store.portsip["tenants"],
     }
-    makers = {"numbers": _number, "trunks": _trunk, "lists": _list, "pbx_trunks": _provider, "tenants": _tenant}
+    makers = {
+        "numbers": _number,
+        "trunks": _trunk,
+        "lists": _list,
+        "pbx_trunks": _provider,
+        "tenants": _tenant,
+    }
     for kind, size in wanted.items():
         for index in range(len(tables[kind]), size):
             makers[kind](store, index)

@@ -43,7 +43,11 @@ def _password(length: int) -> str:
     """Return a random password that Twilio's credential rules accept (upper, lower and digit)."""
     while True:
         value = "".join(random.choice(_ALPHABET) for _ in range(length))
-        if any(c.isupper() for c in value) and any(c.islower() for c in value) and any(c.isdigit() for c in value):
+        if (
+            any(c.isupper() for c in value)
+            and any(c.islower() for c in value)
+            and any(c.isdigit() for c in value)
+        ):
             return value
 
 

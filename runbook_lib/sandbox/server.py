@@ -31,7 +31,12 @@ HOST = "127.0.0.1"
 SAVE_EVERY_S = 0.2
 READY_WITHIN_S = 15.0
 #: Credentials by the name of their file; the SIP passwords are nobody's sign-in.
-_ACCEPTED = ("twilio_auth_token", "twilio_api_key_secret", "portsip_admin_password", "portsip_tenant_password")
+_ACCEPTED = (
+    "twilio_auth_token",
+    "twilio_api_key_secret",
+    "portsip_admin_password",
+    "portsip_tenant_password",
+)
 
 Announce = Callable[[dict[str, Any]], None]
 
@@ -146,6 +151,8 @@ class _Running:
                     access_log=False,
                     server_header=False,
                     proxy_headers=False,
+                    # longer than clients keep a connection: it must not vanish under a write of theirs
+                    timeout_keep_alive=75,
                     timeout_graceful_shutdown=2,
                     **tls.get(vendor, {}),
                 )
@@ -189,7 +196,10 @@ class _Running:
         endpoints = self._world.endpoints
         trusted = ssl.create_default_context(cafile=endpoints["ca_file"])
         deadline = time.monotonic() + READY_WITHIN_S
-        asked = [(endpoints["control_url"] + "/health", None), (endpoints["portsip_url"] + "/api/info", trusted)]
+        asked = [
+            (endpoints["control_url"] + "/health", None),
+            (endpoints["portsip_url"] + "/api/info", trusted),
+        ]
         # the environment's proxies do not lead to the loopback interface
         for url, context in asked:
             handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]

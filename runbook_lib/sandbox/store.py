@@ -21,6 +21,10 @@ Table = dict[str, Row]
 _LAGGING = ("origination_urls", "trunk_ip_access_control_lists", "trunk_credential_lists")
 
 
+#: The longest lag that the switch allows.
+MAX_LAG_S = 5.0
+
+
 class Clock:
     """Wall-clock time of the sandbox, which a test can move forward."""
 
@@ -56,8 +60,7 @@ class Store:
         self._path = path
         self._saved_version = 0
         self._views: deque[tuple[float, dict[str, Any]]] = deque()
-        saved = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else None
-        self._fill(saved or seed())
+        self._fill(_saved(path, seed()) if path else seed())
 
     def reset(self) -> None:
         """Go back to the demo data."""
@@ -69,21 +72,25 @@ class Store:
         """Note that a vendor's state was changed."""
         self.version += 1
         if self._views:
+            self._forget_before(self.clock.seconds() - MAX_LAG_S)
             self._views.append((self.clock.seconds(), self._associations()))
 
     def lag_from_now(self) -> None:
         """Begin to keep earlier states of a trunk's associations, for readers that lag."""
-        self._views.append((float("-inf"), self._associations()))
+        if not self._views:
+            self._views.append((float("-inf"), self._associations()))
 
     def seen(self, lag: float) -> dict[str, Any]:
         """Return a trunk's associations as a reader sees them that lags by ``lag`` seconds."""
         if lag <= 0 or not self._views:
             self._views.clear()
             return self._associations(own=False)
-        limit = self.clock.seconds() - lag
+        self._forget_before(self.clock.seconds() - lag)
+        return self._views[0][1]
+
+    def _forget_before(self, limit: float) -> None:
         while len(self._views) > 1 and self._views[1][0] <= limit:
             self._views.popleft()
-        return self._views[0][1]
 
     def _associations(self, *, own: bool = True) -> dict[str, Any]:
         numbers = self.twilio["numbers"]
@@ -104,6 +111,16 @@ class Store:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump({"twilio": self.twilio, "portsip": self.portsip}, file)
         temporary.replace(self._path)
+
+
+def _saved(path: Path, fresh: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the state of an earlier process; fresh data if it is unreadable or of another version."""
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        fits = all(saved[vendor].keys() == tables.keys() for vendor, tables in fresh.items())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return fresh
+    return saved if fits else fresh
 
 
 def new_sid(prefix: str) -> str:

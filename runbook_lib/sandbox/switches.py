@@ -31,30 +31,60 @@ def _choice(name: str, values: str, source: str) -> Switch:
 #: The default is the first value.
 ALL: tuple[Switch, ...] = (
     Switch("twilio.latency_ms", range(0, 60_001), "not a fact of the vendor: how slow its answers are"),
-    Switch("twilio.read_lag_seconds", range(0, 6), "public tests poll 5 x 1 s after attaching a list to a trunk"),
-    Switch("twilio.domain_reuse_delay_seconds", range(0, 3601), "re-use of a deleted domain name is undocumented"),
-    _choice("twilio.error_status_212xx", "400|409|422", "the HTTP status of the codes 21235-21255 is undocumented"),
-    _choice("twilio.bad_credential_code", "21243|21240", "the error dictionary lists the rules under both codes"),
-    _choice("twilio.number_on_same_trunk", "accepted|refused", "PhoneNumbers POST, second time: undocumented"),
-    _choice("twilio.number_on_other_trunk", "accepted|refused", "Console: disassociated; a live guide: refused"),
+    Switch(
+        "twilio.read_lag_seconds", range(0, 6), "public tests poll 5 x 1 s after attaching a list to a trunk"
+    ),
+    Switch(
+        "twilio.domain_reuse_delay_seconds", range(0, 3601), "re-use of a deleted domain name is undocumented"
+    ),
+    _choice(
+        "twilio.error_status_212xx", "400|409|422", "the HTTP status of the codes 21235-21255 is undocumented"
+    ),
+    _choice(
+        "twilio.bad_credential_code", "21243|21240", "the error dictionary lists the rules under both codes"
+    ),
+    _choice(
+        "twilio.number_on_same_trunk", "accepted|refused", "PhoneNumbers POST, second time: undocumented"
+    ),
+    _choice(
+        "twilio.number_on_other_trunk", "accepted|refused", "Console: disassociated; a live guide: refused"
+    ),
     _choice("twilio.clear_trunk_sid", "accepted|ignored", "TrunkSid= (empty) on a number: likely, unsourced"),
-    _choice("twilio.trunk_delete", "cascade|refused", "a live guide says refused with sub-resources; untested"),
-    _choice("twilio.mapped_list_delete", "refused|allowed", "21236/21241 speak of SIP Domains, not of trunks"),
-    _choice("twilio.filled_list_delete", "allowed|refused", "deleting a list that has entries is undocumented"),
+    _choice(
+        "twilio.trunk_delete", "cascade|refused", "a live guide says refused with sub-resources; untested"
+    ),
+    _choice(
+        "twilio.mapped_list_delete", "refused|allowed", "21236/21241 speak of SIP Domains, not of trunks"
+    ),
+    _choice(
+        "twilio.filled_list_delete", "allowed|refused", "deleting a list that has entries is undocumented"
+    ),
     _choice("twilio.duplicate_username", "refused|accepted", "a user name twice in a list is undocumented"),
-    _choice("twilio.duplicate_origination_url", "accepted|refused", "a SipUrl twice on a trunk is undocumented"),
-    _choice("twilio.cidr_host_bits", "normalised|kept|refused", "bits outside the CIDR mask are undocumented"),
-    _choice("twilio.unknown_parameters", "ignored|refused", "20001's text says ignored, but it is an error too"),
+    _choice(
+        "twilio.duplicate_origination_url", "accepted|refused", "a SipUrl twice on a trunk is undocumented"
+    ),
+    _choice(
+        "twilio.cidr_host_bits", "normalised|kept|refused", "bits outside the CIDR mask are undocumented"
+    ),
+    _choice(
+        "twilio.unknown_parameters", "ignored|refused", "20001's text says ignored, but it is an error too"
+    ),
     _choice("twilio.friendly_name_over_64", "accepted|refused", "documented 64 at most; 65 accepted live"),
     _choice("twilio.domain_case", "lowered|kept", "case folding of DomainName is undocumented"),
-    _choice("twilio.disaster_recovery_method", "POST|null", "unset: acceptance tests read empty, a guide POST"),
+    _choice(
+        "twilio.disaster_recovery_method", "POST|null", "unset: acceptance tests read empty, a guide POST"
+    ),
     _choice("twilio.unset_text", "null|empty", "unset URLs and SIDs appear as null and as an empty string"),
     _choice("twilio.api_key", "main|standard", "a standard key cannot use /Accounts"),
     Switch("portsip.latency_ms", range(0, 60_001), "not a fact of the vendor: how slow its answers are"),
     Switch("portsip.expires_in", range(3600, 0, -1), "3600 in the specification, 1800 in the guide"),
-    _choice("portsip.bad_credentials_status", "400|401|403", "400 in the guide; 22.6 changed the login errors"),
+    _choice(
+        "portsip.bad_credentials_status", "400|401|403", "400 in the guide; 22.6 changed the login errors"
+    ),
     _choice("portsip.lockout_status", "403|400|401", "the HTTP status of DENIED is undocumented"),
-    _choice("portsip.lockout_scope", "sign_in|all", "whether a blocked address keeps its sessions is undocumented"),
+    _choice(
+        "portsip.lockout_scope", "sign_in|all", "whether a blocked address keeps its sessions is undocumented"
+    ),
     _choice("portsip.refresh_token_single_use", "yes|no", "whether the old refresh token dies is unstated"),
     _choice("portsip.refresh_keeps_scope", "yes|no", "the tenant of a session after a refresh is unstated"),
     _choice("portsip.switch_without_id", "system|refused", "the way back to system scope is a guess"),
@@ -64,12 +94,22 @@ ALL: tuple[Switch, ...] = (
     _choice("portsip.assignee_update", "merge|replace", "partial or full replacement is unstated"),
     _choice("portsip.unknown_fields", "ignored|kept|refused", "unknown fields in a body: unstated"),
     _choice("portsip.unset_text", "empty|null|absent", "unset values appear as null or as an empty string"),
-    _choice("portsip.trunk_name", "unique|free", "uniqueness of a trunk's name within its scope is not stated"),
-    _choice("portsip.pool_overlap", "brand|trunk|global", "whether 'provider' means brand, trunk or all is unstated"),
+    _choice(
+        "portsip.trunk_name", "unique|free", "uniqueness of a trunk's name within its scope is not stated"
+    ),
+    _choice(
+        "portsip.pool_overlap",
+        "brand|trunk|global",
+        "whether 'provider' means brand, trunk or all is unstated",
+    ),
     _choice("portsip.odd_ranges", "refused|accepted", "reversed ranges and unequal digit lengths: unstated"),
     _choice("portsip.did_removal_in_use", "accepted|refused", "taking away a DID that a rule uses: unstated"),
-    _choice("portsip.same_inbound_rule", "refused|accepted", "a second rule, same DID, trunk and mask: unstated"),
-    _choice("portsip.system_list", "system_level|all", "whether tenants' trunks show in system scope is unstated"),
+    _choice(
+        "portsip.same_inbound_rule", "refused|accepted", "a second rule, same DID, trunk and mask: unstated"
+    ),
+    _choice(
+        "portsip.system_list", "system_level|all", "whether tenants' trunks show in system scope is unstated"
+    ),
     _choice("portsip.tenant_transports", "visible|hidden", "whether tenants may list transports is unstated"),
     _choice("portsip.filter", "works|ignored", "the filterable fields are unlisted"),
 )

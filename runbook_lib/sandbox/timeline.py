@@ -34,7 +34,15 @@ class Timeline:
         routes = self._present()
         for number in self._routes.keys() - routes.keys():
             self._changes.append(
-                {"seq": seq, "at": at, "cause": cause, "number": number, "route": "released", "routed": False, "why": ""}
+                {
+                    "seq": seq,
+                    "at": at,
+                    "cause": cause,
+                    "number": number,
+                    "route": "released",
+                    "routed": False,
+                    "why": "",
+                }
             )
         for number, route in routes.items():
             if self._routes.get(number) != route:
@@ -46,7 +54,8 @@ class Timeline:
         targets = self._targets()
         covered = self._covered()
         return {
-            row["phone_number"]: _route(row, twilio["trunks"], targets, covered) for row in twilio["numbers"].values()
+            row["phone_number"]: _route(row, twilio["trunks"], targets, covered)
+            for row in twilio["numbers"].values()
         }
 
     def _targets(self) -> dict[str, set[str]]:
@@ -54,7 +63,9 @@ class Timeline:
         targets: dict[str, set[str]] = defaultdict(set)
         for url in self._store.twilio["origination_urls"].values():
             if url["enabled"]:
-                host = url["sip_url"].partition(":")[2].split("@")[-1].split(";")[0].split("?")[0].split(":")[0]
+                host = (
+                    url["sip_url"].partition(":")[2].split("@")[-1].split(";")[0].split("?")[0].split(":")[0]
+                )
                 targets[url["trunk_sid"]].add("pbx" if host in self._own_hosts() else host)
         return targets
 
@@ -96,7 +107,11 @@ def _route(
     trunk = trunks.get(row["trunk_sid"] or "")
     if trunk is None:
         if row["voice_application_sid"]:
-            return {"route": f"application {row['voice_application_sid']}", "routed": True, "why": "application"}
+            return {
+                "route": f"application {row['voice_application_sid']}",
+                "routed": True,
+                "why": "application",
+            }
         if row["voice_url"]:
             return {"route": row["voice_url"], "routed": True, "why": "voice url"}
         return {"route": "none", "routed": False, "why": "nothing answers"}
@@ -109,4 +124,8 @@ def _route(
     digits = row["phone_number"].lstrip("+")
     spans = covered.get((trunk["domain_name"] or "").lower(), [])
     inside = any(length == len(digits) and low <= int(digits) <= high for length, low, high in spans)
-    return {"route": route, "routed": inside, "why": "pool and rule" if inside else "no pool or rule at the PBX"}
+    return {
+        "route": route,
+        "routed": inside,
+        "why": "pool and rule" if inside else "no pool or rule at the PBX",
+    }

@@ -50,6 +50,8 @@ class World:
         self.sessions = Sessions(self.store.clock)
         if "switches" not in keep:
             self.switches.reset()
+        if self.switches["twilio.read_lag_seconds"]:
+            self.store.lag_from_now()
         if "faults" not in keep:
             self.faults.clear()
             self.faults.clear_barriers()

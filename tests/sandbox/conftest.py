@@ -69,7 +69,9 @@ class Running:
             }
         answer = self.pbx.post("/auth/sign_in", json=body)
         assert answer.status_code == 200, answer.text
-        client = httpx.Client(base_url=self.pbx.base_url, verify=_trust(self.endpoints["ca_file"]), timeout=10)
+        client = httpx.Client(
+            base_url=self.pbx.base_url, verify=_trust(self.endpoints["ca_file"]), timeout=10
+        )
         client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         if switch_to:
             switched = client.post("/tenants/switch", params={"id": demo.TENANTS[switch_to]})

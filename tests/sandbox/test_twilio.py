@@ -19,13 +19,17 @@ def test_whole_trunk_with_the_sdk(sdk, sandbox):
     assert (trunk.secure, trunk.cnam_lookup_enabled, trunk.transfer_mode) == (False, False, "disable-all")
     assert (trunk.auth_type, trunk.auth_type_set) == ("", [])
     acl = sdk.api.v2010.accounts(demo.ACCOUNT_SID).sip.ip_access_control_lists.create(friendly_name="Acme")
-    address = sdk.api.v2010.accounts(demo.ACCOUNT_SID).sip.ip_access_control_lists(acl.sid).ip_addresses.create(
-        friendly_name="PBX", ip_address="203.0.113.10"
+    address = (
+        sdk.api.v2010.accounts(demo.ACCOUNT_SID)
+        .sip.ip_access_control_lists(acl.sid)
+        .ip_addresses.create(friendly_name="PBX", ip_address="203.0.113.10")
     )
     assert address.cidr_prefix_length == 32
     credentials = sdk.api.v2010.accounts(demo.ACCOUNT_SID).sip.credential_lists.create(friendly_name="Acme")
-    made = sdk.api.v2010.accounts(demo.ACCOUNT_SID).sip.credential_lists(credentials.sid).credentials.create(
-        username="acme-pbx", password="Correct-Horse-42"
+    made = (
+        sdk.api.v2010.accounts(demo.ACCOUNT_SID)
+        .sip.credential_lists(credentials.sid)
+        .credentials.create(username="acme-pbx", password="Correct-Horse-42")
     )
     assert made.username == "acme-pbx"
     part = sdk.trunking.v1.trunks(trunk.sid)
@@ -33,9 +37,15 @@ def test_whole_trunk_with_the_sdk(sdk, sandbox):
     assert part.credentials_lists.create(credential_list_sid=credentials.sid).sid == credentials.sid
     for priority, region in ((10, "us1"), (20, "us2")):
         part.origination_urls.create(
-            weight=10, priority=priority, enabled=True, friendly_name=region, sip_url=f"sip:203.0.113.10;region={region}"
+            weight=10,
+            priority=priority,
+            enabled=True,
+            friendly_name=region,
+            sip_url=f"sip:203.0.113.10;region={region}",
         )
-    number = sdk.api.v2010.accounts(demo.ACCOUNT_SID).incoming_phone_numbers.list(phone_number="+12025550111")[0]
+    number = sdk.api.v2010.accounts(demo.ACCOUNT_SID).incoming_phone_numbers.list(
+        phone_number="+12025550111"
+    )[0]
     assert number.voice_application_sid == demo.APPLICATION_SID
     assert part.phone_numbers.create(phone_number_sid=number.sid).trunk_sid == trunk.sid
 
@@ -141,7 +151,10 @@ def test_origination_urls(sandbox):
         {"FriendlyName": "x" * 65},
     ):
         assert sandbox.twilio.post(path, data=body | wrong).json()["code"] == 20001, wrong
-    assert sandbox.twilio.post(path, data=body | {"SipUrl": "sips:pbx.example", "Weight": "0"}).status_code == 201
+    assert (
+        sandbox.twilio.post(path, data=body | {"SipUrl": "sips:pbx.example", "Weight": "0"}).status_code
+        == 201
+    )
     for _ in range(8):
         assert sandbox.twilio.post(path, data=body).status_code == 201
     assert sandbox.twilio.post(path, data=body).json()["code"] == 21249
@@ -166,13 +179,18 @@ def test_lists_attach_twice_and_delete_while_mapped(sandbox):
 def test_names_and_entries_of_lists(sandbox):
     base = f"{sandbox.account}/SIP"
     post = sandbox.twilio.post
-    assert post(f"{base}/IpAccessControlLists.json", data={"FriendlyName": "Legacy SBC"}).json()["code"] == 21235
+    assert (
+        post(f"{base}/IpAccessControlLists.json", data={"FriendlyName": "Legacy SBC"}).json()["code"] == 21235
+    )
     assert post(f"{base}/CredentialLists.json", data={"FriendlyName": "Legacy SBC"}).json()["code"] == 21240
     assert post(f"{base}/CredentialLists.json", data={"FriendlyName": "x" * 65}).json()["code"] == 21240
     addresses = f"{base}/IpAccessControlLists/{demo.LEGACY_ACL_SID}/IpAddresses.json"
     twin = {"FriendlyName": "Other", "IpAddress": "198.51.100.20"}
     assert post(addresses, data=twin).json()["code"] == 21235
-    assert post(addresses, data={"FriendlyName": "Legacy SBC", "IpAddress": "198.51.100.21"}).json()["code"] == 21235
+    assert (
+        post(addresses, data={"FriendlyName": "Legacy SBC", "IpAddress": "198.51.100.21"}).json()["code"]
+        == 21235
+    )
     assert post(addresses, data={"FriendlyName": "v6", "IpAddress": "2001:db8::1"}).json()["code"] == 21235
     assert post(addresses, data={"FriendlyName": "loopback", "IpAddress": "127.0.0.1"}).status_code == 201
     made = post(addresses, data={"FriendlyName": "net", "IpAddress": "10.0.0.1", "CidrPrefixLength": "8"})
@@ -181,7 +199,9 @@ def test_names_and_entries_of_lists(sandbox):
     for wrong in ("short-1A", "no-digits-in-It", "no-upper-case-1", "NO-LOWER-CASE-1"):
         assert post(users, data={"Username": "u", "Password": wrong}).json()["code"] == 21243
     assert post(users, data={"Username": "u" * 33, "Password": "Correct-Horse-42"}).json()["code"] == 21243
-    assert post(users, data={"Username": "legacy-sbc", "Password": "Correct-Horse-42"}).json()["code"] == 21243
+    assert (
+        post(users, data={"Username": "legacy-sbc", "Password": "Correct-Horse-42"}).json()["code"] == 21243
+    )
     made = post(users, data={"Username": "u", "Password": "Correct-Horse-42"})
     assert made.status_code == 201 and "assword" not in made.text
     one = f"{users.removesuffix('.json')}/{made.json()['sid']}.json"
@@ -228,7 +248,12 @@ def test_paging_of_both_styles(sandbox, sdk):
     assert len(sdk.api.v2010.accounts(demo.ACCOUNT_SID).incoming_phone_numbers.list(page_size=50)) == 120
     page = sandbox.twilio.get("/v1/Trunks", params={"PageSize": 25}).json()["meta"]
     assert page["next_page_url"].startswith(f"{sandbox.endpoints['twilio_trunking_url']}/v1/Trunks?")
-    assert (page["page"], page["page_size"], page["key"], page["previous_page_url"]) == (0, 25, "trunks", None)
+    assert (page["page"], page["page_size"], page["key"], page["previous_page_url"]) == (
+        0,
+        25,
+        "trunks",
+        None,
+    )
     renamed = sandbox.twilio.get("/v1/Trunks", headers={"Host": "trunking.twilio.com"}).json()["meta"]
     assert renamed["url"].startswith("http://trunking.twilio.com/v1/Trunks")
     page = sandbox.twilio.get(f"{sandbox.account}/IncomingPhoneNumbers.json", params={"Page": 2}).json()
@@ -244,7 +269,9 @@ def test_dates(sandbox):
 
 
 def test_demo_numbers(sdk):
-    numbers = {n.phone_number: n for n in sdk.api.v2010.accounts(demo.ACCOUNT_SID).incoming_phone_numbers.list()}
+    numbers = {
+        n.phone_number: n for n in sdk.api.v2010.accounts(demo.ACCOUNT_SID).incoming_phone_numbers.list()
+    }
     assert len(numbers) == 12 and all(n.capabilities["voice"] for n in numbers.values())
     assert numbers["+12025550109"].voice_url == demo.CUSTOMER_VOICE_URL
     assert numbers["+12025550110"].trunk_sid == demo.LEGACY_TRUNK_SID
@@ -290,7 +317,9 @@ def test_switches(sandbox):
     assert sandbox.twilio.post(attach, data=taken).status_code == 201
     sandbox.switch(twilio__number_on_same_trunk="refused")
     assert sandbox.twilio.post(attach, data=taken).status_code == 409
-    sandbox.switch(twilio__trunk_delete="refused", twilio__unknown_parameters="refused", twilio__unset_text="empty")
+    sandbox.switch(
+        twilio__trunk_delete="refused", twilio__unknown_parameters="refused", twilio__unset_text="empty"
+    )
     assert sandbox.twilio.delete(f"/v1/Trunks/{demo.LEGACY_TRUNK_SID}").json()["code"] == 20409
     assert sandbox.twilio.post(other, data={"Nonsense": "1"}).json()["code"] == 20001
     number = f"{sandbox.account}/IncomingPhoneNumbers/{demo.number_sid('+12025550100')}.json"
@@ -308,9 +337,12 @@ def test_switches(sandbox):
 
 def test_reads_lag_behind_writes(sandbox):
     new = sandbox.twilio.post("/v1/Trunks", data={"FriendlyName": "New"}).json()["sid"]
+    sandbox.switch(twilio__read_lag_seconds=3)
     sandbox.switch(twilio__read_lag_seconds=5)
     attach = f"/v1/Trunks/{new}/IpAccessControlLists"
-    assert sandbox.twilio.post(attach, data={"IpAccessControlListSid": demo.LEGACY_ACL_SID}).status_code == 201
+    assert (
+        sandbox.twilio.post(attach, data={"IpAccessControlListSid": demo.LEGACY_ACL_SID}).status_code == 201
+    )
     assert sandbox.twilio.get(attach).json()["ip_access_control_lists"] == []
     assert sandbox.twilio.get(f"/v1/Trunks/{new}").json()["auth_type"] == ""
     again = sandbox.twilio.post(attach, data={"IpAccessControlListSid": demo.LEGACY_ACL_SID})

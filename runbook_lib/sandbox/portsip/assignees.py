@@ -15,7 +15,9 @@ async def listing(call: Call) -> Response:
     """GET /providers/{id}/assignees: items without a count."""
     row = need_system_trunk(call)
     mine = [a for a in call.data["assignees"].values() if a["provider_id"] == row["id"]]
-    return JSONResponse({"items": [{k: a[k] for k in ("tenant_id", "did_numbers", "concurrency")} for a in mine]})
+    return JSONResponse(
+        {"items": [{k: a[k] for k in ("tenant_id", "did_numbers", "concurrency")} for a in mine]}
+    )
 
 
 async def detail(call: Call) -> Response:

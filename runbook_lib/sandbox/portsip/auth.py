@@ -36,7 +36,9 @@ async def sign_in(request: Request) -> Response:
     world.sessions.succeeded(address(request))
     session = Session(home=tenant["id"] if tenant else None, tenant_id=tenant["id"] if tenant else None)
     two_factor = (
-        tenant["enable_two_factor_authentication"] if tenant else world.switches["portsip.system_two_factor"] == "on"
+        tenant["enable_two_factor_authentication"]
+        if tenant
+        else world.switches["portsip.system_two_factor"] == "on"
     )
     if two_factor:
         return JSONResponse({"two_factor_enabled": True, "token": world.sessions.await_code(session)})
@@ -68,8 +70,8 @@ async def refresh_token(request: Request) -> Response:
     """POST /auth/refresh_token: a full new pair; a bad one is answered 400 UNKNOWN (PortSIP's guide)."""
     world = world_of(request)
     body = await json_body(request)
-    single_use = world.switches["portsip.refresh_token_single_use"] == "yes"
-    session = world.sessions.redeem(str(body.get("refresh_token")), single_use=single_use)
+    once = world.switches["portsip.refresh_token_single_use"]
+    session = world.sessions.redeem(str(body.get("refresh_token")), single_use=once == "yes")
     if session is None:
         raise PortsipError(400, "UNKNOWN", "The refresh token is not valid.")
     if world.switches["portsip.refresh_keeps_scope"] == "no":

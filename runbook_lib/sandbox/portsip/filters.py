@@ -46,7 +46,9 @@ def select(rows: list[Row], query: dict[str, str], *, filter_works: bool = True)
         if filter_works:
             rows = [row for row in rows if test(row)]
     if wanted := query.get("search", "").strip().casefold():
-        rows = [row for row in rows if any(isinstance(v, str) and wanted in v.casefold() for v in row.values())]
+        rows = [
+            row for row in rows if any(isinstance(v, str) and wanted in v.casefold() for v in row.values())
+        ]
     if query.get("orderby", "").strip():
         rows = _ordered(rows, query["orderby"])
     return len(rows), rows[skip : skip + top]
@@ -101,7 +103,6 @@ class _Parser:
         self._expect(")")
         if not isinstance(wanted, str):
             raise FilterError(f"{name} needs a string")
-        # PortSIP's database compares without case; whether its filter does is untested, so both are kept simple
         return lambda row: isinstance(row.get(field), str) and _FUNCTIONS[name](row[field], wanted)
 
     def _comparison(self, word: str) -> Test:

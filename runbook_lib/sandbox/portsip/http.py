@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row
+from ..store import Row, iso_micro
 from ..world import World, world_of
 from .filters import FilterError, select
 from .sessions import Session
@@ -116,7 +117,8 @@ def refuse_blocked(request: Request, world: World) -> None:
     left = world.sessions.blocked_until(address(request))
     if left is not None:
         status = int(world.switches["portsip.lockout_status"])
-        raise PortsipError(status, "DENIED", f"The IP address is blocked for another {int(left)} seconds.")
+        until = iso_micro(world.store.clock.now() + timedelta(seconds=left))
+        raise PortsipError(status, "DENIED", f"The IP address is blocked until {until}.")
 
 
 def address(request: Request) -> str:

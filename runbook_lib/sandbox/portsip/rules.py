@@ -123,7 +123,9 @@ class Rules:
         """GET: the tenant's rules; outbound ones without their routes."""
         call.need_tenant()
         rows = [self._answer(call, row) for row in self._own(call)]
-        return collection(call, [{k: v for k, v in r.items() if k not in self._kind.not_in_list} for r in rows])
+        return collection(
+            call, [{k: v for k, v in r.items() if k not in self._kind.not_in_list} for r in rows]
+        )
 
     async def export(self, call: Call) -> Response:
         """GET …/export: name, numbers and trunk as a file."""
@@ -231,7 +233,10 @@ def _check_route(call: Call, row: Row, route: Row) -> None:
 
     Source: PortSIP, "Handle outbound calls": a caller id lies in the pool and may begin with +, 0, 00, +00.
     """
-    route.update({"enabled": True, "strip_digits": 0, "prepend": ""} | {k: v for k, v in route.items() if v is not None})
+    route.update(
+        {"enabled": True, "strip_digits": 0, "prepend": ""}
+        | {k: v for k, v in route.items() if v is not None}
+    )
     pool = pool_of(call.data, route["provider_id"], row["tenant_id"])
     if pool is None:
         raise invalid("routes: the provider does not exist.")

@@ -60,7 +60,9 @@ async def listing(call: Call) -> Response:
 async def create(call: Call) -> Response:
     """POST /tenants: domain unique; defaults 1000 extensions and 20 concurrent calls."""
     call.need_system()
-    body = checked(call.world, await call.body(), _FIELDS, ("name", "domain", "timezone", "currency", "region"))
+    body = checked(
+        call.world, await call.body(), _FIELDS, ("name", "domain", "timezone", "currency", "region")
+    )
     if any(row["domain"].lower() == body["domain"].lower() for row in call.data["tenants"].values()):
         raise invalid("The domain is already used by another tenant.")
     kept = {k: v for k, v in body.items() if k not in _NOT_READABLE | {"unknown_fields"}}
@@ -98,7 +100,9 @@ async def update_own(call: Call) -> Response:
         if not isinstance(item, dict) or not isinstance(item.get("caller_id"), str):
             raise invalid("Each of outbound_caller_ids needs provider_id and caller_id.")
         pool = pool_of(call.data, str(item.get("provider_id")), row["id"])
-        if pool is None or not holds(pool, parse(item["caller_id"].lstrip("+0"), strict=False) or [(0, 0, 0)]):
+        if pool is None or not holds(
+            pool, parse(item["caller_id"].lstrip("+0"), strict=False) or [(0, 0, 0)]
+        ):
             raise invalid(f"{item['caller_id']} is not in the DID pool.")
     row["outbound_caller_ids"] = wanted
     call.world.store.changed()

@@ -48,7 +48,15 @@ _AT_CREATION: dict[str, Check] = {
     "auth_mode": one_of("IP_AUTH", "REGISTER_AUTH", "ACCEPT_REGISTER", "TEAMS", "WHATS_APP"),
 }
 _READ_ONLY = frozenset({"id", "shared", "brand", "auth_mode"})
-_REQUIRED = ("name", "transport", "hostname", "port", "outbound_server", "outbound_server_port", "concurrency")
+_REQUIRED = (
+    "name",
+    "transport",
+    "hostname",
+    "port",
+    "outbound_server",
+    "outbound_server_port",
+    "concurrency",
+)
 _SUMMARY = ("id", "name", "enabled", "brand", "hostname", "port", "did_numbers", "shared")
 _INTERNAL = frozenset({"tenant_id", "peer_answers", "password_sha256", "unknown_fields"})
 
@@ -60,7 +68,9 @@ async def listing(call: Call) -> Response:
 
 async def export(call: Call) -> Response:
     """GET /providers/export: the summaries as a file."""
-    return as_file("providers.csv", _SUMMARY, [{k: row.get(k, "") for k in _SUMMARY} for row in _visible(call)])
+    return as_file(
+        "providers.csv", _SUMMARY, [{k: row.get(k, "") for k in _SUMMARY} for row in _visible(call)]
+    )
 
 
 async def detail(call: Call) -> Response:
@@ -221,7 +231,9 @@ def _refuse_removal_in_use(call: Call, row: Row, tenant_id: str | None, did_numb
 
 def _pools(data: dict[str, Any]) -> list[tuple[Row, str, str]]:
     """Return every pool with its trunk and its tenant."""
-    own = [(row, row["tenant_id"], row["did_numbers"]) for row in data["providers"].values() if row["tenant_id"]]
+    own = [
+        (row, row["tenant_id"], row["did_numbers"]) for row in data["providers"].values() if row["tenant_id"]
+    ]
     assigned = [
         (data["providers"][row["provider_id"]], row["tenant_id"], row["did_numbers"])
         for row in data["assignees"].values()
@@ -260,7 +272,9 @@ def _refuse_twin(row: Row, others: list[Row]) -> None:
     if row["auth_mode"] != "REGISTER_AUTH":
         return
     pair = (row["hostname"].lower(), row["auth_id"])
-    if any((r["hostname"].lower(), r["auth_id"]) == pair for r in others if r["auth_mode"] == "REGISTER_AUTH"):
+    if any(
+        (r["hostname"].lower(), r["auth_id"]) == pair for r in others if r["auth_mode"] == "REGISTER_AUTH"
+    ):
         raise invalid("A provider with this hostname and authentication ID already exists.")
 
 

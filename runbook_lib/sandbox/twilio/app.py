@@ -18,7 +18,11 @@ def build(world: World, control: list[BaseRoute]) -> Starlette:
     """Return the application; ``control`` are the sandbox's own routes on the same port."""
     table = _trunking() | _account()
     routes = [
-        Route(path, _by_method(endpoints, of_account=path.endswith("/Accounts/{sid}.json")), methods=list(endpoints))
+        Route(
+            path,
+            _by_method(endpoints, of_account=path.endswith("/Accounts/{sid}.json")),
+            methods=list(endpoints),
+        )
         for path, endpoints in table.items()
     ]
     app = Starlette(
@@ -64,7 +68,9 @@ def _account() -> _Table:
             "DELETE": numbers.release,
         },
     }
-    table |= _lists(base, ACLS, IpAddresses(ACLS)) | _lists(base, CREDENTIAL_LISTS, Credentials(CREDENTIAL_LISTS))
+    table |= _lists(base, ACLS, IpAddresses(ACLS)) | _lists(
+        base, CREDENTIAL_LISTS, Credentials(CREDENTIAL_LISTS)
+    )
     return table
 
 
@@ -80,7 +86,9 @@ def _lists(base: str, lists: Lists, entries: Entries) -> _Table:
 
 
 def _by_method(endpoints: dict[str, Endpoint], *, of_account: bool):
-    routes = {method: authenticated(endpoint, of_account=of_account) for method, endpoint in endpoints.items()}
+    routes = {
+        method: authenticated(endpoint, of_account=of_account) for method, endpoint in endpoints.items()
+    }
 
     async def route(request):
         method = "GET" if request.method == "HEAD" else request.method

@@ -113,7 +113,11 @@ def authenticated(endpoint: Endpoint, *, of_account: bool = False) -> Callable[[
         world = world_of(request)
         username = _username(request, world)
         account = world.store.twilio["account"]
-        if username == account["api_key_sid"] and of_account and world.switches["twilio.api_key"] == "standard":
+        if (
+            username == account["api_key_sid"]
+            and of_account
+            and world.switches["twilio.api_key"] == "standard"
+        ):
             raise _unauthorized()
         call = Call(request, world, await _form(request))
         if request.path_params.get("account_sid", account["sid"]) != account["sid"]:
@@ -136,7 +140,11 @@ def _username(request: Request, world: World) -> str:
         account["sid"]: world.credentials["twilio_auth_token"],
         account["api_key_sid"]: world.credentials["twilio_api_key_secret"],
     }.get(username)
-    if scheme.lower() != "basic" or wanted is None or not hmac.compare_digest(password.encode(), wanted.encode()):
+    if (
+        scheme.lower() != "basic"
+        or wanted is None
+        or not hmac.compare_digest(password.encode(), wanted.encode())
+    ):
         raise _unauthorized()
     return username
 

@@ -202,12 +202,12 @@ class Entries:
     def _answer(self, call: Call, row: Row) -> Row:
         account = call.data["account"]["sid"]
         lists = self._lists
-        uri = f"/2010-04-01/Accounts/{account}/SIP/{lists.part}/{row[lists.owner]}/{lists.entries_part}/{row['sid']}.json"
+        owner = f"/2010-04-01/Accounts/{account}/SIP/{lists.part}/{row[lists.owner]}"
         return {k: v for k, v in row.items() if k != "password_sha256"} | {
             "account_sid": account,
             "date_created": rfc2822(row["date_created"]),
             "date_updated": rfc2822(row["date_updated"]),
-            "uri": uri,
+            "uri": f"{owner}/{lists.entries_part}/{row['sid']}.json",
         }
 
 

@@ -92,7 +92,7 @@ async def account(call: Call) -> Response:
 
 
 async def listing(call: Call) -> Response:
-    """GET IncomingPhoneNumbers: ``PhoneNumber`` matches a part (``*`` any digit), ``FriendlyName`` the whole."""
+    """GET IncomingPhoneNumbers: ``PhoneNumber`` matches a part (``*``: any digit), the name as a whole."""
     rows = list(call.data["numbers"].values())
     query = call.request.query_params
     if wanted := query.get("PhoneNumber"):
@@ -215,7 +215,9 @@ def _settings(call: Call, row: Row) -> Row:
     new: Row = {"date_updated": call.now()}
     for parameter, name in _URLS.items():
         if form.get(parameter, "") and not re.match(r"https?://[^\s/]+", form[parameter]):
-            raise TwilioError(400, 21502 if parameter == "VoiceUrl" else 20001, f"{parameter} is not a valid URL")
+            raise TwilioError(
+                400, 21502 if parameter == "VoiceUrl" else 20001, f"{parameter} is not a valid URL"
+            )
         new[name] = form.get(parameter, row[name])
     for parameter, name in _METHODS.items():
         new[name] = choice(call, parameter, row[name], "GET", "POST")

@@ -89,7 +89,10 @@ class OriginationUrls:
         ``sips:`` is accepted although the OpenAPI document says no, and weight 0 although it says 1
         (both seen live); hosts that are not reachable are accepted, too.
         """
-        name, url = call.form.get("FriendlyName", row.get("friendly_name")), call.form.get("SipUrl", row.get("sip_url"))
+        name, url = (
+            call.form.get("FriendlyName", row.get("friendly_name")),
+            call.form.get("SipUrl", row.get("sip_url")),
+        )
         if not name or len(name) > 64:
             raise bad("Invalid parameter: FriendlyName must have 1 to 64 characters")
         found = _SIP_URL.fullmatch(url or "")
@@ -124,7 +127,9 @@ class Attached:
         """GET the lists that are attached."""
         trunk = _trunk(call)
         rows = [row for row in _seen(call, self.table).values() if row["trunk_sid"] == trunk["sid"]]
-        return page_v1(call, self.key, [self._answer(call, row) for row in rows if row["sid"] in call.data[self.lists]])
+        return page_v1(
+            call, self.key, [self._answer(call, row) for row in rows if row["sid"] in call.data[self.lists]]
+        )
 
     async def fetch(self, call: Call) -> Response:
         """GET one attached list."""
@@ -196,7 +201,7 @@ class PhoneNumbers:
         return JSONResponse(self._answer(call, call.data["numbers"][sid]))
 
     async def attach(self, call: Call) -> Response:
-        """POST PhoneNumberSid: the number's voice application is deleted, its voice URL stays and is ignored."""
+        """POST PhoneNumberSid: deletes the voice application; the voice URL stays and is ignored."""
         trunk = _trunk(call)
         call.only("PhoneNumberSid")
         call.need("PhoneNumberSid")
@@ -206,7 +211,9 @@ class PhoneNumbers:
         if row["trunk_sid"]:
             where = "same" if row["trunk_sid"] == trunk["sid"] else "other"
             if call.switch(f"number_on_{where}_trunk") == "refused":
-                raise call.error(21245, "Trunk Validation Error: the number is already associated with a trunk")
+                raise call.error(
+                    21245, "Trunk Validation Error: the number is already associated with a trunk"
+                )
         row |= {"trunk_sid": trunk["sid"], "voice_application_sid": "", "date_updated": call.now()}
         call.done()
         return JSONResponse(self._answer(call, row), 201)
@@ -230,7 +237,9 @@ class PhoneNumbers:
             "voice_receive_mode",
         }
         account = call.data["account"]["sid"]
-        number = f"{base_url(call.request)}/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{row['sid']}.json"
+        number = (
+            f"{base_url(call.request)}/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{row['sid']}.json"
+        )
         shown = {k: v for k, v in readable(call, row).items() if k not in not_here}
         return (
             shown

@@ -91,7 +91,9 @@ async def delete(call: Call) -> Response:
         raise TwilioError(400, 21634, "A phone number of the trunk has emergency calling enabled")
     _refuse_with_sub_domains(call, row)
     parts = ("origination_urls", "trunk_ip_access_control_lists", "trunk_credential_lists")
-    attached = [(table, key) for table in parts for key, part in data[table].items() if part["trunk_sid"] == sid]
+    attached = [
+        (table, key) for table in parts for key, part in data[table].items() if part["trunk_sid"] == sid
+    ]
     if attached and call.switch("trunk_delete") == "refused":
         raise TwilioError(409, 20409, "The trunk has associated resources")
     for table, key in attached:
@@ -129,7 +131,10 @@ def answer(call: Call, row: Row) -> Row:
     seen = call.world.store.seen(call.switch("read_lag_seconds"))
     kinds = [
         kind
-        for kind, table in (("IP_ACL", "trunk_ip_access_control_lists"), ("CREDENTIAL_LIST", "trunk_credential_lists"))
+        for kind, table in (
+            ("IP_ACL", "trunk_ip_access_control_lists"),
+            ("CREDENTIAL_LIST", "trunk_credential_lists"),
+        )
         if any(part["trunk_sid"] == row["sid"] for part in seen[table].values())
     ]
     url = f"{base_url(call.request)}/v1/Trunks/{row['sid']}"
@@ -156,7 +161,9 @@ def _settings(call: Call, row: Row) -> Row:
     friendly_name = form["FriendlyName"] or None if "FriendlyName" in form else row["friendly_name"]
     if friendly_name and len(friendly_name) > 64 and call.switch("friendly_name_over_64") == "refused":
         raise bad("Invalid parameter: FriendlyName is too long (64 characters)")
-    recovery_url = form["DisasterRecoveryUrl"] or None if "DisasterRecoveryUrl" in form else row["disaster_recovery_url"]
+    recovery_url = (
+        form["DisasterRecoveryUrl"] or None if "DisasterRecoveryUrl" in form else row["disaster_recovery_url"]
+    )
     if recovery_url and not re.match(r"https?://[^\s/]+", recovery_url):
         raise bad("Invalid parameter: DisasterRecoveryUrl")
     modes = ("disable-all", "enable-all", "sip-only")

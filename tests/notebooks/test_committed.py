@@ -1,0 +1,112 @@
+"""The committed notebooks: clean, complete by the guide's ids, and short."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from runbook_lib.guide import SECTIONS, STEPS, section_of
+
+FOLDER = Path(__file__).parent.parent.parent / "notebooks"
+PARAMETERS = ("site", "tenant", "mode", "plan_file", "approved_plan", "approved_by")
+CALLS = ("current", "plan", "apply", "verify", "finish")
+LONGEST_CELL = 12
+each_section = pytest.mark.parametrize("number", sorted(SECTIONS))
+
+
+def read(number: str) -> nbformat.NotebookNode:
+    return nbformat.read(FOLDER / f"{SECTIONS[number].notebook}.ipynb", as_version=4)
+
+
+def code_cells(number: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(number).cells if cell.cell_type == "code"]
+
+
+def test_every_section_has_its_notebook_and_no_other_lies_there() -> None:
+    assert {path.stem for path in FOLDER.glob("*.ipynb")} == {one.notebook for one in SECTIONS.values()}
+
+
+@each_section
+def test_it_is_valid_and_has_no_outputs_and_no_counts(number: str) -> None:
+    notebook = read(number)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert all(not cell.outputs and cell.execution_count is None for cell in code_cells(number))
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@each_section
+def test_it_is_formatted_for_readable_differences(number: str) -> None:
+    text = (FOLDER / f"{SECTIONS[number].notebook}.ipynb").read_text(encoding="utf-8")
+    assert text == json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n"
+
+
+@each_section
+def test_its_parameters_are_the_contracts_and_change_nothing_by_default(number: str) -> None:
+    [cell] = [cell for cell in code_cells(number) if "parameters" in cell.metadata.get("tags", [])]
+    values = {
+        one.targets[0].id: ast.literal_eval(one.value)
+        for one in ast.parse(cell.source).body
+        if isinstance(one, ast.Assign)
+    }
+    assert tuple(values) == PARAMETERS
+    assert values["mode"] == "plan"
+    assert all((FOLDER.parent / values[name]).is_file() for name in ("site", "tenant"))
+    assert values["plan_file"] is values["approved_plan"] is values["approved_by"] is None
+
+
+@each_section
+def test_its_cells_are_short_and_hold_no_logic(number: str) -> None:
+    forbidden = (ast.If, ast.For, ast.While, ast.FunctionDef, ast.ClassDef, ast.Try, ast.With, ast.Lambda)
+    for cell in code_cells(number):
+        assert len(cell.source.splitlines()) <= LONGEST_CELL
+        assert not any(isinstance(node, forbidden) for node in ast.walk(ast.parse(cell.source))), cell.id
+
+
+@each_section
+def test_it_walks_from_current_state_to_record_in_cells_of_their_own(number: str) -> None:
+    sources = [cell.source for cell in code_cells(number)]
+    assert [source for source in sources if source in [f"section.{call}()" for call in CALLS]] == [
+        f"section.{call}()" for call in CALLS
+    ]
+    [opening] = [source for source in sources if "open_section(" in source]
+    assert f'open_section("{number}", {", ".join(PARAMETERS)})' in opening
+
+
+@pytest.mark.parametrize("step", sorted(STEPS))
+def test_every_step_of_the_guide_has_its_heading(step: str) -> None:
+    section = section_of(step)
+    headings = [
+        line
+        for cell in read(section.number).cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("### ")
+    ]
+    assert [line for line in headings if line.startswith(f"### {step} ")] == [f"### {step} {STEPS[step]}"]
+
+
+@each_section
+def test_every_step_says_where_to_click_by_hand(number: str) -> None:
+    for cell in read(number).cells:
+        if cell.cell_type == "markdown" and re.match(r"### \d\.\d ", cell.source):
+            assert "**By hand" in cell.source, cell.id
+
+
+@each_section
+def test_cell_ids_are_readable_names(number: str) -> None:
+    ids = [cell.id for cell in read(number).cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", one) for one in ids)
+    assert {"parameters", "open", "mode", *CALLS[:-1], "record"} <= set(ids)
+
+
+def test_5_e_says_that_online_proves_nothing() -> None:
+    [cell] = [cell for cell in read("05").cells if cell.id == "step-5-e"]
+    assert "Online proves nothing about the credentials" in cell.source

@@ -1,0 +1,323 @@
+"""The sandbox's answers against the vendors' own OpenAPI documents.
+
+The documents are third parties' and stay outside of the repository, in ``../shared/specs``. Without
+them these tests are skipped; in CI (``CI=true``) their absence is a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema_path import SchemaPath
+from openapi_core import Config, OpenAPI
+from openapi_core.datatypes import RequestParameters
+from openapi_core.exceptions import OpenAPIError
+from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
+from werkzeug.datastructures import Headers, ImmutableMultiDict
+
+from runbook_lib.sandbox import demo
+
+from .conftest import REPOSITORY
+
+SPECS = REPOSITORY.parent / "shared" / "specs"
+FILES = {
+    "trunking": "twilio_trunking_v1.openapi.json",
+    "api": "twilio_api_v2010.openapi.json",
+    "portsip": "portsip_pbx_22.2.openapi.json",
+}
+
+
+@pytest.fixture(autouse=True)
+def documents() -> None:
+    if SPECS.is_dir():
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"the vendors' OpenAPI documents are required in CI and missing: {SPECS}")
+    pytest.skip(f"the vendors' OpenAPI documents are not here: {SPECS}")
+
+
+@cache
+def document(name: str) -> tuple[OpenAPI, dict[str, Any]]:
+    content = json.loads((SPECS / FILES[name]).read_text(encoding="utf-8"))
+    for item in content["paths"].values():
+        item.pop("servers", None)  # Twilio repeats its own host at every path
+    amend(content)
+    content["servers"] = [{"url": "http://sandbox/api" if name == "portsip" else "http://sandbox"}]
+    config = Config(
+        spec_validator_cls=None,
+        # a file is a binary string to the documents, bytes to openapi-core
+        extra_media_type_deserializers={"application/octet-stream": lambda body: body.decode("utf-8")},
+    )
+    return OpenAPI(SchemaPath.from_dict(content), config=config), content
+
+
+def amend(content: dict[str, Any]) -> None:
+    """Mend what the documents get wrong against their own examples and prose.
+
+    - Twilio 2010-04-01: the links of a page have the format ``uri`` but are relative in every example.
+    - PortSIP, sign-in: ``oneOf`` two shapes without any required field, so that both fit always.
+    """
+    nodes: list[Any] = [content]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            for name, schema in (node.get("properties") or {}).items():
+                if isinstance(schema, dict) and (name == "uri" or name.endswith("_page_uri")):
+                    schema.pop("format", None)
+            for shape in node.get("oneOf") or []:
+                if {"access_token", "refresh_token"} <= set(shape.get("properties", {})):
+                    shape["required"] = ["token_type", "access_token", "refresh_token", "expires_in"]
+                elif "two_factor_enabled" in shape.get("properties", {}):
+                    shape["required"] = ["two_factor_enabled", "token"]
+        nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+
+
+class Request:
+    """A request as openapi-core wants to see it."""
+
+    def __init__(self, request: httpx.Request) -> None:
+        self._request = request
+        query = [(k, v) for k, v in request.url.params.multi_items()]
+        self.parameters = RequestParameters(
+            query=ImmutableMultiDict(query), header=Headers(request.headers.items())
+        )
+        self.host_url = "http://sandbox"
+        self.path = request.url.path
+        self.method = request.method.lower()
+        self.body = request.content or None
+        self.content_type = request.headers.get("content-type", "").split(";")[0]
+
+
+class Answer:
+    """An answer as openapi-core wants to see it."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.data = response.content
+        self.status_code = response.status_code
+        self.content_type = response.headers.get("content-type", "").split(";")[0]
+        self.headers = Headers(response.headers.items())
+
+
+class Contract:
+    """Validates every request and answer of its clients and remembers which operations were seen."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self.seen: set[tuple[str, str]] = set()
+        self.broken: list[str] = []
+
+    def name_of(self, path: str) -> str:
+        if path.startswith("/v1/"):
+            return "trunking"
+        return "api" if path.startswith("/2010-04-01/") else "portsip"
+
+    def check(self, response: httpx.Response) -> None:
+        response.read()
+        request = response.request
+        openapi, content = document(self.name_of(request.url.path))
+        try:
+            openapi.validate_request(Request(request))
+            openapi.validate_response(Request(request), Answer(response))
+        except OpenAPIError as error:
+            reasons = [str(e) for e in error.schema_errors] if isinstance(error, InvalidSchemaValue) else []
+            cause = error.__cause__
+            if isinstance(cause, InvalidSchemaValue):
+                reasons = [f"{list(e.path)}: {e.message}" for e in cause.schema_errors]
+            self.broken.append(
+                f"{request.method} {request.url} {response.status_code}: {error!r} {cause!r} {reasons}"
+            )
+            return
+        self.seen.add((request.method, _operation(content, request.url.path)))
+
+
+def _operation(content: dict[str, Any], path: str) -> str:
+    """Return the document's path for a path; the one with most literal parts wins."""
+    parts = path.removeprefix("/api").split("/")
+    fitting = [
+        template
+        for template in content["paths"]
+        if len(template.split("/")) == len(parts)
+        and all("{" in want or want == have for want, have in zip(template.split("/"), parts, strict=True))
+    ]
+    return min(fitting, key=lambda template: template.count("{"))
+
+
+def operations(*names: str) -> set[tuple[str, str]]:
+    return {
+        (method.upper(), path)
+        for name in names
+        for path, item in document(name)[1]["paths"].items()
+        for method in item
+        if method in ("get", "post", "delete")
+    }
+
+
+@pytest.fixture
+def watched(sandbox) -> Iterator[tuple[Contract, httpx.Client, Callable[..., httpx.Client]]]:
+    """Clients of both vendors whose traffic is validated."""
+    contract = Contract()
+    hooks = {"response": [contract.check]}
+
+    def pbx(*who: str, **how: str) -> httpx.Client:
+        client = sandbox.sign_in(*who, **how)
+        client.event_hooks = hooks
+        return client
+
+    with httpx.Client(base_url=sandbox.twilio.base_url, auth=sandbox.auth, event_hooks=hooks) as twilio:
+        yield contract, twilio, pbx
+
+
+def test_every_operation_of_twilio(watched, sandbox):
+    contract, twilio, _ = watched
+    a, sip = sandbox.account, f"{sandbox.account}/SIP"
+    twilio.get(f"{a}.json")
+    twilio.post(f"{a}.json", data={"FriendlyName": "Renamed"})
+    for kind in ("Local", "Mobile", "TollFree"):
+        offer = twilio.get(f"{a}/AvailablePhoneNumbers/US/{kind}.json").json()["available_phone_numbers"][0]
+    bought = twilio.post(
+        f"{a}/IncomingPhoneNumbers.json", data={"PhoneNumber": offer["phone_number"]}
+    ).json()["sid"]
+    twilio.post(
+        f"{a}/IncomingPhoneNumbers/{bought}.json",
+        data={"VoiceUrl": "https://x.example/", "FriendlyName": "n"},
+    )
+    twilio.get(f"{a}/IncomingPhoneNumbers/{bought}.json")
+    twilio.get(f"{a}/IncomingPhoneNumbers.json", params={"PageSize": 5, "Page": 1})
+
+    body = {"FriendlyName": "T", "DomainName": "contract.pstn.twilio.com", "Secure": "true"}
+    trunk = f"/v1/Trunks/{twilio.post('/v1/Trunks', data=body).json()['sid']}"
+    twilio.post(trunk, data={"CnamLookupEnabled": "true", "DisasterRecoveryUrl": "https://x.example/twiml"})
+    twilio.get(trunk)
+    twilio.get("/v1/Trunks", params={"PageSize": 1})
+    twilio.get(f"{trunk}/Recording")
+    twilio.post(f"{trunk}/Recording", data={"Mode": "record-from-ringing", "Trim": "trim-silence"})
+    url = {
+        "Weight": 10,
+        "Priority": 10,
+        "Enabled": "true",
+        "FriendlyName": "us1",
+        "SipUrl": "sip:203.0.113.10;region=us1",
+    }
+    urls = f"{trunk}/OriginationUrls"
+    one = f"{urls}/{twilio.post(urls, data=url).json()['sid']}"
+    for path in (urls, one):
+        twilio.get(path)
+    twilio.post(one, data={"Enabled": "false"})
+
+    phones = f"{trunk}/PhoneNumbers"
+    twilio.post(phones, data={"PhoneNumberSid": bought})
+    for path in (phones, f"{phones}/{bought}"):
+        twilio.get(path)
+
+    credential = {"Username": "u", "Password": "Correct-Horse-42"}
+    for part, entries, entry, changed, parameter in (
+        (
+            "IpAccessControlLists",
+            "IpAddresses",
+            {"FriendlyName": "PBX", "IpAddress": "203.0.113.10", "CidrPrefixLength": 32},
+            {"FriendlyName": "PBX 2"},
+            "IpAccessControlListSid",
+        ),
+        ("CredentialLists", "Credentials", credential, {"Password": "Another-Horse-43"}, "CredentialListSid"),
+    ):
+        lists = f"{sip}/{part}"
+        sid = twilio.post(f"{lists}.json", data={"FriendlyName": "L"}).json()["sid"]
+        twilio.post(f"{lists}/{sid}.json", data={"FriendlyName": "M"})
+        for path in (f"{lists}.json", f"{lists}/{sid}.json"):
+            twilio.get(path)
+        inside = f"{lists}/{sid}/{entries}"
+        inner = twilio.post(f"{inside}.json", data=entry).json()["sid"]
+        twilio.post(f"{inside}/{inner}.json", data=changed)
+        for path in (f"{inside}.json", f"{inside}/{inner}.json"):
+            twilio.get(path)
+        twilio.post(f"{trunk}/{part}", data={parameter: sid})
+        for path in (f"{trunk}/{part}", f"{trunk}/{part}/{sid}"):
+            twilio.get(path)
+        twilio.delete(f"{trunk}/{part}/{sid}")
+        twilio.delete(f"{inside}/{inner}.json")
+        twilio.delete(f"{lists}/{sid}.json")
+    for path in (f"{phones}/{bought}", one, trunk, f"{a}/IncomingPhoneNumbers/{bought}.json"):
+        twilio.delete(path)
+    assert not contract.broken, "\n".join(contract.broken)
+    assert operations("trunking", "api") - contract.seen == set()
+
+
+def test_every_operation_of_portsip(watched, sandbox, trunk_body):
+    contract, _, pbx = watched
+    with pbx() as admin, pbx("acme") as acme:
+        public = httpx.Client(
+            base_url=sandbox.pbx.base_url,
+            transport=sandbox.pbx._transport,
+            event_hooks={"response": [contract.check]},
+        )
+        public.get("/info", params={"domain": "acme.pbx.example"})
+        body = {"username": "admin", "password": sandbox.secrets["portsip_tenant_password"]}
+        public.post("/auth/sign_in", json=body | {"domain": "hooli.pbx.example"})
+        tokens = public.post("/auth/sign_in", json=body | {"domain": "acme.pbx.example"}).json()
+        public.post("/auth/refresh_token", json={"refresh_token": tokens["refresh_token"]})
+        network = admin.get("/network").json()
+        admin.post("/network", json=network)
+        for path in ("/auth/user", "/admin/status", "/transports", "/transports/UDP/status", "/tenants"):
+            admin.get(path)
+        new = {
+            "name": "N",
+            "domain": "n.pbx.example",
+            "timezone": "Europe/Berlin",
+            "currency": "EUR",
+            "region": "DEU",
+        }
+        tenant = admin.post("/tenants", json=new).json()["id"]
+        admin.get(f"/tenants/{tenant}")
+        for path in ("/tenant", "/tenant/status"):
+            acme.get(path)
+
+        shared = f"/providers/{admin.post('/providers', json=trunk_body(auth_id='shared')).json()['id']}"
+        assignee = f"{shared}/assignees/{demo.TENANTS['acme']}"
+        admin.post(assignee, json={"did_numbers": "12025550104", "concurrency": 5})
+        for path in (f"{shared}/assignees", assignee, shared, "/providers", "/providers/export"):
+            admin.get(path)
+        own = f"/providers/{acme.post('/providers', json=trunk_body()).json()['id']}"
+        acme.post(own, json={"registration": False})
+        for path in ("/providers", own, shared, f"{own}/status", f"/providers/{demo.ACME_GENERIC_TRUNK_ID}"):
+            acme.get(path, params={"top": 10} if path == "/providers" else None)
+        forward = {"action": "FORWARD_TO_NUMBER", "number": "1001"}
+        inbound = {
+            "name": "In",
+            "did_numbers": "12025550100",
+            "provider_id": own.rsplit("/")[-1],
+            "office_hours_forward_rule": forward,
+            "office_hours": {
+                "mode": "CUSTOM",
+                "monday": {"enabled": True, "ranges": [{"from": "09:00", "to": "17:00"}]},
+            },
+        }
+        route = {"provider_id": own.rsplit("/")[-1], "prepend": "+1", "outbound_caller_id": "+12025550100"}
+        outbound = {"name": "Out", "number_length": "10", "routes": [route]}
+        for path, rule in (("/inbound_rules", inbound), ("/outbound_rules", outbound)):
+            one = f"{path}/{acme.post(path, json=rule).json()['id']}"
+            acme.get(path)
+            acme.get(one)
+            acme.post(one, json={"enabled": False})
+            if path == "/inbound_rules":
+                acme.get(f"{path}/export")
+            acme.post(f"{one}/destroy")
+        acme.post(f"{own}/destroy")
+        admin.post(f"{assignee}/destroy")
+        admin.post(f"{shared}/destroy")
+        admin.post("/tenants/switch", params={"id": demo.TENANTS["acme"]})
+        admin.post("/auth/sign_out")
+    assert not contract.broken, "\n".join(contract.broken)
+    assert operations("portsip") - contract.seen == set()
+
+
+def test_a_wrong_answer_is_noticed(watched, sandbox):
+    contract, twilio, _ = watched
+    sandbox.patch(vendor="twilio", kind="trunks", id=demo.LEGACY_TRUNK_SID, set={"secure": "perhaps"})
+    twilio.get(f"/v1/Trunks/{demo.LEGACY_TRUNK_SID}")
+    assert "perhaps" in contract.broken[0]
