@@ -28,12 +28,14 @@ test: $(READY_FOR_TESTS)
 	$(BIN)/python -m pytest
 
 $(READY): $(PINS)
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "Setting up .venv with the pinned packages: once, for a minute or two ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 $(READY_FOR_TESTS): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@echo "Adding what the tests need ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
 schema: $(READY)
@@ -43,7 +45,7 @@ schema: $(READY)
 constraints:
 	rm -rf .venv/pins
 	$(PYTHON) -m venv .venv/pins
-	.venv/pins/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	.venv/pins/bin/python -m pip install -qq --disable-pip-version-check -e '.[test]'
 	head -1 constraints.txt > .venv/pins/constraints.txt
 	.venv/pins/bin/python -m pip freeze --exclude-editable >> .venv/pins/constraints.txt
 	mv .venv/pins/constraints.txt constraints.txt
@@ -51,5 +53,5 @@ constraints:
 
 clean:
 	@if [ -x $(BIN)/runbook ]; then $(BIN)/runbook sandbox --stop || true; fi
-	rm -rf .venv .venv/pins .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -69,6 +69,8 @@ def sandbox(
     reset: Annotated[bool, typer.Option("--reset", help="Put the demo data back.")] = False,
 ) -> None:
     """Start, show, reset or end the sandbox of this project."""
+    import httpx
+
     from .sandbox import process, server
 
     root = project_root()
@@ -79,7 +81,7 @@ def sandbox(
         return
     running = process.ensure_running(root)
     if reset:
-        process.reset(running)
+        httpx.post(f"{running.control_url}/reset", timeout=30).raise_for_status()
         screen.print("The demo data is back.")
     screen.print(
         f"Twilio's APIs: {running.twilio_url}\nPortSIP's API: {running.portsip_url}\nCA: {running.ca_file}"

@@ -1,4 +1,4 @@
-"""DID pools in PortSIP's grammar.
+"""DID pools in PortSIP's grammar, and single numbers in E.164.
 
 A pool is one or more entries joined by semicolons; an entry is a number or an inclusive range, with
 the country code and without a leading ``+`` or ``0``: ``12027594810-12027594815;12027594820``.
@@ -8,6 +8,7 @@ Source: PortSIP, "Configuring Twilio Register Based Trunk" and "What is the DID 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +18,13 @@ import phonenumbers
 
 #: More numbers than a trunk of this kind ever holds: a slip of the finger must not become a billion.
 LARGEST = 10_000
+#: A longer text is no pool; also what keeps a message about one short.
+_LONGEST_ENTRY = 40
 
-_ENTRY = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
+_ENTRY = re.compile(r"(\d+)(?:\s*-\s*(\d+))?", re.ASCII)
+_E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
+
+Run = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,95 +32,119 @@ class DidPool:
     """The numbers of a pool; equal pools hold the same numbers, however they are written.
 
     ``text`` is the pool as it was written, without spaces. Iterating yields numbers as ``+E.164``,
-    ascending.
+    ascending. Numbers are expanded only by iterating. Use ``parse``, ``read`` or ``of`` to make one.
     """
 
     text: str
 
     @classmethod
     def parse(cls, text: str) -> DidPool:
-        """Read a pool. Spaces are tolerated (PortSIP prints some), none are written.
+        """Read a pool that an operator wrote.
 
+        Spaces around entries and hyphens are tolerated (PortSIP prints some), none are kept. The
+        size is checked before anything is expanded, and both ends of every entry have to be
+        possible telephone numbers; no number stands in two entries.
         Raises ``ValueError`` naming the entry and what is wrong with it.
         """
-        entries = [entry.strip() for entry in text.split(";")]
-        ranges = [_range(entry) for entry in entries]
-        total = sum(last - first + 1 for first, last in ranges)
-        if total > LARGEST:
-            raise ValueError(f"the pool holds {total:,} numbers; at most {LARGEST:,} are taken")
-        for first, last in ranges:
-            for number in {first, last}:
+        pool = cls.read(text)
+        if len(pool) > LARGEST:
+            raise ValueError(f"the pool holds {len(pool):,} numbers; at most {LARGEST:,} are taken")
+        ordered = sorted((_run(entry), entry) for entry in pool.entries)
+        for run, _ in ordered:
+            for number in sorted(set(run)):
                 _check_number(str(number))
-        ordered = sorted(zip(ranges, entries, strict=True))
         for ((_, end), earlier), ((start, _), later) in pairwise(ordered):
             if start <= end:
                 raise ValueError(f"entries {earlier} and {later} overlap")
-        return cls(";".join(entry.replace(" ", "") for entry in entries))
+        return pool
+
+    @classmethod
+    def read(cls, text: str) -> DidPool:
+        """Read a pool that a PBX answered: the grammar alone, of any size.
+
+        Internal numbers and overlaps pass: what a PBX holds has to be seen, not judged.
+        Raises ``ValueError`` naming the entry and what is wrong with it.
+        """
+        entries = [entry.strip() for entry in text.split(";")]
+        for entry in entries:
+            _run(entry)
+        return cls(";".join("".join(entry.split()) for entry in entries))
 
     @classmethod
     def of(cls, numbers: Iterable[str]) -> DidPool:
         """Return the pool of these numbers (``+E.164`` or digits), written as short as it goes.
 
-        Raises ``ValueError`` when there are none.
+        Raises ``ValueError`` when there are none, or one that is not a number.
         """
-        ordered = sorted({int(number.removeprefix("+")) for number in numbers})
-        if not ordered:
+        runs = [_run(number.removeprefix("+")) for number in numbers]
+        if not runs:
             raise ValueError("a DID pool holds at least one number")
-        runs: list[list[int]] = []
-        for number in ordered:
-            if runs and number == runs[-1][1] + 1 and len(str(number)) == len(str(runs[-1][0])):
-                runs[-1][1] = number
-            else:
-                runs.append([number, number])
-        return cls.parse(";".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs))
+        return cls(_written(_merged(runs)))
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The entries as they were written."""
+        return tuple(self.text.split(";"))
+
+    @property
+    def canonical(self) -> str:
+        """The pool written as short as it goes, ascending; equal for equal pools."""
+        return _written(self._runs)
 
     @cached_property
-    def _numbers(self) -> tuple[int, ...]:
-        ranges = (_range(entry) for entry in self.text.split(";"))
-        return tuple(sorted(number for first, last in ranges for number in range(first, last + 1)))
-
-    @cached_property
-    def _set(self) -> frozenset[int]:
-        return frozenset(self._numbers)
+    def _runs(self) -> tuple[Run, ...]:
+        return _merged(map(_run, self.entries))
 
     def __str__(self) -> str:
         return self.text
 
     def __iter__(self) -> Iterator[str]:
-        return (f"+{number}" for number in self._numbers)
+        return (f"+{number}" for first, last in self._runs for number in range(first, last + 1))
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return sum(last - first + 1 for first, last in self._runs)
 
     def __contains__(self, number: object) -> bool:
         if not isinstance(number, str):
             return False
         digits = number.removeprefix("+")
-        return (
-            digits.isascii() and digits.isdigit() and not digits.startswith("0") and int(digits) in self._set
-        )
+        if not re.fullmatch(r"[1-9]\d{0,14}", digits, re.ASCII):
+            return False
+        before = bisect_right(self._runs, (int(digits), 10**16)) - 1
+        return before >= 0 and int(digits) <= self._runs[before][1]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DidPool) and self._set == other._set
+        return isinstance(other, DidPool) and self._runs == other._runs
 
     def __hash__(self) -> int:
-        return hash(self._set)
+        return hash(self._runs)
 
     def overlap(self, other: DidPool) -> list[str]:
         """Return the numbers that both pools hold, ascending, as ``+E.164``."""
-        return [f"+{number}" for number in sorted(self._set & other._set)]
+        return [
+            f"+{number}"
+            for first, last in self._runs
+            for start, end in other._runs
+            for number in range(max(first, start), min(last, end) + 1)
+        ]
 
     def union(self, numbers: Iterable[str]) -> DidPool:
-        """Return the pool with these numbers added."""
-        return DidPool.of([*self, *numbers])
+        """Return the pool with these numbers (``+E.164`` or digits) added."""
+        added = DidPool.of(numbers)
+        return DidPool(_written(_merged([*self._runs, *added._runs])))
+
+    def without(self, numbers: Iterable[str]) -> DidPool:
+        """Return the pool with these numbers taken away; ``ValueError`` when none is left."""
+        away = {number.removeprefix("+") for number in numbers}
+        return DidPool.of(number for number in self if number[1:] not in away)
 
 
 def e164(text: str) -> str:
     """Check a number in E.164 (``+12027594810``) and return it.
 
-    Raises ``ValueError`` saying what is wrong.
+    Raises ``ValueError`` saying what is wrong; the text itself is repeated only if it is a number.
     """
-    if not re.fullmatch(r"\+[1-9]\d{1,14}", text, re.ASCII):
+    if not _E164.fullmatch(text):
         raise ValueError(
             "not E.164: give + and the number with its country code, digits only, for example +12027594810"
         )
@@ -122,30 +152,55 @@ def e164(text: str) -> str:
     return text
 
 
-def _range(entry: str) -> tuple[int, int]:
-    match = _ENTRY.fullmatch(entry.replace(" ", ""))
+def _run(entry: str) -> Run:
+    """Return an entry's first and last number; ``ValueError`` naming it and what is wrong."""
+    shown = f"entry {entry}" if re.fullmatch(r"[\d\s+-]{1,%d}" % _LONGEST_ENTRY, entry) else "an entry"  # noqa: UP031
+    match = _ENTRY.fullmatch(entry)
     if not entry:
         raise ValueError("an entry is empty: join entries with single semicolons")
-    if entry.startswith("+"):
-        raise ValueError(f"entry {entry}: no leading + in a DID pool; begin with the country code")
+    if "+" in entry:
+        raise ValueError(f"{shown}: no leading + in a DID pool; begin with the country code")
     if match is None:
-        raise ValueError(f"entry {entry}: neither a number nor a range (digits, or digits-digits)")
+        raise ValueError(
+            f"{shown}: neither a number nor a range (digits, or digits-digits); semicolons in between"
+        )
     first, last = match[1], match[2] or match[1]
     if first.startswith("0") or last.startswith("0"):
-        raise ValueError(f"entry {entry}: no leading 0 in a DID pool; begin with the country code")
+        raise ValueError(f"{shown}: no leading 0 in a DID pool; begin with the country code")
     if len(first) != len(last):
-        raise ValueError(f"entry {entry}: both ends of a range need the same number of digits")
+        raise ValueError(f"{shown}: both ends of a range need the same number of digits")
     if len(first) > 15:
-        raise ValueError(f"entry {entry}: more than 15 digits is no telephone number (E.164)")
+        raise ValueError(f"{shown}: more than 15 digits is no telephone number (E.164)")
     if int(first) > int(last):
-        raise ValueError(f"entry {entry}: the range is reversed")
+        raise ValueError(f"{shown}: the range is reversed")
     return int(first), int(last)
+
+
+def _merged(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Return runs ascending, overlapping and adjacent ones joined, each of one number of digits."""
+    merged: list[Run] = []
+    for first, last in sorted(runs):
+        if merged and first <= merged[-1][1] + 1 and len(str(first)) == len(str(merged[-1][1])):
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return tuple(merged)
+
+
+def _written(runs: Iterable[Run]) -> str:
+    return ";".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def _check_number(digits: str) -> None:
     try:
-        possible = phonenumbers.is_possible_number(phonenumbers.parse(f"+{digits}"))
+        number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
-        possible = False
-    if not possible:
+        number = None
+    # "Possible" counts only for whole numbers: is_possible_number takes a local number, too.
+    possible = phonenumbers.ValidationResult.IS_POSSIBLE
+    if number is None or phonenumbers.is_possible_number_with_reason(number) != possible:
         raise ValueError(f"{digits} cannot be a telephone number: wrong country code or length")
+    code = str(number.country_code)
+    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if written != f"+{digits}" and digits[len(code)] == "0":
+        raise ValueError(f"{digits} has a national 0 after the country code {code}: leave the 0 out")

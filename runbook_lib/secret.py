@@ -1,7 +1,7 @@
 """Secrets: references to them in parameters, their values in a type that shows nothing, and a filter.
 
 Whatever leaves the process passes ``scrub``, which knows every value that was resolved in it, also
-in the forms that it takes on the way (URL-encoded, base64, JSON, HTML).
+in the forms that it takes on the way (URL-encoded, base64, JSON, HTML, and JSON inside JSON).
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus
 
 from .errors import SecretError
 
-#: Shorter values are not looked for: they would match ordinary words. Live sites refuse them.
+#: Shorter values are not looked for: filtering ``admin`` or ``1234`` would wreck ordinary texts. A
+#: live site refuses secrets below 8 characters, the sandbox makes its own of 20 and more.
 SHORTEST_FILTERED = 6
+#: A larger file is not a secret, and never read whole.
+LARGEST_FILE = 65_536
 
 _known: dict[str, str] = {}
 
@@ -38,14 +43,12 @@ class SecretRef:
         """Read a reference. Raises ``ValueError`` without repeating the text: it may be the secret itself."""
         kind, colon, place = text.partition(":")
         fits = {
-            "env": re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", place),
-            "file": place and "\0" not in place,
-            "keyring": re.fullmatch(r"[^/]+/.+", place),
+            "env": re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", place, re.ASCII),
+            "file": place and place.isprintable() and place == place.strip(),
+            "keyring": place.isprintable() and re.fullmatch(r"[^/]+/.+", place),
         }
         if not colon or not fits.get(kind):
-            raise ValueError(
-                "give a reference (env:NAME, file:PATH or keyring:SERVICE/USER), never the value"
-            )
+            raise ValueError("give a reference (env:NAME, file:PATH, keyring:SERVICE/USER), not the value")
         return cls(kind, place)
 
     def __str__(self) -> str:
@@ -53,7 +56,10 @@ class SecretRef:
 
 
 class Secret:
-    """A secret's value. Shows nothing, whatever it is put into; ``reveal`` is the only way to it."""
+    """A secret's value. Shows nothing, whatever it is put into; ``reveal`` is the only way to it.
+
+    It compares in constant time, and cannot be pickled, copied or put into JSON (``TypeError``).
+    """
 
     __slots__ = ("_value",)
 
@@ -85,6 +91,9 @@ class Secret:
     def __reduce_ex__(self, _: Any) -> NoReturn:
         raise TypeError("a secret cannot be pickled or copied")
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a secret cannot be pickled or copied")
+
 
 def resolve(reference: SecretRef, root: Path) -> Secret:
     """Return a secret's value and make the filter know it.
@@ -94,15 +103,22 @@ def resolve(reference: SecretRef, root: Path) -> Secret:
     """
     reader = {"env": _from_environment, "file": _from_file, "keyring": _from_keyring}[reference.kind]
     value = reader(reference.place, root)
-    if not value:
-        raise SecretError([f"{reference} is empty or does not exist"])
-    _known[value] = str(reference)
+    if value is None:
+        raise SecretError([f"{reference} does not exist"])
+    if not value.strip():
+        raise SecretError([f"{reference} is empty"])
+    remember(value, str(reference))
     return Secret(value)
 
 
 def remember(value: str, name: str) -> None:
-    """Make the filter know a secret that a vendor gave us (a token)."""
+    """Make the filter know a secret, also one that a vendor gave us (a token); ``name`` is shown for it."""
     _known[value] = name
+
+
+def known() -> dict[Secret, str]:
+    """Return every secret that the filter knows, with the reference or name that is shown for it."""
+    return {Secret(value): name for value, name in _known.items()}
 
 
 def sip_password_problem(value: str) -> str | None:
@@ -113,51 +129,111 @@ def sip_password_problem(value: str) -> str | None:
     if len(value) < 12:
         return "shorter than 12 characters"
     for what, found in (
-        ("an upper-case letter", any(c.isupper() for c in value)),
-        ("a lower-case letter", any(c.islower() for c in value)),
-        ("a digit", any(c.isdigit() for c in value)),
+        ("an upper-case letter", re.search("[A-Z]", value)),
+        ("a lower-case letter", re.search("[a-z]", value)),
+        ("a digit", re.search("[0-9]", value)),
     ):
         if not found:
             return f"without {what}"
     return None
 
 
-def forms(value: str) -> set[str]:
-    """Return the forms that a value takes: raw, URL-encoded, base64, JSON- and HTML-escaped."""
-    found = {
-        value,
-        quote(value, safe=""),
-        quote(value),
-        quote_plus(value),
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
-        html.escape(value),
-        html.escape(value, quote=False),
-        html.escape(value).replace("&#x27;", "&#39;"),
-    }
-    return found | set(_base64_forms(value.encode()))
+@lru_cache(maxsize=256)
+def forms(value: str) -> frozenset[str]:
+    """Return the forms that a value takes on its way out.
+
+    Raw, URL-encoded, and base64 (standard and URL-safe, at each of the three alignments inside a
+    longer text such as a Basic header's ``user:value``); each of these also as a Python literal,
+    JSON- and HTML-escaped, once and twice (a notebook holds JSON texts inside JSON).
+    """
+    found = {value, *_url_forms(value)}
+    for encoding in ("utf-8", "utf-16-le", "latin-1"):
+        try:
+            encoded = set(_base64_forms(value.encode(encoding)))
+        except UnicodeEncodeError:
+            continue
+        found |= encoded | {form for one in encoded for form in _url_forms(one)}
+    for _ in range(2):
+        found |= {escape(form) for form in found for escape in _ESCAPES}
+    return frozenset(found)
 
 
 def scrub(text: str, known: dict[str, str] | None = None) -> str:
     """Return a text with every form of every known secret replaced by its reference in brackets."""
-    known = _known if known is None else known
-    for value in sorted(known, key=len, reverse=True):
+    found = dict(_found_in(text, known))
+    if not found:
+        return text
+    longest_first = sorted(found, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), lambda match: f"[{found[match[0]]}]", text)
+
+
+def find(content: str | bytes, known: dict[str, str] | None = None) -> list[str]:
+    """Return the references of the secrets of which any form is in the content, sorted."""
+    text = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
+    return sorted({name for _, name in _found_in(text, known)})
+
+
+def _found_in(text: str, known: dict[str, str] | None) -> Iterator[tuple[str, str]]:
+    for value, name in list((_known if known is None else known).items()):
         if len(value) >= SHORTEST_FILTERED:
-            for form in sorted(forms(value), key=len, reverse=True):
-                text = text.replace(form, f"[{known[value]}]")
-    return text
+            for form in forms(value):
+                if form in text:
+                    yield form, name
 
 
-def find(content: bytes, known: dict[str, str] | None = None) -> list[str]:
-    """Return the references of the secrets of which any form is in the content."""
-    known = _known if known is None else known
-    return sorted(
-        {
-            reference
-            for value, reference in known.items()
-            if len(value) >= SHORTEST_FILTERED and any(form.encode() in content for form in forms(value))
-        }
-    )
+def _json_ascii(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+def _json_unicode(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _json_with_slashes(text: str) -> str:
+    return _json_unicode(text).replace("/", "\\/")
+
+
+def _python(text: str) -> str:
+    return repr(text)[1:-1]
+
+
+def _html_attribute(text: str) -> str:
+    return html.escape(text)
+
+
+def _html_body(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def _html_decimal(text: str) -> str:
+    return html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
+
+
+def _html_named(text: str) -> str:
+    return html.escape(text).replace("&#x27;", "&apos;")
+
+
+_ESCAPES: tuple[Callable[[str], str], ...] = (
+    _json_ascii,
+    _json_unicode,
+    _json_with_slashes,
+    _python,
+    _html_attribute,
+    _html_body,
+    _html_decimal,
+    _html_named,
+)
+
+#: What HTTP clients leave as it is in paths, queries and forms.
+_SAFE = ("", "/", "~", "/~", "!$&'()*+,;=:@", "!$&'()*+,;=:@/?", "!*'()", "*")
+
+
+def _url_forms(text: str) -> Iterator[str]:
+    for safe in _SAFE:
+        for encode in (quote, quote_plus):
+            form = encode(text, safe=safe)
+            yield form
+            yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), form)
 
 
 def _base64_forms(raw: bytes) -> Iterable[str]:
@@ -175,25 +251,35 @@ def _base64_forms(raw: bytes) -> Iterable[str]:
             yield exact.replace("+", "-").replace("/", "_")
 
 
-def _from_environment(place: str, _: Path) -> str:
-    return os.environ.get(place, "")
+def _from_environment(place: str, _: Path) -> str | None:
+    return os.environ.get(place)
 
 
-def _from_file(place: str, root: Path) -> str:
+def _from_file(place: str, root: Path) -> str | None:
     try:
-        text = (root / Path(place).expanduser()).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        path = root / Path(place).expanduser()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise SecretError([f"file:{place} is not a file"])
+        if status.st_size > LARGEST_FILE:
+            raise SecretError([f"file:{place} is larger than {LARGEST_FILE:,} bytes: not a secret"])
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
         raise SecretError([f"file:{place} cannot be read ({reason})"]) from None
+    except UnicodeDecodeError:
+        raise SecretError([f"file:{place} cannot be read (it is not text)"]) from None
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _from_keyring(place: str, _: Path) -> str:
+def _from_keyring(place: str, _: Path) -> str | None:
     import keyring  # only who uses it pays for the import
     from keyring.errors import KeyringError
 
     service, _slash, user = place.partition("/")
     try:
-        return keyring.get_password(service, user) or ""
+        return keyring.get_password(service, user)
     except KeyringError as error:
         raise SecretError([f"keyring:{place} cannot be read ({type(error).__name__})"]) from None

@@ -21,17 +21,20 @@ EDGES = {
     "jp1": "tokyo",
     "au1": "sydney",
 }
+REGIONS = {edge: region for region, edge in EDGES.items()}
 DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 _DOCUMENTATION = tuple(IPv4Network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
+#: Top-level names that are never in the public DNS (RFC 2606, 6761, 6762, 8375, and by custom).
+_PRIVATE_NAMES = frozenset({"arpa", "home", "internal", "invalid", "lan", "local", "localhost", "test"})
 
 
 def termination_label(text: str) -> str:
     """Check a termination URI, given as its label or in full, and return the label.
 
     Upper case is refused rather than folded: how Twilio folds it is not documented. A label that
-    DNS would not take (RFC 1123: letters, digits, inner hyphens, 63 characters) is refused.
-    Raises ``ValueError`` saying what is wrong.
+    DNS would not take (RFC 1123: letters, digits, inner hyphens, 63 characters) is refused; one dot
+    makes a sub-domain of another trunk's label. Raises ``ValueError`` saying what is wrong.
     """
     label = text.removesuffix(SUFFIX)
     parts = label.split(".")
@@ -41,6 +44,11 @@ def termination_label(text: str) -> str:
             f" in front of {SUFFIX}"
         )
     return label
+
+
+def termination_domain(text: str) -> str:
+    """Return the full termination URI of a label, or of one given in full; see ``termination_label``."""
+    return termination_label(text) + SUFFIX
 
 
 def check_host(text: str) -> str:
@@ -66,27 +74,39 @@ def address(text: str) -> IPv4Address | None:
         return None
 
 
-def not_public(text: str) -> str | None:
-    """Say why an address is none that Twilio can reach: ``"private"``, ``"loopback"`` …; ``None`` if it can.
+def address_kind(text: str) -> str:
+    """Say what kind of address a host is: ``"public"`` if Twilio can reach it, else why it cannot.
 
-    Names count as public: what they resolve to is not looked up.
+    Kinds: ``public``, ``private``, ``loopback``, ``documentation``, ``link-local``, ``multicast``,
+    ``unspecified``, ``reserved``, ``not globally routed`` (carrier-grade NAT). A name
+    counts as public unless it ends in a top-level name that the public DNS never has; what it
+    resolves to is not looked up.
     """
     ip = address(text)
     if ip is None:
-        return "loopback" if text == "localhost" or text.endswith(".localhost") else None
+        last = text.rstrip(".").rsplit(".", 1)[-1].lower()
+        return "loopback" if last == "localhost" else "private" if last in _PRIVATE_NAMES else "public"
     if any(ip in network for network in _DOCUMENTATION):
         return "documentation"
     for kind in ("loopback", "link_local", "multicast", "unspecified", "reserved", "private"):
         if getattr(ip, f"is_{kind}"):
             return kind.replace("_", "-")
-    return None if ip.is_global else "not globally routed"
+    return "public" if ip.is_global else "not globally routed"
+
+
+def not_public(text: str) -> str | None:
+    """Say why an address is none that Twilio can reach (see ``address_kind``); ``None`` if it can."""
+    kind = address_kind(text)
+    return None if kind == "public" else kind
 
 
 @dataclass(frozen=True)
 class OriginationUri:
     """An origination URI as Twilio takes it: ``sip:host[:port][;transport=…];region=us1`` or ``;edge=…``.
 
-    Source: Twilio, Elastic SIP Trunking, "Origination" (form), and the guide's steps 3.1 and 3.2.
+    ``region`` is the region's old name (``us1``) whatever ``parameter`` says. Raises ``ValueError``
+    saying what is wrong with a part. Source: Twilio, Elastic SIP Trunking, "Origination" (form), and
+    the guide's steps 3.1 and 3.2.
     """
 
     host: str
@@ -95,9 +115,47 @@ class OriginationUri:
     transport: str = "udp"
     port: int = 5060
 
+    def __post_init__(self) -> None:
+        check_host(self.host)
+        for name, value, allowed in (
+            ("region", self.region, EDGES),
+            ("parameter", self.parameter, ("region", "edge")),
+            ("transport", self.transport, DEFAULT_PORTS),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is none of {', '.join(allowed)}")
+        if not 1 <= self.port <= 65535:
+            raise ValueError("port is out of range: 1 to 65535")
+
+    @classmethod
+    def parse(cls, text: str) -> OriginationUri:
+        """Read an origination URI of the form above, as a vendor or a person wrote it.
+
+        Port and transport may be missing (Twilio's defaults), the order of parameters is free.
+        Raises ``ValueError`` for everything else: another scheme, a user, headers, other parameters.
+        """
+        match = re.fullmatch(r"sip:([^@:;?]+)(?::(\d{1,5}))?((?:;[a-z]+=[a-z0-9-]+)*)", text, re.ASCII)
+        if match is None:
+            raise ValueError("not of the form sip:host[:port][;transport=…];region=… (or ;edge=…)")
+        given = [part.split("=", 1) for part in match[3].split(";")[1:]]
+        values = dict(given)
+        places = values.keys() & {"region", "edge"}
+        if len(values) != len(given) or len(places) != 1 or values.keys() - {"transport", "region", "edge"}:
+            raise ValueError("exactly one of region and edge, at most one transport, and nothing else")
+        parameter, transport = places.pop(), values.get("transport", "udp")
+        place = values[parameter]
+        region = REGIONS.get(place, "") if parameter == "edge" else place
+        port = int(match[2]) if match[2] else DEFAULT_PORTS.get(transport, 0)
+        return cls(match[1], region, parameter, transport, port)
+
+    @property
+    def edge(self) -> str:
+        """The region's name of today, for example ``ashburn``."""
+        return EDGES[self.region]
+
     def __str__(self) -> str:
         """The URI; port and transport are left out where they are Twilio's defaults, as the guide does."""
         usual = self.transport == "udp" and self.port == DEFAULT_PORTS["udp"]
-        place = self.region if self.parameter == "region" else EDGES[self.region]
+        place = self.region if self.parameter == "region" else self.edge
         middle = "" if usual else f":{self.port};transport={self.transport}"
         return f"sip:{self.host}{middle};{self.parameter}={place}"

@@ -93,3 +93,85 @@ def test_not_e164(text: str) -> None:
 
 def test_e164() -> None:
     assert e164("+12027594810") == "+12027594810"
+
+
+@given(st.sets(NUMBERS, min_size=2, max_size=30), st.data())
+def test_taking_numbers_away(numbers: set[int], data: st.DataObject) -> None:
+    pool = DidPool.of(str(number) for number in numbers)
+    away = data.draw(st.sets(st.sampled_from(sorted(numbers)), max_size=len(numbers) - 1))
+    assert list(pool.without(f"+{number}" for number in away)) == [
+        f"+{number}" for number in sorted(numbers - away)
+    ]
+    assert pool.without([]) == pool
+    with pytest.raises(ValueError, match="at least one"):
+        pool.without(pool)
+
+
+@given(st.sets(NUMBERS, min_size=1, max_size=30))
+def test_the_canonical_text_is_the_shortest_and_the_same_for_equal_pools(numbers: set[int]) -> None:
+    one_by_one = DidPool.parse(";".join(str(number) for number in sorted(numbers, reverse=True)))
+    assert one_by_one.canonical == str(DidPool.of(one_by_one))
+    assert hash(one_by_one) == hash(DidPool.parse(one_by_one.canonical))
+    assert len(one_by_one.canonical) <= len(str(one_by_one))
+
+
+@given(st.text(alphabet="0123456789-; +a\n", max_size=30))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        pool = DidPool.parse(text)
+    except ValueError:
+        return
+    assert DidPool.parse(str(pool)) == pool == DidPool.of(pool)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12025550",  # a local number behind the country code
+        "4402079460000",  # the national 0 kept
+        "493012 493013",  # a semicolon forgotten: never one number of 12 digits
+        "1202 5550101",
+        "12025550101-12025550104 12025550109",
+    ],
+)
+def test_numbers_that_only_look_like_some(text: str) -> None:
+    with pytest.raises(ValueError, match=r"cannot be|national 0|neither"):
+        DidPool.parse(text)
+
+
+def test_spaces_and_line_breaks_around_entries() -> None:
+    assert (
+        str(DidPool.parse(" 12025550101 - 12025550104 ;\n12025550109\n"))
+        == "12025550101-12025550104;12025550109"
+    )
+
+
+def test_a_slip_of_the_finger_is_refused_at_once() -> None:
+    for text in ("100000000000000-999999999999999", "1" * 5000, "9" * 4000 + "-" + "9" * 4000):
+        with pytest.raises(ValueError, match=r"at most|15 digits") as caught:
+            DidPool.parse(text)
+        assert len(str(caught.value)) < 200
+
+
+def test_what_a_pbx_answers_is_read_as_it_is() -> None:
+    pool = DidPool.read("101; 203; 300-450;12025550101-12025550199;12025550150")
+    assert len(pool) == 1 + 1 + 151 + 99
+    assert pool.overlap(DidPool.parse("12025550198-12025550201")) == ["+12025550198", "+12025550199"]
+    assert len(DidPool.read("100000000000000-999999999999999")) == 900_000_000_000_000
+
+
+def test_numbers_of_different_lengths_are_not_joined() -> None:
+    pool = DidPool.read("99-99;100-101")
+    assert str(DidPool.of(pool)) == "99;100-101"
+
+
+def test_a_message_repeats_numbers_only() -> None:
+    with pytest.raises(ValueError, match="an entry: neither") as caught:
+        DidPool.parse("12025550101;Canary-Passw0rd")
+    assert "anary" not in str(caught.value)
+
+
+def test_of_takes_numbers_only() -> None:
+    for numbers in ([], ["+1 202"], ["x"], ["012"]):
+        with pytest.raises(ValueError, match=r"DID pool|neither"):
+            DidPool.of(numbers)

@@ -6,17 +6,29 @@ import base64
 import copy
 import html
 import json
+import os
 import pickle
 import traceback
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runbook_lib.errors import SecretError
-from runbook_lib.secret import Secret, SecretRef, find, resolve, scrub, sip_password_problem
+from runbook_lib.secret import (
+    Secret,
+    SecretRef,
+    find,
+    forms,
+    known,
+    remember,
+    resolve,
+    scrub,
+    sip_password_problem,
+)
 
 VALUE = 'Canary-"7&<é>/+ =pass'
 KNOWN = {VALUE: "env:CANARY"}
@@ -24,7 +36,7 @@ KNOWN = {VALUE: "env:CANARY"}
 
 @pytest.mark.parametrize(
     "shown",
-    [repr, str, lambda s: f"{s}", lambda s: f"{s:>40}", lambda s: "%s" % s, lambda s: s._repr_html_()],
+    [repr, str, lambda s: f"{s}", lambda s: f"{s:>40}", "%s".__mod__, lambda s: s._repr_html_()],
 )
 def test_a_secret_shows_nothing(shown) -> None:
     assert "anary" not in shown(Secret(VALUE))
@@ -54,6 +66,21 @@ FORMS = [
     html.escape(VALUE),
     base64.b64encode(VALUE.encode()).decode(),
     *(base64.b64encode(f"{user}:{VALUE}".encode()).decode() for user in ("AC1", "AC12", "AC123")),
+    json.dumps(json.dumps({"password": VALUE})),  # a JSON text inside of a notebook
+    json.dumps(html.escape(VALUE)),
+    html.escape(json.dumps(VALUE)),
+    repr(VALUE),
+    quote(VALUE, safe="!$&'()*+,;=:@"),
+    quote(VALUE, safe="")
+    .replace("%2F", "%2f")
+    .replace("%3C", "%3c")
+    .replace("%3E", "%3e")
+    .replace("%2B", "%2b")
+    .replace("%3D", "%3d")
+    .replace("%C3%A9", "%c3%a9"),
+    quote(base64.b64encode(VALUE.encode()).decode(), safe=""),
+    base64.b64encode(VALUE.encode("utf-16-le")).decode(),
+    base64.b64encode(f"AC1:{VALUE}".encode("latin-1")).decode(),
     *(base64.urlsafe_b64encode(f"{user}:{VALUE}:x".encode()).decode() for user in ("AC1", "AC12", "AC123")),
 ]
 
@@ -89,23 +116,10 @@ def test_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_keyring_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import keyring
-    from keyring.backend import KeyringBackend
 
-    class InMemory(KeyringBackend):
-        priority = 1
-
-        def get_password(self, service: str, username: str) -> str:
-            return f"{service} of {username}"
-
-        def set_password(self, service: str, username: str, password: str) -> None:
-            raise PermissionError
-
-    before = keyring.get_keyring()
-    keyring.set_keyring(InMemory())
-    try:
-        assert resolve(SecretRef.parse("keyring:twilio/main"), tmp_path).reveal() == "twilio of main"
-    finally:
-        keyring.set_keyring(before)
+    # A backend class of our own would stay registered with keyring for every later test.
+    monkeypatch.setattr(keyring, "get_password", lambda service, user: f"{service} of {user}")
+    assert resolve(SecretRef.parse("keyring:twilio/main"), tmp_path).reveal() == "twilio of main"
 
 
 @pytest.mark.parametrize("text", ["env:NOT_THERE_AT_ALL", "file:not-there", "file:.", "file:empty"])
@@ -138,3 +152,65 @@ def test_sip_password_rules(value: str, problem: str | None) -> None:
     found = sip_password_problem(value)
     assert (found is None) == (problem is None)
     assert problem is None or problem in found
+
+
+def test_short_values_do_not_wreck_texts() -> None:
+    assert (
+        scrub("the administrator signs in as admin", {"admin": "env:PASSWORD"})
+        == "the administrator signs in as admin"
+    )
+    assert scrub("x hunter2 x", {"hunter2": "env:PASSWORD"}) == "x [env:PASSWORD] x"
+
+
+def test_one_value_inside_of_another_is_taken_out_whole() -> None:
+    values = {"correct-horse": "env:A", "correct-horse-battery": "env:B"}
+    assert scrub("correct-horse-battery, correct-horse", values) == "[env:B], [env:A]"
+    assert find("correct-horse-battery", values) == ["env:A", "env:B"]
+
+
+def test_the_filter_knows_what_was_resolved_and_what_was_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_KNOWN_SECRET", "resolved-value-1")
+    secret = resolve(SecretRef.parse("env:A_KNOWN_SECRET"), tmp_path)
+    remember("a-vendors-token-1", "access token")
+    assert known()[secret] == "env:A_KNOWN_SECRET"
+    assert scrub("resolved-value-1 a-vendors-token-1") == "[env:A_KNOWN_SECRET] [access token]"
+    assert "resolved-value-1" not in repr(known())
+
+
+def test_secrets_compare_by_value() -> None:
+    assert Secret("a-value") == Secret("a-value") and hash(Secret("a-value")) == hash(Secret("a-value"))
+    assert Secret("a-value") != Secret("another") and Secret("a-value") != "a-value"
+
+
+def test_plain_values_have_few_forms() -> None:
+    assert len(forms("Abcdefgh12345678")) <= 8
+
+
+def test_a_pydantic_error_shows_nothing() -> None:
+    class Model(pydantic.BaseModel):
+        secret: int
+
+    with pytest.raises(pydantic.ValidationError) as caught:
+        Model.model_validate({"secret": Secret(VALUE)})
+    assert "anary" not in str(caught.value) + repr(caught.value.errors())
+
+
+def test_files(tmp_path: Path) -> None:
+    (tmp_path / "windows").write_bytes(b"value\r\n")
+    (tmp_path / "two-lines").write_bytes(b"one\n\n")
+    assert resolve(SecretRef.parse("file:windows"), tmp_path).reveal() == "value"
+    assert resolve(SecretRef.parse("file:two-lines"), tmp_path).reveal() == "one\n"
+    (tmp_path / "blank").write_text(" \n")
+    (tmp_path / "large").write_bytes(b"x" * 70_000)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    os.mkfifo(tmp_path / "fifo")
+    for name, reason in (
+        ("blank", "empty"),
+        ("large", "larger"),
+        ("binary", "not text"),
+        ("fifo", "not a file"),
+    ):
+        with pytest.raises(SecretError, match=f"file:{name} .*{reason}"):
+            resolve(SecretRef.parse(f"file:{name}"), tmp_path)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from runbook_lib.sip_uri import OriginationUri, check_host, not_public, termination_label
+from runbook_lib.sip_uri import (
+    EDGES,
+    OriginationUri,
+    address_kind,
+    check_host,
+    not_public,
+    termination_domain,
+    termination_label,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +65,9 @@ def test_malformed_hosts(text: str) -> None:
         ("100.64.0.1", "not globally routed"),
         ("54.172.60.1", None),
         ("pbx.example.com", None),
+        ("pbx.local", "private"),
+        ("pbx.internal", "private"),
+        ("pbx.localhost", "loopback"),
     ],
 )
 def test_addresses_that_twilio_cannot_reach(text: str, kind: str | None) -> None:
@@ -84,3 +95,57 @@ def test_addresses_that_twilio_cannot_reach(text: str, kind: str | None) -> None
 )
 def test_origination_uris(uri: OriginationUri, text: str) -> None:
     assert str(uri) == text
+
+
+@pytest.mark.parametrize("region", EDGES)
+@pytest.mark.parametrize("parameter", ["region", "edge"])
+@pytest.mark.parametrize(("transport", "port"), [("udp", 5060), ("udp", 5070), ("tcp", 5063), ("tls", 5061)])
+def test_an_origination_uri_is_read_as_it_is_written(
+    region: str, parameter: str, transport: str, port: int
+) -> None:
+    uri = OriginationUri("pbx.example.com", region, parameter, transport, port)
+    assert OriginationUri.parse(str(uri)) == uri
+
+
+def test_ports_and_transports_that_are_left_out_are_twilios_defaults() -> None:
+    assert OriginationUri.parse("sip:1.2.3.4;edge=dublin;transport=tls") == OriginationUri(
+        "1.2.3.4", "ie1", "edge", "tls", 5061
+    )
+    assert OriginationUri.parse("sip:1.2.3.4;region=us1").port == 5060
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sip:",
+        "sips:1.2.3.4;region=us1",
+        "http://1.2.3.4",
+        "1.2.3.4;region=us1",
+        "sip:1.2.3.4",
+        "sip:user@1.2.3.4;region=us1",
+        "sip:pbx;region=us1",
+        "sip:1.2.3.4;region=us9",
+        "sip:1.2.3.4;edge=us1",
+        "sip:1.2.3.4;edge=roaming",
+        "sip:1.2.3.4;region=us1;edge=ashburn",
+        "sip:1.2.3.4;region=us1;region=us2",
+        "sip:1.2.3.4;transport=ws;region=us1",
+        "sip:1.2.3.4;tnx=x;region=us1",
+        "sip:1.2.3.4:0;region=us1",
+        "sip:1.2.3.4:65536;region=us1",
+        "sip:1.2.3.4;region=us1?X-Header=1",
+        "sip:1.2.3.4;region=us1\n",
+    ],
+)
+def test_malformed_origination_uris(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        OriginationUri.parse(text)
+
+
+def test_termination_domain() -> None:
+    assert termination_domain("acme") == termination_domain("acme.pstn.twilio.com") == "acme.pstn.twilio.com"
+
+
+def test_public_addresses() -> None:
+    assert address_kind("54.172.60.1") == address_kind("pbx.example.com") == "public"

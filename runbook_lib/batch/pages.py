@@ -14,10 +14,11 @@ from typing import Any
 
 import nbformat
 from nbconvert.exporters import HTMLExporter
+from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
 from ..guide import SECTIONS
-from ..notebook.display import escaped
+from ..notebook.display import Box, escaped
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -46,6 +47,7 @@ pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px
 .list { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 14px; }
 .list th, .list td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0;
   border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+.list th { white-space: nowrap; }
 .list td.number, .list th.number { text-align: right; white-space: nowrap; }
 .mark { border-radius: 3px; padding: 1px 7px; color: #fff; font-weight: 600; white-space: nowrap;
   print-color-adjust: exact; }
@@ -67,10 +69,14 @@ def write_page(notebook: Path) -> Path:
     content = nbformat.read(notebook, as_version=4)
     # What is left of controls says nothing without a kernel.
     content.metadata.pop("widgets", None)
+    content.cells = [cell for cell in content.cells if ERROR_MARKER_TAG not in cell.metadata.get("tags", [])]
     body, _ = _exporter().from_notebook_node(content)
     body = body.replace('.ipynb">', '.html">')
     section = notebook.stem[:2]
     result = _read(notebook.parent / f"{section}.result.json")
+    status = content.metadata.get("runbook", {}).get("status", "unknown")
+    if status != "succeeded":
+        body = _stopped(status, result).html() + body
     title = f"{section} {SECTIONS[section].title}" if section in SECTIONS else notebook.stem
     if result.get("tenant"):
         title += f" · {result['tenant']}"
@@ -198,6 +204,13 @@ def _list(columns: tuple[str, ...], rows: list[list[str]]) -> str:
         for row in rows
     )
     return f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def _stopped(status: str, result: dict[str, Any]) -> Box:
+    """What stands above a notebook that did not run through, in place of papermill's own marks."""
+    what = (result.get("error") or {}).get("what") or "No result was written: the kernel ended before."
+    title = {"failed": "This section failed.", "interrupted": "This section was interrupted."}.get(status)
+    return Box("stop", title or "Nobody knows how this section ended.", (what,))
 
 
 def _facts(pairs: list[tuple[str, str]]) -> str:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -35,12 +36,12 @@ class Progress(Observer):
         symbol, colour = MARKS.get(result.outcome, ("·", "dim"))
         line = Text.assemble(
             (f"  {symbol} ", colour),
-            f"{result.section} {SECTIONS[result.section].title:<39}",
+            f"{result.section} {SECTIONS[result.section].title:<39} ",
             (_counts(result), "dim"),
         )
         self._screen.print(line)
         if result.outcome == FAILED:
-            self._screen.print(Text(f"      {visible(result.message)}", style="red"))
+            self._screen.print(Padding(Text(visible(result.message), style="red"), (0, 0, 0, 6)))
 
     def on_tenant_end(self, result: TenantResult) -> None:
         self._screen.print()
@@ -75,7 +76,7 @@ def summary(result: RunResult) -> Group:
 
 def _counts(result: SectionResult) -> str:
     if result.outcome == NOT_RUN:
-        return f"not run: {result.message}"
+        return "not run"
     changes = f"{result.changes:>3} change" + (" " if result.changes == 1 else "s")
     writes = f"{result.writes:>2} write" + (" " if result.writes == 1 else "s")
     return f"{changes} {writes} {result.seconds:>5.1f} s"

@@ -70,19 +70,6 @@ class Shown:
 
 
 @dataclass(frozen=True, repr=False)
-class Stack(Shown):
-    """Several things below each other."""
-
-    parts: tuple[Shown, ...]
-
-    def html(self) -> str:
-        return "\n".join(part.html() for part in self.parts)
-
-    def text(self) -> str:
-        return "\n\n".join(part.text() for part in self.parts)
-
-
-@dataclass(frozen=True, repr=False)
 class Box(Shown):
     """A short message in a frame: ``tone`` is a key of ``TONES``; plain text, escaped here."""
 

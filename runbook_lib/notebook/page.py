@@ -10,10 +10,10 @@ from ..guide import SECTIONS
 from ..records.result import RUN_FOLDER, now
 from ..runbook import Runbook, SectionRun
 from .diagrams import Picture, call_path, outbound_path
-from .display import SANS, Box, Shown, Stack, badge, escaped, facts, visible
+from .display import SANS, Box, Shown, badge, escaped, facts, visible
 from .failures import told_plainly
 from .forms import EXPLAINED, ModeSwitch
-from .tables import outcome_shown, plan_shown, verification_shown, view_table
+from .tables import Stack, outcome_shown, plan_shown, verification_shown, view_table
 
 if TYPE_CHECKING:
     from ..parameters import Source
@@ -137,14 +137,14 @@ class SectionPage:
         switch = ModeSwitch(self.mode, self._runbook.context.tenant.name, self._switch)
         return switch.without_control() if RUN_FOLDER in os.environ else switch
 
-    def current(self) -> Shown:
+    def current(self) -> Stack:
         """Read the current state and show it."""
         with told_plainly():
             views = self._run.current()
         self._read = True
         return Stack(tuple(view_table(view) for view in views))
 
-    def plan(self) -> Shown:
+    def plan(self) -> Stack:
         """Read, and show what turns the current state into the desired one."""
         with told_plainly():
             part = self._run.plan()
@@ -159,7 +159,7 @@ class SectionPage:
             return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],))
         return outcome_shown(outcome)
 
-    def verify(self) -> Shown:
+    def verify(self) -> Stack:
         """Read back, and show it beside the guide's expected result."""
         with told_plainly():
             verification = self._run.verify()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
-from .display import SANS, Box, Shown, Stack, badge, escaped, visible, wrapped
+from .display import SANS, Box, Shown, badge, escaped, visible, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,6 +138,24 @@ class Table(Shown):
         )
 
 
+@dataclass(frozen=True, repr=False)
+class Stack(Shown):
+    """Several things below each other, tables among them."""
+
+    parts: tuple[Shown, ...]
+
+    @property
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The tables as pandas frames, by caption."""
+        return {part.caption: part.frame for part in self.parts if isinstance(part, Table)}
+
+    def html(self) -> str:
+        return "\n".join(part.html() for part in self.parts)
+
+    def text(self) -> str:
+        return "\n\n".join(part.text() for part in self.parts)
+
+
 def view_table(view: View) -> Table:
     """Return a table of current state."""
     return Table(view.caption, view.columns, view.rows, empty="nothing there yet")
@@ -158,7 +177,7 @@ def row_table(caption: str, rows: Sequence[Row]) -> Table:
     return Table(caption, tuple(columns), [[value(row) for value in columns.values()] for row in rows])
 
 
-def plan_shown(part: Slice) -> Shown:
+def plan_shown(part: Slice) -> Stack:
     """Return a section's plan with the sentence that sums it up."""
     return Stack((row_table(f"Plan: {_counted(part.rows)}", part.rows), _verdict(part)))
 
@@ -171,7 +190,7 @@ def outcome_shown(outcome: Outcome) -> Shown:
     return row_table(f"Carried out, in {writes}", outcome.rows)
 
 
-def verification_shown(verification: Verification, *, planning: bool) -> Shown:
+def verification_shown(verification: Verification, *, planning: bool) -> Stack:
     """Return what reading back showed beside what the guide expects."""
     columns = ["Step", "Setting", "Expected", "Read back", "Result"]
     noted = any(row.note for row in verification.rows)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from .loading import Source, load, load_site, project_root
-from .model import OriginationTarget, Site, Tenant, TwilioAccount
-from .schema import field_table, json_schema
+from .document import Source
+from .loading import load, load_site, load_tenant, project_root
+from .model import (
+    InboundRule,
+    OriginationTarget,
+    OutboundRule,
+    Site,
+    Tenant,
+    TrunkSettings,
+    TwilioAccount,
+)
+from .schema import field_rows, field_table, json_schema, write_schema
 
 __all__ = [
+    "InboundRule",
     "OriginationTarget",
+    "OutboundRule",
     "Site",
     "Source",
     "Tenant",
+    "TrunkSettings",
     "TwilioAccount",
+    "field_rows",
     "field_table",
     "json_schema",
     "load",
     "load_site",
+    "load_tenant",
     "project_root",
+    "write_schema",
 ]

@@ -1,31 +1,42 @@
-"""The schema of a site and of a tenant. Every description here is a line of the README's table."""
+"""The schema of a site and of a tenant. Every description here is a line of the README's table.
+
+Each field is checked by itself here; what several keys make together is checked in ``checks``.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from ..sip_uri import SUFFIX, address
+from ..sip_uri import SUFFIX
 from .types import (
     AccountSid,
     ApiKeySid,
+    Domain,
+    Extension,
+    Extensions,
+    FilePath,
     Fingerprint,
     FolderName,
     Host,
     HttpsUrl,
     Ipv4,
-    KeyedError,
     Label,
+    Lengths,
     Name,
     Number,
+    OneEntry,
     Pool,
+    Prefixes,
+    Prepend,
     Reference,
     Strict,
-    Text,
+    Username,
 )
 
 Transport = Literal["udp", "tcp", "tls"]
+Edge = Literal["ashburn", "umatilla", "dublin", "frankfurt", "sao-paulo", "singapore", "tokyo", "sydney"]
 Region = Literal["us1", "us2", "ie1", "de1", "br1", "sg1", "jp1", "au1"]
 
 
@@ -41,16 +52,7 @@ class TwilioAccount(Strict):
     region: Literal["us1", "ie1", "au1"] = Field(
         "us1", description="Twilio Region that holds trunks and keys."
     )
-    edge: Literal[
-        "ashburn", "umatilla", "dublin", "frankfurt", "sao-paulo", "singapore", "tokyo", "sydney"
-    ] = Field("ashburn", description="Edge through which Twilio's APIs are reached.")
-
-    @model_validator(mode="after")
-    def _one_way_to_sign_in(self) -> Self:
-        key = (self.api_key_sid is not None, self.api_key_secret is not None)
-        if (self.auth_token is not None) == any(key) or key[0] != key[1]:
-            raise KeyedError("auth_token", "give either auth_token, or api_key_sid together with api_key_secret")
-        return self
+    edge: Edge = Field("ashburn", description="Edge through which Twilio's APIs are reached.")
 
 
 class SitePbx(Strict):
@@ -65,7 +67,7 @@ class SitePbx(Strict):
         description="IPv4 addresses that the PBX sends from; needed when address is an FQDN.",
         min_length=1,
     )
-    ca_file: Text | None = Field(
+    ca_file: FilePath | None = Field(
         None, description="CA bundle that signed the PBX's certificate, if not a public one."
     )
     certificate_sha256: Fingerprint | None = Field(
@@ -73,14 +75,6 @@ class SitePbx(Strict):
     )
     username: Name = Field("admin", description="System administrator without two-factor authentication.")
     password: Reference = Field(description="Reference of the administrator's password.")
-
-    @model_validator(mode="after")
-    def _addresses_for_the_list(self) -> Self:
-        if address(self.address) is None and self.signalling_ips is None:
-            raise KeyedError("signalling_ips", "is missing: address is a name, and the access list needs addresses")
-        if self.ca_file and self.certificate_sha256:
-            raise KeyedError("ca_file", "give ca_file or certificate_sha256, not both")
-        return self
 
     @property
     def acl_addresses(self) -> list[str]:
@@ -91,32 +85,15 @@ class SitePbx(Strict):
 class Policies(Strict):
     """What the site allows."""
 
-    approval: Literal["none", "required"] = Field("none", description="Whether apply needs an approved plan.")
+    approval: Literal["none", "required", "two-person"] = Field(
+        "none", description="Whether apply needs an approved plan."
+    )
+    allowed_signers: FilePath | None = Field(
+        None, description="File of the keys that may sign (ssh-keygen's allowed signers); for two-person."
+    )
     allow_non_public_addresses: bool = Field(
         False, description="Take private, loopback and documentation addresses, which Twilio cannot reach."
     )
-
-
-class Site(Strict):
-    """One PortSIP PBX, its Twilio accounts, its policies."""
-
-    name: FolderName = Field(description="Names the site's folder of the records.")
-    target: Literal["sandbox", "live"] = Field(
-        description="The vendors' real services, or the sandbox on this machine."
-    )
-    twilio_accounts: dict[FolderName, TwilioAccount] = Field(
-        description="Twilio accounts by a name of yours.", min_length=1
-    )
-    pbx: SitePbx = Field(description="The PBX.")
-    policies: Policies = Field(Policies(), description="What the site allows.")
-
-    @model_validator(mode="after")
-    def _target_and_url(self) -> Self:
-        if self.target == "live" and self.pbx.url is None:
-            raise KeyedError("pbx.url", "is missing: a live site has its PBX's API")
-        if self.target == "sandbox" and self.pbx.url is not None:
-            raise KeyedError("pbx.url", "a sandbox site has none; the sandbox chooses its own port")
-        return self
 
 
 class TwilioTrunk(Strict):
@@ -152,19 +129,10 @@ class Credentials(Strict):
     """The credential list (2.3) and the PBX trunk's authentication (5.3): one pair."""
 
     list_name: Name | None = Field(None, description='The list\'s name; default "LABEL credentials".')
-    username: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")] = Field(
-        description="User name at Twilio, authentication name in the PBX."
-    )
+    username: Username = Field(description="User name at Twilio, authentication name in the PBX.")
     password: Reference = Field(
         description="Reference of the password: 12 characters or more, upper, lower, digit."
     )
-
-    @field_validator("username", mode="before")
-    @classmethod
-    def _quoted(cls, value: object) -> object:
-        if not isinstance(value, str):
-            raise ValueError("YAML reads this as a number or a date: put it in quotes")
-        return value
 
 
 class Termination(Strict):
@@ -175,7 +143,7 @@ class Termination(Strict):
 
     @field_validator("credentials", mode="before")
     @classmethod
-    def _never_none(cls, value: object) -> object:
+    def _never_none(cls, value: Any) -> Any:
         if value is None or value == "none":
             raise ValueError("a register-based trunk needs the credential list: give username and password")
         return value
@@ -207,15 +175,6 @@ class Origination(Strict):
         max_length=10,
     )
 
-    @field_validator("uris")
-    @classmethod
-    def _no_region_twice(cls, uris: list[OriginationTarget]) -> list[OriginationTarget]:
-        regions = [one.region for one in uris]
-        twice = sorted({one for one in regions if regions.count(one) > 1})
-        if twice:
-            raise ValueError(f"region {', '.join(twice)} twice: both URIs would be the same")
-        return uris
-
 
 class PbxTrunk(Strict):
     """The trunk in the PBX (section 5)."""
@@ -228,19 +187,110 @@ class PbxTrunk(Strict):
     )
 
 
-class Tenant(Strict):
-    """A tenant of the PBX and its trunk."""
+class TrunkSettings(Strict):
+    """One trunk at Twilio and in the PBX: a shared one, or what ``Tenant.trunk_of`` returns."""
 
-    name: FolderName = Field(description="Names the tenant's folder of the records.")
-    pbx_domain: Host = Field(description="The tenant's SIP domain in the PBX.")
-    dids: Pool = Field(description="The tenant's numbers, in the PBX's pool grammar; the one source of them.")
     twilio_account: FolderName | None = Field(
-        None, description="Name of the site's Twilio account; not needed with one."
+        None, description="Name of the Twilio account; not needed with one."
     )
     trunk: TwilioTrunk = Field(description="The Elastic SIP Trunk.")
     termination: Termination = Field(description="Calls from the PBX to Twilio.")
     origination: Origination = Field(Origination(), description="Calls from Twilio to the PBX.")
     pbx_trunk: PbxTrunk = Field(PbxTrunk(), description="The trunk in the PBX.")
+
+    @property
+    def termination_domain(self) -> str:
+        """The full termination URI."""
+        return self.trunk.domain
+
+    @property
+    def acl_name(self) -> str:
+        """The IP access control list's name."""
+        return self.termination.ip_access_control_list.name or f"{self.trunk.label} PBX addresses"
+
+    @property
+    def credential_list_name(self) -> str:
+        """The credential list's name."""
+        return self.termination.credentials.list_name or f"{self.trunk.label} credentials"
+
+    def acl_addresses(self, site: Site) -> list[str]:
+        """Return the IPv4 addresses that may call out."""
+        return self.termination.ip_access_control_list.addresses or site.pbx.acl_addresses
+
+    def account_name(self, site: Site) -> str:
+        """Return the name of the Twilio account."""
+        return self.twilio_account or next(iter(site.twilio_accounts))
+
+
+class Site(Strict):
+    """One PortSIP PBX, its Twilio accounts, its policies."""
+
+    name: FolderName = Field(description="Names the site's folder of the records.")
+    target: Literal["sandbox", "live"] = Field(
+        description="The vendors' real services, or the sandbox on this machine."
+    )
+    twilio_accounts: dict[FolderName, TwilioAccount] = Field(
+        description="Twilio accounts by a name of yours.", min_length=1
+    )
+    pbx: SitePbx = Field(description="The PBX.")
+    shared_trunks: dict[FolderName, TrunkSettings] = Field(
+        {}, description="System level: trunks shared by tenants, by a name of yours; keys as a tenant's."
+    )
+    policies: Policies = Field(Policies(), description="What the site allows.")
+
+
+class OutboundRule(Strict):
+    """An outbound rule (6.1): who may call what through the trunk. At least one condition."""
+
+    name: Name = Field(description="The rule's name in the PBX.")
+    number_prefix: Prefixes | None = Field(
+        None, description="Condition: what the dialled number begins with."
+    )
+    number_length: Lengths | None = Field(None, description="Condition: how many digits were dialled.")
+    extensions: Extensions | None = Field(None, description="Condition: the extensions that call.")
+    strip_digits: int = Field(0, description="Digits taken off the front of the dialled number.", ge=0, le=9)
+    prepend: Prepend = Field("", description="Put in front after that.")
+    caller_id: Number | None = Field(None, description="Outbound caller id, +E.164, one of dids.")
+    priority: int = Field(1000, description="Lower is tried first.", ge=0, le=2**31 - 1)
+
+
+class InboundRule(Strict):
+    """An inbound rule (6.2): the extension that numbers ring."""
+
+    name: Name = Field(description="The rule's name in the PBX.")
+    dids: OneEntry = Field(description="One number or one range, inside of the tenant's dids.")
+    extension: Extension = Field(description="The extension that rings.")
+    outside_hours: Extension | None = Field(None, description="… outside office hours; default: the same.")
+    holidays: Extension | None = Field(None, description="… on holidays; default: the same.")
+
+
+class Rules(Strict):
+    """The tenant's call rules (6.1, 6.2)."""
+
+    outbound: list[OutboundRule] = Field([], description="Outbound rules, to the trunk.")
+    inbound: list[InboundRule] = Field([], description="Inbound rules, from the trunk.")
+
+
+class Tenant(Strict):
+    """A tenant of the PBX and its trunk."""
+
+    name: FolderName = Field(description="Names the tenant's folder of the records.")
+    pbx_domain: Domain = Field(description="The tenant's SIP domain in the PBX.")
+    dids: Pool = Field(description="The tenant's numbers, in the PBX's pool grammar; the one source of them.")
+    twilio_account: FolderName | None = Field(
+        None, description="Name of the site's Twilio account; not needed with one."
+    )
+    shared_trunk: FolderName | None = Field(
+        None, description="System level: the site's shared trunk, instead of the four mappings below."
+    )
+    concurrency: int | None = Field(
+        None, description="System level: concurrent calls of the assignment.", ge=0, le=2**31 - 1
+    )
+    trunk: TwilioTrunk | None = Field(None, description="The Elastic SIP Trunk.")
+    termination: Termination | None = Field(None, description="Calls from the PBX to Twilio.")
+    origination: Origination = Field(Origination(), description="Calls from Twilio to the PBX.")
+    pbx_trunk: PbxTrunk = Field(PbxTrunk(), description="The trunk in the PBX.")
+    rules: Rules | None = Field(None, description="Call rules of the tenant.")
     move: list[Number] = Field(
         [], description="Numbers of dids to take over although something answers them today."
     )
@@ -249,19 +299,18 @@ class Tenant(Strict):
     accept_unrouted: bool = Field(False, description="Move numbers although no inbound rule covers them.")
     set_password: bool = Field(False, description="Write the password at both sides again.")
 
-    @model_validator(mode="after")
-    def _numbers_fit(self) -> Self:
-        strangers = [one for one in self.move if one not in self.dids]
-        if strangers:
-            raise KeyedError("move", f"{', '.join(strangers)} not in dids")
-        kept = [one for one in self.remove if one in self.dids]
-        if kept:
-            raise KeyedError("remove", f"{', '.join(kept)} still in dids; take it out there first")
-        return self
+    @property
+    def level(self) -> Literal["tenant", "system"]:
+        """Where the tenant's trunk is made: its own, or the site's shared one."""
+        return "system" if self.shared_trunk is not None else "tenant"
+
+    def trunk_of(self, site: Site) -> TrunkSettings:
+        """Return the settings of the trunk that the tenant uses: its own, or the shared one."""
+        if self.shared_trunk is not None:
+            return site.shared_trunks[self.shared_trunk]
+        own = {key: getattr(self, key) for key in TrunkSettings.model_fields}
+        return TrunkSettings.model_construct(**own)
 
     def account_name(self, site: Site) -> str:
-        """Return the name of the tenant's Twilio account."""
-        return self.twilio_account or next(iter(site.twilio_accounts))
-
-
-__all__ = ["OriginationTarget", "Site", "Tenant", "TwilioAccount"]
+        """Return the name of the Twilio account that the tenant's trunk is in."""
+        return self.trunk_of(site).account_name(site)

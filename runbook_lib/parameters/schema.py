@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import create_model
 
+from .checks import APPROVALS_NOT_CARRIED_OUT, NOT_CARRIED_OUT
 from .model import Site, Tenant
 from .types import Strict
 
@@ -30,28 +32,45 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def field_table() -> Iterator[str]:
-    """Yield the README's table of parameters, line by line, in Markdown."""
-    yield HEADER
+def write_schema(path: Path) -> None:
+    """Write the JSON schema, for editors."""
+    path.write_text(json.dumps(json_schema(), indent=1) + "\n", encoding="utf-8")
+
+
+def field_rows() -> Iterator[tuple[str, str, str, str]]:
+    """Yield key, type, default and meaning of every parameter that this version carries out."""
     schema = json_schema()
     for kind in schema["oneOf"]:
         for name, node in kind["properties"].items():
             yield from _rows(name, node, schema["$defs"])
 
 
-def _rows(path: str, node: dict[str, Any], definitions: dict[str, Any]) -> Iterator[str]:
+def field_table() -> Iterator[str]:
+    """Yield the README's table of parameters, line by line, in Markdown."""
+    yield from HEADER.splitlines()
+    for key, kind, default, meaning in field_rows():
+        yield f"| `{key}` | {kind} | {default} | {meaning} |"
+
+
+def _rows(
+    path: str, node: dict[str, Any], definitions: dict[str, Any]
+) -> Iterator[tuple[str, str, str, str]]:
     target = _definition(node, definitions)
     if target is None:
         return
     required = set(target.get("required", ()))
+    if path == "tenant":
+        required |= {"trunk", "termination"}  # at tenant level; see checks
     for name, child in target["properties"].items():
+        if f"{path}.{name}" in NOT_CARRIED_OUT:
+            continue
         inner = _definition(child, definitions)
         many = "[]" if child.get("type") == "array" else ".NAME" if "patternProperties" in child else ""
         key = f"{path}.{name}{many}"
         # A mapping of a fixed name says nothing that its own keys do not say.
         if inner is None or many:
             default = "required" if name in required else _default(child.get("default"))
-            yield f"| `{key}` | {_type(child, definitions)} | {default} | {child['description']} |"
+            yield key, _type(child, definitions), default, child["description"]
         yield from _rows(key, child, definitions)
 
 
@@ -72,7 +91,7 @@ def _type(node: dict[str, Any], definitions: dict[str, Any]) -> str:
     options = [one for one in node.get("anyOf", [node]) if one.get("type") != "null"]
     one = options[0]
     if "enum" in one:
-        return ", ".join(f"`{value}`" for value in one["enum"])
+        return ", ".join(f"`{value}`" for value in one["enum"] if value not in APPROVALS_NOT_CARRIED_OUT)
     if one.get("type") == "array":
         return "list of texts"
     if one.get("type") == "integer":

@@ -1,18 +1,23 @@
-"""The types that parameter values have: strict, and with messages that say what to write instead."""
+"""The types that parameter values have: strict, and with messages that say what to write instead.
+
+No message repeats a value, except numbers of a DID pool: what stands at the wrong key may be a secret.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
 
 from ..did_pool import DidPool, e164
 from ..secret import SecretRef
 from ..sip_uri import address, check_host, termination_label
 
-UNQUOTED = "YAML reads this as a number or a date: put it in quotes"
+UNQUOTED = "YAML reads this as a number, a date or true/false: put it in quotes"
+FINGERPRINT = re.compile(r"(?:sha256:)?(?:[0-9a-fA-F]{64}|(?:[0-9a-fA-F]{2}:){31}[0-9a-fA-F]{2})", re.ASCII)
 
 
 class Strict(BaseModel):
@@ -21,34 +26,37 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-class KeyedError(ValueError):
-    """A problem that several keys make together, told at the one to change (``"pbx.url"``)."""
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.path = tuple(key.split("."))
-
-
-def _text(value: Any) -> Any:
-    if value is not None and not isinstance(value, str | list | dict):
-        raise ValueError(UNQUOTED)
-    return value
-
-
 def _parsed(parse: Callable[[str], Any], kind: type | None = None) -> PlainValidator:
     def read(value: Any) -> Any:
         if kind is not None and isinstance(value, kind):
             return value
-        if not isinstance(_text(value), str):
-            raise ValueError("write a text here")
+        if value is None:
+            raise ValueError("is empty: write a text here")
+        if isinstance(value, list | dict):
+            raise ValueError("write a text here, not a list or a mapping")
+        if not isinstance(value, str):
+            raise ValueError(UNQUOTED)
         return parse(value)
 
     return PlainValidator(read)
 
 
+def _one_entry(text: str) -> DidPool:
+    pool = DidPool.parse(text)
+    if len(pool.entries) > 1:
+        raise ValueError("an inbound rule takes one number or one range; write one rule for each")
+    return pool
+
+
 def _ipv4(text: str) -> str:
     if address(text) is None:
         raise ValueError("not an IPv4 address (Twilio's lists take IPv4 only)")
+    return text
+
+
+def _domain(text: str) -> str:
+    if address(check_host(text)) is not None:
+        raise ValueError("an IP address: give the tenant's SIP domain as the PBX shows it")
     return text
 
 
@@ -60,49 +68,88 @@ def _folder_name(text: str) -> str:
     return text
 
 
-def _sid(prefix: str) -> Callable[[str], str]:
+def _https_url(text: str) -> str:
+    problem = ValueError("give the PBX's API as https://HOST:PORT, with or without /api")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise problem from None
+    host = f"{parts.hostname}:{port}" if port else parts.hostname
+    if parts.scheme != "https" or parts.netloc != host or not 1 <= (port or 443) <= 65535:
+        raise problem
+    if (
+        parts.path not in ("", "/", "/api", "/api/")
+        or parts.query
+        or parts.fragment
+        or not text.isprintable()
+    ):
+        raise problem
+    check_host(parts.hostname or "")
+    return text
+
+
+def _matching(pattern: str, message: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if not re.fullmatch(prefix + r"[0-9a-f]{32}", text, re.ASCII):
-            raise ValueError(f"not a sid: {prefix} and 32 hexadecimal digits")
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(message)
         return text
 
     return read
 
 
-def _https_url(text: str) -> str:
-    if not re.fullmatch(r"https://[A-Za-z0-9.\[\]:-]+(?:/api)?/?", text, re.ASCII):
-        raise ValueError("give the PBX's API as https://HOST:PORT")
-    return text
+def _words(longest: int) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not text or text != text.strip() or not text.isprintable():
+            raise ValueError("write a text without line breaks, control characters or outer spaces")
+        if len(text) > longest:
+            raise ValueError(f"longer than {longest} characters")
+        return text
 
-
-def _pin(text: str) -> str:
-    if not re.fullmatch(r"(?:sha256:)?(?:[0-9a-fA-F]{2}:?){32}", text, re.ASCII):
-        raise ValueError("not a SHA-256 fingerprint: 64 hexadecimal digits")
-    return text
-
-
-def _words(text: str) -> str:
-    if not text.strip() or text != text.strip() or not text.isprintable():
-        raise ValueError("write a text without line breaks, control characters or outer spaces")
-    return text
+    return read
 
 
 def _string(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **schema})
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-Name = Annotated[str, _parsed(_words), _string(minLength=1, maxLength=64), Field(max_length=64)]
+def _pattern_type(pattern: str, message: str) -> Any:
+    return Annotated[str, _parsed(_matching(pattern, message)), _string(pattern=f"^{pattern}$")]
+
+
+_written = PlainSerializer(str, return_type=str)
+
+Name = Annotated[str, _parsed(_words(64)), _string(minLength=1, maxLength=64)]
+ListName = Annotated[str, _parsed(_words(255)), _string(minLength=1, maxLength=255)]
+FilePath = Annotated[str, _parsed(_words(1024)), _string(minLength=1)]
 FolderName = Annotated[str, _parsed(_folder_name), _string(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-Pool = Annotated[DidPool, _parsed(DidPool.parse, DidPool), _string(pattern=r"^[0-9 ;-]+$")]
+Pool = Annotated[DidPool, _parsed(DidPool.parse, DidPool), _string(pattern=r"^[0-9 ;-]+$"), _written]
+OneEntry = Annotated[DidPool, _parsed(_one_entry, DidPool), _string(pattern=r"^[0-9 -]+$"), _written]
 Number = Annotated[str, _parsed(e164), _string(pattern=r"^\+[1-9][0-9]{1,14}$")]
 Reference = Annotated[
-    SecretRef, _parsed(SecretRef.parse, SecretRef), _string(pattern=r"^(env|file|keyring):.+$")
+    SecretRef, _parsed(SecretRef.parse, SecretRef), _string(pattern=r"^(env|file|keyring):.+$"), _written
 ]
 Host = Annotated[str, _parsed(check_host), _string()]
+Domain = Annotated[str, _parsed(_domain), _string()]
 Ipv4 = Annotated[str, _parsed(_ipv4), _string(format="ipv4")]
 Label = Annotated[str, _parsed(termination_label), _string()]
-AccountSid = Annotated[str, _parsed(_sid("AC")), _string(pattern="^AC[0-9a-f]{32}$")]
-ApiKeySid = Annotated[str, _parsed(_sid("SK")), _string(pattern="^SK[0-9a-f]{32}$")]
 HttpsUrl = Annotated[str, _parsed(_https_url), _string(format="uri", pattern="^https://")]
-Fingerprint = Annotated[str, _parsed(_pin), _string()]
+AccountSid = _pattern_type("AC[0-9a-f]{32}", "not an account sid: AC and 32 hexadecimal digits in lower case")
+ApiKeySid = _pattern_type("SK[0-9a-f]{32}", "not a key's sid: SK and 32 hexadecimal digits in lower case")
+Fingerprint = Annotated[
+    str,
+    _parsed(_matching(FINGERPRINT.pattern, "not a SHA-256 fingerprint: 64 hexadecimal digits")),
+    _string(),
+]
+Username = _pattern_type("[A-Za-z0-9._-]{1,32}", "1 to 32 letters, digits, '.', '_' and '-'")
+Extension = _pattern_type("[0-9]{1,20}", "an extension has digits only")
+Extensions = _pattern_type(
+    "[0-9]{1,20}(?:-[0-9]{1,20})?(?:;[0-9]{1,20}(?:-[0-9]{1,20})?)*",
+    "extensions or ranges of them, joined by semicolons: 100-200;305",
+)
+Prefixes = _pattern_type(
+    r"(?=.{1,64}$)(?:\+|\+?[0-9]+)(?:;(?:\+|\+?[0-9]+))*",
+    "prefixes of digits (with or without +), joined by semicolons, at most 64 characters: 00;123",
+)
+Lengths = _pattern_type("[0-9]{1,2}(?:;[0-9]{1,2})*", "numbers of digits, joined by semicolons: 8;10;12")
+Prepend = _pattern_type(r"\+?[0-9]{0,15}", "digits, with or without a leading +")

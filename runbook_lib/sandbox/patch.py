@@ -47,6 +47,7 @@ def apply(store: Store, wanted: dict[str, Any]) -> list[str]:
         for key in keys:
             if wanted.get("remove"):
                 del table[key]
+                _drop_joins(tables, key)
             else:
                 table[key] |= _kept(wanted["set"])
     store.changed()
@@ -66,6 +67,13 @@ def _met(table: dict[str, Row], wanted: dict[str, Any]) -> list[str]:
     if "set" not in wanted and not wanted.get("remove"):
         raise ValueError("set or remove is required")
     return keys
+
+
+def _drop_joins(tables: dict[str, Any], removed: str) -> None:
+    """Remove the rows that join a removed row to others, which cannot stand without it."""
+    for kind in _JOINS.keys() & tables.keys():
+        for key in [key for key in tables[kind] if removed in key.split("/")]:
+            del tables[kind][key]
 
 
 def _add(table: dict[str, Row], kind: str, row: Row) -> str:

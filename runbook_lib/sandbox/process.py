@@ -15,7 +15,6 @@ import httpx
 from filelock import FileLock
 
 from ..errors import SandboxError
-from . import server
 
 IDLE_SECONDS = 1800.0
 START_WITHIN_S = 30.0
@@ -106,6 +105,8 @@ def serve_detached(root: Path, idle_seconds: float) -> int:
 
     Its state outlives it in ``data.json``, and the state file tells others where it answers.
     """
+    from . import server  # the web framework is needed by the process that serves, by no other
+
     instance: list[str] = []
 
     def announce(endpoints: dict[str, Any]) -> None:

@@ -78,8 +78,9 @@ def test_500_rows_show_500_rows_and_nothing_is_cut() -> None:
     shown = Reader(table.html())
     assert [cells[0] for cells in shown.rows[1:]] == [number for number, _ in numbers]
     assert {cells[1] for cells in shown.rows[1:]} == {numbers[0][1]}
-    assert "…" not in table.html() + table.text() and "..." not in table.html() + table.text()
-    assert all(number in table.text() for number, _ in numbers)
+    text = table.text()
+    assert "…" not in table.html() + text and "..." not in table.html() + text
+    assert all(number in text for number, _ in numbers)
     assert table.frame.shape == (500, 2)
 
 
@@ -165,6 +166,13 @@ def test_effect_and_note_columns_appear_only_when_they_say_something() -> None:
 def test_a_plan_is_summed_up_in_a_sentence(rows: tuple[Row, ...], sentence: str) -> None:
     shown = plan_shown(Slice("02", rows))
     assert sentence in shown.text() and sentence in shown.html()
+
+
+def test_tables_are_had_as_pandas_frames_by_caption() -> None:
+    shown = plan_shown(Slice("02", (row("a", Action.CREATE), row("b", Action.IN_PLACE))))
+    frame = shown.frames["Plan: 1 create, 1 in place"]
+    assert list(frame["Setting"]) == ["a", "b"]
+    assert list(frame["Current"]) == [None, None]
 
 
 def test_an_outcome_without_writes_says_so() -> None:

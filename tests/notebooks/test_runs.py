@@ -121,7 +121,8 @@ def test_a_failed_section_ends_its_tenant_and_the_next_tenant_runs(
     shown = outputs(failed.folder / "00_before_you_begin.ipynb")
     assert "What to do next" in shown and "Traceback" not in shown
     page = (failed.folder / "00_before_you_begin.html").read_text(encoding="utf-8")
-    assert "What to do next" in page
+    assert "What to do next" in page and "This section failed" in page
+    assert "Exception was encountered" not in page
     assert json.loads((failed.folder / "run.json").read_text())["outcome"] == "failed"
 
 

@@ -316,7 +316,7 @@ def test_misspelt_key_gets_a_suggestion(tmp_path: Path) -> None:
 def test_content_as_papermill_injects_it(tmp_path: Path) -> None:
     site, tenant = load(read("site.yaml")["site"], read("acme.yaml"), tmp_path)
     assert (site.name, tenant.name) == ("demo", "acme")
-    with pytest.raises(InputError, match="tenant.dids"):
+    with pytest.raises(InputError, match=r"tenant\.dids"):
         load(read("site.yaml"), changed(read("acme.yaml"), "tenant.dids", "x"), tmp_path)
 
 

@@ -185,6 +185,8 @@ def test_changes_behind_the_api(sandbox, acme):
         vendor="twilio", kind="origination_urls", match={"friendly_name": "Legacy SBC"}, remove=True
     )
     assert not sandbox.state()["twilio"]["origination_urls"]
+    sandbox.patch(vendor="portsip", kind="providers", id=demo.TELNYX_TRUNK_ID, remove=True)
+    assert acme.get("/providers").json()["count"] == 1
     wrong = {"vendor": "twilio", "kind": "numbers", "id": "PN1", "set": {}}
     assert sandbox.control.post("/state/patch", json=wrong).status_code == 400
     assert not sandbox.requests()[-1]["effect"]

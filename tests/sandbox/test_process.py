@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -105,7 +106,7 @@ def test_state_file_of_another_process_is_not_believed(root):
     running, endpoints = start(root)
     with running:
         state = {**endpoints, "instance": "somebody else"}
-        (root / ".sandbox" / "state.json").write_text(__import__("json").dumps(state))
+        (root / ".sandbox" / "state.json").write_text(json.dumps(state))
         assert process.status(root) is None
         running.terminate()
 

@@ -70,7 +70,7 @@ def checked(world: World, body: Row, fields: dict[str, Check], required: tuple[s
     A field that is null counts as not sent: PortSIP answers unset values as null, and a client that
     sends a trunk back as it read it must not be refused for that.
     """
-    sent = {name: value for name, value in body.items() if value is not None}
+    sent = _without_null(body)
     for name in required:
         if name not in sent:
             raise invalid(f"{name} is required.")
@@ -84,3 +84,9 @@ def checked(world: World, body: Row, fields: dict[str, Check], required: tuple[s
         elif world.switches["portsip.unknown_fields"] == "kept":
             known.setdefault("unknown_fields", {})[name] = value
     return known
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_null(content) for name, content in value.items() if content is not None}
+    return [_without_null(item) for item in value] if isinstance(value, list) else value

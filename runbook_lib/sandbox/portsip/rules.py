@@ -9,9 +9,10 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from ..store import Row, new_id
-from .bodies import Check, anything, checked, flag, ids, one_of, text, whole
+from .bodies import Check, checked, flag, ids, one_of, text, whole
 from .defaults import INBOUND_RULE, OUTBOUND_RULE, fresh
 from .http import Call, collection, created, invalid, not_found, nothing, shown
+from .nested import checked_object, office_hours
 from .pools import holds, parse, size
 from .trunks import as_file, pool_of
 
@@ -34,26 +35,13 @@ def _routes(name: str, value: Any) -> None:
     if not isinstance(value, list) or len(value) > MAX_ROUTES:
         raise invalid(f"{name} must be a list of {MAX_ROUTES} routes at most.")
     for route in value:
-        _object(name, route, _ROUTE)
+        checked_object(name, route, _ROUTE)
         if not route.get("provider_id"):
             raise invalid(f"{name}: provider_id is required.")
 
 
 def _forward(name: str, value: Any) -> None:
-    _object(name, value, _FORWARD)
-
-
-def _object(name: str, value: Any, fields: dict[str, Check]) -> None:
-    anything(name, value)
-    for field, content in value.items():
-        if field in fields and content is not None:
-            fields[field](f"{name}.{field}", content)
-
-
-def _hours(name: str, value: Any) -> None:
-    anything(name, value)
-    if "mode" in value:
-        one_of("GLOBAL", "CUSTOM")(f"{name}.mode", value["mode"])
+    checked_object(name, value, _FORWARD)
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ INBOUND = Kind(
         "enabled": flag,
         "cid_number_mask": text(),
         "did_numbers": text(1),
-        "office_hours": _hours,
+        "office_hours": office_hours,
         "holidays": ids,
         "provider_id": text(1),
         "enable_advanced_routing": flag,
@@ -101,7 +89,7 @@ OUTBOUND = Kind(
         "number_mask": text(),
         "enabled": flag,
         "priority": whole(),
-        "office_hours": _hours,
+        "office_hours": office_hours,
         "holidays": ids,
         "routing_strategy": one_of("PRIORITIZED", "RANDOMLY"),
         "routes": _routes,

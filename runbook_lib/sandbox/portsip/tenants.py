@@ -8,6 +8,7 @@ from ..store import Row, iso_micro, new_id
 from .bodies import Check, anything, checked, flag, text, whole
 from .defaults import TENANT, tenant
 from .http import Call, collection, created, invalid, not_found, nothing, shown
+from .nested import e164, office_hours
 from .pools import holds, parse
 from .trunks import pool_of
 
@@ -40,8 +41,8 @@ _FIELDS: dict[str, Check] = {name: _check_of(name) for name in TENANT} | {
     "timezone": text(1),
     "currency": text(3, 3),
     "region": text(3, 3),
-    "office_hours": anything,
-    "e164": anything,
+    "office_hours": office_hours,
+    "e164": e164,
     "cdr_event": anything,
     "extension_event": anything,
 }

@@ -9,9 +9,10 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from ..store import Row, new_id, password_digest
-from .bodies import Check, anything, checked, flag, one_of, text, whole
+from .bodies import Check, checked, flag, one_of, text, whole
 from .defaults import PROVIDER, fresh, provider
 from .http import Call, PortsipError, collection, created, forbidden, invalid, not_found, nothing, shown
+from .nested import inbound_parameters, outbound_parameters
 from .pools import Pool, holds, overlap, parse
 
 FIELDS: dict[str, Check] = {
@@ -39,8 +40,8 @@ FIELDS: dict[str, Check] = {
     "remove_srtp_info": flag,
     "stir_shaken_signature_required": flag,
     "did_numbers": text(),
-    "inbound_parameters": anything,
-    "outbound_parameters": anything,
+    "inbound_parameters": inbound_parameters,
+    "outbound_parameters": outbound_parameters,
 }
 #: Settable when a trunk is made and never after: the update's schema leaves them out.
 _AT_CREATION: dict[str, Check] = {
@@ -63,7 +64,8 @@ _INTERNAL = frozenset({"tenant_id", "peer_answers", "password_sha256", "unknown_
 
 async def listing(call: Call) -> Response:
     """GET /providers: summaries without auth_mode, transport, auth_id or status."""
-    return collection(call, [{k: row.get(k, "") for k in _SUMMARY} for row in _visible(call)])
+    rows = [{k: row[k] for k in _SUMMARY} for row in _visible(call)]
+    return collection(call, [_without_unset(row) for row in rows])
 
 
 async def export(call: Call) -> Response:
@@ -77,8 +79,7 @@ async def detail(call: Call) -> Response:
     """GET /providers/{id}: everything but the password."""
     row = _view(call, find(call))
     answer = {k: v for k, v in row.items() if k not in _INTERNAL} | row.get("unknown_fields", {})
-    # brand and auth_mode have no default and an enumeration or a minimum length: unset means absent
-    return JSONResponse(shown(call.world, {k: v for k, v in answer.items() if k not in _AT_CREATION or v}))
+    return JSONResponse(shown(call.world, _without_unset(answer)))
 
 
 async def create(call: Call) -> Response:
@@ -299,6 +300,11 @@ def _sees(call: Call, row: Row) -> bool:
 
 def _visible(call: Call) -> list[Row]:
     return [_view(call, row) for row in call.data["providers"].values() if _sees(call, row)]
+
+
+def _without_unset(row: Row) -> Row:
+    """Leave out brand and auth_mode if unset: neither has a default, nor may it be empty."""
+    return {k: v for k, v in row.items() if k not in _AT_CREATION or v}
 
 
 def _view(call: Call, row: Row) -> Row:

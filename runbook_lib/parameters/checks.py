@@ -1,0 +1,309 @@
+"""Rules that several keys make together, or the two files, or the world outside (secrets, files).
+
+They work on the content as it was read, not on the checked models: so one wrong key does not hide
+the problems of all others. What is malformed by itself is passed over here; the models report it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..did_pool import DidPool, e164
+from ..errors import SecretError
+from ..secret import SecretRef, find, resolve, sip_password_problem
+from ..sip_uri import address, check_host, not_public, termination_label
+from .document import Document, PathInFile
+
+T = TypeVar("T")
+Problems = Iterator[tuple[PathInFile, str]]
+
+SHORTEST_LIVE_SECRET = 8
+LONGEST_LIST_NAME = 64
+
+#: Modelled, and refused until a section carries them out: nothing that is written may be passed over.
+NOT_CARRIED_OUT = frozenset(
+    {
+        "site.shared_trunks",
+        "site.policies.allowed_signers",
+        "tenant.shared_trunk",
+        "tenant.concurrency",
+        "tenant.rules",
+    }
+)
+#: The same for a value of ``site.policies.approval``.
+APPROVALS_NOT_CARRIED_OUT = frozenset({"two-person"})
+
+#: Keys of a tenant that belong to the shared trunk at system level.
+TRUNK_KEYS = ("trunk", "termination", "origination", "pbx_trunk")
+
+
+def check_site(site: Document, root: Path) -> None:
+    """Add the problems that a site's keys make together."""
+    content = site.content
+    _add(site, _not_carried_out("site", content))
+    if not content:
+        return
+    _add(site, _site(content, root))
+    for name, trunk in _mapping(content.get("shared_trunks")).items():
+        path = ("shared_trunks", name)
+        _add(site, _trunk(trunk, path, content))
+        _add(site, _account(_at(trunk, "twilio_account"), (*path, "twilio_account"), content))
+
+
+def check_tenant(site: Document, tenant: Document) -> None:
+    """Add the problems that a tenant's keys make, together and against the site's."""
+    content = tenant.content
+    _add(tenant, _not_carried_out("tenant", content))
+    if not content:
+        return
+    _add(tenant, _level(content, site.content))
+    _add(tenant, _numbers(content))
+    _add(tenant, _rules(content))
+    _add(tenant, _trunk(content, (), site.content))
+    if content.get("shared_trunk") is None:
+        _add(tenant, _account(content.get("twilio_account"), ("twilio_account",), site.content))
+
+
+def check_secrets(site: Document, tenant: Document, root: Path) -> None:
+    """Resolve the secrets that this tenant's run uses, and add what is wrong with them."""
+    account = _account_of(site.content, tenant.content)
+    accounts = ("twilio_accounts", account)
+    shared = ("shared_trunks", _at(tenant.content, "shared_trunk"))
+    sip = ("termination", "credentials", "password")
+    live = _at(site.content, "target") == "live"
+    values: dict[str, str] = {}
+    for document, path in (
+        (site, (*accounts, "auth_token")),
+        (site, (*accounts, "api_key_secret")),
+        (site, ("pbx", "password")),
+        (site, (*shared, *sip)),
+        (tenant, sip),
+    ):
+        reference = _parsed(SecretRef.parse, _at(document.content, *path))
+        if reference is None:
+            continue
+        try:
+            if not live and reference.kind == "file" and reference.place.startswith(".sandbox/secrets/"):
+                _make_sandbox_secrets(root)
+            value = resolve(reference, root).reveal()
+        except SecretError as error:
+            document.add((document.key, *path), error.problems[0])
+            continue
+        values[value] = str(reference)
+        if live and len(value) < SHORTEST_LIVE_SECRET:
+            message = f"the secret at {reference} is shorter than {SHORTEST_LIVE_SECRET} characters"
+            document.add((document.key, *path), message)
+        if path[-3:] == sip and (problem := sip_password_problem(value)):
+            document.add((document.key, *path), f"Twilio would refuse this password: {problem}")
+    for document in (site, tenant):
+        for path, text in _texts(document.content, ()):
+            if found := find(text, values):
+                message = f"holds the value of the secret at {found[0]}: take it out, and change the secret"
+                document.add((document.key, *path), message)
+
+
+def _site(site: Mapping[str, Any], root: Path) -> Problems:
+    pbx, target = _mapping(site.get("pbx")), site.get("target")
+    if target == "live" and pbx and pbx.get("url") is None:
+        yield ("pbx", "url"), "is missing: a live site has its PBX's API"
+    if target == "sandbox" and pbx.get("url") is not None:
+        yield ("pbx", "url"), "a sandbox site has none; the sandbox chooses its own port"
+    for name, account in _mapping(site.get("twilio_accounts")).items():
+        given = [_at(account, key) is not None for key in ("auth_token", "api_key_sid", "api_key_secret")]
+        if isinstance(account, dict) and given not in ([True, False, False], [False, True, True]):
+            message = "give either auth_token, or api_key_sid together with api_key_secret"
+            yield ("twilio_accounts", name, "auth_token"), message
+    host = _parsed(check_host, pbx.get("address"))
+    if host is not None and address(host) is None and pbx.get("signalling_ips") is None:
+        yield ("pbx", "signalling_ips"), "is missing: address is a name, and the access list needs addresses"
+    yield from _reachable(site, ("pbx", "address"), pbx.get("address"))
+    for index, one in enumerate(_list(pbx.get("signalling_ips"))):
+        yield from _reachable(site, ("pbx", "signalling_ips", index), one)
+    if pbx.get("ca_file") is not None and pbx.get("certificate_sha256") is not None:
+        yield ("pbx", "ca_file"), "give ca_file or certificate_sha256, not both"
+    yield from _file(("pbx", "ca_file"), pbx.get("ca_file"), root)
+    policies = _mapping(site.get("policies"))
+    signers = policies.get("allowed_signers")
+    if policies.get("approval") == "two-person" and signers is None:
+        yield (
+            ("policies", "allowed_signers"),
+            "is missing: two-person approval needs the signers' public keys",
+        )
+    yield from _file(("policies", "allowed_signers"), signers, root)
+
+
+def _level(tenant: Mapping[str, Any], site: Mapping[str, Any]) -> Problems:
+    shared = tenant.get("shared_trunk")
+    if shared is None:
+        for key in ("trunk", "termination"):
+            if key not in tenant:
+                yield (key,), "is missing"
+        if tenant.get("concurrency") is not None:
+            yield (
+                ("concurrency",),
+                "belongs to a shared trunk's assignment; use pbx_trunk.max_concurrent_calls",
+            )
+        return
+    for key in (*TRUNK_KEYS, "twilio_account"):
+        if key in tenant:
+            yield (key,), "belongs to the shared trunk, in the site: take it out here"
+    known = _mapping(site.get("shared_trunks"))
+    if "twilio_accounts" in site and isinstance(shared, str) and shared not in known:
+        has = f"it has {', '.join(map(str, known))}" if known else "it has none"
+        yield ("shared_trunk",), f"the site has no shared trunk of this name; {has}"
+
+
+def _account(given: Any, path: PathInFile, site: Mapping[str, Any]) -> Problems:
+    known = _mapping(site.get("twilio_accounts"))
+    names = ", ".join(map(str, known))
+    if given is None and len(known) > 1:
+        yield path, f"is missing: the site has several ({names})"
+    if isinstance(given, str) and known and given not in known:
+        yield path, f"the site has no account of this name; it has {names}"
+
+
+def _trunk(trunk: Any, path: PathInFile, site: Mapping[str, Any]) -> Problems:
+    """What a trunk's settings make together, a tenant's own as a shared one's."""
+    access = (*path, "termination", "ip_access_control_list", "addresses")
+    addresses = _list(_at(trunk, "termination", "ip_access_control_list", "addresses"))
+    for index, one in enumerate(addresses):
+        yield from _reachable(site, (*access, index), one)
+    regions: set[str] = set()
+    for index, one in enumerate(_list(_at(trunk, "origination", "uris"))):
+        region = _at(one, "region")
+        if isinstance(region, str) and region in regions:
+            message = "the same region twice: both URIs would be the same"
+            yield (*path, "origination", "uris", index, "region"), message
+        regions |= {region} if isinstance(region, str) else set()
+    label = _parsed(termination_label, _at(trunk, "trunk", "termination"))
+    list_name = (*path, "termination", "credentials", "list_name")
+    if label and _at(trunk, *list_name[len(path) :]) is None:
+        longer = len(f"{label} credentials") > LONGEST_LIST_NAME
+        if longer and isinstance(_at(trunk, "termination", "credentials"), dict):
+            yield (
+                list_name,
+                f"give one: the default would be longer than Twilio's {LONGEST_LIST_NAME} characters",
+            )
+
+
+def _numbers(tenant: Mapping[str, Any]) -> Problems:
+    dids = _parsed(DidPool.parse, tenant.get("dids"))
+    if dids is None:
+        return
+    for key, wanted, message in (
+        ("move", True, "not in dids; only the tenant's own numbers are moved"),
+        ("remove", False, "still in dids; take it out there first"),
+    ):
+        for index, one in enumerate(_list(tenant.get(key))):
+            number = _parsed(e164, one)
+            if number is not None and (number in dids) != wanted:
+                yield (key, index), f"{number} {message}"
+
+
+def _rules(tenant: Mapping[str, Any]) -> Problems:
+    dids = _parsed(DidPool.parse, tenant.get("dids"))
+    rules = _mapping(tenant.get("rules"))
+    names: set[tuple[str, str]] = set()
+    taken: list[DidPool] = []
+    for kind in ("outbound", "inbound"):
+        for index, rule in enumerate(_list(rules.get(kind))):
+            path, name = ("rules", kind, index), _at(rule, "name")
+            if isinstance(name, str) and (kind, name) in names:
+                yield (*path, "name"), f"another {kind} rule has this name"
+            names |= {(kind, name)} if isinstance(name, str) else set()
+            if kind == "outbound":
+                yield from _outbound(rule, path, dids)
+            elif (pool := _parsed(DidPool.parse, _at(rule, "dids"))) is not None:
+                if dids is not None and len(pool.overlap(dids)) != len(pool):
+                    yield (*path, "dids"), "not inside of the tenant's dids"
+                if any(pool.overlap(other) for other in taken):
+                    yield (*path, "dids"), "another inbound rule takes a number of these"
+                taken.append(pool)
+
+
+def _outbound(rule: Any, path: PathInFile, dids: DidPool | None) -> Problems:
+    conditions = ("number_prefix", "number_length", "extensions")
+    if isinstance(rule, dict) and all(rule.get(key) is None for key in conditions):
+        yield path, f"needs at least one condition: {', '.join(conditions)}"
+    caller = _parsed(e164, _at(rule, "caller_id"))
+    if caller is not None and dids is not None and caller not in dids:
+        yield (*path, "caller_id"), "not in dids: a tenant calls with numbers of its own pool only"
+
+
+def _not_carried_out(kind: str, content: Mapping[str, Any]) -> Problems:
+    for key in sorted(NOT_CARRIED_OUT):
+        top, *path = key.split(".")
+        if top == kind and _at(content, *path) is not None:
+            yield tuple(path), "is not carried out by this version yet: take it out"
+    approval = _at(content, "policies", "approval")
+    if isinstance(approval, str) and approval in APPROVALS_NOT_CARRIED_OUT:
+        yield ("policies", "approval"), "is not carried out by this version yet: use required"
+
+
+def _reachable(site: Mapping[str, Any], path: PathInFile, host: Any) -> Problems:
+    kind = not_public(host) if _parsed(check_host, host) is not None else None
+    if kind and site and _at(site, "policies", "allow_non_public_addresses") is not True:
+        yield path, f"a {kind} address: Twilio cannot reach it (policies.allow_non_public_addresses takes it)"
+
+
+def _file(path: PathInFile, given: Any, root: Path) -> Problems:
+    if isinstance(given, str) and given.isprintable() and not (root / given).is_file():
+        yield path, "there is no such file"
+
+
+def _account_of(site: Mapping[str, Any], tenant: Mapping[str, Any]) -> str | None:
+    """The name of the account that the tenant's run uses; ``None`` when that is not clear."""
+    shared = tenant.get("shared_trunk")
+    owner = tenant if shared is None else _at(site, "shared_trunks", shared)
+    known = _mapping(site.get("twilio_accounts"))
+    return _at(owner, "twilio_account") or (next(iter(known)) if len(known) == 1 else None)
+
+
+def _make_sandbox_secrets(root: Path) -> None:
+    from ..sandbox import secrets  # only a sandbox site pays for the import
+
+    try:
+        secrets.ensure(root)
+    except OSError as error:
+        raise SecretError([f"the sandbox's secrets cannot be made ({error.strerror})"]) from None
+
+
+def _add(document: Document, problems: Problems) -> None:
+    for path, message in problems:
+        document.add((document.key, *path), message)
+
+
+def _at(content: Any, *path: Any) -> Any:
+    for part in path:
+        if not isinstance(content, Mapping) or not isinstance(part, str):
+            return None
+        content = content.get(part)
+    return content
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _parsed(parse: Callable[[str], T], value: Any) -> T | None:
+    try:
+        return parse(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _texts(value: Any, path: PathInFile) -> Iterator[tuple[PathInFile, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, (*path, str(key)))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _texts(inner, (*path, index))

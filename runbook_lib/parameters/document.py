@@ -1,0 +1,235 @@
+"""One parameter file (or the content that papermill injects): reading it, and where its keys stand."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from .types import Strict
+
+Source = str | Path | Mapping[str, Any]
+Model = TypeVar("Model", bound=Strict)
+PathInFile = tuple[str | int, ...]
+
+LARGEST_FILE = 1_000_000
+MOST_NODES = 50_000
+
+
+@dataclass
+class Document:
+    """One file's content, where its keys stand, and what is wrong with it.
+
+    ``content`` is the mapping below the file's top-level key; empty when there is none to check.
+    ``found`` holds problems as (line, text).
+    """
+
+    key: str
+    name: str = ""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    lines: dict[PathInFile, int] = field(default_factory=dict)
+    found: list[tuple[int, str]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, source: Source, key: str, root: Path) -> Document:
+        """Read a source; whatever is wrong with it becomes a problem."""
+        if isinstance(source, Mapping):
+            document = cls(key)
+            document._take(source if key in source else {key: dict(source)})
+        elif isinstance(source, str | Path) and str(source):
+            document = cls(key, _shown(source, root))
+            document._read_file(root / source)
+        else:
+            document = cls(key)
+            document.add((key,), "give a file's path, or the file's content as a mapping")
+        return document
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, in the order of the file."""
+        return [text for _, text in sorted(self.found, key=lambda one: one[0])]
+
+    def add(self, path: PathInFile, message: str) -> None:
+        """Add a problem at a key, with the file and the line where it stands."""
+        where = path
+        while where and where not in self.lines:
+            where = where[:-1]
+        line = self.lines.get(where, 0)
+        place = f"{self.name}:{line}" if line else self.name
+        key = ".".join(_name(part) for part in path)
+        self.found.append((line, ": ".join(part for part in (place, key, message) if part)))
+
+    def model(self, model: type[Model]) -> Model | None:
+        """Return the content as a model, or ``None`` with the problems added."""
+        if not self.content:
+            return None
+        try:
+            return model.model_validate(self.content)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False, include_input=True):
+                # pydantic's own mark for "the key itself is wrong"
+                path = (part for part in detail["loc"] if part != "[key]")
+                self.add((self.key, *path), _message(detail, model))
+            return None
+
+    def _read_file(self, path: Path) -> None:
+        try:
+            if path.exists() and not path.is_file():
+                self.add((), "cannot be read (it is not a file)")
+                return
+            if path.stat().st_size > LARGEST_FILE:
+                self.add((), f"larger than {LARGEST_FILE:,} bytes: not a parameter file")
+                return
+            self._parse(path.read_bytes().decode("utf-8-sig"))
+        except OSError as error:
+            self.add((), f"cannot be read ({error.strerror})")
+        except UnicodeDecodeError:
+            self.add((), "is not UTF-8 text")
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self.lines[()] = mark.line + 1 if mark else 0
+            self.add(
+                (), f"is not readable YAML ({_without_quotes(error.problem or error.context or 'syntax')})"
+            )
+        except RecursionError:
+            self.add((), "is not readable YAML (nested too deeply, or an alias inside of what it stands for)")
+        except (YAMLError, ValueError) as error:
+            self.add((), f"is not readable YAML ({type(error).__name__})")
+
+    def _parse(self, text: str) -> None:
+        tree = YAML(typ="safe", pure=True).compose(text)
+        readable = True
+        for count, (path, node) in enumerate(_walk(tree, ())) if tree is not None else ():
+            if count > MOST_NODES:
+                self.add((), "expands to more than any parameter file holds (aliases)")
+                return
+            self.lines.setdefault(path, node.start_mark.line + 1)
+            if isinstance(node, MappingNode):
+                readable &= self._check_keys(path, node)
+        if readable:
+            yaml = YAML(typ="safe", pure=True)
+            yaml.allow_duplicate_keys = True  # reported above, all of them
+            self._take(yaml.load(text) if tree is not None else None)
+
+    def _check_keys(self, path: PathInFile, node: MappingNode) -> bool:
+        """Report duplicate keys, and keys that are none; return whether all are readable."""
+        seen: dict[str, int] = {}
+        readable = True
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, ScalarNode):
+                self.lines[(*path, "?")] = line
+                self.add((*path, "?"), "a list or a mapping cannot be a key")
+                readable = False
+            elif key.value in seen:
+                self.lines[(*path, key.value)] = line
+                self.add((*path, key.value), f"duplicate key, first on line {seen[key.value]}")
+            else:
+                seen[key.value] = line
+        return readable
+
+    def _take(self, content: Any) -> None:
+        if not isinstance(content, Mapping) or not content:
+            self.add((), f"holds no mapping with the one key {self.key}")
+            return
+        for other in content:
+            if other != self.key:
+                message = f"unknown top-level key: a {self.key} file has exactly one, {self.key}"
+                self.add((str(other),), message)
+        if self.key not in content:
+            self.add((self.key,), "is missing")
+        elif not isinstance(content[self.key], dict) or not content[self.key]:
+            self.add((self.key,), "write a mapping of keys here")
+        else:
+            self.content = content[self.key]
+
+
+def _walk(node: Node, path: PathInFile) -> Iterator[tuple[PathInFile, Node]]:
+    yield path, node
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            inner = (*path, key.value if isinstance(key, ScalarNode) else "?")
+            yield inner, key
+            yield from _walk(value, inner)
+    elif isinstance(node, SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _walk(value, (*path, index))
+
+
+def _shown(source: object, root: Path) -> str:
+    """A file as people call it: relative to the project's root, if it lies there."""
+    path = Path(str(source))
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _name(part: str | int) -> str:
+    """A key as it is shown; what does not look like one could be anything."""
+    text = str(part)
+    return text if re.fullmatch(r"[\w.?<-]{1,63}", text) else "(not a key)"
+
+
+def _without_quotes(problem: str) -> str:
+    """A parser's message without what it quotes from the file, which may be a secret."""
+    return re.sub(r"(['\"]).{2,}\1", "…", problem)
+
+
+def _message(detail: ErrorDetails, model: type[Strict]) -> str:
+    """Say what is wrong and what to write instead; never repeats the value."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    match kind:
+        case "extra_forbidden":
+            known = _known_keys(model, detail["loc"][:-1])
+            close = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            return f"unknown key; {hint}"
+        case "missing":
+            return "is missing"
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            return f"is none of {context['expected'].replace(' or ', ', ')}"
+        case "int_type" | "int_from_float":
+            return "write a whole number here, without quotes"
+        case "bool_type":
+            return "write true or false here, without quotes"
+        case "model_type" | "dict_type":
+            return "is empty" if detail["input"] is None else "write a mapping of keys here"
+        case "list_type":
+            return "is empty" if detail["input"] is None else "write a list here"
+        case "greater_than_equal":
+            return f"is out of range: at least {context['ge']}"
+        case "less_than_equal":
+            return f"is out of range: at most {context['le']}"
+        case "too_short":
+            return f"too few: at least {context['min_length']}"
+        case "too_long":
+            return f"too many: at most {context['max_length']}"
+        case "string_type" | "invalid_key":
+            return "write a text here, in quotes"
+    text = detail["msg"]
+    return text[0].lower() + text[1:]
+
+
+def _known_keys(model: type[Strict], path: tuple[str | int, ...]) -> list[str]:
+    """The keys that a mapping at a path of the model may have."""
+    current: Any = model
+    for part in path:
+        if isinstance(current, type) and issubclass(current, Strict) and part in current.model_fields:
+            current = _strict_in(current.model_fields[str(part)].annotation)
+    return sorted(current.model_fields) if isinstance(current, type) and issubclass(current, Strict) else []
+
+
+def _strict_in(annotation: Any) -> Any:
+    """The mapping's model inside of an annotation such as ``dict[str, TwilioAccount]``."""
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := _strict_in(one)) is not None), None)
