@@ -29,7 +29,9 @@ def test_readme_names_only_files_that_exist() -> None:
 
 
 def test_nothing_names_a_download_address_or_a_path_of_one_machine() -> None:
-    files = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    ).stdout
     for name in files.split():
         if name.startswith(("constraints", "Makefile", "pyproject", ".ci/")):
             text = (CHECKOUT / name).read_text(encoding="utf-8")
@@ -38,5 +40,7 @@ def test_nothing_names_a_download_address_or_a_path_of_one_machine() -> None:
 
 def test_importing_the_library_is_cheap() -> None:
     code = "import sys, runbook_lib; print([m for m in ('pandas', 'twilio', 'httpx', 'pydantic') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
     assert out.stdout.strip() == "[]"

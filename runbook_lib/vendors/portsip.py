@@ -55,7 +55,7 @@ class SignInGate:
             return
         earlier = json.loads(self.marker.read_text(encoding="utf-8"))
         raise SignInError(
-            f"the PBX at {url} refused to sign in {earlier['username']} at {earlier['at']}; it was not tried again",
+            f"the PBX at {url} refused to sign in {earlier['username']} at {earlier['at']}; not tried again",
             vendor="PortSIP",
             code=earlier["code"],
             meaning="five refusals lock this address out for an hour, so a refusal is tried once only",

@@ -51,7 +51,9 @@ def origination(region: str, **fields: Any) -> Change:
 
 
 def named(sandbox: TestSandbox, kind: str, key: str, name: str) -> str:
-    return next(one["sid"] for one in sandbox.vendors.account(f"SIP/{kind}")[key] if one["friendly_name"] == name)
+    return next(
+        one["sid"] for one in sandbox.vendors.account(f"SIP/{kind}")[key] if one["friendly_name"] == name
+    )
 
 
 def access_list(sandbox: TestSandbox) -> str:
@@ -110,12 +112,20 @@ def pbx(**fields: Any) -> Change:
 CASES: list[tuple[str, str, Change]] = [
     ("01", "friendly name", trunk(FriendlyName="changed")),
     ("02", "termination URI", trunk(DomainName="")),
-    ("02", "IP access control list", lambda s: twilio_post(s, access_list(s) + ".json", FriendlyName="changed")),
+    (
+        "02",
+        "IP access control list",
+        lambda s: twilio_post(s, access_list(s) + ".json", FriendlyName="changed"),
+    ),
     ("02", "address 203.0.113.10", address(CidrPrefixLength=24)),
     ("02", "address 203.0.113.10", address(IpAddress="203.0.113.99")),
     ("02", "address 203.0.113.10", address_removed),
     ("02", "name of address 203.0.113.10", address(FriendlyName="changed")),
-    ("02", "IP access control list on the trunk", detached("IpAccessControlLists", "ip_access_control_lists")),
+    (
+        "02",
+        "IP access control list on the trunk",
+        detached("IpAccessControlLists", "ip_access_control_lists"),
+    ),
     ("02", "credential list", lambda s: twilio_post(s, credential_list(s) + ".json", FriendlyName="changed")),
     ("02", "credential list on the trunk", detached("CredentialLists", "credential_lists")),
     ("03", "us1 SIP URI", origination("us1", SipUrl="sip:203.0.113.77;region=us1")),
@@ -154,7 +164,9 @@ CASES: list[tuple[str, str, Change]] = [
 ]
 
 
-@pytest.mark.parametrize(("number", "setting", "change"), CASES, ids=lambda one: one if isinstance(one, str) else "")
+@pytest.mark.parametrize(
+    ("number", "setting", "change"), CASES, ids=lambda one: one if isinstance(one, str) else ""
+)
 def test_one_field_is_one_row_and_one_write(
     sandbox: TestSandbox, number: str, setting: str, change: Change
 ) -> None:
@@ -163,7 +175,9 @@ def test_one_field_is_one_row_and_one_write(
     tenant = copy.deepcopy(WITH_LEAVE)
     with Runbook.open(SITE, tenant) as runbook:
         plan = runbook.plan()
-    rows = [(part.section, row.setting) for part in plan.slices for row in part.rows if row.action in CHANGING]
+    rows = [
+        (part.section, row.setting) for part in plan.slices for row in part.rows if row.action in CHANGING
+    ]
     assert rows == [(number, setting)]
     assert not [row for part in plan.slices for row in part.stopping]
     sandbox.clear_log()

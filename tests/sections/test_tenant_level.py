@@ -82,7 +82,7 @@ def test_whole_tenant_is_planned_before_anything_exists(sandbox: TestSandbox) ->
 def test_section_out_of_order_is_blocked_before_its_first_write(sandbox: TestSandbox, number: str) -> None:
     result = run_section(number, "plan")
     assert Action.BLOCKED in {row["action"] for row in result["plan"]}
-    with pytest.raises(ConflictError, match="run section 0[12] first"):
+    with pytest.raises(ConflictError, match=r"run section 0[12] first"):
         run_section(number)
     assert sandbox.writes() == []
 
