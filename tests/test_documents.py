@@ -39,7 +39,7 @@ def test_nothing_names_a_download_address_or_a_path_of_one_machine() -> None:
 
 
 def test_importing_the_library_is_cheap() -> None:
-    heavy = ('pandas', 'twilio', 'httpx', 'pydantic')
+    heavy = ("pandas", "twilio", "httpx", "pydantic")
     code = f"import sys, runbook_lib; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run(
         [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
