@@ -32,7 +32,8 @@ screen = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 SiteFile = Annotated[Path, typer.Option("--site", "-s", help="Site file.")]
-TenantFiles = Annotated[list[Path], typer.Argument(help="Tenant files.")]
+TenantFiles = Annotated[list[Path] | None, typer.Argument(help="Tenant files.")]
+TrunkName = Annotated[str | None, typer.Option(help="Instead of tenants: a shared trunk of the site.")]
 
 
 @app.command()
@@ -89,7 +90,9 @@ def sandbox(
 
 
 @app.command()
-def validate(tenants: TenantFiles, site: SiteFile = SANDBOX_SITE) -> None:
+def validate(
+    tenants: Annotated[list[Path], typer.Argument(help="Tenant files.")], site: SiteFile = SANDBOX_SITE
+) -> None:
     """Check parameter files; sends nothing."""
     problems = 0
     for tenant in tenants:
@@ -105,23 +108,26 @@ def validate(tenants: TenantFiles, site: SiteFile = SANDBOX_SITE) -> None:
 
 @app.command()
 def plan(
-    tenants: TenantFiles,
+    tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
+    trunk: TrunkName = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the plan files (TENANT.plan.json).")] = None,
 ) -> None:
     """Plan whole tenants; changes nothing. Exit status 2 when there are changes."""
     from .batch.plans import plan_tenant
 
     statuses = [
-        _guarded(lambda path=path: plan_tenant(_given(site), _given(path), out, screen)) for path in tenants
+        _guarded(lambda one=one: plan_tenant(_given(site), one, out, screen))
+        for one in _owners(tenants, trunk)
     ]
     raise typer.Exit(_worst(statuses))
 
 
 @app.command()
 def apply(
-    tenants: TenantFiles,
+    tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
+    trunk: TrunkName = None,
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="Apply exactly this plan (one tenant).")
     ] = None,
@@ -129,20 +135,27 @@ def apply(
     approved_by: Annotated[str | None, typer.Option(help="Who approved the plan.")] = None,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
-    if plan_file is not None and len(tenants) != 1:
+    owners = _owners(tenants, trunk)
+    if plan_file is not None and len(owners) != 1:
         raise typer.BadParameter("a plan is for one tenant: give exactly one tenant file with --plan")
     approval = {
         "plan_file": str(_given(plan_file)) if plan_file else None,
         "approved_plan": approved_plan,
         "approved_by": approved_by,
     }
-    raise typer.Exit(_run(site, tenants, "apply", approval))
+    if trunk is not None and (status := _guarded(lambda: _name_affected(site, owners[0]))):
+        raise typer.Exit(status)
+    raise typer.Exit(_run(site, owners, "apply", approval))
 
 
 @app.command()
-def verify(tenants: TenantFiles, site: SiteFile = SANDBOX_SITE) -> None:
+def verify(
+    tenants: TenantFiles = None,
+    site: SiteFile = SANDBOX_SITE,
+    trunk: TrunkName = None,
+) -> None:
     """Compare tenants with the guide's expected results; changes nothing."""
-    raise typer.Exit(_run(site, tenants, "verify"))
+    raise typer.Exit(_run(site, _owners(tenants, trunk), "verify"))
 
 
 @app.command("sign-in")
@@ -170,15 +183,32 @@ def sign_in(
     )
 
 
-def _run(site: Path, tenants: list[Path], mode: str, approval: dict[str, str | None] | None = None) -> int:
+def _owners(tenants: list[Path] | None, trunk: str | None) -> list[Path | str]:
+    """Tenant files, or the shared trunk in a tenant's place."""
+    if bool(tenants) == (trunk is not None):
+        raise typer.BadParameter("give tenant files, or --trunk NAME")
+    return [_given(one) for one in tenants] if tenants else [f"trunk:{trunk}"]
+
+
+def _name_affected(site: Path, trunk: str) -> int:
+    """Say whose calls run through a shared trunk, before anything of it is changed."""
+    from .runbook import Runbook
+
+    with Runbook.open(_given(site), trunk) as runbook:
+        names = runbook.tenants_affected()
+    screen.print(f"Tenants affected: {escape(', '.join(names)) or 'none'}")
+    return FINE
+
+
+def _run(
+    site: Path, tenants: list[Path | str], mode: str, approval: dict[str, str | None] | None = None
+) -> int:
     """Run the notebooks of tenants, one tenant after the other, and show what happened."""
     from .batch import run_tenants
     from .batch.progress import Progress, summary
 
     def run() -> int:
-        result = run_tenants(
-            _given(site), [_given(one) for one in tenants], mode, approval or {}, Progress(screen)
-        )
+        result = run_tenants(_given(site), tenants, mode, approval or {}, Progress(screen))
         screen.print(summary(result))
         return result.exit_status
 

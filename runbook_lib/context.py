@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .connect import Endpoints, endpoints
-from .parameters import Site, Tenant
+from .parameters import Site, Tenant, TrunkScope
 from .records.journal import Journal
 from .secret import resolve
 from .sections.pbx_trunk import PbxTrunk
@@ -32,7 +32,9 @@ class Context:
         The site's records folder, ``records/<site>``.
     """
 
-    def __init__(self, root: Path, records: Path, site: Site, tenant: Tenant, journal: Journal) -> None:
+    def __init__(
+        self, root: Path, records: Path, site: Site, tenant: Tenant | TrunkScope, journal: Journal
+    ) -> None:
         self.root = root
         self.records = records
         self.site = site
@@ -78,7 +80,7 @@ class Context:
             SignInGate(self.records),
             username=pbx.username,
             password=resolve(pbx.password, self.root).reveal(),
-            domain=self.tenant.pbx_domain,
+            domain=self.tenant.pbx_domain if isinstance(self.tenant, Tenant) else None,
         )
 
     @property
@@ -88,8 +90,16 @@ class Context:
 
     @property
     def pbx_trunk(self) -> PbxTrunk:
-        """The PBX trunk that the parameters speak of."""
-        return PbxTrunk(lambda: self.pbx.session, self.settings)
+        """The PBX trunk that the parameters speak of, in the scope that owns it."""
+        return PbxTrunk(lambda: self.pbx.system if self.settings.shared else self.pbx.session, self.settings)
+
+    @property
+    def creates_only(self) -> bool:
+        """Whether this run may make what is absent of the trunk and change nothing that is there.
+
+        So it is for a tenant of a shared trunk: its settings are every tenant's.
+        """
+        return self.settings.shared is not None and isinstance(self.tenant, Tenant)
 
     @property
     def rules(self) -> Rules:

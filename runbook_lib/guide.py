@@ -28,12 +28,17 @@ SECTIONS = {
         GuideSection("03", "Trunk origination", "03_trunk_origination"),
         GuideSection("04", "Assign DID numbers to the trunk", "04_assign_did_numbers"),
         GuideSection("05", "The register-based trunk in PortSIP PBX", "05_pbx_trunk"),
+        GuideSection("06", "Next steps: call rules", "06_next_steps"),
     )
 }
 
 #: The order in which a whole tenant is worked through: numbers are pointed at the trunk (04) only
-#: after the PBX can take their calls (05), so that a number that works today is not cut off.
-RUN_ORDER = ("00", "01", "02", "03", "05", "04")
+#: after the PBX can take their calls (05) and knows whom they ring (06), so that a number that works
+#: today is not cut off.
+RUN_ORDER = ("00", "01", "02", "03", "05", "06", "04")
+
+#: The same for a shared trunk on its own, without a tenant.
+TRUNK_ORDER = ("01", "02", "03", "05")
 
 STEPS = {
     "0.1": "At least one DID is owned by the Twilio account",
@@ -53,6 +58,8 @@ STEPS = {
     "5.4": "Registration off, concurrent calls, presets",
     "5.5": "Assign the trunk to tenants",
     "5.E": "Expected result of section 5",
+    "6.1": "Outbound rule",
+    "6.2": "Inbound rule",
 }
 
 

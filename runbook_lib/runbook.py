@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
-from .guide import RUN_ORDER, SECTIONS
+from .guide import RUN_ORDER, SECTIONS, TRUNK_ORDER
 from .lock import held, whoami
-from .parameters import Source, load, project_root
+from .parameters import Source, TrunkScope, load, project_root
 from .plan import CHANGING, Plan, Row, Slice
 from .records.journal import FILE_NAME, Journal
 from .records.result import now, run_folder, write_result
@@ -54,7 +55,8 @@ class Runbook:
         Parameters
         ----------
         site, tenant
-            A file's path, relative to the project's root, or its content as papermill injects it.
+            A file's path, relative to the project's root, or its content as papermill injects it;
+            ``"trunk:NAME"`` in the tenant's place for a shared trunk on its own.
         mode
             ``"plan"``, ``"apply"`` or ``"verify"``.
         plan_file, approved_plan, approved_by
@@ -97,6 +99,22 @@ class Runbook:
             "pbx": site.pbx.url or "sandbox",
         }
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The sections in the order in which they are run."""
+        return TRUNK_ORDER if isinstance(self.context.tenant, TrunkScope) else RUN_ORDER
+
+    def tenants_affected(self) -> list[str]:
+        """Read the names of the tenants that share the trunk; none for a tenant's own."""
+        context = self.context
+        trunk = context.pbx_trunk.find() if context.settings.shared else None
+        if trunk is None:
+            return []
+        ids = {
+            one["tenant_id"] for one in context.pbx.system.get(f"/providers/{trunk['id']}/assignees")["items"]
+        }
+        return sorted(one["name"] for one in context.pbx.system.list("/tenants") if one["id"] in ids)
+
     def section(self, number: str) -> SectionRun:
         """Return the run of one section; ``KeyError`` for a number that the guide does not have."""
         return SectionRun(self, number)
@@ -108,7 +126,7 @@ class Runbook:
         anything of it exists.
         """
         slices, ahead = [], frozenset[str]()
-        for number in RUN_ORDER:
+        for number in self.order:
             slices.append(SECTION_CLASSES[number](self.context, ahead).plan())
             ahead |= {number}
         return self._plan_of(tuple(slices))
@@ -254,7 +272,10 @@ class SectionRun:
                     meaning="nothing of this section was written",
                     next_step="plan the whole tenant again",
                 )
-        with held(context.records / context.tenant.name, f"tenant {context.tenant.name}"):
+        with ExitStack() as locks:
+            locks.enter_context(held(context.records / context.tenant.name, f"tenant {context.tenant.name}"))
+            if context.settings.shared:
+                locks.enter_context(held(context.records, f"trunk {context.settings.shared}"))
             try:
                 outcome = self._section.apply(approved)
             finally:

@@ -17,7 +17,7 @@ from ..runbook import Runbook
 FINE, FAILED, CHANGES = 0, 1, 2
 
 
-def plan_tenant(site: Path, tenant: Path, out: Path | None, screen: Console) -> int:
+def plan_tenant(site: Path, tenant: Path | str, out: Path | None, screen: Console) -> int:
     """Plan a tenant, show the plan, write it to ``out/TENANT.plan.json`` if asked.
 
     Returns the exit status: 0 nothing to change, 1 the plan has conflicts or blocked rows, 2 there

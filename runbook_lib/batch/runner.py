@@ -17,8 +17,8 @@ from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from ..errors import InputError
-from ..guide import RUN_ORDER, SECTIONS
-from ..parameters import load, project_root
+from ..guide import RUN_ORDER, SECTIONS, TRUNK_ORDER
+from ..parameters import TrunkScope, load, project_root
 from ..plan import CHANGING
 from ..records.result import RUN_FOLDER, new_run_id, now, write_json
 from ..secret import scrub
@@ -116,6 +116,7 @@ class _Job:
     tenant: str
     folder: Path
     parameters: Mapping[str, Any]
+    order: tuple[str, ...]
 
     def output(self, section: str) -> Path:
         return self.folder / f"{SECTIONS[section].notebook}.ipynb"
@@ -127,7 +128,7 @@ class _Job:
 
 def run_tenants(
     site: Path,
-    tenants: Sequence[Path],
+    tenants: Sequence[Path | str],
     mode: str,
     approval: Mapping[str, str | None],
     observer: Observer,
@@ -137,7 +138,7 @@ def run_tenants(
     Parameters
     ----------
     site, tenants
-        Parameter files.
+        Parameter files; ``"trunk:NAME"`` among the tenants for a shared trunk on its own.
     mode
         ``"plan"``, ``"apply"`` or ``"verify"``.
     approval
@@ -151,7 +152,7 @@ def run_tenants(
     papermill_engines.register("runbook", RunbookEngine)
     root = project_root()
     jobs = _jobs(root, site, tenants, mode, approval)
-    steps = [(job, section) for job in jobs for section in RUN_ORDER]
+    steps = [(job, section) for job in jobs for section in job.order]
     results = []
     with KernelPool(root) as kernels:
         for job in jobs:
@@ -161,7 +162,7 @@ def run_tenants(
 
 
 def _jobs(
-    root: Path, site: Path, tenants: Sequence[Path], mode: str, approval: Mapping[str, str | None]
+    root: Path, site: Path, tenants: Sequence[Path | str], mode: str, approval: Mapping[str, str | None]
 ) -> list[_Job]:
     jobs, problems = [], []
     for path in tenants:
@@ -172,7 +173,8 @@ def _jobs(
             continue
         folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
         parameters = {"site": str(site), "tenant": str(path), "mode": mode, **approval}
-        jobs.append(_Job(the_site.name, the_tenant.name, folder, parameters))
+        order = TRUNK_ORDER if isinstance(the_tenant, TrunkScope) else RUN_ORDER
+        jobs.append(_Job(the_site.name, the_tenant.name, folder, parameters, order))
     if problems:
         raise InputError(problems)
     return jobs
@@ -198,7 +200,7 @@ def _run_tenant(
 ) -> TenantResult:
     observer.on_tenant_start(job.tenant)
     started, sections = now(), []
-    for section in RUN_ORDER:
+    for section in job.order:
         if any(one.outcome != SUCCEEDED for one in sections):
             result = SectionResult(section, NOT_RUN, message="an earlier section failed")
         else:
@@ -263,7 +265,7 @@ def _result(folder: Path, section: str) -> dict[str, Any]:
 
 
 def _summary(result: TenantResult, mode: str, started: str) -> dict[str, Any]:
-    first = _result(result.folder, RUN_ORDER[0])
+    first = _result(result.folder, result.sections[0].section)
     return {
         "run_id": result.folder.name,
         "site": result.site,

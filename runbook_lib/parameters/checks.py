@@ -25,11 +25,7 @@ LONGEST_LIST_NAME = 64
 #: Modelled, and refused until a section carries them out: nothing that is written may be passed over.
 NOT_CARRIED_OUT = frozenset(
     {
-        "site.shared_trunks",
         "site.policies.allowed_signers",
-        "tenant.shared_trunk",
-        "tenant.concurrency",
-        "tenant.rules",
     }
 )
 #: The same for a value of ``site.policies.approval``.
@@ -146,7 +142,9 @@ def _level(tenant: Mapping[str, Any], site: Mapping[str, Any]) -> Problems:
                 "belongs to a shared trunk's assignment; use pbx_trunk.max_concurrent_calls",
             )
         return
-    for key in (*TRUNK_KEYS, "twilio_account"):
+    if "concurrency" not in tenant:
+        yield ("concurrency",), "is missing: the tenant's share of the trunk's concurrent calls"
+    for key in (*TRUNK_KEYS, "twilio_account", "set_password"):
         if key in tenant:
             yield (key,), "belongs to the shared trunk, in the site: take it out here"
     known = _mapping(site.get("shared_trunks"))

@@ -8,8 +8,10 @@ from pathlib import Path
 from ..errors import InputError, SecretError
 from .checks import check_secrets, check_site, check_tenant
 from .document import Document, Source
-from .model import Site, Tenant
+from .model import Site, Tenant, TrunkScope
 
+#: In a tenant's place: a shared trunk of the site, on its own.
+SHARED = "trunk:"
 NEXT_STEP = "correct the parameters; nothing was sent"
 
 
@@ -19,19 +21,24 @@ def project_root() -> Path:
     return Path(given).resolve() if given else Path(__file__).resolve().parent.parent.parent
 
 
-def load(site: Source, tenant: Source, root: Path, *, secrets: bool = True) -> tuple[Site, Tenant]:
+def load(
+    site: Source, tenant: Source, root: Path, *, secrets: bool = True
+) -> tuple[Site, Tenant | TrunkScope]:
     """Read and check a site and a tenant.
 
     Parameters
     ----------
     site, tenant
-        A file's path, relative to ``root``, or its content as papermill injects it.
+        A file's path, relative to ``root``, or its content as papermill injects it. For the tenant
+        also ``"trunk:NAME"``: the site's shared trunk of that name, on its own.
     secrets
         Also resolve the secrets that this tenant's run uses, and check them.
 
     Raises ``InputError`` with all problems of both, each as ``file:line: key: what is wrong``
     (``SecretError`` when they are all about secrets); no value of a secret is repeated.
     """
+    if isinstance(tenant, str) and tenant.startswith(SHARED):
+        return _shared(site, tenant.removeprefix(SHARED), root, secrets=secrets)
     site_file, tenant_file = Document.read(site, "site", root), Document.read(tenant, "tenant", root)
     the_site, the_tenant = site_file.model(Site), tenant_file.model(Tenant)
     check_site(site_file, root)
@@ -43,6 +50,21 @@ def load(site: Source, tenant: Source, root: Path, *, secrets: bool = True) -> t
     if problems or the_site is None or the_tenant is None:
         raise (InputError if before_secrets else SecretError)(problems, next_step=NEXT_STEP)
     return the_site, the_tenant
+
+
+def _shared(site: Source, name: str, root: Path, *, secrets: bool) -> tuple[Site, TrunkScope]:
+    document = Document.read(site, "site", root)
+    the_site = document.model(Site)
+    check_site(document, root)
+    if the_site is not None and name not in the_site.shared_trunks:
+        known = ", ".join(the_site.shared_trunks) or "none"
+        document.add(("site", "shared_trunks"), f"there is no shared trunk {name}; there is {known}")
+    if secrets:
+        check_secrets(document, Document("tenant", content={"shared_trunk": name}), root)
+    if document.found or the_site is None:
+        raise InputError(document.problems, next_step=NEXT_STEP)
+    trunk = the_site.shared_trunks[name]
+    return the_site, TrunkScope(name, trunk.accept_interruption, trunk.set_password)
 
 
 def load_site(site: Source, root: Path) -> Site:

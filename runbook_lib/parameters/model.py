@@ -5,6 +5,7 @@ Each field is checked by itself here; what several keys make together is checked
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -188,7 +189,7 @@ class PbxTrunk(Strict):
 
 
 class TrunkSettings(Strict):
-    """One trunk at Twilio and in the PBX: a shared one, or what ``Tenant.trunk_of`` returns."""
+    """One trunk at Twilio and in the PBX: a shared one's, or what ``Tenant.trunk_of`` returns."""
 
     twilio_account: FolderName | None = Field(
         None, description="Name of the Twilio account; not needed with one."
@@ -222,6 +223,13 @@ class TrunkSettings(Strict):
         return self.twilio_account or next(iter(site.twilio_accounts))
 
 
+class SharedTrunk(TrunkSettings):
+    """A trunk at system level: made once, assigned to tenants (5.5)."""
+
+    accept_interruption: bool = Field(False, description="Leave for rows that interrupt its tenants' calls.")
+    set_password: bool = Field(False, description="Write the password at both sides again.")
+
+
 class Site(Strict):
     """One PortSIP PBX, its Twilio accounts, its policies."""
 
@@ -233,7 +241,7 @@ class Site(Strict):
         description="Twilio accounts by a name of yours.", min_length=1
     )
     pbx: SitePbx = Field(description="The PBX.")
-    shared_trunks: dict[FolderName, TrunkSettings] = Field(
+    shared_trunks: dict[FolderName, SharedTrunk] = Field(
         {}, description="System level: trunks shared by tenants, by a name of yours; keys as a tenant's."
     )
     policies: Policies = Field(Policies(), description="What the site allows.")
@@ -314,3 +322,21 @@ class Tenant(Strict):
     def account_name(self, site: Site) -> str:
         """Return the name of the Twilio account that the tenant's trunk is in."""
         return self.trunk_of(site).account_name(site)
+
+
+@dataclass(frozen=True)
+class TrunkScope:
+    """A shared trunk on its own, without a tenant: what ``runbook apply --trunk NAME`` works on."""
+
+    shared_trunk: str
+    accept_interruption: bool
+    set_password: bool
+
+    @property
+    def name(self) -> str:
+        """Names the trunk's folder of the records."""
+        return f"trunk-{self.shared_trunk}"
+
+    def trunk_of(self, site: Site) -> TrunkSettings:
+        """Return the settings of the shared trunk."""
+        return site.shared_trunks[self.shared_trunk]

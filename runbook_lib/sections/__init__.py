@@ -9,10 +9,19 @@ from .s02_termination import Termination
 from .s03_origination import Origination
 from .s04_numbers import AssignNumbers
 from .s05_pbx_trunk import PbxTrunkSection
+from .s06_next_steps import NextSteps
 
 SECTION_CLASSES: dict[str, type[Section]] = {
     one.number: one
-    for one in (BeforeYouBegin, CreateTrunk, Termination, Origination, AssignNumbers, PbxTrunkSection)
+    for one in (
+        BeforeYouBegin,
+        CreateTrunk,
+        Termination,
+        Origination,
+        AssignNumbers,
+        PbxTrunkSection,
+        NextSteps,
+    )
 }
 
 __all__ = ["SECTION_CLASSES", "Item", "Outcome", "Section", "Verification", "View"]

@@ -180,9 +180,12 @@ class Section(ABC):
         return Item((Row(step, setting, desired, None, Action.BLOCKED, note=note),))
 
     def _guarded_items(self) -> list[Item]:
-        """The items, with those in conflict that interrupt calls without leave."""
+        """The items, with those in conflict that this run has no leave to carry out."""
+        items = self.items()
+        if self.context.creates_only:
+            items = [_kept_shared(item, self.context.settings.shared) for item in items]
         leave = self.context.tenant.accept_interruption
-        return [item if leave else _guarded(item) for item in self.items()]
+        return [item if leave else _guarded(item) for item in items]
 
     def _check(self, rows: tuple[Row, ...], approved: Slice | None) -> None:
         stopping = [row for row in rows if row.action in STOPPING]
@@ -209,16 +212,17 @@ class Section(ABC):
             item.write()
         except VendorError as error:
             error.step = error.step or item.rows[0].step
-            # What we asked for may be there already and our reading late: then it is not an error.
-            if is_already_there(error) and self._settles(item):
+            # What we asked for may be there already: our reading was late, or another run was first.
+            lag = SETTLE_S if error.vendor == "Twilio" else 0.0
+            if is_already_there(error) and self._settles(item, lag):
                 return
             raise
 
-    def _settles(self, item: Item) -> bool:
-        """Whether the item's rows come to stand at their end before the vendors' lag is over."""
+    def _settles(self, item: Item, lag: float = SETTLE_S) -> bool:
+        """Whether the item's rows come to stand at their end before the vendor's lag (s) is over."""
         if item.repeatable:
             return False
-        deadline = time.monotonic() + SETTLE_S
+        deadline = time.monotonic() + lag
         while True:
             self.read()
             live = {row.key: row for row in _rows(self.items())}
@@ -231,6 +235,29 @@ class Section(ABC):
 
 def _rows(items: Iterable[Item]) -> tuple[Row, ...]:
     return tuple(row for item in items for row in item.rows)
+
+
+#: Steps that are the tenant's own also where the trunk is shared.
+TENANTS_STEPS = frozenset({"4.1", "5.5", "6.1", "6.2"})
+
+
+def _kept_shared(item: Item, name: str | None) -> Item:
+    """An item in conflict if it would change what a shared trunk has already."""
+    changes = (Action.UPDATE, Action.REPLACE, Action.REMOVE)
+    # The password is written at both sides when the trunk is made; nobody can use the pair before.
+    if item.repeatable and all(row.effect is Effect.NONE for row in item.rows):
+        return item
+    rows = tuple(
+        replace(
+            row,
+            action=Action.CONFLICT,
+            note=f"a setting of the shared trunk {name}: change it with runbook apply --trunk {name}",
+        )
+        if row.action in changes and row.step not in TENANTS_STEPS
+        else row
+        for row in item.rows
+    )
+    return item if rows == item.rows else replace(item, rows=rows, write=None)
 
 
 def _guarded(item: Item) -> Item:

@@ -40,6 +40,11 @@ class PasswordPair:
         """The credential as people know it, for the journal."""
         return f"user {self._settings.username} in credential list {self._settings.credential_list_name}"
 
+    @property
+    def at_twilio(self) -> bool:
+        """Whether the credential is at Twilio."""
+        return self._user is not None
+
     def items_at_twilio(self, users: Callable[[], Any]) -> list[Item]:
         """Return section 2's items. ``users`` returns the SDK's credentials of the list, once it exists."""
         name, reference = self._settings.username, str(self._settings.password)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ..did_pool import DidPool
@@ -28,6 +28,27 @@ class Rules:
         """Read the tenant's inbound rules."""
         return list(self._session().list("/inbound_rules"))
 
+    def outbound(self) -> list[dict[str, Any]]:
+        """Read the tenant's outbound rules in full: the list leaves the routes out."""
+        session = self._session()
+        return [session.get(f"/outbound_rules/{one['id']}") for one in session.list("/outbound_rules")]
+
+    def write(self, kind: str, rule_id: str | None, fields: dict[str, Any]) -> None:
+        """Make a rule (``rule_id`` ``None``), or update one, sending back all of it that was read.
+
+        ``kind`` is ``"inbound_rules"`` or ``"outbound_rules"``.
+        """
+        session = self._session()
+        if rule_id is None:
+            session.post(f"/{kind}", fields)
+            return
+        read = session.get(f"/{kind}/{rule_id}")
+        kept = {name: value for name, value in read.items() if name != "id" and value is not None}
+        if "holidays" in kept:
+            # Ids on write, objects on read.
+            kept["holidays"] = [one["id"] if isinstance(one, dict) else one for one in kept["holidays"]]
+        session.post(f"/{kind}/{rule_id}", {**kept, **fields})
+
     def covers(self, did: str) -> bool:
         """Whether an enabled inbound rule of our trunk takes calls to the number (+E.164)."""
         ours = self._trunk_ids()
@@ -41,9 +62,8 @@ class Rules:
 
     def of_trunk(self, trunk_id: str) -> list[str]:
         """Return the names of the rules that use a PBX trunk."""
-        session = self._session()
         names = [f"inbound rule {rule['name']}" for rule in self.inbound() if rule["provider_id"] == trunk_id]
-        for rule in self._outbound(session):
+        for rule in self.outbound():
             if any(route.get("provider_id") == trunk_id for route in rule.get("routes") or ()):
                 names.append(f"outbound rule {rule['name']}")
         return names
@@ -56,7 +76,7 @@ class Rules:
             for rule in self.inbound()
             if rule["provider_id"] in ours and _has(rule, did)
         ]
-        for rule in self._outbound(session):
+        for rule in self.outbound():
             callers = {_digits(route.get("outbound_caller_id")) for route in rule.get("routes") or ()}
             if _digits(did) in callers:
                 users.append(f"outbound rule {rule['name']}")
@@ -67,16 +87,10 @@ class Rules:
             users.append("the tenant's outbound caller id")
         return users
 
-    @staticmethod
-    def _outbound(session: Session) -> Iterator[dict[str, Any]]:
-        """Details of the outbound rules: the list leaves the routes out."""
-        for summary in session.list("/outbound_rules"):
-            yield session.get(f"/outbound_rules/{summary['id']}")
-
 
 def _has(rule: dict[str, Any], did: str) -> bool:
     try:
-        return did in DidPool.parse(rule["did_numbers"])
+        return did in DidPool.read(rule["did_numbers"])
     except ValueError:
         return False
 

@@ -143,7 +143,13 @@ class Origination(Section):
 
     def _create(self, desired: dict[str, Any]) -> None:
         trunk = self._trunk or self.context.twilio_trunk.require()
-        self.context.twilio.trunks(trunk.sid).origination_urls.create(**desired)
+        urls = self.context.twilio.trunks(trunk.sid).origination_urls
+        made = urls.create(**desired)
+        # Twilio does not refuse the same URI twice. Where two runs on different machines make it at
+        # the same time, each takes its own back unless it is the first: one stays.
+        same = sorted(one.sid for one in urls.list(page_size=1000) if one.sip_url == desired["sip_url"])
+        if len(same) > 1 and made.sid != same[0]:
+            made.delete()
 
     def _effect_of_rerouting(self) -> Effect:
         """Calls that reach something today are sent to the PBX: harmless only once its trunk takes them."""

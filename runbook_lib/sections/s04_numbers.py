@@ -48,6 +48,9 @@ class AssignNumbers(Section):
         items = [self._item(did, self._numbers.get(did)) for did in tenant.dids]
         attached = [one for one in self._numbers.values() if self._trunk and one.trunk_sid == self._trunk.sid]
         extra = [one for one in attached if one.phone_number not in tenant.dids]
+        if self.context.settings.shared:
+            # The others are other tenants' numbers.
+            extra = [one for one in extra if one.phone_number in tenant.remove]
         return items + [self._extra_item(one) for one in sorted(extra, key=lambda one: one.phone_number)]
 
     def _item(self, did: str, number: Any | None) -> Item:
@@ -101,7 +104,10 @@ class AssignNumbers(Section):
         """Why calls to the number would not arrive yet at the PBX; empty when they would."""
         if "05" not in self.ahead and not self.context.pbx_trunk.exists():
             return "run section 05 first: the PBX has no trunk that takes its calls"
-        if self.context.tenant.accept_unrouted or self.context.rules.covers(did):
+        tenant = self.context.tenant
+        if tenant.accept_unrouted or self.context.rules.covers(did):
+            return ""
+        if "06" in self.ahead and tenant.rules and any(did in rule.dids for rule in tenant.rules.inbound):
             return ""
         return "no enabled inbound rule of the PBX covers it: make one first, or set accept_unrouted"
 

@@ -1,11 +1,13 @@
-"""Section 5: the register-based trunk in the PBX, at tenant level."""
+"""Section 5: the register-based trunk in the PBX, at tenant level or at system level."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ..did_pool import DidPool
+from ..parameters import TrunkScope
 from ..plan import Action, Effect, Row, Value
 from ..vendors.pbx import quoted
 from .base import Item, Section, View
@@ -15,35 +17,42 @@ from .pbx_trunk import desired_fields
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
 IMMUTABLE = ("brand", "auth_mode")
 #: Fields whose change touches calls that work.
-EFFECTS = {
-    "hostname": Effect.INTERRUPTS_OUTBOUND,
-}
+EFFECTS = {"hostname": Effect.INTERRUPTS_OUTBOUND}
 
 
 class PbxTrunkSection(Section):
-    """Steps 5.1 to 5.4 and the expected result 5.E."""
+    """Steps 5.1 to 5.5 and the expected result 5.E."""
 
     number = "05"
 
     def read(self) -> None:
-        self._candidates = self.context.pbx_trunk.candidates()
+        context, trunk = self.context, self.context.pbx_trunk
+        self._candidates = trunk.candidates()
         self._live = self._candidates[0] if len(self._candidates) == 1 else None
-        self._user = None if self._live else find_user(self.context)
-        self._pair = PasswordPair(self.context, self._user, reading_back=self.reading_back)
+        self._pair = PasswordPair(
+            context, None if self._live else find_user(context), reading_back=self.reading_back
+        )
         self._status: str | None = None
-        self._others = self._foreign_pools()
+        self._assignees: list[dict[str, Any]] = []
         if self._live is not None:
-            self._status = self.context.pbx_trunk.session.get(f"/providers/{self._live['id']}/status").get(
-                "status"
-            )
+            path = f"/providers/{self._live['id']}"
+            self._status = trunk.session.get(f"{path}/status").get("status")
+            if context.settings.shared:
+                self._assignees = trunk.session.get(f"{path}/assignees").get("items") or []
+        self._others = [] if self._alone else self._foreign_pools()
 
     def views(self) -> list[View]:
-        live = self._live
-        fields = desired_fields(self.context.settings)
+        live, settings = self._live, self.context.settings
+        fields = desired_fields(settings)
         rows = [(label, _plain(live.get(name))) for name, (_, label, _) in fields.items()] if live else []
+        if live and not settings.shared:
+            rows.append(("DID pool", live.get("did_numbers")))
         if live:
-            rows += [("DID pool", live.get("did_numbers")), ("status", self._status)]
-        return [View(f"Trunk {self.context.settings.pbx_name} in the PBX", ("Field", "Value"), tuple(rows))]
+            rows.append(("status", self._status))
+        views = [View(f"Trunk {settings.pbx_name} in the PBX", ("Field", "Value"), tuple(rows))]
+        if settings.shared:
+            views.append(self._assignee_view())
+        return views
 
     def items(self) -> list[Item]:
         settings = self.context.settings
@@ -60,66 +69,66 @@ class PbxTrunkSection(Section):
             )
             for name, (step, label, value) in desired_fields(settings).items()
         }
-        rows["did_numbers"] = self._pool_row()
+        if not settings.shared:
+            live = self._live.get("did_numbers") if self._live else None
+            rows["did_numbers"] = self._pool_row("5.2", "DID pool", live)
         if self._live is None:
-            return self._to_create(rows)
-        password = Item(
-            (Row("5.3", "password at the PBX", str(settings.password), NOT_READABLE, Action.UNREADABLE),)
-        )
+            return [*self._to_create(rows), *self._assignment()]
         if any(rows[name].action is not Action.IN_PLACE for name in IMMUTABLE):
             return self._to_replace(rows)
         changed = {
-            name: _wire(name, row.desired)
+            name: row.desired
             for name, row in rows.items()
             if row.action not in (Action.IN_PLACE, Action.CONFLICT)
         }
         write = partial(self.context.pbx_trunk.update, changed) if changed else None
-        return [Item(tuple(rows.values()), f"PBX trunk {settings.pbx_name}", write), password]
+        password = Row("5.3", "password at the PBX", str(settings.password), NOT_READABLE, Action.UNREADABLE)
+        trunk = Item(tuple(rows.values()), f"PBX trunk {settings.pbx_name}", write)
+        return [trunk, Item((password,)), *self._assignment()]
 
     def expected(self) -> list[Row]:
         note = "registration is off, so the trunk is always Online: this proves nothing about the credentials"
         return [self.row("5.E", "status", "ONLINE", self._status, note=note)]
 
+    @property
+    def _alone(self) -> bool:
+        """Whether this is a shared trunk on its own, without a tenant to assign it to."""
+        return isinstance(self.context.tenant, TrunkScope)
+
     def _to_create(self, rows: dict[str, Row]) -> list[Item]:
         settings = self.context.settings
-        conflict = self._pair.conflict_at_pbx()
-        if self._user is None and "02" not in self.ahead:
+        if not self._pair.at_twilio and "02" not in self.ahead:
             return [self.blocked("5.3", "authentication name", settings.username, "02")]
+        conflict = self._pair.conflict_at_pbx()
         if conflict:
             return [Item((conflict,))]
-        password = Row("5.3", "password at the PBX", str(settings.password), None, Action.CREATE)
-        if not self.context.pbx.tenant_may_have_trunks:
+        if not settings.shared and not self.context.pbx.tenant_may_have_trunks:
             note = "the PBX does not allow trunks at tenant level (its settings, or the tenant's features)"
             return [Item((Row("5.1", "trunk", settings.pbx_name, None, Action.CONFLICT, note=note),))]
+        password = Row("5.3", "password at the PBX", str(settings.password), None, Action.CREATE)
         create = Item((*rows.values(), password), f"PBX trunk {settings.pbx_name}", self._create)
         return [self._pair.item_at_twilio(step="5.3"), create]
 
     def _to_replace(self, rows: dict[str, Row]) -> list[Item]:
         """Brand and kind cannot be changed: the trunk is deleted and made again."""
         settings = self.context.settings
-        using = self.context.rules.of_trunk(self._live["id"])
-        if using:
-            note = f"it can only be made again, and {', '.join(using)} use it; delete the rules first"
-            changed = [
-                row for name, row in rows.items() if name in IMMUTABLE and row.action is not Action.IN_PLACE
-            ]
+        if settings.shared:
+            in_the_way = "its tenants would lose it; unassign it from all of them first"
+        else:
+            using = self.context.rules.of_trunk(self._live["id"])
+            in_the_way = f"{', '.join(using)} use it; delete the rules first" if using else ""
+        if in_the_way:
+            note = f"it can only be made again, and {in_the_way}"
             return [
-                Item((Row(row.step, row.setting, row.desired, row.current, Action.CONFLICT, note=note),))
-                for row in changed
+                Item((replace(rows[name], action=Action.CONFLICT, note=note),))
+                for name in IMMUTABLE
+                if rows[name].action is not Action.IN_PLACE
             ]
-        note = "cannot be changed: the trunk is deleted and made again"
+        note, effect = "cannot be changed: the trunk is deleted and made again", Effect.INTERRUPTS_OUTBOUND
         final = tuple(
             row
             if row.action is Action.IN_PLACE
-            else Row(
-                row.step,
-                row.setting,
-                row.desired,
-                row.current,
-                Action.REPLACE,
-                Effect.INTERRUPTS_OUTBOUND,
-                note,
-            )
+            else replace(row, action=Action.REPLACE, effect=effect, note=note)
             for row in rows.values()
         )
         return [Item(final, f"PBX trunk {settings.pbx_name}", self._replace)]
@@ -127,53 +136,104 @@ class PbxTrunkSection(Section):
     def _create(self) -> None:
         settings = self.context.settings
         fields = {name: value for name, (_, _, value) in desired_fields(settings).items()}
-        pool = str(self.context.tenant.dids)
-        self.context.pbx_trunk.create(
-            {**fields, "did_numbers": pool, "password": self.context.sip_password()}
-        )
+        if not settings.shared:
+            fields["did_numbers"] = str(self.context.tenant.dids)
+        self.context.pbx_trunk.create({**fields, "password": self.context.sip_password()})
 
     def _replace(self) -> None:
         self.context.pbx_trunk.session.post(f"/providers/{self._live['id']}/destroy")
         self._create()
 
-    def _pool_row(self) -> Row:
-        """The DID pool: the tenant's numbers, and live ones that are not in ``remove``."""
+    def _assignment(self) -> list[Item]:
+        """Step 5.5: this tenant's share of a shared trunk; nobody else's is touched."""
+        if not self.context.settings.shared or self._alone:
+            return []
+        tenant, name = self.context.tenant, self.context.settings.pbx_name
+        live = next((one for one in self._assignees if one["tenant_id"] == self._tenant_id), {})
+        rows = (
+            self._pool_row("5.5", "the tenant's DID pool", live.get("did_numbers")),
+            self.row("5.5", "the tenant's concurrent calls", tenant.concurrency, live.get("concurrency")),
+        )
+        if all(row.action in (Action.IN_PLACE, Action.CONFLICT) for row in rows):
+            return [Item(rows)]
+        body = {"did_numbers": rows[0].desired, "concurrency": tenant.concurrency}
+        return [
+            Item(rows, f"assignment of PBX trunk {name} to tenant {tenant.name}", partial(self._assign, body))
+        ]
+
+    def _assign(self, body: dict[str, Value]) -> None:
+        trunk = self.context.pbx_trunk
+        live = self._live or trunk.find()
+        trunk.session.post(f"/providers/{live['id']}/assignees/{self._tenant_id}", body)
+
+    def _pool_row(self, step: str, label: str, current: str | None) -> Row:
+        """The DID pool: the tenant's numbers, and live ones until they are named under ``remove``."""
         tenant = self.context.tenant
         taken = [
-            f"{', '.join(sorted(tenant.dids.overlap(pool)))} in {owner}"
+            f"{', '.join(overlap)} {'is' if len(overlap) == 1 else 'are'} in the pool of {owner}"
             for owner, pool in self._others
-            if tenant.dids.overlap(pool)
+            if (overlap := tenant.dids.overlap(pool))
         ]
-        live = _pool(self._live.get("did_numbers")) if self._live else None
+        live = _pool(current)
         extra = [did for did in live if did not in tenant.dids] if live else []
         kept = [did for did in extra if did not in tenant.remove]
+        in_use = [
+            f"{did} is still used by {', '.join(users)}"
+            for did in extra
+            if did in tenant.remove and (users := self.context.rules.users_of(did))
+        ]
         wanted = tenant.dids.union(kept) if kept else tenant.dids
-        note = f"{', '.join(kept)} not in dids; left until named under remove" if kept else ""
-        current = self._live.get("did_numbers") if self._live else None
-        if taken:
-            return Row("5.2", "DID pool", str(wanted), current, Action.CONFLICT, note="; ".join(taken))
-        users = {did: self.context.rules.users_of(did) for did in extra if did in tenant.remove}
-        in_use = [f"{did} is still used by {', '.join(names)}" for did, names in users.items() if names]
-        if in_use:
-            return Row("5.2", "DID pool", str(wanted), current, Action.CONFLICT, note="; ".join(in_use))
         # The same numbers written in another way are the same pool.
-        return self.row("5.2", "DID pool", current if live == wanted else str(wanted), current, note=note)
+        desired = current if live == wanted else str(wanted)
+        if taken or in_use:
+            return Row(step, label, desired, current, Action.CONFLICT, note="; ".join(taken + in_use))
+        note = f"{', '.join(kept)} not in dids; left until named under remove" if kept else ""
+        return self.row(step, label, desired, current, note=note)
 
     def _foreign_pools(self) -> list[tuple[str, DidPool]]:
-        """The pools of other trunks of the brand that this session sees; the PBX itself refuses the rest."""
+        """Other pools that can be seen: of the tenant's trunks of the brand, and of this trunk's tenants.
+
+        Other tenants' own trunks cannot be seen from here; the PBX refuses a number of theirs.
+        """
         ours, brand = {one["id"] for one in self._candidates}, self.context.settings.pbx_brand
-        pools = []
-        for one in self.context.pbx_trunk.session.list("/providers", filter=f"brand eq {quoted(brand)}"):
-            pool = _pool(one.get("did_numbers"))
-            if one["id"] not in ours and pool:
-                pools.append((f"trunk {one['name']}", pool))
-        return pools
+        pools = [
+            (f"trunk {one['name']}", one.get("did_numbers"))
+            for one in self.context.pbx.session.list("/providers", filter=f"brand eq {quoted(brand)}")
+            if one["id"] not in ours
+        ]
+        pools += [
+            ("another tenant of this trunk", one.get("did_numbers"))
+            for one in self._assignees
+            if one["tenant_id"] != self._tenant_id
+        ]
+        return [(owner, pool) for owner, text in pools if (pool := _pool(text))]
+
+    def _assignee_view(self) -> View:
+        names = {}
+        if self._assignees:
+            names = {one["id"]: one["name"] for one in self.context.pbx.system.list("/tenants")}
+        return View(
+            "Tenants that share the trunk",
+            ("Tenant", "DID pool", "Concurrent calls"),
+            tuple(
+                (
+                    names.get(one["tenant_id"], one["tenant_id"]),
+                    one.get("did_numbers"),
+                    one.get("concurrency"),
+                )
+                for one in self._assignees
+            ),
+        )
+
+    @property
+    def _tenant_id(self) -> str:
+        return self.context.pbx.tenant["id"]
 
     def _conflict(self) -> str:
         hostname = self.context.settings.domain
         if len(self._candidates) > 1:
             return f"{len(self._candidates)} trunks of the PBX have the hostname {hostname} or this name"
-        if self._live is not None and self._live.get("shared"):
+        if self._live is not None and self._live.get("shared") and not self.context.settings.shared:
             return f"a system-level trunk shared with this tenant has the hostname {hostname}"
         return ""
 
@@ -186,12 +246,8 @@ def _plain(value: Any) -> Value:
     return "" if value is None else value
 
 
-def _wire(name: str, value: Value) -> Value:
-    return str(value) if name == "did_numbers" else value
-
-
 def _pool(text: str | None) -> DidPool | None:
     try:
-        return DidPool.parse(text) if text else None
+        return DidPool.read(text) if text else None
     except ValueError:
-        return None
+        return None  # no pool of numbers, so it holds none of ours

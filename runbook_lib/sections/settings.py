@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..parameters import OriginationTarget, Site, Tenant
+from ..parameters import OriginationTarget, Site, Tenant, TrunkScope
 from ..secret import SecretRef
 
 
@@ -12,10 +12,12 @@ from ..secret import SecretRef
 class Settings:
     """One trunk's settings; names and values as the vendors take them.
 
-    ``domain`` is the full termination URI; ``acl_addresses`` are IPv4 addresses; ``password`` is
-    a reference; ``origination_port`` is ``None`` for the PBX's port of that transport, read live.
+    ``shared`` is the name of the shared trunk, ``None`` for a tenant's own; ``domain`` the full
+    termination URI; ``acl_addresses`` are IPv4 addresses; ``password`` is a reference;
+    ``origination_port`` is ``None`` for the PBX's port of that transport, read live.
     """
 
+    shared: str | None
     account_name: str
     domain: str
     friendly_name: str
@@ -35,17 +37,18 @@ class Settings:
     max_concurrent_calls: int
 
     @classmethod
-    def of(cls, site: Site, tenant: Tenant) -> Settings:
-        """Resolve a tenant's parameters against its site's."""
-        trunk, termination, origination = tenant.trunk, tenant.termination, tenant.origination
-        access, credentials = termination.ip_access_control_list, termination.credentials
+    def of(cls, site: Site, owner: Tenant | TrunkScope) -> Settings:
+        """Resolve the parameters of a tenant, or of a shared trunk on its own, against the site's."""
+        trunk = owner.trunk_of(site)
+        credentials, origination = trunk.termination.credentials, trunk.origination
         return cls(
-            account_name=tenant.account_name(site),
-            domain=trunk.domain,
-            friendly_name=trunk.friendly_name,
-            acl_name=access.name or f"{trunk.label} PBX addresses",
-            acl_addresses=tuple(access.addresses or site.pbx.acl_addresses),
-            credential_list_name=credentials.list_name or f"{trunk.label} credentials",
+            shared=owner.shared_trunk,
+            account_name=trunk.account_name(site),
+            domain=trunk.termination_domain,
+            friendly_name=trunk.trunk.friendly_name,
+            acl_name=trunk.acl_name,
+            acl_addresses=tuple(trunk.acl_addresses(site)),
+            credential_list_name=trunk.credential_list_name,
             username=credentials.username,
             password=credentials.password,
             pbx_address=site.pbx.address,
@@ -53,10 +56,10 @@ class Settings:
             origination_transport=origination.transport,
             origination_port=origination.port,
             origination_uris=tuple(origination.uris),
-            pbx_name=tenant.pbx_trunk.name,
-            pbx_brand=tenant.pbx_trunk.brand,
-            pbx_transport=tenant.pbx_trunk.transport.upper(),
-            max_concurrent_calls=tenant.pbx_trunk.max_concurrent_calls,
+            pbx_name=trunk.pbx_trunk.name,
+            pbx_brand=trunk.pbx_trunk.brand,
+            pbx_transport=trunk.pbx_trunk.transport.upper(),
+            max_concurrent_calls=trunk.pbx_trunk.max_concurrent_calls,
         )
 
     def secret_references(self) -> dict[str, str]:

@@ -20,11 +20,18 @@ class Pbx:
     url
         Base URL of the API, ending in ``/api``.
     domain
-        The tenant's SIP domain.
+        The tenant's SIP domain; ``None`` where nothing is done for a tenant.
     """
 
     def __init__(
-        self, transport: Transport, url: str, gate: SignInGate, *, username: str, password: str, domain: str
+        self,
+        transport: Transport,
+        url: str,
+        gate: SignInGate,
+        *,
+        username: str,
+        password: str,
+        domain: str | None,
     ) -> None:
         self._transport = transport
         self._url = url
@@ -45,7 +52,7 @@ class Pbx:
 
     @cached_property
     def tenant(self) -> dict[str, Any]:
-        """The tenant as the PBX describes it.
+        """The tenant as the PBX describes it; only with a ``domain``.
 
         Raises ``VendorError`` when the PBX has no tenant of this domain.
         """

@@ -75,7 +75,12 @@ _ALREADY_THERE = frozenset({21235, 21240, 21245, 21248})
 
 
 def is_already_there(error: VendorError) -> bool:
-    """Say whether a refusal may mean that what we asked for is there already (a late reading)."""
+    """Say whether a refusal may mean that what we asked for is there already.
+
+    The PBX documents no code for it: any refusal of what was asked may be one.
+    """
+    if error.vendor == "PortSIP":
+        return error.status in (400, 409)
     return error.code in _ALREADY_THERE
 
 

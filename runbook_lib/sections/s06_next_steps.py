@@ -1,0 +1,228 @@
+"""Section 6: the call rules, so that calls really flow.
+
+A rule is identified by its name. Rules that the parameters do not name stay as they are.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..did_pool import DidPool
+from ..parameters import InboundRule, OutboundRule
+from ..plan import Action, Effect, Row, Value
+from .base import Item, Section, View
+
+RING = "FORWARD_TO_NUMBER"
+#: The three times of an inbound rule: label, field in the PBX, key in the parameters.
+TIMES = (
+    ("office hours", "office_hours_forward_rule", "extension"),
+    ("outside office hours", "non_office_hours_forward_rule", "outside_hours"),
+    ("holidays", "holiday_forward_rule", "holidays"),
+)
+
+
+class NextSteps(Section):
+    """Steps 6.1 and 6.2."""
+
+    number = "06"
+
+    def read(self) -> None:
+        rules = self.context.rules
+        self._trunk = self.context.pbx_trunk.find()
+        self._inbound = rules.inbound()
+        self._outbound = rules.outbound()
+        self._uncovered = [did for did in self.context.tenant.dids if not rules.covers(did)]
+
+    def views(self) -> list[View]:
+        ours = self._trunk["id"] if self._trunk else None
+        return [
+            View(
+                "Inbound rules of the tenant",
+                ("Rule", "Enabled", "Numbers", "Rings", "Through our trunk"),
+                tuple(
+                    (
+                        one["name"],
+                        one.get("enabled"),
+                        one.get("did_numbers"),
+                        _rings(one.get("office_hours_forward_rule")),
+                        one.get("provider_id") == ours,
+                    )
+                    for one in self._inbound
+                ),
+            ),
+            View(
+                "Outbound rules of the tenant",
+                (
+                    "Rule",
+                    "Enabled",
+                    "Priority",
+                    "Number begins with",
+                    "Digits",
+                    "Extensions",
+                    "Through our trunk",
+                ),
+                tuple(
+                    (
+                        one["name"],
+                        one.get("enabled"),
+                        one.get("priority"),
+                        one.get("number_prefix"),
+                        one.get("number_length"),
+                        one.get("number_mask"),
+                        any(route.get("provider_id") == ours for route in one.get("routes") or ()),
+                    )
+                    for one in self._outbound
+                ),
+            ),
+            View(
+                "Numbers that no enabled rule of our trunk takes: calls to them ring nowhere",
+                ("Number",),
+                tuple((did,) for did in self._uncovered),
+            ),
+        ]
+
+    def items(self) -> list[Item]:
+        rules = self.context.tenant.rules
+        if rules is None:
+            return []
+        if self._trunk is None and "05" not in self.ahead:
+            wanted = [("6.1", f"outbound rule {one.name}") for one in rules.outbound]
+            wanted += [("6.2", f"inbound rule {one.name}") for one in rules.inbound]
+            name = self.context.settings.pbx_name
+            return [self.blocked(step, f"{rule}: trunk", name, "05") for step, rule in wanted]
+        return [self._outbound_item(one) for one in rules.outbound] + [
+            self._inbound_item(one) for one in rules.inbound
+        ]
+
+    def _inbound_item(self, rule: InboundRule) -> Item:
+        live = next((one for one in self._inbound if one["name"] == rule.name), None)
+        label, fields = f"inbound rule {rule.name}", {}
+        if live is not None and self._foreign(live["provider_id"]):
+            return self._taken("6.2", label)
+        settings: list[tuple[str, str, Value, Value]] = [
+            ("enabled", "enabled", True, live.get("enabled") if live else None),
+            ("did_numbers", "numbers", str(rule.dids), live.get("did_numbers") if live else None),
+            (
+                "cid_number_mask",
+                "only for callers",
+                "",
+                (live.get("cid_number_mask") or "") if live else None,
+            ),
+        ]
+        for time, field, key in TIMES:
+            extension = getattr(rule, key) or rule.extension
+            fields[field] = {"action": RING, "number": extension}
+            settings.append((field, time, f"rings {extension}", _rings(live.get(field)) if live else None))
+        return self._item("6.2", label, "inbound_rules", live, settings, fields)
+
+    def _outbound_item(self, rule: OutboundRule) -> Item:
+        live = next((one for one in self._outbound if one["name"] == rule.name), None)
+        label = f"outbound rule {rule.name}"
+        routes = (live.get("routes") or []) if live else []
+        if live is not None and any(self._foreign(route.get("provider_id")) for route in routes):
+            return self._taken("6.1", label)
+        route = routes[0] if routes else {}
+        settings: list[tuple[str, str, Value, Value]] = [
+            ("enabled", "enabled", True, live.get("enabled") if live else None),
+            ("priority", "priority", rule.priority, live.get("priority") if live else None),
+        ]
+        for field, words, value in (
+            ("number_prefix", "number begins with", rule.number_prefix),
+            ("number_length", "digits dialled", rule.number_length),
+            ("number_mask", "extensions", rule.extensions),
+        ):
+            settings.append((field, words, value or "", (live.get(field) or "") if live else None))
+        for field, words, value in (
+            ("strip_digits", "digits to strip", rule.strip_digits),
+            ("prepend", "prepend", rule.prepend),
+            ("outbound_caller_id", "caller id", rule.caller_id or ""),
+        ):
+            # A route that leaves a field out has its default.
+            unset = 0 if field == "strip_digits" else ""
+            settings.append(("routes", words, value, (route.get(field) or unset) if live else None))
+        wanted = {
+            "enabled": True,
+            "strip_digits": rule.strip_digits,
+            "prepend": rule.prepend,
+            "outbound_caller_id": rule.caller_id or "",
+        }
+        return self._item("6.1", label, "outbound_rules", live, settings, {"routes": [wanted]})
+
+    def _item(
+        self,
+        step: str,
+        label: str,
+        kind: str,
+        live: dict[str, Any] | None,
+        settings: list[tuple[str, str, Value, Value]],
+        nested: dict[str, Any],
+    ) -> Item:
+        """The item of one rule: its rows, and one write with the fields that differ.
+
+        ``settings`` holds (field, words, desired, current); ``nested`` the fields that are sent as
+        something else than the row shows.
+        """
+        rows = tuple(
+            self.row(step, f"{label}: {words}", desired, current, effect=_effect(field, desired, live))
+            for field, words, desired, current in settings
+        )
+        changed = {
+            field: nested.get(field, desired)
+            for (field, _, desired, _), row in zip(settings, rows, strict=True)
+            if row.action is not Action.IN_PLACE
+        }
+        if not changed:
+            return Item(rows)
+        return Item(rows, label, partial(self._write, kind, live, changed, label.split(" rule ", 1)[1]))
+
+    def _write(self, kind: str, live: dict[str, Any] | None, changed: dict[str, Any], name: str) -> None:
+        trunk = self._trunk or self.context.pbx_trunk.find()
+        for route in changed.get("routes", ()):
+            route["provider_id"] = trunk["id"]
+        if live is None:
+            changed["name"] = name
+            changed |= (
+                {"routing_strategy": "PRIORITIZED"}
+                if kind == "outbound_rules"
+                else {"provider_id": trunk["id"]}
+            )
+        self.context.rules.write(kind, live["id"] if live else None, changed)
+
+    def _foreign(self, provider_id: str | None) -> bool:
+        return provider_id is not None and (self._trunk is None or provider_id != self._trunk["id"])
+
+    def _taken(self, step: str, label: str) -> Item:
+        note = "a rule of this name uses another trunk; choose another name"
+        return Item(
+            (
+                Row(
+                    step,
+                    f"{label}: trunk",
+                    self.context.settings.pbx_name,
+                    "another trunk",
+                    Action.CONFLICT,
+                    note=note,
+                ),
+            )
+        )
+
+
+def _effect(field: str, desired: Value, live: dict[str, Any] | None) -> Effect:
+    """A rule that is taken away from numbers that it serves today interrupts them."""
+    if live is None or not live.get("enabled") or field != "did_numbers":
+        return Effect.NONE
+    try:
+        lost = set(DidPool.read(live["did_numbers"])) - set(DidPool.read(str(desired)))
+    except ValueError:
+        return Effect.NONE
+    return Effect.INTERRUPTS_INBOUND if lost else Effect.NONE
+
+
+def _rings(forward: dict[str, Any] | None) -> str | None:
+    """Where a forward rule sends a call, in words; ``None`` when it is not set."""
+    if not forward or not forward.get("action"):
+        return None
+    if forward["action"] == RING:
+        return f"rings {forward.get('number')}"
+    return forward["action"].lower().replace("_", " ")
