@@ -6,12 +6,13 @@ READY := .venv/.ready
 READY_FOR_TESTS := .venv/.ready-for-tests
 PINS := constraints.txt pyproject.toml
 
-.PHONY: help demo lab test schema constraints clean
+.PHONY: help demo lab test sweep schema constraints clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
 	@echo "make lab          set up, and open JupyterLab on the notebooks, with the sandbox running"
 	@echo "make test         set up, and run every check and test"
+	@echo "make sweep        set up, and run the tests that take long in full"
 	@echo "make schema       write parameters/schema.json and the README's table from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
@@ -37,6 +38,10 @@ $(READY_FOR_TESTS): $(READY)
 	@echo "Adding what the tests need ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
+
+# Everything that takes too long for every change.
+sweep: $(READY_FOR_TESTS)
+	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest tests/sections/test_system_level.py
 
 schema: $(READY)
 	$(BIN)/python -m runbook_lib.parameters

@@ -51,3 +51,48 @@ ACME_PBX_TRUNK = {
     "shared": False,
     "status": "ONLINE",  # 5.E
 }
+
+CARRIER_TRUNK = {
+    **ACME_TRUNK,
+    "friendly_name": "PortSIP carrier",
+    "domain_name": "carrier-pbx.pstn.twilio.com",
+    "access_lists": {"carrier-pbx PBX addresses": ["203.0.113.10/32"]},
+    "credential_lists": {"carrier-pbx credentials": ["carrier-pbx"]},
+    "numbers": ["+12025550105", "+12025550106", "+12025550107", "+12025550108"],
+}
+
+CARRIER_PBX_TRUNK = {
+    **{name: value for name, value in ACME_PBX_TRUNK.items() if name not in ("did_numbers", "shared")},
+    "name": "Twilio-Shared-Trunk",
+    "hostname": "carrier-pbx.pstn.twilio.com",
+    "auth_id": "carrier-pbx",
+}
+
+ASSIGNMENTS = {  # 5.5: each tenant its own DID pool
+    "globex.pbx.example": ("12025550105;12025550106", 30),
+    "initech.pbx.example": ("12025550107-12025550108", 10),
+}
+
+
+def rings(extension: str) -> dict[str, str]:
+    return {"action": "FORWARD_TO_NUMBER", "number": extension}
+
+
+INBOUND = {  # 6.2: name -> numbers, office hours, outside of them, holidays
+    "globex.pbx.example": {
+        "Twilio reception": ("12025550105", rings("1001"), rings("1001"), rings("1001")),
+        "Twilio support": ("12025550106", rings("1002"), rings("1001"), rings("1001")),
+    },
+    "initech.pbx.example": {
+        "Twilio": ("12025550107-12025550108", rings("2000"), rings("2000"), rings("2000")),
+    },
+}
+
+OUTBOUND = {  # 6.1: name -> prefix, length, strip, prepend, caller id (+E.164, as Twilio wants it)
+    "globex.pbx.example": {
+        "Twilio 10 digits": ("", "10", 0, "+1", "+12025550105"),
+        "Twilio 11 digits": ("1", "11", 0, "+", "+12025550105"),
+        "Twilio E.164": ("+", "", 0, "", "+12025550105"),
+    },
+    "initech.pbx.example": {"Twilio": ("", "10", 0, "+1", "+12025550107")},
+}
