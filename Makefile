@@ -26,7 +26,7 @@ lab: $(READY)
 test: $(READY_FOR_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 $(READY): $(PINS)
 	@echo "Setting up .venv with the pinned packages: once, for a minute or two ..."

@@ -73,7 +73,7 @@ def call_path(hops: Sequence[Hop], host: str, trunk: str = "SIP trunk") -> Pictu
     parts = [
         _box(4, middle - 32, 104, 64, _PEOPLE, ("Caller",)),
         _arrow(108, middle, 148, middle),
-        _box(152, middle - 32, 150, 64, _TWILIO, ("Twilio", _short(trunk, 20))),
+        _box(152, middle - 38, 150, 76, _TWILIO, ("Twilio", *_folded(trunk, 20))),
         _box(790, middle - 32, 126, 64, _PBX, ("PBX", _short(host, 17))),
     ]
     for index, (place, hop) in enumerate(_places(hops)):
@@ -172,6 +172,14 @@ def _label(x: float, y: float, text: str) -> str:
         f'<text x="{x:g}" y="{y:g}" text-anchor="middle" fill="currentColor" font-size="12.5">'
         f"{escaped(text)}</text>"
     )
+
+
+def _folded(text: str, length: int) -> tuple[str, ...]:
+    """A host name in two lines where one is too short for it: its label, and the rest."""
+    if len(text) <= length or "." not in text:
+        return (_short(text, length),)
+    label, _, rest = text.partition(".")
+    return (_short(label, length), _short(f".{rest}", length))
 
 
 def _short(text: str, length: int) -> str:

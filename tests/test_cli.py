@@ -1,0 +1,87 @@
+"""The ``runbook`` command: exit status, messages, and what reaches the vendors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT, TestSandbox
+
+SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
+
+
+def runbook(sandbox: TestSandbox, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from runbook_lib.cli import main; main()", *arguments],
+        cwd=sandbox.root,
+        env={**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "140"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def sign_ins(sandbox: TestSandbox) -> int:
+    log = sandbox.control("GET", "requests").json()["requests"]
+    return sum(one["path"].endswith("/auth/sign_in") for one in log)
+
+
+def test_plan_apply_plan(sandbox: TestSandbox, tmp_path: Path) -> None:
+    planned = runbook(sandbox, "plan", "-s", SITE, ACME, "--out", str(tmp_path))
+    assert planned.returncode == 2, planned.stderr
+    assert sandbox.writes() == []
+    digest = json.loads((tmp_path / "acme.plan.json").read_text())["digest"]
+    approval = ["--plan", str(tmp_path / "acme.plan.json"), "--approved-by", "pat"]
+    refused = runbook(sandbox, "apply", "-s", SITE, ACME, *approval, "--approved-plan", "sha256:0")
+    assert refused.returncode == 1
+    assert sandbox.writes() == []
+    applied = runbook(sandbox, "apply", "-s", SITE, ACME, *approval, "--approved-plan", digest)
+    assert applied.returncode == 0, applied.stdout + applied.stderr
+    assert runbook(sandbox, "plan", "-s", SITE, ACME).returncode == 0
+    assert runbook(sandbox, "verify", "-s", SITE, ACME).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("frobnicate",),
+        ("apply",),
+        ("apply", ACME, "--trunk", "carrier"),
+        ("apply", "--trunk", "no-such-trunk"),
+        ("apply", "parameters/not-there.yaml"),
+        ("plan", SITE),
+        ("validate", "parameters/example/dental.yaml", "-s", "parameters/example/site.yaml"),
+    ],
+)
+def test_wrong_input_ends_with_3_before_any_request(sandbox: TestSandbox, arguments: tuple[str, ...]) -> None:
+    ended = runbook(sandbox, *arguments)
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert ended.stderr.strip()
+    assert "Traceback" not in ended.stderr + ended.stdout
+    assert sandbox.control("GET", "requests").json()["requests"] == []
+
+
+def test_a_refused_sign_in_is_tried_once_by_everybody(sandbox: TestSandbox) -> None:
+    sandbox.control("POST", "credentials", {"portsip_admin_password": "Another-Passw0rd-of-the-PBX"})
+    first = runbook(sandbox, "apply", "-s", SITE, ACME, "parameters/sandbox/globex.yaml")
+    again = runbook(sandbox, "plan", "-s", SITE, ACME)
+    assert (first.returncode, again.returncode) == (1, 1)
+    assert sign_ins(sandbox) == 1
+    assert "runbook sign-in --clear" in first.stdout + first.stderr
+    assert sandbox.writes() == []
+    sandbox.control("POST", "reset")
+    assert runbook(sandbox, "sign-in", "-s", SITE, "--clear").returncode == 0
+    assert runbook(sandbox, "plan", "-s", SITE, ACME).returncode == 2
+
+
+def test_shared_trunk_names_the_tenants_affected(sandbox: TestSandbox) -> None:
+    tenants = ["parameters/sandbox/globex.yaml", "parameters/sandbox/initech.yaml"]
+    assert runbook(sandbox, "apply", "-s", SITE, *tenants).returncode == 0
+    ended = runbook(sandbox, "apply", "-s", SITE, "--trunk", "carrier")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Tenants affected: Globex Logistics, Initech" in ended.stdout
