@@ -6,6 +6,7 @@ Exit status: 0 fine (``plan``: nothing to change), 1 failed, 2 there are changes
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -240,15 +241,16 @@ def _complain(error: Exception) -> None:
 
 
 def main() -> None:
-    """Run the command; usage errors end with the status of wrong input."""
+    """Run the command; usage errors end with the status of wrong input, Ctrl-C with that of a failure."""
+    logging.getLogger("stamina").addHandler(logging.NullHandler())  # retries are not news
     try:
-        app(standalone_mode=False)
-    except typer.Exit as ended:
-        raise SystemExit(ended.exit_code) from None
-    except typer.Abort:
-        raise SystemExit(FAILED) from None
+        status = app(standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        errors.print("Ended before its time. Run it again: it reads first and does what is still missing.")
+        status = FAILED
     except Exception as error:
         if not hasattr(error, "exit_code"):
             raise
         error.show()
-        raise SystemExit(WRONG_INPUT) from None
+        status = WRONG_INPUT
+    raise SystemExit(status or FINE)

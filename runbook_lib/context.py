@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from .connect import Endpoints, endpoints
 from .parameters import Site, Tenant, TrunkScope
-from .records.journal import Journal
+from .records.journal import Journal, made_by_us
 from .secret import resolve
 from .sections.pbx_trunk import PbxTrunk
 from .sections.rules import Rules
@@ -91,7 +92,16 @@ class Context:
     @property
     def pbx_trunk(self) -> PbxTrunk:
         """The PBX trunk that the parameters speak of, in the scope that owns it."""
-        return PbxTrunk(lambda: self.pbx.system if self.settings.shared else self.pbx.session, self.settings)
+        return PbxTrunk(
+            lambda: self.pbx.system if self.settings.shared else self.pbx.session,
+            self.settings,
+            self.made_by_us,
+        )
+
+    def made_by_us(self, resource: str, vendor_id: str, created: datetime | None = None) -> bool:
+        """Whether the journals of this tenant (of the site, for a shared trunk) show that we made it."""
+        records = self.records if self.settings.shared else self.records / self.tenant.name
+        return made_by_us(records, self.journal.target, resource, vendor_id, created)
 
     @property
     def creates_only(self) -> bool:

@@ -13,7 +13,7 @@ from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
 from .guide import RUN_ORDER, SECTIONS, TRUNK_ORDER
 from .lock import held, whoami
-from .parameters import Source, TrunkScope, load, project_root
+from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .plan import CHANGING, Plan, Row, Slice
 from .records.journal import FILE_NAME, Journal
 from .records.result import now, run_folder, write_result
@@ -71,7 +71,8 @@ class Runbook:
         the_site, the_tenant = load(site, tenant, root)
         records = root / "records" / the_site.name
         folder = run_folder(root, the_site.name, the_tenant.name)
-        context = Context(root, records, the_site, the_tenant, Journal(folder / FILE_NAME, scrub))
+        target = _target(the_site, the_tenant)
+        context = Context(root, records, the_site, the_tenant, Journal(folder / FILE_NAME, scrub, target))
         runbook = cls(context, folder, mode, None, approved_by)
         if mode == "apply":
             runbook.approved = runbook._approved(plan_file, approved_plan)
@@ -91,13 +92,7 @@ class Runbook:
     @property
     def target(self) -> dict[str, str]:
         """What a plan of this runbook is for."""
-        site = self.context.site
-        return {
-            "target": site.target,
-            "site": site.name,
-            "twilio_account": self.context.account.account_sid,
-            "pbx": site.pbx.url or "sandbox",
-        }
+        return self.context.journal.target
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -138,6 +133,10 @@ class Runbook:
 
     def _approved(self, plan_file: str | None, approved_plan: str | None) -> Plan | None:
         policy = self.context.site.policies.approval
+        if plan_file is None and (approved_plan or self.approved_by):
+            raise InputError(
+                ["plan_file: is missing: an approval is for a plan, so give the plan's file as well"]
+            )
         if plan_file is None:
             if policy != "none":
                 raise ApprovalError(
@@ -322,6 +321,16 @@ class SectionRun:
         write_result(
             self.runbook.folder, self.number, json.loads(scrub(json.dumps(self._result, ensure_ascii=False)))
         )
+
+
+def _target(site: Site, tenant: Tenant | TrunkScope) -> dict[str, str]:
+    account = site.twilio_accounts[tenant.trunk_of(site).account_name(site)]
+    return {
+        "target": site.target,
+        "site": site.name,
+        "twilio_account": account.account_sid,
+        "pbx": site.pbx.url or "sandbox",
+    }
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,14 @@ class Journal:
         The file; made, with its folder, by the first write.
     redact
         Called with every text before it is written; returns it without secrets.
+    target
+        What the writes are for (sandbox or live, account, PBX): a journal of one target says nothing
+        of another.
     """
 
-    def __init__(self, path: Path, redact: Callable[[str], str]) -> None:
+    def __init__(self, path: Path, redact: Callable[[str], str], target: dict[str, str]) -> None:
         self.path = path
+        self.target = target
         self.writes = 0
         self._redact = redact
         self._subject: Subject | None = None
@@ -75,6 +79,7 @@ class Journal:
             {
                 "event": "sending",
                 "entry": entry,
+                "target": self.target,
                 "section": self._subject.section,
                 "resource": self._subject.resource,
                 "vendor": vendor,
@@ -149,18 +154,28 @@ def read(path: Path) -> list[dict[str, Any]]:
     return list(writes.values())
 
 
-def made_by_us(records: Path, resource: str, vendor_id: str, *, in_flight: bool = True) -> bool:
+#: A resource that a lost answer may have made is as old as the write, give or take the clocks.
+CLOCKS = timedelta(minutes=2)
+
+
+def made_by_us(
+    records: Path, target: dict[str, str], resource: str, vendor_id: str, created: datetime | None = None
+) -> bool:
     """Say whether a journal below ``records`` shows that we made this resource.
 
-    True when a write that made the resource of this name was answered with this vendor id, or
-    (with ``in_flight``) when such a write had no answer: its run died, or the answer was lost. This
-    is how a run that was cut off recognizes its own half.
+    True when a write for the resource of this name at this target was answered with this vendor id,
+    or, with ``created`` (when the vendor says that it was made), when such a write of that time left
+    and had no answer. This is how a run that was cut off recognizes its own half.
     """
     for path in sorted(records.glob(f"**/{FILE_NAME}"), reverse=True):
         for write in read(path):
-            if write["resource"] != resource:
+            if write["resource"] != resource or write["target"] != target:
                 continue
-            answer = write["answer"] or {"status": None, "result": None}
-            if answer["result"] == vendor_id or (in_flight and answer["status"] is None):
+            answer = write["answer"] or {"status": None, "result": None, "error": None}
+            if answer["result"] == vendor_id:
+                return True
+            lost = answer["status"] is None and not (answer["error"] or "").startswith("Connect")
+            sent = datetime.fromisoformat(write["at"])
+            if lost and created is not None and abs(created - sent) < CLOCKS:
                 return True
     return False

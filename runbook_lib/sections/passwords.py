@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..plan import Action, Effect, Row
-from ..records.journal import made_by_us
 from .base import Item
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ class PasswordPair:
 
     def item_at_twilio(self, effect: Effect = Effect.NONE, step: str = "2.3") -> Item:
         """Return the item that writes the password at Twilio again."""
+        if self._user is not None and not self._ours:
+            effect = Effect.INTERRUPTS_OUTBOUND  # whatever uses it today
         reference = str(self._settings.password)
         note = BOTH if effect is Effect.NONE else f"{BOTH}; {OVERWRITTEN}"
         row = Row(step, "password at Twilio", reference, NOT_READABLE, Action.UPDATE, effect, note)
@@ -96,7 +97,13 @@ class PasswordPair:
     def _may_write(self) -> bool:
         if self._context.tenant.set_password:
             return True
-        return made_by_us(self._context.records, self.resource, self._user.sid)
+        return self._ours
+
+    @property
+    def _ours(self) -> bool:
+        """Whether the journal shows that we made the credential."""
+        user = self._user
+        return user is not None and self._context.made_by_us(self.resource, user.sid, user.date_created)
 
     def _at_pbx(self) -> list[Item]:
         row = Row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import VerificationError
@@ -62,11 +63,18 @@ class PbxTrunk:
     ----------
     session
         Called for a session in the scope that owns the trunk, when it is first needed.
+    made_by_us
+        Called with a resource's name and id: whether the journals show that we made it.
     """
 
-    def __init__(self, session: Any, settings: Settings) -> None:
+    def __init__(
+        self, session: Callable[[], Session], settings: Settings, made_by_us: Callable[[str, str], bool]
+    ) -> None:
         self._session = session
         self._settings = settings
+        self._made_by_us = made_by_us
+        #: After ``candidates``: a trunk of our name that is neither at our hostname nor made by us.
+        self.namesake: dict[str, Any] | None = None
 
     @property
     def session(self) -> Session:
@@ -74,7 +82,7 @@ class PbxTrunk:
         return self._session()
 
     def candidates(self) -> list[dict[str, Any]]:
-        """Read the trunks that have our hostname or, if none has, our name; details of each.
+        """Read the trunks that have our hostname or, if none has, that we made under our name; in full.
 
         The list's filter is asked to narrow down and not trusted (which fields it takes is not
         documented): its answer is checked here.
@@ -86,8 +94,11 @@ class PbxTrunk:
             )
         )
         matching = [one for one in found if (one.get("hostname") or "").lower() == hostname]
-        matching = matching or [one for one in found if one.get("name") == name]
-        return [{**one, **self.session.get(f"/providers/{one['id']}")} for one in matching]
+        if not matching:
+            named = [one for one in found if one.get("name") == name]
+            matching = [one for one in named if self._made_by_us(f"PBX trunk {name}", one["id"])]
+            self.namesake = next((one for one in named if one not in matching), None)
+        return [self.session.get(f"/providers/{one['id']}") for one in matching]
 
     def find(self) -> dict[str, Any] | None:
         """Return the only candidate, or ``None``."""
@@ -95,7 +106,7 @@ class PbxTrunk:
         return candidates[0] if len(candidates) == 1 else None
 
     def exists(self) -> bool:
-        """Whether there is a trunk for our hostname, or more than one."""
+        """Whether there is a trunk that is ours, or more than one."""
         return bool(self.candidates())
 
     def create(self, fields: dict[str, Any]) -> None:

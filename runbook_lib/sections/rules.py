@@ -60,14 +60,6 @@ class Rules:
             for rule in self.inbound()
         )
 
-    def of_trunk(self, trunk_id: str) -> list[str]:
-        """Return the names of the rules that use a PBX trunk."""
-        names = [f"inbound rule {rule['name']}" for rule in self.inbound() if rule["provider_id"] == trunk_id]
-        for rule in self.outbound():
-            if any(route.get("provider_id") == trunk_id for route in rule.get("routes") or ()):
-                names.append(f"outbound rule {rule['name']}")
-        return names
-
     def users_of(self, did: str) -> list[str]:
         """Return what uses the number: inbound rules, and outbound rules and the tenant as caller id."""
         session, ours = self._session(), self._trunk_ids()

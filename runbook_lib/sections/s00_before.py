@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 from ..plan import Action, Row, Value
-from ..vendors.twilio import SIGNALLING
+from ..sip_uri import address
+from ..vendors.twilio import SIGNALLING, serves_something
 from .base import Item, Section, View
 
 #: Media of all edges. Source: Twilio, "Elastic SIP Trunking IP addresses".
@@ -30,7 +30,7 @@ class BeforeYouBegin(Section):
         self._role = pbx.system.get("/auth/user").get("role")
         self._tenant = pbx.tenant
         self._may_have_trunks = pbx.tenant_may_have_trunks
-        self._transports = list(pbx.system.list("/transports"))
+        self._transports = pbx.transports()
 
     def views(self) -> list[View]:
         tenant, account = self.context.tenant, self.context.account
@@ -59,8 +59,7 @@ class BeforeYouBegin(Section):
                 tuple(
                     (did, one.capabilities.get("voice"))
                     for did, one in sorted(self._numbers.items())
-                    if not (one.trunk_sid or one.voice_url or one.voice_application_sid)
-                    and did not in tenant.dids
+                    if not serves_something(one) and did not in tenant.dids
                 ),
             ),
             View(
@@ -90,41 +89,46 @@ class BeforeYouBegin(Section):
         ]
 
     def items(self) -> list[Item]:
-        return [
-            Item((row,))
-            for row in (*self._did_rows(), self._address_row(), *self._transport_rows(), self._tenant_row())
-        ]
+        rows = [self._account_row(), *self._did_rows(), *self._address_rows(), *self._transport_rows()]
+        if not self.context.settings.shared:
+            rows.append(self._tenant_row())
+        return [Item((row,)) for row in rows]
+
+    def _account_row(self) -> Row:
+        note = "Twilio refuses the calls of an account that is not active: settle it in Twilio's console"
+        return _check("0.1", "Twilio account", "active", str(self._account.status), note)
 
     def _did_rows(self) -> list[Row]:
         rows = []
         for did in self.context.tenant.dids:
             number = self._numbers.get(did)
             current = "not owned" if number is None else _voice(number)
-            note = (
-                ""
-                if current == WANTED
-                else "buying or porting numbers is out of scope: do it in Twilio's console"
-            )
+            note = "buying or porting numbers is out of scope: do it in Twilio's console"
             rows.append(_check("0.1", f"number {did}", WANTED, current, note))
         return rows
 
-    def _address_row(self) -> Row:
-        address, public = self.context.site.pbx.address, self._info.get("public_ipv4") or None
-        if not _is_ip(address):
-            # An FQDN: the PBX's own name is what can be compared; its address is the resolver's matter.
-            return _check(
-                "0.2",
-                "PBX host name",
-                address,
-                self._info.get("web_domain") or None,
-                "the PBX calls itself otherwise",
+    def _address_rows(self) -> list[Row]:
+        """The address that Twilio calls, and those that the PBX's own calls come from."""
+        pbx, public = self.context.site.pbx, self._info.get("public_ipv4") or None
+        missing = "the PBX reports no public address: a LAN installation? Set its public address first"
+        if address(pbx.address) is None:
+            own = self._info.get("web_domain") or "nothing"
+            note = f"a name: that it leads to the PBX is not checked (the PBX calls itself {own})"
+            called = Row(
+                "0.2", "address that Twilio calls", pbx.address, pbx.address, Action.IN_PLACE, note=note
             )
+        else:
+            note = "the PBX reports another public address; correct pbx.address" if public else missing
+            called = _check("0.2", "address that Twilio calls", pbx.address, public, note)
+        allowed = self.context.settings.acl_addresses
+        wanted = ", ".join(allowed)
         note = (
-            "the PBX reports another public address"
-            if public
-            else "the PBX reports no public address: a LAN installation?"
+            "the PBX's public address is not among them, so its calls would be refused" if public else missing
         )
-        return _check("0.2", "PBX public address", address, public, note)
+        calling = _check(
+            "0.2", "addresses that may call out", wanted, wanted if public in allowed else public, note
+        )
+        return [called, calling]
 
     def _transport_rows(self) -> list[Row]:
         protocol = self.context.settings.origination_transport.upper()
@@ -179,11 +183,3 @@ def _check(step: str, setting: str, desired: Value, current: Value, note: str) -
     if desired == current:
         return Row(step, setting, desired, current, Action.IN_PLACE)
     return Row(step, setting, desired, current, Action.CONFLICT, note=note)
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

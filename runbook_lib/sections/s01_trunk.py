@@ -6,6 +6,7 @@ request: a run that was cut off finds its own trunk again.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..plan import Action, Row
@@ -60,15 +61,27 @@ class CreateTrunk(Section):
             )
             return [Item(rows, f"trunk {settings.domain}", self._create)]
         name = self.row("1.1", "friendly name", settings.friendly_name, trunk.friendly_name)
+        if name.action is not Action.IN_PLACE and not self._ours(trunk):
+            note = f"the termination URI is that of a trunk of another name, {trunk.friendly_name!r}, not made here"
+            return [Item((replace(name, action=Action.CONFLICT, note=note),))]
         rename = (
             None
             if name.action is Action.IN_PLACE
             else lambda: trunk.update(friendly_name=settings.friendly_name)
         )
+        # Stands here as well as in section 2, so that a plan from before the trunk can be applied again.
+        uri = trunk.domain_name and [
+            Item((self.row("2.1", "termination URI", settings.domain, trunk.domain_name.lower()),))
+        ]
         return [
             Item((name,), f"trunk {settings.domain}", rename),
+            *(uri or []),
             *(Item((row,)) for row in self._general_rows()),
         ]
+
+    def _ours(self, trunk: Any) -> bool:
+        """Whether we made the trunk; one that has no termination URI yet was adopted by its name."""
+        return self.context.made_by_us(f"trunk {self.context.settings.domain}", trunk.sid, trunk.date_created)
 
     def _create(self) -> None:
         settings = self.context.settings
@@ -87,9 +100,14 @@ class CreateTrunk(Section):
             (label, default, recording.get(name, default)) for name, (label, default) in RECORDING.items()
         ]
         note = "not Twilio's default; the guide leaves the General page alone, and so does the runbook"
-        return [
+        rows = [
             Row("1.2", label, default, value, Action.IN_PLACE)
             if value == default
             else Row("1.2", label, default, value, Action.NOT_MANAGED, note=note)
             for label, default, value in values
         ]
+        tls = self.context.settings.pbx_transport == "TLS"
+        if trunk.secure == tls:
+            return rows
+        note = "pbx_trunk.transport and secure trunking do not fit: Twilio would refuse the calls; change one of them"
+        return [Row("1.2", GENERAL["secure"][0], tls, trunk.secure, Action.CONFLICT, note=note), *rows[1:]]

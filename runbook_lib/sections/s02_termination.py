@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from ..plan import Action, Effect, Row
-from ..records.journal import made_by_us
 from .base import Item, Section, View
 from .passwords import PasswordPair
 
@@ -83,7 +82,7 @@ class Termination(Section):
         trunk, domain = self._trunk, self.context.settings.domain
         if trunk is None:
             return []  # made together with the trunk: section 01 shows it
-        row = self.row("2.1", "termination URI", domain, trunk.domain_name)
+        row = self.row("2.1", "termination URI", domain, (trunk.domain_name or "").lower() or None)
         write = None if row.action is Action.IN_PLACE else lambda: trunk.update(domain_name=domain)
         return [Item((row,), f"termination URI {domain}", write)]
 
@@ -99,18 +98,23 @@ class Termination(Section):
             if entry is not None:
                 ours.add(entry.sid)
             items.append(self._address_item(address, entry))
-        items += [
-            Item((Row("2.2", f"address {_cidr(one)}", None, _cidr(one), Action.NOT_MANAGED, note=NOT_OURS),))
-            for one in self._addresses
-            if one.sid not in ours
-        ]
+        items += [self._extra_address(one) for one in self._addresses if one.sid not in ours]
         return [*items, *self._attach_items("2.2", ACL, name, self._attached_acls, self._attached_lists)]
+
+    def _extra_address(self, entry: Any) -> Item:
+        """An address that the parameters do not ask for: left alone, unless it is one that we put there."""
+        address = f"address {_cidr(entry)}"
+        resource = f"{address} in {ACL} {self.context.settings.acl_name}"
+        if entry.friendly_name == _label(entry.ip_address) and self.context.made_by_us(resource, entry.sid):
+            row = self.row("2.2", address, None, _cidr(entry), effect=Effect.INTERRUPTS_OUTBOUND)
+            return Item((row,), resource, entry.delete)
+        return Item((Row("2.2", address, None, _cidr(entry), Action.NOT_MANAGED, note=NOT_OURS),))
 
     def _address_item(self, address: str, entry: Any | None) -> Item:
         desired, label = f"{address}/32", _label(address)
         resource = f"address {desired} in {ACL} {self.context.settings.acl_name}"
         if entry is None:
-            row = self.row("2.2", f"address {address}", desired, None)
+            row = self.row("2.2", f"address {address}", desired, None, effect=self._effect_on(self._acl, ACL))
             return Item(
                 (row,), resource, lambda: self._entries().create(label, address, cidr_prefix_length=32)
             )
@@ -195,6 +199,12 @@ class Termination(Section):
         ours = {self.context.settings.acl_name, self.context.settings.credential_list_name}
         return any(one.friendly_name not in ours for one in other_kind) or self.context.pbx_trunk.exists()
 
+    def _effect_on(self, found: Any | None, kind: str) -> Effect:
+        """A change to a list that we did not make may touch whatever else uses it."""
+        name = self.context.settings.acl_name if kind == ACL else self.context.settings.credential_list_name
+        ours = found is None or self.context.made_by_us(f"{kind} {name}", found.sid, found.date_created)
+        return Effect.NONE if ours else Effect.INTERRUPTS_OUTBOUND
+
     def _entries(self) -> Any:
         return self.context.twilio.account.sip.ip_access_control_lists(self._acl.sid).ip_addresses
 
@@ -208,12 +218,7 @@ class Termination(Section):
             return named
         sids = {one.sid for one in attached}
         return next(
-            (
-                one
-                for one in lists
-                if one.sid in sids
-                and made_by_us(self.context.records, f"{kind} {name}", one.sid, in_flight=False)
-            ),
+            (one for one in lists if one.sid in sids and self.context.made_by_us(f"{kind} {name}", one.sid)),
             None,
         )
 

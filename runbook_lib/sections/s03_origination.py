@@ -22,15 +22,15 @@ class Origination(Section):
     def read(self) -> None:
         self._trunk = self.context.twilio_trunk.require()
         self._live: list[Any] = []
-        self._numbers_attached = False
+        self._attached: list[Any] = []
         if self._trunk is not None:
             trunk = self.context.twilio.trunks(self._trunk.sid)
             self._live = trunk.origination_urls.list(page_size=1000)
-            self._numbers_attached = bool(trunk.phone_numbers.list(limit=1))
-        self._transports = list(self.context.pbx.system.list("/transports"))
+            self._attached = trunk.phone_numbers.list(page_size=1000)
+        self._transports = self.context.pbx.transports()
 
     def views(self) -> list[View]:
-        urls = sorted(self._live, key=lambda one: (one.priority, -one.weight))
+        urls = sorted(self._live, key=_order)
         return [
             View(
                 "Origination URIs of the trunk, in the order in which Twilio tries them",
@@ -59,7 +59,7 @@ class Origination(Section):
             )
             for uri in self.context.settings.origination_uris
         ]
-        return sorted(wanted, key=lambda one: (one[2], -one[3]))
+        return sorted(wanted, key=lambda one: (one[2], -one[3], one[1]))
 
     def items(self) -> list[Item]:
         uris = self.context.settings.origination_uris
@@ -86,31 +86,28 @@ class Origination(Section):
             if found is not None:
                 ours.add(found.sid)
             items.append(self._item(_step(index), uri, found))
-        items += [
-            Item(
-                (
-                    Row(
-                        "3.2",
-                        f"origination URI {one.sip_url}",
-                        None,
-                        "present",
-                        Action.NOT_MANAGED,
-                        note=NOT_OURS,
-                    ),
-                )
-            )
-            for one in self._live
-            if one.sid not in ours
-        ]
+        items += [self._extra_item(one) for one in self._live if one.sid not in ours]
         return items
 
+    def _extra_item(self, live: Any) -> Item:
+        """A URI that the parameters do not ask for: left alone, unless it is one that we put there."""
+        setting, resource = f"origination URI {live.sip_url}", self._resource(live.sip_url)
+        if self.context.made_by_us(resource, live.sid):
+            row = self.row("3.2", setting, None, "present", effect=self._effect_of_rerouting())
+            return Item((row,), resource, live.delete)
+        return Item((Row("3.2", setting, None, "present", Action.NOT_MANAGED, note=NOT_OURS),))
+
     def expected(self) -> list[Row]:
-        wanted = " → ".join(url for _, url, _, _, enabled in self.path if enabled)
-        live = sorted((one for one in self._live if one.enabled), key=lambda one: (one.priority, -one.weight))
-        row = self.row(
-            "3.E", "order in which Twilio tries the PBX", wanted, " → ".join(one.sip_url for one in live)
-        )
-        return [row]
+        wanted = [url for _, url, _, _, enabled in self.path if enabled]
+        live = sorted((one for one in self._live if one.enabled), key=_order)
+        tried = [one.sip_url for one in live if one.sip_url in wanted]
+        others = [one.sip_url for one in live if one.sip_url not in wanted]
+        note = f"beside them Twilio tries {', '.join(others)}, which is not of this runbook" if others else ""
+        return [
+            self.row(
+                "3.E", "order in which Twilio tries the PBX", " → ".join(wanted), " → ".join(tried), note=note
+            )
+        ]
 
     def _item(self, step: str, uri: Any, found: Any | None) -> Item:
         desired: dict[str, Value] = {
@@ -120,7 +117,11 @@ class Origination(Section):
             "enabled": uri.enabled,
             "friendly_name": _friendly_name(uri),
         }
-        effects = {"sip_url": self._effect_of_rerouting()}
+        effect = self._effect_of_rerouting()
+        # Names change nothing for calls, and switching one on does not unless it takes others' calls.
+        effects = dict.fromkeys(("sip_url", "priority", "weight", "enabled"), effect)
+        if found is not None and found.enabled and not uri.enabled and not self._another_enabled(found):
+            effects["enabled"] = Effect.INTERRUPTS_INBOUND
         rows = tuple(
             self.row(
                 step,
@@ -136,7 +137,7 @@ class Origination(Section):
         ]
         if not changed:
             return Item(rows)
-        resource = f"origination URI {desired['sip_url']} on trunk {self.context.settings.domain}"
+        resource = self._resource(desired["sip_url"])
         if found is None:
             return Item(rows, resource, partial(self._create, desired))
         return Item(rows, resource, partial(found.update, **{field: desired[field] for field in changed}))
@@ -152,11 +153,26 @@ class Origination(Section):
             made.delete()
 
     def _effect_of_rerouting(self) -> Effect:
-        """Calls that reach something today are sent to the PBX: harmless only once its trunk takes them."""
-        works_today = self._numbers_attached and any(one.enabled for one in self._live)
-        if works_today and not self.context.pbx_trunk.exists():
-            return Effect.INTERRUPTS_INBOUND
-        return Effect.NONE
+        """Whether a change here takes calls away from something else that gets them today.
+
+        Between URIs that all lead to the PBX it does not; nor where the PBX takes the calls of every
+        number of the trunk already.
+        """
+        here = {self.context.settings.pbx_address}
+        elsewhere = any(one.enabled and _host(one.sip_url) not in here for one in self._live)
+        if not self._attached or not elsewhere:
+            return Effect.NONE
+        rules = self.context.rules
+        if self.context.pbx_trunk.exists() and all(rules.covers(one.phone_number) for one in self._attached):
+            return Effect.NONE
+        return Effect.INTERRUPTS_INBOUND
+
+    def _another_enabled(self, found: Any) -> bool:
+        """Whether calls to the trunk's numbers, if it has any, still arrive without this URI."""
+        return not self._attached or any(one.enabled and one.sid != found.sid for one in self._live)
+
+    def _resource(self, sip_url: str) -> str:
+        return f"origination URI {sip_url} on trunk {self.context.settings.domain}"
 
     def _port(self) -> int | None:
         """The PBX's port for our transport; ``None`` when the PBX does not have it."""
@@ -184,6 +200,15 @@ class Origination(Section):
                 port,
             )
         )
+
+
+def _order(live: Any) -> tuple[int, int, str]:
+    """The order in which Twilio tries live URIs; of equal ones any comes first, here by name."""
+    return (live.priority, -live.weight, live.sip_url)
+
+
+def _host(sip_url: str) -> str:
+    return sip_url.removeprefix("sip:").split(";")[0].split("@")[-1].split(":")[0]
 
 
 def _step(index: int) -> str:

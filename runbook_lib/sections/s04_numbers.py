@@ -10,10 +10,8 @@ from functools import partial
 from typing import Any
 
 from ..plan import Action, Effect, Row
+from ..vendors.twilio import serves_something
 from .base import Item, Section, View
-
-#: Twilio's demo answers a new number until it is set up. Source: Twilio, IncomingPhoneNumber resource.
-DEMO_HOST = "demo.twilio.com"
 
 
 class AssignNumbers(Section):
@@ -63,7 +61,7 @@ class AssignNumbers(Section):
         if not number.capabilities.get("voice"):
             return self._conflict(did, now, "it is not voice-capable")
         effect, note = Effect.NONE, ""
-        if self._works_today(number):
+        if serves_something(number):
             if did not in self.context.tenant.move:
                 return self._conflict(
                     did, now, "something answers it today; name it under move to take it over"
@@ -110,11 +108,6 @@ class AssignNumbers(Section):
         if "06" in self.ahead and tenant.rules and any(did in rule.dids for rule in tenant.rules.inbound):
             return ""
         return "no enabled inbound rule of the PBX covers it: make one first, or set accept_unrouted"
-
-    def _works_today(self, number: Any) -> bool:
-        if number.trunk_sid or number.voice_application_sid:
-            return True
-        return bool(number.voice_url) and DEMO_HOST not in number.voice_url
 
     def _answered_by(self, number: Any) -> str | None:
         if number.trunk_sid:

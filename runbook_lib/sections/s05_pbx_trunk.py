@@ -8,7 +8,7 @@ from typing import Any
 
 from ..did_pool import DidPool
 from ..parameters import TrunkScope
-from ..plan import Action, Effect, Row, Value
+from ..plan import CHANGING, Action, Effect, Row, Value
 from ..vendors.pbx import quoted
 from .base import Item, Section, View
 from .passwords import NOT_READABLE, PasswordPair, find_user
@@ -17,7 +17,10 @@ from .pbx_trunk import desired_fields
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
 IMMUTABLE = ("brand", "auth_mode")
 #: Fields whose change touches calls that work.
-EFFECTS = {"hostname": Effect.INTERRUPTS_OUTBOUND}
+EFFECTS = dict.fromkeys(
+    ("hostname", "port", "transport", "auth_id", "outbound_server", "outbound_server_port"),
+    Effect.INTERRUPTS_OUTBOUND,
+)
 
 
 class PbxTrunkSection(Section):
@@ -28,6 +31,7 @@ class PbxTrunkSection(Section):
     def read(self) -> None:
         context, trunk = self.context, self.context.pbx_trunk
         self._candidates = trunk.candidates()
+        self._namesake = trunk.namesake
         self._live = self._candidates[0] if len(self._candidates) == 1 else None
         self._pair = PasswordPair(
             context, None if self._live else find_user(context), reading_back=self.reading_back
@@ -74,13 +78,13 @@ class PbxTrunkSection(Section):
             rows["did_numbers"] = self._pool_row("5.2", "DID pool", live)
         if self._live is None:
             return [*self._to_create(rows), *self._assignment()]
-        if any(rows[name].action is not Action.IN_PLACE for name in IMMUTABLE):
-            return self._to_replace(rows)
-        changed = {
-            name: row.desired
-            for name, row in rows.items()
-            if row.action not in (Action.IN_PLACE, Action.CONFLICT)
-        }
+        for name in IMMUTABLE:
+            if rows[name].action is not Action.IN_PLACE:
+                note = (
+                    "the PBX cannot change it: delete the trunk there (its rules first), then run this again"
+                )
+                rows[name] = replace(rows[name], action=Action.CONFLICT, note=note)
+        changed = {name: row.desired for name, row in rows.items() if row.action in CHANGING}
         write = partial(self.context.pbx_trunk.update, changed) if changed else None
         password = Row("5.3", "password at the PBX", str(settings.password), NOT_READABLE, Action.UNREADABLE)
         trunk = Item(tuple(rows.values()), f"PBX trunk {settings.pbx_name}", write)
@@ -109,40 +113,12 @@ class PbxTrunkSection(Section):
         create = Item((*rows.values(), password), f"PBX trunk {settings.pbx_name}", self._create)
         return [self._pair.item_at_twilio(step="5.3"), create]
 
-    def _to_replace(self, rows: dict[str, Row]) -> list[Item]:
-        """Brand and kind cannot be changed: the trunk is deleted and made again."""
-        settings = self.context.settings
-        if settings.shared:
-            in_the_way = "its tenants would lose it; unassign it from all of them first"
-        else:
-            using = self.context.rules.of_trunk(self._live["id"])
-            in_the_way = f"{', '.join(using)} use it; delete the rules first" if using else ""
-        if in_the_way:
-            note = f"it can only be made again, and {in_the_way}"
-            return [
-                Item((replace(rows[name], action=Action.CONFLICT, note=note),))
-                for name in IMMUTABLE
-                if rows[name].action is not Action.IN_PLACE
-            ]
-        note, effect = "cannot be changed: the trunk is deleted and made again", Effect.INTERRUPTS_OUTBOUND
-        final = tuple(
-            row
-            if row.action is Action.IN_PLACE
-            else replace(row, action=Action.REPLACE, effect=effect, note=note)
-            for row in rows.values()
-        )
-        return [Item(final, f"PBX trunk {settings.pbx_name}", self._replace)]
-
     def _create(self) -> None:
         settings = self.context.settings
         fields = {name: value for name, (_, _, value) in desired_fields(settings).items()}
         if not settings.shared:
             fields["did_numbers"] = str(self.context.tenant.dids)
         self.context.pbx_trunk.create({**fields, "password": self.context.sip_password()})
-
-    def _replace(self) -> None:
-        self.context.pbx_trunk.session.post(f"/providers/{self._live['id']}/destroy")
-        self._create()
 
     def _assignment(self) -> list[Item]:
         """Step 5.5: this tenant's share of a shared trunk; nobody else's is touched."""
@@ -154,7 +130,7 @@ class PbxTrunkSection(Section):
             self._pool_row("5.5", "the tenant's DID pool", live.get("did_numbers")),
             self.row("5.5", "the tenant's concurrent calls", tenant.concurrency, live.get("concurrency")),
         )
-        if all(row.action in (Action.IN_PLACE, Action.CONFLICT) for row in rows):
+        if not any(row.action in CHANGING for row in rows):
             return [Item(rows)]
         body = {"did_numbers": rows[0].desired, "concurrency": tenant.concurrency}
         return [
@@ -185,8 +161,14 @@ class PbxTrunkSection(Section):
         wanted = tenant.dids.union(kept) if kept else tenant.dids
         # The same numbers written in another way are the same pool.
         desired = current if live == wanted else str(wanted)
-        if taken or in_use:
-            return Row(step, label, desired, current, Action.CONFLICT, note="; ".join(taken + in_use))
+        unread = (
+            [f"the live pool {current!r} cannot be read: correct it in the PBX"]
+            if current and not live
+            else []
+        )
+        if taken or in_use or unread:
+            note = "; ".join(taken + in_use + unread)
+            return Row(step, label, desired, current, Action.CONFLICT, note=note)
         note = f"{', '.join(kept)} not in dids; left until named under remove" if kept else ""
         return self.row(step, label, desired, current, note=note)
 
@@ -233,6 +215,9 @@ class PbxTrunkSection(Section):
         hostname = self.context.settings.domain
         if len(self._candidates) > 1:
             return f"{len(self._candidates)} trunks of the PBX have the hostname {hostname} or this name"
+        if self._live is None and self._namesake is not None:
+            other = self._namesake.get("hostname")
+            return f"a trunk of this name has the hostname {other}; choose another pbx_trunk.name"
         if self._live is not None and self._live.get("shared") and not self.context.settings.shared:
             return f"a system-level trunk shared with this tenant has the hostname {hostname}"
         return ""

@@ -73,8 +73,27 @@ class Pbx:
 
     @property
     def tenant_may_have_trunks(self) -> bool:
-        """Whether the tenant's features include trunks; a PBX that does not say so allows them."""
-        return self.tenant.get("enable_feature_trunks") is not False
+        """Whether the PBX's settings and the tenant's features allow trunks of its own.
+
+        Both default to yes (PortSIP's API: ``enable_tenant_level_trunk``, ``enable_feature_trunks``); so
+        does a PBX that keeps its settings from this administrator.
+        """
+        try:
+            settings = self.system.get("/admin/settings")
+        except VendorError as error:
+            if error.status not in (403, 404):
+                raise
+            settings = {}
+        everywhere = settings.get("enable_tenant_level_trunk") is not False
+        return everywhere and self.tenant.get("enable_feature_trunks") is not False
+
+    def transports(self) -> list[dict[str, Any]]:
+        """Return the transports that are activated: ``protocol`` and ``port`` of each."""
+        return [
+            one
+            for one in self.system.list("/transports")
+            if self.system.get(f"/transports/{one['id']}/status").get("status") == "ACTIVATED"
+        ]
 
     def sign_out(self) -> None:
         """End the sessions that were begun."""

@@ -127,6 +127,17 @@ class Twilio:
         return self.account.incoming_phone_numbers.list(page_size=1000)
 
 
+#: Twilio's demo answers a new number until it is set up. Source: Twilio, IncomingPhoneNumber resource.
+DEMO_HOST = "demo.twilio.com"
+
+
+def serves_something(number: Any) -> bool:
+    """Say whether calls to a number (SDK object) reach something of somebody's today."""
+    if number.trunk_sid or number.voice_application_sid:
+        return True
+    return bool(number.voice_url) and urlsplit(number.voice_url).hostname != DEMO_HOST
+
+
 def live_hosts(region: str, edge: str) -> dict[str, str]:
     """Return the base URLs of Twilio's service for a Region and an edge.
 
