@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .errors import InputError, RunbookError
-from .parameters import load, load_site, project_root
+from .parameters import load_all, load_site, project_root
 from .secret import scrub
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
@@ -95,16 +95,13 @@ def validate(
     tenants: Annotated[list[Path], typer.Argument(help="Tenant files.")], site: SiteFile = SANDBOX_SITE
 ) -> None:
     """Check parameter files; sends nothing."""
-    problems = 0
-    for tenant in tenants:
-        try:
-            load(_given(site), _given(tenant), project_root())
-        except InputError as error:
-            problems += 1
-            _complain(error)
-        else:
-            screen.print(f"{escape(str(tenant))}: fine")
-    raise typer.Exit(WRONG_INPUT if problems else FINE)
+
+    def check() -> int:
+        load_all(_given(site), [_given(one) for one in tenants], project_root())
+        screen.print(f"{len(tenants)} tenant file(s) and the site: fine")
+        return FINE
+
+    raise typer.Exit(_guarded(check))
 
 
 @app.command()

@@ -85,3 +85,25 @@ def test_shared_trunk_names_the_tenants_affected(sandbox: TestSandbox) -> None:
     ended = runbook(sandbox, "apply", "-s", SITE, "--trunk", "carrier")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Tenants affected: Globex Logistics, Initech" in ended.stdout
+
+
+def test_conflicts_anywhere_stop_a_tenant_before_its_first_write(sandbox: TestSandbox) -> None:
+    """A number that answers today is found before sections 1 to 5 have written anything."""
+    path = sandbox.root / "conflict.yaml"
+    text = (sandbox.root / ACME).read_text().replace("12025550101-12025550104", "12025550101;12025550109")
+    path.write_text(text)
+    ended = runbook(sandbox, "apply", "-s", SITE, str(path))
+    assert ended.returncode == 1
+    assert "name it under move" in ended.stdout
+    assert sandbox.writes() == []
+
+
+def test_tenants_that_clash_are_refused_together(sandbox: TestSandbox) -> None:
+    path = sandbox.root / "clash.yaml"
+    path.write_text((sandbox.root / ACME).read_text().replace("name: acme", "name: other", 1))
+    for command in ("validate", "apply"):
+        ended = runbook(sandbox, command, "-s", SITE, ACME, str(path))
+        assert ended.returncode == 3
+        for key in ("tenant.pbx_domain", "tenant.trunk.termination", "tenant.dids"):
+            assert key in ended.stderr
+    assert sandbox.control("GET", "requests").json()["requests"] == []

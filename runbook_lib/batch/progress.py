@@ -40,8 +40,9 @@ class Progress(Observer):
             (_counts(result), "dim"),
         )
         self._screen.print(line)
-        if result.outcome == FAILED:
-            self._screen.print(Padding(Text(visible(result.message), style="red"), (0, 0, 0, 6)))
+        if result.outcome != SUCCEEDED:
+            for line in result.message.splitlines():
+                self._screen.print(Padding(Text(visible(line), style="red"), (0, 0, 0, 6)))
 
     def on_tenant_end(self, result: TenantResult) -> None:
         self._screen.print()

@@ -16,11 +16,12 @@ import papermill
 from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
-from ..errors import InputError
-from ..guide import RUN_ORDER, SECTIONS, TRUNK_ORDER
-from ..parameters import TrunkScope, load, project_root
+from ..errors import RunbookError
+from ..guide import SECTIONS
+from ..parameters import load_all, project_root
 from ..plan import CHANGING
 from ..records.result import RUN_FOLDER, new_run_id, now, write_json
+from ..runbook import Runbook
 from ..secret import scrub
 from .engine import RunbookEngine
 from .kernels import KERNEL, KernelPool
@@ -164,20 +165,34 @@ def run_tenants(
 def _jobs(
     root: Path, site: Path, tenants: Sequence[Path | str], mode: str, approval: Mapping[str, str | None]
 ) -> list[_Job]:
-    jobs, problems = [], []
-    for path in tenants:
-        try:
-            the_site, the_tenant = load(site, path, root)
-        except InputError as error:
-            problems += [one for one in error.problems if one not in problems]
-            continue
+    jobs = []
+    for path, (the_site, the_tenant) in zip(tenants, load_all(site, tenants, root), strict=True):
+        # Checks the approval as well, before any kernel starts.
+        runbook = Runbook.open(str(site), str(path), mode=mode, **approval)
         folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
         parameters = {"site": str(site), "tenant": str(path), "mode": mode, **approval}
-        order = TRUNK_ORDER if isinstance(the_tenant, TrunkScope) else RUN_ORDER
-        jobs.append(_Job(the_site.name, the_tenant.name, folder, parameters, order))
-    if problems:
-        raise InputError(problems)
+        jobs.append(_Job(the_site.name, the_tenant.name, folder, parameters, runbook.order))
     return jobs
+
+
+def _in_the_way(job: _Job) -> str:
+    """Why the tenant could not be carried through, looked up before its first write; empty if it can.
+
+    An approved plan is compared section by section instead; what keeps us from planning, a
+    section's notebook will tell in its record.
+    """
+    if job.parameters["mode"] != "apply" or job.parameters.get("plan_file"):
+        return ""
+    try:
+        with Runbook.open(job.parameters["site"], job.parameters["tenant"]) as runbook:
+            plan = runbook.plan()
+    except RunbookError:
+        return ""
+    return "; ".join(
+        f"{row.step} {row.setting}: {row.action} ({row.note})"
+        for part in plan.slices
+        for row in part.stopping
+    )
 
 
 def _followers(steps: Sequence[tuple[_Job, str]]) -> Callable[[_Job, str], tuple[_Job, str] | None]:
@@ -200,9 +215,10 @@ def _run_tenant(
 ) -> TenantResult:
     observer.on_tenant_start(job.tenant)
     started, sections = now(), []
+    in_the_way = _in_the_way(job)
     for section in job.order:
-        if any(one.outcome != SUCCEEDED for one in sections):
-            result = SectionResult(section, NOT_RUN, message="an earlier section failed")
+        if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
+            result = SectionResult(section, NOT_RUN, message=in_the_way if not sections else "")
         else:
             observer.on_section_start(job.tenant, section)
             result = _run_section(job, section, root, kernels, following(job, section))
@@ -241,7 +257,7 @@ def _run_section(
     if output.exists():
         write_page(output)
     result = _result(job.folder, section)
-    message = (result.get("error") or {}).get("what") or scrub(failure)
+    message = _told(result.get("error")) or scrub(failure)
     rows = result.get("applied")
     if rows is None:
         rows = [row for row in result.get("plan") or [] if row["action"] in CHANGING]
@@ -254,6 +270,16 @@ def _run_section(
         output if output.exists() else None,
         message,
     )
+
+
+def _told(error: Mapping[str, Any] | None) -> str:
+    """What an operator has to know of a failure, as the notebook tells it."""
+    if not error:
+        return ""
+    told = RunbookError(
+        error["what"], step=error["step"], meaning=error["meaning"], next_step=error["next_step"]
+    )
+    return str(told)
 
 
 def _result(folder: Path, section: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .document import Source
-from .loading import load, load_site, load_tenant, project_root
+from .loading import load, load_all, load_site, load_tenant, project_root
 from .model import (
     InboundRule,
     OriginationTarget,
@@ -32,6 +32,7 @@ __all__ = [
     "field_table",
     "json_schema",
     "load",
+    "load_all",
     "load_site",
     "load_tenant",
     "project_root",

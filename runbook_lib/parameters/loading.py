@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from ..errors import InputError, SecretError
@@ -50,6 +52,39 @@ def load(
     if problems or the_site is None or the_tenant is None:
         raise (InputError if before_secrets else SecretError)(problems, next_step=NEXT_STEP)
     return the_site, the_tenant
+
+
+def load_all(site: Source, tenants: Sequence[Source], root: Path) -> list[tuple[Site, Tenant | TrunkScope]]:
+    """Read and check a site with several tenants, each as ``load`` does, and the tenants against each other.
+
+    Raises ``InputError`` with the problems of all of them.
+    """
+    loaded, problems = [], []
+    for tenant in tenants:
+        try:
+            loaded.append(load(site, tenant, root))
+        except InputError as error:
+            problems += [one for one in error.problems if one not in problems]
+    problems += _clashes([tenant for _, tenant in loaded if isinstance(tenant, Tenant)])
+    if problems:
+        raise InputError(problems, next_step=NEXT_STEP)
+    return loaded
+
+
+def _clashes(tenants: Sequence[Tenant]) -> list[str]:
+    """What two tenants cannot both have."""
+    found = []
+    for one, other in combinations(tenants, 2):
+        both = f"tenants {one.name} and {other.name}"
+        if one.name == other.name:
+            found.append(f"{both}: tenant.name: the same, so their records would be mixed")
+        if one.pbx_domain == other.pbx_domain:
+            found.append(f"{both}: tenant.pbx_domain: the same tenant of the PBX")
+        if one.trunk and other.trunk and one.trunk.termination == other.trunk.termination:
+            found.append(f"{both}: tenant.trunk.termination: the same; share one instead (shared_trunk)")
+        if numbers := one.dids.overlap(other.dids):
+            found.append(f"{both}: tenant.dids: both have {', '.join(numbers)}")
+    return found
 
 
 def _shared(site: Source, name: str, root: Path, *, secrets: bool) -> tuple[Site, TrunkScope]:

@@ -62,7 +62,7 @@ class CreateTrunk(Section):
             return [Item(rows, f"trunk {settings.domain}", self._create)]
         name = self.row("1.1", "friendly name", settings.friendly_name, trunk.friendly_name)
         if name.action is not Action.IN_PLACE and not self._ours(trunk):
-            note = f"the termination URI is that of a trunk of another name, {trunk.friendly_name!r}, not made here"
+            note = f"the termination URI is that of another trunk, {trunk.friendly_name!r}, not made here"
             return [Item((replace(name, action=Action.CONFLICT, note=note),))]
         rename = (
             None
@@ -109,5 +109,5 @@ class CreateTrunk(Section):
         tls = self.context.settings.pbx_transport == "TLS"
         if trunk.secure == tls:
             return rows
-        note = "pbx_trunk.transport and secure trunking do not fit: Twilio would refuse the calls; change one of them"
+        note = "pbx_trunk.transport and secure trunking do not fit, so calls would be refused; change one"
         return [Row("1.2", GENERAL["secure"][0], tls, trunk.secure, Action.CONFLICT, note=note), *rows[1:]]

@@ -49,6 +49,12 @@ class SignInGate:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
+    @property
+    def next_step(self) -> str:
+        """What an operator does about a refusal."""
+        site = self.marker.parent.name
+        return f"correct user name or password, then: runbook sign-in --clear -s SITE-FILE (of site {site})"
+
     def check(self, username: str, url: str) -> None:
         """Raise ``SignInError`` when a refusal is remembered."""
         if not self.marker.exists():
@@ -58,8 +64,9 @@ class SignInGate:
             f"the PBX at {url} refused to sign in {earlier['username']} at {earlier['at']}; not tried again",
             vendor="PortSIP",
             code=earlier["code"],
+            step="0.2",
             meaning="five refusals lock this address out for an hour, so a refusal is tried once only",
-            next_step="correct the user name or the password, then run: runbook sign-in --clear",
+            next_step=self.next_step,
         )
 
     def refused(self, username: str, error: VendorError) -> None:
@@ -196,8 +203,9 @@ class Session:
                     vendor="PortSIP",
                     status=error.status,
                     code=error.code,
+                    step="0.2",
                     meaning="user name, password or domain is wrong, or this address is locked out",
-                    next_step="correct the user name or the password, then run: runbook sign-in --clear",
+                    next_step=self._gate.next_step,
                 )
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(response)

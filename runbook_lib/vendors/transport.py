@@ -24,6 +24,7 @@ from ..records.journal import Journal
 Kind = Literal["read", "write", "session"]
 
 ATTEMPTS = 5
+SESSION_ATTEMPTS = 3
 LONGEST_WAIT_S = 8.0
 PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
 
@@ -102,12 +103,13 @@ class Transport:
         """Send a request and return the vendor's answer, whatever its status.
 
         ``kind`` is ``"read"``, ``"write"`` (journalled), or ``"session"`` (signing in and out:
-        neither journalled nor repeated). ``result`` picks the resource's id out of the answer.
+        not journalled; repeated only where the connection was refused). ``result`` picks the
+        resource's id out of the answer.
 
         Raises ``UnreachableError`` when nothing was changed for sure, and ``OutcomeUnknownError``
         when a write may have happened.
         """
-        attempts = ATTEMPTS if kind != "session" else 1
+        attempts = SESSION_ATTEMPTS if kind == "session" else ATTEMPTS
         try:
             for attempt in stamina.retry_context(
                 on=_again, attempts=attempts, wait_initial=0.2, wait_max=LONGEST_WAIT_S, timeout=None
@@ -115,7 +117,7 @@ class Transport:
                 with attempt:
                     return self._journalled(request, result) if kind == "write" else self._once(request, kind)
         except _TryAgainError as error:
-            if isinstance(error.cause, httpx.Response) and kind != "session":
+            if isinstance(error.cause, httpx.Response):
                 return error.cause
             raise self._unreachable(request, error.cause) from None
         raise AssertionError("the last attempt either returns or raises")
@@ -130,7 +132,8 @@ class Transport:
             response = self._client.send(request)
             _check_json(response)
         except (httpx.TransportError, ValueError) as error:
-            if _certificate_problem(error):
+            refused = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            if _certificate_problem(error) or (kind == "session" and not refused):
                 raise self._unreachable(request, error) from None
             raise _TryAgainError(error) from None
         if kind == "read" and response.status_code in PASSING_STATUS:

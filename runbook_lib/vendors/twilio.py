@@ -199,6 +199,9 @@ def _error(response: httpx.Response) -> VendorError:
         body = {}
     code = body.get("code") if isinstance(body.get("code"), int) else None
     meaning, next_step = MEANINGS.get(code or 0, (None, None))
+    if response.is_server_error:
+        meaning = meaning or "Twilio could not answer"
+        next_step = next_step or "look at Twilio's status page, then run the section again"
     kind = OutcomeUnknownError if response.is_server_error else VendorError
     return kind(
         f"Twilio answered {f'error {code}' if code else 'an error'} (HTTP {response.status_code}):"
