@@ -86,9 +86,13 @@ class PbxTrunkSection(Section):
                 rows[name] = replace(rows[name], action=Action.CONFLICT, note=note)
         changed = {name: row.desired for name, row in rows.items() if row.action in CHANGING}
         write = partial(self.context.pbx_trunk.update, changed) if changed else None
-        password = Row("5.3", "password at the PBX", str(settings.password), NOT_READABLE, Action.UNREADABLE)
+        # Both stand here as they do when the trunk is made, so that a plan from before can be applied again.
+        passwords = tuple(
+            Row("5.3", f"password at {side}", str(settings.password), NOT_READABLE, Action.UNREADABLE)
+            for side in ("Twilio", "the PBX")
+        )
         trunk = Item(tuple(rows.values()), f"PBX trunk {settings.pbx_name}", write)
-        return [trunk, Item((password,)), *self._assignment()]
+        return [trunk, Item(passwords), *self._assignment()]
 
     def expected(self) -> list[Row]:
         note = "registration is off, so the trunk is always Online: this proves nothing about the credentials"

@@ -111,19 +111,38 @@ def test_the_runner_carries_tenants_through_and_writes_nothing_the_second_time(s
 def test_a_failed_section_ends_its_tenant_and_the_next_tenant_runs(
     sandbox: TestSandbox, tmp_path: Path
 ) -> None:
-    stranger = tenant_file(sandbox, tmp_path, name="stranger", dids='"12025559999"')
-    result = run(stranger, GLOBEX)
+    fault = {
+        "vendor": "twilio",
+        "method": "POST",
+        "path": "/v1/Trunks$",
+        "count": 1,
+        "kind": "status",
+        "status": 400,
+    }
+    sandbox.control("POST", "faults", fault)
+    result = run(ACME, GLOBEX)
     failed, fine = result.tenants
     assert result.exit_status == 1
-    assert [one.outcome for one in failed.sections] == ["failed"] + ["not run"] * (len(RUN_ORDER) - 1)
-    assert "+12025559999" in failed.sections[0].message
+    outcomes = ["succeeded", "failed"] + ["not run"] * (len(RUN_ORDER) - 2)
+    assert [one.outcome for one in failed.sections] == outcomes
+    assert "What to do next" in failed.sections[1].message
     assert fine.outcome == "succeeded"
-    shown = outputs(failed.folder / "00_before_you_begin.ipynb")
+    shown = outputs(failed.folder / "01_create_sip_trunk.ipynb")
     assert "What to do next" in shown and "Traceback" not in shown
-    page = (failed.folder / "00_before_you_begin.html").read_text(encoding="utf-8")
+    page = (failed.folder / "01_create_sip_trunk.html").read_text(encoding="utf-8")
     assert "What to do next" in page and "This section failed" in page
     assert "Exception was encountered" not in page
     assert json.loads((failed.folder / "run.json").read_text())["outcome"] == "failed"
+
+
+def test_a_conflict_anywhere_stops_a_tenant_before_its_first_write(
+    sandbox: TestSandbox, tmp_path: Path
+) -> None:
+    stranger = tenant_file(sandbox, tmp_path, name="stranger", dids='"12025559999"')
+    refused, fine = run(stranger, GLOBEX).tenants
+    assert {one.outcome for one in refused.sections} == {"not run"}
+    assert "+12025559999" in refused.sections[0].message
+    assert (refused.writes, refused.outcome, fine.outcome) == (0, "failed", "succeeded")
 
 
 def test_wrong_parameters_end_before_anything_runs(sandbox: TestSandbox, tmp_path: Path) -> None:

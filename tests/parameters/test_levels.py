@@ -164,12 +164,5 @@ def test_bad_shared_trunk(tmp_path: Path, path: str, value: Any, at: str) -> Non
 def test_what_is_not_carried_out_is_refused_not_passed_over(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, changed(SITE, "site.policies.approval", "two-person"), INITECH)
     refused = {one.split(": ")[1] for one in problems if "not carried out by this version" in one}
-    assert refused == {
-        "site.shared_trunks",
-        "site.policies.approval",
-        "tenant.shared_trunk",
-        "tenant.concurrency",
-        "tenant.rules",
-    }
-    listed = {key for key, *_ in field_rows()}
-    assert not [key for key in listed if "shared" in key or "rules" in key]
+    assert refused == {"site.policies.approval"}
+    assert "site.policies.allowed_signers" not in {key for key, *_ in field_rows()}

@@ -203,6 +203,7 @@ def test_a_value_that_is_a_secret_elsewhere(tmp_path: Path, monkeypatch: pytest.
 def test_only_the_secrets_of_this_run_are_needed(tmp_path: Path) -> None:
     other = {"account_sid": "AC" + "1" * 32, "auth_token": "env:RUNBOOK_TEST_NOT_SET"}
     site = changed(read("site.yaml"), "site.twilio_accounts.other", other)
+    site = changed(site, "site.shared_trunks.carrier.twilio_account", "main")
     tenant = changed(read("acme.yaml"), "tenant.twilio_account", "main")
     assert load(site, tenant, tmp_path)[1].account_name(load_site(site, tmp_path)) == "main"
     assert any("tenant.twilio_account" in one for one in problems_of(tmp_path, site, read("acme.yaml")))
@@ -213,13 +214,20 @@ def test_a_list_name_that_twilio_would_cut(tmp_path: Path) -> None:
     assert any("credentials.list_name" in one for one in problems_of(tmp_path, read("site.yaml"), tenant))
 
 
-@pytest.mark.parametrize("name", ["acme.yaml", "globex.yaml"])
-def test_the_sandbox_set(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "level", "label"),
+    [
+        ("acme.yaml", "tenant", "acme"),
+        ("globex.yaml", "system", "carrier"),
+        ("initech.yaml", "system", "carrier"),
+    ],
+)
+def test_the_sandbox_set(tmp_path: Path, name: str, level: str, label: str) -> None:
     site, tenant = load(read("site.yaml"), read(name), tmp_path)
     trunk = tenant.trunk_of(site)
-    assert tenant.level == "tenant"
-    assert trunk.termination_domain == f"{tenant.name}-pbx.pstn.twilio.com"
-    assert trunk.acl_name == f"{tenant.name}-pbx PBX addresses"
-    assert trunk.credential_list_name == f"{tenant.name}-pbx credentials"
+    assert tenant.level == level
+    assert trunk.termination_domain == f"{label}-pbx.pstn.twilio.com"
+    assert trunk.acl_name == f"{label}-pbx PBX addresses"
+    assert trunk.credential_list_name == f"{label}-pbx credentials"
     assert trunk.acl_addresses(site) == ["203.0.113.10"]
     assert YAML(typ="safe").load(f'"{tenant.dids}"') == str(tenant.dids)

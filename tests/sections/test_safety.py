@@ -1,0 +1,256 @@
+"""Nothing foreign is taken over, nothing is cut off without leave, and lost answers make no doubles."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from runbook_lib.errors import ApprovalError, ConflictError, InputError
+from runbook_lib.guide import RUN_ORDER
+from runbook_lib.plan import Action, Effect, Plan
+from runbook_lib.runbook import Runbook
+from tests.conftest import CHECKOUT, TestSandbox
+from tests.sections.expected import ACME_PBX_TRUNK, ACME_TRUNK
+from tests.sections.test_drift import trunk_path, twilio_post
+from tests.sections.test_tenant_level import ACME, DOMAIN, SITE, run_all, run_section
+
+TENANT = YAML(typ="safe").load(CHECKOUT / ACME)["tenant"]
+#: The writes of a full run at tenant level, counted at the sandbox by vendor.
+WRITES = {"twilio": 14, "portsip": 1}
+
+
+def acme(**changes: Any) -> dict[str, Any]:
+    return {"tenant": {**copy.deepcopy(TENANT), **changes}}
+
+
+def credentials(**changes: Any) -> dict[str, Any]:
+    return {"credentials": {**TENANT["termination"]["credentials"], **changes}}
+
+
+def check_final_state(sandbox: TestSandbox) -> None:
+    assert sandbox.vendors.trunk(DOMAIN) == ACME_TRUNK
+    assert sandbox.vendors.pbx("acme.pbx.example").trunks()[ACME_PBX_TRUNK["name"]] == ACME_PBX_TRUNK
+
+
+def planned(tmp_path: Path) -> dict[str, str]:
+    """Plan acme, keep the plan, and return the approval of it."""
+    with Runbook.open(SITE, ACME) as runbook:
+        plan = runbook.plan()
+    (tmp_path / "plan.json").write_text(json.dumps(plan.to_document()))
+    return {"plan_file": str(tmp_path / "plan.json"), "approved_plan": plan.digest, "approved_by": "pat"}
+
+
+def apply_section(number: str, approval: dict[str, str]) -> int:
+    with Runbook.open(SITE, ACME, mode="apply", **approval) as runbook:
+        section = runbook.section(number)
+        outcome = section.apply()
+        section.verify()
+        section.finish()
+    return outcome.writes
+
+
+def rows(number: str, tenant: Any) -> dict[str, tuple[Action, Effect]]:
+    with Runbook.open(SITE, tenant) as runbook:
+        return {row.setting: (row.action, row.effect) for row in runbook.section(number).plan().rows}
+
+
+def test_the_number_of_writes_below_is_right(sandbox: TestSandbox) -> None:
+    run_all()
+    vendors = [one["vendor"] for one in sandbox.writes()]
+    assert {vendor: vendors.count(vendor) for vendor in WRITES} == WRITES
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "cut"])
+@pytest.mark.parametrize(
+    ("vendor", "nth"), [(vendor, nth + 1) for vendor, count in WRITES.items() for nth in range(count)]
+)
+def test_a_lost_answer_of_any_write_makes_no_double(
+    sandbox: TestSandbox, vendor: str, nth: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The sandbox shows its writes at once here, so there is no lag to wait out.
+    monkeypatch.setattr("runbook_lib.sections.base.SETTLE_S", 0.5)
+    approval = planned(tmp_path)
+    path = "/(v1|2010-04-01)/" if vendor == "twilio" else "/providers"
+    fault = {"vendor": vendor, "method": "POST", "path": path, "nth": nth, "count": 1, "kind": kind}
+    sandbox.control("POST", "faults", fault)
+    for number in RUN_ORDER:
+        apply_section(number, approval)
+    check_final_state(sandbox)
+    # The same approval once more: everything stands at its approved end.
+    assert sum(apply_section(number, approval) for number in RUN_ORDER) == 0
+
+
+def test_an_approval_belongs_to_a_plan_and_to_this_one(sandbox: TestSandbox, tmp_path: Path) -> None:
+    approval = planned(tmp_path)
+    for damage in ({"approved_plan": "sha256:0"}, {"approved_plan": None}, {"approved_by": None}):
+        with pytest.raises(ApprovalError):
+            Runbook.open(SITE, ACME, mode="apply", **{**approval, **damage})
+    with pytest.raises(InputError, match="plan_file"):
+        Runbook.open(SITE, ACME, mode="apply", approved_plan=approval["approved_plan"], approved_by="pat")
+    with pytest.raises(ApprovalError, match="tenant acme"):
+        Runbook.open(SITE, "parameters/sandbox/globex.yaml", mode="apply", **approval)
+    document = json.loads(Path(approval["plan_file"]).read_text())
+    document["slices"][1]["rows"][0]["desired"] = "Edited"
+    Path(approval["plan_file"]).write_text(json.dumps(document))
+    with pytest.raises(ApprovalError, match="edited"):
+        Runbook.open(SITE, ACME, mode="apply", **approval)
+    # Edited, and its digest with it: then it is not the approved one.
+    with Runbook.open(SITE, ACME) as runbook:
+        plan = runbook.plan()
+    edited = Plan(plan.target, plan.tenant, plan.secrets, plan.slices[:-1])
+    Path(approval["plan_file"]).write_text(json.dumps(edited.to_document()))
+    with pytest.raises(ApprovalError, match="not the approved one"):
+        Runbook.open(SITE, ACME, mode="apply", **approval)
+    assert sandbox.writes() == []
+
+
+def test_a_foreign_pbx_trunk_of_the_same_name_is_left_alone(sandbox: TestSandbox) -> None:
+    foreign = {
+        **ACME_PBX_TRUNK,
+        "hostname": "sip.other.example",
+        "brand": "Generic",
+        "did_numbers": "12025550190",
+    }
+    for field in ("shared", "status"):
+        del foreign[field]
+    sandbox.vendors.pbx("acme.pbx.example").post("/providers", {**foreign, "password": "Abcdefghijk1"})
+    before = sandbox.vendors.pbx("acme.pbx.example").trunks()
+    with pytest.raises(ConflictError, match=r"has the hostname sip\.other\.example"):
+        run_all(tenant=acme(accept_interruption=True, set_password=True))
+    assert sandbox.vendors.pbx("acme.pbx.example").trunks() == before
+
+
+def test_a_credential_that_something_else_uses_is_not_overwritten_without_leave(sandbox: TestSandbox) -> None:
+    run_section("01")
+    legacy = acme(termination=credentials(list_name="Legacy SBC", username="legacy-sbc"))
+    with pytest.raises(ConflictError, match="not made by this runbook"):
+        run_section("02", "apply", legacy)
+    legacy["tenant"]["set_password"] = True
+    assert rows("05", legacy)["password at Twilio"] == (Action.CONFLICT, Effect.INTERRUPTS_OUTBOUND)
+
+
+def test_another_tenants_trunk_of_the_same_label_is_a_conflict(sandbox: TestSandbox) -> None:
+    run_all()
+    other = acme(name="other", trunk={"friendly_name": "PortSIP other", "termination": "acme-pbx"})
+    sandbox.clear_log()
+    with pytest.raises(ConflictError, match="another trunk"):
+        run_section("01", "apply", other)
+    assert sandbox.writes() == []
+
+
+def test_adopted_and_conflicting_twilio_trunks(sandbox: TestSandbox) -> None:
+    vendors = sandbox.vendors
+    vendors.twilio_http.post("/v1/Trunks", data={"FriendlyName": "PortSIP acme"}).raise_for_status()
+    run_all()
+    check_final_state(sandbox)
+    assert [one["friendly_name"] for one in vendors.get("/v1/Trunks")["trunks"]].count("PortSIP acme") == 1
+    twilio_post(sandbox, trunk_path(sandbox), DomainName="elsewhere-pbx.pstn.twilio.com")
+    assert rows("01", acme())["trunk"][0] is Action.CONFLICT
+
+
+def test_a_termination_uri_of_another_customer_stops_with_its_meaning(sandbox: TestSandbox) -> None:
+    taken = acme(trunk={"friendly_name": "PortSIP acme", "termination": "portsip-pbx"})
+    with pytest.raises(Exception, match="taken by another trunk"):
+        run_section("01", "apply", taken)
+    assert "PortSIP acme" not in str(sandbox.vendors.get("/v1/Trunks"))
+
+
+@pytest.mark.parametrize(
+    ("url", "works"),
+    [
+        ("https://demo.twilio.com/welcome/voice/", False),
+        ("https://ivr.customer.example/?fallback=demo.twilio.com", True),
+        ("https://demo.twilio.com.evil.example/", True),
+    ],
+)
+def test_only_twilios_own_demo_counts_as_nothing(sandbox: TestSandbox, url: str, works: bool) -> None:
+    sid = sandbox.vendors.numbers()["+12025550101"]["sid"]
+    path = sandbox.vendors.numbers()["+12025550101"]["uri"]
+    assert sid in path
+    twilio_post(sandbox, path, VoiceUrl=url)
+    run_section("01")
+    assert rows("04", acme())["+12025550101"][0] is (Action.CONFLICT if works else Action.UPDATE)
+
+
+def test_a_transport_that_is_switched_off_is_none(sandbox: TestSandbox) -> None:
+    patch = {
+        "vendor": "portsip",
+        "kind": "transports",
+        "match": {"protocol": "UDP"},
+        "set": {"active": False},
+    }
+    sandbox.control("POST", "state/patch", patch)
+    assert rows("00", acme())["PBX transport"][0] is Action.CONFLICT
+
+
+def test_disabling_the_last_uri_of_a_trunk_with_numbers_interrupts(sandbox: TestSandbox) -> None:
+    run_all()
+    off = [{"region": region, "priority": 10, "enabled": False} for region in ("us1", "us2")]
+    found = rows("03", acme(origination={"uris": off[:1]}))
+    assert found["us1 enabled"] == (Action.UPDATE, Effect.NONE)  # us2 still takes the calls
+    twilio_post(sandbox, _uri(sandbox, "us2"), Enabled="false")
+    found = rows("03", acme(origination={"uris": off[:1]}))
+    assert found["us1 enabled"] == (Action.CONFLICT, Effect.INTERRUPTS_INBOUND)
+
+
+def _uri(sandbox: TestSandbox, region: str) -> str:
+    path = trunk_path(sandbox) + "/OriginationUrls"
+    urls = sandbox.vendors.get(path)["origination_urls"]
+    return f"{path}/{next(one['sid'] for one in urls if one['sip_url'].endswith(region))}"
+
+
+def test_a_foreign_uri_stays_and_does_not_stop_the_section(sandbox: TestSandbox) -> None:
+    run_section("01")
+    path = trunk_path(sandbox) + "/OriginationUrls"
+    foreign = {
+        "FriendlyName": "SBC",
+        "SipUrl": "sip:198.51.100.7",
+        "Priority": 5,
+        "Weight": 5,
+        "Enabled": "true",
+    }
+    twilio_post(sandbox, path, **foreign)
+    run_section("03")
+    assert (5, 5, True, "sip:198.51.100.7") in sandbox.vendors.trunk(DOMAIN)["origination"]
+
+
+def test_what_we_put_there_and_is_not_asked_for_any_more_is_taken_away(sandbox: TestSandbox) -> None:
+    run_all()
+    uris = [{"region": "us1", "priority": 10}, {"region": "ie1", "priority": 20}]
+    run_section("03", "apply", acme(origination={"uris": uris}))
+    assert [url for *_, url in sandbox.vendors.trunk(DOMAIN)["origination"]] == [
+        "sip:203.0.113.10;region=us1",
+        "sip:203.0.113.10;region=ie1",
+    ]
+
+
+def test_a_live_pool_that_cannot_be_read_is_a_conflict(sandbox: TestSandbox) -> None:
+    run_all()
+    patch = {
+        "vendor": "portsip",
+        "kind": "providers",
+        "match": {"name": ACME_PBX_TRUNK["name"]},
+        "set": {"did_numbers": "12025550101-12025550104;+12025550107"},
+    }
+    sandbox.control("POST", "state/patch", patch)
+    assert rows("05", acme())["DID pool"][0] is Action.CONFLICT
+
+
+def test_a_killed_run_between_the_passwords_writes_both_again(
+    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in ("01", "02", "03"):
+        run_section(number)
+    monkeypatch.setenv("RUNBOOK_TEST_SIP", "Another-Passw0rd-99")
+    changed = acme(termination=credentials(password="env:RUNBOOK_TEST_SIP"))
+    for number in ("02", "03", "05"):
+        run_section(number, "apply", changed)
+    state = json.dumps(sandbox.control("GET", "state").json())
+    digest = hashlib.sha256(b"Another-Passw0rd-99").hexdigest()
+    assert state.count(digest) == 2
