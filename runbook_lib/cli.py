@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from . import records_cli
 from .errors import InputError, RunbookError
 from .parameters import load_all, load_site, project_root
 from .secret import scrub
@@ -29,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(records_cli.app, name="records")
 screen = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -246,8 +249,11 @@ def main() -> None:
         errors.print("Ended before its time. Run it again: it reads first and does what is still missing.")
         status = FAILED
     except Exception as error:
-        if not hasattr(error, "exit_code"):
-            raise
-        error.show()
-        status = WRONG_INPUT
+        if hasattr(error, "exit_code"):
+            error.show()
+            status = WRONG_INPUT
+        else:
+            # A defect of ours; what Python would print of it could hold a secret.
+            errors.print(scrub(traceback.format_exc()), markup=False, soft_wrap=True)
+            status = FAILED
     raise SystemExit(status or FINE)

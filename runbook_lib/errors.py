@@ -14,6 +14,7 @@
     │   ├── StalePlanError       the live state is not what was approved
     │   └── ApprovalError        the site asks for an approval that is missing
     ├── VerificationError        what was read back is not what the guide expects
+    ├── RecordError              a record or the chain cannot be written, read or trusted (records/)
     ├── LockedError              somebody else works on the same tenant or trunk
     └── SandboxError             the embedded sandbox did not start or answer
 

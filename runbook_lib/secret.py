@@ -10,10 +10,11 @@ import base64
 import hmac
 import html
 import json
+import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -112,8 +113,12 @@ def resolve(reference: SecretRef, root: Path) -> Secret:
 
 
 def remember(value: str, name: str) -> None:
-    """Make the filter know a secret, also one that a vendor gave us (a token); ``name`` is shown for it."""
-    _known[value] = name
+    """Make the filter know a secret, also one that a vendor gave us (a token); ``name`` is shown for it.
+
+    Of a value of several lines each line is known as well: a notebook keeps a text line by line.
+    """
+    for part in (value, *value.splitlines()):
+        _known[part] = name
 
 
 def known() -> dict[Secret, str]:
@@ -165,6 +170,28 @@ def scrub(text: str, known: dict[str, str] | None = None) -> str:
         return text
     longest_first = sorted(found, key=len, reverse=True)
     return re.sub("|".join(map(re.escape, longest_first)), lambda match: f"[{found[match[0]]}]", text)
+
+
+def scrub_data(content: Any, known: dict[str, str] | None = None) -> Any:
+    """Return plain data (mappings, lists, texts; anything else as it is) with every text scrubbed.
+
+    Unlike ``scrub`` on JSON, this cannot break it: a reference may hold a quotation mark.
+    """
+    if isinstance(content, str):
+        return scrub(content, known)
+    if isinstance(content, Mapping):
+        return {scrub_data(key, known): scrub_data(value, known) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [scrub_data(one, known) for one in content]
+    return content
+
+
+def scrub_log(record: logging.LogRecord) -> bool:
+    """Take known secrets out of a log record; to be used as a logger's filter, which lets all pass."""
+    record.msg, record.args = scrub(record.getMessage()), None
+    if record.exc_info:
+        record.exc_text = scrub(logging.Formatter().formatException(record.exc_info))
+    return True
 
 
 def find(content: str | bytes, known: dict[str, str] | None = None) -> list[str]:

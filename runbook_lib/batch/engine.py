@@ -1,22 +1,31 @@
-"""The papermill engine ``runbook``: papermill's own, with a status that is true.
+"""The papermill engine ``runbook``: papermill's own, with a status that is true and without secrets.
 
-Papermill writes every cell that never ran as ``completed`` when a kernel dies, and overwrites what
-lies at the output path. Here a notebook says in ``metadata.runbook.status`` what became of it, on
-disk from the start, so that a run that died says ``unknown``, and an output path that exists is refused.
+Papermill writes every cell that never ran as ``completed`` when a kernel dies, overwrites what lies
+at the output path, and writes whatever a cell shows. Here a notebook says in
+``metadata.runbook.status`` what became of it, on disk from the start, so that a run that died says
+``unknown``; an output path that exists is refused; and what is written passes the filter.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
+import nbformat
 from nbclient.exceptions import CellExecutionError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
+from papermill.iorw import write_ipynb
 from papermill.log import logger
 
-from ..errors import InputError
+from ..errors import RunbookError
+from ..secret import scrub, scrub_data, scrub_log
+from .guard import check_parameters
+from .interruption import INTERRUPTIONS, interruptible, told
+from .kernels import SILENT
+from .scan import CHANGE_IT, scan, withhold
+from .scan import told as leaks_told
+from .store import reserved
 
 UNKNOWN, SUCCEEDED, FAILED, INTERRUPTED = "unknown", "succeeded", "failed", "interrupted"
 
@@ -35,28 +44,33 @@ class RunbookEngine(NBClientEngine):
         autosave_cell_every: int = 30,
         **options: Any,
     ) -> Any:
-        """Execute a notebook and return it; see papermill's ``Engine.execute_notebook``.
+        """Execute a notebook and return it without secrets; see papermill's ``Engine.execute_notebook``.
 
-        Raises ``InputError`` when the output path exists.
+        Raises ``InputError`` before anything is written when the output path exists or the
+        parameters hold a secret's value, and ``RunbookError`` when a secret got into the notebook
+        all the same, which is then withheld. SIGTERM ends it as Ctrl-C does.
         """
-        if output_path and Path(output_path).exists():
-            raise InputError(
-                [f"{output_path} exists already, and a record is never overwritten"],
-                next_step="give another output path, or move the old file away",
-            )
-        manager = TruthfulManager(nb, output_path, log_output, progress_bar, autosave_cell_every)
-        manager.notebook_start()
-        try:
-            cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **options)
-        except BaseException as error:
-            manager.ended_by(error)
-            raise
-        else:
-            manager.ended_by(None)
-        finally:
-            manager.cleanup_pbar()
-            manager.notebook_complete()
-        return manager.nb
+        logger.addFilter(scrub_log)
+        check_parameters(nb)
+        # Papermill names the path to the engine only if it wants to see cells saved as they run.
+        path = output_path or nb.metadata.papermill.get("output_path")
+        with interruptible(), reserved(path) as output:
+            manager = TruthfulManager(nb, output_path, log_output, progress_bar, autosave_cell_every)
+            try:
+                manager.notebook_start()
+                cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **options)
+            except BaseException as error:
+                manager.ended_by(error)
+                raise
+            else:
+                manager.ended_by(None)
+            finally:
+                manager.cleanup_pbar()
+                manager.notebook_complete()
+        if output is not None and (found := scan([output])):
+            withhold(output)
+            raise RunbookError(leaks_told(found), next_step=CHANGE_IT)
+        return manager.without_secrets()
 
     @classmethod
     def execute_managed_notebook(
@@ -71,7 +85,7 @@ class RunbookEngine(NBClientEngine):
         **options: Any,
     ) -> None:
         """Run the cells, in ``kernel`` (a started kernel manager, ended here) or in a new kernel."""
-        client = PapermillNotebookClient(
+        client = FilteredClient(
             nb_man,
             km=kernel,
             kernel_name=kernel_name,
@@ -84,13 +98,40 @@ class RunbookEngine(NBClientEngine):
             # The section's result is on disk when the last cell returns: nothing is left to wait for.
             shutdown_kernel="immediate",
         )
-        client.execute(cleanup_kc=True)
+        client.execute(cleanup_kc=True, **SILENT)
+
+
+class FilteredClient(PapermillNotebookClient):
+    """Papermill's client; messages lose their secrets before anything is kept or logged of them."""
+
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        """Take one message of the kernel."""
+        return super().process_message({**msg, "content": scrub_data(msg["content"])}, cell, cell_index)
+
+    def papermill_execute_cells(self) -> None:
+        """Execute the cells; a cell that is cut off gets the time to keep its result and to sign out."""
+        try:
+            super().papermill_execute_cells()
+        except BaseException:
+            self.shutdown_kernel = "graceful"
+            raise
 
 
 class TruthfulManager(NotebookExecutionManager):
     """Papermill's book-keeping, without its guesses."""
 
+    def without_secrets(self) -> nbformat.NotebookNode:
+        """Return the notebook as it may leave: cells, outputs, parameters, widgets, all metadata."""
+        return nbformat.from_dict(scrub_data(self.nb))
+
+    def save(self, **options: Any) -> None:
+        """Write the notebook as it stands; papermill's saving, without secrets."""
+        if self.output_path:
+            write_ipynb(self.without_secrets(), self.output_path)
+        self.last_save_time = self.now()
+
     def notebook_start(self, **options: Any) -> None:
+        """Begin the notebook, with nothing known of its end."""
         self.nb.metadata["runbook"] = {"status": UNKNOWN}
         super().notebook_start(**options)
 
@@ -102,15 +143,17 @@ class TruthfulManager(NotebookExecutionManager):
 
     def ended_by(self, error: BaseException | None) -> None:
         """Set the notebook's status from what ended its execution."""
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        if isinstance(error, INTERRUPTIONS):
             status = INTERRUPTED
         elif error is not None or self.nb.metadata.papermill.get("exception"):
             status = FAILED
         else:
             status = SUCCEEDED
         self.nb.metadata["runbook"]["status"] = status
-        if error is not None and not isinstance(error, CellExecutionError):
-            self.nb.metadata["runbook"]["error"] = f"{type(error).__name__}: {error}"
+        if isinstance(error, INTERRUPTIONS):
+            self.nb.metadata["runbook"]["error"] = told(error)
+        elif error is not None and not isinstance(error, CellExecutionError):
+            self.nb.metadata["runbook"]["error"] = scrub(f"{type(error).__name__}: {error}")
 
     def notebook_complete(self, **options: Any) -> None:
         """Write the end of the notebook; cells that never ran stay ``pending``."""

@@ -114,8 +114,10 @@ def write_run_index(folder: Path) -> Path:
         ("Ended (UTC)", run["ended"]),
         ("Run", run["run_id"]),
     ]
+    lines = run.get("problem", "").splitlines()
+    problem = Box("stop", lines[0], tuple(lines[1:])).html() if lines else ""
     body = (
-        f"<h1>{escaped(run['tenant'])}</h1><p>{_outcome(run['outcome'])}</p>{_facts(facts)}"
+        f"<h1>{escaped(run['tenant'])}</h1><p>{_outcome(run['outcome'])}</p>{problem}{_facts(facts)}"
         f"{_list(('Section', 'Executed notebook', 'Outcome', '#Changes', '#Writes', '#Seconds'), rows)}"
         f"<p>Beside the notebooks: {_file_links(folder)}</p>"
     )

@@ -12,9 +12,18 @@ from rich.text import Text
 
 from ..guide import SECTIONS
 from ..notebook.display import visible
-from .runner import FAILED, NOT_RUN, SUCCEEDED, Observer, RunResult, SectionResult, TenantResult
+from .runner import (
+    FAILED,
+    INTERRUPTED,
+    NOT_RUN,
+    SUCCEEDED,
+    Observer,
+    RunResult,
+    SectionResult,
+    TenantResult,
+)
 
-MARKS = {SUCCEEDED: ("✓", "green"), FAILED: ("✗", "red")}
+MARKS = {SUCCEEDED: ("✓", "green"), FAILED: ("✗", "red"), INTERRUPTED: ("✗", "red")}
 
 
 class Progress(Observer):
@@ -45,6 +54,8 @@ class Progress(Observer):
                 self._screen.print(Padding(Text(visible(line), style="red"), (0, 0, 0, 6)))
 
     def on_tenant_end(self, result: TenantResult) -> None:
+        for line in result.problem.splitlines():
+            self._screen.print(Padding(Text(visible(line), style="red"), (0, 0, 0, 2)))
         self._screen.print()
 
 
@@ -56,7 +67,7 @@ def summary(result: RunResult) -> Group:
     for name in ("Changes", "Writes", "Seconds"):
         table.add_column(name, justify="right")
     for one in result.tenants:
-        symbol, colour = MARKS[one.outcome]
+        symbol, colour = MARKS.get(one.outcome, ("·", "dim"))
         done = sum(section.outcome == SUCCEEDED for section in one.sections)
         table.add_row(
             Text(visible(one.tenant)),

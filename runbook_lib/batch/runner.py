@@ -5,29 +5,35 @@ A section that fails ends its tenant; a tenant that fails is a value in the resu
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import papermill
 from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
+from pydantic_core import to_jsonable_python
 
 from ..errors import RunbookError
 from ..guide import SECTIONS
 from ..parameters import load_all, project_root
 from ..plan import CHANGING
+from ..records.record import carry_opening, close_record, is_chained, is_open, open_record, write_record
 from ..records.result import RUN_FOLDER, new_run_id, now, write_json
 from ..runbook import Runbook
-from ..secret import scrub
-from .engine import RunbookEngine
+from ..secret import scrub, scrub_data
+from .ending import outcome_of, result_of, settle
+from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
+from .interruption import INTERRUPTIONS, interruptible, told
 from .kernels import KERNEL, KernelPool
 from .pages import write_index, write_page, write_run_index
+from .scan import CHANGE_IT, scan, withhold
+from .scan import told as leaks_told
 
-SUCCEEDED, FAILED, NOT_RUN = "succeeded", "failed", "not run"
+NOT_RUN = "not run"
 FINE, BROKEN = 0, 1
 RUN_FILE = "run.json"
 
@@ -36,8 +42,9 @@ RUN_FILE = "run.json"
 class SectionResult:
     """What became of one section.
 
-    ``outcome`` is ``"succeeded"``, ``"failed"`` or ``"not run"``; ``changes`` the rows that were
-    carried out (in ``plan`` mode: that would be); ``notebook`` the executed notebook, if it ran.
+    ``outcome`` is ``"succeeded"``, ``"failed"``, ``"interrupted"`` or ``"not run"``; ``changes`` the
+    rows that were carried out (in ``plan`` mode: that would be); ``notebook`` the executed notebook,
+    if it ran.
     """
 
     section: str
@@ -51,17 +58,24 @@ class SectionResult:
 
 @dataclass(frozen=True)
 class TenantResult:
-    """What became of one tenant: its run's folder and its sections in the order in which they ran."""
+    """What became of one tenant: its run's folder and its sections in the order in which they ran.
+
+    ``problem`` says why the record is withheld or could not be written; the tenant failed then.
+    """
 
     site: str
     tenant: str
     folder: Path
     sections: tuple[SectionResult, ...]
+    problem: str = ""
 
     @property
     def outcome(self) -> str:
-        """``"succeeded"`` or ``"failed"``."""
-        return SUCCEEDED if all(one.outcome == SUCCEEDED for one in self.sections) else FAILED
+        """``"succeeded"``, ``"failed"`` or ``"interrupted"``."""
+        outcomes = {one.outcome for one in self.sections}
+        if INTERRUPTED in outcomes:
+            return INTERRUPTED
+        return FAILED if self.problem or outcomes != {SUCCEEDED} else SUCCEEDED
 
     @property
     def seconds(self) -> float:
@@ -116,11 +130,17 @@ class _Job:
     site: str
     tenant: str
     folder: Path
+    target: Mapping[str, str]
     parameters: Mapping[str, Any]
+    declared: Mapping[str, Any]
     order: tuple[str, ...]
 
     def output(self, section: str) -> Path:
         return self.folder / f"{SECTIONS[section].notebook}.ipynb"
+
+    @property
+    def records(self) -> Path:
+        return self.folder.parents[2]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -155,11 +175,15 @@ def run_tenants(
     jobs = _jobs(root, site, tenants, mode, approval)
     steps = [(job, section) for job in jobs for section in job.order]
     results = []
-    with KernelPool(root) as kernels:
+    with interruptible(), KernelPool(root) as kernels:
         for job in jobs:
-            job.folder.mkdir(parents=True)
             results.append(_run_tenant(job, mode, root, kernels, _followers(steps), observer))
-    return RunResult(mode, tuple(results), write_index(root / "records"))
+            if results[-1].outcome == INTERRUPTED:
+                break
+    records = root / "records"
+    with suppress(OSError):  # a full disk: the tenants' results tell it, the next run writes the index
+        write_index(records)
+    return RunResult(mode, tuple(results), records / "index.html")
 
 
 def _jobs(
@@ -171,7 +195,10 @@ def _jobs(
         runbook = Runbook.open(str(site), str(path), mode=mode, **approval)
         folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
         parameters = {"site": str(site), "tenant": str(path), "mode": mode, **approval}
-        jobs.append(_Job(the_site.name, the_tenant.name, folder, parameters, runbook.order))
+        declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
+        jobs.append(
+            _Job(the_site.name, the_tenant.name, folder, runbook.target, parameters, declared, runbook.order)
+        )
     return jobs
 
 
@@ -188,10 +215,12 @@ def _in_the_way(job: _Job) -> str:
             plan = runbook.plan()
     except RunbookError:
         return ""
-    return "; ".join(
-        f"{row.step} {row.setting}: {row.action} ({row.note})"
-        for part in plan.slices
-        for row in part.stopping
+    return scrub(
+        "; ".join(
+            f"{row.step} {row.setting}: {row.action} ({row.note})"
+            for part in plan.slices
+            for row in part.stopping
+        )
     )
 
 
@@ -214,27 +243,84 @@ def _run_tenant(
     observer: Observer,
 ) -> TenantResult:
     observer.on_tenant_start(job.tenant)
-    started, sections = now(), []
-    in_the_way = _in_the_way(job)
+    started, sections, in_the_way = now(), [], ""
     for section in job.order:
-        if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
-            result = SectionResult(section, NOT_RUN, message=in_the_way if not sections else "")
-        else:
-            observer.on_section_start(job.tenant, section)
-            result = _run_section(job, section, root, kernels, following(job, section))
+        try:
+            if not sections:
+                job.folder.mkdir(parents=True)
+                _open_record(job, mode)
+                in_the_way = _in_the_way(job)
+            if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
+                result = SectionResult(section, NOT_RUN, message=in_the_way if not sections else "")
+            else:
+                observer.on_section_start(job.tenant, section)
+                result = _run_section(job, section, root, kernels, following(job, section))
+        except INTERRUPTIONS as error:
+            result = SectionResult(section, INTERRUPTED, message=told(error))
+        except OSError as error:
+            result = SectionResult(section, FAILED, message=_unwritable(error))
+        except RunbookError as error:
+            result = SectionResult(section, FAILED, message=str(error))
         sections.append(result)
         observer.on_section_end(job.tenant, result)
-    result = TenantResult(job.site, job.tenant, job.folder, tuple(sections))
-    write_json(job.folder / RUN_FILE, _summary(result, mode, started))
-    write_run_index(job.folder)
+    result = _recorded(job, TenantResult(job.site, job.tenant, job.folder, tuple(sections)), mode, started)
     observer.on_tenant_end(result)
     return result
+
+
+def _open_record(job: _Job, mode: str) -> None:
+    """Make the run visible in the chain of records before its first write."""
+    if is_chained(mode):
+        open_record(
+            job.records,
+            job.folder,
+            mode=mode,
+            site=job.site,
+            tenant=job.tenant,
+            target=job.target,
+            order=job.order,
+            parameters=job.declared,
+        )
+
+
+def _recorded(job: _Job, result: TenantResult, mode: str, started: str) -> TenantResult:
+    """Write the run's own files; withhold the record if a secret is in any of its files."""
+    try:
+        _write_run(job, result, mode, started)
+        if found := scan(job.folder.rglob("*")):
+            withheld = withhold(job.folder)
+            # In its place stands what may be shown of it, so that the run does not vanish from the records.
+            sections = tuple(replace(one, notebook=None) for one in result.sections)
+            problem = f"{leaks_told(found)}\nIt lies in {withheld}: {CHANGE_IT}"
+            result = replace(result, sections=sections, problem=problem)
+            job.folder.mkdir()
+            carry_opening(withheld, job.folder)
+            _write_run(job, result, mode, started)
+        if is_open(job.folder):
+            close_record(job.records, job.folder)
+    except OSError as error:
+        result = replace(result, problem=_unwritable(error))
+    except RunbookError as error:
+        result = replace(result, problem=str(error))
+    return result
+
+
+def _write_run(job: _Job, result: TenantResult, mode: str, started: str) -> None:
+    write_json(job.folder / RUN_FILE, scrub_data(_summary(result, job.target, mode, started)))
+    if is_open(job.folder):
+        write_record(job.folder)
+    write_run_index(job.folder)
+
+
+def _unwritable(error: OSError) -> str:
+    return f"the record cannot be written ({error.strerror or type(error).__name__})"
 
 
 def _run_section(
     job: _Job, section: str, root: Path, kernels: KernelPool, following: tuple[_Job, str] | None
 ) -> SectionResult:
-    output, started, failure = job.output(section), time.monotonic(), ""
+    output, started = job.output(section), time.monotonic()
+    failure, cut_off, interrupted = "", False, False
     kernel = kernels.take(output, job.environment)
     if following is not None:
         kernels.prepare(following[0].output(following[1]), following[0].environment)
@@ -251,19 +337,29 @@ def _run_section(
         )
     except PapermillExecutionError as error:
         failure = f"{error.ename}: {error.evalue}"
+    except INTERRUPTIONS as error:
+        failure, cut_off, interrupted = told(error), True, True
     except Exception as error:
         # A kernel that died, a cell that ran out of time, a full disk: the tenant failed, the batch goes on.
-        failure = f"{type(error).__name__}: {error}"
-    if output.exists():
-        write_page(output)
-    result = _result(job.folder, section)
+        failure, cut_off = f"{type(error).__name__}: {error}", True
+    outcome = outcome_of(output, result_of(job.folder, section), failure, interrupted=interrupted)
+    known = {"run_id": job.folder.name, "mode": job.parameters["mode"], "tenant": job.tenant}
+    try:
+        result = settle(
+            job.folder, section, {**known, "target": dict(job.target)}, outcome, failure, cut_off=cut_off
+        )
+        if output.exists():
+            write_page(output)
+    except OSError as error:
+        outcome, failure = (outcome if interrupted else FAILED), failure or _unwritable(error)
+        result = result_of(job.folder, section) | {"error": None}
     message = _told(result.get("error")) or scrub(failure)
     rows = result.get("applied")
     if rows is None:
         rows = [row for row in result.get("plan") or [] if row["action"] in CHANGING]
     return SectionResult(
         section,
-        FAILED if failure or result.get("outcome") != SUCCEEDED else SUCCEEDED,
+        outcome,
         round(time.monotonic() - started, 2),
         result.get("writes", 0),
         len(rows),
@@ -276,31 +372,24 @@ def _told(error: Mapping[str, Any] | None) -> str:
     """What an operator has to know of a failure, as the notebook tells it."""
     if not error:
         return ""
-    told = RunbookError(
-        error["what"], step=error["step"], meaning=error["meaning"], next_step=error["next_step"]
+    return str(
+        RunbookError(
+            error["what"], step=error["step"], meaning=error["meaning"], next_step=error["next_step"]
+        )
     )
-    return str(told)
 
 
-def _result(folder: Path, section: str) -> dict[str, Any]:
-    """The result that the library wrote; empty when the kernel died before."""
-    try:
-        return json.loads((folder / f"{section}.result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _summary(result: TenantResult, mode: str, started: str) -> dict[str, Any]:
-    first = _result(result.folder, result.sections[0].section)
+def _summary(result: TenantResult, target: Mapping[str, str], mode: str, started: str) -> dict[str, Any]:
     return {
         "run_id": result.folder.name,
         "site": result.site,
         "tenant": result.tenant,
-        "target": first.get("target", {}),
+        "target": dict(target),
         "mode": mode,
         "started": started,
         "ended": now(),
         "outcome": result.outcome,
+        "problem": result.problem,
         "sections": [
             {
                 "section": one.section,

@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..secret import scrub
+
 WIDTH = 100
 SANS = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
 
@@ -28,8 +30,10 @@ def visible(text: str) -> str:
     """Return text with every character that cannot be seen, or that moves others, made visible.
 
     Control characters (the escape of a terminal sequence, line ends), right-to-left marks,
-    zero-width characters and lone surrogates become their code point. Nothing is left out.
+    zero-width characters and lone surrogates become their code point. Nothing is left out, except
+    secrets: they are taken out here, before the text is wrapped and a filter could miss them.
     """
+    text = scrub(text)
     if text.isprintable():
         return text
     return "".join(map(_visible_character, text))

@@ -13,6 +13,7 @@ from .diagrams import Picture, call_path, outbound_path
 from .display import SANS, Box, Shown, badge, escaped, facts, visible
 from .failures import told_plainly
 from .forms import EXPLAINED, ModeSwitch
+from .outgoing import filter_kernel_output
 from .tables import Stack, outcome_shown, plan_shown, verification_shown, view_table
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def open_section(
     Parameters are those of the notebook's parameter cell. Sends no request. Raises ``InputError``
     with all problems at once.
     """
+    filter_kernel_output()
     page = SectionPage(number, site, tenant, mode, (plan_file, approved_plan, approved_by))
     page.show_header()
     return page

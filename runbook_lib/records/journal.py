@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..plan import Row
+from .result import require_open
 
 FILE_NAME = "journal.jsonl"
 
@@ -73,6 +74,7 @@ class Journal:
         """
         if self._subject is None:
             raise UnjournalledWriteError(f"{method} {path} is not part of a plan")
+        require_open(self.path.parent)
         self.writes += 1
         entry = f"{self._process}-{self.writes}"
         self._append(

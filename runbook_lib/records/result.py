@@ -9,6 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .errors import RecordError
+
+#: Closes a record: written last, over all its other files.
+CHECKSUMS = "checksums.json"
 #: Set by the runner for its kernels, so that all sections of a run share one folder.
 RUN_FOLDER = "RUNBOOK_RUN_DIR"
 
@@ -32,8 +36,19 @@ def write_result(folder: Path, section: str, result: dict[str, Any]) -> Path:
     return write_json(folder / f"{section}.result.json", result)
 
 
+def require_open(folder: Path) -> None:
+    """Raise ``RecordError`` when a run's folder is a closed record: nothing is written into it any more."""
+    if (folder / CHECKSUMS).exists():
+        raise RecordError(
+            f"the record {folder.name} is closed",
+            meaning="a closed record is never changed; nothing was written",
+            next_step="start a run of its own: take the environment variable RUNBOOK_RUN_DIR away",
+        )
+
+
 def write_json(path: Path, content: Any) -> Path:
     """Write plain data as JSON; complete or not at all, on disk when this returns."""
+    require_open(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +19,12 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
+from runbook_lib.batch import engine
 from runbook_lib.batch.engine import RunbookEngine
 from runbook_lib.batch.kernels import KernelPool
-from runbook_lib.errors import InputError
+from runbook_lib.errors import InputError, RunbookError
+from runbook_lib.secret import find, remember
+from tests.conftest import CHECKOUT
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +116,134 @@ def test_kernels_that_nobody_took_are_ended(tmp_path: Path) -> None:
         process = kernels._waiting[tmp_path].provisioner.process
         assert process.poll() is None
     assert process.poll() is not None
+
+
+def in_a_process(folder: Path, *sources: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start papermill's own command on cells."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in sources])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, folder / "in.ipynb")
+    return subprocess.Popen(
+        [sys.executable, "-m", "papermill", "--engine", "runbook", *options, "in.ipynb", "out.ipynb"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_interrupts_the_notebook_and_ends_its_kernel(tmp_path: Path, number: int) -> None:
+    cell = f"import os, pathlib, time\npathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+    last_words = f"try: time.sleep(60)\nfinally: pathlib.Path({str(tmp_path / 'end')!r}).touch()"
+    process = in_a_process(tmp_path, cell + last_words, "2 + 2")
+    wait_for(tmp_path / "pid")
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=30)
+    assert process.returncode not in (0, None)
+    assert saved(tmp_path).metadata.runbook.status == "interrupted", shown
+    assert states(saved(tmp_path)) == ["failed", "pending"]
+    assert (tmp_path / "end").exists()  # the cell was interrupted before the kernel was ended
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_killed_engine_leaves_a_notebook_that_says_unknown(tmp_path: Path) -> None:
+    process = in_a_process(tmp_path, f"open({str(tmp_path / 'runs')!r}, 'w')\nimport time; time.sleep(60)")
+    wait_for(tmp_path / "runs")
+    process.kill()
+    process.communicate(timeout=30)
+    assert saved(tmp_path).metadata.runbook.status == "unknown"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting needs root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("room", [0, 4096, 16384])
+def test_a_full_disk_never_counts_as_succeeded(small_disk: Path, room: int) -> None:
+    fill = f"""
+import os
+with open({str(small_disk / "fill")!r}, "wb", buffering=0) as file:
+    try:
+        while True: file.write(bytes(1024))
+    except OSError: file.truncate(max(0, file.tell() - {room}))
+print("x" * 30000)
+"""
+    with pytest.raises(OSError, match="No space left"):
+        execute(small_disk, "1 + 1", fill, "2 + 2")
+    assert saved(small_disk).metadata.runbook.status in ("unknown", "failed")
+    assert not list(small_disk.glob(".out*"))
+
+
+def test_no_room_at_all_leaves_nothing_behind(small_disk: Path) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        execute(small_disk, "x = 1" + "#" * 40_000)
+    assert not (small_disk / "out.ipynb").exists()
+
+
+def test_a_notebook_is_never_seen_half_written(tmp_path: Path) -> None:
+    sources = [f"import time; time.sleep(0.02); print('x' * {size})" for size in range(0, 200_000, 10_000)]
+    process = in_a_process(tmp_path, *sources)
+    wait_for(tmp_path / "out.ipynb")
+    read = 0
+    while process.poll() is None:
+        text = (tmp_path / "out.ipynb").read_text()
+        read += bool(text and json.loads(text))
+    process.communicate()
+    assert read > 10 and saved(tmp_path).metadata.runbook.status == "succeeded"
+
+
+def test_a_relative_output_path_is_meant_from_where_papermill_was_called(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "out.ipynb").write_text("of somebody else")
+    process = in_a_process(tmp_path, "import os; os.getcwd()", options=("--cwd", "elsewhere"))
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 0, shown
+    assert "elsewhere" in saved(tmp_path).cells[0].outputs[0].data["text/plain"]
+    assert (tmp_path / "elsewhere" / "out.ipynb").read_text() == "of somebody else"
+    again = in_a_process(tmp_path, "1", options=("--cwd", "elsewhere"))
+    assert "never overwritten" in again.communicate(timeout=60)[1]
+
+
+def test_secrets_that_the_engine_knows_never_reach_the_notebook(tmp_path: Path) -> None:
+    value = 'Engine-canary"<7>'
+    remember(value, "env:ENGINE_CANARY")
+    cells = [
+        "value = 'Engine-' + 'canary\"<7>'",
+        "import sys, time\nprint(value[:9], end='', flush=True); time.sleep(0.5); print(value[9:])",
+        "from IPython.display import display, HTML\ndisplay(HTML(value)); value",
+        "from ipywidgets import Text\nText(value=value)",
+        f"raise KeyError({value!r})",
+    ]
+    with pytest.raises(PapermillExecutionError) as caught:
+        execute(tmp_path, *cells)
+    content = (tmp_path / "out.ipynb").read_bytes()
+    assert find(content) == [] and content.count(b"[env:ENGINE_CANARY]") >= 5
+    assert find(str(caught.value)) == []
+
+
+def test_a_notebook_with_a_secret_in_spite_of_the_filter_is_withheld(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "scrub_data", lambda content: content)
+    remember("Slipped-through-1", "env:SLIPPED")
+    with pytest.raises(RunbookError, match="env:SLIPPED in out"):
+        execute(tmp_path, "print('Slipped-' + 'through-1')")
+    assert not (tmp_path / "out.ipynb").exists()
+    assert (tmp_path / "withheld" / "out.ipynb").exists()

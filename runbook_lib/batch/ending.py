@@ -1,0 +1,88 @@
+"""How a section ended, when its own kernel could not tell: it died, ran out of time, was interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from ..guide import SECTIONS
+from ..records.journal import FILE_NAME, read
+from ..records.result import now, write_result
+from ..secret import scrub
+from .engine import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
+
+AGAIN = "run it again: it reads first and does what is still missing"
+
+
+def result_of(folder: Path, section: str) -> dict[str, Any]:
+    """Return the result that the library wrote; empty when the kernel died before."""
+    try:
+        return json.loads((folder / f"{section}.result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def outcome_of(output: Path, result: Mapping[str, Any], failure: str, *, interrupted: bool) -> str:
+    """Return a section's outcome: succeeded only where all that was seen of it says so."""
+    if interrupted:
+        return INTERRUPTED
+    fine = not failure and result.get("outcome") == SUCCEEDED and _status(output) == SUCCEEDED
+    return SUCCEEDED if fine else FAILED
+
+
+def settle(
+    folder: Path, section: str, known: Mapping[str, Any], outcome: str, failure: str, *, cut_off: bool
+) -> dict[str, Any]:
+    """Return a section's result, and write it anew where it does not tell the outcome.
+
+    Parameters
+    ----------
+    known
+        What is known of the section without its kernel: run id, mode, target, tenant.
+    failure
+        What ended it.
+    cut_off
+        Whether it was ended from outside, so that its own last words say nothing.
+
+    Raises ``OSError`` when it cannot be written.
+    """
+    result = result_of(folder, section)
+    if result.get("outcome") == outcome and not cut_off:
+        return result
+    journal = folder / FILE_NAME
+    sent = [one for one in read(journal) if one["section"] == section] if journal.exists() else []
+    lost = sum(one["answer"] is None for one in sent)
+    told = {
+        "kind": outcome,
+        "what": scrub(failure) or "the section did not come to its end",
+        "step": None,
+        "meaning": f"{lost} of {len(sent)} writes left and no answer was seen" if lost else None,
+        "next_step": AGAIN,
+    }
+    result = {
+        **known,
+        "section": section,
+        "title": SECTIONS[section].title,
+        "plan": None,
+        "applied": None,
+        "verification": None,
+        **result,
+        "writes": max(len(sent), result.get("writes", 0)),
+        "error": told if cut_off else result.get("error") or told,
+        "ended": now(),
+        "outcome": outcome,
+    }
+    write_result(folder, section, result)
+    return result
+
+
+def _status(output: Path) -> str:
+    """What an executed notebook says of itself."""
+    try:
+        return nbformat.read(output, as_version=4).metadata.get("runbook", {}).get("status", UNKNOWN)
+    except (OSError, ValueError):
+        return UNKNOWN

@@ -1,0 +1,70 @@
+"""Where papermill writes an executed notebook: whole or not at all, and never over another one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from papermill.iorw import LocalHandler, papermill_io
+
+from ..errors import InputError
+
+
+class AtomicHandler(LocalHandler):
+    """Papermill's own way to the disk, through a second file that takes the first one's place."""
+
+    def write(self, buf: str, path: str) -> None:
+        """Write a notebook; what lay there stays when the disk is full."""
+        target = _absolute(path)
+        if target.exists() and target.read_text(encoding="utf-8") == buf:
+            return  # papermill writes once more what the engine has written
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(buf)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+@contextmanager
+def reserved(path: str | None) -> Iterator[Path | None]:
+    """Take an output path for a new notebook, written whole from now on; ``None`` if it is no local file.
+
+    A run that ends with an error before anything is written leaves no empty file behind.
+    Raises ``InputError`` when the path exists.
+    """
+    handler = papermill_io.get_handler(path) if path else None
+    if path is None or not isinstance(handler, LocalHandler):
+        yield None
+        return
+    target = _absolute(path)
+    try:
+        target.open("x").close()
+    except FileExistsError:
+        raise InputError(
+            [f"{path} exists already, and a record is never overwritten"],
+            next_step="give another output path, or move the old file away",
+        ) from None
+    if not isinstance(handler, AtomicHandler):
+        papermill_io.register(path, AtomicHandler())
+    try:
+        yield target
+    except BaseException:
+        if target.exists() and not target.stat().st_size:
+            target.unlink()
+        raise
+
+
+def _absolute(path: str) -> Path:
+    """A path as papermill means it: from where it was called, wherever the notebook runs."""
+    local = papermill_io.get_handler("local")
+    folder = local.cwd(None)  # its only way to tell is to set another one
+    local.cwd(folder)
+    return Path(folder or "", path).absolute()

@@ -1,0 +1,231 @@
+"""The chain of a records folder: one line for every run that opened and every record that closed.
+
+``chain.jsonl`` grows at its end only. Every entry names the digest of the one before, so that the
+digest of the last one, the head, stands for all of them: who keeps a head somewhere else can tell
+later whether anything up to it was changed. A digest covers the line with its line end, so that
+``tail -n 1 chain.jsonl | sha256sum`` shows the head.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import LockedError
+from .errors import RecordError
+from .result import now
+
+FILE_NAME = "chain.jsonl"
+LOCK_NAME = ".chain.lock"
+LOCK_WAIT_S = 30.0
+OPENED, CLOSED = "opened", "closed"
+KEYS = ("format", "seq", "at", "event", "run", "content", "previous")
+FORMAT = 1
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the chain.
+
+    Parameters
+    ----------
+    seq
+        0 for the first entry, then one more each.
+    at
+        UTC time, ISO 8601.
+    event
+        ``"opened"`` (before a run's first write) or ``"closed"`` (its record is complete).
+    run
+        The run's folder, relative to the records folder: ``site/tenant/run id``.
+    content
+        Digest of ``opening.json`` (opened) or ``checksums.json`` (closed).
+    previous
+        Digest of the entry before; ``None`` for the first.
+    """
+
+    seq: int
+    at: str
+    event: str
+    run: str
+    content: str
+    previous: str | None
+
+    @property
+    def line(self) -> bytes:
+        """The entry as it stands in the file, with its line end."""
+        values = (FORMAT, self.seq, self.at, self.event, self.run, self.content, self.previous)
+        return (json.dumps(dict(zip(KEYS, values, strict=True))) + "\n").encode()
+
+    @property
+    def digest(self) -> str:
+        """``sha256:…`` of the line."""
+        return digest_of(self.line)
+
+    @classmethod
+    def parse(cls, line: bytes) -> Entry:
+        """Read a line with its line end; ``ValueError`` unless it is exactly as we write it."""
+        try:
+            data: Any = json.loads(line)
+        except RecursionError:
+            raise ValueError("not an entry of a chain") from None
+        if not isinstance(data, dict) or tuple(data) != KEYS or data["format"] != FORMAT:
+            raise ValueError("not an entry of a chain")
+        texts = (data["at"], data["event"], data["run"], data["content"], data["previous"] or "")
+        entry = cls(**{key: data[key] for key in KEYS[1:]})
+        if type(entry.seq) is not int or not all(isinstance(one, str) for one in texts) or entry.line != line:
+            raise ValueError("not as the runbook writes an entry")
+        return entry
+
+
+class Chain:
+    """The chain of one records folder.
+
+    Parameters
+    ----------
+    records
+        The records folder; made with the first entry.
+    """
+
+    def __init__(self, records: Path) -> None:
+        self.records = records
+        self.path = records / FILE_NAME
+
+    def lines(self) -> list[bytes]:
+        """Return the lines as they stand, each with its line end; the last one may be cut off."""
+        try:
+            return re.findall(rb"[^\n]*\n|[^\n]+", self.path.read_bytes())
+        except FileNotFoundError:
+            return []
+
+    def entries(self) -> list[Entry]:
+        """Return the entries in the order of the file; see ``verify`` for whether they can be trusted.
+
+        Raises ``RecordError`` for a line that is not an entry.
+        """
+        found = []
+        for number, line in enumerate(self._complete_lines(), start=1):
+            try:
+                found.append(Entry.parse(line.removesuffix(b"\n") + b"\n"))
+            except ValueError as error:
+                raise RecordError(
+                    f"{FILE_NAME} line {number} cannot be read ({error})",
+                    meaning="the chain of the records was damaged or changed",
+                    next_step="look at it with: runbook records verify",
+                ) from None
+        return found
+
+    @property
+    def head(self) -> str | None:
+        """The digest of the last entry; ``None`` without one."""
+        entries = self.entries()
+        return entries[-1].digest if entries else None
+
+    def require_open(self, run: str) -> Entry:
+        """Return the opening of a run that is not closed; ``RecordError`` for any other."""
+        entries = self.entries()
+        _require(entries, run, OPENED)
+        return next(one for one in entries if one.run == run)
+
+    def append(self, event: str, run: str, content: str) -> Entry:
+        """Add an entry, on disk when this returns.
+
+        Raises ``LockedError`` when another process holds the chain for too long, ``RecordError``
+        when the chain cannot be continued: this run was opened or closed before, was never opened,
+        or the file is damaged or cannot be written.
+        """
+        self.records.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.records / LOCK_NAME, timeout=LOCK_WAIT_S):
+                entries = self.entries()
+                _require(entries, run, OPENED if event == CLOSED else None)
+                last = entries[-1] if entries else None
+                entry = Entry(
+                    last.seq + 1 if last else 0, now(), event, run, content, last.digest if last else None
+                )
+                self._write(entry.line, sum(len(one.line) for one in entries))
+        except Timeout:
+            raise LockedError(
+                f"the chain of {self.records} is being written by another process",
+                meaning="the run cannot be recorded, so nothing more is written",
+                next_step="run it again",
+            ) from None
+        except OSError as error:
+            raise RecordError(
+                f"{FILE_NAME} cannot be written ({error.strerror})",
+                meaning="a change that cannot be recorded is not made",
+                next_step=f"make {self.records} writable, with room on the disk, and run again",
+            ) from None
+        return entry
+
+    def _complete_lines(self) -> list[bytes]:
+        """The lines without a last one that never became complete: its run did not go on after it."""
+        return [line for line in self.lines() if line.endswith(b"\n") or _is_entry(line + b"\n")]
+
+    def _write(self, line: bytes, end: int) -> None:
+        new = not self.path.exists()
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            # What stands after the last complete entry is the rest of a write that was cut off; of
+            # the last entry itself the line end can be missing.
+            start = min(end, os.fstat(descriptor).st_size)
+            data = b"\n" * (end - start) + line
+            os.ftruncate(descriptor, start)
+            try:
+                if os.pwrite(descriptor, data, start) != len(data):
+                    raise OSError(errno.ENOSPC, "the disk is full")
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, start)
+                raise
+        finally:
+            os.close(descriptor)
+        if new:
+            sync_folder(self.records)
+
+
+def _require(entries: list[Entry], run: str, state: str | None) -> None:
+    """Every run opens once, and closes once after that."""
+    events = [one.event for one in entries if one.run == run]
+    if (events[-1] if events else None) != state:
+        raise RecordError(
+            f"record {run} {f'is {events[-1]} already' if events else 'was never opened'}",
+            meaning="a record is written once; nothing was changed",
+            next_step="run again: every run makes a record of its own",
+        )
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        Entry.parse(line)
+    except ValueError:
+        return False
+    return True
+
+
+def digest_of(content: bytes) -> str:
+    """Return ``sha256:…`` of some content."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Return ``sha256:…`` of a file's content."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

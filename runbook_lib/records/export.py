@@ -1,0 +1,105 @@
+"""One zip of a record, to attach to a ticket: the same bytes every time."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+from .chain import CLOSED, Chain, Entry, digest_of_file
+from .errors import RecordError
+from .record import CHECKSUMS, READ_ONLY, files_of
+from .verify import check_record
+
+#: The earliest time that a zip can hold: the record has its own times inside.
+TIME = (1980, 1, 1, 0, 0, 0)
+
+_HOW_TO = """\
+Record {run}
+closed {at} (UTC)
+
+Its digest in the chain of records:
+{digest}
+
+To check this copy, in the folder that has this file (each command needs nothing but coreutils):
+
+1. cd record && sha256sum --check --strict ../SHA256SUMS
+   Every file is the one that was closed; there must be no other file beside checksums.json.
+2. sha256sum record/checksums.json
+   must print {checksums}
+   which is the "content" of the last line of chain.jsonl.
+3. tail -n 1 chain.jsonl | sha256sum
+   must print {bare}
+
+This file and the two digests in it came in the same zip, so these three steps only show that the copy is
+consistent. It is verified when whoever keeps the chain's heads (or their signatures) finds the digest above
+in the chain:
+
+   runbook records verify --head {digest}
+"""
+
+
+def export_record(records: Path, run: str, out: Path) -> Path:
+    """Write a closed record with its entries of the chain and how to verify them; return ``out``.
+
+    Raises ``RecordError`` when ``out`` exists, when the record is not closed, or when it is not what
+    was closed.
+    """
+    entries = [one for one in Chain(records).entries() if one.run == run]
+    if not entries or entries[-1].event != CLOSED:
+        raise RecordError(
+            f"record {run} is not closed",
+            meaning="nothing says yet what belongs to it",
+            next_step=f"when its run has died: runbook records close {run}",
+        )
+    if problems := check_record(records, run):
+        raise RecordError(
+            f"record {run} is not what was closed: "
+            + "; ".join(f"{one.path}: {one.what}" for one in problems),
+            meaning="a copy of it would not be the record",
+            next_step="look at all of it with: runbook records verify",
+        )
+    try:
+        with out.open("xb") as file:
+            _write(file, records / run, entries)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise RecordError(
+            f"{out} exists already, and nothing is overwritten", next_step="give another name"
+        ) from None
+    except OSError as error:
+        raise RecordError(
+            f"{out} cannot be written ({error.strerror})", next_step="give a place that can be written"
+        ) from None
+    return out
+
+
+def _write(file: BinaryIO, folder: Path, entries: list[Entry]) -> None:
+    files = files_of(folder)
+    closed = entries[-1]
+    sums = "".join(
+        f"{digest_of_file(path).removeprefix('sha256:')}  {name}\n" for name, path in sorted(files.items())
+    )
+    how_to = _HOW_TO.format(
+        run=closed.run,
+        at=closed.at,
+        digest=closed.digest,
+        checksums=closed.content.removeprefix("sha256:"),
+        bare=closed.digest.removeprefix("sha256:"),
+    )
+    content = {
+        "HOW_TO_VERIFY.txt": how_to.encode(),
+        "SHA256SUMS": sums.encode(),
+        "chain.jsonl": b"".join(one.line for one in entries),
+        **{f"record/{name}": path.read_bytes() for name, path in files.items()},
+        f"record/{CHECKSUMS}": (folder / CHECKSUMS).read_bytes(),
+    }
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in sorted(content.items()):
+            info = zipfile.ZipInfo(f"{folder.name}/{name}", TIME)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.create_system = 3  # Unix, whatever writes it: the mode below is read the same everywhere
+            info.external_attr = READ_ONLY << 16
+            archive.writestr(info, data)

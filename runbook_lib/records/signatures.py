@@ -1,0 +1,100 @@
+"""Signatures of the chain's head, made and checked by OpenSSH's ``ssh-keygen``.
+
+They lie in ``records/signatures/`` in pairs: ``NNNNNN-XXXXXXXX.head`` (the head) and the same with
+``.sig``. A signature vouches for all entries up to its head. It cannot tell that later entries were
+taken away together with their signatures: a head that is kept somewhere else can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+from .chain import Chain
+from .errors import RecordError
+from .verify import Anchor, Problem, is_head
+
+FOLDER = "signatures"
+NAMESPACE = "portsip-twilio-runbook"
+
+
+def sign_head(records: Path, key: Path) -> Path:
+    """Sign the head with an SSH key (its private half, or the public one of a key in the agent).
+
+    Returns the signature's file. ``ssh-keygen`` asks for a passphrase itself. Raises
+    ``RecordError`` when there is nothing to sign, or it cannot be signed.
+    """
+    entries = Chain(records).entries()
+    if not entries:
+        raise RecordError("there is nothing to sign", next_step="make a record first: runbook apply")
+    message = f"{entries[-1].digest}\n".encode()
+    signature = _ssh_keygen(["sign", "-f", str(key), "-n", NAMESPACE], message)
+    if signature.returncode != 0:
+        raise RecordError(
+            f"ssh-keygen could not sign with {key}: {_last_line(signature.stderr)}",
+            next_step="give the private key, or the public one of a key that the SSH agent holds",
+        )
+    name = f"{entries[-1].seq:06}-{hashlib.sha256(signature.stdout).hexdigest()[:8]}.head"
+    head = records / FOLDER / name
+    head.parent.mkdir(exist_ok=True)
+    head.write_bytes(message)
+    path = head.with_name(f"{name}.sig")
+    path.write_bytes(signature.stdout)
+    return path
+
+
+def signed_heads(records: Path, allowed_signers: Path, identity: str) -> tuple[list[Anchor], list[Problem]]:
+    """Return the heads that ``identity`` signed, and the files of signatures that do not hold.
+
+    Parameters
+    ----------
+    allowed_signers
+        OpenSSH's file of the keys that may sign, kept where the records are not.
+    identity
+        Whose signatures count; those of other allowed signers are left alone.
+    """
+    anchors, problems = [], []
+    for head in sorted((records / FOLDER).glob("*.head")):
+        signature = head.with_name(f"{head.name}.sig")
+        name = f"{FOLDER}/{head.name}"
+        digest = head.read_text(encoding="utf-8", errors="replace").strip()
+        if not is_head(digest):
+            problems.append(Problem(name, "changed: not a head"))
+        elif not signature.is_file():
+            problems.append(Problem(f"{name}.sig", "missing"))
+        elif _holds(head, signature, allowed_signers, identity):
+            anchors.append(Anchor(digest, f"the head that {identity} signed"))
+        elif not any(
+            _holds(head, signature, allowed_signers, other)
+            for other in _principals(signature, allowed_signers)
+        ):
+            problems.append(Problem(f"{name}.sig", "not a signature of this head by an allowed signer"))
+    if not anchors:
+        problems.append(Problem(FOLDER, f"missing: no signature by {identity} holds"))
+    return anchors, problems
+
+
+def _holds(head: Path, signature: Path, allowed_signers: Path, identity: str) -> bool:
+    check = ["-f", str(allowed_signers), "-n", NAMESPACE, "-s", str(signature), "-I", identity]
+    return _ssh_keygen(["verify", *check], head.read_bytes()).returncode == 0
+
+
+def _principals(signature: Path, allowed_signers: Path) -> list[str]:
+    """Whom the allowed signers name for the key of a signature."""
+    found = _ssh_keygen(["find-principals", "-s", str(signature), "-f", str(allowed_signers)], b"")
+    return found.stdout.decode(errors="replace").split() if found.returncode == 0 else []
+
+
+def _ssh_keygen(arguments: list[str], message: bytes) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["ssh-keygen", "-Y", *arguments], input=message, capture_output=True)  # noqa: S607
+    except FileNotFoundError:
+        raise RecordError(
+            "ssh-keygen is not there", next_step="install OpenSSH (8.2 or newer) and run again"
+        ) from None
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no reason given"

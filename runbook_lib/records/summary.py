@@ -1,0 +1,131 @@
+"""``record.json``: what a run was, did and left behind, as plain data from the files of its folder.
+
+Values only: who calls it has read the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FORMAT = 1
+UNKNOWN = "unknown"
+
+
+def summarize(
+    opening: Mapping[str, Any],
+    run: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    writes: Sequence[Mapping[str, Any]],
+    journal: str,
+) -> dict[str, Any]:
+    """Return the content of ``record.json``.
+
+    Parameters
+    ----------
+    opening
+        What was known before the run's first section (``opening.json``).
+    run
+        The runner's ``run.json``; empty for a run that died.
+    results
+        The sections' ``NN.result.json``, in the order in which they ran.
+    writes
+        The journal's writes, as ``journal.read`` returns them.
+    journal
+        Digest of the journal's file.
+    """
+    return {
+        "format": FORMAT,
+        **{key: value for key, value in opening.items() if key not in ("format", "process")},
+        "started": run.get("started") or opening.get("started"),
+        "ended": run.get("ended"),
+        "outcome": run.get("outcome", UNKNOWN),
+        "problem": run.get("problem", ""),
+        "approver": _approver(results),
+        "guide_sections": _sections(opening, run, results),
+        "before": [row for one in results for row in _standing(one, one.get("plan") or [])],
+        "changes": [_change(write) for write in writes],
+        "in_flight": [_change(write) for write in writes if _in_flight(write)],
+        "after": [
+            row for one in results for row in _standing(one, (one.get("verification") or {}).get("rows", []))
+        ],
+        "verification": [_verification(one) for one in results],
+        "journal": {"digest": journal, "writes": len(writes)},
+    }
+
+
+def _approver(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Who approved which plan: the same for all sections of a run, and said by each."""
+    first = results[0] if results else {}
+    return {"plan": first.get("approved_plan"), "by": first.get("approved_by")}
+
+
+def _sections(
+    opening: Mapping[str, Any], run: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    by_number = {one["section"]: one for one in results}
+    ended = {one["section"]: one for one in run.get("sections", [])}
+    sections = []
+    for number in opening.get("order") or list(by_number):
+        result, end = by_number.get(number, {}), ended.get(number, {})
+        sections.append(
+            {
+                "section": number,
+                "title": result.get("title") or end.get("title"),
+                # A result says what the section's own code saw; the runner also saw how its kernel ended.
+                "outcome": end.get("outcome") or (UNKNOWN if result else "not run"),
+                "started": result.get("started"),
+                "ended": result.get("ended"),
+                "message": end.get("message", ""),
+                "error": result.get("error"),
+            }
+        )
+    return sections
+
+
+def _standing(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "section": result["section"],
+            "step": row["step"],
+            "setting": row["setting"],
+            "value": row["current"],
+            "action": row["action"],
+        }
+        for row in rows
+    ]
+
+
+def _change(write: Mapping[str, Any]) -> dict[str, Any]:
+    answer = write["answer"] or {}
+    return {
+        "section": write["section"],
+        "resource": write["resource"],
+        "vendor": write["vendor"],
+        "method": write["method"],
+        "path": write["path"],
+        "rows": write["rows"],
+        "sent": write["at"],
+        "status": answer.get("status"),
+        "request_id": answer.get("request_id"),
+        "seconds": answer.get("seconds"),
+        "result": answer.get("result"),
+        "error": answer.get("error"),
+    }
+
+
+def _in_flight(write: Mapping[str, Any]) -> bool:
+    """Whether a write left and nobody knows what became of it."""
+    answer = write["answer"]
+    if answer is None:
+        return True
+    return answer["status"] is None and not (answer["error"] or "").startswith("Connect")
+
+
+def _verification(result: Mapping[str, Any]) -> dict[str, Any]:
+    verification = result.get("verification")
+    return {
+        "section": result["section"],
+        "ok": verification["ok"] if verification else None,
+        "differences": verification["differences"] if verification else [],
+    }

@@ -1,0 +1,289 @@
+"""The ``runbook records`` commands: what was changed, by whom, and whether the record of it holds.
+
+Exit status: 0 fine, 1 a problem was found or something was refused, 3 the usage is wrong. Names and
+texts in records came from elsewhere: nothing of them acts on the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .errors import InputError, RunbookError
+from .notebook.display import visible
+from .parameters import project_root
+from .records.chain import CLOSED, Chain
+from .records.export import export_record
+from .records.record import OPENING, RECORD, close_dead
+from .records.signatures import sign_head, signed_heads
+from .records.verify import Anchor, Problem, Report, is_head, is_run
+from .records.verify import verify as verify_records
+from .secret import scrub
+
+FAILED, WRONG_INPUT = 1, 3
+
+app = typer.Typer(
+    help="Change records: list, show, verify, sign and export them.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+screen = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the project's.")]
+Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begins so, or SITE/TENANT/RUN.")]
+
+
+@app.command("list")
+def list_records(records: Records = None) -> None:
+    """List the records of the chain, oldest first."""
+    with _reported():
+        folder = _folder(records)
+        if not (runs := _runs(folder)):
+            _line("There is no record in the chain yet.")
+            return
+        closed = {one.run for one in Chain(folder).entries() if one.event == CLOSED}
+        table = Table()
+        for name in ("Record", "Mode", "Outcome", "Opened (UTC)", "Operator", "Ticket"):
+            table.add_column(name, overflow="fold")
+        table.add_column("Writes", justify="right")
+        table.add_column("State")
+        for run in runs:
+            opening, record = _read(folder / run / OPENING), _read(folder / run / RECORD)
+            cells = (
+                run,
+                opening.get("mode"),
+                record.get("outcome"),
+                opening.get("started"),
+                opening.get("operator"),
+                opening.get("ticket"),
+                _mapping(record.get("journal")).get("writes"),
+                "closed" if run in closed else "open",
+            )
+            table.add_row(*(_text(cell) for cell in cells))
+        screen.print(table)
+
+
+@app.command()
+def show(run: Run, records: Records = None) -> None:
+    """Show one record: who, why, what was changed, what was read back."""
+    with _reported():
+        folder = _folder(records)
+        name = _find(folder, run)
+        record = _read(folder / name / RECORD) or _read(folder / name / OPENING)
+        _facts(name, record)
+        _table("Sections", _list(record, "guide_sections"), ("section", "title", "outcome", "message"))
+        changes = ("section", "vendor", "method", "resource", "status", "request_id")
+        _table("Changes", _list(record, "changes"), changes)
+        _table("In flight: nobody knows whether these happened", _list(record, "in_flight"), changes)
+        standing = ("section", "step", "setting", "value", "action")
+        _table("Before", _list(record, "before"), standing)
+        _table("After, read back", _list(record, "after"), standing)
+        for one in Chain(folder).entries():
+            if one.run == name:
+                _line(f"{one.event} {one.at}: {one.digest}")
+
+
+@app.command()
+def head(records: Records = None) -> None:
+    """Print the head of the chain, to keep it where the records are not."""
+    with _reported():
+        digest = Chain(_folder(records)).head
+        if digest is None:
+            raise RunbookError("there is no record yet", next_step="make one: runbook apply")
+        typer.echo(digest)
+
+
+@app.command()
+def verify(
+    kept_head: Annotated[str | None, typer.Option("--head", help="A head that was kept, sha256:….")] = None,
+    head_file: Annotated[
+        Path | None, typer.Option(help="File of kept heads, one a line; lines with # are remarks.")
+    ] = None,
+    allowed_signers: Annotated[
+        Path | None, typer.Option(help="OpenSSH's file of the keys that may sign heads.")
+    ] = None,
+    identity: Annotated[str | None, typer.Option(help="Whose signatures count: a name in that file.")] = None,
+    records: Records = None,
+) -> None:
+    """Say whether the records are what they were when they were closed; needs no secret."""
+    with _reported():
+        folder = _folder(records)
+        anchors, problems = _anchors(kept_head, head_file), list[Problem]()
+        if (allowed_signers is None) != (identity is None):
+            raise InputError(["--allowed-signers and --identity: give both, or none"])
+        if allowed_signers is not None and identity is not None:
+            signed, problems = signed_heads(folder, allowed_signers, identity)
+            anchors += signed
+        report = verify_records(folder, anchors, problems)
+    _show(report)
+    if report.problems:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def sign(
+    key: Annotated[Path, typer.Option(help="Your SSH key.")],
+    records: Records = None,
+) -> None:
+    """Sign the head of the chain with an SSH key."""
+    with _reported():
+        _line(f"Signed: {sign_head(_folder(records), key)}")
+
+
+@app.command()
+def export(
+    run: Run, out: Annotated[Path, typer.Argument(help="The zip; must not exist.")], records: Records = None
+) -> None:
+    """Write one zip of a record, to attach to a ticket."""
+    with _reported():
+        folder = _folder(records)
+        _line(f"Written: {export_record(folder, _find(folder, run), out)}")
+
+
+@app.command()
+def close(run: Run, records: Records = None) -> None:
+    """Close the record of a run that died, with what it left behind."""
+    with _reported():
+        folder = _folder(records)
+        name = _find(folder, run)
+        _line(f"Closed: {name}, {close_dead(folder, folder / name).digest}")
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Tell an error as every command does, and end with its status."""
+    try:
+        yield
+    except RunbookError as error:
+        lines = scrub(str(error)).splitlines()
+        errors.print(Text("\n".join(map(visible, lines))), soft_wrap=True)
+        raise typer.Exit(WRONG_INPUT if isinstance(error, InputError) else FAILED) from None
+
+
+def _folder(records: Path | None) -> Path:
+    if records is not None and not records.is_dir():
+        raise InputError([f"--records: {records} is not a folder"])
+    return records if records is not None else project_root() / "records"
+
+
+def _runs(records: Path) -> list[str]:
+    """The runs of the chain, in the order in which they opened."""
+    return list(dict.fromkeys(one.run for one in Chain(records).entries() if is_run(one.run)))
+
+
+def _find(records: Path, wanted: str) -> str:
+    """The run that is meant: by its whole name, its run id, or the id's beginning."""
+    runs = _runs(records)
+    if wanted in runs:
+        return wanted
+    found = [one for one in runs if wanted and one.rpartition("/")[2].startswith(wanted)]
+    if len(found) != 1:
+        raise InputError(
+            [f"{wanted}: {'no record' if not found else f'{len(found)} records'} of the chain"],
+            next_step="runbook records list shows them",
+        )
+    return found[0]
+
+
+def _anchors(kept_head: str | None, head_file: Path | None) -> list[Anchor]:
+    lines = [("--head", kept_head)] if kept_head is not None else []
+    if head_file is not None:
+        try:
+            text = head_file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError([f"--head-file: {head_file} cannot be read ({type(error).__name__})"]) from None
+        lines += [(f"line {number} of {head_file}", line) for number, line in enumerate(text.splitlines(), 1)]
+    kept = [(place, line.strip()) for place, line in lines if line.strip() and not line.startswith("#")]
+    if wrong := [place for place, line in kept if not is_head(line)]:
+        raise InputError([f"{place}: not a head (sha256: and 64 hexadecimal digits)" for place in wrong])
+    if not kept and (kept_head is not None or head_file is not None):
+        raise InputError(["--head, --head-file: there is no head in it"])
+    return [Anchor(line, f"the kept head ({place})") for place, line in kept]
+
+
+def _show(report: Report) -> None:
+    for problem in report.problems:
+        _line(f"✗ {problem.path}: {problem.what}", "red")
+    for entry in report.after if report.anchored else ():
+        _line(f"· after the kept head: {entry.event} {entry.run}")
+    for run in report.unchained:
+        _line(f"· not in the chain, nothing vouches for it: {run}")
+    counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
+    if report.problems:
+        _line(f"{report.status}: {len(report.problems)} problems; {counts}", "bold red")
+    elif report.anchored is not None:
+        vouched = next(one for one in report.anchors if one.digest == report.anchored.digest)
+        upto = f"up to entry {report.anchored.seq}, by {vouched.source}"
+        _line(f"{report.status} {upto}; {counts}", "bold green")
+    else:
+        _line(f"{report.status}: {counts}", "bold")
+        _line("Whoever can write here could have written all of it anew. Give a head that was kept")
+        _line("elsewhere (--head, --head-file) or the keys that signed one (--allowed-signers, --identity).")
+
+
+def _facts(name: str, record: dict[str, Any]) -> None:
+    target, approver = _mapping(record.get("target")), _mapping(record.get("approver"))
+    by, runbook = _mapping(approver.get("by")), _mapping(record.get("runbook"))
+    approved = [str(by[key]) for key in ("who", "how") if by.get(key)]
+    facts = (
+        ("Record", name),
+        ("Outcome", record.get("outcome", "open: the run died, or is still going on")),
+        ("Problem", record.get("problem")),
+        ("Mode", record.get("mode")),
+        ("Target", ", ".join(str(value) for value in target.values())),
+        ("Operator", record.get("operator")),
+        ("Approved", ", ".join([*approved, *([str(approver["plan"])] if approver.get("plan") else [])])),
+        ("Ticket", record.get("ticket")),
+        ("Reason", record.get("reason")),
+        ("Started (UTC)", record.get("started")),
+        ("Ended (UTC)", record.get("ended")),
+        ("Runbook", f"{runbook.get('version')} {runbook.get('source')}"),
+    )
+    for label, value in facts:
+        if value:
+            screen.print(Text.assemble((f"{label:<14} ", "bold"), _text(value)), soft_wrap=True)
+
+
+def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in columns:
+        table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(row.get(name)) for name in columns))
+    screen.print(table)
+
+
+def _list(record: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """A list of mappings, whatever somebody made of the file."""
+    found = record.get(key)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> Text:
+    return Text("" if value is None else visible(str(value)))
+
+
+def _line(text: str, style: str = "") -> None:
+    screen.print(Text(visible(text), style=style), soft_wrap=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return _mapping(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return {}

@@ -1,0 +1,229 @@
+"""``runbook records``: exit status, what is said, and that hostile texts do nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from runbook_lib.records.chain import Chain
+from runbook_lib.records_cli import app
+from tests.records.conftest import finish, make, start, work
+
+HOSTILE = (
+    "\x1b[2J\x1b]0;owned\x07",
+    "\u202egnp.exe",
+    "[bold red]markup[/]",
+    "<script>alert(1)</script>",
+    "=cmd|' /C calc'!A0",
+    "line\nbreak\r",
+    "x" * 10_000,
+)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    records = tmp_path / "records"
+    make(records, "demo/acme/20261123T000000Z-aaaaaa")
+    make(records, "demo/globex/20261123T000001Z-bbbbbb")
+    return records
+
+
+def run(records: Path, *arguments: str, columns: str = "160") -> Result:
+    return CliRunner().invoke(app, [*arguments, "--records", str(records)], env={"COLUMNS": columns})
+
+
+def head(records: Path) -> str:
+    return run(records, "head").stdout.strip()
+
+
+def test_list_and_show(records: Path) -> None:
+    work(start(records, "demo/acme/20261123T000002Z-cccccc"))
+    listed = run(records, "list")
+    assert listed.exit_code == 0
+    assert listed.stdout.count("closed") == 2 and listed.stdout.count(" open ") == 1
+    shown = run(records, "show", "20261123T000000Z-aa")
+    assert shown.exit_code == 0
+    for expected in (
+        "demo/acme/20261123T000000Z-aaaaaa",
+        "succeeded",
+        "RQ-20261123T000000Z-aaaaaa",
+        "sha256:",
+    ):
+        assert expected in shown.stdout
+    assert "open: the run died" in run(records, "show", "20261123T000002Z-cccccc").stdout
+
+
+@pytest.mark.parametrize("name", ["20261123T00000", "nothing", "", "../../etc"])
+def test_a_run_that_is_not_one(records: Path, name: str) -> None:
+    assert run(records, "show", name).exit_code == 3
+
+
+def test_hostile_texts_do_nothing_in_a_terminal(records: Path) -> None:
+    folder = start(records, "demo/acme/evil")
+    work(folder)
+    path = folder / "01.result.json"
+    text = "".join(HOSTILE)
+    result = json.loads(path.read_text())
+    result["title"] = result["plan"][0]["setting"] = result["operator"] = text
+    path.write_text(json.dumps(result))
+    (folder / HOSTILE[0].replace("/", "")).write_text("x")
+    finish(records, folder, message=text)
+    for name in ("opening.json", "record.json"):
+        content = json.loads((folder / name).read_text())
+        for key in ("operator", "ticket", "outcome", "mode"):
+            content[key] = text
+        (folder / name).chmod(0o644)
+        (folder / name).write_text(json.dumps(content))
+    for arguments in (["list"], ["show", "evil"], ["verify"]):
+        output = run(records, *arguments)
+        assert not {"\x1b", "\x07", "\u202e", "\r"} & set(output.stdout + output.stderr), arguments
+        assert "⟨U+001B⟩" in output.stdout or arguments == ["verify"]
+    assert "[bold red]markup[/]<script>" in run(records, "show", "evil", columns="40000").stdout
+
+
+def test_a_damaged_record_is_shown_without_a_traceback(records: Path) -> None:
+    path = records / "demo/acme/20261123T000000Z-aaaaaa/record.json"
+    path.chmod(0o644)
+    for content in (
+        "[]",
+        '{"changes": 3, "target": [1], "guide_sections": [7], "approver": "x"}',
+        "[" * 5000,
+    ):
+        path.write_text(content)
+        assert run(records, "show", "20261123T000000Z-aaaaaa").exit_code == 0
+        assert run(records, "list").exit_code == 0
+
+
+def test_verify_says_verified_with_a_kept_head_only(records: Path, tmp_path: Path) -> None:
+    kept = head(records)
+    without = run(records, "verify")
+    assert without.exit_code == 0
+    assert "consistent, not anchored" in without.stdout and "verified" not in without.stdout
+    assert "verified up to entry 3" in run(records, "verify", "--head", kept).stdout
+    make(records, "demo/acme/20261123T000003Z-dddddd")
+    later = run(records, "verify", "--head", kept)
+    assert later.exit_code == 0
+    assert later.stdout.count("after the kept head") == 2
+    (tmp_path / "heads").write_text(f"# Monday\n{kept}\n\n{head(records)}\n")
+    both = run(records, "verify", "--head-file", str(tmp_path / "heads"))
+    assert both.exit_code == 0 and "verified up to entry 5" in both.stdout
+
+
+def test_verify_names_the_file_and_fails(records: Path) -> None:
+    kept = head(records)
+    path = records / "demo/acme/20261123T000000Z-aaaaaa/run.json"
+    path.chmod(0o644)
+    path.write_text("{}")
+    for arguments in ((), ("--head", kept)):
+        output = run(records, "verify", *arguments)
+        assert output.exit_code == 1
+        assert "demo/acme/20261123T000000Z-aaaaaa/run.json: changed" in output.stdout
+        assert "not verified: 1 problem" in output.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--head", "sha256:abc"),
+        ("--head", "0" * 64),
+        ("--head", ""),
+        ("--head-file", "no-such-file"),
+        ("--head-file", "/dev/null"),
+        ("--identity", "pat"),
+        ("--allowed-signers", "/dev/null"),
+    ],
+)
+def test_wrong_usage_is_not_taken_for_an_answer(records: Path, arguments: tuple[str, ...]) -> None:
+    output = run(records, "verify", *arguments)
+    assert output.exit_code == 3
+    assert "verified" not in output.stdout
+
+
+def test_no_records(tmp_path: Path) -> None:
+    assert run(tmp_path, "list").exit_code == 0
+    assert run(tmp_path, "head").exit_code == 1
+    assert "0 closed records" in run(tmp_path, "verify").stdout
+    assert run(tmp_path, "verify", "--head", "sha256:" + "0" * 64).exit_code == 1
+    assert run(tmp_path / "none", "verify").exit_code == 3
+
+
+def test_export(records: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one.zip"
+    assert run(records, "export", "20261123T000000Z-aaaaaa", str(out)).exit_code == 0
+    refused = run(records, "export", "20261123T000000Z-aaaaaa", str(out))
+    assert refused.exit_code == 1 and "What to do next" in refused.stderr
+
+
+def test_close_is_for_runs_that_died(records: Path) -> None:
+    start(records, "demo/acme/going-on")
+    assert run(records, "close", "going-on").exit_code == 1
+    assert run(records, "close", "20261123T000000Z-aaaaaa").exit_code == 1
+
+
+needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH")
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """Keys of Pat and of Mallory; Pat and Sam are allowed to sign."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for name in ("pat", "sam", "mallory"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
+        subprocess.run(command, check=True)
+    signers = [f"{name}@desk {(folder / f'{name}.pub').read_text()}" for name in ("pat", "sam")]
+    (folder / "allowed").write_text("".join(signers))
+    return folder
+
+
+@needs_ssh_keygen
+def test_a_signature_verifies_and_finds_what_was_changed(records: Path, keys: Path, tmp_path: Path) -> None:
+    trust = ("verify", "--allowed-signers", str(keys / "allowed"), "--identity", "pat@desk")
+    unsigned = run(records, *trust)
+    assert unsigned.exit_code == 1 and "no signature by pat@desk" in unsigned.stdout
+    assert run(records, "sign", "--key", str(keys / "pat")).exit_code == 0
+    assert run(records, "sign", "--key", str(keys / "pat")).exit_code == 0  # the same signature again
+    assert run(records, "sign", "--key", str(keys / "sam")).exit_code == 0
+    signed = run(records, *trust)
+    assert signed.exit_code == 0
+    assert "verified up to entry 3, by the head that pat@desk signed" in signed.stdout
+    make(records, "demo/acme/20261123T000003Z-dddddd")
+    assert run(records, *trust).stdout.count("after the kept head") == 2
+
+    # Signed by who may not sign, or over something else.
+    forged = shutil.copytree(records, tmp_path / "forged")
+    assert run(forged, "sign", "--key", str(keys / "mallory")).exit_code == 0
+    assert run(forged, *trust).exit_code == 1
+    changed = shutil.copytree(records, tmp_path / "changed")
+    for path in (changed / "signatures").glob("*.head"):
+        path.write_text(f"{Chain(changed).head}\n")
+    assert run(changed, *trust).exit_code == 1
+
+    # The tail cut, a record removed, everything written anew.
+    for name, cut in (("tail", 3), ("all", 6)):
+        other = shutil.copytree(records, tmp_path / name)
+        lines = Chain(other).lines()
+        (other / "chain.jsonl").write_bytes(b"".join(lines[:-cut]))
+        output = run(other, *trust)
+        assert output.exit_code == 1 and "cut or written anew" in output.stdout
+    anew = shutil.copytree(records, tmp_path / "anew")
+    (anew / "chain.jsonl").unlink()
+    shutil.rmtree(anew / "demo")
+    make(anew, "demo/acme/20261123T000000Z-aaaaaa")
+    assert run(anew, *trust).exit_code == 1
+    shutil.rmtree(anew / "signatures")
+    output = run(anew, *trust)
+    assert output.exit_code == 1 and "no signature by pat@desk" in output.stdout
+
+
+@needs_ssh_keygen
+def test_a_key_that_is_none(records: Path, tmp_path: Path) -> None:
+    output = run(records, "sign", "--key", str(tmp_path / "none"))
+    assert output.exit_code == 1 and "ssh-keygen could not sign" in output.stderr
+    assert not (records / "signatures").exists()
