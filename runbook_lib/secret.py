@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +30,11 @@ SHORTEST_FILTERED = 6
 #: A larger file is not a secret, and never read whole.
 LARGEST_FILE = 65_536
 
+#: Tokens that the filter knows at the same time; a session has two, a section at most two sessions.
+LATEST_TOKENS = 40
+
 _known: dict[str, str] = {}
+_tokens: deque[str] = deque()
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,18 @@ def remember(value: str, name: str) -> None:
     """
     for part in (value, *value.splitlines()):
         _known[part] = name
+
+
+def remember_token(value: str, name: str) -> None:
+    """Make the filter know a token, which is dead after its session.
+
+    Only the latest are kept (``LATEST_TOKENS``): a process that lives for days signs in thousands of
+    times, and the filter looks for all that it knows in every text.
+    """
+    _tokens.append(value)
+    remember(value, name)
+    while len(_tokens) > LATEST_TOKENS:
+        _known.pop(_tokens.popleft(), None)
 
 
 def known() -> dict[Secret, str]:

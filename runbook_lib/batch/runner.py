@@ -215,13 +215,11 @@ def _in_the_way(job: _Job) -> str:
             plan = runbook.plan()
     except RunbookError:
         return ""
-    return scrub(
-        "; ".join(
-            f"{row.step} {row.setting}: {row.action} ({row.note})"
-            for part in plan.slices
-            for row in part.stopping
-        )
-    )
+    rows = [row for part in plan.slices for row in part.stopping]
+    if not rows:
+        return ""
+    told = [f"Step {row.step}, {row.setting}: {row.action}: {row.note}" for row in rows]
+    return scrub("\n".join([*told, "Nothing of this tenant was written. Settle this, then run it again."]))
 
 
 def _followers(steps: Sequence[tuple[_Job, str]]) -> Callable[[_Job, str], tuple[_Job, str] | None]:

@@ -21,7 +21,7 @@ import httpx
 from filelock import FileLock
 
 from ..errors import SignInError, UnreachableError, VendorError
-from ..secret import remember
+from ..secret import remember_token
 from .transport import Kind, Transport
 
 PAGE = 100  # the API's own maximum of `top`
@@ -263,8 +263,8 @@ class Session:
 
 
 def _token(answer: dict[str, Any]) -> _Token:
-    remember(answer["access_token"], "access token of the PBX")
-    remember(answer["refresh_token"], "refresh token of the PBX")
+    remember_token(answer["access_token"], "access token of the PBX")
+    remember_token(answer["refresh_token"], "refresh token of the PBX")
     return _Token(
         answer["access_token"], answer["refresh_token"], time.monotonic() + float(answer["expires_in"])
     )
