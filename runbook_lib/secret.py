@@ -17,10 +17,11 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus
+
+import ahocorasick
 
 from .errors import SecretError
 
@@ -33,8 +34,60 @@ LARGEST_FILE = 65_536
 #: Tokens that the filter knows at the same time; a session has two, a section at most two sessions.
 LATEST_TOKENS = 40
 
-_known: dict[str, str] = {}
-_tokens: deque[str] = deque()
+
+class Filter:
+    """Looks for every form of every value in one pass over a text, however many values there are.
+
+    A batch of hundreds of tenants knows thousands of secrets, and every output passes here.
+    """
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self._names: dict[str, str] = {}
+        self._forms: dict[str, frozenset[str]] = {}
+        self._automaton: ahocorasick.Automaton | None = None
+        for value, name in (names or {}).items():
+            self.add(value, name)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The values, each with the reference or name that is shown for it."""
+        return self._names
+
+    def add(self, value: str, name: str) -> None:
+        """Look for a value as well; one shorter than ``SHORTEST_FILTERED`` is not looked for."""
+        if self._names.get(value) == name:
+            return
+        self._names[value] = name
+        if len(value) >= SHORTEST_FILTERED and value not in self._forms:
+            self._forms[value] = forms(value)
+        self._automaton = None
+
+    def discard(self, value: str) -> None:
+        """Look no longer for a value."""
+        self._names.pop(value, None)
+        self._forms.pop(value, None)
+        self._automaton = None
+
+    def found_in(self, text: str) -> dict[str, str]:
+        """Return the forms that are in a text, each with its value's name."""
+        # Built aside and then put in place: another thread may be searching.
+        automaton = self._automaton or self._built()
+        return dict(found for _, found in automaton.iter(text)) if len(automaton) else {}
+
+    def _built(self) -> ahocorasick.Automaton:
+        automaton = ahocorasick.Automaton()
+        for value, its_forms in list(self._forms.items()):
+            name = self._names.get(value)
+            if name is not None:
+                for form in its_forms:
+                    automaton.add_word(form, (form, name))
+        automaton.make_automaton()
+        self._automaton = automaton
+        return automaton
+
+
+_secrets, _tokens = Filter(), Filter()
+_latest_tokens: deque[str] = deque()
 
 
 @dataclass(frozen=True)
@@ -123,24 +176,24 @@ def remember(value: str, name: str) -> None:
     Of a value of several lines each line is known as well: a notebook keeps a text line by line.
     """
     for part in (value, *value.splitlines()):
-        _known[part] = name
+        _secrets.add(part, name)
 
 
 def remember_token(value: str, name: str) -> None:
     """Make the filter know a token, which is dead after its session.
 
     Only the latest are kept (``LATEST_TOKENS``): a process that lives for days signs in thousands of
-    times, and the filter looks for all that it knows in every text.
+    times.
     """
-    _tokens.append(value)
-    remember(value, name)
-    while len(_tokens) > LATEST_TOKENS:
-        _known.pop(_tokens.popleft(), None)
+    _latest_tokens.append(value)
+    _tokens.add(value, name)
+    while len(_latest_tokens) > LATEST_TOKENS:
+        _tokens.discard(_latest_tokens.popleft())
 
 
 def known() -> dict[Secret, str]:
     """Return every secret that the filter knows, with the reference or name that is shown for it."""
-    return {Secret(value): name for value, name in _known.items()}
+    return {Secret(value): name for one in (_secrets, _tokens) for value, name in one.names.items()}
 
 
 def sip_password_problem(value: str) -> str | None:
@@ -160,7 +213,6 @@ def sip_password_problem(value: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=256)
 def forms(value: str) -> frozenset[str]:
     """Return the forms that a value takes on its way out.
 
@@ -180,26 +232,29 @@ def forms(value: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def scrub(text: str, known: dict[str, str] | None = None) -> str:
-    """Return a text with every form of every known secret replaced by its reference in brackets."""
-    found = dict(_found_in(text, known))
+def scrub(text: str, known: Filter | None = None) -> str:
+    """Return a text with every form of every known secret replaced by its reference in brackets.
+
+    ``known`` stands in the place of what this process has resolved.
+    """
+    found = _found_in(text, known)
     if not found:
         return text
     longest_first = sorted(found, key=len, reverse=True)
     return re.sub("|".join(map(re.escape, longest_first)), lambda match: f"[{found[match[0]]}]", text)
 
 
-def scrub_data(content: Any, known: dict[str, str] | None = None) -> Any:
+def scrub_data(content: Any) -> Any:
     """Return plain data (mappings, lists, texts; anything else as it is) with every text scrubbed.
 
     Unlike ``scrub`` on JSON, this cannot break it: a reference may hold a quotation mark.
     """
     if isinstance(content, str):
-        return scrub(content, known)
+        return scrub(content)
     if isinstance(content, Mapping):
-        return {scrub_data(key, known): scrub_data(value, known) for key, value in content.items()}
+        return {scrub_data(key): scrub_data(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [scrub_data(one, known) for one in content]
+        return [scrub_data(one) for one in content]
     return content
 
 
@@ -211,18 +266,16 @@ def scrub_log(record: logging.LogRecord) -> bool:
     return True
 
 
-def find(content: str | bytes, known: dict[str, str] | None = None) -> list[str]:
-    """Return the references of the secrets of which any form is in the content, sorted."""
+def find(content: str | bytes, known: Filter | None = None) -> list[str]:
+    """Return the references of the known secrets of which any form is in the content, sorted."""
     text = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
-    return sorted({name for _, name in _found_in(text, known)})
+    return sorted(set(_found_in(text, known).values()))
 
 
-def _found_in(text: str, known: dict[str, str] | None) -> Iterator[tuple[str, str]]:
-    for value, name in list((_known if known is None else known).items()):
-        if len(value) >= SHORTEST_FILTERED:
-            for form in forms(value):
-                if form in text:
-                    yield form, name
+def _found_in(text: str, known: Filter | None) -> dict[str, str]:
+    if known is not None:
+        return known.found_in(text)
+    return _tokens.found_in(text) | _secrets.found_in(text)
 
 
 def _json_ascii(text: str) -> str:

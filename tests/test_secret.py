@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from runbook_lib.errors import SecretError
 from runbook_lib.secret import (
+    Filter,
     Secret,
     SecretRef,
     find,
@@ -31,7 +32,7 @@ from runbook_lib.secret import (
 )
 
 VALUE = 'Canary-"7&<é>/+ =pass'
-KNOWN = {VALUE: "env:CANARY"}
+KNOWN = Filter({VALUE: "env:CANARY"})
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_every_form_is_found_and_taken_out(form: str) -> None:
 
 @given(st.text(min_size=8, max_size=40), st.text(max_size=20), st.text(max_size=20))
 def test_nothing_is_left_of_any_value(value: str, before: str, after: str) -> None:
-    known = {value: "env:X"}
+    known = Filter({value: "env:X"})
     for form in (
         value,
         quote(value),
@@ -156,10 +157,10 @@ def test_sip_password_rules(value: str, problem: str | None) -> None:
 
 def test_short_values_do_not_wreck_texts() -> None:
     assert (
-        scrub("the administrator signs in as admin", {"admin": "env:PASSWORD"})
+        scrub("the administrator signs in as admin", Filter({"admin": "env:PASSWORD"}))
         == "the administrator signs in as admin"
     )
-    assert scrub("x hunter2 x", {"hunter2": "env:PASSWORD"}) == "x [env:PASSWORD] x"
+    assert scrub("x hunter2 x", Filter({"hunter2": "env:PASSWORD"})) == "x [env:PASSWORD] x"
 
 
 def test_one_value_inside_of_another_is_taken_out_whole() -> None:
@@ -214,3 +215,12 @@ def test_files(tmp_path: Path) -> None:
     ):
         with pytest.raises(SecretError, match=f"file:{name} .*{reason}"):
             resolve(SecretRef.parse(f"file:{name}"), tmp_path)
+
+
+def test_thousands_of_secrets_are_looked_for_in_one_pass() -> None:
+    many = Filter({f"Tenant-{number}-password": f"env:TENANT_{number}" for number in range(3000)})
+    assert scrub("a Tenant-7-password b Tenant-2999-password", many) == "a [env:TENANT_7] b [env:TENANT_2999]"
+    many.discard("Tenant-7-password")
+    assert find("Tenant-7-password", many) == []
+    many.add("Tenant-7-password", "env:AGAIN")
+    assert find(base64.b64encode(b"user:Tenant-7-password").decode(), many) == ["env:AGAIN"]

@@ -93,6 +93,8 @@ class RunbookEngine(NBClientEngine):
             log_output=log_output,
             startup_timeout=start_timeout,
             timeout=execution_timeout or options.get("timeout"),
+            # How long a cell's last outputs may come after its answer: much, on a busy machine.
+            iopub_timeout=60,
             stdout_file=options.get("stdout_file"),
             stderr_file=options.get("stderr_file"),
             # The section's result is on disk when the last cell returns: nothing is left to wait for.

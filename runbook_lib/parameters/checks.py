@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..did_pool import DidPool, e164
 from ..errors import SecretError
-from ..secret import SecretRef, find, resolve, sip_password_problem
+from ..secret import Filter, SecretRef, find, resolve, sip_password_problem
 from ..sip_uri import address, check_host, not_public, termination_label
 from .document import Document, PathInFile
 
@@ -69,7 +69,7 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
     shared = ("shared_trunks", _at(tenant.content, "shared_trunk"))
     sip = ("termination", "credentials", "password")
     live = _at(site.content, "target") == "live"
-    values: dict[str, str] = {}
+    values = Filter()
     for document, path in (
         (site, (*accounts, "auth_token")),
         (site, (*accounts, "api_key_secret")),
@@ -87,7 +87,7 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
         except SecretError as error:
             document.add((document.key, *path), error.problems[0])
             continue
-        values[value] = str(reference)
+        values.add(value, str(reference))
         if live and len(value) < SHORTEST_LIVE_SECRET:
             message = f"the secret at {reference} is shorter than {SHORTEST_LIVE_SECRET} characters"
             document.add((document.key, *path), message)

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runbook_lib.secret import find
+from runbook_lib.secret import Filter, find
 from tests.conftest import CHECKOUT, TestSandbox
 
 #: Characters that URLs, JSON, HTML and base64 write in different ways, in the secrets that may have them.
@@ -120,7 +120,7 @@ class Canaries:
 
     def leaks(self) -> tuple[list[str], dict[str, int]]:
         """Search every file of the records and every output; return what was found, and the figures."""
-        known = self.values | self.twilio.tokens | self.portsip.tokens
+        known = Filter(self.values | self.twilio.tokens | self.portsip.tokens)
         files = [one for folder in (self.records, self.folder / "out") for one in folder.rglob("*")]
         files = [one for one in files if one.is_file()]
         contents = {one: one.read_bytes() for one in files}
@@ -130,7 +130,7 @@ class Canaries:
             for name in find(path.name.encode() + b"\n" + content, known)
         ]
         size = sum(map(len, contents.values()))
-        return found, {"files": len(files), "bytes": size, "secrets": len(known), "found": len(found)}
+        return found, {"files": len(files), "bytes": size, "secrets": len(known.names), "found": len(found)}
 
 
 @pytest.fixture
