@@ -164,7 +164,7 @@ def test_short_values_do_not_wreck_texts() -> None:
 
 
 def test_one_value_inside_of_another_is_taken_out_whole() -> None:
-    values = {"correct-horse": "env:A", "correct-horse-battery": "env:B"}
+    values = Filter({"correct-horse": "env:A", "correct-horse-battery": "env:B"})
     assert scrub("correct-horse-battery, correct-horse", values) == "[env:B], [env:A]"
     assert find("correct-horse-battery", values) == ["env:A", "env:B"]
 
