@@ -1,161 +1,19 @@
-"""The sandbox's answers against the vendors' own OpenAPI documents.
-
-The documents are third parties' and stay outside of the repository, in ``../shared/specs``. Without
-them these tests are skipped; in CI (``CI=true``) their absence is a failure.
-"""
+"""Every operation of the vendors' own OpenAPI documents: the sandbox's answers fit them."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Any
 
 import httpx
 import pytest
-from jsonschema_path import SchemaPath
-from openapi_core import Config, OpenAPI
-from openapi_core.datatypes import RequestParameters
-from openapi_core.exceptions import OpenAPIError
-from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
-from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 from runbook_lib.sandbox import demo
-
-from .conftest import REPOSITORY
-
-SPECS = REPOSITORY.parent / "shared" / "specs"
-FILES = {
-    "trunking": "twilio_trunking_v1.openapi.json",
-    "api": "twilio_api_v2010.openapi.json",
-    "portsip": "portsip_pbx_22.2.openapi.json",
-}
+from tests.documents import Contract, operations, require_documents
 
 
 @pytest.fixture(autouse=True)
 def documents() -> None:
-    if SPECS.is_dir():
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"the vendors' OpenAPI documents are required in CI and missing: {SPECS}")
-    pytest.skip(f"the vendors' OpenAPI documents are not here: {SPECS}")
-
-
-@cache
-def document(name: str) -> tuple[OpenAPI, dict[str, Any]]:
-    content = json.loads((SPECS / FILES[name]).read_text(encoding="utf-8"))
-    for item in content["paths"].values():
-        item.pop("servers", None)  # Twilio repeats its own host at every path
-    amend(content)
-    content["servers"] = [{"url": "http://sandbox/api" if name == "portsip" else "http://sandbox"}]
-    config = Config(
-        spec_validator_cls=None,
-        # a file is a binary string to the documents, bytes to openapi-core
-        extra_media_type_deserializers={"application/octet-stream": lambda body: body.decode("utf-8")},
-    )
-    return OpenAPI(SchemaPath.from_dict(content), config=config), content
-
-
-def amend(content: dict[str, Any]) -> None:
-    """Mend what the documents get wrong against their own examples and prose.
-
-    - Twilio 2010-04-01: the links of a page have the format ``uri`` but are relative in every example.
-    - PortSIP, sign-in: ``oneOf`` two shapes without any required field, so that both fit always.
-    """
-    nodes: list[Any] = [content]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, dict):
-            for name, schema in (node.get("properties") or {}).items():
-                if isinstance(schema, dict) and (name == "uri" or name.endswith("_page_uri")):
-                    schema.pop("format", None)
-            for shape in node.get("oneOf") or []:
-                if {"access_token", "refresh_token"} <= set(shape.get("properties", {})):
-                    shape["required"] = ["token_type", "access_token", "refresh_token", "expires_in"]
-                elif "two_factor_enabled" in shape.get("properties", {}):
-                    shape["required"] = ["two_factor_enabled", "token"]
-        nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
-
-
-class Request:
-    """A request as openapi-core wants to see it."""
-
-    def __init__(self, request: httpx.Request) -> None:
-        self._request = request
-        query = [(k, v) for k, v in request.url.params.multi_items()]
-        self.parameters = RequestParameters(
-            query=ImmutableMultiDict(query), header=Headers(request.headers.items())
-        )
-        self.host_url = "http://sandbox"
-        self.path = request.url.path
-        self.method = request.method.lower()
-        self.body = request.content or None
-        self.content_type = request.headers.get("content-type", "").split(";")[0]
-
-
-class Answer:
-    """An answer as openapi-core wants to see it."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.data = response.content
-        self.status_code = response.status_code
-        self.content_type = response.headers.get("content-type", "").split(";")[0]
-        self.headers = Headers(response.headers.items())
-
-
-class Contract:
-    """Validates every request and answer of its clients and remembers which operations were seen."""
-
-    def __init__(self, *names: str) -> None:
-        self._names = names
-        self.seen: set[tuple[str, str]] = set()
-        self.broken: list[str] = []
-
-    def name_of(self, path: str) -> str:
-        if path.startswith("/v1/"):
-            return "trunking"
-        return "api" if path.startswith("/2010-04-01/") else "portsip"
-
-    def check(self, response: httpx.Response) -> None:
-        response.read()
-        request = response.request
-        openapi, content = document(self.name_of(request.url.path))
-        try:
-            openapi.validate_request(Request(request))
-            openapi.validate_response(Request(request), Answer(response))
-        except OpenAPIError as error:
-            reasons = [str(e) for e in error.schema_errors] if isinstance(error, InvalidSchemaValue) else []
-            cause = error.__cause__
-            if isinstance(cause, InvalidSchemaValue):
-                reasons = [f"{list(e.path)}: {e.message}" for e in cause.schema_errors]
-            self.broken.append(
-                f"{request.method} {request.url} {response.status_code}: {error!r} {cause!r} {reasons}"
-            )
-            return
-        self.seen.add((request.method, _operation(content, request.url.path)))
-
-
-def _operation(content: dict[str, Any], path: str) -> str:
-    """Return the document's path for a path; the one with most literal parts wins."""
-    parts = path.removeprefix("/api").split("/")
-    fitting = [
-        template
-        for template in content["paths"]
-        if len(template.split("/")) == len(parts)
-        and all("{" in want or want == have for want, have in zip(template.split("/"), parts, strict=True))
-    ]
-    return min(fitting, key=lambda template: template.count("{"))
-
-
-def operations(*names: str) -> set[tuple[str, str]]:
-    return {
-        (method.upper(), path)
-        for name in names
-        for path, item in document(name)[1]["paths"].items()
-        for method in item
-        if method in ("get", "post", "delete")
-    }
+    require_documents()
 
 
 @pytest.fixture
