@@ -88,11 +88,16 @@ class Pbx:
         return everywhere and self.tenant.get("enable_feature_trunks") is not False
 
     def transports(self) -> list[dict[str, Any]]:
-        """Return the transports that are activated: ``protocol`` and ``port`` of each."""
+        """Return the transports that are activated: ``protocol`` and ``port`` of each.
+
+        The status is asked for by protocol, as PortSIP's OpenAPI document of 22.2 has it; protocols that
+        it does not have (WSS is for browsers) are left out.
+        """
         return [
             one
             for one in self.system.list("/transports")
-            if self.system.get(f"/transports/{one['id']}/status").get("status") == "ACTIVATED"
+            if one["protocol"] in ("UDP", "TCP", "TLS")
+            and self.system.get(f"/transports/{one['protocol']}/status").get("status") == "ACTIVATED"
         ]
 
     def sign_out(self) -> None:

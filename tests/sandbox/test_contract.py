@@ -179,3 +179,25 @@ def test_a_wrong_answer_is_noticed(watched, sandbox):
     sandbox.patch(vendor="twilio", kind="trunks", id=demo.LEGACY_TRUNK_SID, set={"secure": "perhaps"})
     twilio.get(f"/v1/Trunks/{demo.LEGACY_TRUNK_SID}")
     assert "perhaps" in contract.broken[0]
+
+
+def test_what_the_documents_do_not_have_is_noticed(watched, sandbox, trunk_body):
+    contract, twilio, pbx = watched
+    twilio.get("/v1/Trunks", params={"Sort": "name"})
+    twilio.post("/v1/Trunks", data={"FriendlyName": "T", "Colour": "red"})
+    twilio.post("/v1/Trunks", json={"FriendlyName": "T"})
+    twilio.get("/v1/Nothing")
+    with pbx() as admin:
+        admin.post("/providers", json=trunk_body(port="5060"))
+        admin.get("/transports/WSS/status")
+    words = [
+        "Sort",
+        "Colour",
+        "application/json",
+        "/v1/Nothing",
+        "'5060' is not of type",
+        "'WSS' is not one of",
+    ]
+    assert len(contract.broken) == len(words)
+    for word, problem in zip(words, contract.broken, strict=True):
+        assert word in problem

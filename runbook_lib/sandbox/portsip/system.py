@@ -100,7 +100,7 @@ async def transport_status(call: Call) -> Response:
     _may_see_transports(call)
     wanted = call.path("id")
     for row in call.data["transports"].values():
-        if wanted in (row["protocol"], row["id"]):
+        if wanted == row["protocol"]:
             return JSONResponse({"status": "ACTIVATED" if row["active"] else "DEACTIVATED"})
     if wanted not in ("UDP", "TCP", "TLS"):
         raise invalid("The transport must be UDP, TCP or TLS.")
