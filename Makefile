@@ -41,7 +41,7 @@ $(READY_FOR_TESTS): $(READY)
 
 # Everything that takes too long for every change.
 sweep: $(READY_FOR_TESTS)
-	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest tests/sections/test_system_level.py
+	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest tests/sections/test_system_level.py tests/sandbox/test_fuzzing.py
 
 schema: $(READY)
 	$(BIN)/python -m runbook_lib.parameters

@@ -22,7 +22,7 @@ async def listing(call: Call) -> Response:
 
 async def detail(call: Call) -> Response:
     """GET /providers/{id}/assignees/{tenant_id}: 404 if the trunk is not assigned."""
-    need_system_trunk(call)
+    need_system_trunk(call, 404)  # the only failure that the OpenAPI document gives here
     assignment = call.data["assignees"].get(_key(call))
     if assignment is None:
         raise not_found("assignee")

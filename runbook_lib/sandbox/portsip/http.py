@@ -38,9 +38,9 @@ def not_found(what: str, status: int = 404) -> PortsipError:
     return PortsipError(status, "NOT_FOUND", f"The {what} was not found.")
 
 
-def forbidden(message: str) -> PortsipError:
+def forbidden(message: str, status: int = 403) -> PortsipError:
     """Return the refusal of something that the session's scope may not do."""
-    return PortsipError(403, "FORBIDDEN", message)
+    return PortsipError(status, "FORBIDDEN", message)
 
 
 @dataclass
@@ -65,15 +65,15 @@ class Call:
         """Return a part of the path."""
         return str(self.request.path_params[name])
 
-    def need_system(self) -> None:
-        """Refuse a session that acts for a tenant."""
+    def need_system(self, refusal: int = 403) -> None:
+        """Refuse a session that acts for a tenant with the status that is documented."""
         if self.tenant_id is not None:
-            raise forbidden("This is for system administrators only.")
+            raise forbidden("This is for system administrators only.", refusal)
 
-    def need_tenant(self) -> str:
-        """Return the tenant; refuse a session in system scope."""
+    def need_tenant(self, refusal: int = 404) -> str:
+        """Return the tenant; refuse a session in system scope with the status that is documented."""
         if self.tenant_id is None or self.tenant_id not in self.data["tenants"]:
-            raise PortsipError(404, "NOT_FOUND", "no tenant information found")
+            raise PortsipError(refusal, "NOT_FOUND", "no tenant information found")
         return self.tenant_id
 
     async def body(self) -> Row:

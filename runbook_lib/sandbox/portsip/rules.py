@@ -162,7 +162,7 @@ class Rules:
         return [row for row in call.data[self._kind.table].values() if row["tenant_id"] == call.tenant_id]
 
     def _find(self, call: Call, missing: int = 404) -> Row:
-        tenant_id = call.need_tenant()
+        tenant_id = call.need_tenant(missing)
         row = call.data[self._kind.table].get(call.path("id"))
         if row is None or row["tenant_id"] != tenant_id:
             raise not_found(self._kind.word, missing)

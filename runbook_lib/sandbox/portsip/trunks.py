@@ -136,7 +136,7 @@ async def destroy(call: Call) -> Response:
     """POST /providers/{id}/destroy: refused while a rule references the trunk."""
     # 400 is the only failure that the OpenAPI document gives here, "invalid provider ID" included
     row = find(call, missing=400)
-    _need_own(call, row)
+    _need_own(call, row, 400)
     users = [rule["name"] for rule in rules_using(call.data, row["id"])]
     if users:
         raise invalid(f"The provider is used by rules: {', '.join(sorted(users)[:5])}.")
@@ -287,9 +287,9 @@ def _need_open_gates(call: Call) -> None:
         raise forbidden("The trunk feature is not enabled for this tenant.")
 
 
-def _need_own(call: Call, row: Row) -> None:
+def _need_own(call: Call, row: Row, refusal: int = 403) -> None:
     if call.tenant_id is not None and row["tenant_id"] != call.tenant_id:
-        raise forbidden("The provider is shared by the system administrator and read-only.")
+        raise forbidden("The provider is shared by the system administrator and read-only.", refusal)
 
 
 def _sees(call: Call, row: Row) -> bool:
@@ -320,9 +320,9 @@ def _view(call: Call, row: Row) -> Row:
     return row | {"shared": call.tenant_id is None and assigned}
 
 
-def need_system_trunk(call: Call) -> Row:
+def need_system_trunk(call: Call, refusal: int = 403) -> Row:
     """Return the trunk of the path for an operation on its assignees."""
-    call.need_system()
+    call.need_system(refusal)
     row = find(call)
     if row["tenant_id"] is not None:
         raise PortsipError(400, "VALIDATE_FAILED", "A tenant level provider cannot be shared.")
