@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from rich.markup import escape
 
 from . import records_cli
 from .errors import InputError, RunbookError
+from .guide import RETIRE, ROLL_BACK
 from .parameters import load_all, load_site, project_root
 from .secret import scrub
 
@@ -37,6 +39,14 @@ errors = Console(stderr=True, highlight=False)
 
 SiteFile = Annotated[Path, typer.Option("--site", "-s", help="Site file.")]
 TenantFiles = Annotated[list[Path] | None, typer.Argument(help="Tenant files.")]
+PlanFolder = Annotated[Path | None, typer.Option(help="Folder for the plan files (TENANT.plan.json).")]
+PlanFile = Annotated[Path | None, typer.Option("--plan", help="Apply exactly this plan (one tenant).")]
+ApprovedPlan = Annotated[str | None, typer.Option(help="The digest that was approved.")]
+ApprovedBy = Annotated[str | None, typer.Option(help="Who approved the plan.")]
+CarryOut = Annotated[bool, typer.Option("--apply", help="Carry the plan out, and keep the record of it.")]
+AcceptInterruption = Annotated[
+    bool, typer.Option("--accept-interruption", help="Allow rows that interrupt calls.")
+]
 TrunkName = Annotated[str | None, typer.Option(help="Instead of tenants: a shared trunk of the site.")]
 
 
@@ -112,7 +122,7 @@ def plan(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
     trunk: TrunkName = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the plan files (TENANT.plan.json).")] = None,
+    out: PlanFolder = None,
 ) -> None:
     """Plan whole tenants; changes nothing. Exit status 2 when there are changes."""
     from .batch.plans import plan_tenant
@@ -129,21 +139,13 @@ def apply(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
     trunk: TrunkName = None,
-    plan_file: Annotated[
-        Path | None, typer.Option("--plan", help="Apply exactly this plan (one tenant).")
-    ] = None,
-    approved_plan: Annotated[str | None, typer.Option(help="The digest that was approved.")] = None,
-    approved_by: Annotated[str | None, typer.Option(help="Who approved the plan.")] = None,
+    plan_file: PlanFile = None,
+    approved_plan: ApprovedPlan = None,
+    approved_by: ApprovedBy = None,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
     owners = _owners(tenants, trunk)
-    if plan_file is not None and len(owners) != 1:
-        raise typer.BadParameter("a plan is for one tenant: give exactly one tenant file with --plan")
-    approval = {
-        "plan_file": str(_given(plan_file)) if plan_file else None,
-        "approved_plan": approved_plan,
-        "approved_by": approved_by,
-    }
+    approval = _approval(plan_file, approved_plan, approved_by, owners)
     if trunk is not None and (status := _guarded(lambda: _name_affected(site, owners[0]))):
         raise typer.Exit(status)
     raise typer.Exit(_run(site, owners, "apply", approval))
@@ -157,6 +159,58 @@ def verify(
 ) -> None:
     """Compare tenants with the guide's expected results; changes nothing."""
     raise typer.Exit(_run(site, _owners(tenants, trunk), "verify"))
+
+
+@app.command()
+def rollback(
+    record: Annotated[str, typer.Argument(help="Run id of the record, as runbook records list shows it.")],
+    tenant: Annotated[Path | None, typer.Option("--tenant", "-t", help="Tenant file, if moved.")] = None,
+    site: Annotated[Path | None, typer.Option("--site", "-s", help="Site file, if moved.")] = None,
+    section: Annotated[list[str] | None, typer.Option(help="Only what this section did; repeatable.")] = None,
+    carry_out: CarryOut = False,
+    accept_interruption: AcceptInterruption = False,
+    out: PlanFolder = None,
+    plan_file: PlanFile = None,
+    approved_plan: ApprovedPlan = None,
+    approved_by: ApprovedBy = None,
+) -> None:
+    """Plan (with --apply: carry out) the way back from what a record did. A plan with changes ends with 2."""
+    from .records.to_undo import files_of
+
+    def run() -> int:
+        run_id, files = files_of(project_root() / "records", record)
+        owner = _given(tenant) if tenant else files["tenant"]
+        options = {
+            "record": run_id,
+            "only": list(section or []),
+            "accept_interruption": accept_interruption,
+        }
+        approval = _approval(plan_file, approved_plan, approved_by)
+        where = _given(site) if site else Path(files["site"])
+        return _way_back(where, [owner], ROLL_BACK, options, carry_out, approval, out)
+
+    raise typer.Exit(_guarded(run))
+
+
+@app.command()
+def retire(
+    tenants: TenantFiles = None,
+    site: SiteFile = SANDBOX_SITE,
+    trunk: TrunkName = None,
+    carry_out: CarryOut = False,
+    accept_interruption: AcceptInterruption = False,
+    out: PlanFolder = None,
+    plan_file: PlanFile = None,
+    approved_plan: ApprovedPlan = None,
+    approved_by: ApprovedBy = None,
+) -> None:
+    """Plan (with --apply: carry out) the retirement of tenants. A plan with changes ends with 2."""
+    owners = _owners(tenants, trunk)
+    approval = _approval(plan_file, approved_plan, approved_by, owners)
+    options = {"accept_interruption": accept_interruption}
+    raise typer.Exit(
+        _guarded(lambda: _way_back(_given(site), owners, RETIRE, options, carry_out, approval, out))
+    )
 
 
 @app.command("sign-in")
@@ -191,6 +245,41 @@ def _owners(tenants: list[Path] | None, trunk: str | None) -> list[Path | str]:
     return [_given(one) for one in tenants] if tenants else [f"trunk:{trunk}"]
 
 
+def _approval(
+    plan_file: Path | None,
+    approved_plan: str | None,
+    approved_by: str | None,
+    owners: Sequence[Path | str] = ("",),
+) -> dict[str, str | None]:
+    if plan_file is not None and len(owners) != 1:
+        raise typer.BadParameter("a plan is for one tenant: give exactly one tenant file with --plan")
+    return {
+        "plan_file": str(_given(plan_file)) if plan_file else None,
+        "approved_plan": approved_plan,
+        "approved_by": approved_by,
+    }
+
+
+def _way_back(
+    site: Path,
+    owners: Sequence[Path | str],
+    section: str,
+    options: dict[str, object],
+    carry_out: bool,
+    approval: dict[str, str | None],
+    out: Path | None,
+) -> int:
+    """Show the plan of a section of the way back for each tenant, or carry it out."""
+    from .batch.plans import plan_tenant
+
+    if carry_out:
+        return _run(site, list(owners), "apply", approval, (section,), options)
+    statuses = [
+        _guarded(lambda one=one: plan_tenant(site, one, out, screen, (section,), options)) for one in owners
+    ]
+    return _worst(statuses)
+
+
 def _name_affected(site: Path, trunk: str) -> int:
     """Say whose calls run through a shared trunk, before anything of it is changed."""
     from .runbook import Runbook
@@ -202,14 +291,19 @@ def _name_affected(site: Path, trunk: str) -> int:
 
 
 def _run(
-    site: Path, tenants: list[Path | str], mode: str, approval: dict[str, str | None] | None = None
+    site: Path,
+    tenants: list[Path | str],
+    mode: str,
+    approval: dict[str, str | None] | None = None,
+    sections: tuple[str, ...] = (),
+    options: dict[str, object] | None = None,
 ) -> int:
     """Run the notebooks of tenants, one tenant after the other, and show what happened."""
     from .batch import run_tenants
     from .batch.progress import Progress, summary
 
     def run() -> int:
-        result = run_tenants(_given(site), tenants, mode, approval or {}, Progress(screen))
+        result = run_tenants(_given(site), tenants, mode, approval or {}, Progress(screen), sections, options)
         screen.print(summary(result))
         return result.exit_status
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from .connect import Endpoints, endpoints
 from .parameters import Site, Tenant, TrunkScope
 from .records.journal import Journal, made_by_us
+from .records.to_undo import RecordToUndo
 from .secret import resolve
 from .sections.pbx_trunk import PbxTrunk
 from .sections.rules import Rules
@@ -31,16 +32,27 @@ class Context:
         The project's root folder.
     records
         The site's records folder, ``records/<site>``.
+    to_undo
+        The record that is to be rolled back, where that is what the run is for.
     """
 
     def __init__(
-        self, root: Path, records: Path, site: Site, tenant: Tenant | TrunkScope, journal: Journal
+        self,
+        root: Path,
+        records: Path,
+        site: Site,
+        tenant: Tenant | TrunkScope,
+        journal: Journal,
+        to_undo: RecordToUndo | None = None,
     ) -> None:
         self.root = root
         self.records = records
         self.site = site
         self.tenant = tenant
         self.journal = journal
+        self.to_undo = to_undo
+        #: Whether rows that interrupt calls may be carried out.
+        self.accept_interruption = tenant.accept_interruption
         self.settings = Settings.of(site, tenant)
         self.account = site.twilio_accounts[self.settings.account_name]
         self._transports: list[Transport] = []
@@ -104,12 +116,17 @@ class Context:
         return made_by_us(records, self.journal.target, resource, vendor_id, created)
 
     @property
+    def has_tenant(self) -> bool:
+        """Whether this run is for a tenant, not for a shared trunk on its own."""
+        return isinstance(self.tenant, Tenant)
+
+    @property
     def creates_only(self) -> bool:
         """Whether this run may make what is absent of the trunk and change nothing that is there.
 
         So it is for a tenant of a shared trunk: its settings are every tenant's.
         """
-        return self.settings.shared is not None and isinstance(self.tenant, Tenant)
+        return self.settings.shared is not None and self.has_tenant
 
     @property
     def rules(self) -> Rules:

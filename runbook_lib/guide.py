@@ -29,6 +29,9 @@ SECTIONS = {
         GuideSection("04", "Assign DID numbers to the trunk", "04_assign_did_numbers"),
         GuideSection("05", "The register-based trunk in PortSIP PBX", "05_pbx_trunk"),
         GuideSection("06", "Next steps: call rules", "06_next_steps"),
+        # The way back is not the guide's, but ours.
+        GuideSection("90", "Roll a change record back", "90_roll_back"),
+        GuideSection("91", "Retire a tenant", "91_retire_tenant"),
     )
 }
 
@@ -39,6 +42,8 @@ RUN_ORDER = ("00", "01", "02", "03", "05", "06", "04")
 
 #: The same for a shared trunk on its own, without a tenant.
 TRUNK_ORDER = ("01", "02", "03", "05")
+
+ROLL_BACK, RETIRE = "90", "91"
 
 STEPS = {
     "0.1": "At least one DID is owned by the Twilio account",

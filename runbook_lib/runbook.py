@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
-from .guide import RUN_ORDER, SECTIONS, TRUNK_ORDER
+from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .plan import CHANGING, Plan, Row, Slice
 from .records.journal import FILE_NAME, Journal
 from .records.result import now, run_folder, write_result
+from .records.to_undo import record_to_undo
 from .secret import scrub
 from .sections import SECTION_CLASSES, Outcome, Verification, View
 
@@ -31,13 +32,20 @@ class Runbook:
     """
 
     def __init__(
-        self, context: Context, folder: Path, mode: str, approved: Plan | None, approved_by: str | None
+        self,
+        context: Context,
+        folder: Path,
+        mode: str,
+        approved: Plan | None,
+        approved_by: str | None,
+        sections: tuple[str, ...] = (),
     ) -> None:
         self.context = context
         self.folder = folder
         self.mode = mode
         self.approved = approved
         self.approved_by = approved_by
+        self._sections = sections
 
     @classmethod
     def open(
@@ -49,6 +57,10 @@ class Runbook:
         plan_file: str | None = None,
         approved_plan: str | None = None,
         approved_by: str | None = None,
+        sections: Sequence[str] = (),
+        record: str | None = None,
+        only: Sequence[str] = (),
+        accept_interruption: bool = False,
     ) -> Self:
         """Check the parameters and make ready; sends no request.
 
@@ -61,6 +73,13 @@ class Runbook:
             ``"plan"``, ``"apply"`` or ``"verify"``.
         plan_file, approved_plan, approved_by
             For ``apply``: the plan's file, the digest that was approved, and by whom.
+        sections
+            The sections to run, in this order; the whole guide without.
+        record, only
+            For section 90: the run id of the record to roll back (``None``: the tenant's newest), and
+            the sections of it (none: all).
+        accept_interruption
+            Allow rows that interrupt calls, as the tenant's parameter of that name does.
 
         Raises ``InputError`` with all problems at once, ``ApprovalError`` for a plan that is not
         for this tenant and target or not the one that was approved.
@@ -72,8 +91,13 @@ class Runbook:
         records = root / "records" / the_site.name
         folder = run_folder(root, the_site.name, the_tenant.name)
         target = _target(the_site, the_tenant)
-        context = Context(root, records, the_site, the_tenant, Journal(folder / FILE_NAME, scrub, target))
-        runbook = cls(context, folder, mode, None, approved_by)
+        to_undo = None
+        if ROLL_BACK in sections:
+            to_undo = record_to_undo(root / "records", records / the_tenant.name, record, only, target)
+        journal = Journal(folder / FILE_NAME, scrub, target)
+        context = Context(root, records, the_site, the_tenant, journal, to_undo)
+        context.accept_interruption |= accept_interruption
+        runbook = cls(context, folder, mode, None, approved_by, tuple(sections))
         if mode == "apply":
             runbook.approved = runbook._approved(plan_file, approved_plan)
         return runbook
@@ -92,11 +116,14 @@ class Runbook:
     @property
     def target(self) -> dict[str, str]:
         """What a plan of this runbook is for."""
-        return self.context.journal.target
+        target, to_undo = self.context.journal.target, self.context.to_undo
+        return target if to_undo is None else {**target, "undoes": to_undo.name}
 
     @property
     def order(self) -> tuple[str, ...]:
         """The sections in the order in which they are run."""
+        if self._sections:
+            return self._sections
         return TRUNK_ORDER if isinstance(self.context.tenant, TrunkScope) else RUN_ORDER
 
     def tenants_affected(self) -> list[str]:

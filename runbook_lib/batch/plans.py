@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -17,13 +19,23 @@ from ..runbook import Runbook
 FINE, FAILED, CHANGES = 0, 1, 2
 
 
-def plan_tenant(site: Path, tenant: Path | str, out: Path | None, screen: Console) -> int:
+def plan_tenant(
+    site: Path,
+    tenant: Path | str,
+    out: Path | None,
+    screen: Console,
+    sections: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> int:
     """Plan a tenant, show the plan, write it to ``out/TENANT.plan.json`` if asked.
+
+    ``sections`` and ``options`` as for ``run_tenants``; the sections of the way back stand in the
+    file's name.
 
     Returns the exit status: 0 nothing to change, 1 the plan has conflicts or blocked rows, 2 there
     are changes.
     """
-    with Runbook.open(str(site), str(tenant)) as runbook:
+    with Runbook.open(str(site), str(tenant), sections=sections, **(options or {})) as runbook:
         plan = runbook.plan()
     screen.print(
         Text(f"Plan of tenant {visible(plan.tenant)} ({visible(plan.target['target'])})", style="bold")
@@ -44,12 +56,13 @@ def plan_tenant(site: Path, tenant: Path | str, out: Path | None, screen: Consol
         )
     )
     if out is not None:
-        screen.print(Text(f"Plan file: {_write(plan, out)}"))
+        screen.print(Text(f"Plan file: {_write(plan, out, sections)}"))
     if stopping:
         return FAILED
     return CHANGES if changing else FINE
 
 
-def _write(plan: Plan, out: Path) -> Path:
+def _write(plan: Plan, out: Path, sections: Sequence[str]) -> Path:
     out.mkdir(parents=True, exist_ok=True)
-    return write_json(out / f"{plan.tenant}.plan.json", plan.to_document())
+    names = [plan.tenant, *(SECTIONS[one].notebook for one in sections), "plan.json"]
+    return write_json(out / ".".join(names), plan.to_document())

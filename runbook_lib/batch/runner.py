@@ -134,6 +134,8 @@ class _Job:
     parameters: Mapping[str, Any]
     declared: Mapping[str, Any]
     order: tuple[str, ...]
+    sections: tuple[str, ...]
+    options: Mapping[str, Any]
 
     def output(self, section: str) -> Path:
         return self.folder / f"{SECTIONS[section].notebook}.ipynb"
@@ -153,8 +155,10 @@ def run_tenants(
     mode: str,
     approval: Mapping[str, str | None],
     observer: Observer,
+    sections: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> RunResult:
-    """Run all sections' notebooks for each tenant, and write their pages.
+    """Run the sections' notebooks for each tenant, and write their pages.
 
     Parameters
     ----------
@@ -166,13 +170,16 @@ def run_tenants(
         ``plan_file``, ``approved_plan`` and ``approved_by``, or nothing.
     observer
         Told of every start and end.
+    sections, options
+        The sections to run (none: the whole guide), and further parameters of their notebooks, which
+        ``Runbook.open`` takes as well.
 
     Raises ``InputError`` with the problems of all files before anything runs.
     """
     # Registered by its entry point in an installed project; named here for a bare checkout.
     papermill_engines.register("runbook", RunbookEngine)
     root = project_root()
-    jobs = _jobs(root, site, tenants, mode, approval)
+    jobs = _jobs(root, site, tenants, mode, approval, tuple(sections), options or {})
     steps = [(job, section) for job in jobs for section in job.order]
     results = []
     with interruptible(), KernelPool(root) as kernels:
@@ -187,17 +194,33 @@ def run_tenants(
 
 
 def _jobs(
-    root: Path, site: Path, tenants: Sequence[Path | str], mode: str, approval: Mapping[str, str | None]
+    root: Path,
+    site: Path,
+    tenants: Sequence[Path | str],
+    mode: str,
+    approval: Mapping[str, str | None],
+    sections: tuple[str, ...],
+    options: Mapping[str, Any],
 ) -> list[_Job]:
     jobs = []
     for path, (the_site, the_tenant) in zip(tenants, load_all(site, tenants, root), strict=True):
         # Checks the approval as well, before any kernel starts.
-        runbook = Runbook.open(str(site), str(path), mode=mode, **approval)
+        runbook = Runbook.open(str(site), str(path), mode=mode, sections=sections, **approval, **options)
         folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
-        parameters = {"site": str(site), "tenant": str(path), "mode": mode, **approval}
+        parameters = {"site": str(site), "tenant": str(path), "mode": mode, **approval, **options}
         declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
         jobs.append(
-            _Job(the_site.name, the_tenant.name, folder, runbook.target, parameters, declared, runbook.order)
+            _Job(
+                the_site.name,
+                the_tenant.name,
+                folder,
+                runbook.target,
+                parameters,
+                declared,
+                runbook.order,
+                sections,
+                options,
+            )
         )
     return jobs
 
@@ -211,7 +234,9 @@ def _in_the_way(job: _Job) -> str:
     if job.parameters["mode"] != "apply" or job.parameters.get("plan_file"):
         return ""
     try:
-        with Runbook.open(job.parameters["site"], job.parameters["tenant"]) as runbook:
+        with Runbook.open(
+            job.parameters["site"], job.parameters["tenant"], sections=job.sections, **job.options
+        ) as runbook:
             plan = runbook.plan()
     except RunbookError:
         return ""
@@ -278,6 +303,7 @@ def _open_record(job: _Job, mode: str) -> None:
             target=job.target,
             order=job.order,
             parameters=job.declared,
+            files={name: job.parameters[name] for name in ("site", "tenant")},
         )
 
 

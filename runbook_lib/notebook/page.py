@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..guide import SECTIONS
+from ..guide import RUN_ORDER, SECTIONS
 from ..records.result import RUN_FOLDER, now
 from ..runbook import Runbook, SectionRun
 from .diagrams import Picture, call_path, outbound_path
@@ -33,14 +34,15 @@ def open_section(
     plan_file: str | None = None,
     approved_plan: str | None = None,
     approved_by: str | None = None,
+    **options: Any,
 ) -> SectionPage:
     """Check the parameters, show what this run is about to work on, and return the section.
 
-    Parameters are those of the notebook's parameter cell. Sends no request. Raises ``InputError``
-    with all problems at once.
+    Parameters are those of the notebook's parameter cell; ``options`` those of the way back (see
+    ``Runbook.open``). Sends no request. Raises ``InputError`` with all problems at once.
     """
     filter_kernel_output()
-    page = SectionPage(number, site, tenant, mode, (plan_file, approved_plan, approved_by))
+    page = SectionPage(number, site, tenant, mode, (plan_file, approved_plan, approved_by), options)
     page.show_header()
     return page
 
@@ -98,8 +100,10 @@ class SectionPage:
         tenant: Source,
         mode: str,
         approval: tuple[str | None, str | None, str | None],
+        options: Mapping[str, Any],
     ) -> None:
         self._number, self._site, self._tenant, self._approval = number, site, tenant, approval
+        self._options = options
         self._mode = mode
         self._header_display: Any = None
         with told_plainly():
@@ -208,6 +212,8 @@ class SectionPage:
             plan_file=plan_file,
             approved_plan=approved_plan,
             approved_by=approved_by,
+            sections=() if self._number in RUN_ORDER else (self._number,),
+            **self._options,
         )
         self._run: SectionRun = self._runbook.section(self._number)
         self._opened = now()

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,11 +29,15 @@ class UnjournalledWriteError(RuntimeError):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a write is for: the rows that it carries out and the resource, named as people know it."""
+    """What a write is for: the rows that it carries out and the resource, named as people know it.
+
+    ``before`` is what the vendor said of the resource before; ``None`` for one that is made.
+    """
 
     section: str
     resource: str
     rows: tuple[Row, ...]
+    before: Mapping[str, Any] | None
 
 
 class Journal:
@@ -59,9 +63,11 @@ class Journal:
         self._process = f"{os.getpid():x}-{time.time_ns():x}"
 
     @contextmanager
-    def writing(self, section: str, resource: str, rows: tuple[Row, ...]) -> Iterator[None]:
+    def writing(
+        self, section: str, resource: str, rows: tuple[Row, ...], before: Mapping[str, Any] | None = None
+    ) -> Iterator[None]:
         """Allow writes, and say for what, until the end of the ``with`` block."""
-        self._subject = Subject(section, resource, rows)
+        self._subject = Subject(section, resource, rows, before)
         try:
             yield
         finally:
@@ -88,6 +94,7 @@ class Journal:
                 "method": method,
                 "path": path,
                 "body": body,
+                "before": self._subject.before,
                 "rows": [row.covered() for row in self._subject.rows],
             }
         )
@@ -158,6 +165,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return list(writes.values())
 
 
+def sent_at(write: Mapping[str, Any]) -> datetime:
+    """Return when a write of a journal was about to leave (UTC)."""
+    return datetime.fromisoformat(write["at"])
+
+
 #: A resource that a lost answer may have made is as old as the write, give or take the clocks.
 CLOCKS = timedelta(minutes=2)
 
@@ -179,7 +191,6 @@ def made_by_us(
             if answer["result"] == vendor_id:
                 return True
             lost = answer["status"] is None and not (answer["error"] or "").startswith("Connect")
-            sent = datetime.fromisoformat(write["at"])
-            if lost and created is not None and abs(created - sent) < CLOCKS:
+            if lost and created is not None and abs(created - sent_at(write)) < CLOCKS:
                 return True
     return False

@@ -55,6 +55,7 @@ def open_record(
     target: Mapping[str, str],
     order: Sequence[str],
     parameters: Mapping[str, Any],
+    files: Mapping[str, str],
 ) -> Entry:
     """Write ``opening.json`` and chain it; on disk when this returns. Call it before the first section.
 
@@ -66,6 +67,8 @@ def open_record(
         What the run is; ``order`` has the numbers of its sections.
     parameters
         The parameters as plain data, with references in place of secrets.
+    files
+        The parameter files of ``site`` and ``tenant``, as they were given.
 
     Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``). Raises
     ``RecordError`` or ``LockedError`` when the run cannot be recorded.
@@ -85,6 +88,7 @@ def open_record(
         "reason": os.environ.get(REASON) or None,
         "order": list(order),
         "parameters": dict(parameters),
+        "files": dict(files),
         "started": now(),
         "runbook": runbook_version(),
         "tools": tool_versions(),

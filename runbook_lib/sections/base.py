@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,14 +40,16 @@ class View:
 class Item:
     """Rows that belong together and the one write that carries them out (``None``: nothing to do).
 
-    ``resource`` names what is written, as people know it, for the journal. ``repeatable`` says that
-    reading cannot show whether it was done and that doing it twice does no harm (a password).
+    ``resource`` names what is written, as people know it, for the journal; ``before`` is what the
+    vendor said of it before (``None`` for what is new), which is the way back. ``repeatable`` says
+    that reading cannot show whether it was done and that doing it twice does no harm (a password).
     """
 
     rows: tuple[Row, ...]
     resource: str = ""
     write: Callable[[], Any] | None = None
     repeatable: bool = False
+    before: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Section(ABC):
                 for item in items:
                     if item.write is None:
                         continue
-                    with self.context.journal.writing(self.number, item.resource, item.rows):
+                    with self.context.journal.writing(self.number, item.resource, item.rows, item.before):
                         self._carry_out(item)
                     done.update((row.key, row) for row in item.rows)
                 return Outcome(tuple(done.values()), self.context.journal.writes - before)
@@ -184,7 +186,11 @@ class Section(ABC):
         items = self.items()
         if self.context.creates_only:
             items = [_kept_shared(item, self.context.settings.shared) for item in items]
-        leave = self.context.tenant.accept_interruption
+        return self._within_leave(items)
+
+    def _within_leave(self, items: list[Item]) -> list[Item]:
+        """The items, with those in conflict that interrupt calls without leave."""
+        leave = self.context.accept_interruption
         return [item if leave else _guarded(item) for item in items]
 
     def _check(self, rows: tuple[Row, ...], approved: Slice | None) -> None:

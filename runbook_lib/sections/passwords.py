@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..plan import Action, Effect, Row
+from ..vendors.twilio import as_read
 from .base import Item
 
 if TYPE_CHECKING:
@@ -77,13 +78,14 @@ class PasswordPair:
         if self._user is not None and not self._ours:
             effect = Effect.INTERRUPTS_OUTBOUND  # whatever uses it today
         reference = str(self._settings.password)
-        note = BOTH if effect is Effect.NONE else f"{BOTH}; {OVERWRITTEN}"
+        note = BOTH if self._user is None else f"{BOTH}; {OVERWRITTEN}"
         row = Row(step, "password at Twilio", reference, NOT_READABLE, Action.UPDATE, effect, note)
         return Item(
             (row,),
             self.resource,
             lambda: self._user_now().update(self._context.sip_password()),
             repeatable=True,
+            before=as_read(self._user) if self._user else None,
         )
 
     def conflict_at_pbx(self) -> Row | None:
@@ -115,8 +117,10 @@ class PasswordPair:
             Effect.INTERRUPTS_OUTBOUND,
             f"{BOTH}; {OVERWRITTEN}",
         )
-        write = lambda: self._context.pbx_trunk.update({"password": self._context.sip_password()})  # noqa: E731
-        return [Item((row,), f"PBX trunk {self._settings.pbx_name}", write, repeatable=True)]
+        trunk = self._context.pbx_trunk
+        write = lambda: trunk.update({"password": self._context.sip_password()})  # noqa: E731
+        resource = f"PBX trunk {self._settings.pbx_name}"
+        return [Item((row,), resource, write, repeatable=True, before=trunk.find())]
 
     def _user_now(self) -> Any:
         return self._user or find_user(self._context)

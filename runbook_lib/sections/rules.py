@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..did_pool import DidPool
@@ -33,6 +33,18 @@ class Rules:
         session = self._session()
         return [session.get(f"/outbound_rules/{one['id']}") for one in session.list("/outbound_rules")]
 
+    def through(self, trunk_id: str) -> list[tuple[str, dict[str, Any]]]:
+        """Return the rules that use a PBX trunk, each with its kind as for ``write``."""
+        found = [("inbound_rules", one) for one in self.inbound() if one["provider_id"] == trunk_id]
+        for one in self.outbound():
+            if any(route.get("provider_id") == trunk_id for route in one.get("routes") or ()):
+                found.append(("outbound_rules", one))
+        return found
+
+    def remove(self, kind: str, rule_id: str) -> None:
+        """Delete a rule."""
+        self._session().post(f"/{kind}/{rule_id}/destroy")
+
     def write(self, kind: str, rule_id: str | None, fields: dict[str, Any]) -> None:
         """Make a rule (``rule_id`` ``None``), or update one, sending back all of it that was read.
 
@@ -62,22 +74,31 @@ class Rules:
 
     def users_of(self, did: str) -> list[str]:
         """Return what uses the number: inbound rules, and outbound rules and the tenant as caller id."""
-        session, ours = self._session(), self._trunk_ids()
+        ours = self._trunk_ids()
         users = [
             f"inbound rule {rule['name']}"
             for rule in self.inbound()
             if rule["provider_id"] in ours and _has(rule, did)
         ]
+        return users + self.callers([did], set()).get(did, [])
+
+    def callers(self, dids: Iterable[str], except_rules: set[str]) -> dict[str, list[str]]:
+        """Return who shows which of the numbers (+E.164) as caller id, by number.
+
+        ``except_rules`` are ids of rules that do not count.
+        """
+        by_digits = {_digits(did): did for did in dids}
+        found: dict[str, list[str]] = {}
         for rule in self.outbound():
-            callers = {_digits(route.get("outbound_caller_id")) for route in rule.get("routes") or ()}
-            if _digits(did) in callers:
-                users.append(f"outbound rule {rule['name']}")
-        tenant = session.get("/tenant")
-        if any(
-            _digits(one.get("caller_id")) == _digits(did) for one in tenant.get("outbound_caller_ids") or ()
-        ):
-            users.append("the tenant's outbound caller id")
-        return users
+            if rule["id"] not in except_rules:
+                for digits in {
+                    _digits(route.get("outbound_caller_id")) for route in rule.get("routes") or ()
+                }:
+                    found.setdefault(digits, []).append(f"outbound rule {rule['name']}")
+        tenant = self._session().get("/tenant")
+        for digits in {_digits(one.get("caller_id")) for one in tenant.get("outbound_caller_ids") or ()}:
+            found.setdefault(digits, []).append("the tenant's outbound caller id")
+        return {by_digits[digits]: users for digits, users in found.items() if digits in by_digits}
 
 
 def _has(rule: dict[str, Any], did: str) -> bool:

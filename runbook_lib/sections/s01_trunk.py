@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..plan import Action, Row
+from ..vendors.twilio import as_read
 from .base import Item, Section, View
 
 #: Twilio's defaults of the General page. Source: Twilio, Elastic SIP Trunking "Trunks resource".
@@ -74,7 +75,7 @@ class CreateTrunk(Section):
             Item((self.row("2.1", "termination URI", settings.domain, trunk.domain_name.lower()),))
         ]
         return [
-            Item((name,), f"trunk {settings.domain}", rename),
+            Item((name,), f"trunk {settings.domain}", rename, before=as_read(trunk)),
             *(uri or []),
             *(Item((row,)) for row in self._general_rows()),
         ]

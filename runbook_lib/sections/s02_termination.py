@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..plan import Action, Effect, Row
+from ..vendors.twilio import as_read
 from .base import Item, Section, View
 from .passwords import PasswordPair
 
@@ -84,7 +85,7 @@ class Termination(Section):
             return []  # made together with the trunk: section 01 shows it
         row = self.row("2.1", "termination URI", domain, (trunk.domain_name or "").lower() or None)
         write = None if row.action is Action.IN_PLACE else lambda: trunk.update(domain_name=domain)
-        return [Item((row,), f"termination URI {domain}", write)]
+        return [Item((row,), f"termination URI {domain}", write, before=as_read(trunk))]
 
     def _acl_items(self) -> list[Item]:
         name, lists = self.context.settings.acl_name, self.context.twilio.account.sip.ip_access_control_lists
@@ -107,7 +108,7 @@ class Termination(Section):
         resource = f"{address} in {ACL} {self.context.settings.acl_name}"
         if entry.friendly_name == _label(entry.ip_address) and self.context.made_by_us(resource, entry.sid):
             row = self.row("2.2", address, None, _cidr(entry), effect=Effect.INTERRUPTS_OUTBOUND)
-            return Item((row,), resource, entry.delete)
+            return Item((row,), resource, entry.delete, before=as_read(entry))
         return Item((Row("2.2", address, None, _cidr(entry), Action.NOT_MANAGED, note=NOT_OURS),))
 
     def _address_item(self, address: str, entry: Any | None) -> Item:
@@ -126,7 +127,7 @@ class Termination(Section):
         if all(row.action is Action.IN_PLACE for row in rows):
             return Item(rows)
         write = lambda: entry.update(friendly_name=label, ip_address=address, cidr_prefix_length=32)  # noqa: E731
-        return Item(rows, resource, write)
+        return Item(rows, resource, write, before=as_read(entry))
 
     def _list_items(self) -> list[Item]:
         settings, sip = self.context.settings, self.context.twilio.account.sip
@@ -146,7 +147,12 @@ class Termination(Section):
         row = self.row(step, kind, name, found.friendly_name if found else None)
         if row.action is Action.IN_PLACE:
             return Item((row,))
-        return Item((row,), resource, partial(self._make_or_rename, kind, name, found, lists))
+        return Item(
+            (row,),
+            resource,
+            partial(self._make_or_rename, kind, name, found, lists),
+            before=as_read(found) if found else None,
+        )
 
     def _make_or_rename(self, kind: str, name: str, found: Any | None, lists: Any) -> None:
         if found is not None:

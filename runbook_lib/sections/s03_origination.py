@@ -7,6 +7,7 @@ from typing import Any
 
 from ..plan import Action, Effect, Row, Value
 from ..sip_uri import OriginationUri
+from ..vendors.twilio import as_read
 from .base import Item, Section, View
 
 NOT_OURS = "not of this runbook; left alone"
@@ -94,7 +95,7 @@ class Origination(Section):
         setting, resource = f"origination URI {live.sip_url}", self._resource(live.sip_url)
         if self.context.made_by_us(resource, live.sid):
             row = self.row("3.2", setting, None, "present", effect=self._effect_of_rerouting())
-            return Item((row,), resource, live.delete)
+            return Item((row,), resource, live.delete, before=as_read(live))
         return Item((Row("3.2", setting, None, "present", Action.NOT_MANAGED, note=NOT_OURS),))
 
     def expected(self) -> list[Row]:
@@ -140,7 +141,8 @@ class Origination(Section):
         resource = self._resource(desired["sip_url"])
         if found is None:
             return Item(rows, resource, partial(self._create, desired))
-        return Item(rows, resource, partial(found.update, **{field: desired[field] for field in changed}))
+        update = partial(found.update, **{field: desired[field] for field in changed})
+        return Item(rows, resource, update, before=as_read(found))
 
     def _create(self, desired: dict[str, Any]) -> None:
         trunk = self._trunk or self.context.twilio_trunk.require()
@@ -159,7 +161,7 @@ class Origination(Section):
         number of the trunk already.
         """
         here = {self.context.settings.pbx_address}
-        elsewhere = any(one.enabled and _host(one.sip_url) not in here for one in self._live)
+        elsewhere = any(one.enabled and host_of(one.sip_url) not in here for one in self._live)
         if not self._attached or not elsewhere:
             return Effect.NONE
         rules = self.context.rules
@@ -207,7 +209,8 @@ def _order(live: Any) -> tuple[int, int, str]:
     return (live.priority, -live.weight, live.sip_url)
 
 
-def _host(sip_url: str) -> str:
+def host_of(sip_url: str) -> str:
+    """Return the host that an origination URI leads to."""
     return sip_url.removeprefix("sip:").split(";")[0].split("@")[-1].split(":")[0]
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..plan import Action, Effect, Row
-from ..vendors.twilio import serves_something
+from ..vendors.twilio import as_read, serves_something
 from .base import Item, Section, View
 
 
@@ -74,7 +74,7 @@ class AssignNumbers(Section):
                 "moved as asked: it stops reaching what answers it today",
             )
         row = self.row("4.1", did, domain, now, effect=effect, note=note)
-        return Item((row,), f"number {did}", partial(self._point_at_trunk, number))
+        return Item((row,), f"number {did}", partial(self._point_at_trunk, number), before=as_read(number))
 
     def _extra_item(self, number: Any) -> Item:
         did, domain = number.phone_number, self.context.settings.domain
@@ -87,7 +87,7 @@ class AssignNumbers(Section):
         row = self.row(
             "4.1", did, None, domain, note="kept in the account and billed; it reaches nothing any more"
         )
-        return Item((row,), f"number {did}", partial(self._take_away, number))
+        return Item((row,), f"number {did}", partial(self._take_away, number), before=as_read(number))
 
     def _point_at_trunk(self, number: Any) -> None:
         # Setting TrunkSid on the number moves it in one step, also from another trunk; adding it to

@@ -91,7 +91,7 @@ class PbxTrunkSection(Section):
             Row("5.3", f"password at {side}", str(settings.password), NOT_READABLE, Action.UNREADABLE)
             for side in ("Twilio", "the PBX")
         )
-        trunk = Item(tuple(rows.values()), f"PBX trunk {settings.pbx_name}", write)
+        trunk = Item(tuple(rows.values()), f"PBX trunk {settings.pbx_name}", write, before=self._live)
         return [trunk, Item(passwords), *self._assignment()]
 
     def expected(self) -> list[Row]:
@@ -138,7 +138,12 @@ class PbxTrunkSection(Section):
             return [Item(rows)]
         body = {"did_numbers": rows[0].desired, "concurrency": tenant.concurrency}
         return [
-            Item(rows, f"assignment of PBX trunk {name} to tenant {tenant.name}", partial(self._assign, body))
+            Item(
+                rows,
+                f"assignment of PBX trunk {name} to tenant {tenant.name}",
+                partial(self._assign, body),
+                before=live or None,
+            )
         ]
 
     def _assign(self, body: dict[str, Value]) -> None:

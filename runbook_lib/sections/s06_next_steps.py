@@ -174,7 +174,8 @@ class NextSteps(Section):
         }
         if not changed:
             return Item(rows)
-        return Item(rows, label, partial(self._write, kind, live, changed, label.split(" rule ", 1)[1]))
+        write = partial(self._write, kind, live, changed, label.split(" rule ", 1)[1])
+        return Item(rows, label, write, before=live)
 
     def _write(self, kind: str, live: dict[str, Any] | None, changed: dict[str, Any], name: str) -> None:
         trunk = self._trunk or self.context.pbx_trunk.find()

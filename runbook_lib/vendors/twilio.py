@@ -7,10 +7,14 @@ limits and retries, and lets writes out through the journal only. Twilio's error
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+from pydantic_core import to_jsonable_python
 from twilio.http import HttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
@@ -122,9 +126,60 @@ class Twilio:
         """The trunks of the trunking API (SDK object)."""
         return self.sdk.trunking.v1.trunks
 
+    def number_path(self, sid: str) -> str:
+        """Return the path of an incoming number in the API."""
+        return f"/2010-04-01/Accounts/{self.account_sid}/IncomingPhoneNumbers/{sid}.json"
+
+    def read(self, path: str) -> dict[str, Any] | None:
+        """Return what Twilio says of the resource at a path of its API; ``None`` when there is none."""
+        try:
+            return json.loads(self._request("GET", path).text)
+        except VendorError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+            return None
+
+    def entries(self, path: str) -> list[dict[str, Any]]:
+        """Return the resources of a collection, at most 1,000; none when the collection is not there."""
+        page = self.read(f"{path}?PageSize=1000") or {}
+        return next((one for one in page.values() if isinstance(one, list)), [])
+
+    def write(self, path: str, fields: dict[str, Any]) -> None:
+        """Send fields, under the names of Twilio's answers, to a resource or a collection.
+
+        An unset one is cleared, by an empty text (Twilio, REST API).
+        """
+        form = {
+            "".join(word.capitalize() for word in name.split("_")): _as_form(value)
+            for name, value in fields.items()
+        }
+        self._request("POST", path, data=form)
+
+    def remove(self, path: str) -> None:
+        """Delete the resource at a path."""
+        self._request("DELETE", path)
+
+    def _request(self, method: str, path: str, **content: Any) -> Any:
+        product = "trunking" if path.startswith("/v1/") else "api"
+        return self.sdk.request(method, f"https://{product}.twilio.com{path}", **content)
+
     def all_numbers(self) -> list[Any]:
         """Return every incoming number of the account; one request per 1,000."""
         return self.account.incoming_phone_numbers.list(page_size=1000)
+
+
+def as_read(resource: Any) -> dict[str, Any]:
+    """Return what Twilio said of a resource (SDK object) as plain data, under the API's names."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else to_jsonable_python(value)
+        for name, value in vars(resource).items()
+        if not name.startswith("_")
+    }
+
+
+def read_date(text: str) -> datetime:
+    """Return a time of Twilio's answers: ISO 8601 in the trunking API, RFC 2822 in the 2010-04-01 API."""
+    return datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)
 
 
 #: Twilio's demo answers a new number until it is set up. Source: Twilio, IncomingPhoneNumber resource.
@@ -136,6 +191,12 @@ def serves_something(number: Any) -> bool:
     if number.trunk_sid or number.voice_application_sid:
         return True
     return bool(number.voice_url) and urlsplit(number.voice_url).hostname != DEMO_HOST
+
+
+def _as_form(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def live_hosts(region: str, edge: str) -> dict[str, str]:

@@ -96,7 +96,9 @@ def test_the_runner_carries_tenants_through_and_writes_nothing_the_second_time(s
     for tenant in first.tenants:
         names = {path.name for path in tenant.folder.iterdir()}
         assert {"index.html", "run.json", "journal.jsonl"} <= names
-        assert {f"{one.notebook}.{kind}" for one in SECTIONS.values() for kind in ("ipynb", "html")} <= names
+        assert {
+            f"{SECTIONS[one].notebook}.{kind}" for one in RUN_ORDER for kind in ("ipynb", "html")
+        } <= names
     index = first.index.read_text(encoding="utf-8")
     assert all(tenant.folder.name in index for tenant in first.tenants)
 

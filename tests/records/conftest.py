@@ -37,6 +37,7 @@ def start(records: Path, run: str, mode: str = "apply") -> Path:
         tenant=tenant,
         target=target,
         order=("01",),
+        files={"site": "site.yaml", "tenant": "tenant.yaml"},
         parameters={"site": {"auth_token": "env:TOKEN"}, "tenant": {"name": tenant}},
     )
     return folder

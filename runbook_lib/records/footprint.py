@@ -1,0 +1,150 @@
+"""What a run left at the vendors, by resource: the writes of its journal put together.
+
+Several writes of a run may touch the same resource; what counts is how it was before the first and
+how the last one left it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from ..plan import Action, Effect, Row
+
+Kind = Literal["made", "changed", "removed"]
+Write = Mapping[str, Any]
+Locate = Callable[[Write], str | None]
+
+#: Twilio's ids: two letters and 32 hexadecimal digits.
+_SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
+#: What the journal shows in a secret's place.
+HIDDEN = "(secret)"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run did to one resource.
+
+    Parameters
+    ----------
+    vendor, path
+        ``"Twilio"`` or ``"PortSIP"``, and where the resource is found in the vendor's API.
+    kind
+        Whether the run made, changed or removed it.
+    section, resource
+        The section that touched it first, and its name as people know it.
+    rows
+        The rows of the plan that were carried out on it, from the first ``current`` to the last
+        ``desired``.
+    before, left
+        The vendor's fields of it, under the names of the vendor's answers: as they were (all that was
+        read) and as the run left them (those that it sent, without secrets).
+    """
+
+    vendor: str
+    path: str
+    kind: Kind
+    section: str
+    resource: str
+    rows: tuple[Row, ...]
+    before: Mapping[str, Any] = field(default_factory=dict)
+    left: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The fields that the run left at another value than they had."""
+        return {name: value for name, value in self.left.items() if not same(value, self.before.get(name))}
+
+
+def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
+    """Return what the writes of a journal left, in the order in which each resource was first touched.
+
+    ``locate`` is asked for the path of a resource that was made by a write whose answer was lost;
+    ``None`` when there is none. Writes that the vendor refused left nothing.
+    """
+    traces: dict[str, Trace] = {}
+    for write in writes:
+        answer = write["answer"] or {"status": None, "result": None}
+        if answer["status"] is not None and 400 <= answer["status"] < 500:
+            continue
+        path, kind = _resource(write, answer["result"])
+        if path is None:
+            path = locate(write)
+        if path is None:
+            continue
+        earlier = traces.get(path)
+        if earlier is not None and earlier.kind == "made" and kind == "removed":
+            del traces[path]
+            continue
+        trace = _trace(write, path, kind)
+        traces[path] = trace if earlier is None else _joined(earlier, trace)
+    return list(traces.values())
+
+
+def same(left: Any, live: Any) -> bool:
+    """Whether a live value is what was sent: forms carry texts, and unset values are null or empty."""
+    if isinstance(left, Mapping):
+        return isinstance(live, Mapping) and all(same(left[name], live.get(name)) for name in left)
+    if isinstance(left, list):
+        if not isinstance(live, list) or len(left) != len(live):
+            return False
+        return all(same(one, other) for one, other in zip(left, live, strict=True))
+    return _text(left) == _text(live)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _resource(write: Write, made: str | None) -> tuple[str | None, Kind]:
+    """The path of the resource that a write is about, and what the write does to it."""
+    path = urlsplit(write["path"]).path
+    if write["vendor"] == "Twilio":
+        path, suffix = path.removesuffix(".json"), ".json" if path.endswith(".json") else ""
+        if write["method"] == "DELETE":
+            return path + suffix, "removed"
+        if _SID.fullmatch(path.rpartition("/")[2]):
+            return path + suffix, "changed"
+        return (f"{path}/{made}{suffix}" if made else None), "made"
+    path = path.removeprefix("/api")
+    if path.endswith("/destroy"):
+        return path.removesuffix("/destroy"), "removed"
+    if "/assignees/" in path:
+        return path, "changed" if write["before"] else "made"
+    if path.count("/") > 1:
+        return path, "changed"
+    return (f"{path}/{made}" if made else None), "made"
+
+
+def _trace(write: Write, path: str, kind: Kind) -> Trace:
+    sent = {} if kind == "removed" else (write["body"] or {})
+    if write["vendor"] == "Twilio":
+        sent = {snake(name): value for name, value in sent.items()}
+    # What attaches a list to a trunk has the list's id: that is the path, not a field.
+    identity = path.rpartition("/")[2]
+    left = {name: value for name, value in sent.items() if value not in (HIDDEN, identity)}
+    rows = tuple(
+        Row(**{**row, "action": Action(row["action"]), "effect": Effect(row["effect"])})
+        for row in write["rows"]
+    )
+    before = write["before"] or {}
+    return Trace(write["vendor"], path, kind, write["section"], write["resource"], rows, before, left)
+
+
+def _joined(earlier: Trace, later: Trace) -> Trace:
+    rows = {row.key: row for row in earlier.rows}
+    for row in later.rows:
+        first = rows.get(row.key)
+        rows[row.key] = replace(row, current=first.current) if first else row
+    kind: Kind = earlier.kind if later.kind == "changed" else later.kind
+    return replace(earlier, kind=kind, rows=tuple(rows.values()), left={**earlier.left, **later.left})
+
+
+def snake(name: str) -> str:
+    """Return a parameter of Twilio's under the name that its answers have for it."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

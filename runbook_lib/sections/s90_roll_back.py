@@ -1,0 +1,141 @@
+"""Rolling a record back: only what it did, only where the live state is still what it left.
+
+The record's journal says which resources were touched and how they were before. The last write is
+taken back first, so that nothing is removed while something that the same record made hangs on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..plan import CHANGING, Action, Effect, Row, Value
+from ..records.footprint import Trace, footprint
+from ..records.journal import read
+from .base import TENANTS_STEPS, Item, Section, View
+from .passwords import NOT_READABLE
+from .way_back import EFFECTS, Resource, collection, hanging_on, locate, resource_of
+
+CANNOT = "cannot be undone: the password that it replaced is nowhere to be read"
+
+
+class RollBack(Section):
+    """Takes back what one record did; every row bears the step of the guide that it takes back."""
+
+    number = "90"
+
+    def read(self) -> None:
+        context = self.context
+        writes = read(context.to_undo.journal)
+        traces = footprint(writes, lambda write: locate(context, write))
+        self._traces = [one for one in traces if context.to_undo.covers(one.section)]
+        self._resources = [resource_of(context, one) for one in reversed(self._traces)]
+        self._live = [one.read() for one in self._resources]
+        self._hanging = [
+            hanging_on(context, one.trace.path) if one.trace.kind == "made" and live is not None else {}
+            for one, live in zip(self._resources, self._live, strict=True)
+        ]
+        self._others = self._other_tenants()
+
+    def views(self) -> list[View]:
+        return [
+            View(
+                f"What record {self.context.to_undo.name} did, the last first",
+                ("Section", "Resource", "What it did", "Now"),
+                tuple(
+                    (one.trace.section, one.trace.resource, one.trace.kind, _now(one, live))
+                    for one, live in zip(self._resources, self._live, strict=True)
+                ),
+            )
+        ]
+
+    def items(self) -> list[Item]:
+        items, going = [], set[str]()
+        for resource, live, hanging in zip(self._resources, self._live, self._hanging, strict=True):
+            item = self._item(resource, live, {words for path, words in hanging.items() if path not in going})
+            if all(row.action is not Action.CONFLICT for row in item.rows):
+                going.add(resource.trace.path)
+            items.append(item)
+        return items
+
+    def _guarded_items(self) -> list[Item]:
+        # What a tenant's run may do to a shared trunk is decided here by who else uses it.
+        return self._within_leave(self.items())
+
+    def _item(self, resource: Resource, live: object, hanging: set[str]) -> Item:
+        trace = resource.trace
+        if self._others and not any(row.step in TENANTS_STEPS for row in trace.rows):
+            note = f"kept: the shared trunk is also used by {', '.join(self._others)}"
+            return Item(_rows(trace, Action.NOT_MANAGED, note))
+        if resource.is_as_before(live):
+            return Item(_as_before(trace))
+        if not resource.is_as_left(live):
+            return Item(_rows(trace, Action.CONFLICT, f"changed since: {resource.differences(live)}"))
+        if hanging:
+            return Item(_rows(trace, Action.CONFLICT, f"still used by {', '.join(sorted(hanging))}"))
+        rows = _rows(trace)
+        if not any(row.action in CHANGING for row in rows):
+            return Item(rows)
+        before = dict(live) if live is not None else None
+        return Item(rows, trace.resource, resource.take_back, before=before)
+
+    def _other_tenants(self) -> list[str]:
+        """Who else uses the shared trunk of a tenant's record."""
+        context = self.context
+        trunk = context.pbx_trunk.find() if context.creates_only else None
+        if trunk is None:
+            return []
+        ours = f"/providers/{trunk['id']}/assignees/{context.pbx.tenant['id']}"
+        hanging = hanging_on(context, f"/providers/{trunk['id']}")
+        return sorted(words for path, words in hanging.items() if "/assignees/" in path and path != ours)
+
+
+def _rows(trace: Trace, action: Action | None = None, note: str = "") -> tuple[Row, ...]:
+    """The rows of a trace, turned round; ``action`` for all of them that would change something."""
+    rows = tuple(_inverse(trace, row, action, note) for row in trace.rows)
+    if trace.kind != "made" or action is not None:
+        return rows
+    # Taking the resource away is one event, not one for each of its fields.
+    return (replace(rows[0], effect=EFFECTS[collection(trace.path)]), *rows[1:])
+
+
+def _inverse(trace: Trace, row: Row, action: Action | None, note: str) -> Row:
+    desired, current = _was(trace, row), row.desired
+    if desired == NOT_READABLE:
+        return Row(row.step, row.setting, current, current, Action.UNREADABLE, note=CANNOT)
+    if desired == current:
+        return Row(row.step, row.setting, desired, current, Action.IN_PLACE)
+    if action is not None:
+        return Row(row.step, row.setting, desired, current, action, note=note)
+    usual = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
+    return Row(row.step, row.setting, desired, current, usual, _effect(trace, row))
+
+
+def _was(trace: Trace, row: Row) -> Value:
+    """What a row stood at before the record: nothing, if the record made the resource."""
+    return None if trace.kind == "made" else row.current
+
+
+def _effect(trace: Trace, row: Row) -> Effect:
+    """What taking a row back does to calls."""
+    if collection(trace.path) == "IncomingPhoneNumbers":
+        return EFFECTS["IncomingPhoneNumbers"]
+    # A change works the same way in both directions; what was removed takes no calls when it is back.
+    return row.effect if trace.kind == "changed" else Effect.NONE
+
+
+def _as_before(trace: Trace) -> tuple[Row, ...]:
+    rows = []
+    for row in trace.rows:
+        was = _was(trace, row)
+        if was == NOT_READABLE:
+            rows.append(_inverse(trace, row, None, ""))
+        else:
+            note = "as it was before the record"
+            rows.append(Row(row.step, row.setting, was, was, Action.IN_PLACE, note=note))
+    return tuple(rows)
+
+
+def _now(resource: Resource, live: object) -> str:
+    if resource.is_as_before(live):
+        return "as it was before"
+    return "as it was left" if resource.is_as_left(live) else "changed since"

@@ -1,0 +1,243 @@
+"""Retiring a tenant, or a shared trunk that no tenant uses any more.
+
+The order keeps anything from pointing at something that is gone: rules, the PBX trunk or the tenant's
+assignment, numbers off the trunk (they stay in the account), origination, lists, the trunk. What
+somebody else put there or uses stays, and what would be broken by it stops the run before its first
+write.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..plan import Action, Effect, Row
+from ..vendors.twilio import as_read
+from .base import Item, Section, View
+from .s02_termination import ACL, LIST
+from .s03_origination import host_of
+from .way_back import hanging_on
+
+KEPT_NUMBER = "kept in the account and billed; nothing answers it any more"
+INBOUND, OUTBOUND = Effect.INTERRUPTS_INBOUND, Effect.INTERRUPTS_OUTBOUND
+
+
+class Retire(Section):
+    """Takes away what the runbook set up for a tenant; every row bears the step that it takes back."""
+
+    number = "91"
+
+    def read(self) -> None:
+        context, settings = self.context, self.context.settings
+        found = context.twilio_trunk.find()
+        self._trunk, self._all_trunks = found.trunk, found.all
+        self._candidates = context.pbx_trunk.candidates()
+        self._in_pbx = self._candidates[0] if len(self._candidates) == 1 else None
+        self._rules = context.rules.through(self._in_pbx["id"]) if self._in_pbx and context.has_tenant else []
+        self._assignees = self._read_assignees() if self._in_pbx and settings.shared else {}
+        self._numbers: list[Any] = []
+        self._uris: list[Any] = []
+        if self._trunk is not None:
+            trunk = context.twilio.trunks(self._trunk.sid)
+            self._numbers = trunk.phone_numbers.list(page_size=1000)
+            self._uris = trunk.origination_urls.list(page_size=1000)
+        dids = context.tenant.dids if context.has_tenant else ()
+        ours = {one["id"] for _, one in self._rules}
+        self._callers = context.rules.callers(dids, ours) if context.has_tenant else {}
+        self._lists = [] if self._only_assigned else [*self._read_lists(ACL), *self._read_lists(LIST)]
+
+    def views(self) -> list[View]:
+        rows = [("PBX trunk", one["name"]) for one in self._candidates]
+        rows += [(kind.removesuffix("s").replace("_", " "), one["name"]) for kind, one in self._rules]
+        rows += [("assigned tenant", name) for name in self._assignees.values()]
+        rows += [("Twilio trunk", self._trunk.domain_name)] if self._trunk is not None else []
+        rows += [("number on the trunk", one.phone_number) for one in self._numbers]
+        rows += [("origination URI", one.sip_url) for one in self._uris]
+        rows += [(kind, one.friendly_name) for kind, one, _ in self._lists]
+        return [View("What is there of the tenant and its trunk", ("Kind", "Name"), tuple(rows))]
+
+    def items(self) -> list[Item]:
+        if len(self._candidates) > 1:
+            note = f"{len(self._candidates)} trunks of the PBX have this hostname or name"
+            return [self._conflict("5.1", "PBX trunk", self.context.settings.pbx_name, note)]
+        items = [*self._rule_items(), *self._pbx_items(), *self._number_items()]
+        if not self._only_assigned:
+            items += [*self._uri_items(), *self._list_items(), *self._trunk_items()]
+        return items
+
+    def expected(self) -> list[Row]:
+        if self._only_assigned:
+            return [self.row("5.5", "the tenant's assignment", None, self._assigned)]
+        domain = self._trunk.domain_name if self._trunk is not None else None
+        return [self.row("1.1", "trunk at Twilio", None, domain)]
+
+    def _guarded_items(self) -> list[Item]:
+        # Of a shared trunk only what is the tenant's is among the items.
+        return self._within_leave(self.items())
+
+    @property
+    def _only_assigned(self) -> bool:
+        """Whether the tenant has a share of a trunk, and not the trunk."""
+        return self.context.creates_only
+
+    @property
+    def _assigned(self) -> str | None:
+        """The name of the trunk that is assigned to the tenant."""
+        return self._in_pbx["name"] if self.context.pbx.tenant["id"] in self._assignees else None
+
+    def _read_assignees(self) -> dict[str, str]:
+        """The tenants of the shared trunk: id and name."""
+        path = f"/providers/{self._in_pbx['id']}"
+        hanging = hanging_on(self.context, path)
+        return {
+            key.rpartition("/")[2]: words.removeprefix("tenant ")
+            for key, words in hanging.items()
+            if "/assignees/" in key
+        }
+
+    def _read_lists(self, kind: str) -> list[tuple[str, Any, dict[str, str]]]:
+        """Our list of a kind, with what hangs on it; at most one."""
+        sip, settings = self.context.twilio.account.sip, self.context.settings
+        lists, name, path = (
+            (sip.ip_access_control_lists, settings.acl_name, "IpAccessControlLists")
+            if kind == ACL
+            else (sip.credential_lists, settings.credential_list_name, "CredentialLists")
+        )
+        return [
+            (kind, one, hanging_on(self.context, f"{self._sip}/{path}/{one.sid}.json"))
+            for one in lists.list(page_size=1000)
+            if one.friendly_name == name
+        ][:1]
+
+    def _rule_items(self) -> list[Item]:
+        rules = self.context.tenant.rules if self.context.has_tenant else None
+        ours = {
+            "inbound_rules": {one.name for one in rules.inbound} if rules else set(),
+            "outbound_rules": {one.name for one in rules.outbound} if rules else set(),
+        }
+        items = []
+        for kind, one in self._rules:
+            step, words, effect = (
+                ("6.2", "inbound rule", INBOUND)
+                if kind == "inbound_rules"
+                else ("6.1", "outbound rule", OUTBOUND)
+            )
+            setting, name = f"{words} {one['name']}", one["name"]
+            elsewhere = any(
+                route.get("provider_id") != self._in_pbx["id"] for route in one.get("routes") or ()
+            )
+            if name not in ours[kind] or elsewhere:
+                note = "it uses another trunk too" if elsewhere else "it is not in the parameters"
+                note += ": take this trunk out of it, or delete it in the PBX first"
+                items.append(self._conflict(step, setting, "present", note))
+                continue
+            row = self.row(step, setting, None, "present", effect=effect)
+            write = partial(self.context.rules.remove, kind, one["id"])
+            items.append(Item((row,), setting, write, before=one))
+        return items
+
+    def _pbx_items(self) -> list[Item]:
+        name = self.context.settings.pbx_name
+        if self._in_pbx is None:
+            return []
+        path, session = f"/providers/{self._in_pbx['id']}", self.context.pbx_trunk.session
+        if self._only_assigned:
+            if self._assigned is None:
+                return []
+            row = self.row("5.5", "the tenant's assignment", None, name, effect=INBOUND)
+            path = f"{path}/assignees/{self.context.pbx.tenant['id']}"
+            resource = f"assignment of PBX trunk {name} to tenant {self.context.tenant.name}"
+            write = partial(session.post, f"{path}/destroy")
+            return [Item((row,), resource, write, before=session.get(path))]
+        if self._in_pbx.get("shared") and not self.context.settings.shared:
+            return [self._conflict("5.1", "PBX trunk", name, "it is a system-level trunk, not the tenant's")]
+        if self._assignees:
+            note = f"assigned to {', '.join(sorted(self._assignees.values()))}: retire these tenants first"
+            return [self._conflict("5.1", "PBX trunk", name, note)]
+        row = self.row("5.1", "PBX trunk", None, name, effect=OUTBOUND)
+        write = partial(session.post, f"{path}/destroy")
+        return [Item((row,), f"PBX trunk {name}", write, before=self._in_pbx)]
+
+    def _number_items(self) -> list[Item]:
+        dids = self.context.tenant.dids if self.context.has_tenant else ()
+        domain = self.context.settings.domain
+        items = []
+        for number in sorted(self._numbers, key=lambda one: one.phone_number):
+            did = number.phone_number
+            if did not in dids:
+                if not self._only_assigned:
+                    note = "it is on the trunk and not in dids: move it first, or add it to dids"
+                    items.append(self._conflict("4.1", did, domain, note))
+                continue
+            if users := self._callers.get(did):
+                items.append(self._conflict("4.1", did, domain, f"still used by {', '.join(users)}"))
+                continue
+            row = self.row("4.1", did, None, domain, effect=INBOUND, note=KEPT_NUMBER)
+            write = self.context.twilio.trunks(self._trunk.sid).phone_numbers(number.sid).delete
+            items.append(Item((row,), f"number {did}", write, before=as_read(number)))
+        return items
+
+    def _uri_items(self) -> list[Item]:
+        items, address = [], self.context.settings.pbx_address
+        for one in self._uris:
+            setting = f"origination URI {one.sip_url}"
+            if host_of(one.sip_url) != address:
+                note = "it leads to something else than this PBX: move it to a trunk of its own first"
+                items.append(self._conflict("3.1", setting, "present", note))
+                continue
+            row = self.row("3.1", setting, None, "present", effect=INBOUND)
+            resource = f"{setting} on trunk {self.context.settings.domain}"
+            items.append(Item((row,), resource, one.delete, before=as_read(one)))
+        return items
+
+    def _list_items(self) -> list[Item]:
+        items = []
+        ours = {one.sid for _, one, _ in self._lists}
+        hanging = hanging_on(self.context, f"/v1/Trunks/{self._trunk.sid}") if self._trunk is not None else {}
+        for path, words in hanging.items():
+            if "Lists/" in path and path.rpartition("/")[2] not in ours:
+                note = "it is on the trunk and not of this runbook: detach it first"
+                items.append(self._conflict("2.2", f"{words} on the trunk", "present", note))
+        for kind, one, users in self._lists:
+            items += self._items_of_list(kind, one, users)
+        return items
+
+    def _items_of_list(self, kind: str, one: Any, hanging: dict[str, str]) -> list[Item]:
+        """Off the trunk, then its entries, then the list; a list that something else needs stays whole."""
+        step, name, settings = "2.2" if kind == ACL else "2.3", one.friendly_name, self.context.settings
+        own = f"/v1/Trunks/{self._trunk.sid}/" if self._trunk is not None else "(no trunk)"
+        attached = next((path for path in hanging if path.startswith(own)), None)
+        entries = {path: words for path, words in hanging.items() if path.startswith(self._sip)}
+        wanted = {f"user {settings.username}"} | {f"address {one}/32" for one in settings.acl_addresses}
+        foreign = sorted(
+            words
+            for path, words in hanging.items()
+            if path != attached and not (path in entries and words in wanted)
+        )
+        items = []
+        if attached:
+            row = self.row(step, f"{kind} on the trunk", None, name, effect=OUTBOUND)
+            resource = f"{kind} {name} on trunk {settings.domain}"
+            items.append(Item((row,), resource, partial(self.context.twilio.remove, attached)))
+        if foreign:
+            note = f"kept: it has or serves {', '.join(foreign)}"
+            return [*items, Item((Row(step, kind, None, name, Action.NOT_MANAGED, note=note),))]
+        for path, words in entries.items():
+            row = self.row(step, words, None, "present")
+            items.append(Item((row,), f"{words} in {kind} {name}", partial(self.context.twilio.remove, path)))
+        row = self.row(step, kind, None, name)
+        return [*items, Item((row,), f"{kind} {name}", one.delete, before=as_read(one))]
+
+    def _trunk_items(self) -> list[Item]:
+        if self._trunk is None:
+            return []
+        domain = self._trunk.domain_name or self._trunk.friendly_name
+        row = self.row("1.1", "trunk", None, domain, effect=OUTBOUND)
+        return [Item((row,), f"trunk {domain}", self._trunk.delete, before=as_read(self._trunk))]
+
+    def _conflict(self, step: str, setting: str, current: str, note: str) -> Item:
+        return Item((Row(step, setting, None, current, Action.CONFLICT, note=note),))
+
+    @property
+    def _sip(self) -> str:
+        return f"/2010-04-01/Accounts/{self.context.twilio.account_sid}/SIP"

@@ -1,0 +1,307 @@
+"""The resources that a run touched, as they are now, and the writes that take it back.
+
+Resources are addressed by the vendors' ids, which the journal kept: what has the same name today may
+be another thing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import VendorError
+from ..plan import Effect
+from ..records.footprint import Trace, Write, same, snake
+from ..records.journal import CLOCKS, sent_at
+from ..vendors.twilio import read_date, serves_something
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+#: What taking a resource away does to calls, by its collection in the vendor's API.
+EFFECTS = {
+    "Trunks": Effect.INTERRUPTS_OUTBOUND,
+    "CredentialLists": Effect.INTERRUPTS_OUTBOUND,
+    "Credentials": Effect.INTERRUPTS_OUTBOUND,
+    "IpAccessControlLists": Effect.INTERRUPTS_OUTBOUND,
+    "IpAddresses": Effect.INTERRUPTS_OUTBOUND,
+    "OriginationUrls": Effect.INTERRUPTS_INBOUND,
+    "IncomingPhoneNumbers": Effect.INTERRUPTS_INBOUND,
+    "providers": Effect.INTERRUPTS_OUTBOUND,
+    "assignees": Effect.INTERRUPTS_INBOUND,
+    "inbound_rules": Effect.INTERRUPTS_INBOUND,
+    "outbound_rules": Effect.INTERRUPTS_OUTBOUND,
+}
+
+#: What a resource is made with again, by its collection; the only ones that a run removes.
+_MADE_WITH = {
+    "OriginationUrls": ("friendly_name", "sip_url", "priority", "weight", "enabled"),
+    "IpAddresses": ("friendly_name", "ip_address", "cidr_prefix_length"),
+}
+
+#: A number's voice settings that pointing it at a trunk may take away. Source: Twilio,
+#: IncomingPhoneNumber resource (setting TrunkSid deletes the voice application; URLs are ignored).
+_VOICE = ("voice_url", "voice_method", "voice_fallback_url", "voice_fallback_method", "voice_application_sid")
+
+
+def collection(path: str) -> str:
+    """Return the collection that a resource's path belongs to, for example ``"Trunks"``."""
+    return path.split("/")[-2]
+
+
+class Resource(ABC):
+    """A resource that a run touched."""
+
+    def __init__(self, context: Context, trace: Trace) -> None:
+        self.context = context
+        self.trace = trace
+
+    @abstractmethod
+    def read(self) -> Mapping[str, Any] | None:
+        """Return the vendor's fields of it now; ``None`` when it is not there."""
+
+    @abstractmethod
+    def take_back(self) -> None:
+        """Make it what it was: removed if the run made it, made again if the run removed it."""
+
+    def is_as_left(self, live: Mapping[str, Any] | None) -> bool:
+        """Whether it is still what the run left."""
+        if self.trace.kind == "removed" or live is None:
+            return (live is None) == (self.trace.kind == "removed")
+        left = self.trace.left if self.trace.kind == "made" else self.trace.changed
+        return all(same(value, live.get(name)) for name, value in left.items())
+
+    def is_as_before(self, live: Mapping[str, Any] | None) -> bool:
+        """Whether it is what it was before the run."""
+        if self.trace.kind == "made" or live is None:
+            return (live is None) == (self.trace.kind == "made")
+        return all(same(self.trace.before.get(name), live.get(name)) for name in self._fields_of_interest())
+
+    def differences(self, live: Mapping[str, Any] | None) -> str:
+        """Say in which way it is no longer what the run left."""
+        if live is None:
+            return "it is not there any more"
+        if self.trace.kind == "removed":
+            return "it is there again, in another way"
+        return ", ".join(
+            f"{name} is {live.get(name)!r}, was left at {value!r}"
+            for name, value in self.trace.left.items()
+            if not same(value, live.get(name))
+        )
+
+    def _fields_of_interest(self) -> tuple[str, ...]:
+        if self.trace.kind == "removed":
+            return _MADE_WITH[collection(self.trace.path)]
+        return tuple(self.trace.changed)
+
+
+class _AtTwilio(Resource):
+    def read(self) -> Mapping[str, Any] | None:
+        if self.trace.kind != "removed":
+            return self.context.twilio.read(self.trace.path)
+        # Made again it has another id: found by what it is.
+        fields = _MADE_WITH[collection(self.trace.path)]
+        return next(
+            (
+                one
+                for one in self.context.twilio.entries(_parent(self.trace.path))
+                if all(same(self.trace.before.get(name), one.get(name)) for name in fields)
+            ),
+            None,
+        )
+
+    def take_back(self) -> None:
+        trace, twilio = self.trace, self.context.twilio
+        if trace.kind == "made":
+            twilio.remove(trace.path)
+        elif trace.kind == "changed":
+            twilio.write(trace.path, {name: trace.before.get(name) for name in trace.changed})
+        else:
+            fields = _MADE_WITH[collection(trace.path)]
+            twilio.write(_parent(trace.path), {name: trace.before.get(name) for name in fields})
+
+
+class _Number(Resource):
+    """A number: its place on a trunk, and the voice settings that it loses by that."""
+
+    def read(self) -> Mapping[str, Any] | None:
+        return self.context.twilio.read(self._path)
+
+    def is_as_left(self, live: Mapping[str, Any] | None) -> bool:
+        if live is None:
+            return False
+        if self.trace.kind == "removed":
+            return not serves_something(SimpleNamespace(**live))
+        return same(self.trace.left.get("trunk_sid"), live.get("trunk_sid"))
+
+    def is_as_before(self, live: Mapping[str, Any] | None) -> bool:
+        fields = ("trunk_sid",) if self.trace.before.get("trunk_sid") else ("trunk_sid", *_VOICE)
+        return live is not None and all(same(self.trace.before.get(name), live.get(name)) for name in fields)
+
+    def differences(self, live: Mapping[str, Any] | None) -> str:
+        return "something else answers it now" if live else "the account does not own it any more"
+
+    def take_back(self) -> None:
+        before, twilio = self.trace.before, self.context.twilio
+        if before.get("trunk_sid"):
+            # From trunk to trunk in one step: it is never without one.
+            twilio.write(self._path, {"trunk_sid": before["trunk_sid"]})
+            return
+        live = self.read() or {}
+        if live.get("trunk_sid"):
+            twilio.remove(f"/v1/Trunks/{live['trunk_sid']}/PhoneNumbers/{self._sid}")
+            live = self.read() or {}
+        lost = {name: before[name] for name in _VOICE if not same(before.get(name), live.get(name))}
+        if lost:
+            twilio.write(self._path, lost)
+
+    @property
+    def _sid(self) -> str:
+        return self.trace.path.rpartition("/")[2].removesuffix(".json")
+
+    @property
+    def _path(self) -> str:
+        return self.context.twilio.number_path(self._sid)
+
+
+class _AtPbx(Resource):
+    def read(self) -> Mapping[str, Any] | None:
+        try:
+            return self._session.get(self.trace.path)
+        except VendorError as error:
+            if error.status != 404:
+                raise
+            return None
+
+    def take_back(self) -> None:
+        trace, kind = self.trace, collection(self.trace.path)
+        before = {name: trace.before.get(name) for name in trace.changed}
+        if trace.kind == "made":
+            self._session.post(f"{trace.path}/destroy")
+        elif kind == "providers":
+            self.context.pbx_trunk.update(before)
+        elif kind == "assignees":
+            self._session.post(trace.path, {name: trace.before.get(name) for name in trace.left})
+        else:
+            self.context.rules.write(kind, trace.path.rpartition("/")[2], before)
+
+    @property
+    def _session(self) -> Any:
+        ours = collection(self.trace.path) in ("providers", "assignees")
+        return self.context.pbx_trunk.session if ours else self.context.pbx.session
+
+
+def resource_of(context: Context, trace: Trace) -> Resource:
+    """Return the resource of a trace."""
+    if trace.vendor == "PortSIP":
+        return _AtPbx(context, trace)
+    is_number = collection(trace.path) in ("IncomingPhoneNumbers", "PhoneNumbers")
+    return (_Number if is_number else _AtTwilio)(context, trace)
+
+
+def locate(context: Context, write: Write) -> str | None:
+    """Find a resource that was made by a write whose answer was lost; return its path, or ``None``.
+
+    It has what was sent, and at Twilio the time at which it was sent.
+    """
+    body = {name: value for name, value in (write["body"] or {}).items() if name.lower() != "password"}
+    path = write["path"]
+    if write["vendor"] == "PortSIP":
+        path = path.removeprefix("/api")
+        rules = path in ("/inbound_rules", "/outbound_rules")
+        session = context.pbx.session if rules else context.pbx_trunk.session
+        named = [f"{path}/{one['id']}" for one in session.list(path) if one["name"] == body.get("name")]
+        found = [one for one in named if same(body, session.get(one))]  # lists leave fields out
+        return found[0] if len(found) == 1 else None
+    stem, suffix = path.removesuffix(".json"), ".json" if path.endswith(".json") else ""
+    for sid_of_list in ("CredentialListSid", "IpAccessControlListSid"):
+        if sid_of_list in body:  # an association has the list's id
+            attached = f"{stem}/{body[sid_of_list]}"
+            return attached if context.twilio.read(attached) else None
+    wanted = {snake(name): value for name, value in body.items()}
+    found = [
+        one["sid"]
+        for one in context.twilio.entries(path)
+        if same(wanted, one) and abs(read_date(one["date_created"]) - sent_at(write)) < CLOCKS
+    ]
+    return f"{stem}/{found[0]}{suffix}" if len(found) == 1 else None
+
+
+def hanging_on(context: Context, path: str) -> dict[str, str]:
+    """Return what would be lost or broken with a resource: the paths of it, each in words."""
+    kind, sid = collection(path), path.rpartition("/")[2].removesuffix(".json")
+    if kind == "Trunks":
+        return _on_trunk(context, sid)
+    if kind in ("CredentialLists", "IpAccessControlLists") and "/Trunks/" not in path:
+        return _on_list(context, kind, sid)
+    if kind == "providers":
+        return _on_pbx_trunk(context, sid)
+    if kind == "assignees":
+        return {
+            f"/{rules}/{one['id']}": f"rule {one['name']}"
+            for rules, one in context.rules.through(path.split("/")[2])
+        }
+    return {}
+
+
+def _on_trunk(context: Context, sid: str) -> dict[str, str]:
+    trunk, base = context.twilio.trunks(sid), f"/v1/Trunks/{sid}"
+    found = {
+        context.twilio.number_path(one.sid): f"number {one.phone_number}"
+        for one in trunk.phone_numbers.list(page_size=1000)
+    }
+    found |= {
+        f"{base}/OriginationUrls/{one.sid}": f"origination URI {one.sip_url}"
+        for one in trunk.origination_urls.list(page_size=1000)
+    }
+    found |= {
+        f"{base}/IpAccessControlLists/{one.sid}": f"IP access control list {one.friendly_name}"
+        for one in trunk.ip_access_control_lists.list(page_size=1000)
+    }
+    found |= {
+        f"{base}/CredentialLists/{one.sid}": f"credential list {one.friendly_name}"
+        for one in trunk.credentials_lists.list(page_size=1000)
+    }
+    in_pbx = context.pbx_trunk.find()
+    return found | ({f"/providers/{in_pbx['id']}": f"PBX trunk {in_pbx['name']}"} if in_pbx else {})
+
+
+def _on_list(context: Context, kind: str, sid: str) -> dict[str, str]:
+    sip, base = context.twilio.account.sip, f"/2010-04-01/Accounts/{context.twilio.account_sid}/SIP"
+    if kind == "CredentialLists":
+        entries = [
+            ("Credentials", one.sid, f"user {one.username}")
+            for one in sip.credential_lists(sid).credentials.list(page_size=1000)
+        ]
+    else:
+        entries = [
+            ("IpAddresses", one.sid, f"address {one.ip_address}/{one.cidr_prefix_length}")
+            for one in sip.ip_access_control_lists(sid).ip_addresses.list(page_size=1000)
+        ]
+    found = {f"{base}/{kind}/{sid}/{part}/{one}.json": words for part, one, words in entries}
+    # No filter asks which trunks have a list, so each is asked.
+    for trunk in context.twilio.trunks.list(page_size=1000):
+        path = f"/v1/Trunks/{trunk.sid}/{kind}/{sid}"
+        if context.twilio.read(path):
+            found[path] = f"trunk {trunk.domain_name or trunk.friendly_name}"
+    return found
+
+
+def _on_pbx_trunk(context: Context, trunk_id: str) -> dict[str, str]:
+    found = {}
+    if context.settings.shared:
+        names = {one["id"]: one["name"] for one in context.pbx.system.list("/tenants")}
+        path = f"/providers/{trunk_id}/assignees"
+        for one in context.pbx.system.get(path).get("items") or []:
+            tenant = one["tenant_id"]
+            found[f"{path}/{tenant}"] = f"tenant {names.get(tenant, tenant)}"
+    if context.has_tenant:
+        for rules, one in context.rules.through(trunk_id):
+            found[f"/{rules}/{one['id']}"] = f"rule {one['name']}"
+    return found
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0] + (".json" if path.endswith(".json") else "")

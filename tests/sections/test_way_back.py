@@ -1,0 +1,400 @@
+"""Rolling back and retiring: the vendors' state is what it was before, and nothing foreign is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.errors import ApprovalError, ConflictError, InputError, StalePlanError, VendorError
+from runbook_lib.guide import RETIRE, ROLL_BACK, RUN_ORDER
+from runbook_lib.plan import Action, Effect, Row
+from runbook_lib.records.errors import RecordError
+from runbook_lib.records.journal import FILE_NAME
+from runbook_lib.records.record import OPENING, close_record, open_record
+from runbook_lib.runbook import Runbook
+from tests.conftest import TestSandbox
+from tests.sections.test_drift import access_list, trunk_path, twilio_post
+from tests.sections.test_system_level import GLOBEX, INITECH
+from tests.sections.test_tenant_level import ACME, DOMAIN, SITE, run_all
+
+TENANTS = {"acme": ACME, "globex": GLOBEX, "initech": INITECH}
+LEVELS = pytest.mark.parametrize("tenant", ["acme", "globex"], ids=["tenant level", "system level"])
+VOICE = ("voice_url", "voice_method", "voice_application_sid", "trunk_sid", "voice_fallback_url")
+
+
+def state(sandbox: TestSandbox) -> dict[str, Any]:
+    """Everything at both vendors, with the ids left out; sessions do not count."""
+    vendors = sandbox.vendors
+    names = {sid: domain for domain, sid in vendors.trunk_sids().items()}
+    numbers = {
+        did: {name: one[name] for name in VOICE} | {"trunk_sid": names.get(one["trunk_sid"])}
+        for did, one in vendors.numbers().items()
+    }
+    lists = {
+        path: sorted(one["friendly_name"] for one in vendors.account(f"SIP/{path}")[key])
+        for path, key in (
+            ("IpAccessControlLists", "ip_access_control_lists"),
+            ("CredentialLists", "credential_lists"),
+        )
+    }
+    system = vendors.pbx()
+    scopes = {"": system} | {one["domain"]: vendors.pbx(one["domain"]) for one in system.list("/tenants")}
+    pbx = {}
+    for domain, scope in scopes.items():
+        rules = [] if not domain else [*scope.list("/inbound_rules"), *scope.list("/outbound_rules")]
+        pbx[domain] = {"trunks": scope.trunks(), "rules": sorted(one["name"] for one in rules)}
+    return {"trunks": {one: vendors.trunk(one) for one in names.values()}, "lists": lists} | {
+        "numbers": numbers,
+        "pbx": pbx,
+    }
+
+
+@contextmanager
+def recorded(sandbox: TestSandbox, tenant: str, number: int = 1) -> Iterator[Path]:
+    """One run's folder for all sections inside, as the runner gives it to its kernels."""
+    folder = sandbox.root / f"records/demo/{tenant}/20260101T00000{number}Z-abcdef"
+    os.environ["RUNBOOK_RUN_DIR"] = str(folder)
+    try:
+        yield folder
+    finally:
+        del os.environ["RUNBOOK_RUN_DIR"]
+
+
+def set_up(sandbox: TestSandbox, tenant: str = "acme", number: int = 1) -> Path:
+    with recorded(sandbox, tenant, number) as folder:
+        run_all(tenant=TENANTS[tenant])
+    return folder
+
+
+def way_back(section: str, tenant: str = "acme", **options: Any) -> dict[str, Any]:
+    options = {"accept_interruption": True, **options}
+    with Runbook.open(
+        SITE, TENANTS.get(tenant, tenant), mode="apply", sections=(section,), **options
+    ) as book:
+        run = book.section(section)
+        run.current()
+        run.plan()
+        run.apply()
+        run.verify()
+        return run.finish()
+
+
+def rows(section: str, tenant: str = "acme", **options: Any) -> dict[tuple[str, str], Row]:
+    options = {"accept_interruption": True, **options}
+    with Runbook.open(SITE, TENANTS.get(tenant, tenant), sections=(section,), **options) as book:
+        return {row.key: row for row in book.section(section).plan().rows}
+
+
+@LEVELS
+def test_rolling_back_a_whole_run_leaves_the_state_before(sandbox: TestSandbox, tenant: str) -> None:
+    before = state(sandbox)
+    set_up(sandbox, tenant)
+    assert state(sandbox) != before
+    way_back(ROLL_BACK, tenant)
+    assert state(sandbox) == before
+    sandbox.clear_log()
+    assert way_back(ROLL_BACK, tenant)["writes"] == 0
+    assert sandbox.writes() == []
+
+
+@LEVELS
+@pytest.mark.parametrize("undone", RUN_ORDER[1:])
+def test_rolling_back_one_sections_apply(sandbox: TestSandbox, tenant: str, undone: str) -> None:
+    if tenant == "acme" and undone == "06":
+        pytest.skip("acme's parameters ask for no rules")
+    for number, section in enumerate(RUN_ORDER):
+        before = state(sandbox)
+        with (
+            recorded(sandbox, tenant, number),
+            Runbook.open(SITE, TENANTS[tenant], mode="apply") as book,
+        ):
+            run = book.section(section)
+            run.apply()
+            run.finish()
+        if section == undone:
+            break
+    assert state(sandbox) != before
+    way_back(ROLL_BACK, tenant)
+    assert state(sandbox) == before
+
+
+def test_only_some_sections_of_a_record(sandbox: TestSandbox) -> None:
+    set_up(sandbox)
+    whole = state(sandbox)
+    way_back(ROLL_BACK, only=["04"])
+    assert sandbox.vendors.trunk(DOMAIN)["numbers"] == []
+    assert state(sandbox)["pbx"] == whole["pbx"]
+    with pytest.raises(InputError, match="only: '7' is not a section"):
+        way_back(ROLL_BACK, only=["7"])
+
+
+def test_a_number_gets_back_what_answered_it(sandbox: TestSandbox) -> None:
+    """Pointing a number at a trunk deletes its voice application; rolling back sets it again."""
+    [sid] = [one["sid"] for did, one in sandbox.vendors.numbers().items() if did == "+12025550101"]
+    application = "AP" + "0" * 32
+    path = f"/2010-04-01/Accounts/ACf3a1c0de5a4db0c5ba11ad5c0ffee001/IncomingPhoneNumbers/{sid}.json"
+    twilio_post(sandbox, path, **{"VoiceApplicationSid": application, "VoiceMethod": "GET"})
+    before = state(sandbox)
+    tenant = _acme(move=["+12025550101"], accept_interruption=True, accept_unrouted=True)
+    with recorded(sandbox, "acme"):
+        run_all(tenant=tenant)
+    assert not sandbox.vendors.numbers()["+12025550101"]["voice_application_sid"]
+    way_back(ROLL_BACK)
+    assert state(sandbox) == before
+
+
+def test_a_changed_setting_gets_its_old_value(sandbox: TestSandbox) -> None:
+    set_up(sandbox)
+    twilio_post(sandbox, trunk_path(sandbox), **{"FriendlyName": "changed by hand"})
+    before = state(sandbox)
+    set_up(sandbox, number=2)
+    assert sandbox.vendors.trunk(DOMAIN)["friendly_name"] == "PortSIP acme"
+    way_back(ROLL_BACK)
+    assert state(sandbox) == before
+
+
+def test_what_was_changed_since_is_a_conflict(sandbox: TestSandbox) -> None:
+    set_up(sandbox)
+    twilio_post(sandbox, trunk_path(sandbox), **{"FriendlyName": "changed by hand"})
+    row = rows(ROLL_BACK)["1.1", "friendly name"]
+    assert row.action is Action.CONFLICT
+    assert row.note == "changed since: friendly_name is 'changed by hand', was left at 'PortSIP acme'"
+    sandbox.clear_log()
+    with pytest.raises(ConflictError):
+        way_back(ROLL_BACK)
+    assert sandbox.writes() == []
+
+
+def test_what_something_else_uses_by_now_is_a_conflict(sandbox: TestSandbox) -> None:
+    set_up(sandbox)
+    uri = {
+        "FriendlyName": "other",
+        "SipUrl": "sip:198.51.100.7",
+        "Priority": 5,
+        "Weight": 5,
+        "Enabled": "true",
+    }
+    twilio_post(sandbox, f"{trunk_path(sandbox)}/OriginationUrls", **uri)
+    row = rows(ROLL_BACK)["1.1", "friendly name"]
+    assert (row.action, row.note) == (Action.CONFLICT, "still used by origination URI sip:198.51.100.7")
+
+
+def test_a_tenants_record_leaves_a_shared_trunk_that_others_use(sandbox: TestSandbox) -> None:
+    set_up(sandbox, "globex")
+    alone = state(sandbox)
+    set_up(sandbox, "initech", 2)
+    row = rows(ROLL_BACK, "globex")["1.1", "friendly name"]
+    assert row.action is Action.NOT_MANAGED and "initech" in row.note.lower()
+    way_back(ROLL_BACK, "initech")
+    assert state(sandbox) == alone
+
+
+def test_rows_that_interrupt_calls_need_leave(sandbox: TestSandbox) -> None:
+    set_up(sandbox)
+    sandbox.clear_log()
+    for section in (ROLL_BACK, RETIRE):
+        with pytest.raises(ConflictError, match="accept_interruption is not set"):
+            way_back(section, accept_interruption=False)
+    assert sandbox.writes() == []
+
+
+def test_an_overwritten_password_cannot_be_undone_and_the_plan_says_so_before(sandbox: TestSandbox) -> None:
+    set_up(sandbox)
+    tenant = _acme(set_password=True, accept_interruption=True)
+    with Runbook.open(SITE, tenant) as book:
+        [note] = [
+            row.note
+            for row in book.section("02").plan().rows
+            if (row.step, row.action) == ("2.3", Action.UPDATE)
+        ]
+    assert "the password that is there now cannot be restored" in note
+    with recorded(sandbox, "acme", 2):
+        run_all(tenant=tenant)
+    row = rows(ROLL_BACK)["2.3", "password at Twilio"]
+    assert row.action is Action.UNREADABLE and row.note.startswith("cannot be undone")
+    assert way_back(ROLL_BACK)["writes"] == 0
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "reset_before"])
+def test_what_a_lost_answer_made_is_found_and_taken_back(
+    sandbox: TestSandbox, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbook_lib.sections.base.SETTLE_S", 0.5)
+    before = state(sandbox)
+    for path in ("/v1/Trunks$", "/IpAddresses", "/OriginationUrls$", "/providers$"):
+        fault = {"method": "POST", "path": path, "kind": kind, "nth": 1, "count": 1}
+        sandbox.control("POST", "faults", fault)
+    set_up(sandbox)
+    way_back(ROLL_BACK)
+    assert state(sandbox) == before
+
+
+@pytest.mark.parametrize("section", [ROLL_BACK, RETIRE])
+def test_a_way_back_that_was_cut_off_is_finished_under_the_same_approval(
+    sandbox: TestSandbox, section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbook_lib.sections.base.SETTLE_S", 0.5)
+    before = state(sandbox)
+    set_up(sandbox)
+    approval = _approved(section, tmp_path)
+    fault = {"vendor": "twilio", "method": "DELETE", "nth": 6, "count": 0, "kind": "status", "status": 403}
+    sandbox.control("POST", "faults", fault)
+    with pytest.raises(VendorError, match="403"):
+        way_back(section, **approval)
+    assert state(sandbox) != before
+    sandbox.control("DELETE", "faults")
+    way_back(section, **approval)
+    assert state(sandbox) == before
+
+
+def test_a_rollback_is_approved_like_any_plan(sandbox: TestSandbox, tmp_path: Path) -> None:
+    set_up(sandbox)
+    approval = _approved(ROLL_BACK, tmp_path)
+    sandbox.clear_log()
+    with pytest.raises(ApprovalError, match="not the approved one"):
+        way_back(ROLL_BACK, **{**approval, "approved_plan": "sha256:0"})
+    twilio_post(sandbox, trunk_path(sandbox), **{"FriendlyName": "changed by hand"})
+    sandbox.clear_log()
+    with pytest.raises((ConflictError, StalePlanError)):
+        way_back(ROLL_BACK, **approval)
+    assert sandbox.writes() == []
+
+
+def test_a_plan_for_one_record_is_not_for_another(sandbox: TestSandbox, tmp_path: Path) -> None:
+    set_up(sandbox)
+    approval = _approved(ROLL_BACK, tmp_path)
+    twilio_post(sandbox, trunk_path(sandbox), **{"FriendlyName": "changed by hand"})
+    set_up(sandbox, number=2)
+    with pytest.raises(ApprovalError, match="another target"):
+        way_back(ROLL_BACK, **approval)
+
+
+def test_a_record_that_was_edited_is_not_rolled_back(sandbox: TestSandbox) -> None:
+    records = sandbox.root / "records"
+    with recorded(sandbox, "acme") as folder:
+        open_record(
+            records,
+            folder,
+            mode="apply",
+            site="demo",
+            tenant="acme",
+            target={},
+            order=RUN_ORDER,
+            parameters={},
+            files={"site": SITE, "tenant": ACME},
+        )
+        run_all()
+    close_record(records, folder)
+    journal = folder / FILE_NAME
+    journal.chmod(0o600)
+    journal.write_text(journal.read_text().replace("PortSIP acme", "PortSIP anna"))
+    sandbox.clear_log()
+    with pytest.raises(RecordError, match=r"journal\.jsonl: changed"):
+        way_back(ROLL_BACK)
+    assert sandbox.writes() == [] and (folder / OPENING).exists()
+
+
+@pytest.mark.parametrize("record", ["../../other", "*", "2026[01]", ""])
+def test_a_record_is_named_by_its_run_id_only(sandbox: TestSandbox, record: str) -> None:
+    set_up(sandbox)
+    with pytest.raises(InputError, match="not a run id"):
+        way_back(ROLL_BACK, record=record)
+
+
+def test_there_is_nothing_to_roll_back(sandbox: TestSandbox) -> None:
+    with pytest.raises(InputError, match="no record that wrote something"):
+        way_back(ROLL_BACK)
+    folder = set_up(sandbox)
+    way_back(ROLL_BACK, record=folder.name)
+    undo = max((sandbox.root / "records/demo/acme").iterdir())
+    with pytest.raises(InputError, match="no record that wrote something"):
+        way_back(ROLL_BACK, record=undo.name)
+    [line, *_] = (folder / FILE_NAME).read_text().splitlines()
+    other = sandbox.root / "records/demo/acme/20260102T000000Z-abcdef"
+    other.mkdir()
+    event = json.loads(line)
+    event["target"]["target"] = "live"
+    (other / FILE_NAME).write_text(json.dumps(event) + "\n")
+    with pytest.raises(InputError, match="of another target"):
+        way_back(ROLL_BACK, record=other.name)
+
+
+def test_retiring_a_tenant_leaves_the_state_before_it(sandbox: TestSandbox) -> None:
+    before = state(sandbox)
+    set_up(sandbox)
+    way_back(RETIRE)
+    assert state(sandbox) == before
+    sandbox.clear_log()
+    assert way_back(RETIRE)["writes"] == 0
+
+
+def test_retiring_the_tenants_of_a_shared_trunk_and_then_the_trunk(sandbox: TestSandbox) -> None:
+    before = state(sandbox)
+    set_up(sandbox, "globex")
+    alone = state(sandbox)
+    set_up(sandbox, "initech", 2)
+    way_back(RETIRE, "initech")
+    assert state(sandbox) == alone
+    sandbox.clear_log()
+    with pytest.raises(ConflictError, match="retire these tenants first"):
+        way_back(RETIRE, "trunk:carrier")
+    assert sandbox.writes() == []
+    way_back(RETIRE, "globex")
+    way_back(RETIRE, "trunk:carrier")
+    after = state(sandbox)
+    # Numbers that another trunk had before were moved as asked, and stay off it.
+    assert {**after, "numbers": None, "trunks": None} == {**before, "numbers": None, "trunks": None}
+    assert after["trunks"].keys() == before["trunks"].keys()
+
+
+def test_retiring_stops_at_what_others_still_need(sandbox: TestSandbox) -> None:
+    set_up(sandbox, "globex")
+    pbx = sandbox.vendors.pbx("globex.pbx.example")
+    ours = {one["id"] for one in pbx.list("/providers") if one["name"] == "Twilio-Shared-Trunk"}
+    [rule] = [one for one in pbx.list("/inbound_rules") if one["provider_id"] in ours]
+    pbx.post("/inbound_rules", {**rule, "name": "by hand", "cid_number_mask": "1555"})
+    row = rows(RETIRE, "globex")["6.2", "inbound rule by hand"]
+    assert row.action is Action.CONFLICT and "not in the parameters" in row.note
+    sandbox.clear_log()
+    with pytest.raises(ConflictError):
+        way_back(RETIRE, "globex")
+    assert sandbox.writes() == []
+
+
+def test_a_list_that_another_trunk_uses_is_kept(sandbox: TestSandbox) -> None:
+    set_up(sandbox)
+    vendors = sandbox.vendors
+    acl = access_list(sandbox).rpartition("/")[2]
+    other = next(sid for domain, sid in vendors.trunk_sids().items() if domain != DOMAIN)
+    twilio_post(sandbox, f"/v1/Trunks/{other}/IpAccessControlLists", **{"IpAccessControlListSid": acl})
+    row = rows(RETIRE)["2.2", "IP access control list"]
+    assert row.action is Action.NOT_MANAGED and row.note.startswith("kept: it has or serves trunk")
+    way_back(RETIRE)
+    assert access_list(sandbox).endswith(acl)
+
+
+def test_the_effects_are_told(sandbox: TestSandbox) -> None:
+    set_up(sandbox)
+    for section in (ROLL_BACK, RETIRE):
+        effects = {row.step: row.effect for row in rows(section).values() if row.effect is not Effect.NONE}
+        assert effects["4.1"] is Effect.INTERRUPTS_INBOUND
+        assert effects["2.3"] is effects["1.1"] is Effect.INTERRUPTS_OUTBOUND
+
+
+def _acme(**changes: Any) -> dict[str, Any]:
+    from tests.sections.test_safety import acme
+
+    return acme(**changes)
+
+
+def _approved(section: str, folder: Path) -> dict[str, str]:
+    with Runbook.open(SITE, ACME, sections=(section,), accept_interruption=True) as book:
+        plan = book.plan()
+    (folder / "plan.json").write_text(json.dumps(plan.to_document()))
+    return {"plan_file": str(folder / "plan.json"), "approved_plan": plan.digest, "approved_by": "pat"}
