@@ -357,7 +357,7 @@ def test_retiring_stops_at_what_others_still_need(sandbox: TestSandbox) -> None:
     set_up(sandbox, "globex")
     pbx = sandbox.vendors.pbx("globex.pbx.example")
     ours = {one["id"] for one in pbx.list("/providers") if one["name"] == "Twilio-Shared-Trunk"}
-    [rule] = [one for one in pbx.list("/inbound_rules") if one["provider_id"] in ours]
+    rule = next(one for one in pbx.list("/inbound_rules") if one["provider_id"] in ours)
     pbx.post("/inbound_rules", {**rule, "name": "by hand", "cid_number_mask": "1555"})
     row = rows(RETIRE, "globex")["6.2", "inbound rule by hand"]
     assert row.action is Action.CONFLICT and "not in the parameters" in row.note
