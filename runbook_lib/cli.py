@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from . import records_cli
 from .errors import InputError, RunbookError
-from .guide import RETIRE, ROLL_BACK
+from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .parameters import load_all, load_site, project_root
 from .secret import scrub
 
@@ -48,6 +48,7 @@ AcceptInterruption = Annotated[
     bool, typer.Option("--accept-interruption", help="Allow rows that interrupt calls.")
 ]
 TrunkName = Annotated[str | None, typer.Option(help="Instead of tenants: a shared trunk of the site.")]
+SectionNumber = Annotated[str | None, typer.Option(help="Only this section of the guide, such as 03.")]
 
 
 @app.command()
@@ -122,13 +123,15 @@ def plan(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
     trunk: TrunkName = None,
+    section: SectionNumber = None,
     out: PlanFolder = None,
 ) -> None:
-    """Plan whole tenants; changes nothing. Exit status 2 when there are changes."""
+    """Plan tenants; changes nothing. Exit status 2 when there are changes."""
     from .batch.plans import plan_tenant
 
+    sections = _sections(section, trunk)
     statuses = [
-        _guarded(lambda one=one: plan_tenant(_given(site), one, out, screen))
+        _guarded(lambda one=one: plan_tenant(_given(site), one, out, screen, sections))
         for one in _owners(tenants, trunk)
     ]
     raise typer.Exit(_worst(statuses))
@@ -139,16 +142,18 @@ def apply(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
     trunk: TrunkName = None,
+    section: SectionNumber = None,
     plan_file: PlanFile = None,
     approved_plan: ApprovedPlan = None,
     approved_by: ApprovedBy = None,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
     owners = _owners(tenants, trunk)
+    sections = _sections(section, trunk)
     approval = _approval(plan_file, approved_plan, approved_by, owners)
     if trunk is not None and (status := _guarded(lambda: _name_affected(site, owners[0]))):
         raise typer.Exit(status)
-    raise typer.Exit(_run(site, owners, "apply", approval))
+    raise typer.Exit(_run(site, owners, "apply", approval, sections))
 
 
 @app.command()
@@ -156,9 +161,10 @@ def verify(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
     trunk: TrunkName = None,
+    section: SectionNumber = None,
 ) -> None:
     """Compare tenants with the guide's expected results; changes nothing."""
-    raise typer.Exit(_run(site, _owners(tenants, trunk), "verify"))
+    raise typer.Exit(_run(site, _owners(tenants, trunk), "verify", sections=_sections(section, trunk)))
 
 
 @app.command()
@@ -278,6 +284,16 @@ def _way_back(
         _guarded(lambda one=one: plan_tenant(site, one, out, screen, (section,), options)) for one in owners
     ]
     return _worst(statuses)
+
+
+def _sections(section: str | None, trunk: str | None) -> tuple[str, ...]:
+    """The sections to run: the one that is asked for, or none for all of them."""
+    order = TRUNK_ORDER if trunk else RUN_ORDER
+    if section is None:
+        return ()
+    if section not in order:
+        raise typer.BadParameter(f"--section: {section!r} is not one of {', '.join(sorted(order))}")
+    return (section,)
 
 
 def _name_affected(site: Path, trunk: str) -> int:

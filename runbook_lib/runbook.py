@@ -142,18 +142,19 @@ class Runbook:
         return SectionRun(self, number)
 
     def plan(self) -> Plan:
-        """Plan the whole tenant, in the order in which it is applied; reads only.
+        """Plan the sections in the order in which they are applied; reads only.
 
         Each section counts those before it as applied, so that a tenant can be planned before
-        anything of it exists.
+        anything of it exists. One section alone counts nothing: what it waits for is ``blocked``.
         """
         slices, ahead = [], frozenset[str]()
         for number in self.order:
             slices.append(SECTION_CLASSES[number](self.context, ahead).plan())
             ahead |= {number}
-        return self._plan_of(tuple(slices))
+        return self.plan_of(*slices)
 
-    def _plan_of(self, slices: tuple[Slice, ...]) -> Plan:
+    def plan_of(self, *slices: Slice) -> Plan:
+        """Return these sections' parts as a plan of this tenant."""
         return Plan(
             self.target, self.context.tenant.name, self.context.settings.secret_references(), slices, now()
         )
@@ -333,7 +334,8 @@ class SectionRun:
         try:
             return call()
         except BaseException as error:
-            self._result["outcome"] = "failed"
+            cut_off = isinstance(error, KeyboardInterrupt | SystemExit)
+            self._result["outcome"] = "interrupted" if cut_off else "failed"
             self._result["error"] = _error(error)
             self._close()
             raise

@@ -28,9 +28,10 @@ def result_of(folder: Path, section: str) -> dict[str, Any]:
 
 def outcome_of(output: Path, result: Mapping[str, Any], failure: str, *, interrupted: bool) -> str:
     """Return a section's outcome: succeeded only where all that was seen of it says so."""
-    if interrupted:
+    status = _status(output)
+    if interrupted or status == INTERRUPTED:
         return INTERRUPTED
-    fine = not failure and result.get("outcome") == SUCCEEDED and _status(output) == SUCCEEDED
+    fine = not failure and result.get("outcome") == status == SUCCEEDED
     return SUCCEEDED if fine else FAILED
 
 

@@ -145,7 +145,7 @@ class TruthfulManager(NotebookExecutionManager):
 
     def ended_by(self, error: BaseException | None) -> None:
         """Set the notebook's status from what ended its execution."""
-        if isinstance(error, INTERRUPTIONS):
+        if isinstance(error, INTERRUPTIONS) or _interrupted_inside(self.nb):
             status = INTERRUPTED
         elif error is not None or self.nb.metadata.papermill.get("exception"):
             status = FAILED
@@ -166,3 +166,12 @@ class TruthfulManager(NotebookExecutionManager):
         self.complete_pbar()
         self.cleanup_pbar()
         self.save()
+
+
+def _interrupted_inside(notebook: nbformat.NotebookNode) -> bool:
+    """Whether a cell ended because somebody interrupted the kernel itself."""
+    return any(
+        output.output_type == "error" and output.ename == KeyboardInterrupt.__name__
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+    )

@@ -1,4 +1,4 @@
-"""What a notebook's cells call: one section, its tables, the mode switch, the picture of a call.
+"""What a notebook's cells call: one section, its tables, the apply form, the picture of a call.
 
 Names are loaded when first used: the command line imports tables without paying for widgets.
 """

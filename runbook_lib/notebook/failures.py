@@ -6,11 +6,12 @@ saved notebook and its HTML show, and the cell still fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from ..errors import InputError, RunbookError
-from .display import WIDTH, visible, wrapped
+from .display import WIDTH, Box, visible, wrapped
 
 # Bold only: JupyterLab puts errors on a red ground of its own, on which red letters vanish.
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
@@ -41,6 +42,17 @@ def rendered(error: RunbookError) -> list[str]:
     if error.next_step:
         lines += _part("What to do next", error.next_step)
     return lines
+
+
+def boxed(error: Mapping[str, Any]) -> Box:
+    """Return an error as a section's result keeps it, told in the same parts."""
+    heading = error["kind"] + (f" at step {error['step']}" if error["step"] else "")
+    parts = (
+        ("What happened", error["what"]),
+        ("What it means", error["meaning"]),
+        ("What to do next", error["next_step"]),
+    )
+    return Box("stop", heading, tuple(f"{label}: {text}" for label, text in parts if text))
 
 
 def _part(label: str, text: str) -> list[str]:

@@ -1,55 +1,151 @@
-"""The mode switch: the one control of a section's notebook."""
+"""The apply form: the one control of a section's notebook.
+
+It never writes itself: it starts the command that an operator could type, and follows its journal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunbookError
-from .display import Box, Shown
+from IPython import get_ipython
+
+from ..guide import SECTIONS
+from ..plan import Effect, Slice
+from ..records.result import RUN_FOLDER
+from . import child
+from .child import RUNNING, Child, Order, Status
+from .display import SANS, Box, Shown, escaped, visible
+from .failures import boxed
+from .tables import Stack, Table
 
 if TYPE_CHECKING:
     import ipywidgets
 
-MODES = ("plan", "apply", "verify")
 EXPLAINED = {
     "plan": "Reads and compares; changes nothing.",
     "apply": "Carries out the plan, then reads everything back.",
     "verify": "Reads back and stops on any difference; changes nothing.",
 }
+#: How often (s) the child's record is read while it runs.
+FOLLOW_S = 0.3
+TONE = {RUNNING: "info", "succeeded": "good", "interrupted": "caution"}
+AGAIN = "Run the cells of this notebook again from the current state on: they show the new state."
 
 
-class ModeSwitch(Shown):
-    """Shows a section's mode and lets a person change it for this notebook.
+def is_watched() -> bool:
+    """Whether a person can answer what the running cell shows.
 
-    The switch itself never writes: ``apply`` asks for the tenant's name first, and then only the
-    cell that applies writes, when it is run. Without a live kernel, and in a record, it is text.
+    A front end such as JupyterLab says with each cell that it takes input; papermill says that it does not.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None or RUN_FOLDER in os.environ:
+        return False
+    return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the form offers to apply, or why it offers nothing.
+
+    ``order`` is ``None`` where there is nothing to confirm; ``box`` says what or why.
+    """
+
+    box: Box
+    order: Order | None = None
+
+
+NOT_PLANNED = Offer(Box("info", "Nothing to apply yet.", ("Run the cell with the plan first.",)))
+
+
+def offer(part: Slice, tenant: str, order: Order | None, digest: str) -> Offer:
+    """Return the offer for a section's plan.
 
     Parameters
     ----------
-    mode
-        The mode that the notebook was opened in.
+    part
+        The plan that the operator looks at.
     tenant
-        The name to type before ``apply``.
-    change
-        Called with the new mode; raises ``RunbookError`` when it is refused.
+        The tenant's name.
+    order
+        What would be started; ``None`` where the site wants an approval that is not given.
+    digest
+        The digest of the plan that would be applied.
+    """
+    what = f"section {part.section}, {SECTIONS[part.section].title}, tenant {tenant}"
+    if part.stopping:
+        rows = _count(len(part.stopping), "row is", "rows are")
+        lines = ("Settle each of them first: its note in the plan says how. Then run the plan again.",)
+        return Offer(Box("stop", f"Apply would stop: {rows} in conflict or blocked.", lines))
+    if not part.changing:
+        return Offer(Box("good", "Nothing to apply: everything is in place."))
+    rows = _count(len(part.changing), "row changes", "rows change")
+    if order is None:
+        lines = (
+            "This site wants an approved plan, and the parameter cell names none.",
+            f"1. runbook plan -s SITE TENANT --section {part.section} --out FOLDER writes the plan's file.",
+            f"2. Have this digest approved: {digest}",
+            "3. Set plan_file, approved_plan and approved_by in the parameter cell and run all cells again.",
+        )
+        return Offer(Box("stop", f"Approval is missing: {rows} in {what}.", lines))
+    effects = Counter(row.effect for row in part.changing)
+    interrupting = [f"{effects[one]} {one}" for one in Effect if one is not Effect.NONE and effects[one]]
+    lines = (
+        f"Effect on calls: {', '.join(interrupting) or 'none'}",
+        f"Plan: {digest}",
+        f"The button runs: {order.command}",
+    )
+    return Offer(Box("caution", f"Apply: {rows} in {what}.", lines), order)
+
+
+class ApplyForm(Shown):
+    """Asks for the tenant's name, starts the child, follows it, cancels it.
+
+    Parameters
+    ----------
+    tenant
+        The name to type.
+    root, records
+        The project's root, and the tenant's records folder.
+    here
+        The folder of the open notebook, from which links to the record start.
     """
 
-    def __init__(self, mode: str, tenant: str, change: Callable[[str], None]) -> None:
-        self.mode = mode
+    def __init__(self, tenant: str, root: Path, records: Path, here: Path) -> None:
         self.tenant = tenant
-        self._change = change
+        self.status: Shown | None = None
+        self._root, self._records, self._here = root, records, here
+        self._offer = NOT_PLANNED
+        self._child: Child | None = None
+        self._handle: Any = None
+        self._parts: tuple[Any, Any, Any, Any] | None = None
+        self._follower: threading.Thread | None = None
+
+    def show(self) -> None:
+        """Show the form, and below it what becomes of a child."""
+        from IPython.display import display
+
+        display(self)
+        self._handle = display(self.status or Stack(()), display_id=True)
+        if self._child is None and (before := child.running(self._records)):
+            self._follow(before)  # started by a page of this kernel that is no longer shown
+
+    def offer(self, offered: Offer) -> None:
+        """Offer something else from now on; what was typed is asked for again."""
+        self._offer = offered
+        self._refresh()
 
     def html(self) -> str:
-        return self.without_control().html()
+        return self._offer.box.html()
 
     def text(self) -> str:
-        return self.without_control().text()
-
-    def without_control(self) -> Box:
-        """Return the mode in words: what a record shows, and a run that nobody watches."""
-        how = "To change it: set mode in the parameter cell and run all cells, or use the runbook command."
-        return Box("info", f"Mode: {self.mode}", (EXPLAINED[self.mode], how))
+        return self._offer.box.text()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         widget = self.widget._repr_mimebundle_() or {}
@@ -58,64 +154,173 @@ class ModeSwitch(Shown):
 
     @property
     def widget(self) -> ipywidgets.Widget:
-        """The control; made when it is shown."""
-        import ipywidgets as widgets  # a headless run shows text and never loads them
+        """The controls; made when they are shown."""
+        import ipywidgets as widgets  # a headless run never loads them
 
-        choice = widgets.ToggleButtons(options=list(MODES), value=self.mode, description="Mode:")
         said = widgets.HTML()
-        name = widgets.Text(placeholder=self.tenant, description="Tenant:", continuous_update=True)
-        confirm = widgets.Button(description="Switch to apply", button_style="warning", disabled=True)
-        asked = widgets.HBox([name, confirm])
-        asked.layout.display = "none"
+        name = widgets.Text(
+            placeholder=f"type {self.tenant} to confirm",
+            description="Tenant:",
+            continuous_update=True,
+        )
+        apply = widgets.Button(description="Apply", button_style="warning", icon="play")
+        cancel = widgets.Button(description="Cancel", icon="stop")
+        self._parts = said, name, apply, cancel
+        name.observe(lambda _: self._enable(), "value")
+        apply.on_click(lambda _: self.apply())
+        cancel.on_click(lambda _: self.cancel())
+        self._refresh()
+        return widgets.VBox([said, widgets.HBox([name, apply, cancel])])
 
-        def tell(box: Box) -> None:
-            said.value = box.html()
+    def apply(self) -> None:
+        """Start the child, if the name was typed and none runs."""
+        if self._may_apply() and self._offer.order is not None:
+            self._follow(child.start(self._offer.order, self._root, self._records))
 
-        def switch(mode: str) -> None:
+    def cancel(self) -> None:
+        """Ask the child to end."""
+        if self._child is not None:
+            self._child.cancel()
+            self._enable()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the child has ended and that is shown, ``seconds`` at most."""
+        if self._follower is not None:
+            self._follower.join(seconds)
+
+    def _may_apply(self) -> bool:
+        typed = self._parts[1].value.strip() if self._parts else ""
+        running = self._child is not None and self._child.running
+        return self._offer.order is not None and not running and typed == self.tenant
+
+    def _refresh(self) -> None:
+        if self._parts is None:
+            return
+        said, name, *_ = self._parts
+        said.value, name.value = self._offer.box.html(), ""
+        self._enable()
+
+    def _enable(self) -> None:
+        if self._parts is None:
+            return
+        _, name, apply, cancel = self._parts
+        started = self._child
+        running = started is not None and started.running
+        name.disabled = running or self._offer.order is None
+        apply.disabled = not self._may_apply()
+        cancel.disabled = not running or (started is not None and started.cancelled)
+
+    def _follow(self, started: Child) -> None:
+        self._child = started
+        self._enable()
+        self._follower = threading.Thread(target=self._until_it_ends, args=(started,), daemon=True)
+        self._follower.start()
+
+    def _until_it_ends(self, started: Child) -> None:
+        """Show what the child's record says, as long as it runs; in a thread, so that cells can run."""
+        begun, last = time.monotonic(), None
+        while True:
             try:
-                self._change(mode)
-            except RunbookError as error:
-                lines = tuple(line for line in (error.meaning, error.next_step) if line)
-                tell(Box("stop", f"The mode stays {self.mode}: {error.what}", lines))
-                choice.value = self.mode
+                status = started.status()
+            except Exception as error:  # the follower must not die silently: the child runs on
+                self._tell(Box("stop", "The run cannot be followed.", (f"{type(error).__name__}: {error}",)))
                 return
-            self.mode = mode
-            tell(
-                Box("caution" if mode == "apply" else "info", f"Mode: {mode}", (EXPLAINED[mode], _next(mode)))
-            )
+            ended = status.state != RUNNING
+            now = (status, int(time.monotonic() - begun), started.cancelled)
+            if now != last or ended:
+                self._tell(told(started.order, status, now[1], self._here, cancelled=now[2]))
+            if ended:
+                break
+            last = now
+            time.sleep(FOLLOW_S)
+        started.close()
+        self._child = None
+        self.offer(Offer(Box("info", "Plan again before the next apply.", (AGAIN,))))
 
-        def chosen(event: dict[str, Any]) -> None:
-            wanted = event["new"]
-            asked.layout.display = "flex" if wanted == "apply" != self.mode else "none"
-            name.value = ""
-            if wanted == self.mode:
-                return
-            if wanted != "apply":
-                switch(wanted)
-                return
-            tell(
-                Box(
-                    "caution",
-                    "apply writes to Twilio and the PBX. Nothing has changed yet.",
-                    (f"To go on, type the name of the tenant, {self.tenant}, and confirm.",),
-                )
-            )
-
-        def typed(event: dict[str, Any]) -> None:
-            confirm.disabled = event["new"].strip() != self.tenant
-
-        def confirmed(_: object) -> None:
-            asked.layout.display = "none"
-            switch("apply")
-
-        choice.observe(chosen, "value")
-        name.observe(typed, "value")
-        confirm.on_click(confirmed)
-        tell(Box("info", f"Mode: {self.mode}", (EXPLAINED[self.mode],)))
-        return widgets.VBox([choice, said, asked])
+    def _tell(self, shown: Shown) -> None:
+        self.status = shown
+        if self._handle is not None:
+            self._handle.update(shown)
 
 
-def _next(mode: str) -> str:
-    if mode == "apply":
-        return "Now run the cells below one by one, and read the plan before the cell that applies it."
-    return "Now run the cells below again."
+@dataclass(frozen=True, repr=False)
+class Links(Shown):
+    """Links to files, relative to the open notebook, so that they work in its page and in its folder."""
+
+    files: tuple[tuple[str, Path], ...]
+    here: Path
+
+    def html(self) -> str:
+        links = " &nbsp; ".join(
+            f'<a href="{escaped(self._relative(path))}">{escaped(label)}</a>' for label, path in self.files
+        )
+        return f'<div style="{SANS};font-size:14px;margin:8px 0">{links}</div>'
+
+    def text(self) -> str:
+        return "\n".join(f"{label}: {visible(self._relative(path))}" for label, path in self.files)
+
+    def _relative(self, path: Path) -> str:
+        return Path(os.path.relpath(path, self.here)).as_posix()
+
+
+def told(order: Order, status: Status, seconds: int, here: Path, *, cancelled: bool) -> Stack:
+    """Return what is known of a child: state, writes so far, and in the end its error and its record."""
+    ended = status.state != RUNNING
+    parts: list[Shown] = [_heading(order, status, seconds, cancelled)]
+    if status.writes:
+        parts.append(_journal(status.writes, ended))
+    if status.error is not None and ended:
+        parts.append(boxed(status.error))
+    if ended and status.folder is not None:
+        notebook = status.folder / f"{SECTIONS[order.section].notebook}.ipynb"
+        files = (
+            ("Record of the run", status.folder / "index.html"),
+            (f"Page of section {order.section}", notebook.with_suffix(".html")),
+            ("Executed notebook", notebook),
+        )
+        parts.append(Links(tuple((label, path) for label, path in files if path.exists()), here))
+    return Stack(tuple(parts))
+
+
+def _heading(order: Order, status: Status, seconds: int, cancelled: bool) -> Box:
+    run = f"run {status.folder.name}" if status.folder else "no record yet"
+    if status.state == RUNNING:
+        doing = "" if status.writes else " Reading before the first write." if status.folder else " Starting."
+        doing = " Cancelling: it ends the write in flight and closes its record." if cancelled else doing
+        return Box("info", f"Section {order.section} is being applied, {seconds} s.{doing}", (run,))
+    lines = [run if status.folder else "It ended before its record was opened: nothing was written."]
+    lines += status.told.splitlines()
+    if status.state == child.UNKNOWN and status.folder:
+        lines.append(f"It was killed: close its record with: runbook records close {status.folder.name}")
+    if status.state != "succeeded" and status.error is None:
+        lines.append("Apply again: it reads first and does what is still missing.")
+    return Box(TONE.get(status.state, "stop"), f"Section {order.section}: {status.state}.", tuple(lines))
+
+
+def _journal(writes: Any, ended: bool) -> Table:
+    return Table(
+        f"Journal: {_count(len(writes), 'write', 'writes')}",
+        ("Time (UTC)", "Step", "Resource", "Request", "Status"),
+        [
+            [
+                one["at"][11:19],
+                ", ".join(dict.fromkeys(row["step"] for row in one["rows"])),
+                one["resource"],
+                f"{one['vendor']} {one['method']}",
+                _answer(one["answer"], ended),
+            ]
+            for one in writes
+        ],
+    )
+
+
+def _answer(answer: Mapping[str, Any] | None, ended: bool) -> str:
+    if answer is None:
+        return "no answer was seen" if ended else "sent …"
+    if answer["status"] is None:
+        return f"no answer: {answer['error']}"
+    return f"{answer['status']}, {answer['seconds']:.1f} s"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

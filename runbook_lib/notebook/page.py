@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..guide import RUN_ORDER, SECTIONS
-from ..records.result import RUN_FOLDER, now
+from ..guide import ROLL_BACK, RUN_ORDER, SECTIONS
+from ..lock import whoami
+from ..plan import Slice
+from ..records.result import now, write_json
 from ..runbook import Runbook, SectionRun
+from .child import Order
 from .diagrams import Picture, call_path, outbound_path
 from .display import SANS, Box, Shown, badge, escaped, facts, visible
 from .failures import told_plainly
-from .forms import EXPLAINED, ModeSwitch
+from .forms import EXPLAINED, ApplyForm, is_watched, offer
 from .outgoing import filter_kernel_output
 from .tables import Stack, outcome_shown, plan_shown, verification_shown, view_table
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from ..parameters import Source
 
 NOTHING_WRITTEN = {
-    "plan": "To carry the plan out, choose apply in the mode switch or use the runbook command.",
+    "plan": "To carry the plan out, use the runbook command, or this notebook in JupyterLab.",
     "verify": "This run only verifies. To change anything, plan first.",
 }
 
@@ -39,10 +42,12 @@ def open_section(
     """Check the parameters, show what this run is about to work on, and return the section.
 
     Parameters are those of the notebook's parameter cell; ``options`` those of the way back (see
-    ``Runbook.open``). Sends no request. Raises ``InputError`` with all problems at once.
+    ``Runbook.open``). Sends no request. Raises ``InputError`` with all problems at once. Where a person watches, mode ``apply`` becomes ``plan``: there the
+    Apply button is the way to write.
     """
     filter_kernel_output()
-    page = SectionPage(number, site, tenant, mode, (plan_file, approved_plan, approved_by), options)
+    approval = {"plan_file": plan_file, "approved_plan": approved_plan, "approved_by": approved_by}
+    page = SectionPage(number, site, tenant, mode, approval, options, watched=is_watched())
     page.show_header()
     return page
 
@@ -99,19 +104,26 @@ class SectionPage:
         site: Source,
         tenant: Source,
         mode: str,
-        approval: tuple[str | None, str | None, str | None],
+        approval: Mapping[str, str | None],
         options: Mapping[str, Any],
+        *,
+        watched: bool = False,
     ) -> None:
         self._number, self._site, self._tenant, self._approval = number, site, tenant, approval
         self._options = options
-        self._mode = mode
+        self._mode = "plan" if watched and mode == "apply" else mode
         self._header_display: Any = None
         with told_plainly():
-            self._open(mode)
+            self._open()
+        context = self._runbook.context
+        self.form: ApplyForm | None = None
+        if watched and self._mode == "plan":
+            records = context.records / context.tenant.name
+            self.form = ApplyForm(context.tenant.name, context.root, records, Path.cwd())
 
     @property
     def mode(self) -> str:
-        """The mode that the next cell works in."""
+        """The mode that the cells work in."""
         return self._runbook.mode
 
     @property
@@ -133,18 +145,14 @@ class SectionPage:
         )
 
     def show_header(self) -> None:
-        """Show the header; later changes of the mode show in the same place."""
+        """Show the header; a later run of the same page shows in the same place."""
         from IPython.display import display
 
         self._header_display = display(self.header, display_id=True)
 
-    def mode_switch(self) -> Shown:
-        """Show the mode, with a control to change it for this notebook; headless, only as text."""
-        switch = ModeSwitch(self.mode, self._runbook.context.tenant.name, self._switch)
-        return switch.without_control() if RUN_FOLDER in os.environ else switch
-
     def current(self) -> Stack:
         """Read the current state and show it."""
+        self._begin()
         with told_plainly():
             views = self._run.current()
         self._read = True
@@ -152,13 +160,21 @@ class SectionPage:
 
     def plan(self) -> Stack:
         """Read, and show what turns the current state into the desired one."""
+        self._begin()
         with told_plainly():
             part = self._run.plan()
         self._read = True
+        if self.form is not None:
+            self._offer(self.form, part)
         return plan_shown(part)
 
-    def apply(self) -> Shown:
-        """Carry out the plan in mode ``apply``; in another mode, say that nothing was written."""
+    def apply(self) -> Shown | None:
+        """Carry out the plan in mode ``apply``; in another mode, say that nothing was written.
+
+        Where a person watches, show the form whose button applies in a process of its own.
+        """
+        if self.form is not None:
+            return self.form.show()
         with told_plainly():
             outcome = self._run.apply()
         if outcome is None:
@@ -167,6 +183,7 @@ class SectionPage:
 
     def verify(self) -> Stack:
         """Read back, and show it beside the guide's expected result."""
+        self._begin()
         with told_plainly():
             verification = self._run.verify()
         return verification_shown(verification, planning=self.mode == "plan")
@@ -174,19 +191,18 @@ class SectionPage:
     def finish(self) -> Shown:
         """Keep the section's result, sign out, and say where the record lies.
 
-        A mode chosen by the switch ends here: the page goes back to that of the parameter cell.
+        A cell that is run after this begins a run of its own.
         """
+        self._begin()
         result = self._run.finish()
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in result["requests"].items()) or "none"
         lines = [
             f"Run {result['run_id']}, {result['seconds']:.1f} s",
             f"Requests: {requests}; writes: {result['writes']}",
             f"Journal: {result['journal']}",
-            f"Folder: {self._folder()}",
+            f"Folder: {self._near(self._runbook.folder)}",
         ]
-        if self.mode != self._mode:
-            self._switch(self._mode)
-            lines.append(f"The mode is {self._mode} again.")
+        self._ended = True
         tone = "good" if result["outcome"] == "succeeded" else "stop"
         return Box(tone, f"Section {self._number} {result['outcome']}.", tuple(lines))
 
@@ -203,33 +219,63 @@ class SectionPage:
             settings.domain, settings.pbx_address, ", ".join(settings.acl_addresses), settings.username
         )
 
-    def _open(self, mode: str) -> None:
-        plan_file, approved_plan, approved_by = self._approval
+    def _open(self) -> None:
         self._runbook = Runbook.open(
             self._site,
             self._tenant,
-            mode=mode,
-            plan_file=plan_file,
-            approved_plan=approved_plan,
-            approved_by=approved_by,
+            mode=self._mode,
             sections=() if self._number in RUN_ORDER else (self._number,),
+            **self._approval,
             **self._options,
         )
         self._run: SectionRun = self._runbook.section(self._number)
         self._opened = now()
-        self._read = False
+        self._read = self._ended = False
 
-    def _switch(self, mode: str) -> None:
-        before = self._runbook
-        self._open(mode)
-        before.context.close()
+    def _begin(self) -> None:
+        """Begin a run of its own after the last one has ended."""
+        if not self._ended:
+            return
+        with told_plainly():
+            self._open()
         if self._header_display is not None:
             self._header_display.update(self.header)
+
+    def _offer(self, form: ApplyForm, part: Slice) -> None:
+        """Let the form offer exactly the plan that is shown, or the one that the parameters name."""
+        approval, policy = self._approval, self._runbook.context.site.policies.approval
+        digest = approval["approved_plan"] or self._runbook.plan_of(part).digest
+        if not any(approval.values()):
+            approval = self._own_approval(part) if policy == "none" else None
+        order = None
+        if approval is not None:
+            options = dict(self._options)
+            if self._number == ROLL_BACK:
+                options["record"] = (
+                    self._runbook.context.to_undo.name
+                )  # the one that is shown, if none is named
+            site, tenant = self._file(self._site, "site"), self._file(self._tenant, "tenant")
+            order = Order(self._number, site, tenant, approval, options)
+        form.offer(offer(part, form.tenant, order, digest))
+
+    def _own_approval(self, part: Slice) -> dict[str, str | None]:
+        """Keep a plan as a file: who confirms what is shown approves this plan and no other."""
+        plan = self._runbook.plan_of(part)
+        name = f"{self._number}.plan-{plan.digest.removeprefix('sha256:')[:12]}.json"
+        path = write_json(self._runbook.folder / name, plan.to_document())
+        return {"plan_file": self._near(path), "approved_plan": plan.digest, "approved_by": whoami()}
+
+    def _file(self, source: Source, name: str) -> str:
+        """Parameters as a file that a command can name; content that papermill passed becomes one."""
+        if isinstance(source, Mapping):
+            source = write_json(self._runbook.folder / f"{name}.yaml", source)
+        return self._near(Path(source)) if isinstance(source, Path) else source
 
     def _read_once(self) -> None:
         if not self._read:
             self.current()
 
-    def _folder(self) -> str:
-        folder, root = self._runbook.folder, self._runbook.context.root
-        return str(folder.relative_to(root)) if folder.is_relative_to(root) else str(folder)
+    def _near(self, path: Path) -> str:
+        """A path as a person in the project's folder would type it."""
+        root = self._runbook.context.root
+        return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -105,7 +105,7 @@ def test_cell_ids_are_readable_names(number: str) -> None:
     ids = [cell.id for cell in read(number).cells]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", one) for one in ids)
-    assert {"parameters", "open", "mode", *CALLS[:-1], "record"} <= set(ids)
+    assert {"parameters", "open", *CALLS[:-1], "record"} <= set(ids)
 
 
 def test_5_e_says_that_online_proves_nothing() -> None:

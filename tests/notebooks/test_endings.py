@@ -19,7 +19,15 @@ from runbook_lib.records.journal import read
 from tests.conftest import CHECKOUT, TestSandbox
 
 ACME = "parameters/sandbox/acme.yaml"
-FIRST_WRITE = {"vendor": "twilio", "method": "POST", "path": "/v1/Trunks$", "kind": "delay", "seconds": 40}
+#: Carried out at once and answered late: nothing of it happens after the test.
+FIRST_WRITE = {
+    "vendor": "twilio",
+    "method": "POST",
+    "path": "/v1/Trunks$",
+    "kind": "delay",
+    "seconds": 40,
+    "effect": "first",
+}
 
 
 @pytest.fixture

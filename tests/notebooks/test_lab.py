@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import stamina
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from runbook_lib.guide import ROLL_BACK, SECTIONS
 from runbook_lib.runbook import Runbook
@@ -26,6 +27,14 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not installed; CI requires it"
 )
 PATIENCE_MS = 60_000
+#: Carried out at once and answered late: nothing of it happens after the test.
+FIRST_WRITE = {
+    "vendor": "twilio",
+    "method": "POST",
+    "path": "/v1/Trunks$",
+    "kind": "delay",
+    "effect": "first",
+}
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +94,87 @@ def test_run_all_with_the_defaults(page: Page, lab: str, sandbox: TestSandbox, n
             runbook.section("01").apply()
         sandbox.clear_log()
     run_all(page, lab, number)
-    if folder := os.environ.get("RUNBOOK_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/{number}.png")
+    picture(page, number)
     expect(page.get_by_text("SANDBOX: both vendors are simulated on this machine")).to_be_visible()
     assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
     assert sandbox.writes() == []
 
 
-def test_apply_wants_the_tenants_name(page: Page, lab: str, sandbox: TestSandbox) -> None:
+def press_apply(page: Page) -> None:
+    """Type the demo tenant's name and press Apply."""
+    button = page.locator("button.jupyter-button", has_text="Apply")
+    expect(button).to_be_disabled()
+    page.get_by_placeholder("type acme to confirm").fill("acme")
+    expect(button).to_be_enabled()
+    button.click()
+
+
+def picture(page: Page | Locator, name: str) -> None:
+    if folder := os.environ.get("RUNBOOK_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def form(page: Page) -> Locator:
+    """The cell that applies."""
+    return page.locator(".jp-Cell", has_text="section.apply()")
+
+
+def test_apply_shows_the_journal_as_it_grows_and_keeps_the_record(
+    page: Page, lab: str, sandbox: TestSandbox
+) -> None:
     run_all(page, lab, "01")
-    page.get_by_role("button", name="apply", exact=True).click()
-    expect(page.get_by_role("button", name="Switch to apply")).to_be_disabled()
     assert sandbox.writes() == []
+    picture(form(page), "apply-offered")
+    sandbox.control("POST", "faults", FIRST_WRITE | {"seconds": 3})
+    press_apply(page)
+    expect(page.get_by_text("sent …")).to_be_visible(timeout=PATIENCE_MS)
+    picture(form(page), "apply-running")
+    # The kernel is free while the child works: a cell runs.
+    expect(page.get_by_text("| Idle")).to_be_visible()
+    expect(page.get_by_text("Section 01: succeeded.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("cell", name="Twilio POST")).to_be_visible()
+    picture(form(page), "apply-succeeded")
+    assert [one["path"] for one in sandbox.writes()] == ["/v1/Trunks"]
+    assert "acme-pbx.pstn.twilio.com" in sandbox.vendors.trunk_sids()
+    (folder,) = (path.parent for path in sandbox.root.glob("records/demo/acme/*/record.json"))
+    assert json.loads((folder / "run.json").read_text())["outcome"] == "succeeded"
+    verified = subprocess.run(
+        [sys.executable, "-m", "runbook_lib", "records", "verify"],
+        cwd=sandbox.root,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+    )
+    assert verified.returncode == 0, verified.stdout
+    page.get_by_role("link", name="Page of section 01").click()
+    frame = page.frame_locator("iframe").last
+    expect(frame.get_by_text("Expected result").first).to_be_visible(timeout=PATIENCE_MS)
+    picture(page, "apply-record")
+
+
+def test_cells_that_run_again_show_the_new_state(page: Page, lab: str, sandbox: TestSandbox) -> None:
+    run_all(page, lab, "01")
+    press_apply(page)
+    expect(page.get_by_text("Section 01: succeeded.")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    expect(page.get_by_text("Nothing to apply: everything is in place.")).to_be_visible(timeout=PATIENCE_MS)
+    picture(form(page), "apply-again")
+
+
+def test_cancel_interrupts_a_write_that_hangs(page: Page, lab: str, sandbox: TestSandbox) -> None:
+    run_all(page, lab, "01")
+    sandbox.control("POST", "faults", FIRST_WRITE | {"seconds": 40})
+    press_apply(page)
+    expect(page.get_by_text("sent …")).to_be_visible(timeout=PATIENCE_MS)
+    page.locator("button.jupyter-button", has_text="Cancel").click()
+    expect(page.get_by_text("Section 01: interrupted.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("no answer was seen").first).to_be_visible()
+    picture(form(page), "apply-interrupted")
+    (path,) = sandbox.root.glob("records/demo/acme/*/record.json")
+    record = json.loads(path.read_text())
+    assert record["outcome"] == "interrupted" and len(record["in_flight"]) == 1
+    # What was cut off is found and finished by the next run.
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    expect(page.get_by_text("Nothing to apply: everything is in place.")).to_be_visible(timeout=PATIENCE_MS)

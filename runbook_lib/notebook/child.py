@@ -1,0 +1,207 @@
+"""The child process of the Apply button: ``runbook apply --section NN``, and what its record tells of it.
+
+The child is a process group of its own and writes what it prints to a file that nobody else holds:
+a kernel that is interrupted, restarted or closed leaves it alone, and it finishes. What it did is
+read from its record, as anybody else would read it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..guide import RETIRE, ROLL_BACK
+from ..records.journal import FILE_NAME, read
+from ..records.record import OPENING, RUN
+from ..records.result import RUN_FOLDER, new_run_id
+from ..secret import scrub
+
+RUNNING, INTERRUPTED, FAILED, UNKNOWN = "running", "interrupted", "failed", "unknown"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to apply: one section of one tenant, as the arguments of the ``runbook`` command.
+
+    ``tenant`` is a file, or ``"trunk:NAME"`` for a shared trunk on its own; ``approval`` has
+    ``plan_file``, ``approved_plan`` and ``approved_by``; ``options`` are those of the way back.
+    """
+
+    section: str
+    site: str
+    tenant: str
+    approval: Mapping[str, str | None]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments; no secret is among them, they are in every process list."""
+        options = {"plan_file": "--plan", "approved_plan": "--approved-plan", "approved_by": "--approved-by"}
+        given = [
+            part for key, name in options.items() if (value := self.approval[key]) for part in (name, value)
+        ]
+        return [*self._what(), *given]
+
+    def _what(self) -> list[str]:
+        trunk = self.tenant.removeprefix("trunk:")
+        own = trunk == self.tenant
+        owner = [self.tenant] if own else ["--trunk", trunk]
+        if self.section not in (ROLL_BACK, RETIRE):
+            return ["apply", "-s", self.site, *owner, "--section", self.section]
+        leave = ["--accept-interruption"] if self.options.get("accept_interruption") else []
+        if self.section == RETIRE:
+            return ["retire", "-s", self.site, *owner, *leave, "--apply"]
+        only = [part for number in self.options.get("only", ()) for part in ("--section", number)]
+        files = ["-s", self.site, *(["-t", self.tenant] if own else [])]  # a trunk is named by its record
+        return ["rollback", self.options["record"], *files, *only, *leave, "--apply"]
+
+    @property
+    def command(self) -> str:
+        """The command as an operator would type it, in the project's folder."""
+        return shlex.join(["runbook", *self.arguments])
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of a child.
+
+    Parameters
+    ----------
+    state
+        ``"running"``, then the run's outcome: ``"succeeded"``, ``"failed"``, ``"interrupted"``, or
+        ``"unknown"`` when it was killed.
+    writes
+        The journal's writes so far, each with its answer (``None``: not yet).
+    folder
+        The run's folder, once it is there.
+    error
+        The section's error, as its result keeps it.
+    told
+        What the run says besides, without secrets.
+    """
+
+    state: str
+    writes: Sequence[Mapping[str, Any]] = ()
+    folder: Path | None = None
+    error: Mapping[str, Any] | None = None
+    told: str = ""
+
+
+class Child:
+    """A running or ended ``runbook apply`` of one section.
+
+    Parameters
+    ----------
+    order
+        What it applies.
+    root, records
+        The project's root, and the tenant's records folder in which its run will appear.
+    """
+
+    def __init__(self, order: Order, root: Path, records: Path) -> None:
+        self.order = order
+        self.cancelled = False
+        self._records = records
+        self._since = new_run_id().partition("-")[0]
+        self._folder: Path | None = None
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close(), read until then
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "runbook_lib", *order.arguments],
+            cwd=root,
+            env={name: value for name, value in os.environ.items() if name != RUN_FOLDER},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process.poll() is None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of its run; ``None`` while there is none."""
+        if self._folder is None:
+            self._folder = next(filter(self._is_ours, self._records.glob(f"*/{OPENING}")), None)
+        return self._folder.parent if self._folder else None
+
+    def cancel(self) -> None:
+        """Ask it to end: the write in flight is cut off, the record says interrupted."""
+        if self.running and not self.cancelled:
+            self.cancelled = True
+            self._process.send_signal(signal.SIGTERM)
+
+    def status(self) -> Status:
+        """Read what is known of it now."""
+        running = self.running  # asked first: what an ended process has written is complete
+        folder = self.folder
+        if folder is None:
+            return Status(RUNNING) if running else Status(self._unrecorded(), told=self._printed())
+        journal = folder / FILE_NAME
+        writes = read(journal) if journal.exists() else []
+        if running:
+            return Status(RUNNING, writes, folder)
+        run, result = _read(folder / RUN), _read(folder / f"{self.order.section}.result.json")
+        return Status(
+            run.get("outcome", UNKNOWN), writes, folder, result.get("error"), told=self._complaint(run)
+        )
+
+    def close(self) -> None:
+        """Let go of an ended process's output."""
+        self._output.close()
+
+    def _is_ours(self, opening: Path) -> bool:
+        known = _read(opening).get("process", {}) if opening.parent.name >= self._since else {}
+        return known.get("pid") == self._process.pid
+
+    def _unrecorded(self) -> str:
+        """It ended before its record was opened, so before anything was sent to write."""
+        return INTERRUPTED if self._process.returncode == -signal.SIGTERM else FAILED
+
+    @staticmethod
+    def _complaint(run: Mapping[str, Any]) -> str:
+        """What is wrong with the run besides its section's own error."""
+        messages = [one["message"] for one in run.get("sections", ()) if one["outcome"] == "not run"]
+        return scrub("\n".join(one for one in (*messages, run.get("problem", "")) if one))
+
+    def _printed(self) -> str:
+        if self._output.closed:
+            return ""
+        size = os.fstat(self._output.fileno()).st_size
+        return scrub(os.pread(self._output.fileno(), size, 0).decode(errors="replace")).strip()
+
+
+_children: dict[Path, Child] = {}
+
+
+def start(order: Order, root: Path, records: Path) -> Child:
+    """Start a child, or return the one that this kernel runs for the tenant already."""
+    before = running(records)
+    if before is None:
+        _children[records] = Child(order, root, records)
+    return _children[records]
+
+
+def running(records: Path) -> Child | None:
+    """Return the child that works on the tenant with this records folder, if this kernel started one."""
+    child = _children.get(records)
+    return child if child is not None and child.running else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of the run; empty while it is not there."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
