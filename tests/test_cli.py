@@ -46,6 +46,27 @@ def test_plan_apply_plan(sandbox: TestSandbox, tmp_path: Path) -> None:
     assert runbook(sandbox, "verify", "-s", SITE, ACME).returncode == 0
 
 
+def test_one_section_alone(sandbox: TestSandbox, tmp_path: Path) -> None:
+    """What a section waits for is blocked: alone, it counts no other section as applied."""
+    one = ["-s", SITE, ACME, "--section"]
+    assert runbook(sandbox, "apply", *one, "02").returncode == 1
+    assert sandbox.writes() == []
+    planned = runbook(sandbox, "plan", *one, "01", "--out", str(tmp_path))
+    assert planned.returncode == 2, planned.stderr
+    plan = json.loads((tmp_path / "acme.01_create_sip_trunk.plan.json").read_text())
+    assert [part["section"] for part in plan["slices"]] == ["01"] and plan["digest"] in planned.stdout
+    approval = ["--plan", str(tmp_path / "acme.01_create_sip_trunk.plan.json"), "--approved-by", "pat"]
+    applied = runbook(sandbox, "apply", *one, "01", *approval, "--approved-plan", plan["digest"])
+    assert applied.returncode == 0, applied.stdout + applied.stderr
+    assert "1 of 1" in applied.stdout
+    assert [one["path"] for one in sandbox.writes()] == ["/v1/Trunks"]
+    assert runbook(sandbox, "verify", *one, "01").returncode == 0
+    assert runbook(sandbox, "verify", *one, "03").returncode == 1
+    # Approved for section 01 alone: no other section can use it.
+    other = runbook(sandbox, "apply", *one, "03", *approval, "--approved-plan", plan["digest"])
+    assert other.returncode == 1 and "no part for section 03" in other.stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -55,6 +76,9 @@ def test_plan_apply_plan(sandbox: TestSandbox, tmp_path: Path) -> None:
         ("apply", "--trunk", "no-such-trunk"),
         ("apply", "parameters/not-there.yaml"),
         ("plan", SITE),
+        ("plan", ACME, "--section", "99"),
+        ("apply", ACME, "--section", "3"),
+        ("apply", "--trunk", "carrier", "--section", "06"),
         ("validate", "parameters/example/dental.yaml", "-s", "parameters/example/site.yaml"),
     ],
 )

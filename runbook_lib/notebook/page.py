@@ -42,8 +42,8 @@ def open_section(
     """Check the parameters, show what this run is about to work on, and return the section.
 
     Parameters are those of the notebook's parameter cell; ``options`` those of the way back (see
-    ``Runbook.open``). Sends no request. Raises ``InputError`` with all problems at once. Where a person watches, mode ``apply`` becomes ``plan``: there the
-    Apply button is the way to write.
+    ``Runbook.open``). Sends no request. Raises ``InputError`` with all problems at once. Where a
+    person watches, mode ``apply`` becomes ``plan``: there the Apply button is the way to write.
     """
     filter_kernel_output()
     approval = {"plan_file": plan_file, "approved_plan": approved_plan, "approved_by": approved_by}

@@ -42,8 +42,12 @@ def opened(sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     pages = []
 
-    def open_page(number: str = "01", site: Any = SITE, tenant: Any = ACME, **approval: str) -> SectionPage:
-        pages.append(SectionPage(number, site, tenant, "apply", NO_APPROVAL | approval, watched=True))
+    def open_page(
+        number: str = "01", site: Any = SITE, tenant: Any = ACME, *, options: Any = {}, **approval: str
+    ) -> SectionPage:
+        pages.append(
+            SectionPage(number, site, tenant, "apply", NO_APPROVAL | approval, options, watched=True)
+        )
         return pages[-1]
 
     yield open_page
@@ -327,6 +331,28 @@ def test_parameters_that_papermill_passed_as_content_become_files(
     apply.click()
     page.form.wait(PATIENCE_S)
     assert "Section 01: succeeded" in page.form.status.text(), page.form.status.text()
+
+
+def test_the_way_back_is_started_by_its_own_commands(
+    opened: Callable[..., SectionPage], sandbox: TestSandbox
+) -> None:
+    def applied(page: SectionPage) -> str:
+        _, name, apply, _ = controls(page.form)
+        page.plan()
+        offered = page.form.html()
+        name.value = "acme"
+        apply.click()
+        page.form.wait(PATIENCE_S)
+        assert ": succeeded" in page.form.status.text(), page.form.status.text()
+        return offered
+
+    applied(opened())
+    (folder,) = run_folders(sandbox)
+    assert f"runbook rollback {folder.name} -s" in applied(opened("90"))
+    assert "acme-pbx.pstn.twilio.com" not in sandbox.vendors.trunk_sids()
+    applied(opened())
+    assert "runbook retire -s" in applied(opened("91", options={"accept_interruption": True}))
+    assert "acme-pbx.pstn.twilio.com" not in sandbox.vendors.trunk_sids()
 
 
 def test_a_shared_trunk_is_named_as_the_command_names_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +44,16 @@ def test_where_nobody_can_click_there_is_no_form(page: SectionPage) -> None:
     page.plan()
     assert page.form is None
     assert "Nothing was written" in page.apply().text()
+
+
+def test_a_cell_that_is_interrupted_says_so_in_its_result(page: SectionPage) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        page._run._kept(interrupt)
+    result = json.loads((page._runbook.folder / "01.result.json").read_text())
+    assert result["outcome"] == "interrupted" and result["error"]["kind"] == "KeyboardInterrupt"
 
 
 def test_cells_that_run_after_the_record_begin_a_run_of_their_own(page: SectionPage) -> None:

@@ -96,6 +96,16 @@ def test_a_signal_interrupts_the_run(
     assert "interrupted" in shown
 
 
+def test_a_kernel_that_is_interrupted_interrupts_the_run(
+    sandbox: TestSandbox, apply: subprocess.Popen[str]
+) -> None:
+    for one in kernels(apply):
+        os.kill(one, signal.SIGINT)
+    shown, _ = apply.communicate(timeout=60)
+    assert apply.returncode == 1, shown
+    assert check(sandbox, "interrupted")["error"]["kind"] == "KeyboardInterrupt"
+
+
 def test_a_killed_kernel_fails_the_section(sandbox: TestSandbox, apply: subprocess.Popen[str]) -> None:
     for one in kernels(apply):
         os.kill(one, signal.SIGKILL)
