@@ -43,11 +43,11 @@ def opened(sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
     pages = []
 
     def open_page(
-        number: str = "01", site: Any = SITE, tenant: Any = ACME, *, options: Any = {}, **approval: str
+        number: str = "01", site: Any = SITE, tenant: Any = ACME, leave: bool = False, **approval: str
     ) -> SectionPage:
-        pages.append(
-            SectionPage(number, site, tenant, "apply", NO_APPROVAL | approval, options, watched=True)
-        )
+        options = {"accept_interruption": True} if leave else {}
+        approval = NO_APPROVAL | approval
+        pages.append(SectionPage(number, site, tenant, "apply", approval, options, watched=True))
         return pages[-1]
 
     yield open_page
@@ -279,7 +279,7 @@ def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_
     assert "Approval is missing" in page.form.text() and "approved_by" in page.form.text()
     name.value = "acme"
     assert apply.disabled
-    plan = page._runbook.plan("01")
+    plan = page._runbook.plan_of(page._run.plan())
     (sandbox.root / "approved.json").write_text(json.dumps(plan.to_document()))
     approval = {"plan_file": "approved.json", "approved_plan": plan.digest, "approved_by": "pat"}
     page = opened(site="strict.yaml", **approval)
@@ -341,6 +341,7 @@ def test_the_way_back_is_started_by_its_own_commands(
         page.plan()
         offered = page.form.html()
         name.value = "acme"
+        assert not apply.disabled, offered
         apply.click()
         page.form.wait(PATIENCE_S)
         assert ": succeeded" in page.form.status.text(), page.form.status.text()
@@ -348,10 +349,10 @@ def test_the_way_back_is_started_by_its_own_commands(
 
     applied(opened())
     (folder,) = run_folders(sandbox)
-    assert f"runbook rollback {folder.name} -s" in applied(opened("90"))
+    assert f"runbook rollback {folder.name} -s" in applied(opened("90", leave=True))
     assert "acme-pbx.pstn.twilio.com" not in sandbox.vendors.trunk_sids()
     applied(opened())
-    assert "runbook retire -s" in applied(opened("91", options={"accept_interruption": True}))
+    assert "runbook retire -s" in applied(opened("91", leave=True))
     assert "acme-pbx.pstn.twilio.com" not in sandbox.vendors.trunk_sids()
 
 
