@@ -34,6 +34,9 @@ ALL: tuple[Switch, ...] = (
     Switch(
         "twilio.read_lag_seconds", range(0, 6), "public tests poll 5 x 1 s after attaching a list to a trunk"
     ),
+    _choice(
+        "twilio.own_domain_code", "21248|21245", "a domain of the same account: 21248 seen, 21245 listed, too"
+    ),
     Switch(
         "twilio.domain_reuse_delay_seconds", range(0, 3601), "re-use of a deleted domain name is undocumented"
     ),
@@ -112,6 +115,11 @@ ALL: tuple[Switch, ...] = (
     ),
     _choice("portsip.tenant_transports", "visible|hidden", "whether tenants may list transports is unstated"),
     _choice("portsip.filter", "works|ignored", "the filterable fields are unlisted"),
+    _choice(
+        "portsip.admin_settings",
+        "readable|forbidden",
+        "which administrators may read /admin/settings depends on roles (22.3: System.Settings)",
+    ),
 )
 
 _BY_NAME = {switch.name: switch for switch in ALL}

@@ -416,3 +416,94 @@ def test_exports(acme):
         answer = acme.get(path)
         assert answer.headers["content-type"] == "application/octet-stream"
         assert "attachment" in answer.headers["content-disposition"]
+
+
+def test_settings_are_for_system_administrators_whose_role_has_them(sandbox, admin, acme):
+    settings = admin.get("/admin/settings").json()
+    assert (settings["web_failed_auth_amount"], settings["web_blacklist_time_interval"]) == (5, 3600)
+    assert settings["enable_tenant_level_trunk"] is True
+    assert code(acme.get("/admin/settings")) == (403, "FORBIDDEN")
+    assert code(sandbox.pbx.get("/admin/settings")) == (401, "UNAUTHORIZED")
+    admin.post("/tenants/switch", params={"id": demo.TENANTS["acme"]})
+    assert code(admin.get("/admin/settings")) == (403, "FORBIDDEN")
+    sandbox.switch(portsip__admin_settings="forbidden")
+    admin.post("/tenants/switch")
+    assert code(admin.get("/admin/settings")) == (403, "FORBIDDEN")
+
+
+def test_a_trunk_by_the_apis_own_defaults(acme):
+    required = {
+        "name": "Bare",
+        "transport": "UDP",
+        "hostname": "bare.carrier.example",
+        "port": 0,
+        "outbound_server": "",
+        "outbound_server_port": 0,
+        "concurrency": 0,
+    }
+    for missing in required:
+        body = {name: value for name, value in required.items() if name != missing}
+        assert code(acme.post("/providers", json=body)) == (400, "VALIDATE_FAILED"), missing
+    trunk = acme.get(f"/providers/{acme.post('/providers', json=required).json()['id']}").json()
+    assert {name: trunk[name] for name in required} == required
+    defaults = {
+        "inlan": False,
+        "verify_port": True,
+        "rewrite_via_ip": True,
+        "single_via_header": True,
+        "adjust_sdp_direction": True,
+        "registration": True,
+        "keep_alive": True,
+        "keep_alive_interval": 360,
+        "register_interval": 600,
+        "remove_srtp_info": True,
+        "stir_shaken_signature_required": False,
+        "additional_ips": "",
+        "did_numbers": "",
+    }
+    assert {name: trunk[name] for name in defaults} == defaults
+    assert "auth_mode" not in trunk and "brand" not in trunk, "neither has a default"
+
+
+def test_the_brand_is_free_text(acme, trunk_body):
+    made = acme.post("/providers", json=trunk_body(brand="Telnyx – US"))
+    assert acme.get(f"/providers/{made.json()['id']}").json()["brand"] == "Telnyx – US"
+
+
+def test_a_transport_that_the_pbx_lacks_is_refused(sandbox, acme, trunk_body):
+    sandbox.patch(vendor="portsip", kind="transports", match={"protocol": "TLS"}, remove=True)
+    assert code(acme.post("/providers", json=trunk_body(transport="TLS"))) == (400, "VALIDATE_FAILED")
+
+
+def test_status_of_a_transport_is_asked_for_by_protocol(sandbox, admin):
+    [udp] = [one for one in admin.get("/transports").json()["items"] if one["protocol"] == "UDP"]
+    assert admin.get("/transports/UDP/status").json() == {"status": "ACTIVATED"}
+    assert code(admin.get(f"/transports/{udp['id']}/status")) == (400, "VALIDATE_FAILED")
+    sandbox.patch(vendor="portsip", kind="transports", match={"protocol": "UDP"}, set={"active": False})
+    assert admin.get("/transports/UDP/status").json() == {"status": "DEACTIVATED"}
+
+
+def test_summaries_of_tenants_are_narrower_than_details(admin):
+    summary = admin.get("/tenants", params={"filter": "domain eq 'acme.pbx.example'"}).json()["items"][0]
+    detail = admin.get(f"/tenants/{summary['id']}").json()
+    more = {
+        "enable_feature_trunks",
+        "enable_two_factor_authentication",
+        "office_hours",
+        "outbound_caller_ids",
+        "e164",
+    }
+    assert more <= set(detail) and not more & set(summary)
+
+
+def test_caller_ids_of_a_tenant_lie_in_its_pools(acme):
+    one = {"provider_id": demo.ACME_GENERIC_TRUNK_ID, "caller_id": "+13125550140", "description": ""}
+    assert acme.post("/tenant", json={"outbound_caller_ids": [one]}).status_code == 200
+    assert acme.get("/tenant").json()["outbound_caller_ids"] == [one]
+    outside = one | {"caller_id": "+12025550199"}
+    assert code(acme.post("/tenant", json={"outbound_caller_ids": [outside]})) == (400, "VALIDATE_FAILED")
+
+
+def test_network_is_for_system_administrators(admin, acme):
+    assert admin.get("/network").json()["public_ipv4"] == "203.0.113.10"
+    assert code(acme.get("/network")) == (403, "FORBIDDEN")

@@ -322,6 +322,10 @@ def test_switches(sandbox):
     )
     assert sandbox.twilio.delete(f"/v1/Trunks/{demo.LEGACY_TRUNK_SID}").json()["code"] == 20409
     assert sandbox.twilio.post(other, data={"Nonsense": "1"}).json()["code"] == 20001
+    own = {"DomainName": "legacy-sbc.pstn.twilio.com"}
+    assert sandbox.twilio.post(other, data=own).json()["code"] == 21248
+    sandbox.switch(twilio__own_domain_code="21245")
+    assert sandbox.twilio.post(other, data=own).json()["code"] == 21245
     number = f"{sandbox.account}/IncomingPhoneNumbers/{demo.number_sid('+12025550100')}.json"
     assert sandbox.twilio.get(number).json()["voice_url"] == ""
     sandbox.switch(twilio__disaster_recovery_method="null")
@@ -350,3 +354,64 @@ def test_reads_lag_behind_writes(sandbox):
     sandbox.control.post("/clock", json={"advance": 5})
     assert len(sandbox.twilio.get(attach).json()["ip_access_control_lists"]) == 1
     assert sandbox.twilio.get(f"/v1/Trunks/{new}").json()["auth_type"] == "IP_ACL"
+
+
+def test_limits_of_lists(sandbox):
+    def fill(kind, count, **fields):
+        made = {"date_created": "2025-03-14T09:26:53Z", "date_updated": "2025-03-14T09:26:53Z"}
+        rows = [made | {k: v.format(i) for k, v in fields.items()} for i in range(count)]
+        if kind == "ip_addresses":
+            rows = [row | {"cidr_prefix_length": 32} for row in rows]
+        changes = [{"vendor": "twilio", "kind": kind, "add": row} for row in rows]
+        assert sandbox.control.post("/state/patch", json=changes).status_code == 200
+
+    base = f"{sandbox.account}/SIP"
+    acl, users = demo.LEGACY_ACL_SID, demo.LEGACY_CREDENTIAL_LIST_SID
+    address = {"ip_access_control_list_sid": acl, "friendly_name": "n{}", "ip_address": "198.51.100.{}"}
+    cases = (
+        ("ip_access_control_lists", 1000, {"friendly_name": "l{}"}, "IpAccessControlLists", 21255),
+        ("credential_lists", 100, {"friendly_name": "l{}"}, "CredentialLists", 21239),
+        ("ip_addresses", 100, address, f"IpAccessControlLists/{acl}/IpAddresses", 21237),
+        (
+            "credentials",
+            1000,
+            {"credential_list_sid": users, "username": "u{}", "password": "Correct-Horse-42"},
+            f"CredentialLists/{users}/Credentials",
+            21242,
+        ),
+    )
+    new = {
+        "FriendlyName": "new",
+        "IpAddress": "203.0.113.10",
+        "Username": "new",
+        "Password": "Correct-Horse-42",
+    }
+    for table, limit, fields, path, code in cases:
+        there = len(sandbox.state()["twilio"][table])
+        fill(table, limit - there - 1, **fields)
+        assert sandbox.twilio.post(f"{base}/{path}.json", data=new).status_code == 201, table
+        again = {name: value.replace("new", "newer").replace(".10", ".11") for name, value in new.items()}
+        refused = sandbox.twilio.post(f"{base}/{path}.json", data=again)
+        assert (refused.status_code, refused.json()["code"]) == (400, code), table
+
+
+def test_the_voice_address_stays_and_is_ignored_on_a_trunk(sandbox):
+    number = demo.number_sid("+12025550109")
+    attach = f"/v1/Trunks/{demo.LEGACY_TRUNK_SID}/PhoneNumbers"
+    answer = sandbox.twilio.post(attach, data={"PhoneNumberSid": number})
+    assert (answer.status_code, answer.json()["sid"]) == (201, number)
+    assert answer.json()["voice_url"] == demo.CUSTOMER_VOICE_URL
+    changes = sandbox.control.get("/timeline", params={"number": "+12025550109"}).json()["changes"]
+    assert changes[-1]["route"] == "trunk legacy-sbc.pstn.twilio.com"
+
+
+def test_page_size_by_default_and_at_most(sandbox):
+    sandbox.control.post("/scale", json={"numbers": 60, "trunks": 60})
+    for path, key in (
+        (f"{sandbox.account}/IncomingPhoneNumbers.json", "incoming_phone_numbers"),
+        ("/v1/Trunks", "trunks"),
+    ):
+        assert len(sandbox.twilio.get(path).json()[key]) == 50
+        assert len(sandbox.twilio.get(path, params={"PageSize": 1000}).json()[key]) == 60
+        refused = sandbox.twilio.get(path, params={"PageSize": 1001})
+        assert (refused.status_code, refused.json()["code"]) == (400, 20007)

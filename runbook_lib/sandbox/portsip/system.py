@@ -84,8 +84,10 @@ async def status(call: Call) -> Response:
 
 
 async def settings(call: Call) -> Response:
-    """GET /admin/settings: the few settings that matter to trunks and sign-in."""
+    """GET /admin/settings: the few settings that matter to trunks and sign-in; not for every role."""
     call.need_system()
+    if call.world.switches["portsip.admin_settings"] == "forbidden":
+        raise forbidden("The role lacks System.Settings.")
     return JSONResponse(call.data["settings"])
 
 

@@ -203,7 +203,9 @@ def _domain(call: Call, row: Row) -> str | None:
     parent = folded.partition(".")[2]
     if not parent.startswith("pstn.") and parent not in others:
         raise call.error(21247, "Trunk sub-domain: the parent domain does not exist or is not yours")
-    if folded in others or folded in call.data["taken_domains"] or _resting(call, folded):
+    if folded in others:
+        raise call.error(int(call.switch("own_domain_code")), "Trunk Domain already taken")
+    if folded in call.data["taken_domains"] or _resting(call, folded):
         raise call.error(21248, "Trunk Domain already taken")
     return folded if call.switch("domain_case") == "lowered" else name
 
