@@ -23,7 +23,8 @@ from openapi_core.exceptions import OpenAPIError
 from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
-SPECS = Path(__file__).resolve().parents[2] / "shared" / "specs"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+SPECS, FACTS = SHARED / "specs", SHARED / "facts"
 FILES = {
     "trunking": "twilio_trunking_v1.openapi.json",
     "api": "twilio_api_v2010.openapi.json",
@@ -36,13 +37,18 @@ NOT_IN_THE_DOCUMENTS = {
 }
 
 
-def require_documents() -> None:
-    """Skip without the vendors' documents, saying so; fail in CI."""
-    if SPECS.is_dir():
+def require(folder: Path, what: str) -> None:
+    """Skip a test without a folder of third parties' data, saying so; fail in CI."""
+    if folder.is_dir():
         return
     if os.environ.get("CI") == "true":
-        pytest.fail(f"the vendors' OpenAPI documents are required in CI and missing: {SPECS}")
-    pytest.skip(f"not checked against the vendors' OpenAPI documents: they are not here ({SPECS})")
+        pytest.fail(f"{what} are required in CI and missing: {folder}")
+    pytest.skip(f"not checked against {what}: they are not here ({folder})")
+
+
+def require_documents() -> None:
+    """Skip a test without the vendors' documents, saying so; fail in CI."""
+    require(SPECS, "the vendors' OpenAPI documents")
 
 
 @cache

@@ -290,6 +290,9 @@ def test_inbound_rules(sandbox, acme, trunk_body):
         {"did_numbers": "12025550100-12025550102", "holiday_forward_rule": forward | {"number": "1001-1002"}},
     ):
         assert code(acme.post("/inbound_rules", json=body | wrong)) == (400, "VALIDATE_FAILED"), wrong
+    for missing in ("name", "did_numbers", "provider_id"):
+        without = {name: value for name, value in body.items() if name != missing}
+        assert code(acme.post("/inbound_rules", json=without)) == (400, "VALIDATE_FAILED"), missing
     rule = acme.post("/inbound_rules", json=body)
     assert rule.status_code == 201
     assert code(acme.post("/inbound_rules", json=body | {"name": "Again"})) == (400, "VALIDATE_FAILED")
@@ -325,6 +328,8 @@ def test_outbound_rules(sandbox, acme, trunk_body):
         ["x"],
     ):
         assert code(acme.post("/outbound_rules", json=body | {"routes": wrong})) == (400, "VALIDATE_FAILED")
+    assert code(acme.post("/outbound_rules", json={"priority": 1})) == (400, "VALIDATE_FAILED")
+    assert acme.post("/outbound_rules", json={"name": "Bare"}).status_code == 201, "a name will do"
     made = acme.post("/outbound_rules", json=body)
     assert made.status_code == 201
     assert all("routes" not in item for item in acme.get("/outbound_rules").json()["items"])
