@@ -507,7 +507,7 @@ OPEN: dict[str, tuple[str, ...] | str] = {
     "P2.3": "the brand on the wire is a parameter of the runbook",
     "P2.17": ("portsip.provider_update", "portsip.rule_update"),
     "P2.18": ("portsip.filter",),
-    "P2.20": "the code of a refusal: the runbook destroys no trunk",
+    "P2.20": "the code of a refusal: any is told as it comes",
     "P2.22": ("portsip.assignee_update", "portsip.system_list"),
     "P3.4": ("portsip.pool_overlap",),
     "P3.5": ("portsip.odd_ranges",),
