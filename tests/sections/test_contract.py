@@ -14,7 +14,7 @@ from runbook_lib.guide import RUN_ORDER, TRUNK_ORDER
 from runbook_lib.vendors.transport import Transport
 from tests.conftest import TestSandbox
 from tests.documents import NOT_IN_THE_DOCUMENTS, Contract, require_documents
-from tests.sections import test_connections, test_drift, test_system_level
+from tests.sections import test_connections, test_drift, test_system_level, test_way_back
 from tests.sections.expected import ACME_PBX_TRUNK, ACME_TRUNK
 from tests.sections.test_system_level import GLOBEX, INITECH
 from tests.sections.test_tenant_level import ACME, DOMAIN, run_all, run_section
@@ -83,6 +83,8 @@ SCENARIOS: list[Callable[[TestSandbox], None]] = [
     test_connections.test_credentials_that_twilio_refuses,
     test_connections.test_two_factor_is_reported,
     expiring_tokens,
+    test_way_back.test_a_number_gets_back_what_answered_it,
+    test_way_back.test_retiring_the_tenants_of_a_shared_trunk_and_then_the_trunk,
 ]
 
 
