@@ -19,6 +19,7 @@ from rich.text import Text
 
 from .errors import InputError, RunbookError
 from .notebook.display import visible
+from .notebook.tables import Table as ColumnTable
 from .parameters import project_root
 from .records.chain import CLOSED, Chain
 from .records.export import export_record
@@ -51,25 +52,34 @@ def list_records(records: Records = None) -> None:
             _line("There is no record in the chain yet.")
             return
         closed = {one.run for one in Chain(folder).entries() if one.event == CLOSED}
-        table = Table()
-        for name in ("Record", "Mode", "Outcome", "Opened (UTC)", "Operator", "Ticket"):
-            table.add_column(name, overflow="fold")
-        table.add_column("Writes", justify="right")
-        table.add_column("State")
+        columns = [
+            "Record",
+            "Mode",
+            "Sections",
+            "Outcome",
+            "Opened (UTC)",
+            "Operator",
+            "Ticket",
+            "Writes",
+            "State",
+        ]
+        rows = []
         for run in runs:
             opening, record = _read(folder / run / OPENING), _read(folder / run / RECORD)
             cells = (
                 run,
                 opening.get("mode"),
+                " ".join(map(str, opening.get("order") or ())),
                 record.get("outcome"),
-                opening.get("started"),
+                str(opening.get("started") or "")[:16].replace("T", " "),
                 opening.get("operator"),
                 opening.get("ticket"),
                 _mapping(record.get("journal")).get("writes"),
                 "closed" if run in closed else "open",
             )
-            table.add_row(*(_text(cell) for cell in cells))
-        screen.print(table)
+            rows.append(cells)
+        # A narrower terminal scrolls or wraps lines: run ids are to be copied, so nothing is folded.
+        screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
 
 
 @app.command()

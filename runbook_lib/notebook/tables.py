@@ -201,15 +201,15 @@ def verification_shown(verification: Verification, *, planning: bool) -> Stack:
     table = Table("Expected result, read back", [*columns, "Note"] if noted else columns, rows)
     count = len(verification.differences)
     if verification.ok:
-        verdict = Box("good", "Everything reads back as the guide expects.")
+        verdict = Box("good", "Everything reads back as expected.")
     elif planning:
         verdict = Box(
             "info",
-            f"{_settings(count)} not yet as the guide expects.",
+            f"{_settings(count)} not yet as expected.",
             ("This run only plans, so that is a result and not a failure.",),
         )
     else:
-        verdict = Box("stop", f"{_settings(count)} not as the guide expects.")
+        verdict = Box("stop", f"{_settings(count)} not as expected.")
     return Stack((table, verdict))
 
 

@@ -6,9 +6,7 @@ taken back first, so that nothing is removed while something that the same recor
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ..plan import CHANGING, Action, Effect, Row, Value
+from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
 from .base import TENANTS_STEPS, Item, Section, View
@@ -16,6 +14,8 @@ from .passwords import NOT_READABLE
 from .way_back import EFFECTS, Resource, collection, hanging_on, locate, resource_of
 
 CANNOT = "cannot be undone: the password that it replaced is nowhere to be read"
+AS_BEFORE = "as it was before the record"
+PRESENT = "present"
 
 
 class RollBack(Section):
@@ -90,16 +90,22 @@ class RollBack(Section):
 
 
 def _rows(trace: Trace, action: Action | None = None, note: str = "") -> tuple[Row, ...]:
-    """The rows of a trace, turned round; ``action`` for all of them that would change something."""
-    rows = tuple(_inverse(trace, row, action, note) for row in trace.rows)
-    if trace.kind != "made" or action is not None:
-        return rows
-    # Taking the resource away is one event, not one for each of its fields.
-    return (replace(rows[0], effect=EFFECTS[collection(trace.path)]), *rows[1:])
+    """The rows of a trace, turned round; ``action`` for all of them that would change something.
+
+    What was made is one row, as it goes away as a whole; what was changed has a row for each setting.
+    """
+    if trace.kind == "changed":
+        return tuple(_inverse(trace, row, action, note) for row in trace.rows)
+    made = trace.kind == "made"
+    desired, current = (None, PRESENT) if made else (PRESENT, None)
+    usual, effect = (Action.REMOVE, EFFECTS[collection(trace.path)]) if made else (Action.CREATE, Effect.NONE)
+    if action is not None:
+        usual, effect = action, Effect.NONE
+    return (Row(trace.rows[0].step, trace.resource, desired, current, usual, effect, note),)
 
 
 def _inverse(trace: Trace, row: Row, action: Action | None, note: str) -> Row:
-    desired, current = _was(trace, row), row.desired
+    desired, current = row.current, row.desired
     if desired == NOT_READABLE:
         return Row(row.step, row.setting, current, current, Action.UNREADABLE, note=CANNOT)
     if desired == current:
@@ -107,32 +113,19 @@ def _inverse(trace: Trace, row: Row, action: Action | None, note: str) -> Row:
     if action is not None:
         return Row(row.step, row.setting, desired, current, action, note=note)
     usual = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
-    return Row(row.step, row.setting, desired, current, usual, _effect(trace, row))
-
-
-def _was(trace: Trace, row: Row) -> Value:
-    """What a row stood at before the record: nothing, if the record made the resource."""
-    return None if trace.kind == "made" else row.current
-
-
-def _effect(trace: Trace, row: Row) -> Effect:
-    """What taking a row back does to calls."""
-    if collection(trace.path) == "IncomingPhoneNumbers":
-        return EFFECTS["IncomingPhoneNumbers"]
-    # A change works the same way in both directions; what was removed takes no calls when it is back.
-    return row.effect if trace.kind == "changed" else Effect.NONE
+    # A change works the same way in both directions; a number loses what it has now in any case.
+    number = collection(trace.path) == "IncomingPhoneNumbers"
+    effect = EFFECTS["IncomingPhoneNumbers"] if number else row.effect
+    return Row(row.step, row.setting, desired, current, usual, effect)
 
 
 def _as_before(trace: Trace) -> tuple[Row, ...]:
-    rows = []
-    for row in trace.rows:
-        was = _was(trace, row)
-        if was == NOT_READABLE:
-            rows.append(_inverse(trace, row, None, ""))
-        else:
-            note = "as it was before the record"
-            rows.append(Row(row.step, row.setting, was, was, Action.IN_PLACE, note=note))
-    return tuple(rows)
+    return tuple(
+        row
+        if row.action is Action.UNREADABLE
+        else Row(row.step, row.setting, row.desired, row.desired, Action.IN_PLACE, note=AS_BEFORE)
+        for row in _rows(trace)
+    )
 
 
 def _now(resource: Resource, live: object) -> str:

@@ -185,7 +185,7 @@ def test_differences_stop_a_verification_but_are_a_result_of_a_plan() -> None:
     assert "✗ differs" in verification_shown(differing, planning=False).text()
     assert "not a failure" in verification_shown(differing, planning=True).text()
     fine = Verification((row("b", Action.IN_PLACE),))
-    assert "as the guide expects" in verification_shown(fine, planning=False).text()
+    assert "as expected." in verification_shown(fine, planning=False).text()
 
 
 def test_an_empty_view_says_that_nothing_is_there() -> None:

@@ -162,7 +162,7 @@ def test_a_changed_setting_gets_its_old_value(sandbox: TestSandbox) -> None:
 def test_what_was_changed_since_is_a_conflict(sandbox: TestSandbox) -> None:
     set_up(sandbox)
     twilio_post(sandbox, trunk_path(sandbox), **{"FriendlyName": "changed by hand"})
-    row = rows(ROLL_BACK)["1.1", "friendly name"]
+    row = rows(ROLL_BACK)["1.1", f"trunk {DOMAIN}"]
     assert row.action is Action.CONFLICT
     assert row.note == "changed since: friendly_name is 'changed by hand', was left at 'PortSIP acme'"
     sandbox.clear_log()
@@ -181,7 +181,7 @@ def test_what_something_else_uses_by_now_is_a_conflict(sandbox: TestSandbox) -> 
         "Enabled": "true",
     }
     twilio_post(sandbox, f"{trunk_path(sandbox)}/OriginationUrls", **uri)
-    row = rows(ROLL_BACK)["1.1", "friendly name"]
+    row = rows(ROLL_BACK)["1.1", f"trunk {DOMAIN}"]
     assert (row.action, row.note) == (Action.CONFLICT, "still used by origination URI sip:198.51.100.7")
 
 
@@ -189,7 +189,7 @@ def test_a_tenants_record_leaves_a_shared_trunk_that_others_use(sandbox: TestSan
     set_up(sandbox, "globex")
     alone = state(sandbox)
     set_up(sandbox, "initech", 2)
-    row = rows(ROLL_BACK, "globex")["1.1", "friendly name"]
+    row = rows(ROLL_BACK, "globex")["1.1", "trunk carrier-pbx.pstn.twilio.com"]
     assert row.action is Action.NOT_MANAGED and "initech" in row.note.lower()
     way_back(ROLL_BACK, "initech")
     assert state(sandbox) == alone
