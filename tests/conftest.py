@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +67,9 @@ class TestSandbox:
         }
 
 
-@pytest.fixture(scope="session")
-def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSandbox]:
-    root = tmp_path_factory.mktemp("project")
+@contextmanager
+def started(root: Path) -> Iterator[TestSandbox]:
+    """A sandbox with a project root of its own, ended with the ``with`` block."""
     shutil.copytree(CHECKOUT / "parameters", root / "parameters")
     shutil.copytree(CHECKOUT / "notebooks", root / "notebooks")
     command = [sys.executable, "-m", "runbook_lib.sandbox", "--root", str(root), "--foreground"]
@@ -87,6 +88,12 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSa
             vendors.close()
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSandbox]:
+    with started(tmp_path_factory.mktemp("project")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -75,8 +75,11 @@ def _health(world: World, request: Request, body: Any) -> Any:
 
 
 def _reset(world: World, request: Request, body: dict[str, Any]) -> Any:
-    """Go back to the demo data; ``keep`` may name switches, faults, requests, credentials."""
-    world.reset(frozenset(body.get("keep", ())))
+    """Go back to the demo data, or to a ``state`` that was read here earlier.
+
+    ``keep`` may name switches, faults, requests, credentials.
+    """
+    world.reset(frozenset(body.get("keep", ())), body.get("state"))
     return {"ok": True}
 
 

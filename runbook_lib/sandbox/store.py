@@ -62,9 +62,14 @@ class Store:
         self._views: deque[tuple[float, dict[str, Any]]] = deque()
         self._fill(_saved(path, seed()) if path else seed())
 
-    def reset(self) -> None:
-        """Go back to the demo data."""
-        self._fill(self._seed())
+    def reset(self, state: dict[str, Any] | None = None) -> None:
+        """Go back to the demo data, or to a state; ``KeyError`` for one that lacks a table."""
+        fresh = self._seed()
+        if state is not None:
+            fresh = {
+                vendor: {name: state[vendor][name] for name in tables} for vendor, tables in fresh.items()
+            }
+        self._fill(fresh)
         self._views.clear()
         self.version += 1
 

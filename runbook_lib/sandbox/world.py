@@ -44,9 +44,9 @@ class World:
         self.timeline = Timeline(self.store)
         self.timeline.look("start", None)
 
-    def reset(self, keep: frozenset[str] = frozenset()) -> None:
-        """Go back to the demo data and to the defaults of everything that is not in ``keep``."""
-        self.store.reset()
+    def reset(self, keep: frozenset[str] = frozenset(), state: dict[str, Any] | None = None) -> None:
+        """Go back to the demo data, or to a state, and to the defaults of everything not in ``keep``."""
+        self.store.reset(state)
         self.sessions = Sessions(self.store.clock)
         if "switches" not in keep:
             self.switches.reset()

@@ -25,7 +25,10 @@ Kind = Literal["read", "write", "session"]
 
 ATTEMPTS = 5
 SESSION_ATTEMPTS = 3
+#: Between attempts: doubled each time, up to the longest, and up to the jitter more by chance.
+FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 8.0
+JITTER_S = 1.0
 PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
 
 
@@ -112,7 +115,12 @@ class Transport:
         attempts = SESSION_ATTEMPTS if kind == "session" else ATTEMPTS
         try:
             for attempt in stamina.retry_context(
-                on=_again, attempts=attempts, wait_initial=0.2, wait_max=LONGEST_WAIT_S, timeout=None
+                on=_again,
+                attempts=attempts,
+                wait_initial=FIRST_WAIT_S,
+                wait_max=LONGEST_WAIT_S,
+                wait_jitter=JITTER_S,
+                timeout=None,
             ):
                 with attempt:
                     return self._journalled(request, result) if kind == "write" else self._once(request, kind)

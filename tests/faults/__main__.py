@@ -1,0 +1,160 @@
+"""The whole sweep: ``python -m tests.faults``, or one case: ``python -m tests.faults --case NAME``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from runbook_lib.guide import RUN_ORDER
+from tests.conftest import started
+from tests.faults.cases import KINDS, Case, Request, all_cases
+from tests.faults.lab import AGAIN, WELL, Lab
+from tests.faults.running import TENANTS, hurry
+
+
+@contextmanager
+def a_lab(*, to_the_end: bool) -> Iterator[Lab]:
+    """A lab with a sandbox of its own, its clean run done."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        started(Path(folder) / "project") as sandbox,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in sandbox.environment.items():
+            patch.setenv(name, value)
+        hurry(patch)
+        lab = Lab(sandbox, Path(folder), to_the_end=to_the_end)
+        try:
+            lab.clean_run()
+            yield lab
+        finally:
+            lab.close()
+
+
+def main() -> int:
+    choices = _arguments()
+    if choices.part:
+        return _work(choices)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [Path(folder) / f"{number}.jsonl" for number in range(choices.workers)]
+        workers = [
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.faults",
+                    *sys.argv[1:],
+                    "--part",
+                    f"{number}",
+                    "--out",
+                    str(part),
+                ]
+            )
+            for number, part in enumerate(parts)
+        ]
+        try:
+            codes = [worker.wait() for worker in workers]
+        except KeyboardInterrupt:
+            codes = [worker.wait() for worker in workers]
+        lines = [
+            json.loads(line) for part in parts if part.exists() for line in part.read_text().splitlines()
+        ]
+    results = [line for line in lines if "how" in line]
+    requests = [Request(**one) for one in next((one["requests"] for one in lines if "requests" in one), [])]
+    _report(requests, results, time.monotonic() - began)
+    survived = all(one["how"] in (WELL, AGAIN) for one in results)
+    return 0 if results and survived and not any(codes) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument(
+        "--case", help="one case, for example acme/03/12/reset_after, or what names begin with"
+    )
+    parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind; may be repeated")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument("--seed", type=int, default=1, help="the order of the cases")
+    parser.add_argument("--to-the-end", action="store_true", help="go on to the end with every case")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _work(choices: argparse.Namespace) -> int:
+    """Try one worker's share of the cases, a line of JSON for each."""
+    deadline = time.monotonic() + choices.minutes * 60
+    with a_lab(to_the_end=choices.to_the_end) as lab, choices.out.open("w") as out:
+        print(json.dumps({"requests": [vars(one) for one in lab.requests]}), file=out, flush=True)
+        for case in _chosen(lab.requests, choices)[int(choices.part) :: choices.workers]:
+            if time.monotonic() > deadline:
+                break
+            result = lab.try_case(case)
+            print(json.dumps(vars(result)), file=out, flush=True)
+            if not result.survived:
+                print(f"{case.name} ({case.request.plain}): {result.how}", flush=True)
+    return 0
+
+
+def _chosen(requests: list[Request], choices: argparse.Namespace) -> list[Case]:
+    cases = [
+        one
+        for one in all_cases(requests)
+        if (not choices.case or one.name.startswith(choices.case))
+        and (not choices.kind or one.kind in choices.kind)
+    ]
+    random.Random(choices.seed).shuffle(cases)
+    return cases
+
+
+def _report(requests: list[Request], results: list[dict[str, Any]], seconds: float) -> None:
+    columns = [(tenant, number) for tenant in TENANTS for number in RUN_ORDER]
+    tried: Counter[tuple[str, ...]] = Counter()
+    survived: Counter[tuple[str, ...]] = Counter()
+    for one in results:
+        tenant, section, _, kind = one["name"].split("/")
+        tried[kind, tenant, section] += 1
+        survived[kind, tenant, section] += one["how"] in (WELL, AGAIN)
+    table = Table(title="Survived of cases, by tenant and section")
+    table.add_column("Fault")
+    for tenant, number in columns:
+        table.add_column(f"{tenant}\n{number}", justify="right")
+    for kind in KINDS:
+        cells = [
+            f"{survived[kind, *one]}/{tried[kind, *one]}" if tried[kind, *one] else "" for one in columns
+        ]
+        table.add_row(kind, *cells)
+    Console(width=240).print(table)
+    for tenant in TENANTS:
+        own = [one for one in requests if one.tenant == tenant]
+        print(
+            f"{tenant}: {len(own)} requests in a full run, {sum(one.is_write for one in own)} of them writes,"
+            f" {len(all_cases(own))} cases"
+        )
+    stopped = Counter(one["error"] for one in results if one["how"] == AGAIN)
+    print(f"stopped, and finished when run again: {sum(stopped.values())} {dict(stopped)}")
+    well = sum(one["how"] in (WELL, AGAIN) for one in results)
+    print(f"{len(results)} of {len(all_cases(requests))} cases swept, {well} survived, {seconds:.0f} s")
+    for one in results:
+        if one["how"] not in (WELL, AGAIN):
+            print(f"{one['name']}: {one['how']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
