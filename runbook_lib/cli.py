@@ -6,7 +6,6 @@ Exit status: 0 fine (``plan``: nothing to change), 1 failed, 2 there are changes
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import traceback
@@ -352,7 +351,6 @@ def _complain(error: Exception) -> None:
 
 def main() -> None:
     """Run the command; usage errors end with the status of wrong input, Ctrl-C with that of a failure."""
-    logging.getLogger("stamina").addHandler(logging.NullHandler())  # retries are not news
     try:
         status = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):

@@ -68,6 +68,12 @@ STEPS = {
 }
 
 
+def steps_of(number: str) -> str:
+    """Return a section's steps in words: ``"2.1 to 2.3"``."""
+    steps = [step for step in STEPS if step[0] == number[1] and not step.endswith("E")]
+    return steps[0] if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+
+
 def section_of(step: str) -> GuideSection:
     """Return the section that a step id belongs to; ``KeyError`` for an unknown id."""
     if step not in STEPS:

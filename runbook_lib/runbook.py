@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
-from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER
+from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .plan import CHANGING, Plan, Row, Slice
@@ -334,6 +334,9 @@ class SectionRun:
         try:
             return call()
         except BaseException as error:
+            if isinstance(error, RunbookError) and not isinstance(error, InputError):
+                # Reading, signing in and locking are for all steps of the section.
+                error.step = error.step or steps_of(self.number)
             cut_off = isinstance(error, KeyboardInterrupt | SystemExit)
             self._result["outcome"] = "interrupted" if cut_off else "failed"
             self._result["error"] = _error(error)

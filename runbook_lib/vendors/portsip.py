@@ -277,6 +277,7 @@ def _bearer(token: _Token) -> dict[str, str]:
 #: What the PBX's refusals mean, by HTTP status; its codes are documented for two cases only.
 _MEANINGS = {
     400: ("the PBX refuses the request as it stands", "correct the parameter that the message names"),
+    401: ("the PBX ended the session before its time", "run the section again"),
     403: (
         "the administrator's role does not allow this",
         "give the role Trunk.FullAccess and PhoneSystem.FullAccess",

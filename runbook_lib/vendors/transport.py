@@ -9,6 +9,7 @@ reads before it sends again.
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 import time
 from collections.abc import Callable
@@ -25,11 +26,14 @@ Kind = Literal["read", "write", "session"]
 
 ATTEMPTS = 5
 SESSION_ATTEMPTS = 3
-#: Between attempts: doubled each time, up to the longest, and up to the jitter more by chance.
+#: Between attempts: doubled each time up to the longest, and by chance up to the jitter more.
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 8.0
 JITTER_S = 1.0
 PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
+
+# Without a handler of its own each retry would appear as an error output, also in notebooks.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)

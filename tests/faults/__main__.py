@@ -52,29 +52,18 @@ def main() -> int:
         return _work(choices)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "tests.faults", *sys.argv[1:]]
         parts = [Path(folder) / f"{number}.jsonl" for number in range(choices.workers)]
         workers = [
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "tests.faults",
-                    *sys.argv[1:],
-                    "--part",
-                    f"{number}",
-                    "--out",
-                    str(part),
-                ]
-            )
+            subprocess.Popen([*command, "--part", f"{number}", "--out", str(part)])
             for number, part in enumerate(parts)
         ]
         try:
             codes = [worker.wait() for worker in workers]
         except KeyboardInterrupt:
             codes = [worker.wait() for worker in workers]
-        lines = [
-            json.loads(line) for part in parts if part.exists() for line in part.read_text().splitlines()
-        ]
+        texts = [part.read_text() for part in parts if part.exists()]
+        lines = [json.loads(line) for text in texts for line in text.splitlines()]
     results = [line for line in lines if "how" in line]
     requests = [Request(**one) for one in next((one["requests"] for one in lines if "requests" in one), [])]
     _report(requests, results, time.monotonic() - began)
@@ -84,9 +73,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument(
-        "--case", help="one case, for example acme/03/12/reset_after, or what names begin with"
-    )
+    parser.add_argument("--case", help="cases whose names begin so: acme/03/12/reset_after")
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind; may be repeated")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.records.journal import FILE_NAME, read
+from tests.faults.cases import ID
 
-_ID = re.compile(r"\b(?:[A-Z]{2}[0-9a-f]{32}|[0-9]{18})\b")
 _NAMES = ("domain_name", "sip_url", "username", "phone_number", "domain", "friendly_name", "name")
 _TIMES = ("date_created", "date_updated")
 
@@ -37,7 +37,7 @@ class Canonical:
 
     def text(self, text: str) -> str:
         """A text with names in the place of ids."""
-        return _ID.sub(lambda found: self._labels.get(found[0], found[0]), text)
+        return re.sub(ID, lambda found: self._labels.get(found[0], found[0]), text)
 
     def journals(self, records: Path) -> list[str]:
         """Every write that a journal below ``records`` tells of, as far as the next run looks at it."""

@@ -31,6 +31,9 @@ SLOW = frozenset({"slow_before_effect", "slow_after_effect"})
 KILLS = ("killed_before", "killed_after_effect", "killed_after_answer")
 KINDS = (*FAULTS, *KILLS)
 
+#: An id of Twilio's or of the PBX's, in a path or elsewhere.
+ID = r"\b(?:[A-Z]{2}[0-9a-f]{32}|[0-9]{18})\b"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -59,7 +62,7 @@ class Request:
     @property
     def plain(self) -> str:
         """The request without ids, for people."""
-        return f"{self.method} {re.sub(r'[A-Z]{2}[0-9a-f]{32}|[0-9]{18}', 'ID', self.path)}"
+        return f"{self.method} {re.sub(ID, 'ID', self.path)}"
 
 
 @dataclass(frozen=True)

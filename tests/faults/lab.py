@@ -9,6 +9,7 @@ plan that was made before the tenant's first section.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -30,7 +31,7 @@ from runbook_lib.records.journal import FILE_NAME, read
 from runbook_lib.vendors.portsip import SignInGate
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.faults.canonical import Canonical
-from tests.faults.cases import FAULTS, SLOW, Case, Request
+from tests.faults.cases import FAULTS, ID, SLOW, Case, Request
 from tests.faults.running import SITE, TENANTS, hurry, open_runbook, run_section
 from tests.sections.expected import (
     ACME_PBX_TRUNK,
@@ -227,18 +228,10 @@ class Lab:
         ended = json.loads(self._killer.stdout.readline())
         _must(ended["signal"] == 9, f"the run was not killed: {ended}")
         new = [path for path in self._records.glob(f"**/{FILE_NAME}") if path not in before]
-        in_flight = [
-            (one["method"], urlsplit(one["path"]).path.removeprefix("/api"))
-            for path in new
-            for one in read(path)
-            if one["answer"] is None
-        ]
-        shown = [
-            plain.split(" ") for plain in (Canonical(self._state()).text(" ".join(one)) for one in in_flight)
-        ]
-        _must(len(in_flight) == int(request.is_write), f"the journal shows in flight: {shown}")
-        if in_flight:
-            _must(in_flight[0][0] == request.method, f"the journal shows in flight: {shown}")
+        in_flight = [one for path in new for one in read(path) if one["answer"] is None]
+        shown = [(one["method"], urlsplit(one["path"]).path) for one in in_flight]
+        wanted = [(request.method, request.path)] if request.is_write else []
+        _must(self._plain(shown) == self._plain(wanted), f"the journal shows in flight: {shown}")
         return "killed"
 
     def _goes_on_like_another(self, case: Case, stopped: str) -> bool:
@@ -282,6 +275,11 @@ class Lab:
         path = self._folder / f"{tenant}.plan.json"
         path.write_text(json.dumps(plan.to_document()))
         return {"plan_file": str(path), "approved_plan": plan.digest, "approved_by": "pat"}
+
+    @staticmethod
+    def _plain(requests: list[tuple[str, str]]) -> list[str]:
+        """Requests without ids: a resource that was made in this very run has another id each time."""
+        return [re.sub(ID, "ID", " ".join(one)) for one in requests]
 
     def _state(self) -> dict[str, Any]:
         return self.control("GET", "state")
