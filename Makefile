@@ -6,13 +6,14 @@ READY := .venv/.ready
 READY_FOR_TESTS := .venv/.ready-for-tests
 PINS := constraints.txt pyproject.toml
 
-.PHONY: help demo lab test sweep schema constraints clean
+.PHONY: help demo lab test sweep test-faults schema constraints clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
 	@echo "make lab          set up, and open JupyterLab on the notebooks, with the sandbox running"
 	@echo "make test         set up, and run every check and test"
 	@echo "make sweep        set up, and run the tests that take long in full"
+	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
 	@echo "make schema       write parameters/schema.json and the README's table from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
@@ -41,7 +42,12 @@ $(READY_FOR_TESTS): $(READY)
 
 # Everything that takes too long for every change.
 sweep: $(READY_FOR_TESTS)
-	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest tests/sections/test_system_level.py tests/sandbox/test_fuzzing.py
+	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest -n 2 \
+		tests/sections/test_system_level.py tests/sections/test_switches.py tests/sandbox/test_fuzzing.py
+
+# Every fault and every kill at each request of a full run; one case again: FAULTS='--case NAME'.
+test-faults: $(READY_FOR_TESTS)
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 schema: $(READY)
 	$(BIN)/python -m runbook_lib.parameters

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -18,7 +20,21 @@ import pytest
 from tests.documents import FACTS, SPECS
 from tests.vendor_state import VendorState
 
+#: What samples are drawn with: another one each time, the same in every worker.
+SEED = int(os.environ.setdefault("RUNBOOK_SEED", str(random.randrange(10**6))))
 CHECKOUT = Path(__file__).parent.parent
+T = TypeVar("T")
+
+
+def pytest_report_header() -> str:
+    return f"samples: RUNBOOK_SEED={SEED}"
+
+
+def sample(cases: Sequence[T], size: int) -> list[T]:
+    """Some of the cases, chosen by the seed; all of them with ``make sweep``."""
+    if os.environ.get("RUNBOOK_SWEEP"):
+        return list(cases)
+    return random.Random(SEED).sample(cases, size)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

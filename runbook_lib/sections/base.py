@@ -224,11 +224,11 @@ class Section(ABC):
                 return
             raise
 
-    def _settles(self, item: Item, lag: float = SETTLE_S) -> bool:
+    def _settles(self, item: Item, lag: float | None = None) -> bool:
         """Whether the item's rows come to stand at their end before the vendor's lag (s) is over."""
         if item.repeatable:
             return False
-        deadline = time.monotonic() + lag
+        deadline = time.monotonic() + (SETTLE_S if lag is None else lag)
         while True:
             self.read()
             live = {row.key: row for row in _rows(self.items())}

@@ -143,6 +143,21 @@ class Lab:
             how, error = f"NOT SURVIVED: {problem}", ""
         return Result(case.name, how, error, round(time.monotonic() - began, 3))
 
+    def end_with_another_secret(self, case: Case, value: str) -> dict[str, Any]:
+        """Kill a run, change the secret that both sides share, run again; return the vendors' state."""
+        tenant = case.request.tenant
+        self._put_back(self._moments[tenant, case.request.section])
+        self._killed(case)
+        path = self._sandbox.root / ".sandbox" / "secrets" / f"sip_password_{tenant}"
+        kept = path.read_text()
+        path.write_text(value)
+        try:
+            for number in RUN_ORDER:
+                self._run_or_fail(tenant, number, "run again")
+        finally:
+            path.write_text(kept)
+        return self._state()
+
     def _tried(self, case: Case) -> tuple[str, str]:
         tenant, number = case.request.tenant, case.request.section
         self._put_back(self._moments[tenant, number])
