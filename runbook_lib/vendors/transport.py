@@ -48,7 +48,7 @@ class TimeLimits:
 @cache
 def _public_trust() -> ssl.SSLContext:
     """The public certificate authorities; reading them takes 20 ms, so every section shares one."""
-    return httpx.create_ssl_context()
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class _TryAgainError(Exception):
