@@ -68,14 +68,14 @@ STEPS = {
 }
 
 
-def steps_of(number: str) -> str:
-    """Return a section's steps in words: ``"2.1 to 2.3"``."""
-    steps = [step for step in STEPS if step[0] == number[1] and not step.endswith("E")]
-    return steps[0] if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
-
-
 def section_of(step: str) -> GuideSection:
     """Return the section that a step id belongs to; ``KeyError`` for an unknown id."""
     if step not in STEPS:
         raise KeyError(step)
     return SECTIONS[f"0{step[0]}"]
+
+
+def steps_of(number: str) -> str | None:
+    """Return a section's steps in words, ``"2.1 to 2.3"``; ``None`` for one that is not the guide's."""
+    steps = [step for step in STEPS if section_of(step).number == number and not step.endswith("E")]
+    return f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else next(iter(steps), None)
