@@ -195,7 +195,7 @@ class Lab:
                 raise NotSurvivedError(f"{type(caught).__name__}: {caught}") from caught
             self._wait_for_ports()
             if case.kind == "slow_before_effect":
-                time.sleep(0.1)  # the sandbox is still at it when everybody has given up
+                self._wait_for_the_late_one()
         met = [one for one in self.control("GET", "faults")["faults"] if one["applied"] == 1]
         _must(len(met) == 1, "the fault was not met: the run sent other requests than the clean run")
         self.control("DELETE", "faults")
@@ -319,6 +319,15 @@ class Lab:
             if case.kind in SLOW:
                 hurry(patch, impatient=True)
             yield
+
+    def _wait_for_the_late_one(self) -> None:
+        """Return when the sandbox is through with a request that everybody has given up on."""
+        deadline = time.monotonic() + 10
+        while any(
+            one["fault"] and one["status"] is None for one in self.control("GET", "requests")["requests"]
+        ):
+            _must(time.monotonic() < deadline, "the sandbox does not get through")
+            time.sleep(0.01)
 
     def _wait_for_ports(self) -> None:
         """Return when both ports take connections again."""
