@@ -201,7 +201,9 @@ class Gate:
             await asyncio.sleep(0.05)  # lets the half reach the client before the reset overtakes it
             await self._connections.reset(client)
         elif kind == "not_json":
-            await self._answer(Answer.of(answer.status, _HTML, "text/html"), entry, send)
+            # A 204 has no room for a page.
+            status = 200 if answer.status == 204 else answer.status
+            await self._answer(Answer.of(status, _HTML, "text/html"), entry, send)
         else:
             if kind == "delay" and fault.effect == "first":
                 await asyncio.sleep(fault.seconds)
