@@ -56,7 +56,10 @@ MEANINGS: dict[int, tuple[str, str]] = {
         "run the section again, then correct the parameter",
     ),
     21247: ("the sub-domain's parent is missing or belongs to somebody else", "use a dash instead of a dot"),
-    21248: ("the termination URI is taken by another trunk", "choose another termination label"),
+    21248: (
+        "the termination URI is taken by another trunk, or by one that was deleted just now",
+        "choose another termination label; after a retirement, wait and run it again",
+    ),
     21249: ("the trunk is full (10 origination URIs)", "remove URIs that are not needed"),
     21255: ("the account is full (1,000 IP access control lists)", "remove lists that nothing uses"),
     21634: ("a number of the trunk has emergency calling", "take the emergency address off the number first"),
