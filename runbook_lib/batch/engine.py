@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import nbformat
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 from papermill.iorw import write_ipynb
@@ -145,7 +145,9 @@ class TruthfulManager(NotebookExecutionManager):
 
     def ended_by(self, error: BaseException | None) -> None:
         """Set the notebook's status from what ended its execution."""
-        if isinstance(error, INTERRUPTIONS) or _interrupted_inside(self.nb):
+        # A cell that runs out of time is interrupted as well, but by us.
+        timed_out = isinstance(error, CellTimeoutError)
+        if isinstance(error, INTERRUPTIONS) or (_interrupted_inside(self.nb) and not timed_out):
             status = INTERRUPTED
         elif error is not None or self.nb.metadata.papermill.get("exception"):
             status = FAILED
