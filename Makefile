@@ -43,7 +43,8 @@ $(READY_FOR_TESTS): $(READY)
 # Everything that takes too long for every change.
 sweep: $(READY_FOR_TESTS)
 	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest -n 2 \
-		tests/sections/test_system_level.py tests/sections/test_switches.py tests/sandbox/test_fuzzing.py
+		tests/sections/test_system_level.py tests/sections/test_switches.py tests/sandbox/test_fuzzing.py \
+		tests/secrets/test_every_request_fails.py tests/notebooks/test_killed_kernels.py
 
 # Every fault and every kill at each request of a full run; one case again: FAULTS='--case NAME'.
 test-faults: $(READY_FOR_TESTS)

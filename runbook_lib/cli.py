@@ -342,7 +342,7 @@ def _worst(statuses: list[int]) -> int:
 
 def _given(path: Path) -> Path:
     """A path on the command line is relative to the current folder, if it exists there."""
-    return path.resolve() if path.exists() else path
+    return path.resolve() if os.path.exists(path) else path  # also of a text that is no path at all
 
 
 def _complain(error: Exception) -> None:

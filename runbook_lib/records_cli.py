@@ -153,10 +153,12 @@ def sign(
 def export(
     run: Run, out: Annotated[Path, typer.Argument(help="The zip; must not exist.")], records: Records = None
 ) -> None:
-    """Write one zip of a record, to attach to a ticket."""
+    """Write one zip of a record, to attach to a ticket; refused if one of the record's secrets is in it."""
     with _reported():
         folder = _folder(records)
-        _line(f"Written: {export_record(folder, _find(folder, run), out)}")
+        for reference in export_record(folder, _find(folder, run), out, project_root()):
+            _line(f"! not looked for in it, as it cannot be resolved here: {reference}", "yellow")
+        _line(f"Written: {out}")
 
 
 @app.command()

@@ -8,7 +8,9 @@ at the output path, and writes whatever a cell shows. Here a notebook says in
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -19,6 +21,7 @@ from papermill.iorw import write_ipynb
 from papermill.log import logger
 
 from ..errors import RunbookError
+from ..records.result import RUN_FOLDER
 from ..secret import scrub, scrub_data, scrub_log
 from .guard import check_parameters
 from .interruption import INTERRUPTIONS, interruptible, told
@@ -51,9 +54,11 @@ class RunbookEngine(NBClientEngine):
         all the same, which is then withheld. SIGTERM ends it as Ctrl-C does.
         """
         logger.addFilter(scrub_log)
-        check_parameters(nb)
+        folder = check_parameters(nb)
         # Papermill names the path to the engine only if it wants to see cells saved as they run.
         path = output_path or nb.metadata.papermill.get("output_path")
+        if folder is not None and options.get("kernel") is None:
+            options["environment"] = {**os.environ, RUN_FOLDER: str(folder)}
         with interruptible(), reserved(path) as output:
             manager = TruthfulManager(nb, output_path, log_output, progress_bar, autosave_cell_every)
             try:
@@ -67,9 +72,8 @@ class RunbookEngine(NBClientEngine):
             finally:
                 manager.cleanup_pbar()
                 manager.notebook_complete()
-        if output is not None and (found := scan([output])):
-            withhold(output)
-            raise RunbookError(leaks_told(found), next_step=CHANGE_IT)
+                # In a batch, the runner looks at the whole record, with what it writes itself.
+                _look_at(output, folder if "environment" in options else None)
         return manager.without_secrets()
 
     @classmethod
@@ -82,9 +86,13 @@ class RunbookEngine(NBClientEngine):
         log_output: bool = False,
         start_timeout: int = 60,
         execution_timeout: int | None = None,
+        environment: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
-        """Run the cells, in ``kernel`` (a started kernel manager, ended here) or in a new kernel."""
+        """Run the cells, in ``kernel`` (a started kernel manager, ended here) or in a new kernel.
+
+        ``environment`` is the whole environment of a new kernel; without it, that of this process.
+        """
         client = FilteredClient(
             nb_man,
             km=kernel,
@@ -100,7 +108,18 @@ class RunbookEngine(NBClientEngine):
             # The section's result is on disk when the last cell returns: nothing is left to wait for.
             shutdown_kernel="immediate",
         )
-        client.execute(cleanup_kc=True, **SILENT)
+        client.execute(cleanup_kc=True, env=environment or dict(os.environ), **SILENT)
+
+
+def _look_at(output: Path | None, folder: Path | None) -> None:
+    """Withhold the notebook, and the folder with journal and result, when a secret is in any of them."""
+    places = [one for one in (output, folder) if one is not None and one.exists()]
+    found = scan([*places, *(folder.rglob("*") if folder is not None else ())])
+    if found:
+        for place in places:
+            if place == folder or place in found:
+                withhold(place)
+        raise RunbookError(leaks_told(found), next_step=CHANGE_IT)
 
 
 class FilteredClient(PapermillNotebookClient):

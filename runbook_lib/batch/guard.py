@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
@@ -20,22 +20,27 @@ from ..secret import SecretRef, find
 NEXT_STEP = "give references only; change a secret that was passed here, it may be in a shell's history"
 #: Keys under which a text is taken for a secret, in our parameters and in those that people invent.
 _SECRET_KEY = re.compile(r"passw|pwd|secret|token|api_?key(?!_sid)|credential", re.IGNORECASE)
-#: What no path of a parameter file holds, and the content of one does.
-_CONTENT = re.compile(r"[{}\n]|: ")
 
 
-def check_parameters(notebook: Any) -> None:
+def check_parameters(notebook: Any) -> Path | None:
     """Make the filter know the secrets behind a notebook's parameters, and refuse values of secrets.
+
+    Returns the folder that this run is to keep its files in; ``None`` for parameters that cannot be
+    loaded, with which there will be none.
 
     Raises ``InputError`` naming the keys, never a value: for a secret's value among the parameters,
     and for any problem in a site or tenant that is passed as content, as what stands at the wrong
     key may be a secret. What is wrong with a file, the notebook itself tells.
     """
+    from ..parameters import project_root  # costly, and papermill imports our engine always
+    from ..parameters.document import AS_CONTENT, is_content
+
     given = notebook.metadata.get("papermill", {}).get("parameters") or {}
+    folder = None
     problems = [
-        f"{key}: give the path of a parameter file (to pass its content, use papermill's -f or -y)"
+        f"{key}: {AS_CONTENT}"
         for key in ("site", "tenant")
-        if isinstance(given.get(key), str) and _is_content(given[key])
+        if isinstance(given.get(key), str) and is_content(given[key], project_root())
     ]
     problems += [
         f"{path}: give a reference (env:NAME, file:PATH, keyring:SERVICE/USER), not the value"
@@ -43,34 +48,32 @@ def check_parameters(notebook: Any) -> None:
         if _SECRET_KEY.search(path.rpartition(".")[2]) and not _is_reference(text)
     ]
     if not problems:
-        problems = _problems_of_content({**_defaults(notebook), **given})
+        problems, folder = _loaded({**_defaults(notebook), **given})
     known = find(json.dumps(given, default=str))
     problems += [f"the parameters hold the value of the secret at {name}: take it out" for name in known]
     if problems:
         raise InputError(problems, next_step=NEXT_STEP)
+    return folder
 
 
-def _is_content(text: str) -> bool:
-    """Whether a text that should be a file's path is a file's content."""
-    from ..parameters import project_root
-
-    return bool(_CONTENT.search(text)) and not os.path.isfile(project_root() / text)
-
-
-def _problems_of_content(parameters: Mapping[str, Any]) -> list[str]:
-    """Load a site and a tenant, which resolves their secrets; return problems of passed content."""
+def _loaded(parameters: Mapping[str, Any]) -> tuple[list[str], Path | None]:
+    """Load a site and a tenant, which resolves their secrets; return problems of passed content, and the
+    run's folder."""
     site, tenant = parameters.get("site"), parameters.get("tenant")
     if not site or not tenant:
-        return []
-    from ..parameters import load, project_root  # costly, and papermill imports our engine always
+        return [], None
+    from ..parameters import load, project_root
+    from ..records.result import run_folder
 
+    root = project_root()
     try:
-        load(site, tenant, project_root())
+        the_site, the_tenant = load(site, tenant, root)
     except InputError as error:
-        return error.problems if isinstance(site, Mapping) or isinstance(tenant, Mapping) else []
+        passed = isinstance(site, Mapping) or isinstance(tenant, Mapping)
+        return (error.problems if passed else []), None
     except Exception:
-        return []  # a notebook of somebody else, whose parameters mean something else
-    return []
+        return [], None  # a notebook of somebody else, whose parameters mean something else
+    return [], run_folder(root, the_site.name, the_tenant.name)
 
 
 def _defaults(notebook: Any) -> dict[str, Any]:

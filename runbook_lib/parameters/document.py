@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ PathInFile = tuple[str | int, ...]
 
 LARGEST_FILE = 1_000_000
 MOST_NODES = 50_000
+#: What no path of a parameter file holds, and the content of one does.
+_CONTENT = re.compile(r"[{}\n]|: ")
+AS_CONTENT = "give the path of a parameter file (to pass its content, use papermill's -f or -y)"
 
 
 @dataclass
@@ -45,6 +49,9 @@ class Document:
         if isinstance(source, Mapping):
             document = cls(key)
             document._take(source if key in source else {key: dict(source)})
+        elif isinstance(source, str | Path) and is_content(str(source), root):
+            document = cls(key)  # without its name: it may hold a password
+            document.add((key,), AS_CONTENT)
         elif isinstance(source, str | Path) and str(source):
             document = cls(key, _shown(source, root))
             document._read_file(root / source)
@@ -151,6 +158,11 @@ class Document:
             self.add((self.key,), "write a mapping of keys here")
         else:
             self.content = content[self.key]
+
+
+def is_content(text: str, root: Path) -> bool:
+    """Whether a text that should be a file's path is a file's content, which is never to be repeated."""
+    return bool(_CONTENT.search(text)) and not os.path.isfile(root / text)
 
 
 def _walk(node: Node, path: PathInFile) -> Iterator[tuple[PathInFile, Node]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError, SecretError
 from .checks import check_secrets, check_site, check_tenant
-from .document import Document, Source
+from .document import Document, Source, is_content
 from .model import Site, Tenant, TrunkScope
 
 #: In a tenant's place: a shared trunk of the site, on its own.
@@ -93,7 +93,8 @@ def _shared(site: Source, name: str, root: Path, *, secrets: bool) -> tuple[Site
     check_site(document, root)
     if the_site is not None and name not in the_site.shared_trunks:
         known = ", ".join(the_site.shared_trunks) or "none"
-        document.add(("site", "shared_trunks"), f"there is no shared trunk {name}; there is {known}")
+        wanted = "of this name" if is_content(name, root) else name
+        document.add(("site", "shared_trunks"), f"there is no shared trunk {wanted}; there is {known}")
     if secrets:
         check_secrets(document, Document("tenant", content={"shared_trunk": name}), root)
     if document.found or the_site is None:

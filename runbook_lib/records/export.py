@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from ..errors import SecretError
+from ..secret import SecretRef, find, resolve, scrub
 from .chain import CLOSED, Chain, Entry, digest_of_file
 from .errors import RecordError
-from .record import CHECKSUMS, READ_ONLY, files_of
+from .record import CHECKSUMS, OPENING, READ_ONLY, files_of
 from .verify import check_record
 
 #: The earliest time that a zip can hold: the record has its own times inside.
@@ -40,11 +45,19 @@ in the chain:
 """
 
 
-def export_record(records: Path, run: str, out: Path) -> Path:
-    """Write a closed record with its entries of the chain and how to verify them; return ``out``.
+#: Keys of parameters under which a reference to a secret stands.
+_SECRET_KEYS = frozenset({"auth_token", "api_key_secret", "password"})
 
-    Raises ``RecordError`` when ``out`` exists, when the record is not closed, or when it is not what
-    was closed.
+
+def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
+    """Write a closed record with its entries of the chain and how to verify them.
+
+    Before that, the secrets behind the record's own references are resolved (``file:`` paths from
+    ``root``) and looked for in every file, as the zip is what leaves. Returns the references that
+    cannot be resolved here, so that nobody looked for their values.
+
+    Raises ``RecordError`` when ``out`` exists, when the record is not closed, when it is not what
+    was closed, or when a secret is in it.
     """
     entries = [one for one in Chain(records).entries() if one.run == run]
     if not entries or entries[-1].event != CLOSED:
@@ -60,6 +73,13 @@ def export_record(records: Path, run: str, out: Path) -> Path:
             meaning="a copy of it would not be the record",
             next_step="look at all of it with: runbook records verify",
         )
+    missing = _resolved(records / run, root)
+    if found := list(_secrets_in(records / run)):
+        raise RecordError(
+            "the record holds secrets: " + "; ".join(found),
+            meaning="no zip was written",
+            next_step="change these secrets, and let nobody have the record as it is",
+        )
     try:
         with out.open("xb") as file:
             _write(file, records / run, entries)
@@ -73,7 +93,40 @@ def export_record(records: Path, run: str, out: Path) -> Path:
         raise RecordError(
             f"{out} cannot be written ({error.strerror})", next_step="give a place that can be written"
         ) from None
-    return out
+    return missing
+
+
+def _resolved(folder: Path, root: Path) -> list[str]:
+    """Make the filter know the secrets of a record; return the references that cannot be resolved here."""
+    opening = json.loads((folder / OPENING).read_text(encoding="utf-8"))
+    missing = []
+    for reference in sorted(set(_references(opening["parameters"])), key=str):
+        try:
+            resolve(reference, root)
+        except SecretError:
+            missing.append(str(reference))
+    return missing
+
+
+def _references(parameters: Any) -> Iterator[SecretRef]:
+    """Every reference to a secret in parameters as plain data."""
+    if isinstance(parameters, Mapping):
+        for key, value in parameters.items():
+            if key in _SECRET_KEYS and isinstance(value, str):
+                with suppress(ValueError):
+                    yield SecretRef.parse(value)
+            else:
+                yield from _references(value)
+    elif isinstance(parameters, list):
+        for value in parameters:
+            yield from _references(value)
+
+
+def _secrets_in(folder: Path) -> Iterator[str]:
+    """Which known secret is in which file of a record."""
+    for name, path in {**files_of(folder), CHECKSUMS: folder / CHECKSUMS}.items():
+        if names := find(name.encode() + b"\n" + path.read_bytes()):
+            yield f"{', '.join(names)} in {scrub(name)}"
 
 
 def _write(file: BinaryIO, folder: Path, entries: list[Entry]) -> None:

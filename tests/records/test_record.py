@@ -208,10 +208,11 @@ def test_an_export_is_the_same_every_time_and_checks_itself(tmp_path: Path) -> N
     records = tmp_path / "records"
     folder = make(records, RUN)
     make(records, "demo/other-customer/20261123T000000Z-bbbbbb")
-    one, two = (export_record(records, RUN, tmp_path / name) for name in ("one.zip", "two.zip"))
+    one, two = (tmp_path / name for name in ("one.zip", "two.zip"))
+    assert [export_record(records, RUN, out, tmp_path) for out in (one, two)] == [["env:TOKEN"]] * 2
     assert one.read_bytes() == two.read_bytes()
     with pytest.raises(RecordError, match="exists already"):
-        export_record(records, RUN, one)
+        export_record(records, RUN, one, tmp_path)
     assert one.read_bytes() == two.read_bytes()
     with zipfile.ZipFile(one) as archive:
         archive.extractall(tmp_path / "out")
@@ -235,13 +236,13 @@ def test_what_is_not_the_closed_record_is_not_exported(tmp_path: Path) -> None:
     folder = make(records, RUN)
     start(records, "demo/acme/open")
     with pytest.raises(RecordError, match="is not closed"):
-        export_record(records, "demo/acme/open", tmp_path / "open.zip")
+        export_record(records, "demo/acme/open", tmp_path / "open.zip", tmp_path)
     with pytest.raises(RecordError, match="is not closed"):
-        export_record(records, "demo/acme/none", tmp_path / "open.zip")
+        export_record(records, "demo/acme/none", tmp_path / "open.zip", tmp_path)
     (folder / "record.json").chmod(0o644)
     (folder / "record.json").write_text("{}")
     with pytest.raises(RecordError, match=r"record\.json: changed"):
-        export_record(records, RUN, tmp_path / "open.zip")
+        export_record(records, RUN, tmp_path / "open.zip", tmp_path)
     with pytest.raises(RunbookError):
-        export_record(records, RUN, tmp_path / "no-such-folder" / "one.zip")
+        export_record(records, RUN, tmp_path / "no-such-folder" / "one.zip", tmp_path)
     assert not (tmp_path / "open.zip").exists()

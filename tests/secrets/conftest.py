@@ -9,7 +9,9 @@ import secrets
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from runbook_lib.sandbox.demo import API_KEY_SID
 from runbook_lib.secret import Filter, find
 from tests.conftest import CHECKOUT, TestSandbox
 
@@ -32,10 +35,19 @@ class Proxy:
     tokens: dict[str, str] = field(default_factory=dict)
     echo: str = ""
     echo_after: int = 0
+    status: int = 403
     requests: int = 0
     url: str = ""
 
-    def serve(self) -> ThreadingHTTPServer:
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        with httpx.Client(verify=False, timeout=30) as client, self._server(client) as server:
+            self.url = f"http://127.0.0.1:{server.server_port}"
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield
+            server.shutdown()
+
+    def _server(self, client: httpx.Client) -> ThreadingHTTPServer:
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -48,19 +60,12 @@ class Proxy:
                 if due and re.search(proxy.echo, f"{self.command} {self.path}"):
                     seen = f"{self.headers.get('Authorization')} sent {body.decode()}"
                     message = f"not allowed: {seen}"
-                    content = {"code": 20403, "message": message, "status": 403, "more_info": ""}
+                    content = {"code": 20403, "message": message, "status": proxy.status, "more_info": ""}
                     content["errors"] = [{"code": "NOT_ALLOWED", "message": message, "detail": seen}]
-                    self.reply(403, json.dumps(content).encode(), "application/json")
+                    self.reply(proxy.status, json.dumps(content).encode(), "application/json")
                     return
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
-                answer = httpx.request(
-                    self.command,
-                    proxy.target + self.path,
-                    content=body,
-                    headers=headers,
-                    verify=False,
-                    timeout=30,
-                )
+                answer = client.request(self.command, proxy.target + self.path, content=body, headers=headers)
                 for kind in ("access", "refresh"):
                     for token in re.findall(rf'"{kind}_token": ?"([^"]+)"', answer.text):
                         proxy.tokens[token] = f"{kind} token"
@@ -73,15 +78,15 @@ class Proxy:
                 self.end_headers()
                 self.wfile.write(body)
 
+            # Small answers in two parts would wait for each other's acknowledgement.
+            disable_nagle_algorithm = True
+
             def log_message(self, *_: object) -> None:
                 pass
 
             do_GET = do_POST = do_DELETE = do_PUT = answer
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server
+        return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
 
 @dataclass
@@ -94,6 +99,8 @@ class Canaries:
     environment: dict[str, str]
     twilio: Proxy
     portsip: Proxy
+    references: dict[str, str]
+    turn: int
 
     @property
     def site(self) -> Path:
@@ -102,6 +109,20 @@ class Canaries:
     @property
     def tenant(self) -> Path:
         return self.folder / "acme.yaml"
+
+    @property
+    def sharing_tenant(self) -> Path:
+        """A tenant at system level, on the site's shared trunk."""
+        return self.folder / "globex.yaml"
+
+    def with_api_key(self) -> None:
+        """Let the account be used with an API key, and let the sandbox accept no auth token that we know."""
+        site = self.site.read_text(encoding="utf-8")
+        key = f"api_key_sid: {API_KEY_SID}\n      api_key_secret: {self.references['twilio_api_key_secret']}"
+        token = f"auth_token: {self.references['twilio_auth_token']}"
+        assert token in site
+        self.site.write_text(site.replace(token, key), encoding="utf-8")
+        self.sandbox.control("POST", "credentials", {"twilio_auth_token": secrets.token_hex(16)})
 
     @property
     def records(self) -> Path:
@@ -121,60 +142,92 @@ class Canaries:
     def leaks(self) -> tuple[list[str], dict[str, int]]:
         """Search every file of the records and every output; return what was found, and the figures."""
         known = Filter(self.values | self.twilio.tokens | self.portsip.tokens)
-        files = [one for folder in (self.records, self.folder / "out") for one in folder.rglob("*")]
-        files = [one for one in files if one.is_file()]
-        contents = {one: one.read_bytes() for one in files}
+        contents = dict(self._contents())
         found = [
-            f"{name} in {path.name}"
+            f"{name} in {path}"
             for path, content in contents.items()
-            for name in find(path.name.encode() + b"\n" + content, known)
+            for name in find(path.encode() + b"\n" + content, known)
         ]
         size = sum(map(len, contents.values()))
-        return found, {"files": len(files), "bytes": size, "secrets": len(known.names), "found": len(found)}
+        return found, {
+            "files": len(contents),
+            "bytes": size,
+            "secrets": len(known.names),
+            "found": len(found),
+        }
+
+    def _contents(self) -> Iterator[tuple[str, bytes]]:
+        """Every file of the records and of the outputs, and every file in a zip among them."""
+        for folder in (self.records, self.folder / "out"):
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    yield str(path.relative_to(folder)), path.read_bytes()
+                if path.suffix == ".zip":
+                    with zipfile.ZipFile(path) as archive:
+                        for name in archive.namelist():
+                            yield f"{path.name}/{name}", archive.read(name)
 
 
-@pytest.fixture
+def placed(values: dict[str, str], folder: Path, turn: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Put every secret into the environment, a file or the keyring; return references and environment.
+
+    With the next ``turn`` each secret lies in the next kind of place.
+    """
+    references, environment, keyring = {}, {}, {}
+    for number, (name, value) in enumerate(values.items(), start=turn):
+        if number % 3 == 0:
+            environment[f"CANARY_{name.upper()}"] = value
+            references[name] = f"env:CANARY_{name.upper()}"
+        elif number % 3 == 1:
+            (folder / f"{name}.txt").write_text(value + "\n", encoding="utf-8")
+            references[name] = f"file:{folder / name}.txt"
+        else:
+            keyring[f"canary/{name}"] = value
+            references[name] = f"keyring:canary/{name}"
+    (folder / "keyring.json").write_text(json.dumps(keyring), encoding="utf-8")
+    return references, environment
+
+
+@pytest.fixture(params=[0])
 def canaries(sandbox: TestSandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Canaries]:
+    """Canaries; the parameter, if a test gives one, says in which turn the kinds of places are used."""
     mark = secrets.token_hex(8)
-    values = {
+    accepted = {
         "twilio_auth_token": secrets.token_hex(16),
         "twilio_api_key_secret": f"Key{mark}Secret0123456789abcdefG",
         "portsip_admin_password": f"Pbx-{mark}{AWKWARD}end",
     }
-    sip = f"Sip0{mark}{AWKWARD}end"
-    sandbox.control("POST", "credentials", values)
+    ours = {"sip_password_acme": f"Sip0{mark}{AWKWARD}end", "sip_password_shared": f"Sip1{mark}{AWKWARD}end"}
+    sandbox.control("POST", "credentials", accepted)
     (tmp_path / "out").mkdir()
-    (tmp_path / "sip").write_text(sip + "\n", encoding="utf-8")
-    (tmp_path / "keyring.json").write_text(json.dumps({"pbx/admin": values["portsip_admin_password"]}))
-    site = (sandbox.root / "parameters/sandbox/site.yaml").read_text(encoding="utf-8")
-    site = site.replace("file:.sandbox/secrets/twilio_auth_token", "env:CANARY_AUTH_TOKEN")
-    site = site.replace("file:.sandbox/secrets/portsip_admin_password", "keyring:pbx/admin")
-    (tmp_path / "site.yaml").write_text(site, encoding="utf-8")
-    tenant = (sandbox.root / "parameters/sandbox/acme.yaml").read_text(encoding="utf-8")
-    tenant = tenant.replace("file:.sandbox/secrets/sip_password_acme", f"file:{tmp_path / 'sip'}")
-    (tmp_path / "acme.yaml").write_text(tenant, encoding="utf-8")
+    references, places = placed(accepted | ours, tmp_path, request.param)
+    for name in ("site", "acme", "globex"):
+        text = (sandbox.root / f"parameters/sandbox/{name}.yaml").read_text(encoding="utf-8")
+        for secret, reference in references.items():
+            text = text.replace(f"file:.sandbox/secrets/{secret}", reference)
+        assert ".sandbox" not in text
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
     twilio = Proxy(sandbox.urls["twilio_api_url"].rstrip("/"))
     portsip = Proxy(sandbox.urls["portsip_url"].rstrip("/").removesuffix("/api"))
-    servers = [twilio.serve(), portsip.serve()]
+    serving = ExitStack()
+    for proxy in (twilio, portsip):
+        serving.enter_context(proxy.serving())
     environment = {
         **os.environ,
         **sandbox.environment,
+        **places,
         "RUNBOOK_TWILIO_API_URL": twilio.url,
         "RUNBOOK_TWILIO_TRUNKING_URL": twilio.url,
         "RUNBOOK_PORTSIP_URL": portsip.url,
         "PYTHONPATH": str(CHECKOUT),
         "PYTHON_KEYRING_BACKEND": "tests.secrets.keyring_in_file.KeyringInFile",
         "TEST_KEYRING_FILE": str(tmp_path / "keyring.json"),
-        "CANARY_AUTH_TOKEN": values["twilio_auth_token"],
-        "CANARY_API_KEY_SECRET": values["twilio_api_key_secret"],
         "COLUMNS": "100",
     }
-    names = {value: name for name, value in values.items()} | {sip: "sip_password"}
-    made = Canaries(sandbox, tmp_path, names, environment, twilio, portsip)
+    names = {value: name for name, value in (accepted | ours).items()}
+    made = Canaries(sandbox, tmp_path, names, environment, twilio, portsip, references, request.param)
     yield made
     for name, number in made.leaks()[1].items():
         request.node.user_properties.append((name, number))
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    serving.close()
     sandbox.control("POST", "reset")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -16,36 +17,54 @@ def runs(canaries: Canaries) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in canaries.records.glob("*/*/*/run.json")]
 
 
-def with_api_key(canaries: Canaries) -> None:
-    """Let the account be used with an API key instead of the auth token."""
-    site = canaries.site.read_text(encoding="utf-8")
-    key = "api_key_sid: SK" + "a" * 32 + "\n      api_key_secret: env:CANARY_API_KEY_SECRET"
-    canaries.site.write_text(site.replace("auth_token: env:CANARY_AUTH_TOKEN", key), encoding="utf-8")
-
-
-def test_a_whole_run_and_every_command(canaries: Canaries) -> None:
+@pytest.mark.parametrize(
+    ("canaries", "credential"), [(0, "auth token"), (2, "API key")], indirect=["canaries"]
+)
+def test_a_whole_run_and_every_command(canaries: Canaries, credential: str) -> None:
+    if credential == "API key":
+        canaries.with_api_key()
     where = ("-s", canaries.site, canaries.tenant)
     assert canaries.run("runbook", "validate", canaries.tenant, "-s", canaries.site).returncode == 0
     assert canaries.run("runbook", "plan", *where, "--out", canaries.folder / "out").returncode == 2
     ended = canaries.run("runbook", "apply", *where)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert runs(canaries)[0]["outcome"] == "succeeded"
+    (run,) = canaries.records.glob("demo/acme/2*")
+    assert canaries.run("runbook", "verify", *where).returncode == 0
+    for command in (("list",), ("show", run.name), ("verify",)):
+        assert canaries.run("runbook", "records", *command).returncode == 0
+    exported = canaries.run("runbook", "records", "export", run.name, canaries.folder / "out" / "record.zip")
+    assert exported.returncode == 0 and "not looked for" not in exported.stdout
     assert {"access token", "refresh token"} <= set(canaries.portsip.tokens.values())
     found, figures = canaries.leaks()
-    assert found == [] and figures["files"] > 25
+    assert found == [] and figures["files"] > 75
 
 
-def test_an_api_key(canaries: Canaries) -> None:
-    with_api_key(canaries)
-    canaries.run("runbook", "plan", canaries.tenant, "-s", canaries.site)
-    canaries.twilio.echo = "GET .*/Trunks"
-    canaries.run("runbook", "verify", canaries.tenant, "-s", canaries.site)
-    assert canaries.leaks()[0] == []
+def test_a_canary_in_a_zip_is_found(canaries: Canaries) -> None:
+    with zipfile.ZipFile(canaries.folder / "out" / "planted.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("record/x.txt", json.dumps(list(canaries.values)))
+    found, _ = canaries.leaks()
+    assert {one.partition(" in ")[0] for one in found} == set(canaries.values.values())
+
+
+def test_an_export_is_refused_when_the_records_own_secrets_are_in_it(canaries: Canaries) -> None:
+    assert canaries.run("runbook", "apply", canaries.tenant, "-s", canaries.site).returncode == 0
+    (run,) = canaries.records.glob("demo/acme/2*")
+    # The password is what the run's record says in some place, as if the filter had missed it.
+    canaries.environment["CANARY_SIP_PASSWORD_ACME"] = "Everything reads back"
+    out = canaries.folder / "out" / "record.zip"
+    refused = canaries.run("runbook", "records", "export", run.name, out)
+    assert refused.returncode == 1 and not out.exists()
+    assert "env:CANARY_SIP_PASSWORD_ACME in 00_before_you_begin.html" in refused.stderr
+    del canaries.environment["CANARY_SIP_PASSWORD_ACME"]
+    written = canaries.run("runbook", "records", "export", run.name, out)
+    assert written.returncode == 0 and out.exists()
+    assert "cannot be resolved here: env:CANARY_SIP_PASSWORD_ACME" in written.stdout
 
 
 def test_a_wrong_password_of_the_pbx(canaries: Canaries) -> None:
     Path(canaries.environment["TEST_KEYRING_FILE"]).write_text(
-        json.dumps({"pbx/admin": "Wrong-password-9&/"})
+        json.dumps({"canary/portsip_admin_password": "Wrong-password-9&/"})
     )
     canaries.values["Wrong-password-9&/"] = "wrong password"
     ended = canaries.run("runbook", "apply", canaries.tenant, "-s", canaries.site)
@@ -86,7 +105,7 @@ def test_a_vendor_that_repeats_what_it_was_sent(canaries: Canaries, vendor: str,
     assert canaries.leaks()[0] == []
 
 
-@pytest.mark.parametrize("number", [2, 9, 23, 41, 60])
+@pytest.mark.parametrize("number", [23, 60])
 @pytest.mark.parametrize("vendor", ["twilio", "portsip"])
 def test_a_vendor_that_fails_in_the_middle(canaries: Canaries, vendor: str, number: int) -> None:
     proxy = getattr(canaries, vendor)
@@ -133,7 +152,7 @@ def test_a_cell_that_shows_them_on_purpose(canaries: Canaries, cell: str) -> Non
     )
     assert (ended.returncode != 0) == cell.startswith("raise"), ended.stderr
     shown = output.read_text(encoding="utf-8")
-    assert "access token of the PBX" in shown and str(canaries.folder / "sip") in shown
+    assert "access token of the PBX" in shown and canaries.references["sip_password_acme"] in shown
     assert canaries.leaks()[0] == []
 
 
@@ -164,11 +183,11 @@ def test_a_value_among_the_parameters_is_refused_before_anything_is_written(
 def test_a_resolved_value_under_an_innocent_name_is_refused(canaries: Canaries) -> None:
     output = canaries.folder / "out" / "refused.ipynb"
     source = canaries.sandbox.root / "notebooks/01_create_sip_trunk.ipynb"
-    token = canaries.environment["CANARY_AUTH_TOKEN"]
+    token = canaries.environment["CANARY_TWILIO_AUTH_TOKEN"]
     files = ("-f", canaries.site, "-f", canaries.tenant)
     ended = canaries.run(
         "papermill", "--engine", "runbook", source, output, *files, "-p", "approved_by", token
     )
-    assert ended.returncode != 0 and "env:CANARY_AUTH_TOKEN" in ended.stderr
+    assert ended.returncode != 0 and "env:CANARY_TWILIO_AUTH_TOKEN" in ended.stderr
     assert not output.exists()
     assert canaries.leaks()[0] == []

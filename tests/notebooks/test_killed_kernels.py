@@ -1,0 +1,112 @@
+"""A kernel that is killed in the middle of a request, in each section: nothing says that it succeeded.
+
+``RUNBOOK_SWEEP=1`` does all sections, otherwise two of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from runbook_lib.guide import RUN_ORDER, SECTIONS
+from runbook_lib.records.journal import read
+from runbook_lib.records.verify import verify
+from tests.conftest import CHECKOUT, TestSandbox
+from tests.notebooks.test_endings import kernels, until
+
+#: A tenant whose run writes in every section that can write.
+GLOBEX = "parameters/sandbox/globex.yaml"
+#: The request of each section in which its kernel is killed; 00 only reads.
+HELD = {
+    "00": {},
+    "01": {"method": "POST", "path": "/v1/Trunks$"},
+    "02": {"method": "POST", "path": r"/Credentials\.json$"},
+    "03": {"method": "POST", "path": "/OriginationUrls$", "nth": 2},
+    "04": {"method": "POST", "path": "/IncomingPhoneNumbers/PN"},
+    "05": {"method": "POST", "path": "/api/providers$"},
+    "06": {"method": "POST", "path": "/api/inbound_rules$"},
+}
+
+
+KILLED_IN = tuple(SECTIONS) if os.environ.get("RUNBOOK_SWEEP") else ("00", "02")
+
+
+@pytest.mark.parametrize("number", KILLED_IN)
+def test_a_kernel_killed_in_a_section_leaves_an_honest_record(sandbox: TestSandbox, number: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from runbook_lib.cli import main; main()", "apply", GLOBEX],
+        cwd=sandbox.root,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        if number == "00":
+            # The runner reads as well, before the first section: what comes after that is the section's.
+            until(lambda: list(sandbox.root.glob("records/*/*/*/00_*.ipynb")))
+        sandbox.control("POST", "faults", HELD[number] | {"kind": "delay", "seconds": 60})
+        until(lambda: held(sandbox) or process.poll() is not None)
+        os.kill(kernel_of(number, process), signal.SIGKILL)
+        shown, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 1, shown
+    (request,) = held(sandbox)
+    check(sandbox.root / "records", number, str(request["path"]))
+
+
+def held(sandbox: TestSandbox) -> list[dict[str, object]]:
+    log = sandbox.control("GET", "requests").json()["requests"]
+    return [one for one in log if one["fault"] == "delay"]
+
+
+def kernel_of(number: str, process: subprocess.Popen[str]) -> int:
+    """The section's own kernel: the next section's is warming up beside it, started after it."""
+
+    def turn(pid: int) -> int:
+        return int(re.search(rb"/(\d+)\.json", Path(f"/proc/{pid}/cmdline").read_bytes())[1])
+
+    found = {turn(one): one for one in kernels(process)}
+    assert min(found) == RUN_ORDER.index(number) + 1
+    return found[min(found)]
+
+
+def check(records: Path, number: str, path: str) -> None:
+    (folder,) = records.glob("demo/globex/2*")
+    before = RUN_ORDER.index(number)
+    outcomes = ["succeeded"] * before + ["failed"] + ["not run"] * (len(RUN_ORDER) - before - 1)
+    run, record = (json.loads((folder / name).read_text()) for name in ("run.json", "record.json"))
+    assert run["outcome"] == record["outcome"] == "failed"
+    assert [one["outcome"] for one in run["sections"]] == outcomes
+    assert [one["outcome"] for one in record["guide_sections"]] == outcomes
+
+    name = SECTIONS[number].notebook
+    notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+    assert notebook.metadata.runbook.status == "failed"
+    assert "DeadKernelError" in notebook.metadata.runbook.error
+    assert "This section failed" in (folder / f"{name}.html").read_text(encoding="utf-8")
+
+    result = json.loads((folder / f"{number}.result.json").read_text())
+    assert result["outcome"] == "failed" and "Kernel died" in result["error"]["what"]
+    writes = read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else []
+    lost = [one for one in writes if one["answer"] is None]
+    assert [one["path"] for one in record["in_flight"]] == [one["path"] for one in lost]
+    if number == "00":
+        assert writes == []
+    else:
+        assert [(one["section"], one["path"]) for one in lost] == [(number, path)]
+        mine = sum(one["section"] == number for one in writes)
+        assert f"1 of {mine} writes left and no answer was seen" in result["error"]["meaning"]
+    report = verify(records)
+    assert report.problems == () and len(report.records) == 1
