@@ -325,3 +325,16 @@ def test_example_set_lacks_only_what_is_the_sites_own() -> None:
         load("parameters/example/site.yaml", "parameters/example/dental.yaml", CHECKOUT)
     reasons = ("keyring:", "env:BIGTEL_PBX_PASSWORD", "a documentation address")
     assert all(any(reason in one for reason in reasons) for one in caught.value.problems)
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+def test_content_in_the_place_of_a_path_is_never_repeated(tmp_path: Path, as_path: type) -> None:
+    content = '{"site": {"pbx": {"password": "Inline-canary-77"}}}'
+    for site, tenant in ((as_path(content), "no-such.yaml"), ("no-such.yaml", as_path(content))):
+        with pytest.raises(InputError) as caught:
+            load(site, tenant, tmp_path)
+        assert "Inline-canary-77" not in str(caught.value)
+        assert "give the path of a parameter file" in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        load(CHECKOUT / "parameters/sandbox/site.yaml", f"trunk:{content}", CHECKOUT, secrets=False)
+    assert "Inline-canary-77" not in str(caught.value)
