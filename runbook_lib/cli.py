@@ -137,6 +137,31 @@ def plan(
 
 
 @app.command()
+def approve(
+    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file (runbook plan --out).")],
+    key: Annotated[
+        Path | None,
+        typer.Option(help="SSH key, or the public half of one in the agent [default: ~/.ssh/id_ed25519]"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+) -> None:
+    """Show what a plan changes and sign its digest, as the second person; writes PLAN.sig."""
+    from .approval import read_plan, sign_plan
+    from .batch.plans import show_changes
+
+    def run() -> int:
+        approved = read_plan(plan_file)
+        show_changes(approved, screen)
+        if not yes and typer.prompt("To approve it, type the tenant's name") != approved.tenant:
+            raise InputError(["that is not the tenant's name: nothing was signed"])
+        signature = sign_plan(plan_file, approved, key or Path.home() / ".ssh" / "id_ed25519")
+        screen.print(f"Signed: {escape(str(signature))}", soft_wrap=True)
+        return FINE
+
+    raise typer.Exit(_guarded(run))
+
+
+@app.command()
 def apply(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from .approval import approval_of
 from .context import Context
-from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
+from .errors import InputError, RunbookError, StalePlanError, VerificationError
 from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
@@ -36,15 +37,13 @@ class Runbook:
         context: Context,
         folder: Path,
         mode: str,
-        approved: Plan | None,
-        approved_by: str | None,
         sections: tuple[str, ...] = (),
     ) -> None:
         self.context = context
         self.folder = folder
         self.mode = mode
-        self.approved = approved
-        self.approved_by = approved_by
+        self.approved: Plan | None = None
+        self.approved_by: dict[str, str] = {"how": "auto-approval"}
         self._sections = sections
 
     @classmethod
@@ -72,7 +71,8 @@ class Runbook:
         mode
             ``"plan"``, ``"apply"`` or ``"verify"``.
         plan_file, approved_plan, approved_by
-            For ``apply``: the plan's file, the digest that was approved, and by whom.
+            For ``apply``: the plan's file, the digest that was approved, and by whom. A signature
+            beside the plan's file (``FILE.sig``) says both; see ``approval``.
         sections
             The sections to run, in this order; the whole guide without.
         record, only
@@ -97,9 +97,11 @@ class Runbook:
         journal = Journal(folder / FILE_NAME, scrub, target)
         context = Context(root, records, the_site, the_tenant, journal, to_undo)
         context.accept_interruption |= accept_interruption
-        runbook = cls(context, folder, mode, None, approved_by, tuple(sections))
+        runbook = cls(context, folder, mode, tuple(sections))
         if mode == "apply":
-            runbook.approved = runbook._approved(plan_file, approved_plan)
+            approval = approval_of(context, runbook.target, plan_file, approved_plan, approved_by)
+            if approval is not None:
+                runbook.approved, runbook.approved_by = approval.plan, approval.by
         return runbook
 
     def __enter__(self) -> Self:
@@ -159,59 +161,6 @@ class Runbook:
             self.target, self.context.tenant.name, self.context.settings.secret_references(), slices, now()
         )
 
-    def _approved(self, plan_file: str | None, approved_plan: str | None) -> Plan | None:
-        policy = self.context.site.policies.approval
-        if plan_file is None and (approved_plan or self.approved_by):
-            raise InputError(
-                ["plan_file: is missing: an approval is for a plan, so give the plan's file as well"]
-            )
-        if plan_file is None:
-            if policy != "none":
-                raise ApprovalError(
-                    f"site {self.context.site.name} asks for approval: {policy}, and no plan was given",
-                    meaning="nothing was sent",
-                    next_step="make a plan (runbook plan), have it approved, and give it with its digest",
-                )
-            return None
-        plan = self._read_plan(self.context.root / plan_file)
-        problem = next(
-            (
-                text
-                for wrong, text in (
-                    (not approved_plan, "approved_plan is missing: give the digest that was approved"),
-                    (not self.approved_by, "approved_by is missing: say who approved the plan"),
-                    (approved_plan != plan.digest, "the plan is not the approved one: its digest is another"),
-                    (
-                        plan.target != self.target,
-                        "the plan was made for another target (sandbox or live, account, PBX)",
-                    ),
-                    (plan.tenant != self.context.tenant.name, f"the plan was made for tenant {plan.tenant}"),
-                    (
-                        plan.secrets != self.context.settings.secret_references(),
-                        "the plan names other secrets",
-                    ),
-                )
-                if wrong
-            ),
-            None,
-        )
-        if problem:
-            raise ApprovalError(
-                problem, meaning="nothing was sent", next_step="plan again and have that plan approved"
-            )
-        return plan
-
-    @staticmethod
-    def _read_plan(path: Path) -> Plan:
-        try:
-            return Plan.from_document(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise InputError([f"plan_file: {path.name} cannot be read ({error.strerror})"]) from None
-        except ValueError as error:
-            raise ApprovalError(
-                f"plan_file: {path.name}: {error}", meaning="nothing was sent", next_step="plan again"
-            ) from None
-
 
 class SectionRun:
     """One section in one run: what a notebook's cells call, in order.
@@ -233,9 +182,7 @@ class SectionRun:
             "tenant": runbook.context.tenant.name,
             "operator": whoami(),
             "approved_plan": runbook.approved.digest if runbook.approved else None,
-            "approved_by": {"who": runbook.approved_by, "how": "claimed"}
-            if runbook.approved
-            else {"how": "auto-approval"},
+            "approved_by": runbook.approved_by,
             "started": now(),
             "outcome": "unfinished",
             "plan": None,

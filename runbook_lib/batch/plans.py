@@ -62,6 +62,18 @@ def plan_tenant(
     return CHANGES if changing else FINE
 
 
+def show_changes(plan: Plan, screen: Console) -> None:
+    """Show what an approver has to know of a plan: target, tenant, changing rows, digest."""
+    target = ", ".join(f"{name} {visible(value)}" for name, value in plan.target.items())
+    screen.print(Text(f"Plan of tenant {visible(plan.tenant)} for {target}", style="bold"), soft_wrap=True)
+    for part in plan.slices:
+        if part.changing:
+            title = f"{part.section} {SECTIONS[part.section].title}"
+            screen.print(Text("\n" + row_table(title, part.changing).text()), soft_wrap=True)
+    changing = sum(len(part.changing) for part in plan.slices)
+    screen.print(Text(f"\n{changing} to carry out. Digest {plan.digest}", style="bold"), soft_wrap=True)
+
+
 def _write(plan: Plan, out: Path, sections: Sequence[str]) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     names = [plan.tenant, *(SECTIONS[one].notebook for one in sections), "plan.json"]

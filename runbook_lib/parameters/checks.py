@@ -22,15 +22,6 @@ Problems = Iterator[tuple[PathInFile, str]]
 SHORTEST_LIVE_SECRET = 8
 LONGEST_LIST_NAME = 64
 
-#: Modelled, and refused until a section carries them out: nothing that is written may be passed over.
-NOT_CARRIED_OUT = frozenset(
-    {
-        "site.policies.allowed_signers",
-    }
-)
-#: The same for a value of ``site.policies.approval``.
-APPROVALS_NOT_CARRIED_OUT = frozenset({"two-person"})
-
 #: Keys of a tenant that belong to the shared trunk at system level.
 TRUNK_KEYS = ("trunk", "termination", "origination", "pbx_trunk")
 
@@ -38,7 +29,6 @@ TRUNK_KEYS = ("trunk", "termination", "origination", "pbx_trunk")
 def check_site(site: Document, root: Path) -> None:
     """Add the problems that a site's keys make together."""
     content = site.content
-    _add(site, _not_carried_out("site", content))
     if not content:
         return
     _add(site, _site(content, root))
@@ -51,7 +41,6 @@ def check_site(site: Document, root: Path) -> None:
 def check_tenant(site: Document, tenant: Document) -> None:
     """Add the problems that a tenant's keys make, together and against the site's."""
     content = tenant.content
-    _add(tenant, _not_carried_out("tenant", content))
     if not content:
         return
     _add(tenant, _level(content, site.content))
@@ -228,16 +217,6 @@ def _outbound(rule: Any, path: PathInFile, dids: DidPool | None) -> Problems:
     caller = _parsed(e164, _at(rule, "caller_id"))
     if caller is not None and dids is not None and caller not in dids:
         yield (*path, "caller_id"), "not in dids: a tenant calls with numbers of its own pool only"
-
-
-def _not_carried_out(kind: str, content: Mapping[str, Any]) -> Problems:
-    for key in sorted(NOT_CARRIED_OUT):
-        top, *path = key.split(".")
-        if top == kind and _at(content, *path) is not None:
-            yield tuple(path), "is not carried out by this version yet: take it out"
-    approval = _at(content, "policies", "approval")
-    if isinstance(approval, str) and approval in APPROVALS_NOT_CARRIED_OUT:
-        yield ("policies", "approval"), "is not carried out by this version yet: use required"
 
 
 def _reachable(site: Mapping[str, Any], path: PathInFile, host: Any) -> Problems:

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import create_model
 
-from .checks import APPROVALS_NOT_CARRIED_OUT, NOT_CARRIED_OUT
 from .model import Site, Tenant
 from .types import Strict
 
@@ -38,7 +37,7 @@ def write_schema(path: Path) -> None:
 
 
 def field_rows() -> Iterator[tuple[str, str, str, str]]:
-    """Yield key, type, default and meaning of every parameter that this version carries out."""
+    """Yield key, type, default and meaning of every parameter."""
     schema = json_schema()
     for kind in schema["oneOf"]:
         for name, node in kind["properties"].items():
@@ -62,8 +61,6 @@ def _rows(
     if path == "tenant":
         required |= {"trunk", "termination"}  # at tenant level; see checks
     for name, child in target["properties"].items():
-        if f"{path}.{name}" in NOT_CARRIED_OUT:
-            continue
         inner = _definition(child, definitions)
         many = "[]" if child.get("type") == "array" else ".NAME" if "patternProperties" in child else ""
         key = f"{path}.{name}{many}"
@@ -91,7 +88,7 @@ def _type(node: dict[str, Any], definitions: dict[str, Any]) -> str:
     options = [one for one in node.get("anyOf", [node]) if one.get("type") != "null"]
     one = options[0]
     if "enum" in one:
-        return ", ".join(f"`{value}`" for value in one["enum"] if value not in APPROVALS_NOT_CARRIED_OUT)
+        return ", ".join(f"`{value}`" for value in one["enum"])
     if one.get("type") == "array":
         return "list of texts"
     if one.get("type") == "integer":

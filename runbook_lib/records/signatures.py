@@ -8,9 +8,9 @@ taken away together with their signatures: a head that is kept somewhere else ca
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from pathlib import Path
 
+from .. import ssh
 from .chain import Chain
 from .errors import RecordError
 from .verify import Anchor, Problem, is_head
@@ -29,10 +29,10 @@ def sign_head(records: Path, key: Path) -> Path:
     if not entries:
         raise RecordError("there is nothing to sign", next_step="make a record first: runbook apply")
     message = f"{entries[-1].digest}\n".encode()
-    signature = _ssh_keygen(["sign", "-f", str(key), "-n", NAMESPACE], message)
+    signature = ssh.sign(message, key, NAMESPACE)
     if signature.returncode != 0:
         raise RecordError(
-            f"ssh-keygen could not sign with {key}: {_last_line(signature.stderr)}",
+            f"ssh-keygen could not sign with {key}: {ssh.last_line(signature.stderr)}",
             next_step="give the private key, or the public one of a key that the SSH agent holds",
         )
     name = f"{entries[-1].seq:06}-{hashlib.sha256(signature.stdout).hexdigest()[:8]}.head"
@@ -67,7 +67,7 @@ def signed_heads(records: Path, allowed_signers: Path, identity: str) -> tuple[l
             anchors.append(Anchor(digest, f"the head that {identity} signed"))
         elif not any(
             _holds(head, signature, allowed_signers, other)
-            for other in _principals(signature, allowed_signers)
+            for other in ssh.principals(signature, allowed_signers)
         ):
             problems.append(Problem(f"{name}.sig", "not a signature of this head by an allowed signer"))
     if not anchors:
@@ -76,25 +76,4 @@ def signed_heads(records: Path, allowed_signers: Path, identity: str) -> tuple[l
 
 
 def _holds(head: Path, signature: Path, allowed_signers: Path, identity: str) -> bool:
-    check = ["-f", str(allowed_signers), "-n", NAMESPACE, "-s", str(signature), "-I", identity]
-    return _ssh_keygen(["verify", *check], head.read_bytes()).returncode == 0
-
-
-def _principals(signature: Path, allowed_signers: Path) -> list[str]:
-    """Whom the allowed signers name for the key of a signature."""
-    found = _ssh_keygen(["find-principals", "-s", str(signature), "-f", str(allowed_signers)], b"")
-    return found.stdout.decode(errors="replace").split() if found.returncode == 0 else []
-
-
-def _ssh_keygen(arguments: list[str], message: bytes) -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(["ssh-keygen", "-Y", *arguments], input=message, capture_output=True)  # noqa: S607
-    except FileNotFoundError:
-        raise RecordError(
-            "ssh-keygen is not there", next_step="install OpenSSH (8.2 or newer) and run again"
-        ) from None
-
-
-def _last_line(output: bytes) -> str:
-    lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no reason given"
+    return ssh.verify(head.read_bytes(), signature, allowed_signers, NAMESPACE, identity).returncode == 0

@@ -1,4 +1,4 @@
-"""Shared trunks, call rules and two-person approval: modelled, checked, and refused until carried out."""
+"""Shared trunks, call rules and two-person approval: what the checks say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.parameters import checks, field_rows, load
+from runbook_lib.parameters import load
 from tests.parameters.test_bad_input import changed, problems_of, read
 
 SHARED = {
@@ -41,13 +41,6 @@ INITECH = {
 }
 
 
-@pytest.fixture
-def carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "NOT_CARRIED_OUT", frozenset())
-    monkeypatch.setattr(checks, "APPROVALS_NOT_CARRIED_OUT", frozenset())
-
-
-@pytest.mark.usefixtures("carried_out")
 def test_system_level(tmp_path: Path) -> None:
     site, tenant = load(SITE, INITECH, tmp_path)
     assert tenant.level == "system"
@@ -63,7 +56,6 @@ def _with(path: str, value: Any) -> dict[str, Any]:
 RULE = {"name": "X", "dids": "12025550105", "extension": "1"}
 
 
-@pytest.mark.usefixtures("carried_out")
 @pytest.mark.parametrize(
     ("path", "value", "at"),
     [
@@ -132,7 +124,6 @@ def test_bad_tenant_at_system_level(tmp_path: Path, path: str, value: Any, at: s
     assert any(f"{at}: " in one for one in problems), problems
 
 
-@pytest.mark.usefixtures("carried_out")
 @pytest.mark.parametrize(
     ("path", "value", "at"),
     [
@@ -159,10 +150,3 @@ def test_bad_tenant_at_system_level(tmp_path: Path, path: str, value: Any, at: s
 def test_bad_shared_trunk(tmp_path: Path, path: str, value: Any, at: str) -> None:
     problems = problems_of(tmp_path, changed(SITE, path, value), INITECH)
     assert any(f"{at}: " in one for one in problems), problems
-
-
-def test_what_is_not_carried_out_is_refused_not_passed_over(tmp_path: Path) -> None:
-    problems = problems_of(tmp_path, changed(SITE, "site.policies.approval", "two-person"), INITECH)
-    refused = {one.split(": ")[1] for one in problems if "not carried out by this version" in one}
-    assert refused == {"site.policies.approval"}
-    assert "site.policies.allowed_signers" not in {key for key, *_ in field_rows()}

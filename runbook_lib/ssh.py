@@ -1,0 +1,72 @@
+"""OpenSSH's signatures: made and checked by ``ssh-keygen -Y``, over bytes and within a namespace."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from .errors import RunbookError
+
+PRIVATE_KEY = b"-----BEGIN "
+
+
+def sign(message: bytes, key: Path, namespace: str) -> subprocess.CompletedProcess[bytes]:
+    """Sign with a private key, or with the public half of one in the agent; the signature is ``stdout``.
+
+    ``ssh-keygen`` asks for a passphrase itself. Raises ``RunbookError`` when it is not there.
+    """
+    return _run(["ssh-keygen", "-Y", "sign", "-f", str(key), "-n", namespace], message)
+
+
+def verify(
+    message: bytes, signature: Path, allowed_signers: Path, namespace: str, principal: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Check a signature as one of ``principal``, by the allowed signers and now; fine is status 0."""
+    check = ["-f", str(allowed_signers), "-n", namespace, "-s", str(signature), "-I", principal]
+    return _run(["ssh-keygen", "-Y", "verify", *check], message)
+
+
+def principals(signature: Path, allowed_signers: Path) -> list[str]:
+    """Whom the allowed signers name for the key of a signature."""
+    find = ["-s", str(signature), "-f", str(allowed_signers)]
+    found = _run(["ssh-keygen", "-Y", "find-principals", *find])
+    return found.stdout.decode(errors="replace").splitlines() if found.returncode == 0 else []
+
+
+def signing_key(message: bytes, signature: Path, namespace: str) -> str | None:
+    """Return the fingerprint (``SHA256:…``) of a signature's key; ``None`` for one of another message."""
+    check = ["check-novalidate", "-n", namespace, "-s", str(signature)]
+    found = _run(["ssh-keygen", "-Y", *check], message)
+    return next(iter(_fingerprints(found)), None)
+
+
+def own_keys() -> set[str]:
+    """Return the fingerprints of this user's keys: those in ``~/.ssh`` and in the agent."""
+    found = _fingerprints(_run(["ssh-add", "-l", "-E", "sha256"]))
+    folder = Path.home() / ".ssh"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_file() and (path.suffix == ".pub" or path.read_bytes().startswith(PRIVATE_KEY)):
+            found |= _fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", str(path)]))
+    return found
+
+
+def last_line(output: bytes) -> str:
+    """Return the last line of what a command printed: the reason, when it failed."""
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no reason given"
+
+
+def _fingerprints(answer: subprocess.CompletedProcess[bytes]) -> set[str]:
+    if answer.returncode != 0:
+        return set()
+    return set(re.findall(r"SHA256:[A-Za-z0-9+/]{43}", answer.stdout.decode(errors="replace")))
+
+
+def _run(command: list[str], message: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, input=message, capture_output=True)
+    except FileNotFoundError:
+        raise RunbookError(
+            f"{command[0]} is not there", next_step="install OpenSSH (8.2 or newer) and run again"
+        ) from None
