@@ -45,7 +45,7 @@ def approval_of(
     Parameters
     ----------
     target
-        What the plan must have been made for.
+        What the plan must be for.
     plan_file, approved_plan, approved_by
         The plan's file, the digest that was approved, by whom. A signature (``plan_file`` and
         ``.sig``) stands for the last two; where they are given as well, they must fit it.

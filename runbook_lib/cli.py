@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +21,7 @@ from . import records_cli
 from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .parameters import load_all, load_site, project_root
+from .records.record import REASON, TICKET
 from .secret import scrub
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
@@ -42,6 +43,27 @@ PlanFolder = Annotated[Path | None, typer.Option(help="Folder for the plan files
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="Apply exactly this plan (one tenant).")]
 ApprovedPlan = Annotated[str | None, typer.Option(help="The digest that was approved.")]
 ApprovedBy = Annotated[str | None, typer.Option(help="Who approved the plan.")]
+
+
+def _for_the_record(name: str) -> Callable[[str | None], str | None]:
+    """Hand an option to the processes of a run as the environment variable that the record is made from."""
+
+    def keep(value: str | None) -> str | None:
+        if value:
+            os.environ[name] = value
+        return value
+
+    return keep
+
+
+Ticket = Annotated[
+    str | None,
+    typer.Option(envvar=TICKET, callback=_for_the_record(TICKET), help="Ticket that the record names."),
+]
+Reason = Annotated[
+    str | None,
+    typer.Option(envvar=REASON, callback=_for_the_record(REASON), help="Why, in words, for the record."),
+]
 CarryOut = Annotated[bool, typer.Option("--apply", help="Carry the plan out, and keep the record of it.")]
 AcceptInterruption = Annotated[
     bool, typer.Option("--accept-interruption", help="Allow rows that interrupt calls.")
@@ -170,6 +192,8 @@ def apply(
     plan_file: PlanFile = None,
     approved_plan: ApprovedPlan = None,
     approved_by: ApprovedBy = None,
+    ticket: Ticket = None,
+    reason: Reason = None,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
     owners = _owners(tenants, trunk)
@@ -203,6 +227,8 @@ def rollback(
     plan_file: PlanFile = None,
     approved_plan: ApprovedPlan = None,
     approved_by: ApprovedBy = None,
+    ticket: Ticket = None,
+    reason: Reason = None,
 ) -> None:
     """Plan (with --apply: carry out) the way back from what a record did. A plan with changes ends with 2."""
     from .records.to_undo import files_of
@@ -233,6 +259,8 @@ def retire(
     plan_file: PlanFile = None,
     approved_plan: ApprovedPlan = None,
     approved_by: ApprovedBy = None,
+    ticket: Ticket = None,
+    reason: Reason = None,
 ) -> None:
     """Plan (with --apply: carry out) the retirement of tenants. A plan with changes ends with 2."""
     owners = _owners(tenants, trunk)

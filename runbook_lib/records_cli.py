@@ -245,7 +245,7 @@ def _show(report: Report) -> None:
 def _facts(name: str, record: dict[str, Any]) -> None:
     target, approver = _mapping(record.get("target")), _mapping(record.get("approver"))
     by, runbook = _mapping(approver.get("by")), _mapping(record.get("runbook"))
-    approved = [str(by[key]) for key in ("who", "how") if by.get(key)]
+    approved = [str(by[key]) for key in ("who", "how", "key") if by.get(key)]
     facts = (
         ("Record", name),
         ("Outcome", record.get("outcome", "open: the run died, or is still going on")),

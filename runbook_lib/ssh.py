@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-from .errors import RunbookError
+from .errors import InputError, RunbookError
 
 PRIVATE_KEY = b"-----BEGIN "
 
@@ -28,10 +29,29 @@ def verify(
 
 
 def principals(signature: Path, allowed_signers: Path) -> list[str]:
-    """Whom the allowed signers name for the key of a signature."""
-    find = ["-s", str(signature), "-f", str(allowed_signers)]
-    found = _run(["ssh-keygen", "-Y", "find-principals", *find])
-    return found.stdout.decode(errors="replace").splitlines() if found.returncode == 0 else []
+    """Whom the allowed signers name for the key of a signature, on any of their lines.
+
+    ``ssh-keygen`` itself stops at the first line that fits. Raises ``InputError`` for a file that
+    cannot be read.
+    """
+    try:
+        lines = allowed_signers.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(
+            [f"the allowed signers, {allowed_signers}, cannot be read ({error.strerror})"]
+        ) from None
+    names = []
+    with NamedTemporaryFile() as one_line:
+        for line in lines:
+            one_line.seek(0)
+            one_line.truncate()
+            one_line.write(line + b"\n")
+            one_line.flush()
+            find = ["-s", str(signature), "-f", one_line.name]
+            found = _run(["ssh-keygen", "-Y", "find-principals", *find])
+            if found.returncode == 0:
+                names += found.stdout.decode(errors="replace").splitlines()
+    return list(dict.fromkeys(names))
 
 
 def signing_key(message: bytes, signature: Path, namespace: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,7 @@ def write_run_index(folder: Path) -> Path:
         ("Started (UTC)", run["started"]),
         ("Ended (UTC)", run["ended"]),
         ("Run", run["run_id"]),
+        *_who_and_why(_read(folder / "record.json")),
     ]
     lines = run.get("problem", "").splitlines()
     problem = Box("stop", lines[0], tuple(lines[1:])).html() if lines else ""
@@ -129,6 +131,19 @@ def write_run_index(folder: Path) -> Path:
         body,
         f'<a href="{escaped(back)}">All records</a>',
     )
+
+
+def _who_and_why(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Operator, approver, ticket and reason of a record, as far as there are any."""
+    by = (record.get("approver") or {}).get("by") or {}
+    approver = ", ".join(str(by[key]) for key in ("who", "how", "key") if by.get(key))
+    facts = [
+        ("Operator", record.get("operator")),
+        ("Approved", approver),
+        ("Ticket", record.get("ticket")),
+        ("Reason", record.get("reason")),
+    ]
+    return [(name, str(value)) for name, value in facts if value]
 
 
 def write_index(records: Path) -> Path:

@@ -5,6 +5,7 @@ A section that fails ends its tenant; a tenant that fails is a value in the resu
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from pydantic_core import to_jsonable_python
 
+from ..approval import signature_of
 from ..errors import RunbookError
 from ..guide import SECTIONS
 from ..parameters import load_all, project_root
@@ -36,6 +38,8 @@ from .scan import told as leaks_told
 NOT_RUN = "not run"
 FINE, BROKEN = 0, 1
 RUN_FILE = "run.json"
+#: The approved plan, as a copy in the record.
+PLAN = "approved.plan.json"
 
 
 @dataclass(frozen=True)
@@ -271,6 +275,7 @@ def _run_tenant(
         try:
             if not sections:
                 job.folder.mkdir(parents=True)
+                _keep_approval(job)
                 _open_record(job, mode)
                 in_the_way = _in_the_way(job)
             if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
@@ -289,6 +294,15 @@ def _run_tenant(
     result = _recorded(job, TenantResult(job.site, job.tenant, job.folder, tuple(sections)), mode, started)
     observer.on_tenant_end(result)
     return result
+
+
+def _keep_approval(job: _Job) -> None:
+    """Keep the approved plan, and its signature, in the record: who reads it can check them again."""
+    if plan_file := job.parameters.get("plan_file"):
+        path = project_root() / plan_file
+        for source, name in ((path, PLAN), (signature_of(path), signature_of(Path(PLAN)).name)):
+            if source.is_file():
+                shutil.copyfile(source, job.folder / name)
 
 
 def _open_record(job: _Job, mode: str) -> None:
