@@ -6,7 +6,7 @@ READY := .venv/.ready
 READY_FOR_TESTS := .venv/.ready-for-tests
 PINS := constraints.txt pyproject.toml
 
-.PHONY: help demo lab test sweep test-faults schema constraints clean
+.PHONY: help demo lab test sweep test-faults bench schema constraints clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
@@ -14,6 +14,7 @@ help:
 	@echo "make test         set up, and run every check and test"
 	@echo "make sweep        set up, and run the tests that take long in full"
 	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
+	@echo "make bench        set up, and measure what the record costs beside bare papermill"
 	@echo "make schema       write parameters/schema.json and the README's table from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
@@ -49,6 +50,10 @@ sweep: $(READY_FOR_TESTS)
 # Every fault and every kill at each request of a full run; one case again: FAULTS='--case NAME'.
 test-faults: $(READY_FOR_TESTS)
 	$(BIN)/python -m tests.faults $(FAULTS)
+
+# What the record costs; other rounds: BENCH='--rounds 1'.
+bench: $(READY_FOR_TESTS)
+	$(BIN)/python -m benchmarks.record_cost $(BENCH)
 
 schema: $(READY)
 	$(BIN)/python -m runbook_lib.parameters
