@@ -231,7 +231,10 @@ class Retire(Section):
     def _trunk_items(self) -> list[Item]:
         if self._trunk is None:
             return []
-        domain = self._trunk.domain_name or self._trunk.friendly_name
+        domain = self._trunk.domain_name
+        if not domain:
+            note = "it has our friendly name and no termination URI, so it may be somebody else's"
+            return [self._conflict("1.1", "trunk", self._trunk.friendly_name, note)]
         row = self.row("1.1", "trunk", None, domain, effect=OUTBOUND)
         return [Item((row,), f"trunk {domain}", self._trunk.delete, before=as_read(self._trunk))]
 

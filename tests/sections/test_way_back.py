@@ -379,6 +379,12 @@ def test_a_list_that_another_trunk_uses_is_kept(sandbox: TestSandbox) -> None:
     assert access_list(sandbox).endswith(acl)
 
 
+def test_a_namesake_without_a_termination_uri_is_not_retired(sandbox: TestSandbox) -> None:
+    twilio_post(sandbox, "/v1/Trunks", FriendlyName="PortSIP acme")
+    row = rows(RETIRE)["1.1", "trunk"]
+    assert row.action is Action.CONFLICT and "may be somebody else's" in row.note
+
+
 def test_the_effects_are_told(sandbox: TestSandbox) -> None:
     set_up(sandbox)
     for section in (ROLL_BACK, RETIRE):
