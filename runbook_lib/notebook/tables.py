@@ -162,7 +162,7 @@ def view_table(view: View) -> Table:
 
 
 def row_table(caption: str, rows: Sequence[Row]) -> Table:
-    """Return a table of a plan's rows; columns that would be empty throughout are left out."""
+    """Return a table of a plan's rows; columns that would say nothing throughout are left out."""
     columns: dict[str, Callable[[Row], Any]] = {
         "Step": lambda row: row.step,
         "Setting": lambda row: row.setting,
@@ -170,6 +170,8 @@ def row_table(caption: str, rows: Sequence[Row]) -> Table:
         "Current": lambda row: row.current,
         "Action": lambda row: row.action,
     }
+    if rows and all(row.desired is None for row in rows):
+        del columns["Desired"]  # nothing but removals
     if any(row.effect is not Effect.NONE for row in rows):
         columns["Effect"] = lambda row: row.effect
     if any(row.note for row in rows):

@@ -197,7 +197,7 @@ class Section(ABC):
         stopping = [row for row in rows if row.action in STOPPING]
         if stopping:
             raise ConflictError(
-                "; ".join(f"{row.setting}: {row.action} ({row.note})" for row in stopping),
+                "; ".join(f"{row.setting}: {row.action} ({_why(row)})" for row in stopping),
                 step=stopping[0].step,
                 meaning="nothing of this section was written",
                 next_step="settle each row named here (its note says how), then plan again",
@@ -239,6 +239,11 @@ class Section(ABC):
             time.sleep(POLL_S)
 
 
+def _why(row: Row) -> str:
+    """Why a row stops, also by what it would do to calls."""
+    return row.note if row.effect is Effect.NONE else f"{row.effect}; {row.note}"
+
+
 def _rows(items: Iterable[Item]) -> tuple[Row, ...]:
     return tuple(row for item in items for row in item.rows)
 
@@ -266,6 +271,9 @@ def _kept_shared(item: Item, name: str | None) -> Item:
     return item if rows == item.rows else replace(item, rows=rows, write=None)
 
 
+NO_LEAVE = "accept_interruption is not set"
+
+
 def _guarded(item: Item) -> Item:
     if all(row.effect is Effect.NONE for row in item.rows if row.action in CHANGING):
         return item
@@ -273,8 +281,7 @@ def _guarded(item: Item) -> Item:
         replace(
             row,
             action=Action.CONFLICT,
-            note=f"it {row.effect}, and accept_interruption is not set"
-            + (f"; {row.note}" if row.note else ""),
+            note=NO_LEAVE + (f"; {row.note}" if row.note else ""),
         )
         if row.effect is not Effect.NONE and row.action in CHANGING
         else row
