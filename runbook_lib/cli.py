@@ -16,10 +16,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from . import records_cli
 from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
+from .notebook.display import visible
 from .parameters import load_all, load_site, project_root
 from .records.record import REASON, TICKET
 from .secret import scrub
@@ -354,7 +356,7 @@ def _name_affected(site: Path, trunk: str) -> int:
 
     with Runbook.open(_given(site), trunk) as runbook:
         names = runbook.tenants_affected()
-    screen.print(f"Tenants affected: {escape(', '.join(names)) or 'none'}")
+    screen.print(Text(f"Tenants affected: {visible(', '.join(names)) or 'none'}"))
     return FINE
 
 
@@ -399,7 +401,13 @@ def _given(path: Path) -> Path:
 
 
 def _complain(error: Exception) -> None:
-    errors.print(scrub(str(error)), markup=False, soft_wrap=True)
+    _tell(str(error))
+
+
+def _tell(text: str) -> None:
+    """Print lines of which vendors may have written a part: nothing of them acts on the terminal."""
+    lines = scrub(text).splitlines()
+    errors.print(Text("\n".join(map(visible, lines))), soft_wrap=True)
 
 
 def main() -> None:
@@ -415,6 +423,6 @@ def main() -> None:
             status = WRONG_INPUT
         else:
             # A defect of ours; what Python would print of it could hold a secret.
-            errors.print(scrub(traceback.format_exc()), markup=False, soft_wrap=True)
+            _tell(traceback.format_exc())
             status = FAILED
     raise SystemExit(status or FINE)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
 from .display import SANS, Box, Shown, badge, escaped, visible, wrapped
+from .spreadsheets import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,10 +80,18 @@ class Table(Shown):
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The rows as a pandas frame; values stay what they are."""
+        """The rows as a pandas frame; values stay what the vendors sent: for a spreadsheet, take ``csv``."""
         import pandas as pd  # takes half a second, and most tables are only shown
 
         return pd.DataFrame(list(self.rows), columns=list(self.columns), dtype=object)
+
+    def csv(self, path: Path | str) -> Path:
+        """Write the table as CSV for spreadsheets (UTF-8 with a mark), without formulas; never overwrites."""
+        return _write_csv(path, [self])
+
+    def plain(self, row: Sequence[Any]) -> list[str]:
+        """Return a row's values as text, without marks."""
+        return [_plain(value, name) for name, value in zip(self.columns, row, strict=True)]
 
     def html(self) -> str:
         head = "".join(
@@ -149,6 +159,10 @@ class Stack(Shown):
         """The tables as pandas frames, by caption."""
         return {part.caption: part.frame for part in self.parts if isinstance(part, Table)}
 
+    def csv(self, path: Path | str) -> Path:
+        """Write the tables as CSV, below each other; see ``Table.csv``."""
+        return _write_csv(path, [part for part in self.parts if isinstance(part, Table)])
+
     def html(self) -> str:
         return "\n".join(part.html() for part in self.parts)
 
@@ -213,6 +227,12 @@ def verification_shown(verification: Verification, *, planning: bool) -> Stack:
     else:
         verdict = Box("stop", f"{_settings(count)} not as expected.")
     return Stack((table, verdict))
+
+
+def _write_csv(path: Path | str, tables: Sequence[Table]) -> Path:
+    with Path(path).open("x", encoding="utf-8-sig", newline="") as file:
+        file.write(csv_text((one.caption, one.columns, map(one.plain, one.rows)) for one in tables))
+    return Path(path)
 
 
 def _verdict(part: Slice) -> Box:

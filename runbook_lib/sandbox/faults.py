@@ -9,7 +9,7 @@ from typing import Any
 
 #: kind: what happens to a matching request
 KINDS = {
-    "status": "answered with `status` (429, 500, 502, 503 …), with `retry_after` if given; before any effect",
+    "status": "answered with `status` (429, 500 …), `retry_after` and `message` if given; before any effect",
     "refused": "connection reset before the effect; the port then refuses connections for `seconds`",
     "refused_after": "answered, then the port closes idle connections and refuses new ones for `seconds`",
     "reset_before": "connection reset before the effect",
@@ -51,6 +51,7 @@ class Fault:
     count: int = 1
     status: int = 500
     retry_after: str | None = None
+    message: str | None = None
     seconds: float = 0.3
     effect: str = "normal"
     seen: int = 0

@@ -173,7 +173,9 @@ class Gate:
             await self._connections.reset(client)
             return
         if kind == "status":
-            await self._answer(_error(self._vendor, fault.status, fault.retry_after), entry, send)
+            await self._answer(
+                _error(self._vendor, fault.status, fault.retry_after, fault.message), entry, send
+            )
             return
         if kind in ("expired_token", "revoked_token", "wrong_password") and self._vendor == "twilio":
             await self._answer(_error("twilio", 401, None), entry, send)
@@ -233,10 +235,10 @@ async def _pass_on(answer: Answer, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _error(vendor: str, status: int, retry_after: str | None) -> Answer:
-    """Return a failure as the vendor's front end words it."""
+def _error(vendor: str, status: int, retry_after: str | None, told: str | None = None) -> Answer:
+    """Return a failure as the vendor's front end words it, or with the message ``told``."""
     extra = {"retry-after": str(retry_after)} if retry_after is not None else {}
-    if status in (502, 503):
+    if status in (502, 503) and told is None:
         return Answer.of(
             status, b"<html><body><h1>Service unavailable</h1></body></html>", "text/html", extra
         )
@@ -245,14 +247,14 @@ def _error(vendor: str, status: int, retry_after: str | None) -> Answer:
         message = {429: "Too Many Requests", 401: "Authenticate"}.get(status, "Internal Server Error")
         content: dict[str, Any] = {
             "code": number,
-            "message": message,
+            "message": message if told is None else told,
             "more_info": f"https://www.twilio.com/docs/errors/{number}",
             "status": status,
         }
     else:
         word = "Too many requests" if status == 429 else "Internal error"
         code = "UNAUTHORIZED" if status == 401 else "UNKNOWN"
-        content = {"errors": [{"code": code, "message": word}]}
+        content = {"errors": [{"code": code, "message": word if told is None else told}]}
     return Answer.of(status, json.dumps(content).encode(), "application/json", extra)
 
 

@@ -1,0 +1,33 @@
+"""Tables as CSV for a spreadsheet, in which nothing that a vendor sent is a formula.
+
+A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end as more than
+text (OWASP, CSV injection). Such a cell gets an apostrophe in front, also a number in E.164, which
+would lose its plus; control characters stand as their code points, as everywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from .display import visible
+
+#: The last four are their full-width forms, which spreadsheets read alike.
+_BEGINNINGS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+
+
+def csv_text(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]]) -> str:
+    """Return tables (caption, columns, rows of text) below each other, an empty line between them."""
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    for index, (caption, columns, rows) in enumerate(tables):
+        if index:
+            text.write("\r\n")
+        writer.writerows([_inert(cell) for cell in row] for row in ([caption], columns, *rows))
+    return text.getvalue()
+
+
+def _inert(cell: str) -> str:
+    shown = visible(cell)
+    return f"'{shown}" if shown.lstrip().startswith(_BEGINNINGS) else shown
