@@ -147,12 +147,13 @@ def test_what_vendors_name_things_does_nothing_anywhere(
         page.goto(path.as_uri())
         assert page.locator(FOREIGN).count() == 0, path
         assert page.locator("h1", has_text=re.compile("^out$")).count() == 0, path
-        assert page.evaluate("document.documentElement.scrollWidth") <= 1280, path
+        # 10,000 characters on one line would be 70,000 pixels.
+        assert page.evaluate("document.documentElement.scrollWidth") < 1400, path
         shown += solid(page.evaluate("document.body.textContent"))
         assert done == [], path
         page.close()
     assert len(pages) > 12
-    told = [*(f"n{number} {ALL}" for number in range(2, 8)), f"told {ALL}", LONG]
+    told = [*(f"n{number} {ALL}" for number in (2, 4, 7)), f"n5/{ALL}", f"told {ALL}", LONG]
     assert [one for one in told if solid(visible(one)) not in shown] == []
 
 
