@@ -28,7 +28,7 @@ lab: $(READY)
 test: $(READY_FOR_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 $(READY): $(PINS)
 	@echo "Setting up .venv with the pinned packages: once, for a minute or two ..."

@@ -45,6 +45,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(", ".join(missing))
 
 
+#: Few tests that take long: they start kernels and browsers. First, so that no worker waits at the end.
+LONG = ("notebooks", "secrets", "records", "faults")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
 @dataclass(frozen=True)
 class TestSandbox:
     """A running sandbox: its root folder, URLs, and the onlooker's view of the vendors."""
