@@ -71,6 +71,7 @@ AcceptInterruption = Annotated[
     bool, typer.Option("--accept-interruption", help="Allow rows that interrupt calls.")
 ]
 TrunkName = Annotated[str | None, typer.Option(help="Instead of tenants: a shared trunk of the site.")]
+AtOnce = Annotated[int, typer.Option(min=1, help="How many tenants at the same time.")]
 SectionNumber = Annotated[str | None, typer.Option(help="Only this section of the guide, such as 03.")]
 
 
@@ -148,14 +149,17 @@ def plan(
     trunk: TrunkName = None,
     section: SectionNumber = None,
     out: PlanFolder = None,
+    at_once: AtOnce = 1,
 ) -> None:
     """Plan tenants; changes nothing. Exit status 2 when there are changes."""
-    from .batch.plans import plan_tenant
+    from .batch.plans import plan_at_once, plan_tenant
 
     sections = _sections(section, trunk)
+    owners = _owners(tenants, trunk)
+    if min(at_once, len(owners)) > 1:
+        raise typer.Exit(_worst(plan_at_once(_given(site), owners, out, screen, sections, at_once)))
     statuses = [
-        _guarded(lambda one=one: plan_tenant(_given(site), one, out, screen, sections))
-        for one in _owners(tenants, trunk)
+        _guarded(lambda one=one: plan_tenant(_given(site), one, out, screen, sections)) for one in owners
     ]
     raise typer.Exit(_worst(statuses))
 
@@ -196,6 +200,7 @@ def apply(
     approved_by: ApprovedBy = None,
     ticket: Ticket = None,
     reason: Reason = None,
+    at_once: AtOnce = 1,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
     owners = _owners(tenants, trunk)
@@ -203,7 +208,7 @@ def apply(
     approval = _approval(plan_file, approved_plan, approved_by, owners)
     if trunk is not None and (status := _guarded(lambda: _name_affected(site, owners[0]))):
         raise typer.Exit(status)
-    raise typer.Exit(_run(site, owners, "apply", approval, sections))
+    raise typer.Exit(_run(site, owners, "apply", approval, sections, at_once=at_once))
 
 
 @app.command()
@@ -212,9 +217,11 @@ def verify(
     site: SiteFile = SANDBOX_SITE,
     trunk: TrunkName = None,
     section: SectionNumber = None,
+    at_once: AtOnce = 1,
 ) -> None:
     """Compare tenants with the guide's expected results; changes nothing."""
-    raise typer.Exit(_run(site, _owners(tenants, trunk), "verify", sections=_sections(section, trunk)))
+    sections = _sections(section, trunk)
+    raise typer.Exit(_run(site, _owners(tenants, trunk), "verify", sections=sections, at_once=at_once))
 
 
 @app.command()
@@ -367,13 +374,17 @@ def _run(
     approval: dict[str, str | None] | None = None,
     sections: tuple[str, ...] = (),
     options: dict[str, object] | None = None,
+    at_once: int = 1,
 ) -> int:
-    """Run the notebooks of tenants, one tenant after the other, and show what happened."""
+    """Run the notebooks of tenants, one after the other or some at once, and show what happened."""
     from .batch import run_tenants
+    from .batch.at_once import run_at_once
     from .batch.progress import Progress, summary
 
     def run() -> int:
-        result = run_tenants(_given(site), tenants, mode, approval or {}, Progress(screen), sections, options)
+        given = (_given(site), tenants, mode, approval or {}, Progress(screen), sections)
+        several = min(at_once, len(tenants)) > 1
+        result = run_at_once(*given, at_once) if several else run_tenants(*given, options)
         screen.print(summary(result))
         return result.exit_status
 

@@ -137,7 +137,7 @@ class Runbook:
         ids = {
             one["tenant_id"] for one in context.pbx.system.get(f"/providers/{trunk['id']}/assignees")["items"]
         }
-        return sorted(one["name"] for one in context.pbx.system.list("/tenants") if one["id"] in ids)
+        return sorted(context.pbx.tenant_names(ids).values())
 
     def section(self, number: str) -> SectionRun:
         """Return the run of one section; ``KeyError`` for a number that the guide does not have."""

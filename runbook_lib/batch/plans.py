@@ -9,12 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from ..detached import Detached
 from ..guide import SECTIONS
 from ..notebook.display import visible
 from ..notebook.tables import row_table
+from ..parameters import project_root
 from ..plan import Plan
 from ..records.result import write_json
 from ..runbook import Runbook
+from .at_once import run_all
 
 FINE, FAILED, CHANGES = 0, 1, 2
 
@@ -72,6 +75,32 @@ def show_changes(plan: Plan, screen: Console) -> None:
             screen.print(Text("\n" + row_table(title, part.changing).text()), soft_wrap=True)
     changing = sum(len(part.changing) for part in plan.slices)
     screen.print(Text(f"\n{changing} to carry out. Digest {plan.digest}", style="bold"), soft_wrap=True)
+
+
+def plan_at_once(
+    site: Path,
+    tenants: Sequence[Path],
+    out: Path | None,
+    screen: Console,
+    sections: Sequence[str],
+    at_once: int,
+) -> list[int]:
+    """Plan tenants, at most ``at_once`` at a time, each in a process of its own; show each when it ends.
+
+    Returns the exit statuses, as ``plan_tenant`` does; 1 for a process that died or was interrupted.
+    """
+    options = [part for one in sections for part in ("--section", one)]
+    options += ["--out", str(out.absolute())] if out else []
+    commands = [["runbook_lib", "plan", "-s", str(site), str(one), *options] for one in tenants]
+    statuses: list[int] = []
+
+    def ended(_: int, process: Detached) -> None:
+        screen.print(Text(process.printed()), soft_wrap=True)
+        statuses.append(process.status if (process.status or 0) >= 0 else FAILED)
+
+    if not run_all(commands, project_root(), at_once, ended):
+        statuses.append(FAILED)
+    return statuses
 
 
 def _write(plan: Plan, out: Path, sections: Sequence[str]) -> Path:

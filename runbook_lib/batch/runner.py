@@ -128,7 +128,7 @@ class Observer:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """One tenant's run, checked and named, before it starts."""
 
     site: str
@@ -142,14 +142,17 @@ class _Job:
     options: Mapping[str, Any]
 
     def output(self, section: str) -> Path:
+        """Where the section's executed notebook goes."""
         return self.folder / f"{SECTIONS[section].notebook}.ipynb"
 
     @property
     def records(self) -> Path:
+        """The records folder of all sites."""
         return self.folder.parents[2]
 
     @property
     def environment(self) -> dict[str, str]:
+        """What tells a kernel to which run it belongs."""
         return {RUN_FOLDER: str(self.folder)}
 
 
@@ -183,7 +186,7 @@ def run_tenants(
     # Registered by its entry point in an installed project; named here for a bare checkout.
     papermill_engines.register("runbook", RunbookEngine)
     root = project_root()
-    jobs = _jobs(root, site, tenants, mode, approval, tuple(sections), options or {})
+    jobs = jobs_of(root, site, tenants, mode, approval, tuple(sections), options or {})
     steps = [(job, section) for job in jobs for section in job.order]
     results = []
     with interruptible(), KernelPool(root) as kernels:
@@ -197,7 +200,7 @@ def run_tenants(
     return RunResult(mode, tuple(results), records / "index.html")
 
 
-def _jobs(
+def jobs_of(
     root: Path,
     site: Path,
     tenants: Sequence[Path | str],
@@ -205,7 +208,8 @@ def _jobs(
     approval: Mapping[str, str | None],
     sections: tuple[str, ...],
     options: Mapping[str, Any],
-) -> list[_Job]:
+) -> list[Job]:
+    """Check a batch's parameters and approval, and name its runs; ``InputError`` with all problems."""
     jobs = []
     for path, (the_site, the_tenant) in zip(tenants, load_all(site, tenants, root), strict=True):
         # Checks the approval as well, before any kernel starts.
@@ -214,7 +218,7 @@ def _jobs(
         parameters = {"site": str(site), "tenant": str(path), "mode": mode, **approval, **options}
         declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
         jobs.append(
-            _Job(
+            Job(
                 the_site.name,
                 the_tenant.name,
                 folder,
@@ -229,7 +233,7 @@ def _jobs(
     return jobs
 
 
-def _in_the_way(job: _Job) -> str:
+def _in_the_way(job: Job) -> str:
     """Why the tenant could not be carried through, looked up before its first write; empty if it can.
 
     An approved plan is compared section by section instead; what keeps us from planning, a
@@ -251,10 +255,10 @@ def _in_the_way(job: _Job) -> str:
     return scrub("\n".join([*told, "Nothing of this tenant was written. Settle this, then run it again."]))
 
 
-def _followers(steps: Sequence[tuple[_Job, str]]) -> Callable[[_Job, str], tuple[_Job, str] | None]:
+def _followers(steps: Sequence[tuple[Job, str]]) -> Callable[[Job, str], tuple[Job, str] | None]:
     """Return a function that tells which notebook runs after the given one, if all goes well."""
 
-    def following(job: _Job, section: str) -> tuple[_Job, str] | None:
+    def following(job: Job, section: str) -> tuple[Job, str] | None:
         index = steps.index((job, section)) + 1
         return steps[index] if index < len(steps) else None
 
@@ -262,11 +266,11 @@ def _followers(steps: Sequence[tuple[_Job, str]]) -> Callable[[_Job, str], tuple
 
 
 def _run_tenant(
-    job: _Job,
+    job: Job,
     mode: str,
     root: Path,
     kernels: KernelPool,
-    following: Callable[[_Job, str], tuple[_Job, str] | None],
+    following: Callable[[Job, str], tuple[Job, str] | None],
     observer: Observer,
 ) -> TenantResult:
     observer.on_tenant_start(job.tenant)
@@ -296,7 +300,7 @@ def _run_tenant(
     return result
 
 
-def _keep_approval(job: _Job) -> None:
+def _keep_approval(job: Job) -> None:
     """Keep the approved plan, and its signature, in the record: who reads it can check them again."""
     if plan_file := job.parameters.get("plan_file"):
         path = project_root() / plan_file
@@ -305,7 +309,7 @@ def _keep_approval(job: _Job) -> None:
                 shutil.copyfile(source, job.folder / name)
 
 
-def _open_record(job: _Job, mode: str) -> None:
+def _open_record(job: Job, mode: str) -> None:
     """Make the run visible in the chain of records before its first write."""
     if is_chained(mode):
         open_record(
@@ -321,7 +325,7 @@ def _open_record(job: _Job, mode: str) -> None:
         )
 
 
-def _recorded(job: _Job, result: TenantResult, mode: str, started: str) -> TenantResult:
+def _recorded(job: Job, result: TenantResult, mode: str, started: str) -> TenantResult:
     """Write the run's own files; withhold the record if a secret is in any of its files."""
     try:
         _write_run(job, result, mode, started)
@@ -343,7 +347,7 @@ def _recorded(job: _Job, result: TenantResult, mode: str, started: str) -> Tenan
     return result
 
 
-def _write_run(job: _Job, result: TenantResult, mode: str, started: str) -> None:
+def _write_run(job: Job, result: TenantResult, mode: str, started: str) -> None:
     write_json(job.folder / RUN_FILE, scrub_data(_summary(result, job.target, mode, started)))
     if is_open(job.folder):
         write_record(job.folder)
@@ -355,7 +359,7 @@ def _unwritable(error: OSError) -> str:
 
 
 def _run_section(
-    job: _Job, section: str, root: Path, kernels: KernelPool, following: tuple[_Job, str] | None
+    job: Job, section: str, root: Path, kernels: KernelPool, following: tuple[Job, str] | None
 ) -> SectionResult:
     output, started = job.output(section), time.monotonic()
     failure, cut_off, interrupted = "", False, False

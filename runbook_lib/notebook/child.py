@@ -8,21 +8,18 @@ read from its record, as anybody else would read it.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK
 from ..records.journal import FILE_NAME, read
 from ..records.record import OPENING, RUN
-from ..records.result import RUN_FOLDER, new_run_id
+from ..records.result import new_run_id
 from ..secret import scrub
 
 RUNNING, INTERRUPTED, FAILED, UNKNOWN = "running", "interrupted", "failed", "unknown"
@@ -113,21 +110,12 @@ class Child:
         self._records = records
         self._since = new_run_id().partition("-")[0]
         self._folder: Path | None = None
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close(), read until then
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "runbook_lib", *order.arguments],
-            cwd=root,
-            env={name: value for name, value in os.environ.items() if name != RUN_FOLDER},
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self._process = Detached(["runbook_lib", *order.arguments], root)
 
     @property
     def running(self) -> bool:
         """Whether the process lives."""
-        return self._process.poll() is None
+        return self._process.running
 
     @property
     def folder(self) -> Path | None:
@@ -140,7 +128,7 @@ class Child:
         """Ask it to end: the write in flight is cut off, the record says interrupted."""
         if self.running and not self.cancelled:
             self.cancelled = True
-            self._process.send_signal(signal.SIGTERM)
+            self._process.interrupt()
 
     def status(self) -> Status:
         """Read what is known of it now."""
@@ -159,7 +147,7 @@ class Child:
 
     def close(self) -> None:
         """Let go of an ended process's output."""
-        self._output.close()
+        self._process.close()
 
     def _is_ours(self, opening: Path) -> bool:
         known = _read(opening).get("process", {}) if opening.parent.name >= self._since else {}
@@ -167,7 +155,7 @@ class Child:
 
     def _unrecorded(self) -> str:
         """It ended before its record was opened, so before anything was sent to write."""
-        return INTERRUPTED if self._process.returncode == -signal.SIGTERM else FAILED
+        return INTERRUPTED if self._process.status == -signal.SIGTERM else FAILED
 
     @staticmethod
     def _complaint(run: Mapping[str, Any]) -> str:
@@ -176,10 +164,7 @@ class Child:
         return scrub("\n".join(one for one in (*messages, run.get("problem", "")) if one))
 
     def _printed(self) -> str:
-        if self._output.closed:
-            return ""
-        size = os.fstat(self._output.fileno()).st_size
-        return scrub(os.pread(self._output.fileno(), size, 0).decode(errors="replace")).strip()
+        return scrub(self._process.printed()).strip()
 
 
 _children: dict[Path, Child] = {}

@@ -61,16 +61,15 @@ class Rules:
             kept["holidays"] = [one["id"] if isinstance(one, dict) else one for one in kept["holidays"]]
         session.post(f"/{kind}/{rule_id}", {**kept, **fields})
 
-    def covers(self, did: str) -> bool:
-        """Whether an enabled inbound rule of our trunk takes calls to the number (+E.164)."""
+    def uncovered(self, dids: Iterable[str]) -> list[str]:
+        """Return the numbers (+E.164) whose calls no enabled inbound rule of our trunk takes."""
         ours = self._trunk_ids()
-        return any(
-            rule.get("enabled")
-            and rule["provider_id"] in ours
-            and not rule.get("cid_number_mask")
-            and _has(rule, did)
+        rules = [
+            rule
             for rule in self.inbound()
-        )
+            if rule.get("enabled") and rule["provider_id"] in ours and not rule.get("cid_number_mask")
+        ]
+        return [did for did in dids if not any(_has(rule, did) for rule in rules)]
 
     def users_of(self, did: str) -> list[str]:
         """Return what uses the number: inbound rules, and outbound rules and the tenant as caller id."""

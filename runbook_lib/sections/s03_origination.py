@@ -164,8 +164,8 @@ class Origination(Section):
         elsewhere = any(one.enabled and host_of(one.sip_url) not in here for one in self._live)
         if not self._attached or not elsewhere:
             return Effect.NONE
-        rules = self.context.rules
-        if self.context.pbx_trunk.exists() and all(rules.covers(one.phone_number) for one in self._attached):
+        numbers = [one.phone_number for one in self._attached]
+        if self.context.pbx_trunk.exists() and not self.context.rules.uncovered(numbers):
             return Effect.NONE
         return Effect.INTERRUPTS_INBOUND
 

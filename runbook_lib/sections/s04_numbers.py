@@ -23,7 +23,12 @@ class AssignNumbers(Section):
         found = self.context.twilio_trunk.find()
         self._trunk = found.trunk
         self._trunks = {trunk.sid: trunk.domain_name or trunk.friendly_name for trunk in found.all}
-        self._numbers = {number.phone_number: number for number in self.context.twilio.all_numbers()}
+        tenant, twilio = self.context.tenant, self.context.twilio
+        numbers = twilio.numbers_like([*tenant.dids, *tenant.remove])
+        if self._trunk is not None and not self.context.settings.shared:
+            # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
+            numbers = [*twilio.trunks(self._trunk.sid).phone_numbers.list(page_size=1000), *numbers]
+        self._numbers = {number.phone_number: number for number in numbers}
 
     def views(self) -> list[View]:
         wanted = [self._numbers.get(did) for did in self.context.tenant.dids]
@@ -103,7 +108,7 @@ class AssignNumbers(Section):
         if "05" not in self.ahead and not self.context.pbx_trunk.exists():
             return "run section 05 first: the PBX has no trunk that takes its calls"
         tenant = self.context.tenant
-        if tenant.accept_unrouted or self.context.rules.covers(did):
+        if tenant.accept_unrouted or not self.context.rules.uncovered([did]):
             return ""
         if "06" in self.ahead and tenant.rules and any(did in rule.dids for rule in tenant.rules.inbound):
             return ""

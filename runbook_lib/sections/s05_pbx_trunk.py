@@ -200,9 +200,7 @@ class PbxTrunkSection(Section):
         return [(owner, pool) for owner, text in pools if (pool := _pool(text))]
 
     def _assignee_view(self) -> View:
-        names = {}
-        if self._assignees:
-            names = {one["id"]: one["name"] for one in self.context.pbx.system.list("/tenants")}
+        names = self.context.pbx.tenant_names({one["tenant_id"] for one in self._assignees})
         return View(
             "Tenants that share the trunk",
             ("Tenant", "DID pool", "Concurrent calls"),

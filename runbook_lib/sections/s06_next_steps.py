@@ -32,7 +32,7 @@ class NextSteps(Section):
         self._trunk = self.context.pbx_trunk.find()
         self._inbound = rules.inbound()
         self._outbound = rules.outbound()
-        self._uncovered = [did for did in self.context.tenant.dids if not rules.covers(did)]
+        self._uncovered = rules.uncovered(self.context.tenant.dids)
 
     def views(self) -> list[View]:
         ours = self._trunk["id"] if self._trunk else None

@@ -41,6 +41,9 @@ _MADE_WITH = {
     "IpAddresses": ("friendly_name", "ip_address", "cidr_prefix_length"),
 }
 
+#: What a trunk's ``auth_type`` says when it has lists of a kind. Source: Twilio, Trunks resource.
+_AUTH_TYPES = {"CredentialLists": "CREDENTIAL_LIST", "IpAccessControlLists": "IP_ACL"}
+
 #: A number's voice settings that pointing it at a trunk may take away. Source: Twilio,
 #: IncomingPhoneNumber resource (setting TrunkSid deletes the voice application; URLs are ignored).
 _VOICE = ("voice_url", "voice_method", "voice_fallback_url", "voice_fallback_method", "voice_application_sid")
@@ -281,8 +284,11 @@ def _on_list(context: Context, kind: str, sid: str) -> dict[str, str]:
             for one in sip.ip_access_control_lists(sid).ip_addresses.list(page_size=1000)
         ]
     found = {f"{base}/{kind}/{sid}/{part}/{one}.json": words for part, one, words in entries}
-    # No filter asks which trunks have a list, so each is asked.
+    # No filter asks which trunks have a list, so each is asked that has lists of its kind (at most 100
+    # trunks, Twilio's limit). Twilio's own refusal to delete a list in use comes after its entries are gone.
     for trunk in context.twilio.trunks.list(page_size=1000):
+        if _AUTH_TYPES[kind] not in (trunk.auth_type or ""):
+            continue
         path = f"/v1/Trunks/{trunk.sid}/{kind}/{sid}"
         if context.twilio.read(path):
             found[path] = f"trunk {trunk.domain_name or trunk.friendly_name}"
@@ -292,9 +298,10 @@ def _on_list(context: Context, kind: str, sid: str) -> dict[str, str]:
 def _on_pbx_trunk(context: Context, trunk_id: str) -> dict[str, str]:
     found = {}
     if context.settings.shared:
-        names = {one["id"]: one["name"] for one in context.pbx.system.list("/tenants")}
         path = f"/providers/{trunk_id}/assignees"
-        for one in context.pbx.system.get(path).get("items") or []:
+        assignees = context.pbx.system.get(path).get("items") or []
+        names = context.pbx.tenant_names({one["tenant_id"] for one in assignees})
+        for one in assignees:
             tenant = one["tenant_id"]
             found[f"{path}/{tenant}"] = f"tenant {names.get(tenant, tenant)}"
     if context.has_tenant:

@@ -8,6 +8,8 @@ limits and retries, and lets writes out through the journal only. Twilio's error
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Collection
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -165,6 +167,19 @@ class Twilio:
     def _request(self, method: str, path: str, **content: Any) -> Any:
         product = "trunking" if path.startswith("/v1/") else "api"
         return self.sdk.request(method, f"https://{product}.twilio.com{path}", **content)
+
+    def numbers_like(self, numbers: Collection[str]) -> list[Any]:
+        """Return the incoming numbers that begin as all of these (+E.164) do; one request per 1,000.
+
+        A tenant's numbers mostly have their first digits in common, so one request with these finds
+        all of them where single look-ups would take one each. Source: Twilio, IncomingPhoneNumber
+        resource (``PhoneNumber`` takes partial numbers).
+        """
+        if not numbers:
+            return []
+        common = os.path.commonprefix(list(numbers))  # noqa: RUF071 - digits, not paths
+        found = self.account.incoming_phone_numbers.list(phone_number=common, page_size=1000)
+        return [one for one in found if one.phone_number.startswith(common)]
 
     def all_numbers(self) -> list[Any]:
         """Return every incoming number of the account; one request per 1,000."""

@@ -255,8 +255,10 @@ def page_v1(call: Call, key: str, rows: list[Row]) -> Response:
     return JSONResponse({key: rows[number * size : (number + 1) * size], "meta": meta})
 
 
-def page_2010(call: Call, key: str, rows: list[Row]) -> Response:
-    """Answer with a page and relative links, as 2010-04-01 does."""
+def page_2010(
+    call: Call, key: str, rows: list[Row], answer: Callable[[Row], Row] = lambda row: row
+) -> Response:
+    """Answer with a page and relative links, as 2010-04-01 does; ``answer`` makes what is shown of a row."""
     number, size = _page(call)
     kept = {k: v for k, v in call.request.query_params.items() if k not in ("Page", "PageSize", "PageToken")}
 
@@ -275,7 +277,7 @@ def page_2010(call: Call, key: str, rows: list[Row]) -> Response:
         "previous_page_uri": link(number - 1) if number else None,
         "next_page_uri": link(number + 1) if (number + 1) * size < len(rows) else None,
     }
-    return JSONResponse({key: shown} | meta)
+    return JSONResponse({key: [answer(row) for row in shown]} | meta)
 
 
 def _page(call: Call) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -104,7 +105,7 @@ async def listing(call: Call) -> Response:
         rows = []
     elif beta not in (None, "false"):
         raise bad("Invalid parameter: Beta")
-    return page_2010(call, "incoming_phone_numbers", [_answer(call, row) for row in rows])
+    return page_2010(call, "incoming_phone_numbers", rows, partial(_answer, call))
 
 
 async def fetch(call: Call) -> Response:

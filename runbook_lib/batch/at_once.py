@@ -1,0 +1,140 @@
+"""Several tenants of a batch at the same time, each in a process of its own that keeps its own record.
+
+The processes meet where those of several operators would: at the locks of tenants and shared trunks,
+the chain of records, and the memory of a refused sign-in.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..detached import Detached
+from ..parameters import project_root
+from .interruption import INTERRUPTIONS, interruptible
+from .pages import write_index
+from .runner import (
+    FAILED,
+    INTERRUPTED,
+    NOT_RUN,
+    Job,
+    Observer,
+    RunResult,
+    SectionResult,
+    TenantResult,
+    jobs_of,
+)
+from .worker import ENDED, ERROR, SECTION, STARTED
+
+POLL_S = 0.1
+LOOK = "its journal under the tenant's records holds what it did; run it again to do what is missing"
+
+
+def run_at_once(
+    site: Path,
+    tenants: Sequence[Path],
+    mode: str,
+    approval: Mapping[str, str | None],
+    observer: Observer,
+    sections: Sequence[str],
+    at_once: int,
+) -> RunResult:
+    """Run the sections' notebooks for tenants, at most ``at_once`` of them at a time.
+
+    As ``run_tenants``, but the observer is told of a tenant when it has ended, so that the lines of
+    one tenant stand together. A process that dies is a failed tenant. When this process is
+    interrupted, it interrupts the others and waits for them; what had not begun is left out.
+
+    Raises ``InputError`` with the problems of all files before anything runs.
+    """
+    root = project_root()
+    jobs = jobs_of(root, site, tenants, mode, approval, tuple(sections), {})
+    commands = [["runbook_lib.batch.worker", str(site), str(tenant), mode, *sections] for tenant in tenants]
+    results: dict[int, TenantResult] = {}
+
+    def ended(index: int, process: Detached) -> None:
+        results[index] = result = _result(jobs[index], process)
+        observer.on_tenant_start(result.tenant)
+        for one in result.sections:
+            observer.on_section_end(result.tenant, one)
+        observer.on_tenant_end(result)
+
+    run_all(commands, root, at_once, ended)
+    records = root / "records"
+    with suppress(OSError):  # a full disk: the tenants' results tell it, the next run writes the index
+        write_index(records)
+    return RunResult(mode, tuple(results[index] for index in sorted(results)), records / "index.html")
+
+
+def run_all(
+    commands: Sequence[Sequence[str]], root: Path, at_once: int, ended: Callable[[int, Detached], None]
+) -> bool:
+    """Run commands, at most ``at_once`` at a time; ``ended`` is told of each with its index.
+
+    Returns whether all of them were begun: after an interruption no other is, and those that run are
+    interrupted too.
+    """
+    waiting, running = list(enumerate(commands)), dict[int, Detached]()
+    interrupted = False
+    with interruptible():
+        while running or (waiting and not interrupted):
+            try:
+                while waiting and not interrupted and len(running) < at_once:
+                    index, command = waiting.pop(0)
+                    running[index] = Detached(command, root)
+                for index in [index for index, process in running.items() if not process.running]:
+                    process = running.pop(index)
+                    ended(index, process)
+                    process.close()
+                time.sleep(POLL_S)
+            except INTERRUPTIONS:
+                interrupted = True
+                for process in running.values():
+                    process.interrupt()
+    return not waiting
+
+
+def _result(job: Job, process: Detached) -> TenantResult:
+    """What an ended process told of its tenant, and what can be said of one that told no end."""
+    sections: dict[str, SectionResult] = {}
+    begun, errors = job.order[0], []
+    for event, what in _events(process.printed()):
+        if event == ENDED:
+            done = tuple(_section(one) for one in what["sections"])
+            return TenantResult(job.site, job.tenant, Path(what["folder"]), done, what["problem"])
+        if event == STARTED:
+            begun = what
+        elif event == SECTION:
+            sections[what["section"]] = _section(what)
+        elif event == ERROR:
+            errors.append(what)
+    outcome = INTERRUPTED if process.status in (-signal.SIGTERM, -signal.SIGINT) else FAILED
+    told = "\n".join(errors) or f"its process {_told(process.status)} before its time; {LOOK}"
+    if begun in sections:  # between two sections
+        begun = next((one for one in job.order if one not in sections), begun)
+    sections[begun] = SectionResult(begun, outcome, message=told)
+    whole = tuple(sections.get(one, SectionResult(one, NOT_RUN)) for one in job.order)
+    return TenantResult(job.site, job.tenant, job.folder.parent, whole)
+
+
+def _events(printed: str) -> Iterator[tuple[str, Any]]:
+    """The lines that are events; what a library may print besides is none."""
+    for line in printed.splitlines():
+        with suppress(ValueError, AttributeError):
+            yield from json.loads(line).items()
+
+
+def _section(told: Mapping[str, Any]) -> SectionResult:
+    notebook = told["notebook"]
+    return SectionResult(**{**told, "notebook": Path(notebook) if notebook else None})
+
+
+def _told(status: int | None) -> str:
+    return (
+        f"was killed by {signal.Signals(-status).name}" if status and status < 0 else f"ended with {status}"
+    )

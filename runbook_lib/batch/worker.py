@@ -1,0 +1,48 @@
+"""One tenant of a batch in a process of its own: tells its parent what happens, a line of JSON each.
+
+``python -m runbook_lib.batch.worker SITE TENANT MODE [SECTION …]``
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunbookError
+from ..secret import scrub
+from .runner import Observer, SectionResult, TenantResult, run_tenants
+
+STARTED, SECTION, ENDED, ERROR = "started", "section", "ended", "error"
+
+
+class _Teller(Observer):
+    def on_section_start(self, tenant: str, section: str) -> None:
+        _tell(STARTED, section)
+
+    def on_section_end(self, tenant: str, result: SectionResult) -> None:
+        _tell(SECTION, asdict(result))
+
+    def on_tenant_end(self, result: TenantResult) -> None:
+        _tell(ENDED, asdict(result))
+
+
+def _tell(event: str, what: Any) -> None:
+    print(scrub(json.dumps({event: what}, default=str)), flush=True)
+
+
+def main(site: str, tenant: str, mode: str, *sections: str) -> int:
+    """Run the tenant; the exit status is the batch's of this one tenant."""
+    logging.getLogger("stamina").addHandler(logging.NullHandler())  # retries are not news
+    try:
+        return run_tenants(Path(site), [Path(tenant)], mode, {}, _Teller(), sections).exit_status
+    except RunbookError as error:
+        _tell(ERROR, str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""A process of this project's own code that outlives whoever started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from .records.result import RUN_FOLDER
+
+
+class Detached:
+    """A running or ended ``python -m …``, a process group of its own.
+
+    What it prints goes to a file that nobody else holds, so it never waits for a reader: when its
+    starter is interrupted or gone, it goes on to its end.
+
+    Parameters
+    ----------
+    arguments
+        What follows ``python -m``; no secret is among them, they are in every process list.
+    root
+        The project's root, in which it runs.
+    """
+
+    def __init__(self, arguments: Sequence[str], root: Path) -> None:
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close(), read until then
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=root,
+            env={name: value for name, value in os.environ.items() if name != RUN_FOLDER},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative for the signal that ended it; ``None`` while it runs."""
+        return self._process.poll()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self.status is None
+
+    def interrupt(self) -> None:
+        """Ask it to end: the write in flight is cut off, the record says interrupted."""
+        if self.running:
+            self._process.send_signal(signal.SIGTERM)
+
+    def printed(self) -> str:
+        """What it has printed so far; empty after ``close``."""
+        if self._output.closed:
+            return ""
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
+
+    def close(self) -> None:
+        """Let go of an ended process's output."""
+        self._output.close()

@@ -1,0 +1,73 @@
+"""What a section asks of the vendors does not grow with the account and the PBX.
+
+Measured at the size of the demo and at that of a large provider; ``make scale`` prints the table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from runbook_lib.guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
+from tests.conftest import TestSandbox
+from tests.sections.test_system_level import GLOBEX, INITECH
+from tests.sections.test_tenant_level import ACME, run_section
+from tests.sections.test_way_back import recorded, way_back
+
+LARGE = {"numbers": 5000, "trunks": 100, "lists": 998, "pbx_trunks": 3000, "tenants": 1000}
+#: Pages of 1,000 numbers beyond the first. Twilio has no filter for numbers that nothing uses, which
+#: section 0 shows; every reading of it has them all.
+MORE_PAGES = 4
+#: How often a section reads: for the tables, the plan, before it writes, and back.
+READINGS = 4
+
+
+def measure(sandbox: TestSandbox, wanted: dict[str, int]) -> dict[tuple[str, str], int]:
+    """Requests of every section, by run and section, in a whole life: set up, again, verified, taken back."""
+    counts: Counter[tuple[str, str]] = Counter()
+
+    def counted(run: str, number: str, call: Any) -> None:
+        sandbox.clear_log()
+        result = call()
+        assert result["outcome"] == "succeeded"
+        if result["verification"] is not None:
+            assert result["verification"]["ok"] or result["mode"] == "plan"
+        counts[run, number] += len(sandbox.control("GET", "requests").json()["requests"])
+
+    sandbox.control("POST", "reset")
+    # One trunk is left for us to make at each level: an account holds 100.
+    sandbox.control("POST", "scale", wanted)
+    for level, name, tenant, order in (
+        ("tenant", "acme", ACME, RUN_ORDER),
+        ("system", "globex", GLOBEX, RUN_ORDER),
+        ("system", "initech", INITECH, RUN_ORDER),
+        ("trunk", "trunk:carrier", "trunk:carrier", TRUNK_ORDER),
+    ):
+        with recorded(sandbox, name.replace(":", "-")):
+            for mode, run in (
+                ("apply", "apply"),
+                ("apply", "second"),
+                ("verify", "verify"),
+                ("plan", "plan"),
+            ):
+                for number in order:
+                    counted(f"{level} {run}", number, lambda: run_section(number, mode, tenant))  # noqa: B023
+    for level, name in (("tenant", "acme"), ("system", "initech")):
+        counted(f"{level} apply", RETIRE, lambda: way_back(RETIRE, name))  # noqa: B023
+    counted("system apply", ROLL_BACK, lambda: way_back(ROLL_BACK, "globex"))
+    counted("trunk apply", RETIRE, lambda: way_back(RETIRE, "trunk:carrier"))
+    return counts
+
+
+@pytest.mark.timeout(600)
+def test_requests_do_not_grow_with_the_account(sandbox: TestSandbox) -> None:
+    normal = measure(sandbox, {})
+    large = measure(sandbox, {**LARGE, "trunks": LARGE["trunks"] - 2})
+    print(f"\n{'run':<16} {'section':<8} {'demo':>6} {'large':>6}")
+    for (run, number), count in sorted(normal.items()):
+        print(f"{run:<16} {number:<8} {count:>6} {large[run, number]:>6}")
+    for (run, number), count in normal.items():
+        pages = MORE_PAGES * READINGS * (2 if run.startswith("system") else 1) if number == "00" else 0
+        assert large[run, number] <= count + pages, (run, number)
