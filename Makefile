@@ -6,7 +6,7 @@ READY := .venv/.ready
 READY_FOR_TESTS := .venv/.ready-for-tests
 PINS := constraints.txt pyproject.toml
 
-.PHONY: help demo lab test sweep test-faults bench schema constraints clean
+.PHONY: help demo lab test sweep scale test-faults bench schema constraints clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
@@ -15,6 +15,7 @@ help:
 	@echo "make sweep        set up, and run the tests that take long in full"
 	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
 	@echo "make bench        set up, and measure what the record costs beside bare papermill"
+	@echo "make scale        set up, and count the requests of every section at full scale"
 	@echo "make schema       write parameters/schema.json and the README's table from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
 	@echo "make clean        end the sandbox and remove what was set up; records stay"

@@ -5,6 +5,7 @@ Measured at the size of the demo and at that of a large provider; ``make scale``
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -61,7 +62,8 @@ def measure(sandbox: TestSandbox, wanted: dict[str, int]) -> dict[tuple[str, str
     return counts
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not os.environ.get("RUNBOOK_SWEEP"), reason="takes minutes: make scale")
 def test_requests_do_not_grow_with_the_account(sandbox: TestSandbox) -> None:
     normal = measure(sandbox, {})
     large = measure(sandbox, {**LARGE, "trunks": LARGE["trunks"] - 2})
