@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from pydantic_core import to_jsonable_python
+
 from .approval import approval_of
 from .context import Context
 from .errors import InputError, RunbookError, StalePlanError, VerificationError
@@ -93,7 +95,10 @@ class Runbook:
         target = _target(the_site, the_tenant)
         to_undo = None
         if ROLL_BACK in sections:
-            to_undo = record_to_undo(root / "records", records / the_tenant.name, record, only, target)
+            declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
+            to_undo = record_to_undo(
+                root / "records", records / the_tenant.name, record, only, target, declared
+            )
         journal = Journal(folder / FILE_NAME, scrub, target)
         context = Context(root, records, the_site, the_tenant, journal, to_undo)
         context.accept_interruption |= accept_interruption

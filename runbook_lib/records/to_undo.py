@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..guide import RUN_ORDER
 from . import journal
 from .chain import Chain
 from .errors import RecordError
-from .record import OPENING
+from .record import OPENING, RECORD
+from .result import CHECKSUMS
 from .verify import check_record
 
 
@@ -40,7 +42,12 @@ class RecordToUndo:
 
 
 def record_to_undo(
-    records: Path, tenant: Path, record: str | None, only: Sequence[str], target: Mapping[str, str]
+    records: Path,
+    tenant: Path,
+    record: str | None,
+    only: Sequence[str],
+    target: Mapping[str, str],
+    parameters: Mapping[str, Any],
 ) -> RecordToUndo:
     """Return the record of a tenant that is meant.
 
@@ -54,6 +61,8 @@ def record_to_undo(
         Numbers of the sections that are to be rolled back; none for all of them.
     target
         What the record must be for.
+    parameters
+        The site and the tenant as they are now, as plain data.
 
     Raises ``InputError`` when no such record can be rolled back, ``RecordError`` when it is not what
     it was when it was closed.
@@ -80,6 +89,7 @@ def record_to_undo(
     if elsewhere:
         raise InputError([f"record {folder.name} is of another target (sandbox or live, account, PBX)"])
     _check(records, folder)
+    _refuse_other_places(folder, parameters)
     return RecordToUndo(folder, tuple(only))
 
 
@@ -103,13 +113,45 @@ def _check(records: Path, folder: Path) -> None:
     """Raise when the record was changed after it was closed: its journal says what is taken away."""
     run = folder.relative_to(records).as_posix()
     if not any(one.run == run for one in Chain(records).entries()):
-        return  # plain papermill or JupyterLab wrote it: nothing was promised
+        if not any((folder / name).exists() for name in (OPENING, RECORD, CHECKSUMS)):
+            return  # plain papermill or JupyterLab wrote it: nothing was promised
+        raise RecordError(
+            f"record {run}: the chain has no entry of this record",
+            meaning="it is a copy, or the chain was cut: what it says that was done may not be what was"
+            " done; nothing was sent",
+            next_step="give the original's run id (runbook records list), or put the chain back",
+        )
     if problems := check_record(records, run):
         raise RecordError(
             f"record {run}: " + "; ".join(f"{one.path}: {one.what}" for one in problems),
             meaning="what it says that was done may not be what was done; nothing was sent",
             next_step="find out who changed it; undo by hand what has to be undone",
         )
+
+
+def _refuse_other_places(folder: Path, parameters: Mapping[str, Any]) -> None:
+    """Raise when the parameters lead to another place now: what is not found there is not undone."""
+    if not (folder / OPENING).exists():
+        return
+    then = _places(json.loads((folder / OPENING).read_text(encoding="utf-8"))["parameters"])
+    now = _places(parameters)
+    moved = [f"{name} was {then[name]}, is {now.get(name)}" for name in then if then[name] != now.get(name)]
+    if moved:
+        raise InputError(
+            [f"record {folder.name} was made with other parameters: {one}" for one in moved],
+            next_step="give a tenant file (--tenant) and a site file (--site) with the values of the record",
+        )
+
+
+def _places(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the parameters look for a tenant's resources: its domain, its level, its termination URI."""
+    site, tenant = parameters.get("site") or {}, parameters.get("tenant") or {}
+    shared = tenant.get("shared_trunk")
+    trunk = (site.get("shared_trunks") or {}).get(shared) if shared else tenant
+    places = {"pbx_domain": tenant.get("pbx_domain"), "shared_trunk": shared}
+    if trunk and trunk.get("trunk"):
+        places["trunk.termination"] = trunk["trunk"].get("termination")
+    return places if tenant else {}
 
 
 def _writes(folder: Path) -> list[dict[str, object]]:

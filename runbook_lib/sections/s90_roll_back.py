@@ -16,6 +16,8 @@ from .way_back import EFFECTS, Resource, collection, hanging_on, locate, resourc
 CANNOT = "cannot be undone: the password that it replaced is nowhere to be read"
 AS_BEFORE = "as it was before the record"
 PRESENT = "present"
+#: Fields whose change cuts off no call that is possible before it, as in the sections of the guide.
+HARMLESS = frozenset({"friendly_name", "name", "priority", "weight", "concurrency"})
 
 
 class RollBack(Section):
@@ -70,6 +72,8 @@ class RollBack(Section):
             return Item(_as_before(trace))
         if not resource.is_as_left(live):
             return Item(_rows(trace, Action.CONFLICT, f"changed since: {resource.differences(live)}"))
+        if missing := resource.missing():
+            return Item(_rows(trace, Action.CONFLICT, missing))
         if hanging:
             return Item(_rows(trace, Action.CONFLICT, f"still used by {', '.join(sorted(hanging))}"))
         rows = _rows(trace)
@@ -113,10 +117,20 @@ def _inverse(trace: Trace, row: Row, action: Action | None, note: str) -> Row:
     if action is not None:
         return Row(row.step, row.setting, desired, current, action, note=note)
     usual = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
-    # A change works the same way in both directions; a number loses what it has now in any case.
-    number = collection(trace.path) == "IncomingPhoneNumbers"
-    effect = EFFECTS["IncomingPhoneNumbers"] if number else row.effect
+    effect = row.effect if row.effect is not Effect.NONE else _effect_of_taking_back(trace)
     return Row(row.step, row.setting, desired, current, usual, effect)
+
+
+def _effect_of_taking_back(trace: Trace) -> Effect:
+    """What giving a resource its old values does to calls, where the change itself harmed none.
+
+    What harms nothing one way may cut off calls the other way: a pool that grew shrinks again.
+    """
+    if HARMLESS.issuperset(trace.changed):
+        return Effect.NONE
+    if "did_numbers" in trace.changed:
+        return Effect.INTERRUPTS_INBOUND
+    return EFFECTS[collection(trace.path)]
 
 
 def _as_before(trace: Trace) -> tuple[Row, ...]:

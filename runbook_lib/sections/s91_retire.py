@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ..did_pool import DidPool
 from ..plan import Action, Effect, Row
 from ..vendors.twilio import as_read
 from .base import Item, Section, View
@@ -35,6 +36,7 @@ class Retire(Section):
         self._in_pbx = self._candidates[0] if len(self._candidates) == 1 else None
         self._rules = context.rules.through(self._in_pbx["id"]) if self._in_pbx and context.has_tenant else []
         self._assignees = self._read_assignees() if self._in_pbx and settings.shared else {}
+        self._pool = self._read_pool()
         self._numbers: list[Any] = []
         self._uris: list[Any] = []
         if self._trunk is not None:
@@ -84,6 +86,16 @@ class Retire(Section):
     def _assigned(self) -> str | None:
         """The name of the trunk that is assigned to the tenant."""
         return self._in_pbx["name"] if self.context.pbx.tenant["id"] in self._assignees else None
+
+    def _read_pool(self) -> DidPool | tuple[()]:
+        """The numbers of the tenant's assignment, as far as they can be read."""
+        if not self._only_assigned or self._assigned is None:
+            return ()
+        path = f"/providers/{self._in_pbx['id']}/assignees/{self.context.pbx.tenant['id']}"
+        try:
+            return DidPool.read(self.context.pbx_trunk.session.get(path).get("did_numbers") or "")
+        except ValueError:
+            return ()
 
     def _read_assignees(self) -> dict[str, str]:
         """The tenants of the shared trunk: id and name."""
@@ -165,7 +177,10 @@ class Retire(Section):
         for number in sorted(self._numbers, key=lambda one: one.phone_number):
             did = number.phone_number
             if did not in dids:
-                if not self._only_assigned:
+                if did in self._pool:
+                    note = "it is in the tenant's pool and not in dids: add it to dids, or remove it first"
+                    items.append(self._conflict("4.1", did, domain, note))
+                elif not self._only_assigned:
                     note = "it is on the trunk and not in dids: move it first, or add it to dids"
                     items.append(self._conflict("4.1", did, domain, note))
                 continue

@@ -82,6 +82,10 @@ class Resource(ABC):
             return (live is None) == (self.trace.kind == "made")
         return all(same(self.trace.before.get(name), live.get(name)) for name in self._fields_of_interest())
 
+    def missing(self) -> str:
+        """Say what is not there any more that it would need again; empty when nothing is."""
+        return ""
+
     def differences(self, live: Mapping[str, Any] | None) -> str:
         """Say in which way it is no longer what the run left."""
         if live is None:
@@ -145,6 +149,12 @@ class _Number(Resource):
 
     def differences(self, live: Mapping[str, Any] | None) -> str:
         return "something else answers it now" if live else "the account does not own it any more"
+
+    def missing(self) -> str:
+        trunk = self.trace.before.get("trunk_sid")
+        if trunk and self.context.twilio.read(f"/v1/Trunks/{trunk}") is None:
+            return "the trunk that it was on before is not there any more: give the number its place by hand"
+        return ""
 
     def take_back(self) -> None:
         before, twilio = self.trace.before, self.context.twilio

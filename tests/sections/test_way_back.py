@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from tests.conftest import TestSandbox
 from tests.sections.test_drift import access_list, trunk_path, twilio_post
 from tests.sections.test_system_level import GLOBEX, INITECH
 from tests.sections.test_tenant_level import ACME, DOMAIN, SITE, run_all
+from tests.vendor_state import ACCOUNT
 
 TENANTS = {"acme": ACME, "globex": GLOBEX, "initech": INITECH}
 LEVELS = pytest.mark.parametrize("tenant", ["acme", "globex"], ids=["tenant level", "system level"])
@@ -278,17 +281,7 @@ def test_a_plan_for_one_record_is_not_for_another(sandbox: TestSandbox, tmp_path
 def test_a_record_that_was_edited_is_not_rolled_back(sandbox: TestSandbox) -> None:
     records = sandbox.root / "records"
     with recorded(sandbox, "acme") as folder:
-        open_record(
-            records,
-            folder,
-            mode="apply",
-            site="demo",
-            tenant="acme",
-            target={},
-            order=RUN_ORDER,
-            parameters={},
-            files={"site": SITE, "tenant": ACME},
-        )
+        _open(records, folder, {})
         run_all()
     close_record(records, folder)
     journal = folder / FILE_NAME
@@ -391,6 +384,100 @@ def test_the_effects_are_told(sandbox: TestSandbox) -> None:
         effects = {row.step: row.effect for row in rows(section).values() if row.effect is not Effect.NONE}
         assert effects["4.1"] is Effect.INTERRUPTS_INBOUND
         assert effects["2.3"] is effects["1.1"] is Effect.INTERRUPTS_OUTBOUND
+
+
+def test_a_pool_that_grew_is_not_shrunk_without_leave(sandbox: TestSandbox) -> None:
+    """Adding numbers cuts nothing off; taking them out of the pool again does."""
+    for number, dids in enumerate(("12025550101-12025550102", "12025550101-12025550104")):
+        with recorded(sandbox, "acme", number):
+            run_all(tenant=_acme(dids=dids))
+    row = rows(ROLL_BACK, only=["05"])["5.2", "DID pool"]
+    assert (row.action, row.effect) == (Action.UPDATE, Effect.INTERRUPTS_INBOUND)
+    sandbox.clear_log()
+    with pytest.raises(ConflictError, match="accept_interruption is not set"):
+        way_back(ROLL_BACK, only=["05"], accept_interruption=False)
+    assert sandbox.writes() == []
+
+
+def test_a_name_is_given_back_without_leave(sandbox: TestSandbox) -> None:
+    set_up(sandbox)
+    twilio_post(sandbox, trunk_path(sandbox), **{"FriendlyName": "changed by hand"})
+    set_up(sandbox, number=2)
+    way_back(ROLL_BACK, accept_interruption=False)
+    assert sandbox.vendors.trunk(DOMAIN)["friendly_name"] == "changed by hand"
+
+
+def test_a_number_whose_former_trunk_is_gone_is_a_conflict(sandbox: TestSandbox) -> None:
+    vendors, did = sandbox.vendors, "+12025550101"
+    twilio_post(sandbox, "/v1/Trunks", FriendlyName="old", DomainName="old-one.pstn.twilio.com")
+    old = vendors.trunk_sids()["old-one.pstn.twilio.com"]
+    path = f"/2010-04-01/Accounts/{ACCOUNT}/IncomingPhoneNumbers/{vendors.numbers()[did]['sid']}.json"
+    twilio_post(sandbox, path, TrunkSid=old)
+    with recorded(sandbox, "acme"):
+        run_all(tenant=_acme(move=[did], accept_interruption=True, accept_unrouted=True))
+    vendors.twilio_http.delete(f"/v1/Trunks/{old}").raise_for_status()
+    row = rows(ROLL_BACK)["4.1", did]
+    assert row.action is Action.CONFLICT and "is not there any more" in row.note
+    sandbox.clear_log()
+    with pytest.raises(ConflictError):
+        way_back(ROLL_BACK)
+    assert sandbox.writes() == []
+
+
+def test_a_number_of_the_pool_that_is_not_in_dids_stops_a_retirement(sandbox: TestSandbox) -> None:
+    """Its calls would end nowhere, and no row would say so."""
+    set_up(sandbox, "globex")
+    tenant = copy.deepcopy(GLOBEX)
+    tenant["tenant"]["dids"] = "12025550105"
+    tenant["tenant"]["rules"]["inbound"] = tenant["tenant"]["rules"]["inbound"][:1]
+    with Runbook.open(SITE, tenant, sections=(RETIRE,), accept_interruption=True) as book:
+        plan = {row.key: row for row in book.section(RETIRE).plan().rows}
+    row = plan["4.1", "+12025550106"]
+    assert row.action is Action.CONFLICT and "in the tenant's pool and not in dids" in row.note
+
+
+@pytest.mark.parametrize("place", ["pbx_domain", "trunk.termination"])
+def test_parameters_that_lead_elsewhere_by_now_undo_nothing(sandbox: TestSandbox, place: str) -> None:
+    """What is looked for in another place is not found there, which is not the same as undone."""
+    records = sandbox.root / "records"
+    with recorded(sandbox, "acme") as folder:
+        _open(records, folder, {"tenant": _acme()["tenant"]})
+        run_all()
+    close_record(records, folder)
+    there = {"pbx_domain": "globex.pbx.example", "trunk.termination": "other-pbx"}[place]
+    moved = (
+        _acme(pbx_domain=there)
+        if place == "pbx_domain"
+        else _acme(trunk={"friendly_name": "PortSIP acme", "termination": there})
+    )
+    with pytest.raises(InputError, match=f"{place} was .*, is {there}"):
+        Runbook.open(SITE, moved, sections=(ROLL_BACK,))
+    Runbook.open(SITE, ACME, sections=(ROLL_BACK,))
+
+
+def test_a_copy_of_a_record_is_not_rolled_back(sandbox: TestSandbox) -> None:
+    records = sandbox.root / "records"
+    with recorded(sandbox, "acme") as folder:
+        _open(records, folder, {})
+        run_all()
+    close_record(records, folder)
+    shutil.copytree(folder, folder.with_name("20270101T000000Z-abcdef"))
+    with pytest.raises(RecordError, match="the chain has no entry of this record"):
+        way_back(ROLL_BACK, record="2027")
+
+
+def _open(records: Path, folder: Path, parameters: dict[str, Any]) -> None:
+    open_record(
+        records,
+        folder,
+        mode="apply",
+        site="demo",
+        tenant="acme",
+        target={},
+        order=RUN_ORDER,
+        parameters=parameters,
+        files={"site": SITE, "tenant": ACME},
+    )
 
 
 def _acme(**changes: Any) -> dict[str, Any]:
