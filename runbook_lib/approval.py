@@ -8,7 +8,6 @@ allowed signers, can approve alone.
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from . import ssh
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError
-from .lock import whoami
+from .lock import user, whoami
 from .plan import Plan
 
 #: Apart from the namespace of signed records: a signature of the one is never one of the other.
@@ -156,7 +155,7 @@ def _signer(plan: Plan, signature: Path, allowed_signers: Path) -> dict[str, str
 
 def _is_operator(principal: str) -> bool:
     """By the user's name alone: hosts and mail domains of one person differ."""
-    return principal.partition("@")[0].casefold() == getpass.getuser().casefold()
+    return principal.partition("@")[0].casefold() == user().casefold()
 
 
 def _message(plan: Plan) -> bytes:

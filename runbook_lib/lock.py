@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import pwd
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,9 +44,20 @@ def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
         lock.release()
 
 
+def user() -> str:
+    """Return the operator's user name: of the account that the process runs as, where it has a name.
+
+    Not as ``USER`` and ``LOGNAME`` say, which anybody may set.
+    """
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return getpass.getuser()
+
+
 def whoami() -> str:
     """Return the operator as ``user@host``."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"{user()}@{socket.gethostname()}"
 
 
 def _refusal(what: str, holder: Path) -> LockedError:

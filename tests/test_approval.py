@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from runbook_lib.approval import NAMESPACE, read_plan, sign_plan, signature_of
 from runbook_lib.cli import app
 from runbook_lib.errors import ApprovalError, InputError, RunbookError
+from runbook_lib.lock import user
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_tenant_level import ACME, DOMAIN
@@ -96,8 +97,19 @@ def test_a_signed_plan_is_applied_and_the_record_names_who_signed(two: TwoPerson
     assert result["approved_by"]["key"].startswith("SHA256:")
 
 
+def test_an_operator_under_another_name_is_the_operator(
+    two: TwoPersons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("USER", "LOGNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    two.allow(two.line(f"{pwd.getpwuid(os.getuid()).pw_name}@example.com", two.pat))
+    two.sign()
+    with pytest.raises(ApprovalError, match="is the operator"):
+        two.open()
+
+
 def _by_the_operator(two: TwoPersons) -> None:
-    two.allow(two.line(f"{getpass.getuser()}@example.com", two.pat))
+    two.allow(two.line(f"{user()}@example.com", two.pat))
 
 
 def _with_the_operators_key(two: TwoPersons) -> None:
@@ -106,7 +118,7 @@ def _with_the_operators_key(two: TwoPersons) -> None:
 
 
 def _on_a_second_line(two: TwoPersons) -> None:
-    two.allow(two.line(PAT, two.pat), two.line(f"{getpass.getuser()}@elsewhere", two.pat))
+    two.allow(two.line(PAT, two.pat), two.line(f"{user()}@elsewhere", two.pat))
 
 
 def _other_plan(two: TwoPersons) -> None:
