@@ -209,7 +209,7 @@ def test_a_killed_child_is_told_as_unknown_with_its_write_in_flight(
     until(lambda: page.form.status and "sent …" in page.form.status.text())
     process = child.running(sandbox.root / "records" / "demo" / "acme")._process
     kernels = descendants(process.pid)
-    process.kill()
+    os.kill(process.pid, 9)
     page.form.wait(PATIENCE_S)
     for one in kernels:
         os.kill(one, 9)
