@@ -45,6 +45,7 @@ class Effect(StrEnum):
     NONE = "none"
     INTERRUPTS_OUTBOUND = "interrupts outbound"
     INTERRUPTS_INBOUND = "interrupts inbound"
+    INTERRUPTS_BOTH = "interrupts both ways"
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class Runbook:
     def target(self) -> dict[str, str]:
         """What a plan of this runbook is for."""
         target, to_undo = self.context.journal.target, self.context.to_undo
-        return target if to_undo is None else {**target, "undoes": to_undo.name}
+        return target if to_undo is None else {**target, "undoes": to_undo.identity}
 
     @property
     def order(self) -> tuple[str, ...]:

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.text import Text
 
 from ..detached import Detached
-from ..guide import SECTIONS
+from ..guide import RETIRE, ROLL_BACK, SECTIONS
 from ..notebook.display import visible
 from ..notebook.tables import row_table
 from ..parameters import project_root
 from ..plan import Plan
 from ..records.result import write_json
 from ..runbook import Runbook
+from ..sections.base import NO_LEAVE
 from .at_once import run_all
 
 FINE, FAILED, CHANGES = 0, 1, 2
@@ -58,6 +59,13 @@ def plan_tenant(
             f"{changing} to carry out, {stopping} in conflict or blocked. Digest {plan.digest}", style="bold"
         )
     )
+    if any(NO_LEAVE in row.note for part in plan.slices for row in part.stopping):
+        way = (
+            "--accept-interruption"
+            if {ROLL_BACK, RETIRE} & set(sections)
+            else "accept_interruption: true in the parameters"
+        )
+        screen.print(Text(f"To allow what interrupts calls: {way}"))
     if out is not None:
         screen.print(Text(f"Plan file: {_write(plan, out, sections)}"))
     if stopping:

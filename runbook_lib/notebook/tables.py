@@ -37,6 +37,7 @@ ACTIONS = {
 EFFECTS = {
     Effect.INTERRUPTS_OUTBOUND: ("⚠", "#b3261e"),
     Effect.INTERRUPTS_INBOUND: ("⚠", "#b3261e"),
+    Effect.INTERRUPTS_BOTH: ("⚠", "#b3261e"),
 }
 AS_EXPECTED, DIFFERS, SHOWN_ONLY = "as expected", "differs", "not checked"
 RESULTS = {AS_EXPECTED: ("✓", "#1a7f37"), DIFFERS: ("✗", "#cf222e"), SHOWN_ONLY: ("·", "#57606a")}

@@ -12,9 +12,9 @@ from typing import Any
 from ..errors import InputError
 from ..guide import RUN_ORDER
 from . import journal
-from .chain import Chain
+from .chain import Chain, digest_of_file
 from .errors import RecordError
-from .record import OPENING, RECORD
+from .record import OPENING, RECORD, is_open
 from .result import CHECKSUMS
 from .verify import check_record
 
@@ -35,6 +35,11 @@ class RecordToUndo:
     def journal(self) -> Path:
         """The record's journal: every write with what was there before."""
         return self.folder / journal.FILE_NAME
+
+    @property
+    def identity(self) -> str:
+        """What an approval is for: this record with this journal and no other."""
+        return f"{self.name} {digest_of_file(self.journal)}"
 
     def covers(self, section: str) -> bool:
         """Whether what this section did is to be rolled back."""
@@ -78,7 +83,8 @@ def record_to_undo(
         undoable = undoable[-1:]
     if len(undoable) != 1:
         what = record or "of this tenant"
-        how_many = f"{len(undoable)} records" if undoable else "no record that wrote something by the guide"
+        names = ", ".join(one.name for one in undoable)
+        how_many = f"several: {names}" if undoable else "no record that wrote something by the guide"
         raise InputError(
             [f"record {what}: {how_many}"],
             next_step="runbook records list shows them; what a rollback or a retirement took away,"
@@ -104,7 +110,8 @@ def files_of(records: Path, record: str) -> tuple[str, dict[str, str]]:
         raise InputError([f"record: {record!r} is not a run id"])
     found = sorted(records.glob(f"*/*/{wanted}*/{OPENING}"))
     if len(found) != 1:
-        how_many = f"{len(found)} records" if found else "no record of the runbook command"
+        names = ", ".join(one.parent.name for one in found)
+        how_many = f"several: {names}" if found else "no record of the runbook command"
         raise InputError([f"record {record}: {how_many}"], next_step="runbook records list shows them")
     return found[0].parent.name, json.loads(found[0].read_text(encoding="utf-8"))["files"]
 
@@ -120,6 +127,13 @@ def _check(records: Path, folder: Path) -> None:
             meaning="it is a copy, or the chain was cut: what it says that was done may not be what was"
             " done; nothing was sent",
             next_step="give the original's run id (runbook records list), or put the chain back",
+        )
+    if is_open(folder):
+        raise RecordError(
+            f"record {run} is not closed",
+            meaning="its run still writes, or died: what it did is not settled; nothing was sent",
+            next_step="wait until the run has ended; of one that died: runbook records close RUN, and read"
+            " what it left (runbook records show RUN)",
         )
     if problems := check_record(records, run):
         raise RecordError(

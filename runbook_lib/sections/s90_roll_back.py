@@ -6,6 +6,10 @@ taken back first, so that nothing is removed while something that the same recor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from ..did_pool import DidPool
 from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
@@ -53,7 +57,8 @@ class RollBack(Section):
     def items(self) -> list[Item]:
         items, going = [], set[str]()
         for resource, live, hanging in zip(self._resources, self._live, self._hanging, strict=True):
-            item = self._item(resource, live, {words for path, words in hanging.items() if path not in going})
+            others = {words for path, words in hanging.items() if path not in going}
+            item = self._item(resource, live, others, going)
             if all(row.action is not Action.CONFLICT for row in item.rows):
                 going.add(resource.trace.path)
             items.append(item)
@@ -63,7 +68,9 @@ class RollBack(Section):
         # What a tenant's run may do to a shared trunk is decided here by who else uses it.
         return self._within_leave(self.items())
 
-    def _item(self, resource: Resource, live: object, hanging: set[str]) -> Item:
+    def _item(
+        self, resource: Resource, live: Mapping[str, Any] | None, hanging: set[str], going: set[str]
+    ) -> Item:
         trace = resource.trace
         if self._others and not any(row.step in TENANTS_STEPS for row in trace.rows):
             note = f"kept: the shared trunk is also used by {', '.join(self._others)}"
@@ -74,6 +81,7 @@ class RollBack(Section):
             return Item(_rows(trace, Action.CONFLICT, f"changed since: {resource.differences(live)}"))
         if missing := resource.missing():
             return Item(_rows(trace, Action.CONFLICT, missing))
+        hanging = hanging | self._users_of_lost(trace, live, going)
         if hanging:
             return Item(_rows(trace, Action.CONFLICT, f"still used by {', '.join(sorted(hanging))}"))
         rows = _rows(trace)
@@ -81,6 +89,30 @@ class RollBack(Section):
             return Item(rows)
         before = dict(live) if live is not None else None
         return Item(rows, trace.resource, resource.take_back, before=before)
+
+    def _users_of_lost(self, trace: Trace, live: Mapping[str, Any] | None, going: set[str]) -> set[str]:
+        """What still uses numbers that a pool of the PBX trunk loses when it shrinks again."""
+        in_pool = collection(trace.path) in ("providers", "assignees") and "did_numbers" in trace.changed
+        if trace.kind != "changed" or not in_pool or live is None or not self.context.has_tenant:
+            return set()
+        context, before = self.context, trace.before.get("did_numbers")
+        lost = set(DidPool.read(live["did_numbers"])) - set(DidPool.read(before) if before else ())
+        found = {
+            f"inbound rule {one['name']}"
+            for kind, one in context.rules.through(trace.path.split("/")[2])
+            if kind == "inbound_rules"
+            and f"/{kind}/{one['id']}" not in going
+            and lost & set(DidPool.read(one["did_numbers"]))
+        }
+        for users in context.rules.callers(lost, {path.rpartition("/")[2] for path in going}).values():
+            found |= set(users)
+        trunk = context.twilio_trunk.require()
+        numbers = context.twilio.trunks(trunk.sid).phone_numbers.list(page_size=1000) if trunk else []
+        return found | {
+            f"number {one.phone_number} of the Twilio trunk"
+            for one in numbers
+            if one.phone_number in lost and context.twilio.number_path(one.sid) not in going
+        }
 
     def _other_tenants(self) -> list[str]:
         """Who else uses the shared trunk of a tenant's record."""

@@ -21,6 +21,7 @@ from .way_back import hanging_on
 
 KEPT_NUMBER = "kept in the account and billed; nothing answers it any more"
 INBOUND, OUTBOUND = Effect.INTERRUPTS_INBOUND, Effect.INTERRUPTS_OUTBOUND
+BOTH_WAYS = Effect.INTERRUPTS_BOTH
 
 
 class Retire(Section):
@@ -156,7 +157,7 @@ class Retire(Section):
         if self._only_assigned:
             if self._assigned is None:
                 return []
-            row = self.row("5.5", "the tenant's assignment", None, name, effect=INBOUND)
+            row = self.row("5.5", "the tenant's assignment", None, name, effect=BOTH_WAYS)
             path = f"{path}/assignees/{self.context.pbx.tenant['id']}"
             resource = f"assignment of PBX trunk {name} to tenant {self.context.tenant.name}"
             write = partial(session.post, f"{path}/destroy")
@@ -166,7 +167,7 @@ class Retire(Section):
         if self._assignees:
             note = f"assigned to {', '.join(sorted(self._assignees.values()))}: retire these tenants first"
             return [self._conflict("5.1", "PBX trunk", name, note)]
-        row = self.row("5.1", "PBX trunk", None, name, effect=OUTBOUND)
+        row = self.row("5.1", "PBX trunk", None, name, effect=BOTH_WAYS)
         write = partial(session.post, f"{path}/destroy")
         return [Item((row,), f"PBX trunk {name}", write, before=self._in_pbx)]
 
@@ -250,7 +251,7 @@ class Retire(Section):
         if not domain:
             note = "it has our friendly name and no termination URI, so it may be somebody else's"
             return [self._conflict("1.1", "trunk", self._trunk.friendly_name, note)]
-        row = self.row("1.1", "trunk", None, domain, effect=OUTBOUND)
+        row = self.row("1.1", "trunk", None, domain, effect=BOTH_WAYS)
         return [Item((row,), f"trunk {domain}", self._trunk.delete, before=as_read(self._trunk))]
 
     def _conflict(self, step: str, setting: str, current: str, note: str) -> Item:

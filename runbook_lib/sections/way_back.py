@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 #: What taking a resource away does to calls, by its collection in the vendor's API.
 EFFECTS = {
-    "Trunks": Effect.INTERRUPTS_OUTBOUND,
+    "Trunks": Effect.INTERRUPTS_BOTH,
     "CredentialLists": Effect.INTERRUPTS_OUTBOUND,
     "Credentials": Effect.INTERRUPTS_OUTBOUND,
     "IpAccessControlLists": Effect.INTERRUPTS_OUTBOUND,
     "IpAddresses": Effect.INTERRUPTS_OUTBOUND,
     "OriginationUrls": Effect.INTERRUPTS_INBOUND,
     "IncomingPhoneNumbers": Effect.INTERRUPTS_INBOUND,
-    "providers": Effect.INTERRUPTS_OUTBOUND,
-    "assignees": Effect.INTERRUPTS_INBOUND,
+    "providers": Effect.INTERRUPTS_BOTH,
+    "assignees": Effect.INTERRUPTS_BOTH,
     "inbound_rules": Effect.INTERRUPTS_INBOUND,
     "outbound_rules": Effect.INTERRUPTS_OUTBOUND,
 }

@@ -293,6 +293,47 @@ def test_a_record_that_was_edited_is_not_rolled_back(sandbox: TestSandbox) -> No
     assert sandbox.writes() == [] and (folder / OPENING).exists()
 
 
+def test_a_record_that_is_not_closed_is_not_rolled_back(sandbox: TestSandbox) -> None:
+    with recorded(sandbox, "acme") as folder:
+        open_record(
+            sandbox.root / "records",
+            folder,
+            mode="apply",
+            site="demo",
+            tenant="acme",
+            target={},
+            order=RUN_ORDER,
+            parameters={},
+            files={"site": SITE, "tenant": ACME},
+        )
+        run_all()
+    sandbox.clear_log()
+    with pytest.raises(RecordError, match="is not closed"):
+        way_back(ROLL_BACK)
+    assert sandbox.writes() == []
+
+
+def test_an_approval_is_for_the_journal_as_it_was(sandbox: TestSandbox, tmp_path: Path) -> None:
+    """Where a write went is no part of a plan's rows, and decides what is removed."""
+    folder = set_up(sandbox)
+    approval = _approved(ROLL_BACK, tmp_path)
+    journal = folder / FILE_NAME
+    journal.write_text(journal.read_text().replace(trunk_path(sandbox), "/v1/Trunks/TK" + "0" * 32))
+    with pytest.raises(ApprovalError, match="another target"):
+        way_back(ROLL_BACK, **approval)
+
+
+def test_a_pool_is_not_shrunk_below_what_is_in_use(sandbox: TestSandbox) -> None:
+    with recorded(sandbox, "acme"):
+        run_all(tenant=_acme(dids="12025550101-12025550102"))
+    set_up(sandbox, number=2)
+    row = rows(ROLL_BACK, only=["05"])["5.2", "DID pool"]
+    assert row.action is Action.CONFLICT and "number +12025550103 of the Twilio trunk" in row.note
+    before = sandbox.vendors.trunk(DOMAIN)["numbers"]
+    way_back(ROLL_BACK)
+    assert sandbox.vendors.trunk(DOMAIN)["numbers"] == before[:2]
+
+
 @pytest.mark.parametrize("record", ["../../other", "*", "2026[01]", ""])
 def test_a_record_is_named_by_its_run_id_only(sandbox: TestSandbox, record: str) -> None:
     set_up(sandbox)
@@ -383,7 +424,8 @@ def test_the_effects_are_told(sandbox: TestSandbox) -> None:
     for section in (ROLL_BACK, RETIRE):
         effects = {row.step: row.effect for row in rows(section).values() if row.effect is not Effect.NONE}
         assert effects["4.1"] is Effect.INTERRUPTS_INBOUND
-        assert effects["2.3"] is effects["1.1"] is Effect.INTERRUPTS_OUTBOUND
+        assert effects["2.3"] is Effect.INTERRUPTS_OUTBOUND
+        assert effects["1.1"] is Effect.INTERRUPTS_BOTH
 
 
 def test_a_pool_that_grew_is_not_shrunk_without_leave(sandbox: TestSandbox) -> None:
@@ -391,11 +433,11 @@ def test_a_pool_that_grew_is_not_shrunk_without_leave(sandbox: TestSandbox) -> N
     for number, dids in enumerate(("12025550101-12025550102", "12025550101-12025550104")):
         with recorded(sandbox, "acme", number):
             run_all(tenant=_acme(dids=dids))
-    row = rows(ROLL_BACK, only=["05"])["5.2", "DID pool"]
+    row = rows(ROLL_BACK, only=["04", "05"])["5.2", "DID pool"]
     assert (row.action, row.effect) == (Action.UPDATE, Effect.INTERRUPTS_INBOUND)
     sandbox.clear_log()
     with pytest.raises(ConflictError, match="accept_interruption is not set"):
-        way_back(ROLL_BACK, only=["05"], accept_interruption=False)
+        way_back(ROLL_BACK, only=["04", "05"], accept_interruption=False)
     assert sandbox.writes() == []
 
 
