@@ -19,7 +19,8 @@ from tests.test_cli import SITE, runbook, sign_ins
 
 ALL = [f"parameters/sandbox/{name}.yaml" for name in ("acme", "globex", "initech")]
 #: As many as the issue asks for with ``make sweep``.
-MANY = 100 if os.environ.get("RUNBOOK_SWEEP") else 12
+SWEEP = bool(os.environ.get("RUNBOOK_SWEEP"))
+MANY = 100 if SWEEP else 12
 
 
 def tenant_files(sandbox: TestSandbox, count: int) -> list[str]:
@@ -38,6 +39,7 @@ def runs(sandbox: TestSandbox) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in sandbox.root.glob("records/demo/*/*/run.json")]
 
 
+@pytest.mark.skipif(not SWEEP, reason="takes long: make sweep")
 def test_tenants_at_once_end_as_one_after_the_other(sandbox: TestSandbox) -> None:
     ended = runbook(sandbox, "apply", "-s", SITE, *ALL, "--at-once", "3")
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -110,7 +112,7 @@ def test_a_process_that_dies_is_a_failed_tenant(sandbox: TestSandbox) -> None:
     assert outcomes == {"globex": "succeeded"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT] if SWEEP else [signal.SIGTERM])
 def test_an_interruption_reaches_every_tenant_and_waits_for_its_record(
     sandbox: TestSandbox, number: signal.Signals
 ) -> None:
