@@ -180,10 +180,40 @@ def _row(data: dict[str, Any]) -> Row:
 
 @dataclass(frozen=True)
 class Deviation:
-    """A way in which the live state is not what was approved."""
+    """A way in which the live state is not what was approved: the row on either side, if it has one."""
 
-    row: Row
+    approved: Row | None
+    live: Row | None
     reason: str
+
+    @property
+    def row(self) -> Row:
+        """The row that deviates, as it is now where there is one."""
+        found = self.live or self.approved
+        assert found is not None
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.row.setting}: {self.reason} ({told(self.approved, self.live)})"
+
+
+def told(approved: Row | None, live: Row | None) -> str:
+    """Say what was approved and what is there now, as values: ``current → desired`` on either side."""
+    return f"approved: {_moving(approved)}; live: {_moving(live)}"
+
+
+def shown(value: Value) -> str:
+    """Return a value as people read it in a sentence."""
+    if value is None:
+        return "absent"
+    return str(value) if value != "" else "empty"
+
+
+def _moving(row: Row | None) -> str:
+    if row is None:
+        return "no such row"
+    way = shown(row.current) if row.current == row.desired else f"{shown(row.current)} → {shown(row.desired)}"
+    return way if row.effect is Effect.NONE else f"{way}, {row.effect}"
 
 
 def deviations(approved: Slice, live: Iterable[Row]) -> list[Deviation]:
@@ -194,8 +224,9 @@ def deviations(approved: Slice, live: Iterable[Row]) -> list[Deviation]:
     """
     rows = {row.key: row for row in live}
     wanted = {row.key: row for row in approved.changing}
+    every = {row.key: row for row in approved.rows}
     found = [
-        Deviation(row, "not in the approved plan")
+        Deviation(every.get(key), row, "not in the approved plan")
         for key, row in rows.items()
         if row.action in CHANGING and key not in wanted
     ]
@@ -203,10 +234,10 @@ def deviations(approved: Slice, live: Iterable[Row]) -> list[Deviation]:
         row = rows.get(key)
         if row is None:
             if approved_row.action is not Action.REMOVE:
-                found.append(Deviation(approved_row, "approved, but no longer asked for"))
+                found.append(Deviation(approved_row, None, "approved, but no longer asked for"))
         elif row.action in CHANGING:
             if row.covered() != approved_row.covered():
-                found.append(Deviation(row, "differs from the approved row"))
+                found.append(Deviation(approved_row, row, "differs from the approved row"))
         elif row.action in SETTLED and row.desired != approved_row.desired:
-            found.append(Deviation(row, "stands at another value than the approved one"))
+            found.append(Deviation(approved_row, row, "stands at another value than the approved one"))
     return found

@@ -17,7 +17,7 @@ from .errors import InputError, RunbookError, StalePlanError, VerificationError
 from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
-from .plan import CHANGING, Plan, Row, Slice
+from .plan import CHANGING, Plan, Row, Slice, shown
 from .records.journal import FILE_NAME, Journal
 from .records.result import now, run_folder, write_result
 from .records.to_undo import record_to_undo
@@ -273,7 +273,7 @@ class SectionRun:
             first = verification.differences[0]
             raise VerificationError(
                 "; ".join(
-                    f"{row.setting} is {_shown(row.current)}, expected {_shown(row.desired)}"
+                    f"{row.setting} is {shown(row.current)}, expected {shown(row.desired)}"
                     for row in verification.differences
                 ),
                 step=first.step,
@@ -319,10 +319,6 @@ def _target(site: Site, tenant: Tenant | TrunkScope) -> dict[str, str]:
 
 def _plain(row: Row) -> dict[str, Any]:
     return {**row.covered(), "note": row.note}
-
-
-def _shown(value: object) -> str:
-    return "absent" if value is None else str(value)
 
 
 def _error(error: BaseException) -> dict[str, Any]:

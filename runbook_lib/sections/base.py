@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
 from ..guide import SECTIONS
-from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations
+from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
 from ..vendors.twilio import is_already_there
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Section(ABC):
         stopping = [row for row in rows if row.action in STOPPING]
         if stopping:
             raise ConflictError(
-                "; ".join(f"{row.setting}: {row.action} ({_why(row)})" for row in stopping),
+                "; ".join(_stop(row) + _moved(row, approved) for row in stopping),
                 step=stopping[0].step,
                 meaning="nothing of this section was written",
                 next_step="settle each row named here (its note says how), then plan again",
@@ -205,8 +205,7 @@ class Section(ABC):
         moved = deviations(approved, rows) if approved is not None else []
         if moved:
             raise StalePlanError(
-                "the live state is not what was approved: "
-                + "; ".join(f"{one.row.setting}: {one.reason}" for one in moved),
+                "the live state is not what was approved: " + "; ".join(map(str, moved)),
                 step=moved[0].row.step,
                 meaning="it was changed after the plan was made; nothing of this section was written",
                 next_step="plan again, read the new plan, and have it approved",
@@ -239,9 +238,23 @@ class Section(ABC):
             time.sleep(POLL_S)
 
 
-def _why(row: Row) -> str:
-    """Why a row stops, also by what it would do to calls."""
-    return row.note if row.effect is Effect.NONE else f"{row.effect}; {row.note}"
+def _stop(row: Row) -> str:
+    """Which row stops and why, also by what it would do to calls."""
+    why = row.note if row.effect is Effect.NONE else f"{row.effect}; {row.note}"
+    return f"{row.setting}: {row.action} ({why})"
+
+
+def _moved(row: Row, approved: Slice | None) -> str:
+    """What the approved plan has in the place of a row that stops; empty without an approved plan."""
+    if approved is None:
+        return ""
+    same = next((one for one in approved.rows if one.key == row.key), None)
+    if same is not None:
+        return f" [{told(same, row)}]"
+    # A whole thing in conflict is one row; the approved plan has it under its name.
+    rows = [one for one in approved.changing if row.desired is not None and one.desired == row.desired]
+    wanted = "; ".join(f"{one.setting}: {shown(one.current)} → {shown(one.desired)}" for one in rows)
+    return f" [approved: {wanted or 'no such row'}; live: {shown(row.current)}]"
 
 
 def _rows(items: Iterable[Item]) -> tuple[Row, ...]:
