@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import subprocess
 from pathlib import Path
@@ -64,8 +66,9 @@ def signing_key(message: bytes, signature: Path, namespace: str) -> str | None:
 def own_keys() -> set[str]:
     """Return the fingerprints of this user's keys: those in ``~/.ssh`` and in the agent."""
     found = _fingerprints(_run(["ssh-add", "-l", "-E", "sha256"]))
-    folder = Path.home() / ".ssh"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    # The account's home as well: HOME is the operator's to change.
+    folders = {home / ".ssh" for home in (Path.home(), Path(pwd.getpwuid(os.getuid()).pw_dir))}
+    for path in (one for folder in folders if folder.is_dir() for one in sorted(folder.iterdir())):
         if path.is_file() and (path.suffix == ".pub" or path.read_bytes().startswith(PRIVATE_KEY)):
             found |= _fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", str(path)]))
     return found
