@@ -288,7 +288,7 @@ def sign_in(
     ] = False,
 ) -> None:
     """Show or forget a sign-in that the PBX refused."""
-    from .vendors.portsip import SignInGate
+    from .vendors.sign_in import SignInGate
 
     root = project_root()
     the_site = load_site(_given(site), root)

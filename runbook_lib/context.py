@@ -16,7 +16,7 @@ from .sections.rules import Rules
 from .sections.settings import Settings
 from .sections.twilio_trunk import TwilioTrunk
 from .vendors.pbx import Pbx
-from .vendors.portsip import SignInGate
+from .vendors.sign_in import SignInGate
 from .vendors.transport import Transport
 from .vendors.twilio import Twilio
 

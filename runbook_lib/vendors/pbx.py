@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import VendorError
-from .portsip import Session, SignInGate
+from .portsip import Session
+from .sign_in import SignInGate
 from .transport import Transport
 
 #: How many ids a filter asks for at once: the address stays well below 2,000 characters.

@@ -28,7 +28,7 @@ import pytest
 from runbook_lib.errors import RunbookError, SignInError
 from runbook_lib.guide import RUN_ORDER
 from runbook_lib.records.journal import FILE_NAME, read
-from runbook_lib.vendors.portsip import SignInGate
+from runbook_lib.vendors.sign_in import SignInGate
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.faults.canonical import Canonical
 from tests.faults.cases import FAULTS, ID, SLOW, Case, Request
