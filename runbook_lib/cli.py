@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -282,27 +283,35 @@ def retire(
 
 @app.command("sign-in")
 def sign_in(
+    tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
     clear: Annotated[
-        bool, typer.Option("--clear", help="Forget a refused sign-in, after correcting the password.")
+        bool,
+        typer.Option(
+            "--clear",
+            help="Forget a refused sign-in (after correcting the password) and sign out what is kept.",
+        ),
     ] = False,
 ) -> None:
-    """Show or forget a sign-in that the PBX refused."""
-    from .vendors.sign_in import SignInGate
+    """Try the sign-in at the PBX; where it asks for one-time codes, keep the sessions for the next runs."""
+    from . import sign_in as signing_in
 
     root = project_root()
-    the_site = load_site(_given(site), root)
-    gate = SignInGate(root / "records" / the_site.name)
-    if clear:
-        screen.print(
-            "Forgotten: the next run signs in again." if gate.clear() else "No refusal was remembered."
-        )
-        return
-    screen.print(
-        "A refusal is remembered; clear it with --clear."
-        if gate.marker.exists()
-        else "No refusal is remembered."
-    )
+    given = _given(site)
+
+    def run() -> int:
+        if clear:
+            for line in signing_in.clear(load_site(given, root), root):
+                screen.print(line)
+            return FINE
+        owners = [_given(one) for one in tenants or []]
+        domains = [tenant.pbx_domain for _, tenant in load_all(given, owners, root)]
+        ask = partial(typer.prompt, "One-time code that the PBX sent", hide_input=sys.stdin.isatty())
+        for line in signing_in.sign_in(load_site(given, root), root, domains, ask):
+            screen.print(line)
+        return FINE
+
+    raise typer.Exit(_guarded(run))
 
 
 def _owners(tenants: list[Path] | None, trunk: str | None) -> list[Path | str]:

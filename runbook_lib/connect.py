@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,6 +13,10 @@ from urllib.parse import urlsplit
 
 from .errors import InputError, UnreachableError
 from .parameters import Site, TwilioAccount
+from .secret import resolve
+from .vendors.pbx import Pbx
+from .vendors.sign_in import SignInGate
+from .vendors.transport import Transport
 
 #: For tests only, and to this machine only: never through a parameter.
 OVERRIDES = ("RUNBOOK_TWILIO_API_URL", "RUNBOOK_TWILIO_TRUNKING_URL", "RUNBOOK_PORTSIP_URL")
@@ -49,6 +54,30 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
     portsip = portsip.rstrip("/").removesuffix("/api")
     trust = _trust(portsip, ca_file, site.pbx.certificate_sha256)
     return Endpoints({"api": api, "trunking": trunking}, portsip + "/api", trust)
+
+
+def pbx_of(
+    site: Site,
+    root: Path,
+    transport: Transport,
+    url: str,
+    *,
+    domain: str | None,
+    ask: Callable[[], str] | None = None,
+) -> Pbx:
+    """Return a site's PBX for a tenant's domain (``None``: for no tenant), as its administrator.
+
+    Raises ``SecretError`` when the reference of the password leads nowhere.
+    """
+    return Pbx(
+        transport,
+        url,
+        SignInGate(root / "records" / site.name),
+        username=site.pbx.username,
+        password=resolve(site.pbx.password, root).reveal(),
+        domain=domain,
+        ask=ask,
+    )
 
 
 def _override(name: str) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from .connect import Endpoints, endpoints
+from .connect import Endpoints, endpoints, pbx_of
 from .parameters import Site, Tenant, TrunkScope
 from .records.journal import Journal, made_by_us
 from .records.to_undo import RecordToUndo
@@ -16,7 +16,6 @@ from .sections.rules import Rules
 from .sections.settings import Settings
 from .sections.twilio_trunk import TwilioTrunk
 from .vendors.pbx import Pbx
-from .vendors.sign_in import SignInGate
 from .vendors.transport import Transport
 from .vendors.twilio import Twilio
 
@@ -84,17 +83,10 @@ class Context:
     @cached_property
     def pbx(self) -> Pbx:
         """The PBX."""
-        pbx = self.site.pbx
         transport = Transport("PortSIP", self.journal, verify=self._endpoints.portsip_trust)
         self._transports.append(transport)
-        return Pbx(
-            transport,
-            self._endpoints.portsip,
-            SignInGate(self.records),
-            username=pbx.username,
-            password=resolve(pbx.password, self.root).reveal(),
-            domain=self.tenant.pbx_domain if isinstance(self.tenant, Tenant) else None,
-        )
+        domain = self.tenant.pbx_domain if isinstance(self.tenant, Tenant) else None
+        return pbx_of(self.site, self.root, transport, self._endpoints.portsip, domain=domain)
 
     @property
     def twilio_trunk(self) -> TwilioTrunk:

@@ -88,6 +88,8 @@ class TestSandbox:
             "RUNBOOK_TWILIO_API_URL": self.urls["twilio_api_url"],
             "RUNBOOK_TWILIO_TRUNKING_URL": self.urls["twilio_trunking_url"],
             "RUNBOOK_PORTSIP_URL": self.urls["portsip_url"],
+            # Sign-ins that are kept are the operator's, so they lie outside of the project.
+            "XDG_STATE_HOME": str(self.root.parent / "state"),
         }
 
 
@@ -123,7 +125,8 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSa
 @pytest.fixture
 def sandbox(running_sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch) -> TestSandbox:
     running_sandbox.control("POST", "reset")
-    shutil.rmtree(running_sandbox.root / "records", ignore_errors=True)
+    for folder in (running_sandbox.root / "records", running_sandbox.root.parent / "state"):
+        shutil.rmtree(folder, ignore_errors=True)
     for name, value in running_sandbox.environment.items():
         monkeypatch.setenv(name, value)
     return running_sandbox

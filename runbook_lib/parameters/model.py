@@ -74,7 +74,10 @@ class SitePbx(Strict):
     certificate_sha256: Fingerprint | None = Field(
         None, description="Instead: fingerprint of the PBX's own certificate."
     )
-    username: Name = Field("admin", description="System administrator without two-factor authentication.")
+    username: Name = Field(
+        "admin",
+        description="System administrator; unattended runs need one without two-factor sign-in.",
+    )
     password: Reference = Field(description="Reference of the administrator's password.")
 
     @property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 from ..errors import VendorError
 from .portsip import Session
-from .sign_in import SignInGate
+from .sign_in import SYSTEM, KeptSignIns, SignInGate
 from .transport import Transport
 
 #: How many ids a filter asks for at once: the address stays well below 2,000 characters.
@@ -26,6 +26,8 @@ class Pbx:
         Base URL of the API, ending in ``/api``.
     domain
         The tenant's SIP domain; ``None`` where nothing is done for a tenant.
+    ask
+        Asks the operator for a one-time code; see ``Session``.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class Pbx:
         username: str,
         password: str,
         domain: str | None,
+        ask: Callable[[], str] | None = None,
     ) -> None:
         self._transport = transport
         self._url = url
         self._gate = gate
         self._credentials = {"username": username, "password": password}
         self._domain = domain
+        self._ask = ask
         self._opened: list[Session] = []
 
     @cached_property
@@ -120,8 +124,17 @@ class Pbx:
         while self._opened:
             self._opened.pop().sign_out()
 
+    def sign_out_kept(self) -> int:
+        """End the sessions that are kept for later runs; return how many there were."""
+        scopes = KeptSignIns(self._url, self._credentials["username"]).scopes()
+        for scope in scopes:
+            self._open(None if scope == SYSTEM else scope).sign_out_kept()
+        return len(scopes)
+
     def _open(self, tenant_id: str | None) -> Session:
-        session = Session(self._transport, self._url, self._gate, **self._credentials, tenant_id=tenant_id)
+        session = Session(
+            self._transport, self._url, self._gate, **self._credentials, tenant_id=tenant_id, ask=self._ask
+        )
         self._opened.append(session)
         return session
 

@@ -7,27 +7,19 @@ scope (system, a tenant) has a session of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 
 from ..errors import SignInError, UnreachableError, VendorError
 from ..secret import remember_token
-from .sign_in import SignInGate
+from .sign_in import SYSTEM, KeptSignIns, SignInGate, Tokens
 from .transport import Kind, Transport
 
 PAGE = 100  # the API's own maximum of `top`
 REFRESH_BEFORE_S = 60.0
 _REFUSED = frozenset({400, 401, 403, 404, 423})
-
-
-@dataclass
-class _Token:
-    access: str
-    refresh: str
-    expires_at: float
 
 
 class Session:
@@ -43,6 +35,9 @@ class Session:
         A system administrator's credentials, or a tenant's with ``domain``.
     tenant_id
         The tenant to switch to after signing in; ``None`` for system scope.
+    ask
+        Asks the operator for the one-time code that the PBX has sent; a session that is opened so is
+        kept for later runs. Without it a PBX that asks for a code is an error.
     """
 
     def __init__(
@@ -55,6 +50,7 @@ class Session:
         password: str,
         domain: str | None = None,
         tenant_id: str | None = None,
+        ask: Callable[[], str] | None = None,
     ) -> None:
         self._transport = transport
         self._url = url
@@ -63,7 +59,10 @@ class Session:
             {"domain": domain} if domain else {}
         )
         self._tenant_id = tenant_id
-        self._token: _Token | None = None
+        self._ask = ask
+        self._kept = KeptSignIns(url, username)
+        self._scope = tenant_id or SYSTEM
+        self._token: Tokens | None = None
 
     def get(self, path: str, **params: str | int) -> dict[str, Any]:
         """Return the answer of a GET as plain data."""
@@ -88,11 +87,24 @@ class Session:
         response = self._call("POST", path, "write", json=body)
         return response.json() if response.content else {}
 
+    def sign_in(self) -> bool:
+        """Sign in now rather than with the first request; return whether the session is kept."""
+        return self._live_token().kept
+
     def sign_out(self) -> None:
-        """End the session at the PBX, if it was ever begun; an error here changes nothing."""
-        if self._token is None:
-            return
+        """End the session at the PBX, if it was begun and is not kept; an error here changes nothing."""
         token, self._token = self._token, None
+        if token is not None and not token.kept:
+            self._end(token)
+
+    def sign_out_kept(self) -> None:
+        """End the session that is kept for this scope, if one is."""
+        token = self._kept.take(self._scope)
+        if token is not None:
+            self._kept.drop(self._scope, token)
+            self._end(token)
+
+    def _end(self, token: Tokens) -> None:
         request = self._transport.build("POST", self._url + "/auth/sign_out", headers=_bearer(token))
         try:
             self._transport.send(request, "session")
@@ -103,7 +115,7 @@ class Session:
         response = self._send(method, path, kind, **content)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             # Expired or revoked before its time: the request was not carried out.
-            self._token = None
+            self._discard()
             response = self._send(method, path, kind, **content)
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(response)
@@ -115,22 +127,34 @@ class Session:
         )
         return self._transport.send(request, kind, result=lambda body: body.get("id") if body else None)
 
-    def _live_token(self) -> _Token:
+    def _live_token(self) -> Tokens:
         if self._token is None:
-            self._token = self._sign_in()
-            self._switch()
+            self._token = self._kept.take(self._scope) or self._sign_in()
         elif time.monotonic() > self._token.expires_at - REFRESH_BEFORE_S:
-            # Whether a refreshed session keeps its tenant is not documented: switch again.
             self._token = self._refreshed(self._token) or self._sign_in()
-            self._switch()
-        return self._token
+        else:
+            return self._token
+        token = self._token
+        try:
+            # Whether a refreshed session keeps its tenant is not documented: switch again.
+            self._switch(token)
+        except VendorError as error:
+            self._end(token)
+            self._discard()
+            if token.kept and error.status == httpx.codes.UNAUTHORIZED:
+                return self._live_token()  # it was revoked since it was kept
+            raise
+        return token
 
-    def _sign_in(self) -> _Token:
+    def _discard(self) -> None:
+        if self._token is not None and self._token.kept:
+            self._kept.drop(self._scope, self._token)
+        self._token = None
+
+    def _sign_in(self) -> Tokens:
         with self._gate as gate:
             gate.check(self._credentials["username"], self._url)
-            response = self._transport.send(
-                self._transport.build("POST", self._url + "/auth/sign_in", json=self._credentials), "session"
-            )
+            response = self._session_call("/auth/sign_in", self._credentials)
             if response.status_code in _REFUSED:
                 error = _error(response)
                 gate.refused(self._credentials["username"], error)
@@ -146,66 +170,100 @@ class Session:
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(response)
         answer = response.json()
-        if answer.get("two_factor_enabled"):
-            raise SignInError(
-                f"the PBX asks for a one-time code to sign in {self._credentials['username']}",
-                vendor="PortSIP",
-                meaning="two-factor authentication is on, so an unattended run cannot sign in",
-                next_step="use an administrator without two-factor authentication for the runbook",
-            )
-        return _token(answer)
+        return self._second_factor(answer["token"]) if answer.get("two_factor_enabled") else Tokens.of(answer)
 
-    def _refreshed(self, token: _Token) -> _Token | None:
-        response = self._transport.send(
+    def _second_factor(self, token: str) -> Tokens:
+        """Sign in with a one-time code.
+
+        The body of ``/auth/verify_otp`` is not documented; the tokens of a sign-in are expected.
+        """
+        username = self._credentials["username"]
+        if self._ask is None:
+            raise SignInError(
+                f"the PBX asks for a one-time code to sign in {username}",
+                vendor="PortSIP",
+                step="0.2",
+                meaning="two-factor authentication is on, so a run cannot sign in by itself",
+                next_step="first: runbook sign-in -s SITE-FILE TENANT-FILE, which asks for the code;"
+                " or use an administrator without two-factor authentication for the runbook",
+            )
+        remember_token(token, "sign-in token of the PBX")
+        sent = self._session_call("/auth/send_otp", {"token": token})
+        if not sent.is_success:
+            raise _error(sent)
+        verified = self._session_call("/auth/verify_otp", {"token": token, "code": self._ask()})
+        if verified.status_code in _REFUSED:
+            raise SignInError(
+                f"the PBX refused the one-time code of {username}: {_error(verified).what}",
+                vendor="PortSIP",
+                status=verified.status_code,
+                step="0.2",
+                meaning="the code is wrong or too old; nothing is kept",
+                next_step="run runbook sign-in again, with the code that is sent then",
+            )
+        if not verified.is_success:
+            raise _error(verified)
+        try:
+            tokens = Tokens.of(verified.json(), kept=True)
+        except (ValueError, KeyError, TypeError):
+            raise VendorError(
+                f"the PBX took the one-time code of {username}, but its answer has no tokens",
+                vendor="PortSIP",
+                status=verified.status_code,
+                step="0.2",
+                meaning="this version of the PBX answers what is not documented; nothing is kept",
+                next_step="use an administrator without two-factor authentication for the runbook",
+            ) from None
+        self._kept.keep(self._scope, tokens)
+        return tokens
+
+    def _refreshed(self, token: Tokens) -> Tokens | None:
+        if not token.kept:
+            return self._redeemed(token)
+        with self._gate:  # another process may have redeemed it, and perhaps that works once only
+            newer = self._kept.take(self._scope)
+            return newer if newer and newer.access != token.access else self._redeemed(token)
+
+    def _redeemed(self, token: Tokens) -> Tokens | None:
+        response = self._session_call("/auth/refresh_token", {"refresh_token": token.refresh})
+        if not response.is_success:
+            return None
+        fresh = Tokens.of(response.json(), kept=token.kept)
+        if fresh.kept:
+            self._kept.keep(self._scope, fresh)
+        return fresh
+
+    def _session_call(self, path: str, body: dict[str, str]) -> httpx.Response:
+        return self._transport.send(self._transport.build("POST", self._url + path, json=body), "session")
+
+    def _switch(self, token: Tokens) -> None:
+        """Move the new session to its tenant, and make sure that it is there before anything is asked."""
+        if self._tenant_id is None:
+            return
+        switched = self._transport.send(
             self._transport.build(
-                "POST", self._url + "/auth/refresh_token", json={"refresh_token": token.refresh}
+                "POST", self._url + "/tenants/switch", params={"id": self._tenant_id}, headers=_bearer(token)
             ),
             "session",
         )
-        return _token(response.json()) if response.is_success else None
-
-    def _switch(self) -> None:
-        """Move the new session to its tenant, and make sure that it is there before anything is asked."""
-        if self._tenant_id is None or self._token is None:
-            return
-        token = self._token
-        try:
-            switched = self._transport.send(
-                self._transport.build(
-                    "POST",
-                    self._url + "/tenants/switch",
-                    params={"id": self._tenant_id},
-                    headers=_bearer(token),
-                ),
-                "session",
+        if switched.status_code >= httpx.codes.BAD_REQUEST:
+            raise _error(switched)
+        scope = self._transport.send(
+            self._transport.build("GET", self._url + "/tenant", headers=_bearer(token)), "read"
+        )
+        if scope.status_code == httpx.codes.UNAUTHORIZED:
+            raise _error(scope)
+        if scope.status_code >= httpx.codes.BAD_REQUEST or scope.json().get("id") != self._tenant_id:
+            raise VendorError(
+                "the PBX did not switch the session to the tenant",
+                vendor="PortSIP",
+                status=scope.status_code,
+                meaning="nothing was changed: the session may act for another tenant",
+                next_step="check that the administrator may manage this tenant",
             )
-            if switched.status_code >= httpx.codes.BAD_REQUEST:
-                raise _error(switched)
-            scope = self._transport.send(
-                self._transport.build("GET", self._url + "/tenant", headers=_bearer(token)), "read"
-            )
-            if scope.status_code >= httpx.codes.BAD_REQUEST or scope.json().get("id") != self._tenant_id:
-                raise VendorError(
-                    "the PBX did not switch the session to the tenant",
-                    vendor="PortSIP",
-                    status=scope.status_code,
-                    meaning="nothing was changed: the session may act for another tenant",
-                    next_step="check that the administrator may manage this tenant",
-                )
-        except VendorError:
-            self.sign_out()
-            raise
 
 
-def _token(answer: dict[str, Any]) -> _Token:
-    remember_token(answer["access_token"], "access token of the PBX")
-    remember_token(answer["refresh_token"], "refresh token of the PBX")
-    return _Token(
-        answer["access_token"], answer["refresh_token"], time.monotonic() + float(answer["expires_in"])
-    )
-
-
-def _bearer(token: _Token) -> dict[str, str]:
+def _bearer(token: Tokens) -> dict[str, str]:
     return {"Authorization": f"Bearer {token.access}"}
 
 

@@ -3,18 +3,28 @@
 A refused sign-in is remembered in a marker and not tried again by any process: five failures lock
 this address out for an hour (PortSIP, "Security": web_failed_auth_amount 5,
 web_blacklist_time_interval 3600 s).
+
+A session that was opened with a one-time code is kept for the next runs, which cannot ask for one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
+from platformdirs import user_state_path
 
 from ..errors import SignInError, VendorError
+from ..secret import remember_token
+
+SYSTEM = "system"
 
 
 class SignInGate:
@@ -74,3 +84,97 @@ class SignInGate:
         existed = self.marker.exists()
         self.marker.unlink(missing_ok=True)
         return existed
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of a session.
+
+    ``expires_at`` is in seconds of ``time.monotonic``; ``kept``: for later runs too.
+    """
+
+    access: str
+    refresh: str
+    expires_at: float
+    kept: bool = False
+
+    @classmethod
+    def of(cls, answer: dict[str, Any], *, kept: bool = False) -> Tokens:
+        """The tokens of the PBX's answer, which the filter of secrets knows from now on.
+
+        Raises ``KeyError`` when the answer has none.
+        """
+        tokens = cls(
+            answer["access_token"],
+            answer["refresh_token"],
+            time.monotonic() + float(answer["expires_in"]),
+            kept,
+        )
+        remember_token(tokens.access, "access token of the PBX")
+        remember_token(tokens.refresh, "refresh token of the PBX")
+        return tokens
+
+
+class KeptSignIns:
+    """Sessions that an operator opened with a one-time code: one for each scope, until they expire.
+
+    They are the operator's, not the site's: files of mode 0600 in the state folder of the operator's
+    account, never under ``records/``.
+
+    Parameters
+    ----------
+    url, username
+        Where and as whom they were opened: nobody else is shown them.
+    """
+
+    def __init__(self, url: str, username: str) -> None:
+        name = hashlib.sha256(f"{username}\n{url}".encode()).hexdigest()[:16]
+        self._folder = user_state_path("portsip-twilio-runbook", appauthor=False) / "sign-ins" / name
+
+    def scopes(self) -> list[str]:
+        """Return what sessions are kept for: ``SYSTEM``, or a tenant's id."""
+        return [scope for scope in map(_decoded, self._folder.glob("*.json")) if self.take(scope)]
+
+    def take(self, scope: str) -> Tokens | None:
+        """Return the tokens that are kept for a scope, if any are and have not expired."""
+        path = self._path(scope)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            tokens = Tokens.of(content | {"expires_in": content["until"] - time.time()}, kept=True)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            path.unlink(missing_ok=True)
+            return None
+        if tokens.expires_at <= time.monotonic():
+            path.unlink(missing_ok=True)
+            return None
+        return tokens
+
+    def keep(self, scope: str, tokens: Tokens) -> None:
+        """Keep the tokens of a scope in place of those that were kept."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._path(scope)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        content = {
+            "access_token": tokens.access,
+            "refresh_token": tokens.refresh,
+            "until": time.time() + tokens.expires_at - time.monotonic(),
+        }
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(content, file)
+        temporary.replace(path)
+
+    def drop(self, scope: str, tokens: Tokens) -> None:
+        """Forget these tokens of a scope; others that another process has kept since then stay."""
+        kept = self.take(scope)
+        if kept and kept.access == tokens.access:
+            self._path(scope).unlink(missing_ok=True)
+
+    def _path(self, scope: str) -> Path:
+        # A tenant's id is the PBX's, so anything may be in it.
+        return self._folder / f"{scope.encode().hex()}.json"
+
+
+def _decoded(path: Path) -> str:
+    return bytes.fromhex(path.stem).decode()

@@ -492,7 +492,7 @@ OPEN: dict[str, tuple[str, ...] | str] = {
     "T9.7": ("twilio.duplicate_username",),
     "T9.8": ("twilio.cidr_host_bits",),
     "T9.9": ("twilio.unknown_parameters",),
-    "P1.4": "the body of verify_otp: the runbook refuses two-factor sign-ins before it",
+    "P1.4": "the body of verify_otp: taken to be that of a sign-in; without tokens it is an error",
     "P1.5": ("portsip.system_two_factor",),
     "P1.6": ("portsip.expires_in",),
     "P1.7": ("portsip.refresh_token_single_use", "portsip.refresh_keeps_scope"),

@@ -12,7 +12,7 @@ import certifi
 import pytest
 from ruamel.yaml import YAML
 
-from runbook_lib.errors import InputError, SignInError, UnreachableError, VendorError
+from runbook_lib.errors import InputError, UnreachableError, VendorError
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_tenant_level import ACME, DOMAIN, SITE, run_all
@@ -107,12 +107,6 @@ def test_an_untrusted_certificate(sandbox: TestSandbox) -> None:
         runbook.section("00").plan()
     log = sandbox.control("GET", "requests").json()["requests"]
     assert not [one for one in log if one["vendor"] == "portsip"]
-
-
-def test_two_factor_is_reported(sandbox: TestSandbox) -> None:
-    sandbox.control("POST", "switches", {"portsip.system_two_factor": "on"})
-    with Runbook.open(SITE, ACME) as runbook, pytest.raises(SignInError, match="one-time code"):
-        runbook.section("00").plan()
 
 
 def test_sessions_are_signed_out(sandbox: TestSandbox) -> None:

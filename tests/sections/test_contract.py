@@ -12,6 +12,7 @@ import pytest
 
 from runbook_lib.guide import RUN_ORDER, TRUNK_ORDER
 from runbook_lib.vendors.transport import Transport
+from tests import test_sign_in
 from tests.conftest import TestSandbox
 from tests.documents import NOT_IN_THE_DOCUMENTS, Contract, require_documents
 from tests.sections import test_connections, test_drift, test_system_level, test_way_back
@@ -81,7 +82,7 @@ SCENARIOS: list[Callable[[TestSandbox], None]] = [
     test_system_level.test_cutting_over_a_number_that_answers_today,
     test_system_level.test_rules_of_other_makers_stay_and_a_name_taken_is_a_conflict,
     test_connections.test_credentials_that_twilio_refuses,
-    test_connections.test_two_factor_is_reported,
+    test_sign_in.test_a_run_cannot_answer_and_says_what_to_do,
     expiring_tokens,
     test_way_back.test_a_number_gets_back_what_answered_it,
     test_way_back.test_retiring_the_tenants_of_a_shared_trunk_and_then_the_trunk,

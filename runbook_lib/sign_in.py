@@ -1,0 +1,65 @@
+"""An operator signs in to the PBX, so that the next runs need not: the PBX may ask for one-time codes.
+
+A run has a session for the system and one for its tenant, and each asks for a code of its own:
+switching one session back and forth is not documented well enough to rely on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from .connect import endpoints, pbx_of
+from .parameters import Site
+from .records.journal import FILE_NAME, Journal
+from .secret import scrub
+from .vendors.pbx import Pbx
+from .vendors.sign_in import SignInGate
+from .vendors.transport import Transport
+
+
+def sign_in(site: Site, root: Path, domains: Sequence[str], ask: Callable[[], str]) -> Iterator[str]:
+    """Sign in for the system and for each tenant's domain; yield what happened, line by line.
+
+    Raises ``SignInError`` when the PBX refuses, or remembers to have refused.
+    """
+    who = site.pbx.username
+    yield f"{who}, for the whole PBX:"
+    with _pbx(site, root, None, ask) as pbx:
+        yield _outcome(pbx.system.sign_in())
+    for domain in domains:
+        yield f"{who}, for the tenant {domain}:"
+        with _pbx(site, root, domain, ask) as pbx:
+            yield _outcome(pbx.session.sign_in())
+
+
+def clear(site: Site, root: Path) -> Iterator[str]:
+    """Forget a refused sign-in and end the sessions that are kept; yield what happened, line by line."""
+    if SignInGate(root / "records" / site.name).clear():
+        yield "Forgotten: the next run signs in again."
+    else:
+        yield "No refusal was remembered."
+    with _pbx(site, root, None) as pbx:
+        if ended := pbx.sign_out_kept():
+            yield f"Signed out: {ended} kept {'session' if ended == 1 else 'sessions'}."
+
+
+@contextmanager
+def _pbx(site: Site, root: Path, domain: str | None, ask: Callable[[], str] | None = None) -> Iterator[Pbx]:
+    account = next(iter(site.twilio_accounts.values()))
+    where = endpoints(site, account, root)
+    # Signing in is not a write, so nothing of this journal ever reaches a disk.
+    journal = Journal(root / "records" / site.name / FILE_NAME, scrub, {})
+    with closing(Transport("PortSIP", journal, verify=where.portsip_trust)) as transport:
+        pbx = pbx_of(site, root, transport, where.portsip, domain=domain, ask=ask)
+        try:
+            yield pbx
+        finally:
+            pbx.sign_out()
+
+
+def _outcome(kept: bool) -> str:
+    if kept:
+        return "  signed in; the session is kept for the next runs until it expires"
+    return "  signed in and out again: no one-time code is asked for, so nothing needs to be kept"
