@@ -20,11 +20,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from runbook_lib.guide import RUN_ORDER
 from tests.conftest import started
 from tests.faults.cases import KINDS, Case, Request, all_cases
 from tests.faults.lab import AGAIN, WELL, Lab
-from tests.faults.running import TENANTS, hurry
+from tests.faults.running import COURSES, hurry
 
 
 @contextmanager
@@ -112,27 +111,27 @@ def _chosen(requests: list[Request], choices: argparse.Namespace) -> list[Case]:
 
 
 def _report(requests: list[Request], results: list[dict[str, Any]], seconds: float) -> None:
-    columns = [(tenant, number) for tenant in TENANTS for number in RUN_ORDER]
+    columns = [(name, number) for name, course in COURSES.items() for number in course.sections]
     tried: Counter[tuple[str, ...]] = Counter()
     survived: Counter[tuple[str, ...]] = Counter()
     for one in results:
-        tenant, section, _, kind = one["name"].split("/")
-        tried[kind, tenant, section] += 1
-        survived[kind, tenant, section] += one["how"] in (WELL, AGAIN)
-    table = Table(title="Survived of cases, by tenant and section")
+        name, section, _, kind = one["name"].split("/")
+        tried[kind, name, section] += 1
+        survived[kind, name, section] += one["how"] in (WELL, AGAIN)
+    table = Table(title="Survived of cases, by course and section")
     table.add_column("Fault")
-    for tenant, number in columns:
-        table.add_column(f"{tenant}\n{number}", justify="right")
+    for name, number in columns:
+        table.add_column(f"{name}\n{number}", justify="right")
     for kind in KINDS:
         cells = [
             f"{survived[kind, *one]}/{tried[kind, *one]}" if tried[kind, *one] else "" for one in columns
         ]
         table.add_row(kind, *cells)
     Console(width=240).print(table)
-    for tenant in TENANTS:
-        own = [one for one in requests if one.tenant == tenant]
+    for name in COURSES:
+        own = [one for one in requests if one.course == name]
         print(
-            f"{tenant}: {len(own)} requests in a full run, {sum(one.is_write for one in own)} of them writes,"
+            f"{name}: {len(own)} requests in a full run, {sum(one.is_write for one in own)} of them writes,"
             f" {len(all_cases(own))} cases"
         )
     stopped = Counter(one["error"] for one in results if one["how"] == AGAIN)

@@ -11,7 +11,7 @@ from runbook_lib.records.journal import FILE_NAME, read
 from tests.faults.cases import ID
 
 _NAMES = ("domain_name", "sip_url", "username", "phone_number", "domain", "friendly_name", "name")
-_TIMES = ("date_created", "date_updated")
+_TIMES = ("date_created", "date_updated", "at")
 
 
 class Canonical:

@@ -1,4 +1,4 @@
-"""The cases of the sweep: a tenant, a section, the nth request of that section, and what happens to it."""
+"""The cases of the sweep: a course, a section, the nth request of that section, and what happens to it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ ID = r"\b(?:[A-Z]{2}[0-9a-f]{32}|[0-9]{18})\b"
 
 @dataclass(frozen=True)
 class Request:
-    """A request of a clean run: its section, its number within it (from 1), vendor, method and path."""
+    """A request of a clean run: course, section, number within it (from 1), vendor, method and path."""
 
-    tenant: str
+    course: str
     section: str
     nth: int
     vendor: str
@@ -73,7 +73,7 @@ class Case:
     @property
     def name(self) -> str:
         one = self.request
-        return f"{one.tenant}/{one.section}/{one.nth}/{self.kind}"
+        return f"{one.course}/{one.section}/{one.nth}/{self.kind}"
 
 
 def makes_sense(request: Request, kind: str) -> bool:

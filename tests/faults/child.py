@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import httpx
 import pytest
 
-from tests.faults.running import hurry, run_section
+from tests.faults.running import COURSES, hurry, run_section
 
 
 def die() -> NoReturn:
@@ -70,7 +70,7 @@ def serve() -> None:
         if child == 0:
             try:
                 die_at(order["nth"], order["kind"], order["control_url"])
-                run_section(order["tenant"], order["section"], order["approval"])
+                run_section(COURSES[order["course"]], order["section"], order["approval"])
             except BaseException:
                 traceback.print_exc()
             os._exit(1)

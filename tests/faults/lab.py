@@ -1,9 +1,9 @@
 """A sandbox in which any section of a run can be begun again as often as wanted, and cases are tried.
 
-A clean run of every tenant comes first. Its end is compared with the state that was written by hand
-(``tests/sections/expected.py``); what the vendors and the records folder looked like when each section
-began is kept, and put back for each case of that section. Every run is under the approval of the one
-plan that was made before the tenant's first section.
+A clean run of every course comes first. Its end is compared with the state that was written by hand
+(``tests/sections/expected.py``), or with the state before what is taken back; what the vendors and the
+records folder looked like when each section began is kept, and put back for each case of that section.
+Every run is under the approval of the one plan that was made before the course's first section.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ import httpx
 import pytest
 
 from runbook_lib.errors import RunbookError, SignInError
-from runbook_lib.guide import RUN_ORDER
+from runbook_lib.guide import RETIRE, RUN_ORDER
 from runbook_lib.records.journal import FILE_NAME, read
 from runbook_lib.vendors.sign_in import SignInGate
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.faults.canonical import Canonical
 from tests.faults.cases import FAULTS, ID, SLOW, Case, Request
-from tests.faults.running import SITE, TENANTS, hurry, open_runbook, run_section
+from tests.faults.running import COURSES, RECORD, SITE, Course, hurry, open_runbook, run_section
 from tests.sections.expected import (
     ACME_PBX_TRUNK,
     ACME_TRUNK,
@@ -109,30 +109,40 @@ class Lab:
             self._killer.stdout.close()
 
     def clean_run(self) -> None:
-        """Run every tenant without a fault, check where it ends, and keep what each section began with."""
-        for tenant in TENANTS:
-            if tenant != "initech":  # begins where globex has ended
-                self.control("POST", "reset")
-                shutil.rmtree(self._records, ignore_errors=True)
+        """Run every course without a fault, check where it ends, and keep what each section began with."""
+        for name, course in COURSES.items():
+            self.control("POST", "reset")
+            shutil.rmtree(self._records, ignore_errors=True)
+            for tenant in course.after:
+                before_last = self._state()
+                self._leave_a_record(tenant)
             before = self._state()
-            self._approvals[tenant] = self._approval(tenant)
-            for number in RUN_ORDER:
-                self._moments[tenant, number] = self._moment(f"{tenant}-{number}")
+            self._approvals[name] = self._approval(name)
+            for number in course.sections:
+                self._moments[name, number] = self._moment(f"{name}-{number}")
                 self.control("DELETE", "requests")
-                run_section(tenant, number, self._approvals[tenant])
+                run_section(course, number, self._approvals[name])
                 log = self.control("GET", "requests")["requests"]
                 self.requests += [
-                    Request(tenant, number, nth, one["vendor"], one["method"], one["path"])
+                    Request(name, number, nth, one["vendor"], one["method"], one["path"])
                     for nth, one in enumerate(log, start=1)
                 ]
-            check_by_hand(self._sandbox.vendors, tenant)
             after = self._state()
-            check_foreign(before, after)
-            check_passwords(after, "acme-pbx" if tenant == "acme" else "carrier-pbx")
-            self._ends[tenant] = Canonical(after).tables
-            self._nothing_left_to_do(tenant)
-            # What ran after its end belongs to no tenant that comes next.
-            self._put_back(Moment(after, self._moments[tenant, RUN_ORDER[-1]].records), records=False)
+            if course.is_way_back:
+                check_taken_back(before_last, after, retired=RETIRE in course.sections)
+            else:
+                check_by_hand(self._sandbox.vendors, course.tenant)
+                check_foreign(before, after)
+                check_passwords(after, "acme-pbx" if course.tenant == "acme" else "carrier-pbx")
+            self._ends[name] = Canonical(after).tables
+            self._nothing_left_to_do(name)
+
+    def _leave_a_record(self, tenant: str) -> None:
+        """Run a tenant's sections into one folder, as the runner does."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RUNBOOK_RUN_DIR", str(self._records / tenant / RECORD))
+            for number in RUN_ORDER:
+                run_section(COURSES[tenant], number, {})
 
     def try_case(self, case: Case) -> Result:
         """Try a case and say what became of it."""
@@ -145,49 +155,50 @@ class Lab:
 
     def end_with_another_secret(self, case: Case, value: str) -> dict[str, Any]:
         """Kill a run, change the secret that both sides share, run again; return the vendors' state."""
-        tenant = case.request.tenant
-        self._put_back(self._moments[tenant, case.request.section])
+        name = case.request.course
+        self._put_back(self._moments[name, case.request.section])
         self._killed(case)
-        path = self._sandbox.root / ".sandbox" / "secrets" / f"sip_password_{tenant}"
+        path = self._sandbox.root / ".sandbox" / "secrets" / f"sip_password_{COURSES[name].tenant}"
         kept = path.read_text()
         path.write_text(value)
         try:
-            for number in RUN_ORDER:
-                self._run_or_fail(tenant, number, "run again")
+            for number in COURSES[name].sections:
+                self._run_or_fail(name, number, "run again")
         finally:
             path.write_text(kept)
         return self._state()
 
     def _tried(self, case: Case) -> tuple[str, str]:
-        tenant, number = case.request.tenant, case.request.section
-        self._put_back(self._moments[tenant, number])
+        name, number = case.request.course, case.request.section
+        course = COURSES[name]
+        self._put_back(self._moments[name, number])
         stopped = self._killed(case) if case.kind not in FAULTS else self._faulty(case)
-        self._no_call_lost()
+        self._no_call_lost(course)
         alive = self.control("GET", "sessions")["alive"]
         # A killed run leaves its sessions to expire; a lost answer of a sign-in or a sign-out one.
         allowed = 2 if case.kind not in FAULTS else 1
         _must(alive <= allowed, f"{alive} sessions of the PBX were left")
         if self._goes_on_like_another(case, stopped):
             return (AGAIN if stopped else WELL), stopped
-        rest = RUN_ORDER if stopped else RUN_ORDER[RUN_ORDER.index(number) + 1 :]
-        for one in rest:
-            self._run_or_fail(tenant, one, "run again" if stopped else "the next section")
-        self._no_call_lost()
+        order = course.sections
+        for one in order if stopped else order[order.index(number) + 1 :]:
+            self._run_or_fail(name, one, "run again" if stopped else "the next section")
+        self._no_call_lost(course)
         tables = Canonical(self._state()).tables
-        moved = {name: rows for name, rows in tables.items() if rows != self._ends[tenant][name]}
-        _must(not moved, f"the final state is another one: {_differences(moved, self._ends[tenant])}")
-        self._nothing_left_to_do(tenant)
+        moved = {table: rows for table, rows in tables.items() if rows != self._ends[name][table]}
+        _must(not moved, f"the final state is another one: {_differences(moved, self._ends[name])}")
+        self._nothing_left_to_do(name)
         self._ended_well.add(self._situation)
         return (AGAIN if stopped else WELL), stopped
 
     def _faulty(self, case: Case) -> str:
         """Run the case's section with the fault; return the class of the error that stopped it, or ""."""
-        tenant, number = case.request.tenant, case.request.section
+        name, number = case.request.course, case.request.section
         error = ""
         with self._patience(case):
             self.control("POST", "faults", {**FAULTS[case.kind], "nth": case.request.nth, "count": 1})
             try:
-                run_section(tenant, number, self._approvals[tenant])
+                run_section(COURSES[name], number, self._approvals[name])
             except RunbookError as caught:
                 _must_be_clear(caught)
                 error = type(caught).__name__
@@ -200,14 +211,14 @@ class Lab:
         _must(len(met) == 1, "the fault was not met: the run sent other requests than the clean run")
         self.control("DELETE", "faults")
         if case.kind == "wrong_password" and case.request.signs_in:
-            self._one_attempt_only(tenant, number, error)
+            self._one_attempt_only(name, number, error)
         return error
 
-    def _one_attempt_only(self, tenant: str, number: str, error: str) -> None:
+    def _one_attempt_only(self, name: str, number: str, error: str) -> None:
         """After a refused sign-in: nobody tried again, nobody does until it is cleared."""
         _must(error == "SignInError", f"a refused sign-in ended in {error or 'success'}")
         try:
-            run_section(tenant, number, self._approvals[tenant])
+            run_section(COURSES[name], number, self._approvals[name])
         except SignInError as remembered:
             _must_be_clear(remembered)
         else:
@@ -230,11 +241,11 @@ class Lab:
                 text=True,
             )
         order = {
-            "tenant": request.tenant,
+            "course": request.course,
             "section": request.section,
             "nth": request.nth,
             "kind": case.kind,
-            "approval": self._approvals[request.tenant],
+            "approval": self._approvals[request.course],
             "control_url": self._sandbox.urls["control_url"],
         }
         before = {path for path in self._records.glob(f"**/{FILE_NAME}")}
@@ -254,29 +265,31 @@ class Lab:
         marked = SignInGate(self._records).marker.exists()
         begins = "at the first section" if stopped else f"after {case.request.section}"
         self._situation = json.dumps(
-            [case.request.tenant, begins, marked, state.tables, state.journals(self._records)]
+            [case.request.course, begins, marked, state.tables, state.journals(self._records)]
         )
         return not self._to_the_end and self._situation in self._ended_well
 
-    def _run_or_fail(self, tenant: str, number: str, when: str) -> None:
+    def _run_or_fail(self, name: str, number: str, when: str) -> None:
         try:
-            run_section(tenant, number, self._approvals[tenant])
+            run_section(COURSES[name], number, self._approvals[name])
         except Exception as error:
             raise NotSurvivedError(
                 f"{when}: section {number} stopped: {type(error).__name__}: {error}"
             ) from error
 
-    def _nothing_left_to_do(self, tenant: str) -> None:
+    def _nothing_left_to_do(self, name: str) -> None:
         """One more run under the same approval: not one write."""
         self.control("DELETE", "requests")
-        with open_runbook(tenant, mode="apply", **self._approvals[tenant]) as runbook:
-            for number in RUN_ORDER:
+        with open_runbook(COURSES[name], mode="apply", **self._approvals[name]) as runbook:
+            for number in COURSES[name].sections:
                 runbook.section(number).apply()
         writes = self._sandbox.writes()
         _must(not writes, f"the following run wrote: {[(one['method'], one['path']) for one in writes]}")
 
-    def _no_call_lost(self) -> None:
-        """No number that reached something ever stopped reaching anything."""
+    def _no_call_lost(self, course: Course) -> None:
+        """No number that reached something ever stopped reaching anything, but where leave was given."""
+        if course.is_way_back:
+            return
         reached: set[str] = set()
         for change in self.control("GET", "timeline")["changes"]:
             if change["routed"]:
@@ -284,10 +297,10 @@ class Lab:
             else:
                 _must(change["number"] not in reached, f"calls were cut off: {change}")
 
-    def _approval(self, tenant: str) -> dict[str, str]:
-        with open_runbook(tenant) as runbook:
+    def _approval(self, name: str) -> dict[str, str]:
+        with open_runbook(COURSES[name]) as runbook:
             plan = runbook.plan()
-        path = self._folder / f"{tenant}.plan.json"
+        path = self._folder / f"{name}.plan.json"
         path.write_text(json.dumps(plan.to_document()))
         return {"plan_file": str(path), "approved_plan": plan.digest, "approved_by": "pat"}
 
@@ -307,11 +320,10 @@ class Lab:
             copy.mkdir()
         return Moment(self._state(), copy)
 
-    def _put_back(self, moment: Moment, *, records: bool = True) -> None:
+    def _put_back(self, moment: Moment) -> None:
         self.control("POST", "reset", {"state": moment.state})
-        if records:
-            shutil.rmtree(self._records, ignore_errors=True)
-            shutil.copytree(moment.records, self._records)
+        shutil.rmtree(self._records, ignore_errors=True)
+        shutil.copytree(moment.records, self._records)
 
     @contextmanager
     def _patience(self, case: Case) -> Iterator[None]:
@@ -371,6 +383,23 @@ def check_foreign(before: dict[str, Any], after: dict[str, Any]) -> None:
         if after["twilio"]["numbers"][sid] != number:
             trunk = after["twilio"]["trunks"][after["twilio"]["numbers"][sid]["trunk_sid"]]
             assert trunk["sid"] not in before["twilio"]["trunks"] or number["trunk_sid"] is None
+
+
+def check_taken_back(before: dict[str, Any], after: dict[str, Any], *, retired: bool) -> None:
+    """Everything is as it was before the run that was taken back.
+
+    A retirement gives its numbers no application back that they had before the tenant's run.
+    """
+    was, now = Canonical(before).tables, Canonical(after).tables
+    del was["twilio released_domains"], now["twilio released_domains"]
+    if retired:
+        for tables in (was, now):
+            del tables["twilio numbers"]
+        known = {trunk["sid"] for trunk in before["twilio"]["trunks"].values()} | {None}
+        assert {number["trunk_sid"] for number in after["twilio"]["numbers"].values()} <= known
+        assert after["twilio"]["numbers"].keys() == before["twilio"]["numbers"].keys()
+    moved = {table: rows for table, rows in now.items() if rows != was[table]}
+    assert not moved, _differences(moved, was)
 
 
 def check_passwords(state: dict[str, Any], username: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import SEED, TestSandbox
 from tests.faults.cases import KINDS, Case, makes_sense
 from tests.faults.lab import Lab, check_passwords
-from tests.faults.running import TENANTS, hurry
+from tests.faults.running import COURSES, hurry
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,10 @@ def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def chosen(lab: Lab, kind: str) -> Case:
-    """One case of a kind; the tenants take turns, and every second kind is at a write if it can be."""
+    """One case of a kind; the courses take turns, and every second kind is at a write if it can be."""
     index = KINDS.index(kind)
-    tenant = TENANTS[(index + SEED) % len(TENANTS)]
-    fitting = [one for one in lab.requests if one.tenant == tenant and makes_sense(one, kind)]
+    course = list(COURSES)[(index + SEED) % len(COURSES)]
+    fitting = [one for one in lab.requests if one.course == course and makes_sense(one, kind)]
     writes = [one for one in fitting if one.is_write]
     at_writes = writes and (index + SEED) % 2
     return Case(random.Random(f"{SEED} {kind}").choice(writes if at_writes else fitting), kind)
@@ -62,7 +62,7 @@ def test_killed_at_a_password_and_the_secret_changed(lab: Lab, write: tuple[str,
     request = next(
         one
         for one in lab.requests
-        if (one.tenant, one.section) == ("acme", section) and one.is_write and one.path.endswith(end)
+        if (one.course, one.section) == ("acme", section) and one.is_write and one.path.endswith(end)
     )
     state = lab.end_with_another_secret(Case(request, kind), "Another-Passw0rd-99")
     check_passwords(state, "acme-pbx")
