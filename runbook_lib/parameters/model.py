@@ -187,7 +187,7 @@ class PbxTrunk(Strict):
     brand: Name = Field("Twilio", description="The brand, as the portal calls it (5.2).")
     transport: Transport = Field("udp", description="Transport to Twilio; tls needs secure trunking there.")
     max_concurrent_calls: int = Field(
-        100_000, description="Max Concurrent Calls (5.4); the portal's preset.", ge=0, le=2**31 - 1
+        100_000, description="Max Concurrent Calls (5.4); the portal's preset.", ge=1, le=2**31 - 1
     )
 
 
@@ -295,7 +295,7 @@ class Tenant(Strict):
         None, description="System level: the site's shared trunk, instead of the four mappings below."
     )
     concurrency: int | None = Field(
-        None, description="System level: concurrent calls of the assignment.", ge=0, le=2**31 - 1
+        None, description="System level: concurrent calls of the assignment.", ge=1, le=2**31 - 1
     )
     trunk: TwilioTrunk | None = Field(None, description="The Elastic SIP Trunk.")
     termination: Termination | None = Field(None, description="Calls from the PBX to Twilio.")

@@ -94,7 +94,10 @@ class Origination(Section):
         """A URI that the parameters do not ask for: left alone, unless it is one that we put there."""
         setting, resource = f"origination URI {live.sip_url}", self._resource(live.sip_url)
         if self.context.made_by_us(resource, live.sid):
-            row = self.row("3.2", setting, None, "present", effect=self._effect_of_rerouting())
+            # What the parameters ask for is made before this is taken away.
+            last = live.enabled and not any(uri.enabled for uri in self.context.settings.origination_uris)
+            effect = self._effect_of_losing(live) if last else self._effect_of_rerouting()
+            row = self.row("3.2", setting, None, "present", effect=effect)
             return Item((row,), resource, live.delete, before=as_read(live))
         return Item((Row("3.2", setting, None, "present", Action.NOT_MANAGED, note=NOT_OURS),))
 
@@ -104,6 +107,8 @@ class Origination(Section):
         tried = [one.sip_url for one in live if one.sip_url in wanted]
         others = [one.sip_url for one in live if one.sip_url not in wanted]
         note = f"beside them Twilio tries {', '.join(others)}, which is not of this runbook" if others else ""
+        if not live:
+            note = "no origination URI is enabled: no call from Twilio reaches the PBX"
         return [
             self.row(
                 "3.E", "order in which Twilio tries the PBX", " → ".join(wanted), " → ".join(tried), note=note
@@ -121,8 +126,8 @@ class Origination(Section):
         effect = self._effect_of_rerouting()
         # Names change nothing for calls, and switching one on does not unless it takes others' calls.
         effects = dict.fromkeys(("sip_url", "priority", "weight", "enabled"), effect)
-        if found is not None and found.enabled and not uri.enabled and not self._another_enabled(found):
-            effects["enabled"] = Effect.INTERRUPTS_INBOUND
+        if found is not None and found.enabled and not uri.enabled:
+            effects["enabled"] = self._effect_of_losing(found)
         rows = tuple(
             self.row(
                 step,
@@ -169,9 +174,22 @@ class Origination(Section):
             return Effect.NONE
         return Effect.INTERRUPTS_INBOUND
 
-    def _another_enabled(self, found: Any) -> bool:
-        """Whether calls to the trunk's numbers, if it has any, still arrive without this URI."""
-        return not self._attached or any(one.enabled and one.sid != found.sid for one in self._live)
+    def _effect_of_losing(self, lost: Any) -> Effect:
+        """Whether calls to the trunk's numbers, if it has any, stop arriving without this URI.
+
+        Only a URI counts that is enabled now and still is when all of this plan is carried out: the
+        plan's writes go out one after the other.
+        """
+        if not self._attached or any(self._stays(one) for one in self._live if one.sid != lost.sid):
+            return self._effect_of_rerouting()
+        return Effect.INTERRUPTS_INBOUND
+
+    def _stays(self, live: Any) -> bool:
+        if not live.enabled:
+            return False
+        wanted = {self._sip_url(uri): uri.enabled for uri in self.context.settings.origination_uris}
+        ours = self.context.made_by_us(self._resource(live.sip_url), live.sid)
+        return wanted.get(live.sip_url, not ours)
 
     def _resource(self, sip_url: str) -> str:
         return f"origination URI {sip_url} on trunk {self.context.settings.domain}"

@@ -18,7 +18,7 @@ from .pbx_trunk import desired_fields
 IMMUTABLE = ("brand", "auth_mode")
 #: Fields whose change touches calls that work.
 EFFECTS = dict.fromkeys(
-    ("hostname", "port", "transport", "auth_id", "outbound_server", "outbound_server_port"),
+    ("hostname", "port", "transport", "auth_id", "username", "outbound_server", "outbound_server_port"),
     Effect.INTERRUPTS_OUTBOUND,
 )
 
@@ -69,7 +69,7 @@ class PbxTrunkSection(Section):
                 label,
                 value,
                 _plain(self._live.get(name)) if self._live else None,
-                effect=self._effect(name),
+                effect=self._effect(name, value),
             )
             for name, (step, label, value) in desired_fields(settings).items()
         }
@@ -132,7 +132,13 @@ class PbxTrunkSection(Section):
         live = next((one for one in self._assignees if one["tenant_id"] == self._tenant_id), {})
         rows = (
             self._pool_row("5.5", "the tenant's DID pool", live.get("did_numbers")),
-            self.row("5.5", "the tenant's concurrent calls", tenant.concurrency, live.get("concurrency")),
+            self.row(
+                "5.5",
+                "the tenant's concurrent calls",
+                tenant.concurrency,
+                live.get("concurrency"),
+                effect=_effect_of_limit(tenant.concurrency, live.get("concurrency")),
+            ),
         )
         if not any(row.action in CHANGING for row in rows):
             return [Item(rows)]
@@ -229,8 +235,20 @@ class PbxTrunkSection(Section):
             return f"a system-level trunk shared with this tenant has the hostname {hostname}"
         return ""
 
-    def _effect(self, field: str) -> Effect:
-        return EFFECTS.get(field, Effect.NONE) if self._live else Effect.NONE
+    def _effect(self, field: str, desired: Value) -> Effect:
+        if self._live is None:
+            return Effect.NONE
+        live = self._live.get(field)
+        if field == "concurrency":
+            return _effect_of_limit(desired, live)
+        if field == "additional_ips" and set(str(live or "").split(";")) - set(str(desired).split(";")):
+            return Effect.INTERRUPTS_INBOUND  # the PBX takes calls from these addresses only
+        return EFFECTS.get(field, Effect.NONE)
+
+
+def _effect_of_limit(desired: Value, live: Value) -> Effect:
+    """The PBX rejects calls over the limit, in both directions (PortSIP, trunk: Max Concurrent Calls)."""
+    return Effect.INTERRUPTS_BOTH if live and desired < live else Effect.NONE
 
 
 def _plain(value: Any) -> Value:

@@ -22,6 +22,12 @@ TIMES = (
 )
 
 
+FORWARDS = frozenset(field for _, field, _ in TIMES)
+#: Which calls an outbound rule takes; empty for all.
+CONDITIONS = frozenset({"number_prefix", "number_length", "number_mask"})
+CALLER_ID = "caller id"
+
+
 class NextSteps(Section):
     """Steps 6.1 and 6.2."""
 
@@ -136,7 +142,7 @@ class NextSteps(Section):
         for field, words, value in (
             ("strip_digits", "digits to strip", rule.strip_digits),
             ("prepend", "prepend", rule.prepend),
-            ("outbound_caller_id", "caller id", rule.caller_id or ""),
+            ("outbound_caller_id", CALLER_ID, rule.caller_id or ""),
         ):
             # A route that leaves a field out has its default.
             unset = 0 if field == "strip_digits" else ""
@@ -164,7 +170,15 @@ class NextSteps(Section):
         something else than the row shows.
         """
         rows = tuple(
-            self.row(step, f"{label}: {words}", desired, current, effect=_effect(field, desired, live))
+            self.row(
+                step,
+                f"{label}: {words}",
+                desired,
+                current,
+                effect=_effect(field, words, desired, current)
+                if live and live.get("enabled")
+                else Effect.NONE,
+            )
             for field, words, desired, current in settings
         )
         changed = {
@@ -209,15 +223,29 @@ class NextSteps(Section):
         )
 
 
-def _effect(field: str, desired: Value, live: dict[str, Any] | None) -> Effect:
-    """A rule that is taken away from numbers that it serves today interrupts them."""
-    if live is None or not live.get("enabled") or field != "did_numbers":
-        return Effect.NONE
+def _effect(field: str, words: str, desired: Value, current: Value) -> Effect:
+    """What a change of an enabled rule does to calls that it serves today.
+
+    An extension that rings no longer counts as cut off: whether the other one exists cannot be asked
+    (PortSIP's API as far as the runbook may use it has no way).
+    """
+    if field == "did_numbers":
+        return Effect.INTERRUPTS_INBOUND if _loses(current, desired) else Effect.NONE
+    if field in FORWARDS and current is not None:
+        return Effect.INTERRUPTS_INBOUND
+    if field in CONDITIONS and desired:  # without a condition the rule takes every call that it took
+        return Effect.INTERRUPTS_OUTBOUND
+    if field == "routes" and current is not None and not (words == CALLER_ID and desired):
+        return Effect.INTERRUPTS_OUTBOUND
+    return Effect.NONE
+
+
+def _loses(current: Value, desired: Value) -> bool:
+    """Whether a rule is taken away from numbers that it serves today."""
     try:
-        lost = set(DidPool.read(live["did_numbers"])) - set(DidPool.read(str(desired)))
+        return bool(set(DidPool.read(str(current))) - set(DidPool.read(str(desired))))
     except ValueError:
-        return Effect.NONE
-    return Effect.INTERRUPTS_INBOUND if lost else Effect.NONE
+        return False
 
 
 def _rings(forward: dict[str, Any] | None) -> str | None:

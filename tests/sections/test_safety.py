@@ -155,14 +155,96 @@ def test_a_transport_that_is_switched_off_is_none(sandbox: TestSandbox) -> None:
     assert rows("00", acme())["PBX transport"][0] is Action.CONFLICT
 
 
+def uri(region: str, *, enabled: bool = True) -> dict[str, Any]:
+    return {"region": region, "priority": 10, "enabled": enabled}
+
+
 def test_disabling_the_last_uri_of_a_trunk_with_numbers_interrupts(sandbox: TestSandbox) -> None:
     run_all()
-    off = [{"region": region, "priority": 10, "enabled": False} for region in ("us1", "us2")]
-    found = rows("03", acme(origination={"uris": off[:1]}))
-    assert found["us1 enabled"] == (Action.UPDATE, Effect.NONE)  # us2 still takes the calls
+    update, stop = (Action.UPDATE, Effect.NONE), (Action.CONFLICT, Effect.INTERRUPTS_INBOUND)
+    us1_off = [uri("us1", enabled=False), uri("us2")]
+    assert rows("03", acme(origination={"uris": us1_off}))["us1 enabled"] == update  # us2 takes the calls
+    both_off = [uri("us1", enabled=False), uri("us2", enabled=False)]
+    found = rows("03", acme(origination={"uris": both_off}))
+    assert (found["us1 enabled"], found["us2 enabled"]) == (stop, stop)
+    # The plan would take away the other one, too.
+    assert rows("03", acme(origination={"uris": both_off[:1]}))["us1 enabled"] == stop
     twilio_post(sandbox, _uri(sandbox, "us2"), Enabled="false")
-    found = rows("03", acme(origination={"uris": off[:1]}))
-    assert found["us1 enabled"] == (Action.CONFLICT, Effect.INTERRUPTS_INBOUND)
+    assert rows("03", acme(origination={"uris": both_off}))["us1 enabled"] == stop
+    # us2 is switched on by the same plan, but only after us1 is off.
+    assert rows("03", acme(origination={"uris": us1_off}))["us1 enabled"] == stop
+
+
+def test_taking_away_the_last_enabled_uri_interrupts(sandbox: TestSandbox) -> None:
+    run_all()
+    found = rows("03", acme(origination={"uris": [uri("de1", enabled=False)]}))
+    gone = [effect for setting, (_, effect) in found.items() if setting.startswith("origination URI")]
+    assert gone == [Effect.INTERRUPTS_INBOUND] * 2
+    found = rows("03", acme(origination={"uris": [uri("de1")]}))
+    gone = [effect for setting, (_, effect) in found.items() if setting.startswith("origination URI")]
+    assert gone == [Effect.NONE] * 2
+
+
+BOTH, INBOUND, OUTBOUND = Effect.INTERRUPTS_BOTH, Effect.INTERRUPTS_INBOUND, Effect.INTERRUPTS_OUTBOUND
+
+
+@pytest.mark.parametrize(
+    ("live", "setting", "effect"),
+    [
+        ({"concurrency": 200_000}, "max concurrent calls", BOTH),
+        ({"concurrency": 5}, "max concurrent calls", Effect.NONE),
+        ({"username": "x"}, "user name (three-part authentication only)", OUTBOUND),
+        ({"additional_ips": "54.172.60.0/30"}, "associated IP addresses", Effect.NONE),
+        ({"additional_ips": "54.172.60.0/30;198.51.100.0/30"}, "associated IP addresses", INBOUND),
+        ({"verify_port": True}, "verify port", Effect.NONE),
+    ],
+    ids=str,
+)
+def test_what_a_change_of_the_pbx_trunk_does_to_calls(
+    sandbox: TestSandbox, live: dict[str, Any], setting: str, effect: Effect
+) -> None:
+    run_all()
+    patch = {"vendor": "portsip", "kind": "providers", "match": {"name": "Twilio-Reg-Trunk"}, "set": live}
+    sandbox.control("POST", "state/patch", patch)
+    action = Action.UPDATE if effect is Effect.NONE else Action.CONFLICT
+    assert rows("05", acme())[setting] == (action, effect)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "setting", "effect"),
+    [
+        ("outbound", {"number_prefix": "7"}, "number begins with", OUTBOUND),
+        ("outbound", {"number_length": "7"}, "digits dialled", OUTBOUND),
+        ("outbound", {"number_length": None}, "digits dialled", Effect.NONE),
+        ("outbound", {"extensions": "1001"}, "extensions", OUTBOUND),
+        ("outbound", {"prepend": "+999"}, "prepend", OUTBOUND),
+        ("outbound", {"strip_digits": 2}, "digits to strip", OUTBOUND),
+        ("outbound", {"caller_id": "+12025550106"}, "caller id", Effect.NONE),
+        ("outbound", {"caller_id": None}, "caller id", OUTBOUND),
+        ("outbound", {"priority": 7}, "priority", Effect.NONE),
+        ("inbound", {"extension": "9999"}, "office hours", INBOUND),
+        ("inbound", {"holidays": "9999"}, "holidays", INBOUND),
+        ("inbound", {"dids": "12025550105"}, "numbers", INBOUND),
+    ],
+    ids=str,
+)
+def test_what_a_change_of_a_rule_does_to_calls(
+    sandbox: TestSandbox, kind: str, change: dict[str, Any], setting: str, effect: Effect
+) -> None:
+    globex = YAML(typ="safe").load(CHECKOUT / "parameters/sandbox/globex.yaml")
+    run_all(tenant=globex)
+    rules = globex["tenant"]["rules"]
+    rules[kind] = rules[kind][1:]
+    rule = rules[kind][0]
+    rule |= change
+    found = rows("06", globex)[f"{kind} rule {rule['name']}: {setting}"]
+    assert found == (Action.UPDATE if effect is Effect.NONE else Action.CONFLICT, effect)
+    # A rule that is switched off serves no call.
+    match = {"name": rule["name"]}
+    patch = {"vendor": "portsip", "kind": f"{kind}_rules", "match": match, "set": {"enabled": False}}
+    sandbox.control("POST", "state/patch", patch)
+    found = rows("06", globex)[f"{kind} rule {rule['name']}: {setting}"]
+    assert found == (Action.UPDATE, Effect.NONE)
 
 
 def _uri(sandbox: TestSandbox, region: str) -> str:

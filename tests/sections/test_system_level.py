@@ -224,7 +224,9 @@ def test_changing_a_share_writes_the_share_only(sandbox: TestSandbox) -> None:
     run_all(tenant=GLOBEX)
     run_all(tenant=INITECH)
     sandbox.clear_log()
-    run_all(tenant=tenant("globex", concurrency=12))
+    with pytest.raises(ConflictError, match="interrupts both ways"):
+        run_all(tenant=tenant("globex", concurrency=12))
+    run_all(tenant=tenant("globex", concurrency=12, accept_interruption=True))
     assert len(sandbox.writes()) == 1
     assert "assignees" in str(sandbox.writes()[0]["path"])
     pool, _ = ASSIGNMENTS["globex.pbx.example"]
