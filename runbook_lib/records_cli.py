@@ -23,9 +23,9 @@ from .notebook.tables import Table as ColumnTable
 from .parameters import project_root
 from .records.chain import CLOSED, Chain
 from .records.export import export_record
-from .records.record import OPENING, RECORD, close_dead
+from .records.record import OPENING, RECORD, RUN, close_dead
 from .records.signatures import sign_head, signed_heads
-from .records.verify import Anchor, Problem, Report, is_head, is_run
+from .records.verify import INDEX, Anchor, Problem, Report, is_head, is_run
 from .records.verify import verify as verify_records
 from .secret import scrub
 
@@ -134,7 +134,7 @@ def verify(
             signed, problems = signed_heads(folder, allowed_signers, identity)
             anchors += signed
         report = verify_records(folder, anchors, problems)
-    _show(report)
+    _show(folder, report)
     if report.problems:
         raise typer.Exit(FAILED)
 
@@ -222,20 +222,29 @@ def _anchors(kept_head: str | None, head_file: Path | None) -> list[Anchor]:
     return [Anchor(line, f"the kept head ({place})") for place, line in kept]
 
 
-def _show(report: Report) -> None:
+def _show(records: Path, report: Report) -> None:
     for problem in report.problems:
         _line(f"✗ {problem.path}: {problem.what}", "red")
     for entry in report.after if report.anchored else ():
         _line(f"· after the kept head: {entry.event} {entry.run}")
-    for run in report.unchained:
-        _line(f"· not in the chain, nothing vouches for it: {run}")
+    reading = [
+        run for run in report.unchained if _read(records / run / RUN).get("mode") in ("plan", "verify")
+    ]
+    for name in sorted({*report.unchained, *report.strays} - {*reading}):
+        _line(f"· not in the chain, nothing vouches for it: {name}")
+    if reading:
+        _line(f"· {len(reading)} runs of plan or verify, which are not chained: nothing vouches for them")
+    if (records / INDEX).exists():
+        _line(f"· {INDEX} is made from the records, and nothing vouches for the page itself")
     counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
     if report.problems:
         _line(f"{report.status}: {len(report.problems)} problems; {counts}", "bold red")
     elif report.anchored is not None:
         vouched = next(one for one in report.anchors if one.digest == report.anchored.digest)
         upto = f"up to entry {report.anchored.seq}, by {vouched.source}"
-        _line(f"{report.status} {upto}; {counts}", "bold green")
+        if report.after:
+            counts += f", of which {len(report.after)} came after and are not vouched for"
+        _line(f"{report.status} {upto}; {counts}", "bold yellow" if report.after else "bold green")
     else:
         _line(f"{report.status}: {counts}", "bold")
         _line("Whoever can write here could have written all of it anew. Give a head that was kept")

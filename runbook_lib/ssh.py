@@ -12,6 +12,9 @@ from tempfile import NamedTemporaryFile
 from .errors import InputError, RunbookError
 
 PRIVATE_KEY = b"-----BEGIN "
+#: Options of a line of allowed signers.
+AUTHORITY = re.compile(rb"[\s,]cert-authority[\s,]", re.IGNORECASE)
+VALIDITY = re.compile(rb'valid-(?:after|before)="?[0-9Z]*"?,?', re.IGNORECASE)
 
 
 def sign(message: bytes, key: Path, namespace: str) -> subprocess.CompletedProcess[bytes]:
@@ -30,11 +33,12 @@ def verify(
     return _run(["ssh-keygen", "-Y", "verify", *check], message)
 
 
-def principals(signature: Path, allowed_signers: Path) -> list[str]:
+def principals(signature: Path, allowed_signers: Path, *, at_any_time: bool = False) -> list[str]:
     """Whom the allowed signers name for the key of a signature, on any of their lines.
 
-    ``ssh-keygen`` itself stops at the first line that fits. Raises ``InputError`` for a file that
-    cannot be read.
+    ``ssh-keygen`` itself stops at the first line that fits. Lines of certificate authorities do not
+    count: whom such a key belongs to is the authority's to say. ``at_any_time``: also lines that are
+    not valid now. Raises ``InputError`` for a file that cannot be read.
     """
     try:
         lines = allowed_signers.read_bytes().splitlines()
@@ -45,9 +49,11 @@ def principals(signature: Path, allowed_signers: Path) -> list[str]:
     names = []
     with NamedTemporaryFile() as one_line:
         for line in lines:
+            if AUTHORITY.search(line):
+                continue
             one_line.seek(0)
             one_line.truncate()
-            one_line.write(line + b"\n")
+            one_line.write((VALIDITY.sub(b"", line) if at_any_time else line) + b"\n")
             one_line.flush()
             find = ["-s", str(signature), "-f", one_line.name]
             found = _run(["ssh-keygen", "-Y", "find-principals", *find])
@@ -64,11 +70,11 @@ def signing_key(message: bytes, signature: Path, namespace: str) -> str | None:
 
 
 def own_keys() -> set[str]:
-    """Return the fingerprints of this user's keys: those in ``~/.ssh`` and in the agent."""
+    """Return the fingerprints of this user's keys: those below ``~/.ssh`` and in the agent."""
     found = _fingerprints(_run(["ssh-add", "-l", "-E", "sha256"]))
     # The account's home as well: HOME is the operator's to change.
     folders = {home / ".ssh" for home in (Path.home(), Path(pwd.getpwuid(os.getuid()).pw_dir))}
-    for path in (one for folder in folders if folder.is_dir() for one in sorted(folder.iterdir())):
+    for path in (one for folder in folders if folder.is_dir() for one in sorted(folder.rglob("*"))):
         if path.is_file() and (path.suffix == ".pub" or path.read_bytes().startswith(PRIVATE_KEY)):
             found |= _fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", str(path)]))
     return found

@@ -112,6 +112,23 @@ def _by_the_operator(two: TwoPersons) -> None:
     two.allow(two.line(f"{user()}@example.com", two.pat))
 
 
+def _operators_expired_line(two: TwoPersons) -> None:
+    expired = two.line(f"{user()}+old@example.com", two.pat, 'valid-before="20200101" ')
+    two.allow(two.line(PAT, two.pat), expired)
+    two.sign()
+
+
+def _by_an_authority(two: TwoPersons) -> None:
+    certify = ["ssh-keygen", "-q", "-s", str(two.operator), "-I", "pat", "-n", PAT]
+    subprocess.run([*certify, str(two.pat.with_suffix(".pub"))], check=True)
+    two.allow(two.line("*", two.operator, "cert-authority "))
+    certificate = two.pat.with_name(f"{two.pat.name}-cert.pub")
+    command = ["ssh-keygen", "-Y", "sign", "-f", str(certificate), "-n", NAMESPACE]
+    message = f"{read_plan(two.plan_file).digest}\n".encode()
+    signed = subprocess.run(command, input=message, capture_output=True, check=True).stdout
+    signature_of(two.plan_file).write_bytes(signed)
+
+
 def _with_the_operators_key(two: TwoPersons) -> None:
     two.allow(two.line(PAT, two.operator))
     two.sign(two.operator)
@@ -147,6 +164,8 @@ REFUSALS: dict[str, tuple[Callable[[TwoPersons], Any], str]] = {
     "not signed": (lambda two: shutil.rmtree(two.folder / "nothing", ignore_errors=True), "is not signed"),
     "the operator by name": (lambda two: (_by_the_operator(two), two.sign()), "is the operator"),
     "the operator on another line": (lambda two: (_on_a_second_line(two), two.sign()), "is the operator"),
+    "the operator on a line that has expired": (_operators_expired_line, "is the operator"),
+    "certified by an authority": (_by_an_authority, "no allowed signer has the key"),
     "the operator's own key": (_with_the_operators_key, "one of the operator's own"),
     "not allowed": (lambda two: (two.allow(), two.sign()), "no allowed signer has the key"),
     "a stranger": (lambda two: two.sign(two.operator), "no allowed signer has the key"),

@@ -168,7 +168,7 @@ class TruthfulManager(NotebookExecutionManager):
         timed_out = isinstance(error, CellTimeoutError)
         if isinstance(error, INTERRUPTIONS) or (_interrupted_inside(self.nb) and not timed_out):
             status = INTERRUPTED
-        elif error is not None or self.nb.metadata.papermill.get("exception"):
+        elif error is not None or self.nb.metadata.papermill.get("exception") or _failed_inside(self.nb):
             status = FAILED
         else:
             status = SUCCEEDED
@@ -187,6 +187,15 @@ class TruthfulManager(NotebookExecutionManager):
         self.complete_pbar()
         self.cleanup_pbar()
         self.save()
+
+
+def _failed_inside(notebook: nbformat.NotebookNode) -> bool:
+    """Whether papermill will raise for a cell, also for one whose tag lets the run go on after it."""
+    return any(
+        output.output_type == "error" and not (output.ename == "SystemExit" and output.evalue in ("", "0"))
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+    )
 
 
 def _interrupted_inside(notebook: nbformat.NotebookNode) -> bool:

@@ -12,8 +12,11 @@ import os
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ..errors import RunbookError
 from ..lock import whoami
@@ -172,14 +175,15 @@ def close_dead(records: Path, folder: Path) -> Entry:
             meaning="somebody changed it, so it does not tell whose run this was",
             next_step="look at all records with: runbook records verify",
         )
-    process = json.loads(content)["process"]
+    opening = json.loads(content)
+    process = opening["process"]
     if process["host"] != socket.gethostname():
         raise RecordError(
             f"record {run} was opened on {process['host']}",
             meaning="whether that run has ended can be told on its own machine only",
             next_step="close the record there",
         )
-    if _alive(process["pid"]):
+    if _alive(process["pid"], datetime.fromisoformat(opening["started"])):
         raise RecordError(
             f"the run of record {run} has not ended (process {process['pid']})",
             meaning="it still writes; it closes its record itself",
@@ -219,14 +223,15 @@ def _twice(run: str, what: str) -> RecordError:
     )
 
 
-def _alive(pid: int) -> bool:
+def _alive(pid: int, opened: datetime) -> bool:
+    """Whether the process that opened a record still runs: no zombie, nor another of the same number."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        begun = datetime.fromtimestamp(process.create_time(), UTC)
+        # Clocks of processes are coarse, and times of records have whole seconds.
+        return process.status() != psutil.STATUS_ZOMBIE and begun <= opened + timedelta(seconds=2)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _read(path: Path) -> dict[str, Any]:

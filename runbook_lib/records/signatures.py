@@ -13,9 +13,8 @@ from pathlib import Path
 from .. import ssh
 from .chain import Chain
 from .errors import RecordError
-from .verify import Anchor, Problem, is_head
+from .verify import SIGNATURES, Anchor, Problem, is_head
 
-FOLDER = "signatures"
 NAMESPACE = "portsip-twilio-runbook"
 
 
@@ -36,7 +35,7 @@ def sign_head(records: Path, key: Path) -> Path:
             next_step="give the private key, or the public one of a key that the SSH agent holds",
         )
     name = f"{entries[-1].seq:06}-{hashlib.sha256(signature.stdout).hexdigest()[:8]}.head"
-    head = records / FOLDER / name
+    head = records / SIGNATURES / name
     head.parent.mkdir(exist_ok=True)
     head.write_bytes(message)
     path = head.with_name(f"{name}.sig")
@@ -55,9 +54,9 @@ def signed_heads(records: Path, allowed_signers: Path, identity: str) -> tuple[l
         Whose signatures count; those of other allowed signers are left alone.
     """
     anchors, problems = [], []
-    for head in sorted((records / FOLDER).glob("*.head")):
+    for head in sorted((records / SIGNATURES).glob("*.head")):
         signature = head.with_name(f"{head.name}.sig")
-        name = f"{FOLDER}/{head.name}"
+        name = f"{SIGNATURES}/{head.name}"
         digest = head.read_text(encoding="utf-8", errors="replace").strip()
         if not is_head(digest):
             problems.append(Problem(name, "changed: not a head"))
@@ -71,7 +70,7 @@ def signed_heads(records: Path, allowed_signers: Path, identity: str) -> tuple[l
         ):
             problems.append(Problem(f"{name}.sig", "not a signature of this head by an allowed signer"))
     if not anchors:
-        problems.append(Problem(FOLDER, f"missing: no signature by {identity} holds"))
+        problems.append(Problem(SIGNATURES, f"missing: no signature by {identity} holds"))
     return anchors, problems
 
 

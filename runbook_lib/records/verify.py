@@ -7,7 +7,7 @@ called verified without something from elsewhere: a head that was kept, or a sig
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,11 @@ from .record import CHECKSUMS, OPENING, RECORD, RUN, files_of
 VERIFIED, CONSISTENT, DAMAGED = "verified", "consistent, not anchored", "not verified"
 #: Beside the runs of a tenant: records that were taken out of them because a secret was found inside.
 WITHHELD = "withheld"
+SIGNATURES = "signatures"
+#: Made from the records, written anew by every run.
+INDEX = "index.html"
+#: Between the runs, beside locks: the chain, the page over it, and what is remembered of signing in.
+OURS = frozenset({FILE_NAME, INDEX, "sign-in-refused.json"})
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class Report:
 
     ``anchored`` is the last entry that a kept head or a signature vouches for, with all before it;
     ``after`` the runs with entries behind it. ``unchained`` are runs outside the chain that never
-    claimed to be in it (plans, verifications, plain papermill): nothing vouches for them.
+    claimed to be in it (plans, verifications, plain papermill), ``strays`` whatever else lies between
+    the records: nothing vouches for either.
     """
 
     problems: tuple[Problem, ...]
@@ -50,6 +56,7 @@ class Report:
     anchored: Entry | None
     anchors: tuple[Anchor, ...]
     unchained: tuple[str, ...]
+    strays: tuple[str, ...]
 
     @property
     def status(self) -> str:
@@ -100,7 +107,9 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     ]
     found = [by_digest[anchor.digest] for anchor in anchors if anchor.digest in by_digest]
     last = max(found, key=lambda one: one.seq, default=None)
-    return Report(tuple(problems), tuple(entries), last, tuple(anchors), tuple(unchained))
+    return Report(
+        tuple(problems), tuple(entries), last, tuple(anchors), tuple(unchained), _strays(records, chained)
+    )
 
 
 def check_record(records: Path, run: str) -> list[Problem]:
@@ -227,8 +236,21 @@ def _run_folders(records: Path) -> list[str]:
     return sorted(
         path.relative_to(records).as_posix()
         for path in records.glob("*/*/*")
-        if not path.name.startswith(".") and path.name != WITHHELD and (path.is_dir() or path.is_symlink())
+        if path.name != WITHHELD and (path.is_dir() or path.is_symlink())
     )
+
+
+def _strays(records: Path, chained: Collection[str]) -> tuple[str, ...]:
+    """What is no run's and not ours to keep between the runs: files, and withheld folders of no record."""
+    files = (path for depth in ("*", "*/*", "*/*/*") for path in records.glob(depth) if not path.is_dir())
+    found = [path for path in files if path.suffix != ".lock" and path.name not in OURS]
+    found += [
+        path
+        for path in records.glob(f"*/*/{WITHHELD}/*")
+        if (path.parent.parent / path.name).relative_to(records).as_posix() not in chained
+    ]
+    names = (path.relative_to(records).as_posix() for path in found if not path.is_symlink())
+    return tuple(sorted(name for name in names if not name.startswith(f"{SIGNATURES}/")))
 
 
 def _is_inside(name: str) -> bool:

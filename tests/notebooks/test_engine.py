@@ -64,6 +64,19 @@ def test_a_failed_cell_fails_the_notebook_and_later_ones_stay_pending(tmp_path: 
     assert states(saved(tmp_path)) == ["failed", "pending"]
 
 
+def test_a_failed_cell_that_is_expected_to_fail_fails_the_notebook_all_the_same(tmp_path: Path) -> None:
+    """Papermill raises for it in the end, whatever its tag says to the kernel's client."""
+    cells = [nbformat.v4.new_code_cell(one) for one in ("1 / 0", "2 + 2")]
+    cells[0].metadata["tags"] = ["raises-exception"]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    files = (tmp_path / "in.ipynb", tmp_path / "out.ipynb")
+    with pytest.raises(PapermillExecutionError):
+        papermill.execute_notebook(*files, engine_name="runbook", progress_bar=False)
+    assert saved(tmp_path).metadata.runbook.status == "failed"
+
+
 def test_a_dead_kernel_never_counts_as_completed(tmp_path: Path) -> None:
     with pytest.raises(DeadKernelError):
         execute(tmp_path, "1 + 1", "import os; os.kill(os.getpid(), 9)", "2 + 2")

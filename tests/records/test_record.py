@@ -191,6 +191,24 @@ def test_a_run_that_was_killed_before_its_last_entry_can_be_closed(tmp_path: Pat
     assert verify(tmp_path).status == CONSISTENT
 
 
+def test_a_killed_run_that_nobody_has_waited_for_can_be_closed(tmp_path: Path) -> None:
+    """In a container nobody may ever take the dead process from the list."""
+    code = (
+        "import sys; from pathlib import Path; from tests.records.conftest import start\n"
+        f"start(Path(sys.argv[1]), {RUN!r}); print('opened', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=CHECKOUT, **pipes) as process:
+        assert process.stdout.readline() == b"opened\n"
+        with pytest.raises(RecordError, match="has not ended"):
+            close_dead(tmp_path, tmp_path / RUN)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the list
+        close_dead(tmp_path, tmp_path / RUN)
+    assert verify(tmp_path).status == CONSISTENT
+
+
 def test_a_run_that_goes_on_is_not_closed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = start(tmp_path, RUN)
     with pytest.raises(RecordError, match="has not ended"):

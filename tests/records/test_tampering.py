@@ -312,6 +312,21 @@ def test_plans_and_plain_papermill_are_not_vouched_for(tmp_path: Path) -> None:
     assert report.unchained == ("demo/acme/two",)
 
 
+def test_what_lies_between_the_records_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "demo/acme/one")
+    strays = ["record.json", "demo/note.txt", "demo/acme/one.html", "demo/acme/withheld/two"]
+    for name in strays:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if name.endswith("two") else path.write_text("")
+    for name in (".chain.lock", "index.html", "demo/sign-in-refused.json"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "demo/acme/.one").mkdir()
+    report = check(tmp_path, Chain(tmp_path).head)
+    assert report.strays == tuple(sorted(strays))
+    assert report.unchained == ("demo/acme/.one",)
+
+
 def test_a_withheld_record_is_said_to_be_withheld(tmp_path: Path) -> None:
     folder = start(tmp_path, "demo/acme/one")
     work(folder)
