@@ -361,6 +361,7 @@ def _sections(section: str | None, trunk: str | None) -> tuple[str, ...]:
     order = TRUNK_ORDER if trunk else RUN_ORDER
     if section is None:
         return ()
+    section = section.zfill(2)  # the guide says section 3
     if section not in order:
         raise typer.BadParameter(f"--section: {section!r} is not one of {', '.join(sorted(order))}")
     return (section,)

@@ -33,6 +33,7 @@ from .worker import ENDED, ERROR, SECTION, STARTED
 
 POLL_S = 0.1
 LOOK = "its journal under the tenant's records holds what it did; run it again to do what is missing"
+NOTHING = "no section had begun, so nothing was written"
 
 
 def run_at_once(
@@ -102,19 +103,20 @@ def run_all(
 def _result(job: Job, process: Detached) -> TenantResult:
     """What an ended process told of its tenant, and what can be said of one that told no end."""
     sections: dict[str, SectionResult] = {}
-    begun, errors = job.order[0], []
+    begun, any_begun, errors = job.order[0], False, []
     for event, what in _events(process.printed()):
         if event == ENDED:
             done = tuple(_section(one) for one in what["sections"])
             return TenantResult(job.site, job.tenant, Path(what["folder"]), done, what["problem"])
         if event == STARTED:
-            begun = what
+            begun, any_begun = what, True
         elif event == SECTION:
             sections[what["section"]] = _section(what)
         elif event == ERROR:
             errors.append(what)
     outcome = INTERRUPTED if process.status in (-signal.SIGTERM, -signal.SIGINT) else FAILED
-    told = "\n".join(errors) or f"its process {_told(process.status)} before its time; {LOOK}"
+    left = LOOK if any_begun else NOTHING
+    told = "\n".join(errors) or f"its process {_told(process.status)} before its time; {left}"
     if begun in sections:  # between two sections
         begun = next((one for one in job.order if one not in sections), begun)
     sections[begun] = SectionResult(begun, outcome, message=told)

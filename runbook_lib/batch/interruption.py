@@ -1,4 +1,7 @@
-"""SIGTERM and SIGHUP end a run as Ctrl-C does: kernels are ended and the record says so."""
+"""SIGTERM and SIGHUP end a run as Ctrl-C does: kernels are ended and the record says so.
+
+One is enough: whoever presses Ctrl-C again does not cut off what writes the record.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,30 @@ from types import FrameType
 
 #: What an interruption arrives as.
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit)
+#: What handles a signal where nobody has said otherwise.
+NOBODYS = (signal.SIG_DFL, signal.default_int_handler)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise ``SystemExit`` at the first SIGTERM or SIGHUP in the ``with`` block, and ignore later ones.
+    """Raise at the first signal in the ``with`` block, and ignore later ones.
 
-    A signal that somebody else handles or ignores (``nohup``) is left alone, so blocks can be nested.
+    ``KeyboardInterrupt`` for SIGINT, ``SystemExit`` for SIGTERM and SIGHUP. A signal that somebody else
+    handles or ignores (``nohup``) is left alone, so blocks can be nested.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
-    handled = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handled = [one for one, handler in before.items() if handler in NOBODYS]
+    ended = False
 
     def end(number: int, _: FrameType | None) -> None:
-        for one in handled:
-            signal.signal(one, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+        nonlocal ended
+        if ended:
+            return
+        ended = True
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     for one in handled:
         signal.signal(one, end)
@@ -34,7 +44,7 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         for one in handled:
-            signal.signal(one, signal.SIG_DFL)
+            signal.signal(one, before[one])
 
 
 def told(error: BaseException) -> str:

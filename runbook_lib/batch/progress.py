@@ -80,7 +80,7 @@ def summary(result: RunResult) -> Group:
     lines = []
     if all(one.outcome == SUCCEEDED and not one.writes for one in result.tenants) and result.mode == "apply":
         lines.append(Text("Everything was in place already: nothing was written.", style="green"))
-    lines.append(Text("Executed notebooks:"))
+    lines.append(Text("Records, with the executed notebooks:"))
     lines += [Text(f"  {_near(one.folder)}", no_wrap=True, overflow="ignore") for one in result.tenants]
     lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)

@@ -64,7 +64,8 @@ class SectionResult:
 class TenantResult:
     """What became of one tenant: its run's folder and its sections in the order in which they ran.
 
-    ``problem`` says why the record is withheld or could not be written; the tenant failed then.
+    ``problem`` says why no section was run, or why the record is withheld or could not be written; the
+    tenant failed then.
     """
 
     site: str
@@ -283,7 +284,7 @@ def _run_tenant(
                 _open_record(job, mode)
                 in_the_way = _in_the_way(job)
             if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
-                result = SectionResult(section, NOT_RUN, message=in_the_way if not sections else "")
+                result = SectionResult(section, NOT_RUN)
             else:
                 observer.on_section_start(job.tenant, section)
                 result = _run_section(job, section, root, kernels, following(job, section))
@@ -295,7 +296,8 @@ def _run_tenant(
             result = SectionResult(section, FAILED, message=str(error))
         sections.append(result)
         observer.on_section_end(job.tenant, result)
-    result = _recorded(job, TenantResult(job.site, job.tenant, job.folder, tuple(sections)), mode, started)
+    result = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
+    result = _recorded(job, result, mode, started)
     observer.on_tenant_end(result)
     return result
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..guide import ROLL_BACK, RUN_ORDER, SECTIONS
 from ..lock import whoami
-from ..plan import Slice
+from ..plan import CHANGING, STOPPING, Action, Slice
 from ..records.result import now, write_json
 from ..runbook import Runbook, SectionRun
 from .child import Order
@@ -203,8 +203,20 @@ class SectionPage:
             f"Folder: {self._near(self._runbook.folder)}",
         ]
         self._ended = True
-        tone = "good" if result["outcome"] == "succeeded" else "stop"
-        return Box(tone, f"Section {self._number} {result['outcome']}.", tuple(lines))
+        return Box(*self._told(result), tuple(lines))
+
+    def _told(self, result: dict[str, Any]) -> tuple[str, str]:
+        """How the section's end looks, and what it says: a plan that could not be applied is no success."""
+        rows = [Action(row["action"]) for row in result.get("plan") or ()]
+        stopping = sum(action in STOPPING for action in rows)
+        if result["outcome"] != "succeeded":
+            return "stop", f"Section {self._number} {result['outcome']}."
+        if self.mode == "plan" and stopping:
+            return "caution", f"Section {self._number} planned; in conflict or blocked: {_rows(stopping)}."
+        if self.mode == "plan":
+            changing = sum(action in CHANGING for action in rows)
+            return "good", f"Section {self._number} planned; to carry out: {_rows(changing)}."
+        return "good", f"Section {self._number} succeeded."
 
     def call_path(self) -> Picture:
         """Section 3: show the path that calls in will take, in failover order."""
@@ -279,3 +291,7 @@ class SectionPage:
         """A path as a person in the project's folder would type it."""
         root = self._runbook.context.root
         return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _rows(count: int) -> str:
+    return f"{count or 'no'} {'row' if count == 1 else 'rows'}"

@@ -231,7 +231,7 @@ class Termination(Section):
 
 ACL = "IP access control list"
 LIST = "credential list"
-NOT_OURS = "not of this runbook; left alone"
+NOT_OURS = "not in this site's records; left alone"
 
 
 def _label(address: str) -> str:

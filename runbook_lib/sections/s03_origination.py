@@ -10,7 +10,7 @@ from ..sip_uri import OriginationUri
 from ..vendors.twilio import as_read
 from .base import Item, Section, View
 
-NOT_OURS = "not of this runbook; left alone"
+NOT_OURS = "not in this site's records; left alone"
 FIELDS = ("sip_url", "priority", "weight", "enabled", "friendly_name")
 LABELS = {"sip_url": "SIP URI", "friendly_name": "name"}
 
@@ -106,7 +106,11 @@ class Origination(Section):
         live = sorted((one for one in self._live if one.enabled), key=_order)
         tried = [one.sip_url for one in live if one.sip_url in wanted]
         others = [one.sip_url for one in live if one.sip_url not in wanted]
-        note = f"beside them Twilio tries {', '.join(others)}, which is not of this runbook" if others else ""
+        note = (
+            f"beside them Twilio tries {', '.join(others)}, which is not in this site's records"
+            if others
+            else ""
+        )
         if not live:
             note = "no origination URI is enabled: no call from Twilio reaches the PBX"
         return [

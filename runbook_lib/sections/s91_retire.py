@@ -212,7 +212,7 @@ class Retire(Section):
         hanging = hanging_on(self.context, f"/v1/Trunks/{self._trunk.sid}") if self._trunk is not None else {}
         for path, words in hanging.items():
             if "Lists/" in path and path.rpartition("/")[2] not in ours:
-                note = "it is on the trunk and not of this runbook: detach it first"
+                note = "it is on the trunk and not in this site's records: detach it first"
                 items.append(self._conflict("2.2", f"{words} on the trunk", "present", note))
         for kind, one, users in self._lists:
             items += self._items_of_list(kind, one, users)

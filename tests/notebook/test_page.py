@@ -36,7 +36,7 @@ def test_plan_mode_writes_nothing(page: SectionPage, sandbox: TestSandbox) -> No
     assert "create" in page.plan().text()
     assert "Nothing was written" in page.apply().text()
     assert "not a failure" in page.verify().text()
-    assert "Section 01 succeeded" in page.finish().text()
+    assert "Section 01 planned" in page.finish().text()
     assert sandbox.writes() == []
 
 
@@ -62,7 +62,7 @@ def test_cells_that_run_after_the_record_begin_a_run_of_their_own(page: SectionP
     before = page.header.text()
     page.plan()
     assert page.header.text() != before
-    assert "Section 01 succeeded" in page.finish().text()
+    assert "Section 01 planned" in page.finish().text()
 
 
 def test_wrong_parameters_are_told_without_a_stack_trace(sandbox: TestSandbox) -> None:

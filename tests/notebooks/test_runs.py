@@ -143,7 +143,7 @@ def test_a_conflict_anywhere_stops_a_tenant_before_its_first_write(
     stranger = tenant_file(sandbox, tmp_path, name="stranger", dids='"12025559999"')
     refused, fine = run(stranger, GLOBEX).tenants
     assert {one.outcome for one in refused.sections} == {"not run"}
-    assert "+12025559999" in refused.sections[0].message
+    assert "+12025559999" in refused.problem
     assert (refused.writes, refused.outcome, fine.outcome) == (0, "failed", "succeeded")
 
 
