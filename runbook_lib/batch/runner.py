@@ -27,6 +27,7 @@ from ..records.record import carry_opening, close_record, is_chained, is_open, o
 from ..records.result import RUN_FOLDER, new_run_id, now, write_json
 from ..runbook import Runbook
 from ..secret import scrub, scrub_data
+from ..sections.base import told_stop
 from .ending import outcome_of, result_of, settle
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
 from .interruption import INTERRUPTIONS, interruptible, told
@@ -252,7 +253,7 @@ def _in_the_way(job: Job) -> str:
     rows = [row for part in plan.slices for row in part.stopping]
     if not rows:
         return ""
-    told = [f"Step {row.step}, {row.setting}: {row.action}: {row.note}" for row in rows]
+    told = [f"Step {row.step}, {told_stop(row)}" for row in rows]
     return scrub("\n".join([*told, "Nothing of this tenant was written. Settle this, then run it again."]))
 
 

@@ -197,7 +197,7 @@ class Section(ABC):
         stopping = [row for row in rows if row.action in STOPPING]
         if stopping:
             raise ConflictError(
-                "; ".join(_stop(row) + _moved(row, approved) for row in stopping),
+                "; ".join(told_stop(row) + _moved(row, approved) for row in stopping),
                 step=stopping[0].step,
                 meaning="nothing of this section was written",
                 next_step="settle each row named here (its note says how), then plan again",
@@ -238,7 +238,7 @@ class Section(ABC):
             time.sleep(POLL_S)
 
 
-def _stop(row: Row) -> str:
+def told_stop(row: Row) -> str:
     """Which row stops and why, also by what it would do to calls."""
     why = row.note if row.effect is Effect.NONE else f"{row.effect}; {row.note}"
     return f"{row.setting}: {row.action} ({why})"
