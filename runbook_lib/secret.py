@@ -1,33 +1,27 @@
 """Secrets: references to them in parameters, their values in a type that shows nothing, and a filter.
 
 Whatever leaves the process passes ``scrub``, which knows every value that was resolved in it, also
-in the forms that it takes on the way (URL-encoded, base64, JSON, HTML, and JSON inside JSON).
+in the forms that it takes on the way (``secret_forms``).
 """
 
 from __future__ import annotations
 
-import base64
 import hmac
-import html
-import json
 import logging
 import os
 import re
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import quote, quote_plus
 
 import ahocorasick
 
 from .errors import SecretError
+from .secret_forms import SHORTEST_FILTERED, forms
 
-#: Shorter values are not looked for: filtering ``admin`` or ``1234`` would wreck ordinary texts. A
-#: live site refuses secrets below 8 characters, the sandbox makes its own of 20 and more.
-SHORTEST_FILTERED = 6
 #: A larger file is not a secret, and never read whole.
 LARGEST_FILE = 65_536
 
@@ -213,25 +207,6 @@ def sip_password_problem(value: str) -> str | None:
     return None
 
 
-def forms(value: str) -> frozenset[str]:
-    """Return the forms that a value takes on its way out.
-
-    Raw, URL-encoded, and base64 (standard and URL-safe, at each of the three alignments inside a
-    longer text such as a Basic header's ``user:value``); each of these also as a Python literal,
-    JSON- and HTML-escaped, once and twice (a notebook holds JSON texts inside JSON).
-    """
-    found = {value, *_url_forms(value)}
-    for encoding in ("utf-8", "utf-16-le", "latin-1"):
-        try:
-            encoded = set(_base64_forms(value.encode(encoding)))
-        except UnicodeEncodeError:
-            continue
-        found |= encoded | {form for one in encoded for form in _url_forms(one)}
-    for _ in range(2):
-        found |= {escape(form) for form in found for escape in _ESCAPES}
-    return frozenset(found)
-
-
 def scrub(text: str, known: Filter | None = None) -> str:
     """Return a text with every form of every known secret replaced by its reference in brackets.
 
@@ -276,76 +251,6 @@ def _found_in(text: str, known: Filter | None) -> dict[str, str]:
     if known is not None:
         return known.found_in(text)
     return _tokens.found_in(text) | _secrets.found_in(text)
-
-
-def _json_ascii(text: str) -> str:
-    return json.dumps(text)[1:-1]
-
-
-def _json_unicode(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-def _json_with_slashes(text: str) -> str:
-    return _json_unicode(text).replace("/", "\\/")
-
-
-def _python(text: str) -> str:
-    return repr(text)[1:-1]
-
-
-def _html_attribute(text: str) -> str:
-    return html.escape(text)
-
-
-def _html_body(text: str) -> str:
-    return html.escape(text, quote=False)
-
-
-def _html_decimal(text: str) -> str:
-    return html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
-
-
-def _html_named(text: str) -> str:
-    return html.escape(text).replace("&#x27;", "&apos;")
-
-
-_ESCAPES: tuple[Callable[[str], str], ...] = (
-    _json_ascii,
-    _json_unicode,
-    _json_with_slashes,
-    _python,
-    _html_attribute,
-    _html_body,
-    _html_decimal,
-    _html_named,
-)
-
-#: What HTTP clients leave as it is in paths, queries and forms.
-_SAFE = ("", "/", "~", "/~", "!$&'()*+,;=:@", "!$&'()*+,;=:@/?", "!*'()", "*")
-
-
-def _url_forms(text: str) -> Iterator[str]:
-    for safe in _SAFE:
-        for encode in (quote, quote_plus):
-            form = encode(text, safe=safe)
-            yield form
-            yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), form)
-
-
-def _base64_forms(raw: bytes) -> Iterable[str]:
-    """The characters of base64 that depend on the value alone, at each of the three alignments.
-
-    A Basic header holds ``user:value``: what comes before decides the alignment.
-    """
-    for before in range(3):
-        encoded = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
-        skip = (0, 2, 3)[before]
-        # The last character may depend on what follows the value.
-        exact = encoded[skip:] if (before + len(raw)) % 3 == 0 else encoded[skip:-1]
-        if len(exact) >= SHORTEST_FILTERED:
-            yield exact
-            yield exact.replace("+", "-").replace("/", "_")
 
 
 def _from_environment(place: str, _: Path) -> str | None:

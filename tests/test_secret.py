@@ -23,7 +23,6 @@ from runbook_lib.secret import (
     Secret,
     SecretRef,
     find,
-    forms,
     known,
     remember,
     resolve,
@@ -183,10 +182,6 @@ def test_the_filter_knows_what_was_resolved_and_what_was_remembered(
 def test_secrets_compare_by_value() -> None:
     assert Secret("a-value") == Secret("a-value") and hash(Secret("a-value")) == hash(Secret("a-value"))
     assert Secret("a-value") != Secret("another") and Secret("a-value") != "a-value"
-
-
-def test_plain_values_have_few_forms() -> None:
-    assert len(forms("Abcdefgh12345678")) <= 8
 
 
 def test_a_pydantic_error_shows_nothing() -> None:
