@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from .plan import CHANGING, Plan, Row, Slice, shown
 from .records.journal import FILE_NAME, Journal
 from .records.result import now, run_folder, write_result
 from .records.to_undo import record_to_undo
-from .secret import scrub
+from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Verification, View
 
 MODES = ("plan", "apply", "verify")
@@ -99,7 +98,7 @@ class Runbook:
             to_undo = record_to_undo(
                 root / "records", records / the_tenant.name, record, only, target, declared
             )
-        journal = Journal(folder / FILE_NAME, scrub, target)
+        journal = Journal(folder / FILE_NAME, scrub_data, target)
         context = Context(root, records, the_site, the_tenant, journal, to_undo)
         context.accept_interruption |= accept_interruption
         runbook = cls(context, folder, mode, tuple(sections))
@@ -302,9 +301,7 @@ class SectionRun:
         self._result["ended"] = now()
         self._result["seconds"] = round(time.monotonic() - self._started, 3)
         self._result["journal"] = context.journal.digest()
-        write_result(
-            self.runbook.folder, self.number, json.loads(scrub(json.dumps(self._result, ensure_ascii=False)))
-        )
+        write_result(self.runbook.folder, self.number, scrub_data(self._result))
 
 
 def _target(site: Site, tenant: Tenant | TrunkScope) -> dict[str, str]:

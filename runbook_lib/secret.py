@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 import ahocorasick
 
 from .errors import SecretError
-from .secret_forms import SHORTEST_FILTERED, forms
+from .own_words import is_own
+from .secret_forms import SHORTEST_FILTERED, forms, needle
 
 #: A larger file is not a secret, and never read whole.
 LARGEST_FILE = 65_536
@@ -149,7 +150,14 @@ class Secret:
 
 
 def resolve(reference: SecretRef, root: Path) -> Secret:
-    """Return a secret's value and make the filter know it.
+    """Return a secret's value and make the filter know it; see ``look_up``."""
+    secret = look_up(reference, root)
+    remember(secret.reveal(), str(reference))
+    return secret
+
+
+def look_up(reference: SecretRef, root: Path) -> Secret:
+    """Return a secret's value, of which the filter knows nothing yet.
 
     ``file:`` paths are relative to ``root``; one line end at the end is not part of the value.
     Raises ``SecretError`` naming the reference, never the value.
@@ -160,7 +168,6 @@ def resolve(reference: SecretRef, root: Path) -> Secret:
         raise SecretError([f"{reference} does not exist"])
     if not value.strip():
         raise SecretError([f"{reference} is empty"])
-    remember(value, str(reference))
     return Secret(value)
 
 
@@ -169,8 +176,18 @@ def remember(value: str, name: str) -> None:
 
     Of a value of several lines each line is known as well: a notebook keeps a text line by line.
     """
-    for part in (value, *value.splitlines()):
+    for part in _parts(value):
         _secrets.add(part, name)
+
+
+def is_own_word(value: str) -> bool:
+    """Whether a secret, or a line of it, stands in every record anyway, so that no filter can help."""
+    needles = (needle(part) for part in _parts(value))
+    return any(len(one) >= SHORTEST_FILTERED and is_own(one) for one in needles)
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return (value, *value.splitlines())
 
 
 def remember_token(value: str, name: str) -> None:
@@ -220,17 +237,28 @@ def scrub(text: str, known: Filter | None = None) -> str:
 
 
 def scrub_data(content: Any) -> Any:
-    """Return plain data (mappings, lists, texts; anything else as it is) with every text scrubbed.
+    """Return plain data (mappings, lists, texts, numbers; anything else as it is) with every text scrubbed.
 
-    Unlike ``scrub`` on JSON, this cannot break it: a reference may hold a quotation mark.
+    Unlike ``scrub`` on JSON, this cannot break it: a reference may hold a quotation mark, and a key
+    of our own stays also where a secret is the same. A number with a secret's digits becomes a text.
     """
     if isinstance(content, str):
         return scrub(content)
+    if isinstance(content, int | float) and not isinstance(content, bool):
+        digits = str(content)
+        clean = scrub(digits)
+        return content if clean == digits else clean
     if isinstance(content, Mapping):
-        return {scrub_data(key): scrub_data(value) for key, value in content.items()}
+        return {_scrub_key(key): scrub_data(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [scrub_data(one) for one in content]
     return content
+
+
+def _scrub_key(key: Any) -> Any:
+    clean = scrub_data(key)
+    # Asked for only when a secret is in it, which is hardly ever.
+    return key if clean != key and is_own(str(key)) else clean
 
 
 def scrub_log(record: logging.LogRecord) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from .connect import endpoints, pbx_of
 from .parameters import Site
 from .records.journal import FILE_NAME, Journal
-from .secret import scrub
+from .secret import scrub_data
 from .vendors.pbx import Pbx
 from .vendors.sign_in import SignInGate
 from .vendors.transport import Transport
@@ -50,7 +50,7 @@ def _pbx(site: Site, root: Path, domain: str | None, ask: Callable[[], str] | No
     account = next(iter(site.twilio_accounts.values()))
     where = endpoints(site, account, root)
     # Signing in is not a write, so nothing of this journal ever reaches a disk.
-    journal = Journal(root / "records" / site.name / FILE_NAME, scrub, {})
+    journal = Journal(root / "records" / site.name / FILE_NAME, scrub_data, {})
     with closing(Transport("PortSIP", journal, verify=where.portsip_trust)) as transport:
         pbx = pbx_of(site, root, transport, where.portsip, domain=domain, ask=ask)
         try:

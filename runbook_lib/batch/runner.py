@@ -347,6 +347,9 @@ def _recorded(job: Job, result: TenantResult, mode: str, started: str) -> Tenant
         result = replace(result, problem=_unwritable(error))
     except RunbookError as error:
         result = replace(result, problem=str(error))
+    except Exception as error:
+        # Files that nobody can make sense of: the tenant failed, the batch goes on.
+        result = replace(result, problem=f"the record cannot be written ({type(error).__name__})")
     return result
 
 

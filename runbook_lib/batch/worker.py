@@ -12,8 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from ..errors import RunbookError
-from ..secret import scrub
+from ..secret import scrub_data
 from .runner import Observer, SectionResult, TenantResult, run_tenants
 
 STARTED, SECTION, ENDED, ERROR = "started", "section", "ended", "error"
@@ -31,7 +33,8 @@ class _Teller(Observer):
 
 
 def _tell(event: str, what: Any) -> None:
-    print(scrub(json.dumps({event: what}, default=str)), flush=True)
+    # Plain first: a path is no text that the filter would look at.
+    print(json.dumps({event: scrub_data(to_jsonable_python(what))}), flush=True)
 
 
 def main(site: str, tenant: str, mode: str, *sections: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..did_pool import DidPool, e164
 from ..errors import SecretError
-from ..secret import Filter, SecretRef, find, resolve, sip_password_problem
+from ..secret import Filter, SecretRef, find, is_own_word, look_up, remember, sip_password_problem
 from ..sip_uri import address, check_host, not_public, termination_label
 from .document import Document, PathInFile
 
@@ -72,10 +72,16 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
         try:
             if not live and reference.kind == "file" and reference.place.startswith(".sandbox/secrets/"):
                 _make_sandbox_secrets(root)
-            value = resolve(reference, root).reveal()
+            value = look_up(reference, root).reveal()
         except SecretError as error:
             document.add((document.key, *path), error.problems[0])
             continue
+        if is_own_word(value):
+            # The filter never learns of it: it would take the word out of every key, this one's too.
+            message = f"the secret at {reference} is a word of the runbook's own, which every record holds:"
+            document.add((document.key, *path), f"{message} choose another")
+            continue
+        remember(value, str(reference))
         values.add(value, str(reference))
         if live and len(value) < SHORTEST_LIVE_SECRET:
             message = f"the secret at {reference} is shorter than {SHORTEST_LIVE_SECRET} characters"
@@ -276,10 +282,12 @@ def _parsed(parse: Callable[[str], T], value: Any) -> T | None:
 
 
 def _texts(value: Any, path: PathInFile) -> Iterator[tuple[PathInFile, str]]:
-    if isinstance(value, str):
-        yield path, value
+    """Every text and number with its path; a key with that of its mapping, which does not repeat it."""
+    if isinstance(value, str | int | float):
+        yield path, str(value)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
+            yield path, str(key)
             yield from _texts(inner, (*path, str(key)))
     elif isinstance(value, list):
         for index, inner in enumerate(value):

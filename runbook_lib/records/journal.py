@@ -21,6 +21,16 @@ from ..plan import Row
 from .result import require_open
 
 FILE_NAME = "journal.jsonl"
+SENDING, ANSWERED, UNREADABLE = "sending", "answered", "unreadable"
+_KEYS = {
+    SENDING: frozenset(
+        (
+            *("at", "event", "entry", "target", "section", "resource"),
+            *("vendor", "method", "path", "body", "before", "rows"),
+        )
+    ),
+    ANSWERED: frozenset(("at", "event", "entry", "status", "request_id", "seconds", "result", "error")),
+}
 
 
 class UnjournalledWriteError(RuntimeError):
@@ -48,13 +58,13 @@ class Journal:
     path
         The file; made, with its folder, by the first write.
     redact
-        Called with every text before it is written; returns it without secrets.
+        Called with every event, as plain data, before it is written; returns it without secrets.
     target
         What the writes are for (sandbox or live, account, PBX): a journal of one target says nothing
         of another.
     """
 
-    def __init__(self, path: Path, redact: Callable[[str], str], target: dict[str, str]) -> None:
+    def __init__(self, path: Path, redact: Callable[[Any], Any], target: dict[str, str]) -> None:
         self.path = path
         self.target = target
         self.writes = 0
@@ -85,7 +95,7 @@ class Journal:
         entry = f"{self._process}-{self.writes}"
         self._append(
             {
-                "event": "sending",
+                "event": SENDING,
                 "entry": entry,
                 "target": self.target,
                 "section": self._subject.section,
@@ -116,7 +126,7 @@ class Journal:
         """
         self._append(
             {
-                "event": "answered",
+                "event": ANSWERED,
                 "entry": entry,
                 "status": status,
                 "request_id": request_id,
@@ -132,10 +142,8 @@ class Journal:
         return "sha256:" + hashlib.sha256(content).hexdigest()
 
     def _append(self, event: dict[str, Any]) -> None:
-        line = json.dumps(
-            {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}, ensure_ascii=False
-        )
-        data = (self._redact(line) + "\n").encode()
+        stamped = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
+        data = (json.dumps(self._redact(stamped), ensure_ascii=False) + "\n").encode()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
@@ -150,19 +158,50 @@ class Journal:
 def read(path: Path) -> list[dict[str, Any]]:
     """Return a journal's writes, each with what became of it under ``answer`` (``None``: in flight).
 
-    A last line that was cut off in the middle (the run died while writing it) is left out.
+    A last line that was cut off in the middle (the run died while writing it) is left out. Any other
+    line that is not as we write it stands among the writes as one that nobody can read.
     """
     writes: dict[str, dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if event["event"] == "sending":
+    # Not splitlines: what JSON leaves as it is in a text holds line ends of other kinds.
+    *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate([*lines, rest] if _event(rest) else lines, start=1):
+        event = _event(line)
+        if event is None:
+            writes[f"line {number}"] = _unreadable(number)
+        elif event["event"] == SENDING:
             writes[event["entry"]] = {**event, "answer": None}
         elif event["entry"] in writes:
             writes[event["entry"]]["answer"] = event
     return list(writes.values())
+
+
+def is_readable(write: Mapping[str, Any]) -> bool:
+    """Whether a write of a journal is what was written there, and not a line that cannot be read."""
+    return write["event"] == SENDING
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """A line's event; ``None`` for a line that is not as we write one."""
+    try:
+        event: Any = json.loads(line)
+        kept = isinstance(event["entry"], str) and event.keys() >= _KEYS[event["event"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return event if kept else None
+
+
+def _unreadable(number: int) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(_KEYS[SENDING], ""),
+        "event": UNREADABLE,
+        "entry": f"line {number}",
+        "resource": f"line {number} of the journal cannot be read",
+        "target": None,
+        "body": None,
+        "before": None,
+        "rows": [],
+        "answer": None,
+    }
 
 
 def sent_at(write: Mapping[str, Any]) -> datetime:

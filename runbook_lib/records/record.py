@@ -20,7 +20,7 @@ import psutil
 
 from ..errors import RunbookError
 from ..lock import whoami
-from ..secret import find, scrub
+from ..secret import find, scrub_data
 from . import journal
 from .chain import CLOSED, OPENED, Chain, Entry, digest_of, digest_of_file, sync_folder
 from .errors import RecordError
@@ -97,7 +97,7 @@ def open_record(
         "tools": tool_versions(),
         "process": {"host": socket.gethostname(), "pid": os.getpid()},
     }
-    path = write_json(folder / OPENING, json.loads(scrub(json.dumps(opening, ensure_ascii=False))))
+    path = write_json(folder / OPENING, scrub_data(opening))
     try:
         return Chain(records).append(OPENED, opening["run"], digest_of_file(path))
     except RunbookError:
@@ -131,7 +131,7 @@ def write_record(folder: Path) -> Path:
     writes = journal.read(path) if path.exists() else []
     digest = digest_of_file(path) if path.exists() else digest_of(b"")
     content = summarize(opening, run, results, writes, digest)
-    return write_json(folder / RECORD, json.loads(scrub(json.dumps(content, ensure_ascii=False))))
+    return write_json(folder / RECORD, scrub_data(content))
 
 
 def close_record(records: Path, folder: Path) -> Entry:

@@ -91,6 +91,12 @@ def record_to_undo(
             " applying the tenant's parameters makes again",
         )
     [folder] = undoable
+    if not all(journal.is_readable(one) for one in _writes(folder)):
+        raise RecordError(
+            f"record {folder.name}: its journal has a line that cannot be read",
+            meaning="not all that it did is known; nothing was sent",
+            next_step="read the record (runbook records show), and undo by hand what has to be undone",
+        )
     elsewhere = [one for one in _writes(folder) if one["target"] != dict(target)]
     if elsewhere:
         raise InputError([f"record {folder.name} is of another target (sandbox or live, account, PBX)"])

@@ -57,6 +57,7 @@ def work(folder: Path, answered: bool = True) -> None:
         "method": "POST",
         "path": "/v1/Trunks",
         "body": {},
+        "before": None,
         "rows": ROWS,
     }
     answer = {
