@@ -20,15 +20,16 @@ def is_own(text: str) -> bool:
     The library, where the keys of journal and record are and the titles of the sections, the
     notebooks, the schema of the parameters, and the tools that write notebooks.
     """
-    return text in _everything()
+    return text.encode(errors="surrogatepass") in _everything()
 
 
 @cache
-def _everything() -> str:
+def _everything() -> bytes:
     project = PACKAGE.parent
     paths = [*PACKAGE.rglob("*.py"), *project.glob("notebooks/*.ipynb"), project / "parameters/schema.json"]
     for name in TOOLS:
         found = find_spec(name)
         for folder in found.submodule_search_locations or () if found else ():
             paths += Path(folder).glob("*.py")
-    return "\n".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
+    # Bytes are searched much faster than a text with a few wide characters in it.
+    return b"\n".join(path.read_bytes() for path in paths if path.is_file())
