@@ -77,7 +77,7 @@ class InputError(RunbookError):
 
 
 class SecretError(InputError):
-    """A secret reference cannot be resolved, or a vendor would refuse its value."""
+    """A secret reference cannot be resolved, or its value would be refused, by a vendor or by us."""
 
 
 class VendorError(RunbookError):
