@@ -13,7 +13,7 @@ from ..did_pool import DidPool
 from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
-from .base import TENANTS_STEPS, Item, Section, View
+from .base import TENANTS_STEPS, Item, Section, View, at_step
 from .passwords import NOT_READABLE
 from .way_back import EFFECTS, Resource, collection, hanging_on, locate, resource_of
 
@@ -35,11 +35,13 @@ class RollBack(Section):
         traces = footprint(writes, lambda write: locate(context, write))
         self._traces = [one for one in traces if context.to_undo.covers(one.section)]
         self._resources = [resource_of(context, one) for one in reversed(self._traces)]
-        self._live = [one.read() for one in self._resources]
-        self._hanging = [
-            hanging_on(context, one.trace.path) if one.trace.kind == "made" and live is not None else {}
-            for one, live in zip(self._resources, self._live, strict=True)
-        ]
+        self._live, self._hanging = [], []
+        for one in self._resources:
+            with at_step(one.trace.rows[0].step):
+                live = one.read()
+                is_there = one.trace.kind == "made" and live is not None
+                self._live.append(live)
+                self._hanging.append(hanging_on(context, one.trace.path) if is_there else {})
         self._others = self._other_tenants()
 
     def views(self) -> list[View]:

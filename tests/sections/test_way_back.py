@@ -508,6 +508,27 @@ def test_a_copy_of_a_record_is_not_rolled_back(sandbox: TestSandbox) -> None:
         way_back(ROLL_BACK, record="2027")
 
 
+@pytest.mark.parametrize(
+    ("section", "path", "step"),
+    [
+        (ROLL_BACK, "/v1/Trunks/[^/]*$", "1.1"),
+        (ROLL_BACK, "/IncomingPhoneNumbers/", "4.1"),
+        (ROLL_BACK, "^/v1/Trunks$", "2.3"),  # who else has the credential list
+        (RETIRE, "^/v1/Trunks$", "1.1"),
+        (RETIRE, "/OriginationUrls", "3.1"),
+        (RETIRE, "/SIP/", "2.2 to 2.3"),
+    ],
+)
+def test_an_error_of_reading_says_its_step(sandbox: TestSandbox, section: str, path: str, step: str) -> None:
+    set_up(sandbox)
+    sandbox.control(
+        "POST", "faults", {"method": "GET", "path": path, "kind": "wrong_password", "nth": 1, "count": 0}
+    )
+    with pytest.raises(VendorError, match="401") as caught:
+        way_back(section)
+    assert caught.value.step == step
+
+
 def _open(records: Path, folder: Path, parameters: dict[str, Any]) -> None:
     open_record(
         records,
