@@ -17,6 +17,7 @@ from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorE
 from ..guide import SECTIONS
 from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
 from ..vendors.twilio import is_already_there
+from .way_back import keep_what_was_made
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -143,6 +144,8 @@ class Section(ABC):
                 if not remaining:
                     raise
                 if self._settles(item):
+                    with at_step(item.rows[0].step):
+                        keep_what_was_made(self.context)
                     done.update((row.key, row) for row in item.rows)
         raise AssertionError("the last round either returns or raises")
 
@@ -217,6 +220,7 @@ class Section(ABC):
         try:
             with at_step(item.rows[0].step):
                 item.write()
+                keep_what_was_made(self.context)
         except VendorError as error:
             # What we asked for may be there already: our reading was late, or another run was first.
             lag = SETTLE_S if error.vendor == "Twilio" else 0.0

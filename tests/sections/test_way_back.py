@@ -529,6 +529,60 @@ def test_an_error_of_reading_says_its_step(sandbox: TestSandbox, section: str, p
     assert caught.value.step == step
 
 
+@pytest.mark.parametrize("lost", ["", "reset_after", "slow lists"])
+def test_a_setting_that_no_run_sends_and_was_changed_since_is_a_conflict(
+    sandbox: TestSandbox, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the answer to the trunk's creation was lost, and where Twilio's reads lag behind."""
+    if lost == "slow lists":
+        sandbox.control("POST", "switches", {"twilio.read_lag_seconds": 1})
+    elif lost:
+        monkeypatch.setattr("runbook_lib.sections.base.SETTLE_S", 0.5)
+        fault = {"method": "POST", "path": "/v1/Trunks$", "kind": lost, "nth": 1, "count": 1}
+        sandbox.control("POST", "faults", fault)
+    set_up(sandbox)
+    assert not any(row.action is Action.CONFLICT for row in rows(ROLL_BACK).values())
+    by_hand = {
+        "Secure": "true",
+        "CnamLookupEnabled": "true",
+        "TransferMode": "enable-all",
+        "DisasterRecoveryUrl": "https://example.com/voice",
+    }
+    twilio_post(sandbox, trunk_path(sandbox), **by_hand)
+    row = rows(ROLL_BACK)["1.1", f"trunk {DOMAIN}"]
+    assert row.action is Action.CONFLICT
+    for name in ("secure", "cnam_lookup_enabled", "transfer_mode", "disaster_recovery_url"):
+        assert f"{name} is " in row.note
+    sandbox.clear_log()
+    with pytest.raises(ConflictError):
+        way_back(ROLL_BACK)
+    assert sandbox.writes() == []
+
+
+def test_a_rule_that_was_changed_since_in_what_no_run_sends_is_a_conflict(sandbox: TestSandbox) -> None:
+    set_up(sandbox, "globex")
+    pbx = sandbox.vendors.pbx("globex.pbx.example")
+    ours = {one["id"] for one in pbx.list("/providers") if one["name"] == "Twilio-Shared-Trunk"}
+    rule = next(one for one in pbx.list("/inbound_rules") if one["provider_id"] in ours)
+    changed = {name: value for name, value in rule.items() if name not in ("id", "holidays")}
+    pbx.post(f"/inbound_rules/{rule['id']}", {**changed, "play_recording_disclaimer": True})
+    row = rows(ROLL_BACK, "globex")["6.2", f"inbound rule {rule['name']}"]
+    assert row.action is Action.CONFLICT
+    assert row.note == "changed since: play_recording_disclaimer is True, was left at False"
+
+
+def test_a_journal_from_before_answers_were_kept_is_rolled_back_as_before(sandbox: TestSandbox) -> None:
+    before = state(sandbox)
+    folder = set_up(sandbox)
+    journal = folder / FILE_NAME
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert any(event.pop("fields", None) for event in events)
+    journal.write_text("".join(json.dumps(one) + "\n" for one in events if one["event"] != "found"))
+    twilio_post(sandbox, trunk_path(sandbox), Secure="true")
+    way_back(ROLL_BACK)
+    assert state(sandbox) == before
+
+
 def _open(records: Path, folder: Path, parameters: dict[str, Any]) -> None:
     open_record(
         records,
