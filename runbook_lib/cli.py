@@ -244,7 +244,10 @@ def rollback(
     from .records.to_undo import files_of
 
     def run() -> int:
-        run_id, files = files_of(project_root() / "records", record)
+        if site and tenant:  # also what plain papermill left, which names no files
+            run_id, files = record.rstrip("/").rpartition("/")[2], {}
+        else:
+            run_id, files = files_of(project_root() / "records", record)
         owner = _given(tenant) if tenant else files["tenant"]
         options = {
             "record": run_id,

@@ -33,7 +33,8 @@ class RunbookError(Exception):
     what
         What happened, one sentence.
     step
-        Step id of the guide (``"2.2"``), where there is one.
+        Step id of the guide (``"2.2"``), where there is one; the number of a section that is not the
+        guide's (``"90"``) where none of its steps is known.
     meaning
         What it means for the telephone service, one sentence.
     next_step
@@ -50,12 +51,20 @@ class RunbookError(Exception):
         self.next_step = next_step
 
     def __str__(self) -> str:
-        parts = [f"Step {self.step}: {self.what}" if self.step else self.what]
+        where = place(self.step)
+        parts = [f"{where[0].upper()}{where[1:]}: {self.what}" if where else self.what]
         if self.meaning:
             parts.append(f"What it means: {self.meaning}")
         if self.next_step:
             parts.append(f"What to do next: {self.next_step}")
         return "\n".join(parts)
+
+
+def place(step: str | None) -> str:
+    """Return an error's step in words: ``"step 2.2"``, ``"section 90"``; empty without one."""
+    if not step:
+        return ""
+    return f"section {step}" if step.isdigit() else f"step {step}"
 
 
 class InputError(RunbookError):

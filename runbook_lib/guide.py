@@ -75,7 +75,7 @@ def section_of(step: str) -> GuideSection:
     return SECTIONS[f"0{step[0]}"]
 
 
-def steps_of(number: str) -> str | None:
-    """Return a section's steps in words, ``"2.1 to 2.3"``; ``None`` for one that is not the guide's."""
+def steps_of(number: str) -> str:
+    """Return a section's steps in words, ``"2.1 to 2.3"``; its number for one that is not the guide's."""
     steps = [step for step in STEPS if section_of(step).number == number and not step.endswith("E")]
-    return f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else next(iter(steps), None)
+    return f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else next(iter(steps), number)

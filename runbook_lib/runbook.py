@@ -77,8 +77,8 @@ class Runbook:
         sections
             The sections to run, in this order; the whole guide without.
         record, only
-            For section 90: the run id of the record to roll back (``None``: the tenant's newest), and
-            the sections of it (none: all).
+            For section 90: the run id of the record to roll back (``None``: the tenant's newest in the
+            chain), and the sections of it (none: all).
         accept_interruption
             Allow rows that interrupt calls, as the tenant's parameter of that name does.
 

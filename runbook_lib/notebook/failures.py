@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import InputError, RunbookError
+from ..errors import InputError, RunbookError, place
 from .display import WIDTH, Box, visible, wrapped
 
 # Bold only: JupyterLab puts errors on a red ground of its own, on which red letters vanish.
@@ -30,7 +30,7 @@ def told_plainly() -> Iterator[None]:
 
 def rendered(error: RunbookError) -> list[str]:
     """Return the error as lines for a terminal or an error output."""
-    heading = type(error).__name__ + (f" at step {error.step}" if error.step else "")
+    heading = type(error).__name__ + (f" at {place(error.step)}" if error.step else "")
     lines = [f"{_BOLD}✗ {heading}{_PLAIN}"]
     problems = error.problems if isinstance(error, InputError) else []
     lines += _part("What happened", error.what)
@@ -46,7 +46,7 @@ def rendered(error: RunbookError) -> list[str]:
 
 def boxed(error: Mapping[str, Any]) -> Box:
     """Return an error as a section's result keeps it, told in the same parts."""
-    heading = error["kind"] + (f" at step {error['step']}" if error["step"] else "")
+    heading = error["kind"] + (f" at {place(error['step'])}" if error["step"] else "")
     parts = (
         ("What happened", error["what"]),
         ("What it means", error["meaning"]),

@@ -22,6 +22,10 @@ Locate = Callable[[Write], str | None]
 _SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 #: What the journal shows in a secret's place.
 HIDDEN = "(secret)"
+#: What the vendors' answers say of a resource that is not a setting of it, or follows from others.
+_NOT_SETTINGS = frozenset(
+    ("date_created", "date_updated", "url", "uri", "links", "subresource_uris", "auth_type", "auth_type_set")
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class Trace:
     before, left
         The vendor's fields of it, under the names of the vendor's answers: as they were (all that was
         read) and as the run left them (those that it sent, without secrets).
+    told
+        What the vendor said of the settings of a resource that the run made, beside those that it
+        sent: in its answer, or when it was read right after that. None of one that was only changed.
     """
 
     vendor: str
@@ -52,6 +59,7 @@ class Trace:
     rows: tuple[Row, ...]
     before: Mapping[str, Any] = field(default_factory=dict)
     left: Mapping[str, Any] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def changed(self) -> dict[str, Any]:
@@ -70,7 +78,7 @@ def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
         answer = write["answer"] or {"status": None, "result": None}
         if answer["status"] is not None and 400 <= answer["status"] < 500:
             continue
-        path, kind = _resource(write, answer["result"])
+        path, kind = _resource(write)
         if path is None:
             path = locate(write)
         if path is None:
@@ -101,8 +109,19 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _resource(write: Write, made: str | None) -> tuple[str | None, Kind]:
+def path_of(write: Write) -> str | None:
+    """Return the path of the resource of a write; ``None`` if it made one and nobody said which."""
+    return _resource(write)[0]
+
+
+def makes(write: Write) -> bool:
+    """Whether a write is one that makes a resource."""
+    return _resource(write)[1] == "made"
+
+
+def _resource(write: Write) -> tuple[str | None, Kind]:
     """The path of the resource that a write is about, and what the write does to it."""
+    made = next((one["result"] for one in (write["answer"], write["found"]) if one and one["result"]), None)
     path = urlsplit(write["path"]).path
     if write["vendor"] == "Twilio":
         path, suffix = path.removesuffix(".json"), ".json" if path.endswith(".json") else ""
@@ -132,8 +151,21 @@ def _trace(write: Write, path: str, kind: Kind) -> Trace:
         Row(**{**row, "action": Action(row["action"]), "effect": Effect(row["effect"])})
         for row in write["rows"]
     )
+    # Of an association all that counts is that it is there: its fields are those of the list.
+    said = {} if identity in sent.values() or kind != "made" else _said(write)
+    told = {
+        name: value
+        for name, value in said.items()
+        if name not in _NOT_SETTINGS and name not in left and value != HIDDEN
+    }
     before = write["before"] or {}
-    return Trace(write["vendor"], path, kind, write["section"], write["resource"], rows, before, left)
+    return Trace(write["vendor"], path, kind, write["section"], write["resource"], rows, before, left, told)
+
+
+def _said(write: Write) -> Mapping[str, Any]:
+    """What the vendor said of what a write made; journals from before this was kept have nothing of it."""
+    both = (write["answer"] or {}, write["found"] or {})
+    return {name: value for one in both for name, value in (one.get("fields") or {}).items()}
 
 
 def _joined(earlier: Trace, later: Trace) -> Trace:
@@ -142,7 +174,10 @@ def _joined(earlier: Trace, later: Trace) -> Trace:
         first = rows.get(row.key)
         rows[row.key] = replace(row, current=first.current) if first else row
     kind: Kind = earlier.kind if later.kind == "changed" else later.kind
-    return replace(earlier, kind=kind, rows=tuple(rows.values()), left={**earlier.left, **later.left})
+    left = {**earlier.left, **later.left}
+    told = {**earlier.told, **later.told}
+    told = {name: value for name, value in told.items() if name not in left}
+    return replace(earlier, kind=kind, rows=tuple(rows.values()), left=left, told=told)
 
 
 def snake(name: str) -> str:

@@ -21,7 +21,7 @@ from ..plan import Row
 from .result import require_open
 
 FILE_NAME = "journal.jsonl"
-SENDING, ANSWERED, UNREADABLE = "sending", "answered", "unreadable"
+SENDING, ANSWERED, FOUND, UNREADABLE = "sending", "answered", "found", "unreadable"
 _KEYS = {
     SENDING: frozenset(
         (
@@ -30,6 +30,7 @@ _KEYS = {
         )
     ),
     ANSWERED: frozenset(("at", "event", "entry", "status", "request_id", "seconds", "result", "error")),
+    FOUND: frozenset(("at", "event", "entry", "result", "fields")),
 }
 
 
@@ -70,6 +71,8 @@ class Journal:
         self.writes = 0
         self._redact = redact
         self._subject: Subject | None = None
+        #: The latest write as ``read`` returns it; ``None`` before the first.
+        self.last: dict[str, Any] | None = None
         self._process = f"{os.getpid():x}-{time.time_ns():x}"
 
     @contextmanager
@@ -93,7 +96,7 @@ class Journal:
         require_open(self.path.parent)
         self.writes += 1
         entry = f"{self._process}-{self.writes}"
-        self._append(
+        sending = self._append(
             {
                 "event": SENDING,
                 "entry": entry,
@@ -108,6 +111,7 @@ class Journal:
                 "rows": [row.covered() for row in self._subject.rows],
             }
         )
+        self.last = {**sending, "answer": None, "found": None}
         return entry
 
     def answered(
@@ -119,12 +123,14 @@ class Journal:
         seconds: float,
         result: str | None,
         error: str | None,
+        fields: Mapping[str, Any] | None = None,
     ) -> None:
         """Record what became of a write: HTTP status, the vendor's request id, duration, id of the resource.
 
-        ``status`` is ``None`` when no answer came; ``error`` then says how it failed.
+        ``status`` is ``None`` when no answer came; ``error`` then says how it failed. ``fields`` are
+        what the vendor answered of a resource that the write made.
         """
-        self._append(
+        answer = self._append(
             {
                 "event": ANSWERED,
                 "entry": entry,
@@ -133,17 +139,28 @@ class Journal:
                 "seconds": round(seconds, 3),
                 "result": result,
                 "error": error,
+                **({"fields": fields} if fields else {}),
             }
         )
+        if self.last is not None and self.last["entry"] == entry:
+            self.last["answer"] = answer
+
+    def found(self, entry: str, result: str, fields: Mapping[str, Any]) -> None:
+        """Record what was read of a resource right after the write that made it: its id and its fields.
+
+        For a write whose answer was lost, or did not say all of it.
+        """
+        self._append({"event": FOUND, "entry": entry, "result": result, "fields": fields})
 
     def digest(self) -> str:
         """Return ``sha256:…`` of the journal as it stands; of nothing when nothing was written."""
         content = self.path.read_bytes() if self.path.exists() else b""
         return "sha256:" + hashlib.sha256(content).hexdigest()
 
-    def _append(self, event: dict[str, Any]) -> None:
-        stamped = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
-        data = (json.dumps(self._redact(stamped), ensure_ascii=False) + "\n").encode()
+    def _append(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Write an event with its time, and return it so."""
+        event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
+        data = (json.dumps(self._redact(event), ensure_ascii=False) + "\n").encode()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
@@ -153,11 +170,13 @@ class Journal:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        return event
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Return a journal's writes, each with what became of it under ``answer`` (``None``: in flight).
 
+    ``found`` is what was read of what it made, where that was kept (``None``: it was not).
     A last line that was cut off in the middle (the run died while writing it) is left out. Any other
     line that is not as we write it stands among the writes as one that nobody can read.
     """
@@ -169,9 +188,9 @@ def read(path: Path) -> list[dict[str, Any]]:
         if event is None:
             writes[f"line {number}"] = _unreadable(number)
         elif event["event"] == SENDING:
-            writes[event["entry"]] = {**event, "answer": None}
+            writes[event["entry"]] = {**event, "answer": None, "found": None}
         elif event["entry"] in writes:
-            writes[event["entry"]]["answer"] = event
+            writes[event["entry"]]["found" if event["event"] == FOUND else "answer"] = event
     return list(writes.values())
 
 
@@ -201,6 +220,7 @@ def _unreadable(number: int) -> dict[str, Any]:
         "before": None,
         "rows": [],
         "answer": None,
+        "found": None,
     }
 
 

@@ -14,17 +14,21 @@ from ..guide import RUN_ORDER
 from . import journal
 from .chain import Chain, digest_of_file
 from .errors import RecordError
-from .record import OPENING, RECORD, is_open
+from .record import OPENING, RECORD, is_open, run_name
 from .result import CHECKSUMS
 from .verify import check_record
 
 
 @dataclass(frozen=True)
 class RecordToUndo:
-    """A record that is to be rolled back: its folder, and the sections of it (none: all)."""
+    """A record that is to be rolled back: its folder, and the sections of it (none: all).
+
+    ``vouched`` says whether the chain has the record, so that its journal is what a run wrote.
+    """
 
     folder: Path
     only: tuple[str, ...] = ()
+    vouched: bool = True
 
     @property
     def name(self) -> str:
@@ -61,7 +65,8 @@ def record_to_undo(
     records, tenant
         The records folder, and the tenant's folder inside it.
     record
-        The run id, or its beginning; ``None`` for the newest run that wrote something.
+        The run id, or its beginning; ``None`` for the newest run that wrote something and that the
+        chain has. A folder that it does not have (of plain papermill) has to be named.
     only
         Numbers of the sections that are to be rolled back; none for all of them.
     target
@@ -79,16 +84,17 @@ def record_to_undo(
         raise InputError([f"only: {one!r} is not a section" for one in unknown])
     found = [one.parent for one in sorted(tenant.glob(f"{record or ''}*/{journal.FILE_NAME}"))]
     undoable = [one for one in found if any(_is_forward(write) for write in _writes(one))]
+    chained = {one.run for one in Chain(records).entries()}
     if record is None:
-        undoable = undoable[-1:]
+        undoable = [one for one in undoable if run_name(records, one) in chained][-1:]
     if len(undoable) != 1:
         what = record or "of this tenant"
         names = ", ".join(one.name for one in undoable)
         how_many = f"several: {names}" if undoable else "no record that wrote something by the guide"
         raise InputError(
             [f"record {what}: {how_many}"],
-            next_step="runbook records list shows them; what a rollback or a retirement took away,"
-            " applying the tenant's parameters makes again",
+            next_step="runbook records list shows them; one of plain papermill has to be named; what a"
+            " rollback or a retirement took away, applying the tenant's parameters makes again",
         )
     [folder] = undoable
     if not all(journal.is_readable(one) for one in _writes(folder)):
@@ -100,9 +106,10 @@ def record_to_undo(
     elsewhere = [one for one in _writes(folder) if one["target"] != dict(target)]
     if elsewhere:
         raise InputError([f"record {folder.name} is of another target (sandbox or live, account, PBX)"])
-    _check(records, folder)
+    vouched = run_name(records, folder) in chained
+    _check(records, folder, vouched)
     _refuse_other_places(folder, parameters)
-    return RecordToUndo(folder, tuple(only))
+    return RecordToUndo(folder, tuple(only), vouched)
 
 
 def files_of(records: Path, record: str) -> tuple[str, dict[str, str]]:
@@ -122,12 +129,12 @@ def files_of(records: Path, record: str) -> tuple[str, dict[str, str]]:
     return found[0].parent.name, json.loads(found[0].read_text(encoding="utf-8"))["files"]
 
 
-def _check(records: Path, folder: Path) -> None:
+def _check(records: Path, folder: Path, chained: bool) -> None:
     """Raise when the record was changed after it was closed: its journal says what is taken away."""
-    run = folder.relative_to(records).as_posix()
-    if not any(one.run == run for one in Chain(records).entries()):
+    run = run_name(records, folder)
+    if not chained:
         if not any((folder / name).exists() for name in (OPENING, RECORD, CHECKSUMS)):
-            return  # plain papermill or JupyterLab wrote it: nothing was promised
+            return  # plain papermill wrote it, or somebody by hand: it was named, and is told so
         raise RecordError(
             f"record {run}: the chain has no entry of this record",
             meaning="it is a copy, or the chain was cut: what it says that was done may not be what was"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorE
 from ..guide import SECTIONS
 from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
 from ..vendors.twilio import is_already_there
+from .way_back import keep_what_was_made
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -142,6 +144,8 @@ class Section(ABC):
                 if not remaining:
                     raise
                 if self._settles(item):
+                    with at_step(item.rows[0].step):
+                        keep_what_was_made(self.context)
                     done.update((row.key, row) for row in item.rows)
         raise AssertionError("the last round either returns or raises")
 
@@ -214,9 +218,10 @@ class Section(ABC):
     def _carry_out(self, item: Item) -> None:
         assert item.write is not None
         try:
-            item.write()
+            with at_step(item.rows[0].step):
+                item.write()
+                keep_what_was_made(self.context)
         except VendorError as error:
-            error.step = error.step or item.rows[0].step
             # What we asked for may be there already: our reading was late, or another run was first.
             lag = SETTLE_S if error.vendor == "Twilio" else 0.0
             if is_already_there(error) and self._settles(item, lag):
@@ -236,6 +241,16 @@ class Section(ABC):
             if time.monotonic() > deadline:
                 return False
             time.sleep(POLL_S)
+
+
+@contextmanager
+def at_step(step: str) -> Iterator[None]:
+    """Give errors of the vendors from inside the step that was read for, where they have none."""
+    try:
+        yield
+    except VendorError as error:
+        error.step = error.step or step
+        raise
 
 
 def told_stop(row: Row) -> str:

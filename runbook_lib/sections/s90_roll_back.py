@@ -1,4 +1,4 @@
-"""Rolling a record back: only what it did, only where the live state is still what it left.
+"""Rolling a record back: only what it did to what is the tenant's, only where that is still as it left it.
 
 The record's journal says which resources were touched and how they were before. The last write is
 taken back first, so that nothing is removed while something that the same record made hangs on it.
@@ -7,19 +7,23 @@ taken back first, so that nothing is removed while something that the same recor
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..did_pool import DidPool
 from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
-from .base import TENANTS_STEPS, Item, Section, View
+from .base import TENANTS_STEPS, Item, Section, View, at_step
 from .passwords import NOT_READABLE
 from .way_back import EFFECTS, Resource, collection, hanging_on, locate, resource_of
+from .whose import Whose
 
 CANNOT = "cannot be undone: the password that it replaced is nowhere to be read"
 AS_BEFORE = "as it was before the record"
 PRESENT = "present"
+NOT_THE_TENANTS = "not this tenant's"
+UNVOUCHED = "nothing vouches for this journal"
 #: Fields whose change cuts off no call that is possible before it, as in the sections of the guide.
 HARMLESS = frozenset({"friendly_name", "name", "priority", "weight", "concurrency"})
 
@@ -35,33 +39,40 @@ class RollBack(Section):
         traces = footprint(writes, lambda write: locate(context, write))
         self._traces = [one for one in traces if context.to_undo.covers(one.section)]
         self._resources = [resource_of(context, one) for one in reversed(self._traces)]
-        self._live = [one.read() for one in self._resources]
-        self._hanging = [
-            hanging_on(context, one.trace.path) if one.trace.kind == "made" and live is not None else {}
-            for one, live in zip(self._resources, self._live, strict=True)
-        ]
+        whose = Whose(context, traces)
+        self._live, self._hanging, self._foreign = [], [], []
+        for one in self._resources:
+            with at_step(one.trace.rows[0].step):
+                live = one.read()
+                is_there = one.trace.kind == "made" and live is not None
+                self._live.append(live)
+                self._hanging.append(hanging_on(context, one.trace.path) if is_there else {})
+                self._foreign.append("" if one.is_as_before(live) else whose.problem(one.trace, live))
         self._others = self._other_tenants()
 
     def views(self) -> list[View]:
+        undo = self.context.to_undo
+        doubt = "" if undo.vouched else f" ({UNVOUCHED}: no record of the runbook command has it)"
         return [
             View(
-                f"What record {self.context.to_undo.name} did, the last first",
+                f"What record {undo.name} did, the last first{doubt}",
                 ("Section", "Resource", "What it did", "Now"),
                 tuple(
-                    (one.trace.section, one.trace.resource, one.trace.kind, _now(one, live))
-                    for one, live in zip(self._resources, self._live, strict=True)
+                    (one.trace.section, one.trace.resource, one.trace.kind, _now(one, live, foreign))
+                    for one, live, foreign in zip(self._resources, self._live, self._foreign, strict=True)
                 ),
             )
         ]
 
     def items(self) -> list[Item]:
         items, going = [], set[str]()
-        for resource, live, hanging in zip(self._resources, self._live, self._hanging, strict=True):
+        read = zip(self._resources, self._live, self._hanging, self._foreign, strict=True)
+        for resource, live, hanging, foreign in read:
             others = {words for path, words in hanging.items() if path not in going}
-            item = self._item(resource, live, others, going)
+            item = self._item(resource, live, others, foreign, going)
             if all(row.action is not Action.CONFLICT for row in item.rows):
                 going.add(resource.trace.path)
-            items.append(item)
+            items.append(item if self.context.to_undo.vouched else _doubted(item))
         return items
 
     def _guarded_items(self) -> list[Item]:
@@ -69,7 +80,12 @@ class RollBack(Section):
         return self._within_leave(self.items())
 
     def _item(
-        self, resource: Resource, live: Mapping[str, Any] | None, hanging: set[str], going: set[str]
+        self,
+        resource: Resource,
+        live: Mapping[str, Any] | None,
+        hanging: set[str],
+        foreign: str,
+        going: set[str],
     ) -> Item:
         trace = resource.trace
         if self._others and not any(row.step in TENANTS_STEPS for row in trace.rows):
@@ -77,6 +93,8 @@ class RollBack(Section):
             return Item(_rows(trace, Action.NOT_MANAGED, note))
         if resource.is_as_before(live):
             return Item(_as_before(trace))
+        if foreign:
+            return Item(_rows(trace, Action.CONFLICT, f"{NOT_THE_TENANTS}: it hangs on {foreign}"))
         if not resource.is_as_left(live):
             return Item(_rows(trace, Action.CONFLICT, f"changed since: {resource.differences(live)}"))
         if missing := resource.missing():
@@ -174,7 +192,20 @@ def _as_before(trace: Trace) -> tuple[Row, ...]:
     )
 
 
-def _now(resource: Resource, live: object) -> str:
+def _doubted(item: Item) -> Item:
+    """The item, with what it would change told as what an unvouched journal says."""
+    rows = tuple(
+        replace(row, note=f"{UNVOUCHED}; {row.note}" if row.note else UNVOUCHED)
+        if row.action in CHANGING
+        else row
+        for row in item.rows
+    )
+    return replace(item, rows=rows)
+
+
+def _now(resource: Resource, live: object, foreign: str) -> str:
     if resource.is_as_before(live):
         return "as it was before"
+    if foreign:
+        return NOT_THE_TENANTS
     return "as it was left" if resource.is_as_left(live) else "changed since"

@@ -14,7 +14,7 @@ from typing import Any
 from ..did_pool import DidPool
 from ..plan import Action, Effect, Row
 from ..vendors.twilio import as_read
-from .base import Item, Section, View
+from .base import Item, Section, View, at_step
 from .s02_termination import ACL, LIST
 from .s03_origination import host_of
 from .way_back import hanging_on
@@ -31,23 +31,32 @@ class Retire(Section):
 
     def read(self) -> None:
         context, settings = self.context, self.context.settings
-        found = context.twilio_trunk.find()
+        with at_step("1.1"):
+            found = context.twilio_trunk.find()
         self._trunk, self._all_trunks = found.trunk, found.all
-        self._candidates = context.pbx_trunk.candidates()
+        with at_step("5.1"):
+            self._candidates = context.pbx_trunk.candidates()
         self._in_pbx = self._candidates[0] if len(self._candidates) == 1 else None
-        self._rules = context.rules.through(self._in_pbx["id"]) if self._in_pbx and context.has_tenant else []
-        self._assignees = self._read_assignees() if self._in_pbx and settings.shared else {}
-        self._pool = self._read_pool()
+        with at_step("6.1 to 6.2"):
+            has_rules = self._in_pbx and context.has_tenant
+            self._rules = context.rules.through(self._in_pbx["id"]) if has_rules else []
+        with at_step("5.5"):
+            self._assignees = self._read_assignees() if self._in_pbx and settings.shared else {}
+            self._pool = self._read_pool()
         self._numbers: list[Any] = []
         self._uris: list[Any] = []
         if self._trunk is not None:
             trunk = context.twilio.trunks(self._trunk.sid)
-            self._numbers = trunk.phone_numbers.list(page_size=1000)
-            self._uris = trunk.origination_urls.list(page_size=1000)
+            with at_step("4.1"):
+                self._numbers = trunk.phone_numbers.list(page_size=1000)
+            with at_step("3.1"):
+                self._uris = trunk.origination_urls.list(page_size=1000)
         dids = context.tenant.dids if context.has_tenant else ()
         ours = {one["id"] for _, one in self._rules}
-        self._callers = context.rules.callers(dids, ours) if context.has_tenant else {}
-        self._lists = [] if self._only_assigned else [*self._read_lists(ACL), *self._read_lists(LIST)]
+        with at_step("6.1"):
+            self._callers = context.rules.callers(dids, ours) if context.has_tenant else {}
+        with at_step("2.2 to 2.3"):
+            self._lists = [] if self._only_assigned else [*self._read_lists(ACL), *self._read_lists(LIST)]
 
     def views(self) -> list[View]:
         rows = [("PBX trunk", one["name"]) for one in self._candidates]

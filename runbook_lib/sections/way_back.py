@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import VendorError
 from ..plan import Effect
-from ..records.footprint import Trace, Write, same, snake
+from ..records.footprint import Trace, Write, makes, path_of, same, snake
 from ..records.journal import CLOCKS, sent_at
 from ..vendors.twilio import read_date, serves_something
 
@@ -73,8 +73,7 @@ class Resource(ABC):
         """Whether it is still what the run left."""
         if self.trace.kind == "removed" or live is None:
             return (live is None) == (self.trace.kind == "removed")
-        left = self.trace.left if self.trace.kind == "made" else self.trace.changed
-        return all(same(value, live.get(name)) for name, value in left.items())
+        return not self._moved(live)
 
     def is_as_before(self, live: Mapping[str, Any] | None) -> bool:
         """Whether it is what it was before the run."""
@@ -92,11 +91,21 @@ class Resource(ABC):
             return "it is not there any more"
         if self.trace.kind == "removed":
             return "it is there again, in another way"
+        moved = self._moved(live)
         return ", ".join(
-            f"{name} is {live.get(name)!r}, was left at {value!r}"
-            for name, value in self.trace.left.items()
-            if not same(value, live.get(name))
+            f"{name} is {live.get(name)!r}, was left at {value!r}" for name, value in moved.items()
         )
+
+    def _moved(self, live: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that are no longer what the run left, each with what that was.
+
+        What was changed is given back field by field, so other fields may be what they are. What was
+        made goes away as a whole: every field counts that the vendor has told then and tells now.
+        """
+        trace = self.trace
+        left = trace.left if trace.kind == "made" else trace.changed
+        told = {name: value for name, value in trace.told.items() if name in live}
+        return {name: value for name, value in {**left, **told}.items() if not same(value, live.get(name))}
 
     def _fields_of_interest(self) -> tuple[str, ...]:
         if self.trace.kind == "removed":
@@ -240,6 +249,26 @@ def locate(context: Context, write: Write) -> str | None:
         if same(wanted, one) and abs(read_date(one["date_created"]) - sent_at(write)) < CLOCKS
     ]
     return f"{stem}/{found[0]}{suffix}" if len(found) == 1 else None
+
+
+def keep_what_was_made(context: Context) -> None:
+    """Journal what is there of the resource that the last write made, if its answer did not say it.
+
+    An answer may have been lost, and of a rule the PBX answers no more than its id and is sent no more
+    than some fields. A trunk of the PBX and its assignment are sent as a whole.
+    """
+    write = context.journal.last
+    if write is None or not makes(write):
+        return
+    path, at_pbx = path_of(write), write["vendor"] == "PortSIP"
+    if (at_pbx and "_rules" not in write["path"]) or (path is not None and not at_pbx):
+        return
+    path = path or locate(context, write)
+    if path is None:
+        return
+    live = resource_of(context, Trace(write["vendor"], path, "made", "", "", ())).read()
+    if live is not None:
+        context.journal.found(write["entry"], path.rpartition("/")[2].removesuffix(".json"), live)
 
 
 def hanging_on(context: Context, path: str) -> dict[str, str]:

@@ -170,11 +170,15 @@ class Transport:
         response: httpx.Response | None = None
         problem: httpx.TransportError | ValueError | None = None
         vendor_id: str | None = None
+        fields: dict[str, Any] | None = None
         try:
             response = self._client.send(request)
             _check_json(response)
             if result and response.is_success:
-                vendor_id = result(response.json() if response.content else None)
+                answer = response.json() if response.content else None
+                vendor_id = result(answer)
+                if vendor_id and vendor_id not in request.url.path:  # it was made by this write
+                    fields = _without_passwords(answer)
         except (httpx.TransportError, ValueError) as error:
             problem = error
         self._journal.answered(
@@ -184,6 +188,7 @@ class Transport:
             seconds=time.monotonic() - started,
             result=vendor_id,
             error=f"{type(problem).__name__}: {problem}" if problem is not None else None,
+            fields=fields,
         )
         if problem is not None:
             if _certificate_problem(problem):
@@ -251,4 +256,8 @@ def _body(request: httpx.Request) -> Any:
         fields = json.loads(text)
     else:
         fields = dict(httpx.QueryParams(text).multi_items())
+    return _without_passwords(fields)
+
+
+def _without_passwords(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: "(secret)" if name.lower() == "password" else value for name, value in fields.items()}

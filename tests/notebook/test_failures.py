@@ -57,3 +57,9 @@ def test_in_a_notebook_the_cell_fails_without_a_stack_trace(tmp_path: Path) -> N
     told = "\n".join(output.traceback)
     assert "Traceback" not in told and "told_plainly" not in told and "\x1b[2J" not in told
     assert "do this" in told and "⟨U+001B⟩[2Jthing" in told
+
+
+def test_an_error_of_a_section_that_is_not_the_guides_names_the_section() -> None:
+    error = RunbookError("it happened", step="90")
+    assert str(error) == "Section 90: it happened"
+    assert "RunbookError at section 90" in rendered(error)[0]

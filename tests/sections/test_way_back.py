@@ -59,18 +59,26 @@ def state(sandbox: TestSandbox) -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(sandbox: TestSandbox, tenant: str, number: int = 1) -> Iterator[Path]:
-    """One run's folder for all sections inside, as the runner gives it to its kernels."""
-    folder = sandbox.root / f"records/demo/{tenant}/20260101T00000{number}Z-abcdef"
+def recorded(sandbox: TestSandbox, tenant: str, number: int = 1, *, chained: bool = True) -> Iterator[Path]:
+    """One run's folder for all sections inside, as the runner gives it to its kernels, and its record.
+
+    Without ``chained`` no record: what plain papermill leaves.
+    """
+    records = sandbox.root / "records"
+    folder = records / f"demo/{tenant}/20260101T00000{number}Z-abcdef"
     os.environ["RUNBOOK_RUN_DIR"] = str(folder)
+    if chained:
+        _open(records, folder, {})
     try:
         yield folder
     finally:
         del os.environ["RUNBOOK_RUN_DIR"]
+    if chained:
+        close_record(records, folder)
 
 
-def set_up(sandbox: TestSandbox, tenant: str = "acme", number: int = 1) -> Path:
-    with recorded(sandbox, tenant, number) as folder:
+def set_up(sandbox: TestSandbox, tenant: str = "acme", number: int = 1, *, chained: bool = True) -> Path:
+    with recorded(sandbox, tenant, number, chained=chained) as folder:
         run_all(tenant=TENANTS[tenant])
     return folder
 
@@ -279,11 +287,7 @@ def test_a_plan_for_one_record_is_not_for_another(sandbox: TestSandbox, tmp_path
 
 
 def test_a_record_that_was_edited_is_not_rolled_back(sandbox: TestSandbox) -> None:
-    records = sandbox.root / "records"
-    with recorded(sandbox, "acme") as folder:
-        _open(records, folder, {})
-        run_all()
-    close_record(records, folder)
+    folder = set_up(sandbox)
     journal = folder / FILE_NAME
     journal.chmod(0o600)
     journal.write_text(journal.read_text().replace("PortSIP acme", "PortSIP anna"))
@@ -294,7 +298,7 @@ def test_a_record_that_was_edited_is_not_rolled_back(sandbox: TestSandbox) -> No
 
 
 def test_a_record_that_is_not_closed_is_not_rolled_back(sandbox: TestSandbox) -> None:
-    with recorded(sandbox, "acme") as folder:
+    with recorded(sandbox, "acme", chained=False) as folder:
         open_record(
             sandbox.root / "records",
             folder,
@@ -315,12 +319,12 @@ def test_a_record_that_is_not_closed_is_not_rolled_back(sandbox: TestSandbox) ->
 
 def test_an_approval_is_for_the_journal_as_it_was(sandbox: TestSandbox, tmp_path: Path) -> None:
     """Where a write went is no part of a plan's rows, and decides what is removed."""
-    folder = set_up(sandbox)
-    approval = _approved(ROLL_BACK, tmp_path)
+    folder = set_up(sandbox, chained=False)
+    approval = _approved(ROLL_BACK, tmp_path, record=folder.name)
     journal = folder / FILE_NAME
     journal.write_text(journal.read_text().replace(trunk_path(sandbox), "/v1/Trunks/TK" + "0" * 32))
     with pytest.raises(ApprovalError, match="another target"):
-        way_back(ROLL_BACK, **approval)
+        way_back(ROLL_BACK, record=folder.name, **approval)
 
 
 def test_a_pool_is_not_shrunk_below_what_is_in_use(sandbox: TestSandbox) -> None:
@@ -482,7 +486,7 @@ def test_a_number_of_the_pool_that_is_not_in_dids_stops_a_retirement(sandbox: Te
 def test_parameters_that_lead_elsewhere_by_now_undo_nothing(sandbox: TestSandbox, place: str) -> None:
     """What is looked for in another place is not found there, which is not the same as undone."""
     records = sandbox.root / "records"
-    with recorded(sandbox, "acme") as folder:
+    with recorded(sandbox, "acme", chained=False) as folder:
         _open(records, folder, {"tenant": _acme()["tenant"]})
         run_all()
     close_record(records, folder)
@@ -498,14 +502,183 @@ def test_parameters_that_lead_elsewhere_by_now_undo_nothing(sandbox: TestSandbox
 
 
 def test_a_copy_of_a_record_is_not_rolled_back(sandbox: TestSandbox) -> None:
-    records = sandbox.root / "records"
-    with recorded(sandbox, "acme") as folder:
-        _open(records, folder, {})
-        run_all()
-    close_record(records, folder)
+    folder = set_up(sandbox)
     shutil.copytree(folder, folder.with_name("20270101T000000Z-abcdef"))
     with pytest.raises(RecordError, match="the chain has no entry of this record"):
         way_back(ROLL_BACK, record="2027")
+
+
+@pytest.mark.parametrize(
+    ("section", "path", "step"),
+    [
+        (ROLL_BACK, "/v1/Trunks/[^/]*$", "1.1"),
+        (ROLL_BACK, "/IncomingPhoneNumbers/", "4.1"),
+        (ROLL_BACK, "^/v1/Trunks$", "2.3"),  # who else has the credential list
+        (RETIRE, "^/v1/Trunks$", "1.1"),
+        (RETIRE, "/OriginationUrls", "3.1"),
+        (RETIRE, "/SIP/", "2.2 to 2.3"),
+    ],
+)
+def test_an_error_of_reading_says_its_step(sandbox: TestSandbox, section: str, path: str, step: str) -> None:
+    set_up(sandbox)
+    sandbox.control(
+        "POST", "faults", {"method": "GET", "path": path, "kind": "wrong_password", "nth": 1, "count": 0}
+    )
+    with pytest.raises(VendorError, match="401") as caught:
+        way_back(section)
+    assert caught.value.step == step
+
+
+@pytest.mark.parametrize("lost", ["", "reset_after", "slow lists"])
+def test_a_setting_that_no_run_sends_and_was_changed_since_is_a_conflict(
+    sandbox: TestSandbox, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the answer to the trunk's creation was lost, and where Twilio's reads lag behind."""
+    if lost == "slow lists":
+        sandbox.control("POST", "switches", {"twilio.read_lag_seconds": 1})
+    elif lost:
+        monkeypatch.setattr("runbook_lib.sections.base.SETTLE_S", 0.5)
+        fault = {"method": "POST", "path": "/v1/Trunks$", "kind": lost, "nth": 1, "count": 1}
+        sandbox.control("POST", "faults", fault)
+    set_up(sandbox)
+    assert not any(row.action is Action.CONFLICT for row in rows(ROLL_BACK).values())
+    by_hand = {
+        "Secure": "true",
+        "CnamLookupEnabled": "true",
+        "TransferMode": "enable-all",
+        "DisasterRecoveryUrl": "https://example.com/voice",
+    }
+    twilio_post(sandbox, trunk_path(sandbox), **by_hand)
+    row = rows(ROLL_BACK)["1.1", f"trunk {DOMAIN}"]
+    assert row.action is Action.CONFLICT
+    for name in ("secure", "cnam_lookup_enabled", "transfer_mode", "disaster_recovery_url"):
+        assert f"{name} is " in row.note
+    sandbox.clear_log()
+    with pytest.raises(ConflictError):
+        way_back(ROLL_BACK)
+    assert sandbox.writes() == []
+
+
+def test_a_rule_that_was_changed_since_in_what_no_run_sends_is_a_conflict(sandbox: TestSandbox) -> None:
+    set_up(sandbox, "globex")
+    pbx = sandbox.vendors.pbx("globex.pbx.example")
+    ours = {one["id"] for one in pbx.list("/providers") if one["name"] == "Twilio-Shared-Trunk"}
+    rule = next(one for one in pbx.list("/inbound_rules") if one["provider_id"] in ours)
+    changed = {name: value for name, value in rule.items() if name not in ("id", "holidays")}
+    pbx.post(f"/inbound_rules/{rule['id']}", {**changed, "play_recording_disclaimer": True})
+    row = rows(ROLL_BACK, "globex")["6.2", f"inbound rule {rule['name']}"]
+    assert row.action is Action.CONFLICT
+    assert row.note == "changed since: play_recording_disclaimer is True, was left at False"
+
+
+def test_a_journal_from_before_answers_were_kept_is_rolled_back_as_before(sandbox: TestSandbox) -> None:
+    before = state(sandbox)
+    folder = set_up(sandbox, chained=False)
+    journal = folder / FILE_NAME
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert any(event.pop("fields", None) for event in events)
+    journal.write_text("".join(json.dumps(one) + "\n" for one in events if one["event"] != "found"))
+    twilio_post(sandbox, trunk_path(sandbox), Secure="true")
+    way_back(ROLL_BACK, record=folder.name)
+    assert state(sandbox) == before
+
+
+def test_what_nothing_vouches_for_is_rolled_back_by_name_only_and_told_so(sandbox: TestSandbox) -> None:
+    before = state(sandbox)
+    folder = set_up(sandbox, chained=False)
+    with pytest.raises(InputError, match="no record that wrote something"):
+        rows(ROLL_BACK)
+    with Runbook.open(SITE, ACME, sections=(ROLL_BACK,), record=folder.name) as book:
+        [view] = book.section(ROLL_BACK).current()
+    assert "nothing vouches for this journal" in view.caption
+    planned = rows(ROLL_BACK, record=folder.name).values()
+    assert all(row.note.startswith("nothing vouches for this journal") for row in planned)
+    way_back(ROLL_BACK, record=folder.name)
+    assert state(sandbox) == before
+
+
+def test_without_a_name_the_newest_record_of_the_chain_is_taken(sandbox: TestSandbox) -> None:
+    folder = set_up(sandbox)
+    forged = folder.with_name("20270101T000000Z-abcdef")
+    forged.mkdir()
+    (forged / FILE_NAME).write_text((folder / FILE_NAME).read_text())
+    with Runbook.open(SITE, ACME, sections=(ROLL_BACK,)) as book:
+        assert book.context.to_undo.name == folder.name
+
+
+@pytest.mark.parametrize("chained", [False, True], ids=["by hand", "in the chain"])
+def test_nothing_is_taken_from_another_makers_trunk(sandbox: TestSandbox, chained: bool) -> None:
+    """Whatever a journal says: another trunk's origination URI, list, number, and the trunk itself."""
+    real = set_up(sandbox)
+    vendors = sandbox.vendors
+    twilio_post(sandbox, "/v1/Trunks", FriendlyName="theirs", DomainName="their-pbx.pstn.twilio.com")
+    theirs = f"/v1/Trunks/{vendors.trunk_sids()['their-pbx.pstn.twilio.com']}"
+    uri = {
+        "FriendlyName": "theirs",
+        "SipUrl": "sip:198.51.100.7",
+        "Priority": 5,
+        "Weight": 5,
+        "Enabled": "true",
+    }
+    twilio_post(sandbox, f"{theirs}/OriginationUrls", **uri)
+    sip = f"/2010-04-01/Accounts/{ACCOUNT}/SIP"
+    twilio_post(sandbox, f"{sip}/CredentialLists.json", FriendlyName="theirs")
+    [their_list] = [
+        one["sid"]
+        for one in vendors.account("SIP/CredentialLists")["credential_lists"]
+        if one["friendly_name"] == "theirs"
+    ]
+    twilio_post(sandbox, f"{theirs}/CredentialLists", CredentialListSid=their_list)
+    number = next(one for did, one in vendors.numbers().items() if did == "+12025550108")
+    number_path = f"/2010-04-01/Accounts/{ACCOUNT}/IncomingPhoneNumbers/{number['sid']}.json"
+    twilio_post(sandbox, number_path, TrunkSid=theirs.rpartition("/")[2])
+    [their_uri] = vendors.twilio_http.get(f"{theirs}/OriginationUrls").json()["origination_urls"]
+    claims = [
+        (f"{theirs}/OriginationUrls", their_uri["sid"], uri),
+        (f"{theirs}/CredentialLists", their_list, {"CredentialListSid": their_list}),
+        (number_path, number["sid"], {"TrunkSid": theirs.rpartition("/")[2]}),
+    ]
+    if not chained:  # a record of the chain has made what it says that it made
+        claims += [
+            (f"{sip}/CredentialLists.json", their_list, {"FriendlyName": "theirs"}),
+            ("/v1/Trunks", theirs.rpartition("/")[2], {"FriendlyName": "theirs"}),
+        ]
+    sending, answered = (json.loads(line) for line in (real / FILE_NAME).read_text().splitlines()[:2])
+    answered.pop("fields")
+    lines = []
+    for nth, (path, sid, body) in enumerate(claims):
+        entry, row = f"forged-{nth}", {**sending["rows"][0], "setting": f"claim {nth}"}
+        is_number = path == number_path
+        lines += [
+            {**sending, "entry": entry, "path": path, "body": body, "resource": f"claim {nth}", "rows": [row]}
+            | {"before": {"trunk_sid": None} if is_number else None},
+            {**answered, "entry": entry, "result": sid},
+        ]
+    with recorded(sandbox, "acme", 2, chained=chained) as folder:
+        folder.mkdir(exist_ok=True)
+        (folder / FILE_NAME).write_text("".join(json.dumps(one) + "\n" for one in lines))
+    planned = rows(ROLL_BACK, record=folder.name)
+    assert len(planned) == len(claims)
+    for row in planned.values():
+        assert row.action is Action.CONFLICT and row.note.startswith("not this tenant's"), row
+    sandbox.clear_log()
+    with pytest.raises(ConflictError, match="not this tenant's"):
+        way_back(ROLL_BACK, record=folder.name)
+    assert sandbox.writes() == []
+
+
+def test_a_forged_journal_takes_no_other_tenants_share(sandbox: TestSandbox) -> None:
+    """Of a shared trunk: another tenant's assignment, and its numbers on the trunk."""
+    set_up(sandbox, "globex")
+    theirs = set_up(sandbox, "initech", 2)
+    folder = theirs.parent.parent / "globex/20260101T000003Z-abcdef"
+    folder.mkdir()
+    shutil.copy(theirs / FILE_NAME, folder / FILE_NAME)
+    planned = rows(ROLL_BACK, "globex", record=folder.name)
+    taken = {row.step: row for row in planned.values() if row.step in ("4.1", "5.5")}
+    assert taken.keys() == {"4.1", "5.5"}
+    for row in taken.values():
+        assert row.action is Action.CONFLICT and row.note.startswith("not this tenant's"), row
 
 
 def _open(records: Path, folder: Path, parameters: dict[str, Any]) -> None:
@@ -528,8 +701,8 @@ def _acme(**changes: Any) -> dict[str, Any]:
     return acme(**changes)
 
 
-def _approved(section: str, folder: Path) -> dict[str, str]:
-    with Runbook.open(SITE, ACME, sections=(section,), accept_interruption=True) as book:
+def _approved(section: str, folder: Path, **options: Any) -> dict[str, str]:
+    with Runbook.open(SITE, ACME, sections=(section,), accept_interruption=True, **options) as book:
         plan = book.plan()
     (folder / "plan.json").write_text(json.dumps(plan.to_document()))
     return {"plan_file": str(folder / "plan.json"), "approved_plan": plan.digest, "approved_by": "pat"}
