@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CHECKOUT, TestSandbox
+from tests.sections.test_way_back import set_up
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
 
@@ -131,3 +132,13 @@ def test_tenants_that_clash_are_refused_together(sandbox: TestSandbox) -> None:
         for key in ("tenant.pbx_domain", "tenant.trunk.termination", "tenant.dids"):
             assert key in ended.stderr
     assert sandbox.control("GET", "requests").json()["requests"] == []
+
+
+def test_what_plain_papermill_left_is_rolled_back_when_named_with_its_files(sandbox: TestSandbox) -> None:
+    folder = set_up(sandbox, chained=False)
+    refused = runbook(sandbox, "rollback", folder.name)
+    assert refused.returncode == 3 and "no record of the runbook command" in refused.stderr
+    who = ("-s", SITE, "-t", ACME)
+    ended = runbook(sandbox, "rollback", folder.name, *who, "--accept-interruption")
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "nothing vouches for this journal" in " ".join(ended.stdout.split())

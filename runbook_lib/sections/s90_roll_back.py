@@ -66,8 +66,8 @@ class RollBack(Section):
 
     def items(self) -> list[Item]:
         items, going = [], set[str]()
-        read = zip(self._resources, self._live, self._hanging, self._foreign, strict=True)
-        for resource, live, hanging, foreign in read:
+        found = zip(self._resources, self._live, self._hanging, self._foreign, strict=True)
+        for resource, live, hanging, foreign in found:
             others = {words for path, words in hanging.items() if path not in going}
             item = self._item(resource, live, others, foreign, going)
             if all(row.action is not Action.CONFLICT for row in item.rows):
