@@ -40,7 +40,7 @@ SHORT = (
 )
 ALL = " ".join(SHORT)
 LONG = "=" + "x" * 9_999
-TRUNK, LIST, USERS = "TK" + "a" * 32, "AL" + "a" * 32, "CL" + "a" * 32
+TRUNK, LIST, USERS, OURS = "TK" + "a" * 32, "AL" + "a" * 32, "CL" + "a" * 32, "CL" + "b" * 32
 #: Of these, no page may hold one: they could only have come from a vendor's text.
 FOREIGN = "script, img, iframe, object, embed, link, form, [onerror], [onclick], a[href^='javascript']"
 
@@ -60,7 +60,10 @@ def plant(sandbox: TestSandbox) -> None:
     patch("twilio", "trunk_ip_access_control_lists", add={"trunk_sid": TRUNK, "sid": LIST, **dated})
     patch("twilio", "credential_lists", add={"sid": USERS, "friendly_name": f"n2 {ALL}", **dated})
     patch("twilio", "trunk_credential_lists", add={"trunk_sid": TRUNK, "sid": USERS, **dated})
-    user = {"credential_list_sid": USERS, "username": f"n3 {ALL}", "password": "Some-Passw0rd-1", **dated}
+    ours = {"sid": OURS, "friendly_name": "acme-pbx credentials", **dated}
+    patch("twilio", "credential_lists", add=ours)
+    patch("twilio", "trunk_credential_lists", add={"trunk_sid": TRUNK, "sid": OURS, **dated})
+    user = {"credential_list_sid": OURS, "username": f"n3 {ALL}", "password": "Some-Passw0rd-1", **dated}
     patch("twilio", "credentials", add=user)
     url = {"trunk_sid": TRUNK, "friendly_name": f"n4 {ALL}", "sip_url": "sip:sbc.legacy.example", **dated}
     patch("twilio", "origination_urls", add={**url, "priority": 10, "weight": 10, "enabled": True})
@@ -109,12 +112,19 @@ def watched(page: Page, address: str) -> list[str]:
 
 
 def solid(text: str) -> str:
+    """The text without the line breaks of a narrow cell."""
     return "".join(text.split())
 
 
-def refuse(sandbox: TestSandbox, **where: str) -> None:
-    fault = {"vendor": "twilio", "kind": "status", "status": 400, "message": f"told {ALL}", **where}
+def refuse(sandbox: TestSandbox, vendor: str, **where: str) -> None:
+    fault = {"vendor": vendor, "kind": "status", "status": 400, "message": f"{vendor} told {ALL}", **where}
     sandbox.control("POST", "faults", fault)
+
+
+def landline(sandbox: TestSandbox, **fields: str) -> None:
+    """Change the tenant's PBX trunk of another maker."""
+    what = {"vendor": "portsip", "kind": "providers", "id": demo.ACME_GENERIC_TRUNK_ID}
+    sandbox.control("POST", "state/patch", {**what, "set": fields})
 
 
 def test_what_vendors_name_things_does_nothing_anywhere(
@@ -125,10 +135,16 @@ def test_what_vendors_name_things_does_nothing_anywhere(
     monkeypatch.setenv("RUNBOOK_REASON", LONG)
     who = ("-s", SITE, tenant)
     assert "src=x onerror=alert(1)>" in says(sandbox, 2, "plan", *who)
-    refuse(sandbox, method="GET", path="^/v1/Trunks")
-    assert visible(f"told {ALL}") in says(sandbox, 1, "plan", *who)
-    refuse(sandbox, method="POST", path="OriginationUrls$")
+    landline(sandbox, brand="Twilio", did_numbers="12025550101")  # in conflict with the tenant's pool
+    assert solid(visible(f"n6 {ALL}")) in solid(says(sandbox, 1, "plan", *who))
     says(sandbox, 1, "apply", *who)
+    landline(sandbox, brand="Generic", did_numbers="13125550140")
+    for vendor, path in (("twilio", "^/v1/Trunks"), ("portsip", "/providers")):
+        refuse(sandbox, vendor, method="GET", path=path)
+        assert visible(f"{vendor} told {ALL}") in says(sandbox, 1, "plan", *who)
+    for vendor, path in (("twilio", "OriginationUrls$"), ("portsip", "/providers$")):
+        refuse(sandbox, vendor, method="POST", path=path)
+        says(sandbox, 1, "apply", *who)
     says(sandbox, 0, "apply", *who)
     run = max(sandbox.root.glob("records/demo/acme/*/record.json")).parent
     for command in (["list"], ["show", run.name], ["export", run.name, str(tmp_path / "record.zip")]):
@@ -153,7 +169,8 @@ def test_what_vendors_name_things_does_nothing_anywhere(
         assert done == [], path
         page.close()
     assert len(pages) > 12
-    told = [*(f"n{number} {ALL}" for number in (2, 4, 7)), f"n5/{ALL}", f"told {ALL}", LONG]
+    told = [*(f"n{number} {ALL}" for number in (2, 3, 4, 6, 7)), f"n5/{ALL}", LONG]
+    told += [f"{vendor} told {ALL}" for vendor in ("twilio", "portsip")]
     assert [one for one in told if solid(visible(one)) not in shown] == []
 
 
