@@ -107,7 +107,7 @@ class Session:
     def _end(self, token: Tokens) -> None:
         request = self._transport.build("POST", self._url + "/auth/sign_out", headers=_bearer(token))
         try:
-            self._transport.send(request, "session")
+            self._transport.send(request, "sign_out")
         except UnreachableError:
             return  # the token expires by itself
 
@@ -234,7 +234,7 @@ class Session:
         return fresh
 
     def _session_call(self, path: str, body: dict[str, str]) -> httpx.Response:
-        return self._transport.send(self._transport.build("POST", self._url + path, json=body), "session")
+        return self._transport.send(self._transport.build("POST", self._url + path, json=body), "sign_in")
 
     def _switch(self, token: Tokens) -> None:
         """Move the new session to its tenant, and make sure that it is there before anything is asked."""
@@ -244,7 +244,7 @@ class Session:
             self._transport.build(
                 "POST", self._url + "/tenants/switch", params={"id": self._tenant_id}, headers=_bearer(token)
             ),
-            "session",
+            "sign_in",
         )
         if switched.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(switched)

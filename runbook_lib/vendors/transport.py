@@ -23,7 +23,7 @@ import stamina
 from ..errors import OutcomeUnknownError, UnreachableError
 from ..records.journal import Journal
 
-Kind = Literal["read", "write", "session"]
+Kind = Literal["read", "write", "sign_in", "sign_out"]
 
 ATTEMPTS = 5
 SESSION_ATTEMPTS = 3
@@ -116,14 +116,14 @@ class Transport:
     ) -> httpx.Response:
         """Send a request and return the vendor's answer, whatever its status.
 
-        ``kind`` is ``"read"``, ``"write"`` (journalled), or ``"session"`` (signing in and out:
-        not journalled; repeated only where the connection was refused). ``result`` picks the
-        resource's id out of the answer.
+        ``kind`` is ``"read"``, ``"write"`` (journalled), ``"sign_in"`` (repeated only where the
+        connection was refused: a second attempt could lock the account) or ``"sign_out"``.
+        ``result`` picks the resource's id out of the answer.
 
         Raises ``UnreachableError`` when nothing was changed for sure, and ``OutcomeUnknownError``
         when a write may have happened.
         """
-        attempts = SESSION_ATTEMPTS if kind == "session" else ATTEMPTS
+        attempts = SESSION_ATTEMPTS if kind in ("sign_in", "sign_out") else ATTEMPTS
         try:
             for attempt in stamina.retry_context(
                 on=_again,
@@ -151,8 +151,7 @@ class Transport:
             response = self._client.send(request)
             _check_json(response)
         except (httpx.TransportError, ValueError) as error:
-            refused = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            if _certificate_problem(error) or (kind == "session" and not refused):
+            if _certificate_problem(error) or not _may_repeat(kind, error):
                 raise self._unreachable(request, error) from None
             raise _TryAgainError(error) from None
         if kind == "read" and response.status_code in PASSING_STATUS:
@@ -237,6 +236,14 @@ def _check_json(response: httpx.Response) -> None:
     """Raise ``ValueError`` for a success whose body should be JSON and is not (cut off, a proxy's page)."""
     if response.is_success and response.content:
         json.loads(response.content)
+
+
+def _may_repeat(kind: Kind, error: Exception) -> bool:
+    """Whether a request that is not journalled may be sent again after this error."""
+    if kind == "sign_in":
+        return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+    # A run that is at its end does not wait for a silent server twice: the token expires by itself.
+    return kind == "read" or not isinstance(error, httpx.ReadTimeout)
 
 
 def _certificate_problem(error: BaseException | None) -> bool:

@@ -125,3 +125,12 @@ def test_overrides_point_at_this_machine_only(sandbox: TestSandbox, monkeypatch:
     monkeypatch.setenv("RUNBOOK_PORTSIP_URL", "https://pbx.example.com:8887")
     with Runbook.open(SITE, ACME) as runbook, pytest.raises(InputError, match="this machine"):
         runbook.section("00").plan()
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "cut"])
+def test_a_lost_sign_out_is_sent_again(sandbox: TestSandbox, kind: str) -> None:
+    fault = {"vendor": "portsip", "method": "POST", "path": "/auth/sign_out$", "kind": kind}
+    sandbox.control("POST", "faults", fault)
+    run(SITE, acme(), "00")
+    assert sandbox.control("GET", "faults").json()["faults"][0]["applied"] == 1
+    assert sandbox.control("GET", "sessions").json()["alive"] == 0
