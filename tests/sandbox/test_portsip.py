@@ -56,6 +56,13 @@ def test_tokens(sandbox):
     assert sandbox.pbx.get("/auth/user", headers=bearer).status_code == 401
 
 
+@pytest.mark.parametrize("unknown", ["0", "%0A", "a%0Ab", "%3F"])
+def test_an_id_that_is_not_there_whatever_it_looks_like(acme, unknown):
+    for table, status in (("inbound_rules", 400), ("providers", 400), ("outbound_rules", 404)):
+        assert code(acme.post(f"/{table}/{unknown}/destroy")) == (status, "NOT_FOUND")
+        assert code(acme.get(f"/{table}/{unknown}")) == (404, "NOT_FOUND")
+
+
 def test_two_factor(sandbox):
     password = sandbox.secrets["portsip_tenant_password"]
     body = ADMIN | {"password": password, "domain": "hooli.pbx.example"}
