@@ -1,12 +1,9 @@
-# Everything runs in .venv, which is made once and again when the project file or the pins change.
+# Everything runs in .venv, which install.py makes, and makes again for another Python, place or set of pins.
 
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/.ready
-READY_FOR_TESTS := .venv/.ready-for-tests
-PINS := constraints.txt pyproject.toml
 
-.PHONY: help demo lab test sweep scale test-faults bench schema constraints clean
+.PHONY: help ready ready-for-tests demo lab test sweep scale test-faults bench schema constraints wheelhouse platforms clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
@@ -18,60 +15,64 @@ help:
 	@echo "make scale        set up, and count the requests of every section at full scale"
 	@echo "make schema       write parameters/schema.json and the README's table from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
+	@echo "make wheelhouse   fetch what a machine without a network needs, into wheelhouse/"
+	@echo "make platforms    run the demo and fast tests in bare Debian systems, and with lowest and newest versions"
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
 
-demo: $(READY)
+demo: ready
 	@$(BIN)/runbook demo
 
-lab: $(READY)
+lab: ready
 	@$(BIN)/runbook lab
 
-test: $(READY_FOR_TESTS)
+test: ready-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-$(READY): $(PINS)
-	@echo "Setting up .venv with the pinned packages: once, for a minute or two ..."
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e .
-	@touch $@
-
-$(READY_FOR_TESTS): $(READY)
-	@echo "Adding what the tests need ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
-	@touch $@
+ready ready-for-tests:
+	@command -v "$(PYTHON)" >/dev/null || \
+		{ echo "The runbook needs Python 3.11 or newer, and there is no $(PYTHON). See the README." >&2; exit 3; }
+	@"$(PYTHON)" install.py $(if $(filter ready-for-tests,$@),test)
 
 # Everything that takes too long for every change.
-sweep: $(READY_FOR_TESTS)
+sweep: ready-for-tests
 	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest -n 2 \
 		tests/sections/test_system_level.py tests/sections/test_switches.py tests/sandbox/test_fuzzing.py \
 		tests/secrets/test_every_request_fails.py tests/notebooks/test_killed_kernels.py tests/test_at_once.py
 
 # How many requests a section sends, at the size of the demo and at that of a large provider.
-scale: $(READY_FOR_TESTS)
+scale: ready-for-tests
 	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest -s tests/sections/test_scale.py
 
 # Every fault and every kill at each request of a full run; one case again: FAULTS='--case NAME'.
-test-faults: $(READY_FOR_TESTS)
+test-faults: ready-for-tests
 	$(BIN)/python -m tests.faults $(FAULTS)
 
 # What the record costs; other rounds: BENCH='--rounds 1'.
-bench: $(READY_FOR_TESTS)
+bench: ready-for-tests
 	$(BIN)/python -m benchmarks.record_cost $(BENCH)
 
-schema: $(READY)
+schema: ready
 	$(BIN)/python -m runbook_lib.parameters
 
-# A venv of its own, so that only what the project needs is pinned.
+# Newest versions that hold on the lowest Python that is promised, and on all newer ones.
 constraints:
-	rm -rf .venv/pins
-	$(PYTHON) -m venv .venv/pins
-	.venv/pins/bin/python -m pip install -qq --disable-pip-version-check -e '.[test]'
-	head -1 constraints.txt > .venv/pins/constraints.txt
-	.venv/pins/bin/python -m pip freeze --exclude-editable >> .venv/pins/constraints.txt
-	mv .venv/pins/constraints.txt constraints.txt
-	rm -rf .venv/pins
+	$(PYTHON) -m venv --clear .venv-pins
+	.venv-pins/bin/python -m pip install -qq --disable-pip-version-check uv
+	head -1 constraints.txt > .venv-pins/constraints.txt
+	.venv-pins/bin/uv pip compile -q --upgrade --extra test --universal --python-version 3.11.0 \
+		--no-annotate --no-header pyproject.toml >> .venv-pins/constraints.txt
+	mv .venv-pins/constraints.txt constraints.txt
+	rm -rf .venv-pins
+
+# What a machine without a network needs, in a folder that install.py uses wherever it finds it.
+wheelhouse:
+	$(PYTHON) -m pip download -q --disable-pip-version-check -c constraints.txt -d wheelhouse '.[test]'
+
+# Bare Debian systems with their own Python, and the lowest and newest versions; one: PLATFORM=bookworm.
+platforms:
+	tests/platforms.sh $(PLATFORM)
 
 clean:
 	@if [ -x $(BIN)/runbook ]; then $(BIN)/runbook sandbox --stop || true; fi

@@ -1,1 +1,10 @@
 """Runbooks that connect PortSIP PBX tenants to Twilio Elastic SIP Trunking."""
+
+import sys
+
+if sys.version_info < (3, 11):  # before anything that an older Python cannot read
+    raise SystemExit(
+        "The runbook needs Python 3.11 or newer; {} is Python {}.{}.".format(
+            sys.executable, *sys.version_info[:2]
+        )
+    )

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from runbook_lib.lock import held, whoami
@@ -140,7 +142,7 @@ def test_cancel_interrupts_the_child_and_the_record_says_so(page: SectionPage, s
     apply.click()
     until(lambda: page.form.status and "sent …" in page.form.status.text())
     process = child.running(sandbox.root / "records" / "demo" / "acme")._process
-    family = [process.pid, *descendants(process.pid)]
+    family = [process.pid, *(one.pid for one in psutil.Process(process.pid).children(recursive=True))]
     assert len(family) > 1
     cancel.click()
     assert cancel.disabled
@@ -154,12 +156,6 @@ def test_cancel_interrupts_the_child_and_the_record_says_so(page: SectionPage, s
     assert json.loads((folder / "record.json").read_text())["outcome"] == "interrupted"
     assert (folder / "checksums.json").exists()
     assert apply.disabled and cancel.disabled
-
-
-def descendants(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    children = [int(one) for one in path.read_text().split()]
-    return children + [one for child in children for one in descendants(child)]
 
 
 def test_cancelled_before_its_record_nothing_was_written(page: SectionPage, sandbox: TestSandbox) -> None:
@@ -208,11 +204,12 @@ def test_a_killed_child_is_told_as_unknown_with_its_write_in_flight(
     apply.click()
     until(lambda: page.form.status and "sent …" in page.form.status.text())
     process = child.running(sandbox.root / "records" / "demo" / "acme")._process
-    kernels = descendants(process.pid)
+    kernels = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, 9)
     page.form.wait(PATIENCE_S)
-    for one in kernels:
-        os.kill(one, 9)
+    for kernel in kernels:
+        with suppress(psutil.NoSuchProcess):  # the death of its parent may have ended it
+            kernel.kill()
     text = page.form.status.text()
     (folder,) = run_folders(sandbox)
     assert "Section 01: unknown" in text and "no answer was seen" in text

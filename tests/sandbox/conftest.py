@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,20 +86,23 @@ def _trust(ca_file: str) -> Any:
     return ssl.create_default_context(cafile=ca_file)
 
 
-def start(root: Path) -> tuple[subprocess.Popen[str], dict[str, Any]]:
-    """Start a sandbox of a root in the foreground; return the process and what it announced."""
+@contextmanager
+def foreground(root: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A sandbox of a root in the foreground, and what it announced; gone after the ``with`` block."""
     command = [sys.executable, "-m", "runbook_lib.sandbox", "--root", str(root), "--foreground"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
-    assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        try:
+            assert process.stdout is not None
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     root = tmp_path_factory.mktemp("sandbox")
-    process, endpoints = start(root)
     with (
-        process,
+        foreground(root) as (process, endpoints),
         httpx.Client(base_url=endpoints["control_url"], timeout=30) as control,
         httpx.Client(base_url=endpoints["twilio_api_url"], timeout=10) as twilio,
         httpx.Client(

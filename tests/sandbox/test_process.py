@@ -20,7 +20,7 @@ from cryptography import x509
 
 from runbook_lib.sandbox import certificate, process, secrets
 
-from .conftest import REPOSITORY, start
+from .conftest import REPOSITORY, foreground
 
 
 @pytest.fixture
@@ -38,8 +38,7 @@ def mode(path: Path) -> int:
 
 
 def test_foreground_announces_serves_and_ends_cleanly(tmp_path):
-    running, endpoints = start(tmp_path)
-    with running:
+    with foreground(tmp_path) as (running, endpoints):
         assert set(endpoints) == {
             "twilio_api_url",
             "twilio_trunking_url",
@@ -103,12 +102,10 @@ def test_killed_process_is_replaced(root):
 
 
 def test_state_file_of_another_process_is_not_believed(root):
-    running, endpoints = start(root)
-    with running:
+    with foreground(root) as (_, endpoints):
         state = {**endpoints, "instance": "somebody else"}
         (root / ".sandbox" / "state.json").write_text(json.dumps(state))
         assert process.status(root) is None
-        running.terminate()
 
 
 def test_idle_process_ends(root):
