@@ -89,16 +89,23 @@ def test_nothing_is_offered_before_the_plan_was_seen(page: SectionPage) -> None:
     assert name.disabled and apply.disabled and cancel.disabled
 
 
-def test_the_form_says_what_would_be_applied_and_wants_the_tenants_name(
+def test_the_form_says_what_would_be_applied_where_and_wants_site_and_tenant(
     page: SectionPage, sandbox: TestSandbox
 ) -> None:
     said, name, apply, _ = controls(page.form)
     page.plan()
     (path,) = sandbox.root.glob("records/demo/acme/*/01.plan-*.json")
     digest = json.loads(path.read_text())["digest"]
-    for part in ("2 rows change", "Effect on calls: none", digest, "runbook apply -s", "--section 01"):
+    for part in ("SANDBOX demo/acme", "2 rows change", "Effect on calls: none", digest, "runbook apply -s", "--section 01"):
         assert part in said.value
-    for typed, disabled in (("", True), ("globex", True), ("Acme", True), (" acme ", False)):
+    for typed, disabled in (
+        ("", True),
+        ("acme", True),
+        ("demo/globex", True),
+        ("other/acme", True),
+        ("Demo/acme", True),
+        (" demo/acme ", False),
+    ):
         name.value = typed
         assert apply.disabled is disabled
     page.plan()
@@ -112,7 +119,7 @@ def test_the_button_applies_what_was_shown_and_the_record_is_verified(
     _, name, apply, cancel = controls(page.form)
     page.plan()
     page.finish()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     apply.click()
     page.form.apply()
@@ -136,7 +143,7 @@ def test_cancel_interrupts_the_child_and_the_record_says_so(page: SectionPage, s
     sandbox.control("POST", "faults", FIRST_WRITE)
     _, name, apply, cancel = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     until(lambda: page.form.status and "sent …" in page.form.status.text())
     process = child.running(sandbox.root / "records" / "demo" / "acme")._process
@@ -165,7 +172,7 @@ def descendants(pid: int) -> list[int]:
 def test_cancelled_before_its_record_nothing_was_written(page: SectionPage, sandbox: TestSandbox) -> None:
     _, name, apply, cancel = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     cancel.click()
     page.form.wait(PATIENCE_S)
@@ -204,7 +211,7 @@ def test_a_killed_child_is_told_as_unknown_with_its_write_in_flight(
     sandbox.control("POST", "faults", FIRST_WRITE)
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     until(lambda: page.form.status and "sent …" in page.form.status.text())
     process = child.running(sandbox.root / "records" / "demo" / "acme")._process
@@ -224,7 +231,7 @@ def test_a_plan_that_moved_stops_the_child_with_the_sections_own_error(
 ) -> None:
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     trunk = {"FriendlyName": "PortSIP acme", "DomainName": "somebody-elses.pstn.twilio.com"}
     sandbox.vendors.twilio_http.post("/v1/Trunks", data=trunk).raise_for_status()
     sandbox.clear_log()
@@ -241,7 +248,7 @@ def test_another_run_of_the_tenant_is_named(
 ) -> None:
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     with held(sandbox.root / "records" / "demo" / "acme", "tenant acme"):
         apply.click()
         page.form.wait(PATIENCE_S)
@@ -254,7 +261,7 @@ def test_a_page_opened_anew_follows_the_child_that_runs(
     sandbox.control("POST", "faults", FIRST_WRITE | {"seconds": 3})
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     again = opened()
     *_, cancel = controls(again.form)
@@ -277,7 +284,7 @@ def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_
     _, name, apply, _ = controls(page.form)
     page.plan()
     assert "Approval is missing" in page.form.text() and "approved_by" in page.form.text()
-    name.value = "acme"
+    name.value = "demo/acme"
     assert apply.disabled
     plan = page._runbook.plan_of(page._run.plan())
     (sandbox.root / "approved.json").write_text(json.dumps(plan.to_document()))
@@ -286,7 +293,7 @@ def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_
     _, name, apply, _ = controls(page.form)
     page.plan()
     assert "--plan approved.json" in page.form.html() and "--approved-by pat" in page.form.html()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     page.form.wait(PATIENCE_S)
     assert "Section 01: succeeded" in page.form.status.text(), page.form.status.text()
@@ -301,7 +308,7 @@ def test_blocked_rows_offer_nothing(opened: Callable[..., SectionPage]) -> None:
     page.plan()
     _, name, apply, _ = controls(page.form)
     assert "in conflict or blocked" in page.form.text()
-    name.value = "acme"
+    name.value = "demo/acme"
     assert apply.disabled
 
 
@@ -327,7 +334,7 @@ def test_parameters_that_papermill_passed_as_content_become_files(
     page = opened("01", *content)
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     page.form.wait(PATIENCE_S)
     assert "Section 01: succeeded" in page.form.status.text(), page.form.status.text()
@@ -340,7 +347,7 @@ def test_the_way_back_is_started_by_its_own_commands(
         _, name, apply, _ = controls(page.form)
         page.plan()
         offered = page.form.html()
-        name.value = "acme"
+        name.value = "demo/acme"
         assert not apply.disabled, offered
         apply.click()
         page.form.wait(PATIENCE_S)
