@@ -96,8 +96,9 @@ def test_the_form_says_what_would_be_applied_where_and_wants_site_and_tenant(
     page.plan()
     (path,) = sandbox.root.glob("records/demo/acme/*/01.plan-*.json")
     digest = json.loads(path.read_text())["digest"]
-    for part in ("SANDBOX demo/acme", "2 rows change", "Effect on calls: none", digest, "runbook apply -s", "--section 01"):
+    for part in ("SANDBOX demo/acme", "2 rows change", "Effect on calls: none", digest, "--section 01"):
         assert part in said.value
+    assert "runbook apply -s" in said.value and name.placeholder == "type demo/acme to confirm"
     for typed, disabled in (
         ("", True),
         ("acme", True),
@@ -271,6 +272,46 @@ def test_a_page_opened_anew_follows_the_child_that_runs(
     again.form.wait(PATIENCE_S)
     assert "Section 01: succeeded" in again.form.status.text()
     assert len(run_folders(sandbox)) == 1
+
+
+def test_a_page_that_is_withdrawn_while_its_child_runs_can_still_cancel_and_offers_nothing_later(
+    page: SectionPage, sandbox: TestSandbox
+) -> None:
+    sandbox.control("POST", "faults", FIRST_WRITE)
+    said, name, apply, cancel = controls(page.form)
+    page.plan()
+    name.value = "demo/acme"
+    apply.click()
+    until(lambda: page.form.status and "sent …" in page.form.status.text())
+    page.withdraw("the parameters have changed")
+    assert name.disabled and apply.disabled and not cancel.disabled
+    assert "the parameters have changed" in said.value
+    cancel.click()
+    page.form.wait(PATIENCE_S)
+    assert "SANDBOX demo/acme · Section 01: interrupted" in page.form.status.text()
+    name.value = "demo/acme"
+    page.form.apply()
+    assert apply.disabled and page.form._child is None
+    assert "the parameters have changed" in said.value
+    assert len(run_folders(sandbox)) == 1
+    page._withdrawn = None  # so that the fixture can end it
+
+
+def test_a_form_that_is_shown_twice_has_one_set_of_controls(page: SectionPage) -> None:
+    """Otherwise the controls that were shown first would stay as they were."""
+    assert page.form.widget is page.form.widget
+    _, name, apply, _ = controls(page.form)
+    page.plan()
+    name.value = "demo/acme"
+    page.form.show()
+    assert name.value == "" and apply.disabled
+
+
+def test_the_form_of_a_live_site_says_so(tmp_path: Path) -> None:
+    form = ApplyForm("live", "bigtel/acme", tmp_path, tmp_path, tmp_path, lambda: True)
+    assert "LIVE bigtel/acme" in form.html() and "LIVE bigtel/acme" in form.text()
+    _, name, *_ = controls(form)
+    assert name.placeholder == "type bigtel/acme to confirm"
 
 
 def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_on(

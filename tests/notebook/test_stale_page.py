@@ -258,9 +258,7 @@ def test_a_parameter_cell_that_was_skipped_after_a_failure_above_it(
     check_it_works_for_globex(notebook)
 
 
-def test_a_parameter_cell_that_was_interrupted(
-    notebook: OpenNotebook, sandbox: TestSandbox
-) -> None:
+def test_a_parameter_cell_that_was_interrupted(notebook: OpenNotebook, sandbox: TestSandbox) -> None:
     code = notebook.cells["parameters"] + "\nraise KeyboardInterrupt"
     assert notebook.run("parameters", code=code).error == "KeyboardInterrupt"
     assert notebook.run("open").refused
@@ -336,5 +334,3 @@ def test_a_file_that_names_another_tenant_by_now(client: BlockingKernelClient, s
         assert "demo/globex" in notebook.run("plan").text
     finally:
         moving.unlink()
-
-
