@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PARAMETER_CELL, OPENING_CELL = "parameters", "open"
 _SETS_TARGET = re.compile(r"^\s*(?:site|tenant)\b[^=!<>(\n]*=(?!=)", re.MULTILINE)
 _OPENS = "open_section("
+_USES_SECTION = re.compile(r"\bsection\.")
 
 NO_PARAMETERS = (
     "The parameter cell did not complete, so no cell below it does anything: correct it, then run it and"
@@ -65,6 +66,8 @@ class CellWatch:
         self._shell = shell
         self._page: SectionPage | None = None
         self._opened_with: dict[str, Any] = {}
+        #: Why no page can be used now, one sentence.
+        self._reason: str | None = None
         self._setting_parameters = False
         #: Ids of the parameter cells that were to run and did not complete.
         self._incomplete: set[str | None] = set()
@@ -75,7 +78,7 @@ class CellWatch:
         if not shell.custom_exceptions:
             shell.set_custom_exc((NameError,), self._show_name_error)
         if (kernel := getattr(shell, "kernel", None)) is not None:
-            self._watch_aborted_cells(kernel)
+            self._watch_skipped_cells(kernel)
 
     def start_opening(self) -> None:
         """Withdraw the former page; raise ``StalePageError`` if the parameters are not complete."""
@@ -87,7 +90,7 @@ class CellWatch:
     def opened(self, page: SectionPage, parameters: Mapping[str, Any]) -> None:
         """Watch over a page from now on; ``parameters`` are those that it was opened with."""
         variables = self._shell.user_ns
-        self._page = page
+        self._page, self._reason = page, None
         # A value that was written into the opening cell itself has no variable that could change.
         self._opened_with = {
             name: deepcopy(value)
@@ -109,8 +112,9 @@ class CellWatch:
 
     def _withdraw(self, reason: str) -> None:
         self._opened_with = {}
+        self._reason = NO_PARAMETERS if self._incomplete else reason
         if self._page is not None:
-            self._page.withdraw(NO_PARAMETERS if self._incomplete else reason)
+            self._page.withdraw(self._reason)
 
     def _before(self, info: Any) -> None:
         self._setting_parameters = _is_parameter_cell(info.cell_id, info.raw_cell)
@@ -135,24 +139,30 @@ class CellWatch:
         elif _is_opening_cell(cell_id, code):
             self._withdraw(NOT_OPENED)
 
-    def _watch_aborted_cells(self, kernel: Any) -> None:
-        """Count cells that the kernel skips after a failure: such a parameter cell was not run either."""
+    def _watch_skipped_cells(self, kernel: Any) -> None:
+        """Watch the cells that the kernel skips after a failure, for which IPython has no event."""
         finish = kernel.finish_metadata  # called for every request, also for those that are skipped
 
-        def finish_metadata(parent: Any, metadata: Any, reply: Mapping[str, Any]) -> Any:
+        def finish_metadata(request: Any, metadata: Any, reply: Mapping[str, Any]) -> Any:
             if reply.get("status") == "aborted":
-                self._did_not_complete(
-                    parent.get("metadata", {}).get("cellId"), parent["content"].get("code", "")
-                )
-            return finish(parent, metadata, reply)
+                self._skipped(kernel, request["metadata"].get("cellId"), request["content"].get("code", ""))
+            return finish(request, metadata, reply)
 
         kernel.finish_metadata = finish_metadata
+
+    def _skipped(self, kernel: Any, cell_id: str | None, code: str) -> None:
+        """Let a cell that is skipped say the same as one that arrives later and is run."""
+        self._did_not_complete(cell_id, code)
+        if self._reason and (_USES_SECTION.search(code) or _is_opening_cell(cell_id, code)):
+            error = {"ename": StalePageError.__name__, "evalue": self._reason}
+            lines = rendered(StalePageError(self._reason))
+            kernel.send_response(kernel.iopub_socket, "error", {**error, "traceback": lines})
 
     def _show_name_error(self, shell: Any, kind: type, error: NameError, trace: Any, **_: Any) -> None:
         """Show a plain sentence where a cell lacks what the parameter or opening cell would have made."""
         opening = _is_opening_cell(None, shell.user_ns["In"][-1])
         if error.name == "section" or (opening and error.name in signature(Runbook.open).parameters):
-            lines = rendered(StalePageError(NO_PARAMETERS if self._incomplete else NOTHING_OPEN))
+            lines = rendered(StalePageError(self._reason or NOTHING_OPEN))
             error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
         shell.showtraceback((kind, error, trace), running_compiled_code=True)
 

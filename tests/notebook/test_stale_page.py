@@ -258,6 +258,20 @@ def test_a_parameter_cell_that_was_skipped_after_a_failure_above_it(
     check_it_works_for_globex(notebook)
 
 
+def test_cells_that_the_kernel_skips_say_the_same(notebook: OpenNotebook, sandbox: TestSandbox) -> None:
+    """With Run All, some cells arrive before the failure and are skipped, others after it and are run."""
+    broken = notebook.cells["parameters"].replace(*BROKEN["a quote is lost"])
+    sent = [notebook.send("own", "import time; time.sleep(1)"), notebook.send("parameters", broken)]
+    sent += [notebook.send(cell_id, notebook.cells[cell_id]) for cell_id in ("open", *WORKING)]
+    sent.append(notebook.send("own", "print('a cell of the operator')"))
+    _, parameters, *later, own = notebook.answers(sent)
+    assert parameters.error == "SyntaxError"
+    assert [one.status for one in (*later, own)] == ["aborted"] * 7
+    assert [one.refused for one in later] == [True] * 6
+    assert own.error == ""
+    check_nothing_works(notebook, sandbox)
+
+
 def test_a_parameter_cell_that_was_interrupted(notebook: OpenNotebook, sandbox: TestSandbox) -> None:
     code = notebook.cells["parameters"] + "\nraise KeyboardInterrupt"
     assert notebook.run("parameters", code=code).error == "KeyboardInterrupt"

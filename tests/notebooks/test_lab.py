@@ -181,11 +181,12 @@ def test_after_a_broken_parameter_cell_no_later_cell_runs_for_the_former_tenant(
         sandbox.clear_log()
         write_into(page, first, working.replace(*change))
         choose_run_all(page)
+        expect(page.locator(ERROR).first).to_be_visible(timeout=PATIENCE_MS)
         until_it_ended(page)
         assert sandbox.control("GET", "requests").json()["requests"] == []
         for cell in later:
-            shown = cell.locator(".jp-OutputArea-output")
-            assert shown.count() == cell.locator(ERROR).count() <= 1
+            expect(cell.locator(ERROR)).to_have_count(1)
+            expect(cell.locator(".jp-OutputArea-output")).to_have_count(1)
         assert page.locator("button.jupyter-button").count() == 0
     picture(page, "stale-page")
 
