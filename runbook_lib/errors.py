@@ -4,7 +4,8 @@
 
     RunbookError                 what happened, at which step, what it means, what to do next
     ├── InputError               parameters or usage are wrong; raised before the first request
-    │   └── SecretError          a secret reference cannot be resolved, or its value would be refused
+    │   ├── SecretError          a secret reference cannot be resolved, or its value would be refused
+    │   └── StalePageError       a notebook's page is not for the parameters that the notebook has now
     ├── VendorError              Twilio or the PBX answered with an error
     │   ├── SignInError          the PBX refused a sign-in, or an earlier refusal is remembered
     │   ├── UnreachableError     nothing reached the vendor, or a read got no usable answer
@@ -87,6 +88,16 @@ class InputError(RunbookError):
 
 class SecretError(InputError):
     """A secret reference cannot be resolved, or its value would be refused, by a vendor or by us."""
+
+
+class StalePageError(InputError):
+    """A notebook's page is not, or may not be, for the parameters that the notebook has now.
+
+    ``reason`` is one sentence, with what to do; it is all that is shown.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__([reason])
 
 
 class VendorError(RunbookError):

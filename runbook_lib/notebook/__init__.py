@@ -27,4 +27,7 @@ __all__ = ["SectionPage", "Table", "call_path", "open_section", "outbound_path"]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "open_section":
+        # The opening cell imports this before it reads the parameters: they may be missing already.
+        import_module(".watch", __name__).watch_cells()
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -8,7 +8,8 @@ stand on one page. What the picture shows is said in words below it as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from .display import SANS, Shown, escaped, visible
 
@@ -36,6 +37,10 @@ class Picture(Shown):
     title: str
     description: tuple[str, ...]
     svg: str
+
+    def headed(self, owner: str) -> Self:
+        """Return the same picture with ``owner`` before its title."""
+        return replace(self, title=f"{owner} · {self.title}")
 
     def html(self) -> str:
         words = "".join(f"<li>{escaped(line)}</li>" for line in self.description)

@@ -10,7 +10,8 @@ import html
 import textwrap
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from ..secret import scrub
 
@@ -63,6 +64,10 @@ class Shown:
         """Return plain text."""
         raise NotImplementedError
 
+    def headed(self, owner: str) -> Self:
+        """Return the same with a heading that names its owner, where it has a heading."""
+        return self
+
     def _repr_html_(self) -> str:
         return self.html()
 
@@ -80,6 +85,10 @@ class Box(Shown):
     tone: str
     title: str
     lines: tuple[str, ...] = ()
+
+    def headed(self, owner: str) -> Self:
+        """Return the same box with ``owner``, such as ``demo/acme``, before its title."""
+        return replace(self, title=f"{owner} · {self.title}")
 
     def html(self) -> str:
         colour, symbol = TONES[self.tone]

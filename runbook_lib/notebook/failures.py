@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import InputError, RunbookError, place
+from ..errors import InputError, RunbookError, StalePageError, place
 from .display import WIDTH, Box, visible, wrapped
 
 # Bold only: JupyterLab puts errors on a red ground of its own, on which red letters vanish.
@@ -30,6 +30,8 @@ def told_plainly() -> Iterator[None]:
 
 def rendered(error: RunbookError) -> list[str]:
     """Return the error as lines for a terminal or an error output."""
+    if isinstance(error, StalePageError):
+        return [f"{_BOLD}{line}{_PLAIN}" for line in wrapped(visible(f"✗ {error.what}"), WIDTH)]
     heading = type(error).__name__ + (f" at {place(error.step)}" if error.step else "")
     lines = [f"{_BOLD}✗ {heading}{_PLAIN}"]
     problems = error.problems if isinstance(error, InputError) else []

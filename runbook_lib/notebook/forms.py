@@ -9,8 +9,9 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,21 +65,19 @@ class Offer:
 NOT_PLANNED = Offer(Box("info", "Nothing to apply yet.", ("Run the cell with the plan first.",)))
 
 
-def offer(part: Slice, tenant: str, order: Order | None, digest: str) -> Offer:
+def offer(part: Slice, order: Order | None, digest: str) -> Offer:
     """Return the offer for a section's plan.
 
     Parameters
     ----------
     part
         The plan that the operator looks at.
-    tenant
-        The tenant's name.
     order
         What would be started; ``None`` where the site wants an approval that is not given.
     digest
         The digest of the plan that would be applied.
     """
-    what = f"section {part.section}, {SECTIONS[part.section].title}, tenant {tenant}"
+    what = f"section {part.section}, {SECTIONS[part.section].title}"
     if part.stopping:
         rows = _count(len(part.stopping), "row is", "rows are")
         lines = ("Settle each of them first: its note in the plan says how. Then run the plan again.",)
@@ -106,22 +105,37 @@ def offer(part: Slice, tenant: str, order: Order | None, digest: str) -> Offer:
 
 
 class ApplyForm(Shown):
-    """Asks for the tenant's name, starts the child, follows it, cancels it.
+    """Asks for ``site/tenant``, starts the child, follows it, cancels it.
 
     Parameters
     ----------
-    tenant
-        The name to type.
+    target
+        ``"sandbox"`` or ``"live"``.
+    name
+        ``site/tenant``: what every heading names and what has to be typed.
     root, records
         The project's root, and the tenant's records folder.
     here
         The folder of the open notebook, from which links to the record start.
+    is_current
+        Whether the page is still for the notebook's parameters; asked before anything is started.
     """
 
-    def __init__(self, tenant: str, root: Path, records: Path, here: Path) -> None:
-        self.tenant = tenant
+    def __init__(
+        self,
+        target: str,
+        name: str,
+        root: Path,
+        records: Path,
+        here: Path,
+        is_current: Callable[[], bool],
+    ) -> None:
+        self.name = name
         self.status: Shown | None = None
+        self._owner = f"{target.upper()} {name}"
         self._root, self._records, self._here = root, records, here
+        self._is_current = is_current
+        self._withdrawn = False
         self._offer = NOT_PLANNED
         self._child: Child | None = None
         self._handle: Any = None
@@ -132,6 +146,7 @@ class ApplyForm(Shown):
         """Show the form, and below it what becomes of a child."""
         from IPython.display import display
 
+        self._refresh()
         display(self)
         self._handle = display(self.status or Stack(()), display_id=True)
         if self._child is None and (before := child.running(self._records)):
@@ -139,29 +154,40 @@ class ApplyForm(Shown):
 
     def offer(self, offered: Offer) -> None:
         """Offer something else from now on; what was typed is asked for again."""
-        self._offer = offered
+        if not self._withdrawn:
+            self._offer = offered
+            self._refresh()
+
+    def withdraw(self, reason: str) -> None:
+        """Offer nothing any more, for ``reason``; a child that runs is followed and can be cancelled."""
+        self._withdrawn = True
+        self._offer = Offer(Box("stop", "This form is withdrawn.", (reason,)))
         self._refresh()
 
+    @property
+    def _box(self) -> Box:
+        return self._offer.box.headed(self._owner)
+
     def html(self) -> str:
-        return self._offer.box.html()
+        return self._box.html()
 
     def text(self) -> str:
-        return self._offer.box.text()
+        return self._box.text()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         widget = self.widget._repr_mimebundle_() or {}
         view = {name: content for name, content in widget.items() if name.endswith("widget-view+json")}
         return {**super()._repr_mimebundle_(), **view}
 
-    @property
+    @cached_property
     def widget(self) -> ipywidgets.Widget:
-        """The controls; made when they are shown."""
+        """The controls; made when they are first shown, and the same wherever they are shown again."""
         import ipywidgets as widgets  # a headless run never loads them
 
         said = widgets.HTML()
         name = widgets.Text(
-            placeholder=f"type {self.tenant} to confirm",
-            description="Tenant:",
+            placeholder=f"type {self.name} to confirm",
+            description="Site/tenant:",
             continuous_update=True,
         )
         apply = widgets.Button(description="Apply", button_style="warning", icon="play")
@@ -174,8 +200,8 @@ class ApplyForm(Shown):
         return widgets.VBox([said, widgets.HBox([name, apply, cancel])])
 
     def apply(self) -> None:
-        """Start the child, if the name was typed and none runs."""
-        if self._may_apply() and self._offer.order is not None:
+        """Start the child, if the name was typed, the page is current and none runs."""
+        if self._is_current() and self._may_apply() and self._offer.order is not None:
             self._follow(child.start(self._offer.order, self._root, self._records))
 
     def cancel(self) -> None:
@@ -192,13 +218,13 @@ class ApplyForm(Shown):
     def _may_apply(self) -> bool:
         typed = self._parts[1].value.strip() if self._parts else ""
         running = self._child is not None and self._child.running
-        return self._offer.order is not None and not running and typed == self.tenant
+        return self._offer.order is not None and not running and typed == self.name
 
     def _refresh(self) -> None:
         if self._parts is None:
             return
         said, name, *_ = self._parts
-        said.value, name.value = self._offer.box.html(), ""
+        said.value, name.value = self._box.html(), ""
         self._enable()
 
     def _enable(self) -> None:
@@ -239,9 +265,9 @@ class ApplyForm(Shown):
         self.offer(Offer(Box("info", "Plan again before the next apply.", (AGAIN,))))
 
     def _tell(self, shown: Shown) -> None:
-        self.status = shown
+        self.status = shown.headed(self._owner)
         if self._handle is not None:
-            self._handle.update(shown)
+            self._handle.update(self.status)
 
 
 @dataclass(frozen=True, repr=False)

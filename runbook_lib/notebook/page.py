@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import StalePageError
 from ..guide import ROLL_BACK, RUN_ORDER, SECTIONS
 from ..lock import whoami
 from ..plan import CHANGING, STOPPING, Action, Slice
@@ -19,6 +20,7 @@ from .failures import told_plainly
 from .forms import EXPLAINED, ApplyForm, is_watched, offer
 from .outgoing import filter_kernel_output
 from .tables import Stack, outcome_shown, plan_shown, verification_shown, view_table
+from .watch import watch_cells
 
 if TYPE_CHECKING:
     from ..parameters import Source
@@ -42,13 +44,21 @@ def open_section(
     """Check the parameters, show what this run is about to work on, and return the section.
 
     Parameters are those of the notebook's parameter cell; ``options`` those of the way back (see
-    ``Runbook.open``). Sends no request. Raises ``InputError`` with all problems at once. Where a
-    person watches, mode ``apply`` becomes ``plan``: there the Apply button is the way to write.
+    ``Runbook.open``). Sends no request. Raises ``InputError`` with all problems at once,
+    ``StalePageError`` after a parameter cell that did not complete. Where a person watches, mode
+    ``apply`` becomes ``plan``: there the Apply button is the way to write.
+
+    From the first line on, the page that was opened before does nothing any more.
     """
     filter_kernel_output()
+    watch = watch_cells()
+    if watch is not None:
+        watch.start_opening()
     approval = {"plan_file": plan_file, "approved_plan": approved_plan, "approved_by": approved_by}
     page = SectionPage(number, site, tenant, mode, approval, options, watched=is_watched())
     page.show_header()
+    if watch is not None:
+        watch.opened(page, {"site": site, "tenant": tenant, "mode": mode, **approval, **options})
     return page
 
 
@@ -95,7 +105,8 @@ class Header(Shown):
 class SectionPage:
     """A section's notebook: ``current``, ``plan``, ``apply``, ``verify``, ``finish``, in this order.
 
-    Errors of the runbook fail the cell and are shown without a stack trace.
+    Errors of the runbook fail the cell and are shown without a stack trace. Once the notebook has other
+    parameters than the page, every method raises ``StalePageError`` and sends nothing.
     """
 
     def __init__(
@@ -113,13 +124,32 @@ class SectionPage:
         self._options = options
         self._mode = "plan" if watched and mode == "apply" else mode
         self._header_display: Any = None
+        self._withdrawn: str | None = None
         with told_plainly():
             self._open()
-        context = self._runbook.context
+        context, target = self._runbook.context, self._runbook.target["target"]
         self.form: ApplyForm | None = None
         if watched and self._mode == "plan":
             records = context.records / context.tenant.name
-            self.form = ApplyForm(context.tenant.name, context.root, records, Path.cwd())
+            self.form = ApplyForm(target, self.name, context.root, records, Path.cwd(), self.is_current)
+
+    @property
+    def name(self) -> str:
+        """What the page is for, as the headings name it and the form asks for it: ``site/tenant``."""
+        context = self._runbook.context
+        return f"{context.site.name}/{context.tenant.name}"
+
+    def is_current(self) -> bool:
+        """Whether the page is still for the notebook's parameters, as far as the kernel can know."""
+        watch = watch_cells()
+        settled = watch is None or watch.check()
+        return settled and self._withdrawn is None
+
+    def withdraw(self, reason: str) -> None:
+        """Do nothing from now on, for ``reason``, one sentence: neither the cells nor the form."""
+        self._withdrawn = reason
+        if self.form is not None:
+            self.form.withdraw(reason)
 
     @property
     def mode(self) -> str:
@@ -156,7 +186,7 @@ class SectionPage:
         with told_plainly():
             views = self._run.current()
         self._read = True
-        return Stack(tuple(view_table(view) for view in views))
+        return Stack(tuple(view_table(view) for view in views)).headed(self.name)
 
     def plan(self) -> Stack:
         """Read, and show what turns the current state into the desired one."""
@@ -166,27 +196,28 @@ class SectionPage:
         self._read = True
         if self.form is not None:
             self._offer(self.form, part)
-        return plan_shown(part)
+        return plan_shown(part).headed(self.name)
 
     def apply(self) -> Shown | None:
         """Carry out the plan in mode ``apply``; in another mode, say that nothing was written.
 
         Where a person watches, show the form whose button applies in a process of its own.
         """
+        self._must_be_current()
         if self.form is not None:
             return self.form.show()
         with told_plainly():
             outcome = self._run.apply()
         if outcome is None:
-            return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],))
-        return outcome_shown(outcome)
+            return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],)).headed(self.name)
+        return outcome_shown(outcome).headed(self.name)
 
     def verify(self) -> Stack:
         """Read back, and show it beside the guide's expected result."""
         self._begin()
         with told_plainly():
             verification = self._run.verify()
-        return verification_shown(verification, planning=self.mode == "plan")
+        return verification_shown(verification, planning=self.mode == "plan").headed(self.name)
 
     def finish(self) -> Shown:
         """Keep the section's result, sign out, and say where the record lies.
@@ -203,7 +234,7 @@ class SectionPage:
             f"Folder: {self._near(self._runbook.folder)}",
         ]
         self._ended = True
-        return Box(*self._told(result), tuple(lines))
+        return Box(*self._told(result), tuple(lines)).headed(self.name)
 
     def _told(self, result: dict[str, Any]) -> tuple[str, str]:
         """How the section's end looks, and what it says: a plan that could not be applied is no success."""
@@ -220,16 +251,18 @@ class SectionPage:
 
     def call_path(self) -> Picture:
         """Section 3: show the path that calls in will take, in failover order."""
+        self._must_be_current()
         self._read_once()
         settings = self._runbook.context.settings
-        return call_path(self._run.call_path, settings.pbx_address, settings.domain)
+        return call_path(self._run.call_path, settings.pbx_address, settings.domain).headed(self.name)
 
     def outbound_path(self) -> Picture:
         """Section 2: show the path that calls out take, and what Twilio checks."""
+        self._must_be_current()
         settings = self._runbook.context.settings
         return outbound_path(
             settings.domain, settings.pbx_address, ", ".join(settings.acl_addresses), settings.username
-        )
+        ).headed(self.name)
 
     def _open(self) -> None:
         self._runbook = Runbook.open(
@@ -246,12 +279,26 @@ class SectionPage:
 
     def _begin(self) -> None:
         """Begin a run of its own after the last one has ended."""
+        self._must_be_current()
         if not self._ended:
             return
+        opened_for = self.name, self._runbook.context.journal.target
         with told_plainly():
             self._open()
+        if opened_for != (self.name, self._runbook.context.journal.target):
+            self.withdraw(
+                f"The parameter files no longer name the site and tenant that this page was opened for"
+                f" ({opened_for[0]}), so no cell below does anything: run the opening cell again."
+            )
+        self._must_be_current()
         if self._header_display is not None:
             self._header_display.update(self.header)
+
+    def _must_be_current(self) -> None:
+        self.is_current()  # withdraws the page if the parameters have changed
+        if self._withdrawn is not None:
+            with told_plainly():
+                raise StalePageError(self._withdrawn)
 
     def _offer(self, form: ApplyForm, part: Slice) -> None:
         """Let the form offer exactly the plan that is shown, or the one that the parameters name."""
@@ -268,7 +315,7 @@ class SectionPage:
                 )  # the one that is shown, if none is named
             site, tenant = self._file(self._site, "site"), self._file(self._tenant, "tenant")
             order = Order(self._number, site, tenant, approval, options)
-        form.offer(offer(part, form.tenant, order, digest))
+        form.offer(offer(part, order, digest))
 
     def _own_approval(self, part: Slice) -> dict[str, str | None]:
         """Keep a plan as a file: who confirms what is shown approves this plan and no other."""

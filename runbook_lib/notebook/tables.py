@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
 from .display import SANS, Box, Shown, badge, escaped, visible, wrapped
@@ -69,12 +69,21 @@ class Table(Shown):
         Plain values, one sequence for each row; ``None`` is absent.
     empty
         What it says instead of rows when there are none.
+    owner
+        Whose it is, such as ``demo/acme``: shown before the caption.
     """
 
     def __init__(
-        self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "nothing"
+        self,
+        caption: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        *,
+        empty: str = "nothing",
+        owner: str = "",
     ) -> None:
         self.caption = caption
+        self.heading = f"{owner} · {caption}" if owner else caption
         self.columns = tuple(columns)
         self.rows = tuple(tuple(row) for row in rows)
         self.empty = empty
@@ -89,6 +98,10 @@ class Table(Shown):
     def csv(self, path: Path | str) -> Path:
         """Write the table as CSV for spreadsheets (UTF-8 with a mark), without formulas; never overwrites."""
         return _write_csv(path, [self])
+
+    def headed(self, owner: str) -> Self:
+        """Return the same table with ``owner`` before its caption."""
+        return type(self)(self.caption, self.columns, self.rows, empty=self.empty, owner=owner)
 
     def plain(self, row: Sequence[Any]) -> list[str]:
         """Return a row's values as text, without marks."""
@@ -118,7 +131,7 @@ class Table(Shown):
             f'<table style="{SANS};font-size:13px;line-height:1.4;border-collapse:collapse;margin:10px 0;'
             f'width:auto;min-width:32em"><caption style="caption-side:top;text-align:left;font-weight:600;'
             f'font-size:14px;padding:2px 0 6px;color:inherit;white-space:normal">'
-            f"{escaped(self.caption)}</caption>"
+            f"{escaped(self.heading)}</caption>"
             f'<thead><tr style="border-bottom:2px solid rgba(128,128,128,0.6)">{head}</tr></thead>'
             f"<tbody>{''.join(lines)}</tbody></table>"
         )
@@ -134,9 +147,9 @@ class Table(Shown):
         ]
 
     def text(self) -> str:
-        caption = visible(self.caption)
+        heading = visible(self.heading)
         if not self.rows:
-            return f"{caption}\n  {visible(self.empty)}"
+            return f"{heading}\n  {visible(self.empty)}"
         cells = [
             [_text_value(name, value) for name, value in zip(self.columns, row, strict=True)]
             for row in self.rows
@@ -145,7 +158,7 @@ class Table(Shown):
         widths = [min(_COLUMN_WIDTH, max(map(len, column))) for column in zip(head, *cells, strict=True)]
         rule = ["-" * width for width in widths]
         return "\n".join(
-            [caption, *(line for row in (head, rule, *cells) for line in _text_lines(row, widths))]
+            [heading, *(line for row in (head, rule, *cells) for line in _text_lines(row, widths))]
         )
 
 
@@ -163,6 +176,10 @@ class Stack(Shown):
     def csv(self, path: Path | str) -> Path:
         """Write the tables as CSV, below each other; see ``Table.csv``."""
         return _write_csv(path, [part for part in self.parts if isinstance(part, Table)])
+
+    def headed(self, owner: str) -> Self:
+        """Return the same parts, each with ``owner`` in its heading."""
+        return replace(self, parts=tuple(part.headed(owner) for part in self.parts))
 
     def html(self) -> str:
         return "\n".join(part.html() for part in self.parts)
@@ -232,7 +249,7 @@ def verification_shown(verification: Verification, *, planning: bool) -> Stack:
 
 def _write_csv(path: Path | str, tables: Sequence[Table]) -> Path:
     with Path(path).open("x", encoding="utf-8-sig", newline="") as file:
-        file.write(csv_text((one.caption, one.columns, map(one.plain, one.rows)) for one in tables))
+        file.write(csv_text((one.heading, one.columns, map(one.plain, one.rows)) for one in tables))
     return Path(path)
 
 

@@ -91,16 +91,24 @@ def test_nothing_is_offered_before_the_plan_was_seen(page: SectionPage) -> None:
     assert name.disabled and apply.disabled and cancel.disabled
 
 
-def test_the_form_says_what_would_be_applied_and_wants_the_tenants_name(
+def test_the_form_says_what_would_be_applied_where_and_wants_site_and_tenant(
     page: SectionPage, sandbox: TestSandbox
 ) -> None:
     said, name, apply, _ = controls(page.form)
     page.plan()
     (path,) = sandbox.root.glob("records/demo/acme/*/01.plan-*.json")
     digest = json.loads(path.read_text())["digest"]
-    for part in ("2 rows change", "Effect on calls: none", digest, "runbook apply -s", "--section 01"):
+    for part in ("SANDBOX demo/acme", "2 rows change", "Effect on calls: none", digest, "--section 01"):
         assert part in said.value
-    for typed, disabled in (("", True), ("globex", True), ("Acme", True), (" acme ", False)):
+    assert "runbook apply -s" in said.value and name.placeholder == "type demo/acme to confirm"
+    for typed, disabled in (
+        ("", True),
+        ("acme", True),
+        ("demo/globex", True),
+        ("other/acme", True),
+        ("Demo/acme", True),
+        (" demo/acme ", False),
+    ):
         name.value = typed
         assert apply.disabled is disabled
     page.plan()
@@ -114,7 +122,7 @@ def test_the_button_applies_what_was_shown_and_the_record_is_verified(
     _, name, apply, cancel = controls(page.form)
     page.plan()
     page.finish()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     apply.click()
     page.form.apply()
@@ -138,7 +146,7 @@ def test_cancel_interrupts_the_child_and_the_record_says_so(page: SectionPage, s
     sandbox.control("POST", "faults", FIRST_WRITE)
     _, name, apply, cancel = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     until(lambda: page.form.status and "sent …" in page.form.status.text())
     process = child.running(sandbox.root / "records" / "demo" / "acme")._process
@@ -161,7 +169,7 @@ def test_cancel_interrupts_the_child_and_the_record_says_so(page: SectionPage, s
 def test_cancelled_before_its_record_nothing_was_written(page: SectionPage, sandbox: TestSandbox) -> None:
     _, name, apply, cancel = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     cancel.click()
     page.form.wait(PATIENCE_S)
@@ -200,7 +208,7 @@ def test_a_killed_child_is_told_as_unknown_with_its_write_in_flight(
     sandbox.control("POST", "faults", FIRST_WRITE)
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     until(lambda: page.form.status and "sent …" in page.form.status.text())
     process = child.running(sandbox.root / "records" / "demo" / "acme")._process
@@ -221,7 +229,7 @@ def test_a_plan_that_moved_stops_the_child_with_the_sections_own_error(
 ) -> None:
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     trunk = {"FriendlyName": "PortSIP acme", "DomainName": "somebody-elses.pstn.twilio.com"}
     sandbox.vendors.twilio_http.post("/v1/Trunks", data=trunk).raise_for_status()
     sandbox.clear_log()
@@ -238,7 +246,7 @@ def test_another_run_of_the_tenant_is_named(
 ) -> None:
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     with held(sandbox.root / "records" / "demo" / "acme", "tenant acme"):
         apply.click()
         page.form.wait(PATIENCE_S)
@@ -251,7 +259,7 @@ def test_a_page_opened_anew_follows_the_child_that_runs(
     sandbox.control("POST", "faults", FIRST_WRITE | {"seconds": 3})
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     again = opened()
     *_, cancel = controls(again.form)
@@ -261,6 +269,46 @@ def test_a_page_opened_anew_follows_the_child_that_runs(
     again.form.wait(PATIENCE_S)
     assert "Section 01: succeeded" in again.form.status.text()
     assert len(run_folders(sandbox)) == 1
+
+
+def test_a_page_that_is_withdrawn_while_its_child_runs_can_still_cancel_and_offers_nothing_later(
+    page: SectionPage, sandbox: TestSandbox
+) -> None:
+    sandbox.control("POST", "faults", FIRST_WRITE)
+    said, name, apply, cancel = controls(page.form)
+    page.plan()
+    name.value = "demo/acme"
+    apply.click()
+    until(lambda: page.form.status and "sent …" in page.form.status.text())
+    page.withdraw("the parameters have changed")
+    assert name.disabled and apply.disabled and not cancel.disabled
+    assert "the parameters have changed" in said.value
+    cancel.click()
+    page.form.wait(PATIENCE_S)
+    assert "SANDBOX demo/acme · Section 01: interrupted" in page.form.status.text()
+    name.value = "demo/acme"
+    page.form.apply()
+    assert apply.disabled and page.form._child is None
+    assert "the parameters have changed" in said.value
+    assert len(run_folders(sandbox)) == 1
+    page._withdrawn = None  # so that the fixture can end it
+
+
+def test_a_form_that_is_shown_twice_has_one_set_of_controls(page: SectionPage) -> None:
+    """Otherwise the controls that were shown first would stay as they were."""
+    assert page.form.widget is page.form.widget
+    _, name, apply, _ = controls(page.form)
+    page.plan()
+    name.value = "demo/acme"
+    page.form.show()
+    assert name.value == "" and apply.disabled
+
+
+def test_the_form_of_a_live_site_says_so(tmp_path: Path) -> None:
+    form = ApplyForm("live", "bigtel/acme", tmp_path, tmp_path, tmp_path, lambda: True)
+    assert "LIVE bigtel/acme" in form.html() and "LIVE bigtel/acme" in form.text()
+    _, name, *_ = controls(form)
+    assert name.placeholder == "type bigtel/acme to confirm"
 
 
 def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_on(
@@ -274,7 +322,7 @@ def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_
     _, name, apply, _ = controls(page.form)
     page.plan()
     assert "Approval is missing" in page.form.text() and "approved_by" in page.form.text()
-    name.value = "acme"
+    name.value = "demo/acme"
     assert apply.disabled
     plan = page._runbook.plan_of(page._run.plan())
     (sandbox.root / "approved.json").write_text(json.dumps(plan.to_document()))
@@ -283,7 +331,7 @@ def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_
     _, name, apply, _ = controls(page.form)
     page.plan()
     assert "--plan approved.json" in page.form.html() and "--approved-by pat" in page.form.html()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     page.form.wait(PATIENCE_S)
     assert "Section 01: succeeded" in page.form.status.text(), page.form.status.text()
@@ -298,7 +346,7 @@ def test_blocked_rows_offer_nothing(opened: Callable[..., SectionPage]) -> None:
     page.plan()
     _, name, apply, _ = controls(page.form)
     assert "in conflict or blocked" in page.form.text()
-    name.value = "acme"
+    name.value = "demo/acme"
     assert apply.disabled
 
 
@@ -324,7 +372,7 @@ def test_parameters_that_papermill_passed_as_content_become_files(
     page = opened("01", *content)
     _, name, apply, _ = controls(page.form)
     page.plan()
-    name.value = "acme"
+    name.value = "demo/acme"
     apply.click()
     page.form.wait(PATIENCE_S)
     assert "Section 01: succeeded" in page.form.status.text(), page.form.status.text()
@@ -337,7 +385,7 @@ def test_the_way_back_is_started_by_its_own_commands(
         _, name, apply, _ = controls(page.form)
         page.plan()
         offered = page.form.html()
-        name.value = "acme"
+        name.value = "demo/acme"
         assert not apply.disabled, offered
         apply.click()
         page.form.wait(PATIENCE_S)

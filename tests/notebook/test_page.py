@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator
 
 import pytest
 
-from runbook_lib.errors import InputError
-from runbook_lib.notebook import open_section
+from runbook_lib.errors import InputError, StalePageError
+from runbook_lib.guide import ROLL_BACK, SECTIONS
+from runbook_lib.notebook import Table, open_section
+from runbook_lib.notebook.display import Box, Shown
 from runbook_lib.notebook.page import SectionPage
+from runbook_lib.notebook.tables import Stack
 from tests.conftest import TestSandbox
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
@@ -69,6 +73,44 @@ def test_wrong_parameters_are_told_without_a_stack_trace(sandbox: TestSandbox) -
     with pytest.raises(InputError) as caught:
         open_section("01", SITE, {"tenant": {"name": "acme"}, "extra": 1})
     assert "What happened" in "\n".join(caught.value._render_traceback_())
+
+
+def headings(shown: Shown) -> list[str]:
+    """The heading of each table and box."""
+    if isinstance(shown, Stack):
+        return [heading for part in shown.parts for heading in headings(part)]
+    assert isinstance(shown, Table | Box)
+    return [shown.heading if isinstance(shown, Table) else shown.title]
+
+
+@pytest.mark.parametrize("number", [number for number in SECTIONS if number != ROLL_BACK])
+def test_every_heading_names_site_and_tenant(sandbox: TestSandbox, number: str) -> None:
+    """Somebody who scrolled past the banner still sees whom this is about."""
+    page = open_section(number, SITE, ACME)
+    shown = [page.current(), page.plan(), page.apply(), page.verify(), page.finish()]
+    for part in shown:
+        assert headings(part)
+        for heading in headings(part):
+            assert heading.startswith("demo/acme · ")
+            assert heading in html.unescape(part.html()) and heading in part.text()
+
+
+def test_every_heading_of_a_shared_trunk_names_site_and_trunk(sandbox: TestSandbox) -> None:
+    page = open_section("01", SITE, "trunk:carrier")
+    assert all(heading.startswith("demo/trunk-carrier · ") for heading in headings(page.plan()))
+    page.finish()
+
+
+def test_a_withdrawn_page_sends_nothing_and_says_why(page: SectionPage, sandbox: TestSandbox) -> None:
+    sandbox.clear_log()
+    page.withdraw("the parameters are others")
+    for call in (page.current, page.plan, page.apply, page.verify, page.finish, page.outbound_path):
+        with pytest.raises(StalePageError) as caught:
+            call()
+        [line] = caught.value._render_traceback_()
+        assert "the parameters are others" in line
+    assert sandbox.control("GET", "requests").json()["requests"] == []
+    page._withdrawn = None  # so that the fixture can end it
 
 
 def test_pictures_need_no_other_cell_first(sandbox: TestSandbox) -> None:
