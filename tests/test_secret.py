@@ -293,7 +293,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_can_be_seen_is_taken(tmp_path: Path) -> None:
-    for value in ("Correct horse 9 battery", 'Sip0"/+&<é=end', "pässwörd 12A", "密码Abcdefg123", "(:-) 🙂 Abc1"):
+    for value in (
+        "Correct horse 9 battery",
+        'Sip0"/+&<é=end',
+        "pässwörd 12A",
+        "密码Abcdefg123",
+        "(:-) 🙂 Abc1",
+    ):
         (tmp_path / "seen").write_text(value + "\n", encoding="utf-8")
         assert resolve(SecretRef.parse("file:seen"), tmp_path).reveal() == value
 

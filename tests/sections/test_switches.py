@@ -53,3 +53,9 @@ def test_same_end_under_every_setting(sandbox: TestSandbox, name: str, value: An
     assert sandbox.vendors.trunk(test_tenant_level.DOMAIN) == ACME_TRUNK
     assert sandbox.vendors.pbx("acme.pbx.example").trunks()[ACME_PBX_TRUNK["name"]] == ACME_PBX_TRUNK
     test_system_level.check_final_state(sandbox.vendors)
+    for user, trunk in (
+        (ACME_PBX_TRUNK["auth_id"], ACME_PBX_TRUNK["name"]),
+        ("carrier-pbx", "Twilio-Shared-Trunk"),
+    ):
+        at_twilio, at_pbx = sandbox.passwords(user, trunk)
+        assert at_twilio == at_pbx is not None
