@@ -288,7 +288,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert "character 14 is U+DC80" in told.stdout and "Abcdefgh" not in told.stdout, told.stderr
     (tmp_path / "utf-16").write_text("Abcdefgh1234X", encoding="utf-16-le")
-    with pytest.raises(SecretError, match="character 2 .*NULL"):
+    with pytest.raises(SecretError, match=r"character 2 .*NULL"):
         resolve(SecretRef.parse("file:utf-16"), tmp_path)
 
 

@@ -376,8 +376,9 @@ def test_without_a_user_at_twilio_section_2_comes_first(sandbox: TestSandbox) ->
 def test_no_rollback_of_an_update_parts_the_two_sides(
     sandbox: TestSandbox, switch: str, rotated: bool
 ) -> None:
-    """A record that changed one field, rolled back: for each field."""
-    run_all()
+    """A record that changed one field, rolled back: for each field, before the numbers are on the trunk."""
+    for number in RUN_ORDER[:-1]:
+        run_section(number)
     with restored(sandbox, switch) as restore:
         for nth, (setting, fields) in enumerate(PBX_TRUNK_DRIFT.items()):
             restore()
