@@ -23,7 +23,7 @@ from . import records_cli
 from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
-from .parameters import load_all, load_site, project_root
+from .parameters import load_all, load_site, project_root, secret_cautions
 from .records.record import REASON, TICKET
 from .secret import scrub
 
@@ -136,7 +136,7 @@ def validate(
     """Check parameter files; sends nothing."""
 
     def check() -> int:
-        load_all(_given(site), [_given(one) for one in tenants], project_root())
+        _caution(_given(site), [_given(one) for one in tenants])
         screen.print(f"{len(tenants)} tenant file(s) and the site: fine")
         return FINE
 
@@ -395,6 +395,7 @@ def _run(
     from .batch.progress import Progress, summary
 
     def run() -> int:
+        _caution(_given(site), tenants)
         given = (_given(site), tenants, mode, approval or {}, Progress(screen), sections)
         several = min(at_once, len(tenants)) > 1
         result = run_at_once(*given, at_once) if several else run_tenants(*given, options)
@@ -417,6 +418,14 @@ def _guarded(call) -> int:
 
 def _worst(statuses: list[int]) -> int:
     return max(statuses, key=[FINE, CHANGES, FAILED, WRONG_INPUT].index, default=FINE)
+
+
+def _caution(site: Path, owners: Sequence[Path | str]) -> None:
+    """Check the parameters, and name the secrets' files that others can reach, each once."""
+    root = project_root()
+    loaded = load_all(site, owners, root)
+    for line in dict.fromkeys(line for each in loaded for line in secret_cautions(*each, root)):
+        _tell(f"Caution: {line}")
 
 
 def _given(path: Path) -> Path:

@@ -11,9 +11,11 @@ import logging
 import os
 import re
 import stat
+import unicodedata
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +27,12 @@ from .secret_forms import SHORTEST_FILTERED, forms, needle
 
 #: A larger file is not a secret, and never read whole.
 LARGEST_FILE = 65_536
+
+#: Characters that leave no mark although Unicode counts them as letters, marks or symbols: fillers,
+#: joiners and selectors of variants (Default_Ignorable_Code_Point), and the empty Braille pattern.
+_LEAVES_NO_MARK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 #: Tokens that the filter knows at the same time; a session has two, a section at most two sessions.
 LATEST_TOKENS = 40
@@ -159,8 +167,9 @@ def resolve(reference: SecretRef, root: Path) -> Secret:
 def look_up(reference: SecretRef, root: Path) -> Secret:
     """Return a secret's value, of which the filter knows nothing yet.
 
-    ``file:`` paths are relative to ``root``; one line end at the end is not part of the value.
-    Raises ``SecretError`` naming the reference, never the value.
+    ``file:`` paths are relative to ``root``; one line end at the end of a file is not part of the
+    value. Raises ``SecretError`` naming the reference, never the value; also for a value with anything
+    that cannot be seen, which nobody would find once it is written to both vendors.
     """
     reader = {"env": _from_environment, "file": _from_file, "keyring": _from_keyring}[reference.kind]
     value = reader(reference.place, root)
@@ -168,7 +177,73 @@ def look_up(reference: SecretRef, root: Path) -> Secret:
         raise SecretError([f"{reference} does not exist"])
     if not value.strip():
         raise SecretError([f"{reference} is empty"])
+    if unseen := _unseen(value):
+        raise SecretError([f"{reference} holds something that cannot be seen: {unseen}; take it out"])
     return Secret(value)
+
+
+def _unseen(value: str) -> str:
+    """Say where the first character is that cannot be seen, and which; empty when there is none.
+
+    A space between two characters can be seen; one at either end cannot.
+    """
+    ends = (1, len(value))
+    for place, character in enumerate(value, start=1):
+        blank_end = character == " " and place in ends
+        if blank_end or not character.isprintable() or _LEAVES_NO_MARK.match(character):
+            return f"character {place} is U+{ord(character):04X} ({_name_of(character)})"
+    return ""
+
+
+#: What Unicode calls control characters; Python knows these names, but only the other way round.
+_CONTROLS = {
+    unicodedata.lookup(name): name
+    for name in (
+        *("NULL", "BACKSPACE", "CHARACTER TABULATION", "LINE FEED", "LINE TABULATION", "FORM FEED"),
+        *("CARRIAGE RETURN", "ESCAPE", "DELETE", "NEXT LINE"),
+    )
+}
+
+
+def _name_of(character: str) -> str:
+    if character == "\ufeff":
+        return "ZERO WIDTH NO-BREAK SPACE, the byte order mark"
+    return _CONTROLS.get(character) or unicodedata.name(character, "a character without a name")
+
+
+def exposure(reference: SecretRef, root: Path) -> str:
+    """Say who else can reach a secret's file; empty when nobody can, and for other kinds of places."""
+    path = _file_of(reference, root)
+    if path is None:
+        return ""
+    status, folder = path.stat(), path.resolve().parent.stat()
+    mode, found = stat.S_IMODE(status.st_mode), []
+    if status.st_uid not in (0, os.getuid()):
+        found.append("it belongs to another user")
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        found.append("others can write it")
+    if mode & stat.S_IROTH:
+        found.append("everybody can read it")
+    if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
+        found.append("everybody can put another file in its place")
+    return f"{', '.join(found)} (mode {mode:04o})" if found else ""
+
+
+def written_at(reference: SecretRef, root: Path) -> datetime | None:
+    """Return when a secret's file was last written; ``None`` for other kinds of places."""
+    path = _file_of(reference, root)
+    return None if path is None else datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def _file_of(reference: SecretRef, root: Path) -> Path | None:
+    """The file of a reference; ``None`` where it is none that can be read, which ``look_up`` reports."""
+    if reference.kind != "file":
+        return None
+    try:
+        path = _path(reference.place, root)
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):
+        return None
 
 
 def remember(value: str, name: str) -> None:
@@ -287,7 +362,7 @@ def _from_environment(place: str, _: Path) -> str | None:
 
 def _from_file(place: str, root: Path) -> str | None:
     try:
-        path = root / Path(place).expanduser()
+        path = _path(place, root)
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise SecretError([f"file:{place} is not a file"])
@@ -301,7 +376,11 @@ def _from_file(place: str, root: Path) -> str | None:
         raise SecretError([f"file:{place} cannot be read ({reason})"]) from None
     except UnicodeDecodeError:
         raise SecretError([f"file:{place} cannot be read (it is not text)"]) from None
-    return text.removesuffix("\n").removesuffix("\r")
+    return re.sub(r"\r?\n\Z", "", text)
+
+
+def _path(place: str, root: Path) -> Path:
+    return root / Path(place).expanduser()
 
 
 def _from_keyring(place: str, _: Path) -> str | None:

@@ -80,6 +80,14 @@ class TestSandbox:
     def clear_log(self) -> None:
         self.control("DELETE", "requests")
 
+    def passwords(self, username: str, trunk: str) -> tuple[str | None, str | None]:
+        """Digests of the two passwords that are one pair: of the user at Twilio, of the trunk in the PBX."""
+        state = self.control("GET", "state").json()
+        users, trunks = state["twilio"]["credentials"].values(), state["portsip"]["providers"].values()
+        [at_twilio] = [one["password_sha256"] for one in users if one["username"] == username]
+        [at_pbx] = [one["password_sha256"] for one in trunks if one["name"] == trunk]
+        return at_twilio, at_pbx
+
     @property
     def environment(self) -> dict[str, str]:
         """What points a process's clients at this sandbox."""

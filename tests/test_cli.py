@@ -47,6 +47,43 @@ def test_plan_apply_plan(sandbox: TestSandbox, tmp_path: Path) -> None:
     assert runbook(sandbox, "verify", "-s", SITE, ACME).returncode == 0
 
 
+def test_a_secret_with_a_second_line_end_is_wrong_input(sandbox: TestSandbox, tmp_path: Path) -> None:
+    (tmp_path / "X").write_bytes(b"Abcdefgh1234X\n\n")
+    tenant = tmp_path / "acme.yaml"
+    reference = "file:.sandbox/secrets/sip_password_acme"
+    tenant.write_text((sandbox.root / ACME).read_text().replace(reference, f"file:{tmp_path}/X"))
+    sandbox.clear_log()
+    for command in ("validate", "plan", "apply", "verify", "retire"):
+        ended = runbook(sandbox, command, "-s", SITE, str(tenant))
+        assert ended.returncode == 3, (command, ended.stdout, ended.stderr)
+        told = " ".join(ended.stderr.split())
+        assert "acme.yaml" in told and "termination.credentials.password" in told
+        assert "character 14 is U+000A (LINE FEED)" in told and "Abcdefgh" not in told
+    assert sandbox.control("GET", "requests").json()["requests"] == []
+    (tmp_path / "X").write_bytes(b"Abcdefgh1234X\r\n")
+    assert runbook(sandbox, "validate", "-s", SITE, str(tenant)).returncode == 0
+
+
+def test_a_secrets_file_that_others_reach_is_a_caution_and_no_failure(
+    sandbox: TestSandbox, tmp_path: Path
+) -> None:
+    site, secret = tmp_path / "site.yaml", tmp_path / "pbx"
+    reference = "file:.sandbox/secrets/portsip_admin_password"
+    secret.write_text((sandbox.root / reference.removeprefix("file:")).read_text())
+    site.write_text((sandbox.root / SITE).read_text().replace(reference, f"file:{secret}"))
+    for mode, cautions in ((0o600, 0), (0o644, 1)):
+        secret.chmod(mode)
+        for command, status in (("validate", 0), ("plan", 2), ("verify", 1), ("retire", 0)):
+            ended = runbook(sandbox, command, "-s", str(site), ACME)
+            told = " ".join((ended.stdout + ended.stderr).split())
+            assert ended.returncode == status, told
+            assert told.count(f"site.pbx.password: file:{secret}") == cautions, (command, told)
+    ended = runbook(sandbox, "apply", "-s", str(site), ACME, "--section", "00")
+    assert ended.returncode == 0 and "mode 0644" in ended.stderr
+    [page] = sandbox.root.glob("records/demo/acme/2*/00_before_you_begin.ipynb")
+    assert "everybody can read it (mode 0644)" in page.read_text()
+
+
 def test_one_section_alone(sandbox: TestSandbox, tmp_path: Path) -> None:
     """What a section waits for is blocked: alone, it counts no other section as applied."""
     one = ["-s", SITE, ACME, "--section"]

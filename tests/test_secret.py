@@ -8,6 +8,8 @@ import html
 import json
 import os
 import pickle
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -22,6 +24,7 @@ from runbook_lib.secret import (
     Filter,
     Secret,
     SecretRef,
+    exposure,
     find,
     known,
     remember,
@@ -194,10 +197,9 @@ def test_a_pydantic_error_shows_nothing() -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    (tmp_path / "windows").write_bytes(b"value\r\n")
-    (tmp_path / "two-lines").write_bytes(b"one\n\n")
-    assert resolve(SecretRef.parse("file:windows"), tmp_path).reveal() == "value"
-    assert resolve(SecretRef.parse("file:two-lines"), tmp_path).reveal() == "one\n"
+    for end in (b"", b"\n", b"\r\n"):
+        (tmp_path / "one-line").write_bytes(b"value" + end)
+        assert resolve(SecretRef.parse("file:one-line"), tmp_path).reveal() == "value"
     (tmp_path / "blank").write_text(" \n")
     (tmp_path / "large").write_bytes(b"x" * 70_000)
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
@@ -210,6 +212,122 @@ def test_files(tmp_path: Path) -> None:
     ):
         with pytest.raises(SecretError, match=f"file:{name} .*{reason}"):
             resolve(SecretRef.parse(f"file:{name}"), tmp_path)
+
+
+#: What nobody sees in a console or an editor, with its place and its name.
+UNSEEN = [
+    ("{}\n\n", 14, "LINE FEED"),
+    ("{}\r\n\r\n", 14, "CARRIAGE RETURN"),
+    ("{}\r", 14, "CARRIAGE RETURN"),
+    ("{}\n\r", 14, "LINE FEED"),
+    ("Two\n{}", 4, "LINE FEED"),
+    ("\ufeff{}", 1, "ZERO WIDTH NO-BREAK SPACE"),
+    ("{} ", 14, "SPACE"),
+    (" {}\n", 1, "SPACE"),
+    ("{}\t", 14, "CHARACTER TABULATION"),
+    ("a\x00{}", 2, "NULL"),
+    ("{}\x1b[0m", 14, "ESCAPE"),
+    ("{}\x85", 14, "NEXT LINE"),
+    ("a\u00a0{}", 2, "NO-BREAK SPACE"),
+    ("a\u3000{}", 2, "IDEOGRAPHIC SPACE"),
+    ("a\u200b{}", 2, "ZERO WIDTH SPACE"),
+    ("a\u2060{}", 2, "WORD JOINER"),
+    ("a\u00ad{}", 2, "SOFT HYPHEN"),
+    ("a\u202e{}", 2, "RIGHT-TO-LEFT OVERRIDE"),
+    ("a\u2066{}", 2, "LEFT-TO-RIGHT ISOLATE"),
+    ("a\u2028{}", 2, "LINE SEPARATOR"),
+    ("a\ufe0f{}", 2, "VARIATION SELECTOR-16"),
+    ("a\u3164{}", 2, "HANGUL FILLER"),
+    ("a\u2800{}", 2, "BRAILLE PATTERN BLANK"),
+    ("a\U000e0041{}", 2, "TAG LATIN CAPITAL LETTER A"),
+    ("a\ue000{}", 2, "U+E000"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "place", "name"), UNSEEN, ids=lambda one: ascii(one))
+@pytest.mark.parametrize("kind", ["file", "env", "keyring"])
+def test_what_cannot_be_seen_in_a_secret_is_refused_and_named(
+    pattern: str, place: int, name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be written to both vendors, and nobody would ever find it."""
+    import keyring
+
+    value = pattern.format("Abcdefgh1234X")
+    if kind == "env" and "\x00" in value:
+        pytest.skip("no environment holds it")
+    reference = {"file": "file:X", "env": "env:X_UNSEEN", "keyring": "keyring:x/y"}[kind]
+    (tmp_path / "X").write_bytes(value.encode())
+    monkeypatch.setattr(keyring, "get_password", lambda service, user: value)
+    if kind == "env":
+        monkeypatch.setenv("X_UNSEEN", value)
+    with pytest.raises(SecretError) as caught:
+        resolve(SecretRef.parse(reference), tmp_path)
+    [problem] = caught.value.problems
+    assert reference in problem and f"character {place} " in problem and name in problem
+    assert "bcdefgh" not in str(caught.value) and value not in {one.reveal() for one in known()}
+
+
+def test_one_line_end_belongs_to_a_file_and_to_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keyring
+
+    monkeypatch.setenv("A_LINE", "Abcdefgh1234X\n")
+    monkeypatch.setattr(keyring, "get_password", lambda service, user: "Abcdefgh1234X\n")
+    for reference in ("env:A_LINE", "keyring:x/y"):
+        with pytest.raises(SecretError, match="LINE FEED"):
+            resolve(SecretRef.parse(reference), tmp_path)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from runbook_lib.secret import *; from runbook_lib.errors import *\n"
+        "try: resolve(SecretRef.parse('env:X_BYTES'), Path())\nexcept SecretError as error: print(error)"
+    )
+    environment = {**os.environb, b"X_BYTES": b"Abcdefgh1234X\x80"}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "character 14 is U+DC80" in told.stdout and "Abcdefgh" not in told.stdout, told.stderr
+    (tmp_path / "utf-16").write_text("Abcdefgh1234X", encoding="utf-16-le")
+    with pytest.raises(SecretError, match=r"character 2 .*NULL"):
+        resolve(SecretRef.parse("file:utf-16"), tmp_path)
+
+
+def test_what_can_be_seen_is_taken(tmp_path: Path) -> None:
+    for value in (
+        "Correct horse 9 battery",
+        'Sip0"/+&<é=end',
+        "pässwörd 12A",
+        "密码Abcdefg123",
+        "(:-) 🙂 Abc1",
+    ):
+        (tmp_path / "seen").write_text(value + "\n", encoding="utf-8")
+        assert resolve(SecretRef.parse("file:seen"), tmp_path).reveal() == value
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder", "exposed"),
+    [
+        (0o600, 0o700, False),
+        (0o400, 0o755, False),
+        (0o640, 0o755, False),
+        (0o644, 0o700, True),
+        (0o604, 0o700, True),
+        (0o620, 0o700, True),
+        (0o602, 0o700, True),
+        (0o600, 0o777, True),
+        (0o600, 0o1777, False),
+    ],
+)
+def test_a_file_that_others_reach_is_exposed(mode: int, folder: int, exposed: bool, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/X").write_text("Abcdefgh1234X")
+    (tmp_path / "in/X").chmod(mode)
+    (tmp_path / "in").chmod(folder)
+    (tmp_path / "link").symlink_to("in/X")
+    for name in ("in/X", "link"):
+        assert bool(exposure(SecretRef.parse(f"file:{name}"), tmp_path)) is exposed
+    for reference in ("file:not-there", "file:in", "env:HOME", "keyring:x/y"):
+        assert exposure(SecretRef.parse(reference), tmp_path) == ""
 
 
 def test_thousands_of_secrets_are_looked_for_in_one_pass() -> None:

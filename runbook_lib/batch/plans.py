@@ -13,7 +13,7 @@ from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK, SECTIONS
 from ..notebook.display import visible
 from ..notebook.tables import row_table
-from ..parameters import project_root
+from ..parameters import project_root, secret_cautions
 from ..plan import Plan
 from ..records.result import write_json
 from ..runbook import Runbook
@@ -41,6 +41,8 @@ def plan_tenant(
     """
     with Runbook.open(str(site), str(tenant), sections=sections, **(options or {})) as runbook:
         plan = runbook.plan()
+        context = runbook.context
+        cautions = secret_cautions(context.site, context.tenant, context.root)
     screen.print(
         Text(f"Plan of tenant {visible(plan.tenant)} ({visible(plan.target['target'])})", style="bold")
     )
@@ -66,6 +68,8 @@ def plan_tenant(
             else "accept_interruption: true in the parameters"
         )
         screen.print(Text(f"To allow what interrupts calls: {way}"))
+    for line in cautions:
+        screen.print(Text(f"Caution: {visible(line)}"), soft_wrap=True)
     if out is not None:
         screen.print(Text(f"Plan file: {_write(plan, out, sections)}"))
     if stopping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .checks import secret_cautions, secret_references
 from .document import Source
 from .loading import load, load_all, load_site, load_tenant, project_root
 from .model import (
@@ -36,5 +37,7 @@ __all__ = [
     "load_site",
     "load_tenant",
     "project_root",
+    "secret_cautions",
+    "secret_references",
     "write_schema",
 ]

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from ..did_pool import DidPool, e164
 from ..errors import SecretError
-from ..secret import Filter, SecretRef, find, is_own_word, look_up, remember, sip_password_problem
+from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
 from ..sip_uri import address, check_host, not_public, termination_label
 from .document import Document, PathInFile
+from .model import Site, Tenant, TrunkScope
 
 T = TypeVar("T")
 Problems = Iterator[tuple[PathInFile, str]]
@@ -93,6 +94,30 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
             if found := find(text, values):
                 message = f"holds the value of the secret at {found[0]}: take it out, and change the secret"
                 document.add((document.key, *path), message)
+
+
+def secret_references(site: Site, owner: Tenant | TrunkScope) -> dict[str, SecretRef]:
+    """Return the references of the secrets that a run uses, by their keys in the parameters."""
+    trunk, shared = owner.trunk_of(site), owner.shared_trunk
+    account = trunk.account_name(site)
+    key, its_account = f"site.twilio_accounts.{account}", site.twilio_accounts[account]
+    of_trunk = f"site.shared_trunks.{shared}" if shared is not None else "tenant"
+    found = {
+        f"{key}.auth_token": its_account.auth_token,
+        f"{key}.api_key_secret": its_account.api_key_secret,
+        "site.pbx.password": site.pbx.password,
+        f"{of_trunk}.termination.credentials.password": trunk.termination.credentials.password,
+    }
+    return {key: reference for key, reference in found.items() if reference is not None}
+
+
+def secret_cautions(site: Site, owner: Tenant | TrunkScope, root: Path) -> list[str]:
+    """Return a line for every secret of a run whose file others can write or everybody can read."""
+    return [
+        f"{key}: {reference}: {exposed}; give it mode 0600, in a folder that only you can write"
+        for key, reference in secret_references(site, owner).items()
+        if (exposed := exposure(reference, root))
+    ]
 
 
 def _site(site: Mapping[str, Any], root: Path) -> Problems:

@@ -79,6 +79,11 @@ class SitePbx(Strict):
         description="System administrator; unattended runs need one without two-factor sign-in.",
     )
     password: Reference = Field(description="Reference of the administrator's password.")
+    update_keeps_password: bool = Field(
+        False,
+        description="Set it only after trying it on your PBX: an update of a trunk that leaves the password"
+        " out keeps it.",
+    )
 
     @property
     def acl_addresses(self) -> list[str]:

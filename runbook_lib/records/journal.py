@@ -128,7 +128,8 @@ class Journal:
         """Record what became of a write: HTTP status, the vendor's request id, duration, id of the resource.
 
         ``status`` is ``None`` when no answer came; ``error`` then says how it failed. ``fields`` are
-        what the vendor answered of a resource that the write made.
+        what the vendor answered of a resource that the write made, and of one that it changed when
+        that was (``date_updated``).
         """
         answer = self._append(
             {
@@ -231,6 +232,18 @@ def sent_at(write: Mapping[str, Any]) -> datetime:
 
 #: A resource that a lost answer may have made is as old as the write, give or take the clocks.
 CLOCKS = timedelta(minutes=2)
+
+
+def answered_writes(records: Path, target: dict[str, str], vendor_id: str) -> Iterator[dict[str, Any]]:
+    """Yield the writes on the resource with this vendor id that the vendor answered, newest run first.
+
+    The journals below ``records``; of one journal the last write first.
+    """
+    for path in sorted(records.glob(f"**/{FILE_NAME}"), reverse=True):
+        for write in reversed(read(path)):
+            ends = (write["answer"], write["found"])
+            if write["target"] == target and any(end and end["result"] == vendor_id for end in ends):
+                yield write
 
 
 def made_by_us(

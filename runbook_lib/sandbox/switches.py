@@ -93,6 +93,9 @@ ALL: tuple[Switch, ...] = (
     _choice("portsip.switch_without_id", "system|refused", "the way back to system scope is a guess"),
     _choice("portsip.system_two_factor", "off|on", "system administrators have two-factor since 22.6 only"),
     _choice("portsip.provider_update", "merge|replace", "partial or full replacement is unstated"),
+    _choice(
+        "portsip.provider_password", "kept|lost", "whether an update without the password keeps it: unstated"
+    ),
     _choice("portsip.rule_update", "merge|replace", "partial or full replacement is unstated"),
     _choice("portsip.assignee_update", "merge|replace", "partial or full replacement is unstated"),
     _choice("portsip.unknown_fields", "ignored|kept|refused", "unknown fields in a body: unstated"),

@@ -3,23 +3,38 @@
 Neither can be read back, so whoever writes one side writes both. The side at Twilio goes first
 when the PBX trunk is made: a run that was cut off between them finds no PBX trunk and writes both
 again, also when the secret was changed in between.
+
+An update of the PBX trunk in something else is a write of its password as well: PortSIP calls it
+"creating, replacing", so on some PBX an update without the password may lose it, and every call out
+with it. Sending a password that is not the one at Twilio would end them as well. Twilio shows when a
+credential was last changed, and the journal has that moment for each of our own writes: where the two
+agree, the password that we wrote last is sent again, and nothing is interrupted. Otherwise nobody
+knows which password works today, and both sides are written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..plan import Action, Effect, Row
-from ..vendors.twilio import as_read
+from ..errors import OutcomeUnknownError, RunbookError, UnreachableError, VendorError
+from ..plan import CHANGING, Action, Effect, Row
+from ..records.journal import sent_at
+from ..secret import written_at
+from ..vendors.twilio import as_read, read_date
 from .base import Item
 
 if TYPE_CHECKING:
     from ..context import Context
 
 NOT_READABLE = "(not readable)"
+AT_TWILIO, AT_PBX = "password at Twilio", "password at the PBX"
 BOTH = "neither side can be read back, so both are written together"
 OVERWRITTEN = "the password that is there now cannot be restored"
+SENT_AGAIN = "the password is sent along: it is the one that the runbook wrote last, at Twilio as well"
 
 
 class PasswordPair:
@@ -38,7 +53,8 @@ class PasswordPair:
     @property
     def resource(self) -> str:
         """The credential as people know it, for the journal."""
-        return f"user {self._settings.username} in credential list {self._settings.credential_list_name}"
+        name = self._settings.username if self._user is None else self._user.username
+        return f"user {name} in credential list {self._settings.credential_list_name}"
 
     @property
     def at_twilio(self) -> bool:
@@ -56,7 +72,7 @@ class PasswordPair:
                 return [Item((Row("2.3", f"user {name}", name, None, Action.CONFLICT, note=note),))]
             rows = (
                 Row("2.3", f"user {name}", name, None, Action.CREATE),
-                Row("2.3", "password at Twilio", reference, None, Action.CREATE),
+                Row("2.3", AT_TWILIO, reference, None, Action.CREATE),
             )
             create = lambda: users().create(name, self._context.sip_password())  # noqa: E731
             return [Item(rows, self.resource, create), *(self._at_pbx() if at_pbx else [])]
@@ -67,11 +83,9 @@ class PasswordPair:
             note = "it is at Twilio only and not made by this runbook, and set_password is not set"
             return [
                 found,
-                Item(
-                    (Row("2.3", "password at Twilio", reference, NOT_READABLE, Action.CONFLICT, note=note),)
-                ),
+                Item((Row("2.3", AT_TWILIO, reference, NOT_READABLE, Action.CONFLICT, note=note),)),
             ]
-        return [found, Item((Row("2.3", "password at Twilio", reference, NOT_READABLE, Action.UNREADABLE),))]
+        return [found, Item((Row("2.3", AT_TWILIO, reference, NOT_READABLE, Action.UNREADABLE),))]
 
     def item_at_twilio(self, effect: Effect = Effect.NONE, step: str = "2.3") -> Item:
         """Return the item that writes the password at Twilio again."""
@@ -79,7 +93,7 @@ class PasswordPair:
             effect = Effect.INTERRUPTS_OUTBOUND  # whatever uses it today
         reference = str(self._settings.password)
         note = BOTH if self._user is None else f"{BOTH}; {OVERWRITTEN}"
-        row = Row(step, "password at Twilio", reference, NOT_READABLE, Action.UPDATE, effect, note)
+        row = Row(step, AT_TWILIO, reference, NOT_READABLE, Action.UPDATE, effect, note)
         return Item(
             (row,),
             self.resource,
@@ -88,13 +102,95 @@ class PasswordPair:
             before=as_read(self._user) if self._user else None,
         )
 
+    def unreadable(self) -> Item:
+        """Return the rows of a pair that is left as it is, or of which nobody can see that it was written.
+
+        They stand where the pair stands when it is written, so that a plan from before can be applied
+        again.
+        """
+        reference = str(self._settings.password)
+        return Item(
+            tuple(
+                Row("5.3", side, reference, NOT_READABLE, Action.UNREADABLE) for side in (AT_TWILIO, AT_PBX)
+            )
+        )
+
+    def items_of_update(
+        self,
+        rows: tuple[Row, ...],
+        changes: Mapping[str, Any],
+        before: Mapping[str, Any],
+        *,
+        written_before: bool = False,
+    ) -> list[Item]:
+        """Return the items of an update of the PBX trunk: its rows, and what becomes of the password.
+
+        Parameters
+        ----------
+        rows
+            The rows that the update carries out.
+        changes
+            The fields that it changes.
+        before
+            The trunk as it was read.
+        written_before
+            Whether the plan writes both sides before it comes to this update.
+        """
+        trunk, resource = self._context.pbx_trunk, f"PBX trunk {self._settings.pbx_name}"
+        if self._context.site.pbx.update_keeps_password:
+            return [Item(rows, resource, partial(trunk.update, changes), before=before), self.unreadable()]
+        doubt = "" if written_before else self._doubt()
+        if not doubt:
+            rows = tuple(_with_note(row, SENT_AGAIN) if row.action in CHANGING else row for row in rows)
+            write = lambda: trunk.update({**changes, "password": self._context.sip_password()})  # noqa: E731
+            return [Item(rows, resource, write, before=before), self.unreadable()]
+        reference, effect = str(self._settings.password), Effect.INTERRUPTS_OUTBOUND
+        note = f"{doubt}, so nobody knows which password works today; {BOTH}; {OVERWRITTEN}"
+        password = Row("5.3", AT_PBX, reference, NOT_READABLE, Action.UPDATE, effect, note)
+        update = Item((*rows, password), resource, partial(self._update_second_half, changes), before=before)
+        return [self.item_at_twilio(effect, step="5.3"), update] if self.at_twilio else [update]
+
+    def _doubt(self) -> str:
+        """Say why the password at Twilio may not be the one of the parameters; empty when it is."""
+        user, settings = self._user, self._settings
+        if user is None:
+            return f"there is no user for it in credential list {settings.credential_list_name}"
+        last = next((one for one in self._context.answered_writes(user.sid) if _dated(one, user)), None)
+        if last is None:
+            return "the records do not show that the runbook wrote the password at Twilio last"
+        reference = settings.password
+        if not any((row["setting"], row["desired"]) == (AT_TWILIO, str(reference)) for row in last["rows"]):
+            return "the parameters name another secret than the one that was written last"
+        written = written_at(reference, self._context.root)
+        if written is not None and written > sent_at(last):
+            return f"{reference} was changed after the password was written last"
+        return ""
+
+    def _update_second_half(self, changes: Mapping[str, Any]) -> None:
+        """Update the PBX trunk after Twilio has got the password; without the changes if they are refused."""
+        trunk, password = self._context.pbx_trunk, {"password": self._context.sip_password()}
+        try:
+            trunk.update({**changes, **password})
+        except OutcomeUnknownError:
+            raise  # read again, then sent again
+        except VendorError as error:
+            if self.at_twilio:
+                error.meaning = (
+                    "Twilio has the password and the PBX does not: calls out fail until this is run again"
+                )
+                if not isinstance(error, UnreachableError):
+                    with suppress(RunbookError):
+                        trunk.update(password)
+                        error.meaning = "the change was refused; the password was written at both sides"
+            raise
+
     def conflict_at_pbx(self) -> Row | None:
         """Return the row that keeps section 5 from making the PBX trunk, if one does."""
         if self._user is None or self._may_write():
             return None
         note = "the credential is at Twilio only and not made by this runbook, and set_password is not set"
         reference = str(self._settings.password)
-        return Row("5.3", "password at Twilio", reference, NOT_READABLE, Action.CONFLICT, note=note)
+        return Row("5.3", AT_TWILIO, reference, NOT_READABLE, Action.CONFLICT, note=note)
 
     def _may_write(self) -> bool:
         if self._context.tenant.set_password:
@@ -110,7 +206,7 @@ class PasswordPair:
     def _at_pbx(self) -> list[Item]:
         row = Row(
             "5.3",
-            "password at the PBX",
+            AT_PBX,
             str(self._settings.password),
             NOT_READABLE,
             Action.UPDATE,
@@ -126,12 +222,24 @@ class PasswordPair:
         return self._user or find_user(self._context)
 
 
-def find_user(context: Context) -> Any | None:
-    """Read our user of our credential list; ``None`` when either does not exist."""
+def _dated(write: Mapping[str, Any], user: Any) -> bool:
+    """Whether a write of a journal is what changed a credential last, by the time that Twilio gives."""
+    fields = [(end or {}).get("fields") or {} for end in (write["answer"], write["found"])]
+    dates = [one["date_updated"] for one in fields if one.get("date_updated")]
+    return any(read_date(date) == user.date_updated for date in dates)
+
+
+def _with_note(row: Row, note: str) -> Row:
+    return replace(row, note=f"{row.note}; {note}" if row.note else note)
+
+
+def find_user(context: Context, username: str | None = None) -> Any | None:
+    """Read a user (ours, without a name) of our credential list; ``None`` when either does not exist."""
     settings, sip = context.settings, context.twilio.account.sip
+    username = settings.username if username is None else username
     lists = sip.credential_lists.list(page_size=1000)
     ours = next((one for one in lists if one.friendly_name == settings.credential_list_name), None)
     if ours is None:
         return None
     users = sip.credential_lists(ours.sid).credentials.list(page_size=1000)
-    return next((user for user in users if user.username == settings.username), None)
+    return next((user for user in users if user.username == username), None)

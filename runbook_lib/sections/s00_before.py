@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..parameters import secret_references
 from ..plan import Action, Row, Value
+from ..secret import exposure
 from ..sip_uri import address
 from ..vendors.twilio import SIGNALLING, serves_something
 from .base import Item, Section, View
@@ -48,6 +50,7 @@ class BeforeYouBegin(Section):
                     ("PortSIP", "tenant may have trunks of its own", self._may_have_trunks),
                 ),
             ),
+            View("Secrets that this run uses", ("Key", "Reference", "Caution"), self._secrets()),
             View(
                 "The tenant's numbers at Twilio",
                 ("Number", "Owned", "Voice", "Emergency address"),
@@ -146,6 +149,14 @@ class BeforeYouBegin(Section):
     def _tenant_row(self) -> Row:
         note = "switch on trunks at tenant level, in the PBX's settings or in the tenant's features"
         return _check("0.2", "tenant may have trunks of its own", True, self._may_have_trunks, note)
+
+    def _secrets(self) -> tuple[tuple[Value, ...], ...]:
+        """Where the secrets lie, and who else reaches their files."""
+        context = self.context
+        return tuple(
+            (key, str(reference), exposure(reference, context.root))
+            for key, reference in secret_references(context.site, context.tenant).items()
+        )
 
     def _number_row(self, did: str) -> tuple[Value, ...]:
         number = self._numbers.get(did)

@@ -11,7 +11,7 @@ from ..parameters import TrunkScope
 from ..plan import CHANGING, Action, Effect, Row, Value
 from ..vendors.pbx import quoted
 from .base import Item, Section, View
-from .passwords import NOT_READABLE, PasswordPair, find_user
+from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
 from .pbx_trunk import desired_fields
 
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
@@ -85,14 +85,7 @@ class PbxTrunkSection(Section):
                 )
                 rows[name] = replace(rows[name], action=Action.CONFLICT, note=note)
         changed = {name: row.desired for name, row in rows.items() if row.action in CHANGING}
-        write = partial(self.context.pbx_trunk.update, changed) if changed else None
-        # Both stand here as they do when the trunk is made, so that a plan from before can be applied again.
-        passwords = tuple(
-            Row("5.3", f"password at {side}", str(settings.password), NOT_READABLE, Action.UNREADABLE)
-            for side in ("Twilio", "the PBX")
-        )
-        trunk = Item(tuple(rows.values()), f"PBX trunk {settings.pbx_name}", write, before=self._live)
-        return [trunk, Item(passwords), *self._assignment()]
+        return [*self._to_update(self._live, tuple(rows.values()), changed), *self._assignment()]
 
     def expected(self) -> list[Row]:
         note = "registration is off, so the trunk is always Online: this proves nothing about the credentials"
@@ -113,9 +106,26 @@ class PbxTrunkSection(Section):
         if not settings.shared and not self.context.pbx.tenant_may_have_trunks:
             note = "the PBX does not allow trunks at tenant level (its settings, or the tenant's features)"
             return [Item((Row("5.1", "trunk", settings.pbx_name, None, Action.CONFLICT, note=note),))]
-        password = Row("5.3", "password at the PBX", str(settings.password), None, Action.CREATE)
+        password = Row("5.3", AT_PBX, str(settings.password), None, Action.CREATE)
         create = Item((*rows.values(), password), f"PBX trunk {settings.pbx_name}", self._create)
         return [self._pair.item_at_twilio(step="5.3"), create]
+
+    def _to_update(
+        self, live: dict[str, Any], rows: tuple[Row, ...], changed: dict[str, Value]
+    ) -> list[Item]:
+        context, settings = self.context, self.context.settings
+        # What a shared trunk has already, a tenant's run does not change: there these are conflicts.
+        if not changed or context.creates_only:
+            write = partial(context.pbx_trunk.update, changed) if changed else None
+            return [
+                Item(rows, f"PBX trunk {settings.pbx_name}", write, before=live),
+                PasswordPair(context, None).unreadable(),
+            ]
+        pair, is_planned = PasswordPair(context, find_user(context)), "02" in self.ahead
+        if not pair.at_twilio and not is_planned and not context.site.pbx.update_keeps_password:
+            return [Item(rows), self.blocked("5.3", AT_TWILIO, str(settings.password), "02")]
+        written_before = is_planned and (not pair.at_twilio or context.tenant.set_password)
+        return pair.items_of_update(rows, changed, live, written_before=written_before)
 
     def _create(self) -> None:
         settings = self.context.settings

@@ -15,7 +15,7 @@ from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
 from .base import TENANTS_STEPS, Item, Section, View, at_step
-from .passwords import NOT_READABLE
+from .passwords import NOT_READABLE, PasswordPair, find_user
 from .way_back import EFFECTS, Resource, collection, hanging_on, locate, resource_of
 from .whose import Whose
 
@@ -69,15 +69,34 @@ class RollBack(Section):
         found = zip(self._resources, self._live, self._hanging, self._foreign, strict=True)
         for resource, live, hanging, foreign in found:
             others = {words for path, words in hanging.items() if path not in going}
-            item = self._item(resource, live, others, foreign, going)
-            if all(row.action is not Action.CONFLICT for row in item.rows):
+            found_items = self._items_of(resource, live, others, foreign, going)
+            if all(row.action is not Action.CONFLICT for item in found_items for row in item.rows):
                 going.add(resource.trace.path)
-            items.append(item if self.context.to_undo.vouched else _doubted(item))
-        return items
+            items += found_items if self.context.to_undo.vouched else map(_doubted, found_items)
+        return _once(items)
 
     def _guarded_items(self) -> list[Item]:
         # What a tenant's run may do to a shared trunk is decided here by who else uses it.
         return self._within_leave(self.items())
+
+    def _items_of(
+        self,
+        resource: Resource,
+        live: Mapping[str, Any] | None,
+        hanging: set[str],
+        foreign: str,
+        going: set[str],
+    ) -> list[Item]:
+        """A resource's items: one, and for an updated PBX trunk also what becomes of its password."""
+        trace = resource.trace
+        item = self._item(resource, live, hanging, foreign, going)
+        if trace.kind != "changed" or collection(trace.path) != "providers":
+            return [item]
+        if item.write is None:
+            return [item, PasswordPair(self.context, None).unreadable()]
+        former = {name: trace.before.get(name) for name in trace.changed}
+        user = find_user(self.context, former.get("auth_id", item.before["auth_id"]))
+        return PasswordPair(self.context, user).items_of_update(item.rows, former, item.before)
 
     def _item(
         self,
@@ -181,6 +200,24 @@ def _effect_of_taking_back(trace: Trace) -> Effect:
     if "did_numbers" in trace.changed:
         return Effect.INTERRUPTS_INBOUND
     return EFFECTS[collection(trace.path)]
+
+
+def _once(items: list[Item]) -> list[Item]:
+    """The items with one row for each setting, where a password is written and cannot be read as well.
+
+    The row that writes it stays; without one, that which says why it cannot be undone.
+    """
+    rows = [row for item in items for row in item.rows]
+    written = {row.key for row in rows if row.action is not Action.UNREADABLE}
+    explained = {row.key for row in rows if row.note}
+
+    def stays(row: Row) -> bool:
+        if row.action is not Action.UNREADABLE:
+            return True
+        return row.key not in written and (bool(row.note) or row.key not in explained)
+
+    once = [replace(item, rows=tuple(filter(stays, item.rows))) for item in items]
+    return [item for item in once if item.rows]
 
 
 def _as_before(trace: Trace) -> tuple[Row, ...]:

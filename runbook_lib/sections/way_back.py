@@ -189,6 +189,8 @@ class _Number(Resource):
 
 
 class _AtPbx(Resource):
+    """A trunk, an assignment or a rule; a trunk that was changed, section 90 updates with its password."""
+
     def read(self) -> Mapping[str, Any] | None:
         try:
             return self._session.get(self.trace.path)
@@ -202,8 +204,6 @@ class _AtPbx(Resource):
         before = {name: trace.before.get(name) for name in trace.changed}
         if trace.kind == "made":
             self._session.post(f"{trace.path}/destroy")
-        elif kind == "providers":
-            self.context.pbx_trunk.update(before)
         elif kind == "assignees":
             self._session.post(trace.path, {name: trace.before.get(name) for name in trace.left})
         else:

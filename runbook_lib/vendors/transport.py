@@ -178,6 +178,9 @@ class Transport:
                 vendor_id = result(answer)
                 if vendor_id and vendor_id not in request.url.path:  # it was made by this write
                     fields = _without_passwords(answer)
+                elif vendor_id:
+                    # Of a change only when it was made: whether somebody has changed it since shows by that.
+                    fields = {name: answer[name] for name in ("date_updated",) if name in answer}
         except (httpx.TransportError, ValueError) as error:
             problem = error
         self._journal.answered(

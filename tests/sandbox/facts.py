@@ -505,7 +505,7 @@ OPEN: dict[str, tuple[str, ...] | str] = {
     "P2.1": ("portsip.unset_text",),
     "P2.2": ("portsip.trunk_name",),
     "P2.3": "the brand on the wire is a parameter of the runbook",
-    "P2.17": ("portsip.provider_update", "portsip.rule_update"),
+    "P2.17": ("portsip.provider_update", "portsip.provider_password", "portsip.rule_update"),
     "P2.18": ("portsip.filter",),
     "P2.20": "the code of a refusal: any is told as it comes",
     "P2.22": ("portsip.assignee_update", "portsip.system_list"),

@@ -236,6 +236,24 @@ def test_replacing_update(sandbox, acme, trunk_body):
     assert sandbox.state()["portsip"]["providers"][trunk["id"]]["password_sha256"] == before
 
 
+def test_an_update_may_lose_the_password(sandbox, acme, trunk_body):
+    one = f"/providers/{acme.post('/providers', json=trunk_body(password='Abcdefgh1234X')).json()['id']}"
+
+    def password():
+        return sandbox.state()["portsip"]["providers"][one.rsplit("/")[-1]]["password_sha256"]
+
+    kept = password()
+    for update in ("merge", "replace"):
+        sandbox.switch(portsip__provider_update=update)
+        assert acme.post(one, json=acme.get(one).json()).status_code == 200
+        assert password() == kept is not None
+    sandbox.switch(portsip__provider_password="lost")
+    assert acme.post(one, json=acme.get(one).json() | {"password": "Abcdefgh1234Y"}).status_code == 200
+    assert password() not in (kept, None)
+    assert acme.post(one, json=acme.get(one).json()).status_code == 200
+    assert password() is None
+
+
 def test_unknown_fields(sandbox, acme, trunk_body):
     body = trunk_body(remove_plus_prefix=False)
     one = f"/providers/{acme.post('/providers', json=body).json()['id']}"

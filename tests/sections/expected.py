@@ -52,6 +52,33 @@ ACME_PBX_TRUNK = {
     "status": "ONLINE",  # 5.E
 }
 
+#: Each field of the PBX trunk at another value, by the setting's name in section 5's plan.
+PBX_TRUNK_DRIFT = {
+    "name": {"name": "changed"},
+    "enabled": {"enabled": False},
+    "transport": {"transport": "TCP"},
+    "hostname": {"hostname": "changed.pstn.twilio.com"},
+    "port": {"port": 5099},
+    "outbound proxy": {"outbound_server": "proxy.example.com"},
+    "outbound proxy port": {"outbound_server_port": 5099},
+    "authentication name": {"auth_id": "changed"},
+    "user name (three-part authentication only)": {"username": "changed"},
+    "need registration": {"registration": True},
+    "registration interval, s": {"register_interval": 60},
+    "max concurrent calls": {"concurrency": 3},
+    "send OPTIONS": {"keep_alive": True},
+    "OPTIONS interval, s": {"keep_alive_interval": 60},
+    "use private IP": {"inlan": True},
+    "verify port": {"verify_port": True},
+    "rewrite Via host": {"rewrite_via_ip": True},
+    "single Via": {"single_via_header": False},
+    "adjust SDP on hold": {"adjust_sdp_direction": False},
+    "remove SRTP information": {"remove_srtp_info": False},
+    "require STIR/SHAKEN": {"stir_shaken_signature_required": True},
+    "associated IP addresses": {"additional_ips": "54.172.60.0/30"},
+    "DID pool": {"did_numbers": "12025550101"},
+}
+
 CARRIER_TRUNK = {
     **ACME_TRUNK,
     "friendly_name": "PortSIP carrier",

@@ -13,7 +13,7 @@ from runbook_lib.guide import RUN_ORDER
 from runbook_lib.plan import CHANGING
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox
-from tests.sections.expected import ACME_PBX_TRUNK, ACME_TRUNK
+from tests.sections.expected import ACME_PBX_TRUNK, ACME_TRUNK, PBX_TRUNK_DRIFT
 from tests.sections.test_tenant_level import DOMAIN, SITE, run_all, run_section
 from tests.vendor_state import ACCOUNT
 
@@ -138,29 +138,7 @@ CASES: list[tuple[str, str, Change]] = [
     ("03", "us2 weight", origination("us2", Weight=99)),
     ("03", "us2 enabled", origination("us2", Enabled="false")),
     ("04", "+12025550103", number_taken_off),
-    ("05", "name", pbx(name="changed")),
-    ("05", "enabled", pbx(enabled=False)),
-    ("05", "transport", pbx(transport="TCP")),
-    ("05", "hostname", pbx(hostname="changed.pstn.twilio.com")),
-    ("05", "port", pbx(port=5099)),
-    ("05", "outbound proxy", pbx(outbound_server="proxy.example.com")),
-    ("05", "outbound proxy port", pbx(outbound_server_port=5099)),
-    ("05", "authentication name", pbx(auth_id="changed")),
-    ("05", "user name (three-part authentication only)", pbx(username="changed")),
-    ("05", "need registration", pbx(registration=True)),
-    ("05", "registration interval, s", pbx(register_interval=60)),
-    ("05", "max concurrent calls", pbx(concurrency=3)),
-    ("05", "send OPTIONS", pbx(keep_alive=True)),
-    ("05", "OPTIONS interval, s", pbx(keep_alive_interval=60)),
-    ("05", "use private IP", pbx(inlan=True)),
-    ("05", "verify port", pbx(verify_port=True)),
-    ("05", "rewrite Via host", pbx(rewrite_via_ip=True)),
-    ("05", "single Via", pbx(single_via_header=False)),
-    ("05", "adjust SDP on hold", pbx(adjust_sdp_direction=False)),
-    ("05", "remove SRTP information", pbx(remove_srtp_info=False)),
-    ("05", "require STIR/SHAKEN", pbx(stir_shaken_signature_required=True)),
-    ("05", "associated IP addresses", pbx(additional_ips="54.172.60.0/30")),
-    ("05", "DID pool", pbx(did_numbers="12025550101")),
+    *(("05", setting, pbx(**fields)) for setting, fields in PBX_TRUNK_DRIFT.items()),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from runbook_lib.sandbox.switches import ALL
 from tests.conftest import TestSandbox, sample
 from tests.sections import test_drift, test_system_level, test_tenant_level
-from tests.sections.expected import ACME_PBX_TRUNK, ACME_TRUNK
+from tests.sections.expected import ACME_PBX_TRUNK, ACME_TRUNK, CARRIER_PBX_TRUNK
 from tests.test_sign_in import sign_in_with_codes
 
 SETTINGS: list[tuple[str, Any]] = [
@@ -53,3 +53,6 @@ def test_same_end_under_every_setting(sandbox: TestSandbox, name: str, value: An
     assert sandbox.vendors.trunk(test_tenant_level.DOMAIN) == ACME_TRUNK
     assert sandbox.vendors.pbx("acme.pbx.example").trunks()[ACME_PBX_TRUNK["name"]] == ACME_PBX_TRUNK
     test_system_level.check_final_state(sandbox.vendors)
+    for trunk in (ACME_PBX_TRUNK, CARRIER_PBX_TRUNK):
+        at_twilio, at_pbx = sandbox.passwords(trunk["auth_id"], trunk["name"])
+        assert at_twilio == at_pbx is not None

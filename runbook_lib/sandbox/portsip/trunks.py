@@ -98,7 +98,8 @@ async def update(call: Call) -> Response:
     """POST /providers/{id}: 200 without a body; ``brand`` and ``auth_mode`` are ignored.
 
     Whether fields that are left out stay or fall back to the API's defaults is the switch
-    ``portsip.provider_update``; the password, which nobody can read, stays in both cases.
+    ``portsip.provider_update``; whether the password, which nobody can read, does is
+    ``portsip.provider_password``.
     """
     row = find(call)
     _need_own(call, row)
@@ -109,6 +110,8 @@ async def update(call: Call) -> Response:
         base = row | fresh(PROVIDER) | {"unknown_fields": {}}
         base.pop("inbound_parameters", None)
         base.pop("outbound_parameters", None)
+    if call.world.switches["portsip.provider_password"] == "lost":  # noqa: S105 -- a switch
+        base = base | {"password_sha256": None}
     new = base | _kept(body, row["tenant_id"])
     _check(call, new)
     _refuse_removal_in_use(call, new, row["tenant_id"], new["did_numbers"])
