@@ -147,7 +147,7 @@ def sandbox(
         return
     running = process.ensure_running(root)
     if reset:
-        httpx.post(f"{running.control_url}/reset", timeout=30).raise_for_status()
+        httpx.post(f"{running.control_url}/reset", timeout=30, trust_env=False).raise_for_status()
         screen.print("The demo data is back.")
     screen.print(
         f"Twilio's APIs: {running.twilio_url}\nPortSIP's API: {running.portsip_url}\nCA: {running.ca_file}"

@@ -166,7 +166,7 @@ class SectionPage:
         self._read = True
         if self.form is not None:
             self._offer(self.form, part)
-        return plan_shown(part)
+        return plan_shown(part, self._run.cautions)
 
     def apply(self) -> Shown | None:
         """Carry out the plan in mode ``apply``; in another mode, say that nothing was written.
@@ -201,6 +201,7 @@ class SectionPage:
             f"Requests: {requests}; writes: {result['writes']}",
             f"Journal: {result['journal']}",
             f"Folder: {self._near(self._runbook.folder)}",
+            *(f"Look at this: {caution}" for caution in result["cautions"]),
         ]
         self._ended = True
         return Box(*self._told(result), tuple(lines))
