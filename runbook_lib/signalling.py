@@ -83,9 +83,11 @@ class Associated:
         """The ranges that are there and needed for nothing that is known; each once."""
         needed, seen, found = wanted(self.additional), [], []
         for text, network in self._entries():
-            if network is None or not covers([*needed, *seen], network):
+            if network is None:
+                found += [] if text in found else [text]
+            elif not covers([*needed, *seen], network):
                 found.append(text)
-                seen += [network] if network else []
+                seen.append(network)
         return tuple(found)
 
     @property

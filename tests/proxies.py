@@ -9,7 +9,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -142,7 +142,12 @@ async def _joined(one: Streams, other: Streams) -> None:
                 await writer.drain()
         writer.close()
 
-    await asyncio.gather(copy(one[0], other[1]), copy(other[0], one[1]))
+    try:
+        await asyncio.gather(copy(one[0], other[1]), copy(other[0], one[1]))
+    except asyncio.CancelledError:
+        for _, writer in (one, other):
+            writer.transport.abort()
+        raise
 
 
 @contextmanager
@@ -153,9 +158,8 @@ def _listening(
     loop = asyncio.new_event_loop()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError), closing(writer):
             await serve(reader, writer)
-        writer.close()
 
     server = loop.run_until_complete(asyncio.start_server(handle, LOOPBACK, 0, ssl=context))
     thread = threading.Thread(target=loop.run_forever)

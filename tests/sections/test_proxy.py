@@ -55,7 +55,7 @@ def test_twilio_through_a_proxy_that_inspects_tls(
     port = twilio_port(sandbox)  # speaks plain HTTP: only the proxy can have ended the TLS
     at(monkeypatch, port)
     with proxy(inspects_as=company) as running:
-        run(through(proxy=running.url, ca_file=str(company.ca_file)), acme(), "00", "01", "05")
+        run(through(proxy=running.url, ca_file=str(company.ca_file)), acme(), "00", "01", "02", "05")
     assert DOMAIN in sandbox.vendors.trunk_sids()
     assert set(running.asked) == {f"{LOOPBACK}:{port}"}  # never the PBX
 
@@ -132,18 +132,20 @@ def test_a_proxy_that_lets_nothing_through(
 ) -> None:
     """Nothing has left, so a write that failed so is known not to have been carried out."""
     at(monkeypatch, twilio_port(sandbox))
-    with proxy(refusal=BLOCKED) as running:
-        url = running.url
-        if kind == "refuses":
-            the_site = through(proxy=url)
-            with Runbook.open(the_site, acme(), mode="apply") as runbook:
-                with pytest.raises(UnreachableError) as caught:
-                    runbook.context.twilio.write("/v1/Trunks", {"friendly_name": "x"})
-                assert url in str(caught.value)
-    if kind == "is not there":
-        with Runbook.open(through(proxy=url), acme()) as runbook, pytest.raises(UnreachableError) as caught:
-            runbook.section("01").plan()
+
+    def write(url: str) -> None:
+        with Runbook.open(through(proxy=url), acme(), mode="apply") as runbook:
+            context = runbook.context
+            with pytest.raises(UnreachableError) as caught, context.journal.writing("01", "x", (), None):
+                context.twilio.write("/v1/Trunks", {"friendly_name": "x"})
         assert url in str(caught.value)
+
+    with proxy(refusal=BLOCKED) as running:
+        if kind == "refuses":
+            write(running.url)
+            assert running.asked
+    if kind == "is not there":
+        write(running.url)
     assert sandbox.writes() == []
 
 
