@@ -16,7 +16,7 @@ from pathlib import Path
 from . import ssh
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError
-from .lock import user, whoami
+from .lock import claimed_users, user, whoami
 from .plan import Plan
 
 #: Apart from the namespace of signed records: a signature of the one is never one of the other.
@@ -157,7 +157,8 @@ def _signer(plan: Plan, signature: Path, allowed_signers: Path) -> dict[str, str
 
 def _is_operator(principal: str) -> bool:
     """By the user's name alone: hosts and mail domains of one person differ."""
-    return principal.partition("@")[0].partition("+")[0].casefold() == user().casefold()
+    names = {name.casefold() for name in (user(), *claimed_users())}
+    return principal.partition("@")[0].partition("+")[0].casefold() in names
 
 
 def _message(plan: Plan) -> bytes:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from . import records_cli
+from . import records_cli, ssh
 from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
@@ -88,15 +88,40 @@ def demo() -> None:
 
 
 @app.command()
-def lab(port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free one.")] = 8888) -> None:
+def lab(
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- JUPYTERLAB-OPTION ...]", help="Options of JupyterLab.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free one.")] = 8888,
+) -> None:
     """Open JupyterLab on the notebooks, with the sandbox running."""
+    from .batch.kernels import jupyter_folders
+    from .batch.scratch import Scratch
     from .sandbox import process
 
-    root = project_root()
-    running = process.ensure_running(root)
-    screen.print(f"Sandbox: Twilio at {running.twilio_url}, PBX at {running.portsip_url}")
-    command = [sys.executable, "-m", "jupyterlab", f"--port={port}", "--ServerApp.root_dir", str(root)]
-    os.execv(sys.executable, [*command, "--LabApp.default_url=/lab/tree/notebooks/00_before_you_begin.ipynb"])  # noqa: S606
+    def run() -> int:
+        root = project_root()
+        try:
+            running = process.ensure_running(root)
+            screen.print(f"Sandbox: Twilio at {running.twilio_url}, PBX at {running.portsip_url}")
+        except RunbookError as error:
+            _complain(error)  # a live site needs no sandbox
+        command = [sys.executable, "-m", "jupyterlab", f"--port={port}", f"--ServerApp.root_dir={root}"]
+        command += [
+            "--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs",
+            "--LabApp.default_url=/lab/tree/notebooks/00_before_you_begin.ipynb",
+        ]
+        if os.getuid() == 0:
+            command.append("--allow-root")
+            errors.print("JupyterLab runs as root: whoever can open it can do anything on this machine.")
+        scratch = Scratch()
+        if folders := jupyter_folders(scratch.path):
+            scratch.hand_over()
+        else:
+            scratch.close()
+        os.execve(sys.executable, [*command, *(options or [])], os.environ | folders)  # noqa: S606
+
+    raise typer.Exit(_guarded(run))
 
 
 @app.command()
@@ -122,7 +147,7 @@ def sandbox(
         return
     running = process.ensure_running(root)
     if reset:
-        httpx.post(f"{running.control_url}/reset", timeout=30).raise_for_status()
+        httpx.post(f"{running.control_url}/reset", timeout=30, trust_env=False).raise_for_status()
         screen.print("The demo data is back.")
     screen.print(
         f"Twilio's APIs: {running.twilio_url}\nPortSIP's API: {running.portsip_url}\nCA: {running.ca_file}"
@@ -170,7 +195,7 @@ def approve(
     plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file (runbook plan --out).")],
     key: Annotated[
         Path | None,
-        typer.Option(help="SSH key, or the public half of one in the agent [default: ~/.ssh/id_ed25519]"),
+        typer.Option(help=f"SSH key, or the public half of one in the agent [default: {ssh.DEFAULT_KEY}]"),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
 ) -> None:
@@ -183,7 +208,7 @@ def approve(
         show_changes(approved, screen)
         if not yes and typer.prompt("To approve it, type the tenant's name") != approved.tenant:
             raise InputError(["that is not the tenant's name: nothing was signed"])
-        signature = sign_plan(plan_file, approved, key or Path.home() / ".ssh" / "id_ed25519")
+        signature = sign_plan(plan_file, approved, key or Path(os.path.expanduser(ssh.DEFAULT_KEY)))
         screen.print(f"Signed: {escape(str(signature))}", soft_wrap=True)
         return FINE
 
@@ -445,6 +470,9 @@ def _tell(text: str) -> None:
 
 def main() -> None:
     """Run the command; usage errors end with the status of wrong input, Ctrl-C with that of a failure."""
+    if not os.path.isabs(os.path.expanduser("~")):
+        # An account without a home: as containers' runtimes do; Jupyter's packages cannot be imported else.
+        os.environ["HOME"] = "/"
     try:
         status = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):

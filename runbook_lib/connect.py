@@ -24,9 +24,10 @@ OVERRIDES = ("RUNBOOK_TWILIO_API_URL", "RUNBOOK_TWILIO_TRUNKING_URL", "RUNBOOK_P
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Base URLs of both vendors' APIs, and the trust for the PBX's certificate."""
+    """Base URLs of both vendors' APIs, and whose certificates are trusted there."""
 
     twilio: dict[str, str]
+    twilio_trust: ssl.SSLContext | bool
     portsip: str
     portsip_trust: ssl.SSLContext | bool
 
@@ -52,8 +53,13 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
         live = live_hosts(account.region, account.edge)
         api, trunking, portsip = api or live["api"], trunking or live["trunking"], portsip or site.pbx.url
     portsip = portsip.rstrip("/").removesuffix("/api")
-    trust = _trust(portsip, ca_file, site.pbx.certificate_sha256)
-    return Endpoints({"api": api, "trunking": trunking}, portsip + "/api", trust)
+    pin = site.pbx.certificate_sha256
+    return Endpoints(
+        {"api": api, "trunking": trunking},
+        _trust(root / account.ca_file if account.ca_file else None, "twilio_accounts.NAME.ca_file"),
+        portsip + "/api",
+        _pinned(portsip, pin) if pin else _trust(ca_file, "pbx.ca_file"),
+    )
 
 
 def pbx_of(
@@ -90,16 +96,14 @@ def _override(name: str) -> str:
     return url.rstrip("/")
 
 
-def _trust(url: str, ca_file: Path | None, pin: str | None) -> ssl.SSLContext | bool:
-    if pin:
-        return _pinned(url, pin)
+def _trust(ca_file: Path | None, key: str) -> ssl.SSLContext | bool:
     if ca_file is None:
         return True
     try:
         return ssl.create_default_context(cafile=str(ca_file))
     except OSError as error:
         raise InputError(
-            [f"pbx.ca_file: {ca_file.name} cannot be read as a CA bundle ({error.strerror})"]
+            [f"{key}: {ca_file.name} cannot be read as a CA bundle ({error.strerror})"]
         ) from None
 
 

@@ -72,7 +72,9 @@ class Context:
             if account.api_key_sid
             else (None, account.auth_token)
         )
-        transport = Transport("Twilio", self.journal)
+        transport = Transport(
+            "Twilio", self.journal, verify=self._endpoints.twilio_trust, proxy=account.proxy
+        )
         self._transports.append(transport)
         return Twilio(
             transport,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import pwd
@@ -45,14 +44,26 @@ def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
 
 
 def user() -> str:
-    """Return the operator's user name: of the account that the process runs as, where it has a name.
+    """Return the operator's user name: that of the account that the process runs as.
 
-    Not as ``USER`` and ``LOGNAME`` say, which anybody may set.
+    Not what ``USER`` and ``LOGNAME`` say, which anybody may set. An account without an entry in the
+    password file, as containers have them, is ``uid 1000620000``.
     """
+    account = own_account()
+    return account.pw_name if account else f"uid {os.getuid()}"
+
+
+def claimed_users() -> set[str]:
+    """Return the user names that the environment claims: enough to refuse somebody, never to allow."""
+    return {name for variable in ("LOGNAME", "USER") if (name := os.environ.get(variable))}
+
+
+def own_account() -> pwd.struct_passwd | None:
+    """Return the entry in the password file of the account that the process runs as, if it has one."""
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(os.getuid())
     except KeyError:
-        return getpass.getuser()
+        return None
 
 
 def whoami() -> str:

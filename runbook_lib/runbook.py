@@ -190,6 +190,7 @@ class SectionRun:
             "started": now(),
             "outcome": "unfinished",
             "plan": None,
+            "cautions": [],
             "applied": None,
             "writes": 0,
             "verification": None,
@@ -200,6 +201,11 @@ class SectionRun:
     def call_path(self) -> list[tuple[str, str, int, int, bool]]:
         """Section 3: the desired call path, in failover order: label, SIP URI, priority, weight, enabled."""
         return self._section.path
+
+    @property
+    def cautions(self) -> list[str]:
+        """What a person should look at in the state as it was planned from; it stops nothing."""
+        return self._result["cautions"]
 
     def current(self) -> list[View]:
         """Read the current state and return it as tables."""
@@ -238,6 +244,7 @@ class SectionRun:
     def _plan(self) -> Slice:
         part = self._section.plan()
         self._result["plan"] = [_plain(row) for row in part.rows]
+        self._result["cautions"] = self._section.cautions()
         return part
 
     def _apply(self) -> Outcome:

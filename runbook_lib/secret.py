@@ -371,8 +371,11 @@ def _from_file(place: str, root: Path) -> str | None:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return None
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+    except RuntimeError:
+        problem = "there is no such home folder: set HOME, or write the whole path"
+        raise SecretError([f"file:{place} cannot be read ({problem})"]) from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
         raise SecretError([f"file:{place} cannot be read ({reason})"]) from None
     except UnicodeDecodeError:
         raise SecretError([f"file:{place} cannot be read (it is not text)"]) from None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import subprocess
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from .errors import InputError, RunbookError
+from .lock import own_account, user
 
+DEFAULT_KEY = "~/.ssh/id_ed25519"
 PRIVATE_KEY = b"-----BEGIN "
 #: Options of a line of allowed signers.
 AUTHORITY = re.compile(rb"[\s,]cert-authority[\s,]", re.IGNORECASE)
@@ -73,7 +74,8 @@ def own_keys() -> set[str]:
     """Return the fingerprints of this user's keys: those below ``~/.ssh`` and in the agent."""
     found = _fingerprints(_run(["ssh-add", "-l", "-E", "sha256"]))
     # The account's home as well: HOME is the operator's to change.
-    folders = {home / ".ssh" for home in (Path.home(), Path(pwd.getpwuid(os.getuid()).pw_dir))}
+    homes = {os.path.expanduser("~"), *([account.pw_dir] if (account := own_account()) else [])}
+    folders = {Path(home) / ".ssh" for home in homes}
     for path in (one for folder in folders if folder.is_dir() for one in sorted(folder.rglob("*"))):
         if path.is_file() and (path.suffix == ".pub" or path.read_bytes().startswith(PRIVATE_KEY)):
             found |= _fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", str(path)]))
@@ -93,6 +95,13 @@ def _fingerprints(answer: subprocess.CompletedProcess[bytes]) -> set[str]:
 
 
 def _run(command: list[str], message: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    if own_account() is None:
+        # OpenSSH would fail with the same status as for a signature that does not hold.
+        raise RunbookError(
+            f"OpenSSH does not work for {user()}: this account has no entry in the password file",
+            meaning="signatures can be neither made nor checked; nothing was sent",
+            next_step="give the account an entry, or run this as an account that has one",
+        )
     try:
         return subprocess.run(command, input=message, capture_output=True)
     except FileNotFoundError:

@@ -64,7 +64,8 @@ class TestSandbox:
     vendors: VendorState
 
     def control(self, method: str, path: str, body: object = None) -> httpx.Response:
-        answer = httpx.request(method, f"{self.urls['control_url']}/{path}", json=body, timeout=30)
+        url = f"{self.urls['control_url']}/{path}"
+        answer = httpx.request(method, url, json=body, timeout=30, trust_env=False)
         answer.raise_for_status()
         return answer
 

@@ -108,6 +108,17 @@ def test_an_operator_under_another_name_is_the_operator(
         two.open()
 
 
+def test_an_operator_that_the_environment_names_is_refused(
+    two: TwoPersons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account may have no name of its own; what the environment claims can refuse, never allow."""
+    monkeypatch.setenv("USER", "pat")
+    two.allow(two.line("pat@example.com", two.pat))
+    two.sign()
+    with pytest.raises(ApprovalError, match="is the operator"):
+        two.open()
+
+
 def _by_the_operator(two: TwoPersons) -> None:
     two.allow(two.line(f"{user()}@example.com", two.pat))
 

@@ -73,6 +73,19 @@ def test_runs_use_the_sessions_that_are_kept(sandbox: TestSandbox) -> None:
     assert sandbox.vendors.pbx(PBX_DOMAIN).trunks()[ACME_PBX_TRUNK["name"]] == ACME_PBX_TRUNK
 
 
+def test_a_session_that_cannot_be_kept_is_ended(
+    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_factor(sandbox)
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/state")
+    with pytest.raises(SignInError) as caught:
+        sign_in_with_codes(sandbox)
+    assert caught.value.step == "0.2"
+    assert sandbox.control("GET", "sessions").json() == {"alive": 0}
+    with Runbook.open(SITE, ACME) as run, pytest.raises(SignInError):  # and none is found there
+        run.section("00").plan()
+
+
 def test_kept_sessions_are_the_operators_alone(sandbox: TestSandbox) -> None:
     two_factor(sandbox)
     sign_in_with_codes(sandbox, PBX_DOMAIN)

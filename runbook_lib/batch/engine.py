@@ -8,28 +8,31 @@ at the output path, and writes whatever a cell shows. Here a notebook says in
 
 from __future__ import annotations
 
-import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 from papermill.iorw import write_ipynb
 from papermill.log import logger
+from papermill.translators import PythonTranslator, papermill_translators
 
-from ..errors import RunbookError
+from ..errors import InputError, RunbookError
 from ..records.result import RUN_FOLDER
 from ..secret import scrub, scrub_data, scrub_log
 from .guard import check_parameters
 from .interruption import INTERRUPTIONS, interruptible, told
-from .kernels import SILENT
+from .kernels import KERNEL, KernelPool, OwnKernelSpecs
 from .scan import CHANGE_IT, scan, withhold
 from .scan import told as leaks_told
 from .store import reserved
 
+LANGUAGE = "python"
 UNKNOWN, SUCCEEDED, FAILED, INTERRUPTED = "unknown", "succeeded", "failed", "interrupted"
 
 
@@ -57,12 +60,15 @@ class RunbookEngine(NBClientEngine):
         folder = check_parameters(nb)
         # Papermill names the path to the engine only if it wants to see cells saved as they run.
         path = output_path or nb.metadata.papermill.get("output_path")
-        if folder is not None and options.get("kernel") is None:
-            options["environment"] = {**os.environ, RUN_FOLDER: str(folder)}
-        with interruptible(), reserved(path) as output:
+        own = options.get("kernel") is None
+        with interruptible(), reserved(path) as output, ExitStack() as stack:
             manager = TruthfulManager(nb, output_path, log_output, progress_bar, autosave_cell_every)
             try:
                 manager.notebook_start()
+                if own:
+                    environment = {RUN_FOLDER: str(folder)} if folder is not None else {}
+                    kernels = stack.enter_context(KernelPool(Path.cwd()))
+                    options["kernel"] = kernels.take(Path(), environment)
                 cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **options)
             except BaseException as error:
                 manager.ended_by(error)
@@ -73,8 +79,23 @@ class RunbookEngine(NBClientEngine):
                 manager.cleanup_pbar()
                 manager.notebook_complete()
                 # In a batch, the runner looks at the whole record, with what it writes itself.
-                _look_at(output, folder if "environment" in options else None)
+                _look_at(output, folder if own else None)
         return manager.without_secrets()
+
+    @classmethod
+    def nb_kernel_name(cls, nb: Any, name: str | None = None) -> str:
+        """Return the kernel of the runbook's own interpreter, whatever the notebook or ``-k`` says.
+
+        Raises ``InputError`` for a kernel of another language: the parameters would be written in it.
+        """
+        language = _language_of_kernel(name) if name else _language_of_notebook(nb)
+        if language != LANGUAGE:
+            kernel = f"the kernel {name}" if name else "the notebook"
+            raise InputError(
+                [f"{kernel} is for {language}: the runbook's engine runs notebooks in Python only"],
+                next_step="leave the kernel out (-k), or run this notebook without the runbook's engine",
+            )
+        return KERNEL
 
     @classmethod
     def execute_managed_notebook(
@@ -82,17 +103,13 @@ class RunbookEngine(NBClientEngine):
         nb_man: NotebookExecutionManager,
         kernel_name: str,
         *,
-        kernel: Any | None = None,
+        kernel: Any,
         log_output: bool = False,
         start_timeout: int = 60,
         execution_timeout: int | None = None,
-        environment: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
-        """Run the cells, in ``kernel`` (a started kernel manager, ended here) or in a new kernel.
-
-        ``environment`` is the whole environment of a new kernel; without it, that of this process.
-        """
+        """Run the cells in ``kernel``, a started kernel manager, and end it."""
         client = FilteredClient(
             nb_man,
             km=kernel,
@@ -108,7 +125,24 @@ class RunbookEngine(NBClientEngine):
             # The section's result is on disk when the last cell returns: nothing is left to wait for.
             shutdown_kernel="immediate",
         )
-        client.execute(cleanup_kc=True, env=environment or dict(os.environ), **SILENT)
+        client.execute(cleanup_kc=True)
+
+
+def _language_of_notebook(notebook: Any) -> str:
+    metadata = notebook.metadata
+    named = [metadata.get("language_info", {}).get("name"), metadata.get("kernelspec", {}).get("language")]
+    return next((language.lower() for language in named if language), LANGUAGE)
+
+
+def _language_of_kernel(name: str) -> str:
+    """The language of a kernel that is installed, or that papermill writes parameters for."""
+    try:
+        installed = OwnKernelSpecs().get_kernel_spec(name).language
+    except (NoSuchKernel, OSError, ValueError, RuntimeError):  # also: no folder to look in, a broken entry
+        installed = ""
+    if installed:
+        return installed.lower()
+    return LANGUAGE if papermill_translators.find_translator(name, LANGUAGE) is PythonTranslator else name
 
 
 def _look_at(output: Path | None, folder: Path | None) -> None:

@@ -1,7 +1,8 @@
-"""Fresh kernels for the notebooks of a batch, the next one warming up while the current one works.
+"""Fresh kernels of the runbook's own interpreter, the next one warming up while the current one works.
 
 Every notebook gets a kernel of its own. Starting one and importing the library takes some seconds
-on a small machine, so that happens in advance.
+on a small machine, so that happens in advance. What other environments offer to Jupyter under the
+same name is never started: it lacks the library's packages, or has other versions of them.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Self
 
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.utils import run_sync
+
+from .scratch import Scratch
 
 KERNEL = "python3"
 #: Run by the kernel before it takes its first request; a kernel that cannot do it fails in the notebook.
@@ -23,6 +27,38 @@ WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
 #: All of it arrives in the notebook as well.
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+#: Where Jupyter and IPython keep files of the account, unless these variables say otherwise.
+JUPYTER_FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+
+
+class OwnKernelSpecs(KernelSpecManager):
+    """Jupyter's list of kernels, in which ``python3`` is always the interpreter that runs this.
+
+    JupyterLab is started with it (``runbook lab``), and the kernels of every run.
+    """
+
+    def find_kernel_specs(self) -> dict[str, str]:
+        """Return the folder of each kernel's resources by the kernel's name."""
+        return {**super().find_kernel_specs(), KERNEL: RESOURCES}
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Return how a kernel is started; raises ``NoSuchKernel`` for an unknown name."""
+        if kernel_name.lower() != KERNEL:
+            return super().get_kernel_spec(kernel_name)
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+
+
+def jupyter_folders(scratch: Path) -> dict[str, str]:
+    """Return variables that give Jupyter folders in ``scratch``; none where the account's home will do.
+
+    A container's account often has no home, or one that it cannot write.
+    """
+    home = os.path.expanduser("~")
+    if os.path.isabs(home) and os.access(home, os.W_OK | os.X_OK):
+        return {}
+    return {name: str(scratch / name.lower()) for name in JUPYTER_FOLDERS if not os.environ.get(name)}
 
 
 class KernelPool:
@@ -38,7 +74,7 @@ class KernelPool:
         self._folder = folder
         self._waiting: dict[Path, AsyncKernelManager] = {}
         self._all: list[AsyncKernelManager] = []
-        self._sockets = TemporaryDirectory(prefix="runbook-")
+        self._scratch = Scratch()
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -51,7 +87,7 @@ class KernelPool:
             with suppress(RuntimeError, OSError):
                 if kernel.has_kernel:
                     run_sync(kernel.shutdown_kernel)(now=True)
-        self._sockets.cleanup()
+        self._scratch.close()
 
     def prepare(self, key: Path, environment: Mapping[str, str]) -> None:
         """Start the kernel for ``key`` (the notebook that it is for) unless it waits already."""
@@ -59,12 +95,17 @@ class KernelPool:
             return
         self._count += 1
         # Sockets in a folder that only we may enter: nobody else on the machine can talk to a kernel.
-        connection = Path(self._sockets.name) / f"{self._count}.json"
-        kernel = AsyncKernelManager(kernel_name=KERNEL, transport="ipc", connection_file=str(connection))
+        connection = self._scratch.path / f"{self._count}.json"
+        kernel = AsyncKernelManager(
+            kernel_name=KERNEL,
+            kernel_spec_manager=OwnKernelSpecs(),
+            transport="ipc",
+            connection_file=str(connection),
+        )
         self._all.append(kernel)
         run_sync(kernel.start_kernel)(
             extra_arguments=[f"--IPKernelApp.exec_lines={WARM_UP}", "--HistoryManager.enabled=False"],
-            env={**os.environ, **environment},
+            env={**os.environ, **jupyter_folders(self._scratch.path), **environment},
             cwd=str(self._folder),
             **SILENT,
         )

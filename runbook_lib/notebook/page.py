@@ -196,7 +196,7 @@ class SectionPage:
         self._read = True
         if self.form is not None:
             self._offer(self.form, part)
-        return plan_shown(part).headed(self.name)
+        return plan_shown(part, self._run.cautions).headed(self.name)
 
     def apply(self) -> Shown | None:
         """Carry out the plan in mode ``apply``; in another mode, say that nothing was written.
@@ -232,6 +232,7 @@ class SectionPage:
             f"Requests: {requests}; writes: {result['writes']}",
             f"Journal: {result['journal']}",
             f"Folder: {self._near(self._runbook.folder)}",
+            *(f"Look at this: {caution}" for caution in result["cautions"]),
         ]
         self._ended = True
         return Box(*self._told(result), tuple(lines)).headed(self.name)

@@ -211,9 +211,11 @@ def row_table(caption: str, rows: Sequence[Row]) -> Table:
     return Table(caption, tuple(columns), [[value(row) for value in columns.values()] for row in rows])
 
 
-def plan_shown(part: Slice) -> Stack:
-    """Return a section's plan with the sentence that sums it up."""
-    return Stack((row_table(f"Plan: {_counted(part.rows)}", part.rows), _verdict(part)))
+def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
+    """Return a section's plan with the sentence that sums it up, and what a person should look at."""
+    table = row_table(f"Plan: {_counted(part.rows)}", part.rows)
+    notices = [Box("caution", "Nothing to do, but look at this.", tuple(cautions))] if cautions else []
+    return Stack((table, _verdict(part), *notices))
 
 
 def outcome_shown(outcome: Outcome) -> Shown:

@@ -6,10 +6,13 @@ the problems of all others. What is malformed by itself is passed over here; the
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import signalling
 from ..did_pool import DidPool, e164
 from ..errors import SecretError
 from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
@@ -131,6 +134,7 @@ def _site(site: Mapping[str, Any], root: Path) -> Problems:
         if isinstance(account, dict) and given not in ([True, False, False], [False, True, True]):
             message = "give either auth_token, or api_key_sid together with api_key_secret"
             yield ("twilio_accounts", name, "auth_token"), message
+        yield from _ca_file(("twilio_accounts", name, "ca_file"), _at(account, "ca_file"), root)
     host = _parsed(check_host, pbx.get("address"))
     if host is not None and address(host) is None and pbx.get("signalling_ips") is None:
         yield ("pbx", "signalling_ips"), "is missing: address is a name, and the access list needs addresses"
@@ -139,7 +143,10 @@ def _site(site: Mapping[str, Any], root: Path) -> Problems:
         yield from _reachable(site, ("pbx", "signalling_ips", index), one)
     if pbx.get("ca_file") is not None and pbx.get("certificate_sha256") is not None:
         yield ("pbx", "ca_file"), "give ca_file or certificate_sha256, not both"
-    yield from _file(("pbx", "ca_file"), pbx.get("ca_file"), root)
+    yield from _ca_file(("pbx", "ca_file"), pbx.get("ca_file"), root)
+    for index, one in enumerate(_list(site.get("additional_signalling_ranges"))):
+        path = ("additional_signalling_ranges", index)
+        yield from _reachable(site, path, _first_address(one))
     policies = _mapping(site.get("policies"))
     signers = policies.get("allowed_signers")
     if policies.get("approval") == "two-person" and signers is None:
@@ -188,6 +195,12 @@ def _trunk(trunk: Any, path: PathInFile, site: Mapping[str, Any]) -> Problems:
     addresses = _list(_at(trunk, "termination", "ip_access_control_list", "addresses"))
     for index, one in enumerate(addresses):
         yield from _reachable(site, (*access, index), one)
+    wanted = signalling.wanted(map(str, _list(site.get("additional_signalling_ranges"))))
+    for index, one in enumerate(_list(_at(trunk, "pbx_trunk", "remove_signalling_ranges"))):
+        network = _parsed(IPv4Network, one)
+        if network is not None and signalling.covers(wanted, network):
+            message = "Twilio signals from it: it is published, or among the site's additional ranges"
+            yield (*path, "pbx_trunk", "remove_signalling_ranges", index), message
     regions: set[str] = set()
     for index, one in enumerate(_list(_at(trunk, "origination", "uris"))):
         region = _at(one, "region")
@@ -259,6 +272,21 @@ def _reachable(site: Mapping[str, Any], path: PathInFile, host: Any) -> Problems
 def _file(path: PathInFile, given: Any, root: Path) -> Problems:
     if isinstance(given, str) and given.isprintable() and not (root / given).is_file():
         yield path, "there is no such file"
+
+
+def _ca_file(path: PathInFile, given: Any, root: Path) -> Problems:
+    missing = list(_file(path, given, root))
+    yield from missing
+    if isinstance(given, str) and given.isprintable() and not missing:
+        try:
+            ssl.create_default_context(cafile=root / given)
+        except OSError:
+            yield path, "cannot be read as a CA bundle (certificates in PEM form)"
+
+
+def _first_address(text: Any) -> str | None:
+    network = _parsed(IPv4Network, text)
+    return str(network.network_address) if network else None
 
 
 def _account_of(site: Mapping[str, Any], tenant: Mapping[str, Any]) -> str | None:

@@ -23,6 +23,7 @@ from .types import (
     Host,
     HttpsUrl,
     Ipv4,
+    Ipv4Range,
     Label,
     Lengths,
     Name,
@@ -31,6 +32,7 @@ from .types import (
     Pool,
     Prefixes,
     Prepend,
+    ProxyUrl,
     Reference,
     Strict,
     Username,
@@ -54,6 +56,16 @@ class TwilioAccount(Strict):
         "us1", description="Twilio Region that holds trunks and keys."
     )
     edge: Edge = Field("ashburn", description="Edge through which Twilio's APIs are reached.")
+    proxy: ProxyUrl | None = Field(
+        None,
+        description="The only proxy that Twilio's APIs are reached through, http://HOST:PORT; what the"
+        " environment names (HTTPS_PROXY) is never used.",
+    )
+    ca_file: FilePath | None = Field(
+        None,
+        description="CA bundle to trust for Twilio's APIs instead of the public ones: a proxy that"
+        " inspects TLS signs with a CA of its own.",
+    )
 
 
 class SitePbx(Strict):
@@ -194,6 +206,11 @@ class PbxTrunk(Strict):
     max_concurrent_calls: int = Field(
         100_000, description="Max Concurrent Calls (5.4); the portal's preset.", ge=1, le=2**31 - 1
     )
+    remove_signalling_ranges: list[Ipv4Range] = Field(
+        [],
+        description="Ranges to take off the PBX trunk's associated addresses (5.4); calls in from them are"
+        " refused then. Any other range that is there is kept.",
+    )
 
 
 class TrunkSettings(Strict):
@@ -251,6 +268,11 @@ class Site(Strict):
     pbx: SitePbx = Field(description="The PBX.")
     shared_trunks: dict[FolderName, SharedTrunk] = Field(
         {}, description="System level: trunks shared by tenants, by a name of yours; keys as a tenant's."
+    )
+    additional_signalling_ranges: list[Ipv4Range] = Field(
+        [],
+        description="IPv4 ranges that Twilio signals from beside those it publishes; 05 adds them to each"
+        " PBX trunk (5.4).",
     )
     policies: Policies = Field(Policies(), description="What the site allows.")
 

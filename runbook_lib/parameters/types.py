@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import IPv4Network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -54,6 +55,13 @@ def _ipv4(text: str) -> str:
     return text
 
 
+def _ipv4_range(text: str) -> str:
+    try:
+        return str(IPv4Network(text))
+    except ValueError:
+        raise ValueError("not an IPv4 range: write it as 192.0.2.0/24, with its first address") from None
+
+
 def _domain(text: str) -> str:
     if address(check_host(text)) is not None:
         raise ValueError("an IP address: give the tenant's SIP domain as the PBX shows it")
@@ -87,6 +95,27 @@ def _https_url(text: str) -> str:
         raise problem
     check_host(parts.hostname or "")
     return text
+
+
+def _proxy(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host and "@" in parts.netloc:
+        raise ValueError(
+            "no user name or password here: every record would hold them; name a proxy that lets this"
+            " machine through without"
+        )
+    labels = (host or "").split(".")
+    if (
+        not port
+        or not all(re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", label) for label in labels)
+        or text.removesuffix("/").lower() != f"http://{host}:{port}"
+    ):
+        raise ValueError("give the proxy as http://HOST:PORT; it is asked for a tunnel (CONNECT)")
+    return f"http://{host}:{port}"
 
 
 def _matching(pattern: str, message: str) -> Callable[[str], str]:
@@ -132,6 +161,8 @@ Reference = Annotated[
 Host = Annotated[str, _parsed(check_host), _string()]
 Domain = Annotated[str, _parsed(_domain), _string()]
 Ipv4 = Annotated[str, _parsed(_ipv4), _string(format="ipv4")]
+Ipv4Range = Annotated[str, _parsed(_ipv4_range), _string(pattern=r"^[0-9.]+(/[0-9]{1,2})?$")]
+ProxyUrl = Annotated[str, _parsed(_proxy), _string(format="uri", pattern="^[Hh][Tt][Tt][Pp]://")]
 Label = Annotated[str, _parsed(termination_label), _string()]
 HttpsUrl = Annotated[str, _parsed(_https_url), _string(format="uri", pattern="^https://")]
 AccountSid = _pattern_type("AC[0-9a-f]{32}", "not an account sid: AC and 32 hexadecimal digits in lower case")

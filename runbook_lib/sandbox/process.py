@@ -41,11 +41,17 @@ def ensure_running(root: Path, idle_seconds: float = IDLE_SECONDS) -> Endpoints:
     Raises
     ------
     SandboxError
-        It did not start; the message names its log file.
+        It did not start (the message names its log file), or its folder cannot be written.
     """
     folder = root / ".sandbox"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise SandboxError(
+            f"the sandbox's folder {folder} cannot be written ({error.strerror})",
+            next_step="make it writable for this account",
+        ) from None
     running = status(root)
     if running is not None:
         return running

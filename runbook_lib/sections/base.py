@@ -111,6 +111,10 @@ class Section(ABC):
     def items(self) -> list[Item]:
         """Return what turns the current state, as read, into the desired one, in order."""
 
+    def cautions(self) -> list[str]:
+        """Return what a person should look at in the state as read, though nothing has to be done."""
+        return []
+
     def expected(self) -> list[Row]:
         """Return the guide's expected results as rows, from the state as read."""
         return []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import VerificationError
+from ..signalling import Associated
 from ..vendors.pbx import quoted
 from ..vendors.portsip import Session
-from ..vendors.twilio import SIGNALLING
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -52,8 +52,17 @@ def desired_fields(settings: Settings) -> dict[str, tuple[str, str, Any]]:
         "remove_srtp_info": ("5.4", "remove SRTP information", not tls),
         "stir_shaken_signature_required": ("5.4", "require STIR/SHAKEN", False),
         # The portal's preset for the brand fills these in; the API is assumed not to.
-        "additional_ips": ("5.4", "associated IP addresses", ";".join(SIGNALLING.values())),
+        "additional_ips": ("5.4", "associated IP addresses", associated(settings, None).desired),
     }
+
+
+def associated(settings: Settings, live: Mapping[str, Any] | None) -> Associated:
+    """Return the associated addresses of the trunk as the PBX has it; ``None`` for one to be made."""
+    return Associated(
+        (live or {}).get("additional_ips") or "",
+        settings.additional_signalling_ranges,
+        settings.remove_signalling_ranges,
+    )
 
 
 class PbxTrunk:

@@ -7,8 +7,9 @@ from typing import Any
 from ..parameters import secret_references
 from ..plan import Action, Row, Value
 from ..secret import exposure
+from ..signalling import PUBLISHED
 from ..sip_uri import address
-from ..vendors.twilio import SIGNALLING, serves_something
+from ..vendors.twilio import serves_something
 from .base import Item, Section, View
 
 #: Media of all edges. Source: Twilio, "Elastic SIP Trunking IP addresses".
@@ -44,6 +45,8 @@ class BeforeYouBegin(Section):
                     ("Twilio", "account", f"{self._account.friendly_name} ({self._account.sid})"),
                     ("Twilio", "account status", str(self._account.status)),
                     ("Twilio", "Region and edge", f"{account.region} through {account.edge}"),
+                    ("Twilio", "proxy", account.proxy or "none"),
+                    ("Twilio", "certificates trusted", account.ca_file or "public authorities"),
                     ("PortSIP", "version", self._version),
                     ("PortSIP", "role", self._role),
                     ("PortSIP", "tenant", f"{self._tenant['name']} ({self._tenant['domain']})"),
@@ -167,9 +170,11 @@ class BeforeYouBegin(Section):
 
     def _firewall(self) -> tuple[tuple[Value, ...], ...]:
         ports = ", ".join(f"{one['protocol']} {one['port']}" for one in self._transports)
-        rows = [
-            ("in and out", f"SIP signalling, {edge}", network, ports) for edge, network in SIGNALLING.items()
+        ranges = [
+            *PUBLISHED.items(),
+            *(("named by the site", network) for network in self.context.site.additional_signalling_ranges),
         ]
+        rows = [("in and out", f"SIP signalling, {whose}", network, ports) for whose, network in ranges]
         rows.append(("out", "SIP signalling at Twilio", "the same addresses", "UDP and TCP 5060, TLS 5061"))
         return (
             *rows,

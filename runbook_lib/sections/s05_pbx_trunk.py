@@ -12,7 +12,7 @@ from ..plan import CHANGING, Action, Effect, Row, Value
 from ..vendors.pbx import quoted
 from .base import Item, Section, View
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
-from .pbx_trunk import desired_fields
+from .pbx_trunk import associated, desired_fields
 
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
 IMMUTABLE = ("brand", "auth_mode")
@@ -73,6 +73,7 @@ class PbxTrunkSection(Section):
             )
             for name, (step, label, value) in desired_fields(settings).items()
         }
+        rows["additional_ips"] = self._ranges_row(rows["additional_ips"])
         if not settings.shared:
             live = self._live.get("did_numbers") if self._live else None
             rows["did_numbers"] = self._pool_row("5.2", "DID pool", live)
@@ -85,7 +86,21 @@ class PbxTrunkSection(Section):
                 )
                 rows[name] = replace(rows[name], action=Action.CONFLICT, note=note)
         changed = {name: row.desired for name, row in rows.items() if row.action in CHANGING}
-        return [*self._to_update(self._live, tuple(rows.values()), changed), *self._assignment()]
+        update = self._to_update(self._live, tuple(rows.values()), changed)
+        return [*update, Item(self._further_ranges()), *self._assignment()]
+
+    def cautions(self) -> list[str]:
+        if self._live is None:
+            return []
+        ranges, found = associated(self.context.settings, self._live), []
+        if ranges.kept:
+            found.append(f"Kept among the associated IP addresses, not Twilio's: {', '.join(ranges.kept)}.")
+        if ranges.wide:
+            found.append(
+                f"Wider than a /24: {', '.join(ranges.wide)}. Whoever sends from there calls in without a"
+                " password."
+            )
+        return found
 
     def expected(self) -> list[Row]:
         note = "registration is off, so the trunk is always Online: this proves nothing about the credentials"
@@ -230,6 +245,33 @@ class PbxTrunkSection(Section):
             ),
         )
 
+    def _ranges_row(self, row: Row) -> Row:
+        """The associated addresses: those that are needed, and further ones until they are named."""
+        if self._live is None:
+            return row
+        ranges = associated(self.context.settings, self._live)
+        if ranges.in_part:
+            note = (
+                f"remove_signalling_ranges names a part of {', '.join(ranges.in_part)}: name the whole of it,"
+                " and what of it is to stay among the site's additional_signalling_ranges"
+            )
+            return replace(row, action=Action.CONFLICT, effect=Effect.NONE, note=note)
+        # The PBX takes calls in from these addresses only.
+        effect = Effect.INTERRUPTS_INBOUND if ranges.removed else Effect.NONE
+        gone = ", ".join(ranges.removed)
+        note = f"takes {gone} off: calls in from there are refused" if gone else ""
+        return self.row(row.step, row.setting, ranges.desired, row.current, effect=effect, note=note)
+
+    def _further_ranges(self) -> tuple[Row, ...]:
+        note = (
+            "neither published by Twilio nor named by the site; kept: whoever sends from there calls in"
+            " without a password. To take it off: pbx_trunk.remove_signalling_ranges"
+        )
+        return tuple(
+            Row("5.4", f"further range {text}", None, text, Action.NOT_MANAGED, note=note)
+            for text in associated(self.context.settings, self._live).kept
+        )
+
     @property
     def _tenant_id(self) -> str:
         return self.context.pbx.tenant["id"]
@@ -251,8 +293,6 @@ class PbxTrunkSection(Section):
         live = self._live.get(field)
         if field == "concurrency":
             return _effect_of_limit(desired, live)
-        if field == "additional_ips" and set(str(live or "").split(";")) - set(str(desired).split(";")):
-            return Effect.INTERRUPTS_INBOUND  # the PBX takes calls from these addresses only
         return EFFECTS.get(field, Effect.NONE)
 
 

@@ -35,6 +35,8 @@ class Settings:
     pbx_brand: str
     pbx_transport: str
     max_concurrent_calls: int
+    additional_signalling_ranges: tuple[str, ...]
+    remove_signalling_ranges: tuple[str, ...]
 
     @classmethod
     def of(cls, site: Site, owner: Tenant | TrunkScope) -> Settings:
@@ -60,6 +62,8 @@ class Settings:
             pbx_brand=trunk.pbx_trunk.brand,
             pbx_transport=trunk.pbx_trunk.transport.upper(),
             max_concurrent_calls=trunk.pbx_trunk.max_concurrent_calls,
+            additional_signalling_ranges=tuple(site.additional_signalling_ranges),
+            remove_signalling_ranges=tuple(trunk.pbx_trunk.remove_signalling_ranges),
         )
 
     def secret_references(self) -> dict[str, str]:

@@ -214,7 +214,11 @@ class Session:
                 meaning="this version of the PBX answers what is not documented; nothing is kept",
                 next_step="use an administrator without two-factor authentication for the runbook",
             ) from None
-        self._kept.keep(self._scope, tokens)
+        try:
+            self._kept.keep(self._scope, tokens)
+        except SignInError:
+            self._end(tokens)
+            raise
         return tokens
 
     def _refreshed(self, token: Tokens) -> Tokens | None:

@@ -129,7 +129,9 @@ class KeptSignIns:
 
     def __init__(self, url: str, username: str) -> None:
         name = hashlib.sha256(f"{username}\n{url}".encode()).hexdigest()[:16]
-        self._folder = user_state_path("portsip-twilio-runbook", appauthor=False) / "sign-ins" / name
+        state = user_state_path("portsip-twilio-runbook", appauthor=False)
+        # Without a home folder "~" stays as it is: that would be a folder wherever the command is started.
+        self._folder = state / "sign-ins" / name if state.is_absolute() else Path(os.devnull, name)
 
     def scopes(self) -> list[str]:
         """Return what sessions are kept for: ``SYSTEM``, or a tenant's id."""
@@ -141,7 +143,7 @@ class KeptSignIns:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             tokens = Tokens.of(content | {"expires_in": content["until"] - time.time()}, kept=True)
-        except FileNotFoundError:
+        except OSError:  # none is kept, or this account cannot look into the folder that HOME names
             return None
         except (ValueError, KeyError, TypeError):
             path.unlink(missing_ok=True)
@@ -152,9 +154,24 @@ class KeptSignIns:
         return tokens
 
     def keep(self, scope: str, tokens: Tokens) -> None:
-        """Keep the tokens of a scope in place of those that were kept."""
+        """Keep the tokens of a scope in place of those that were kept.
+
+        Raises ``SignInError`` where this account has no folder for them.
+        """
+        try:
+            self._keep(self._path(scope), tokens)
+        except OSError as error:
+            raise SignInError(
+                f"the session at the PBX cannot be kept ({error.strerror or type(error).__name__})",
+                vendor="PortSIP",
+                step="0.2",
+                meaning="this account has no home folder that it can write: the next run would ask for a"
+                " code again",
+                next_step="set HOME or XDG_STATE_HOME to a folder of this account, then sign in again",
+            ) from None
+
+    def _keep(self, path: Path, tokens: Tokens) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._path(scope)
         temporary = path.with_suffix(f".{os.getpid()}")
         content = {
             "access_token": tokens.access,

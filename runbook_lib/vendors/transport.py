@@ -33,6 +33,14 @@ LONGEST_WAIT_S = 8.0
 JITTER_S = 1.0
 PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
 
+#: What an operator can give so that a certificate is trusted.
+TRUST = {
+    "Twilio": "if a proxy inspects TLS, give its CA bundle (twilio_accounts.NAME.ca_file)",
+    "PortSIP": "give the server's CA bundle (pbx.ca_file) or its pin (pbx.certificate_sha256)",
+}
+#: Nothing of a request has left: the server, or the proxy in front of it, could not be reached.
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+
 # Without a handler of its own each retry would appear as an error output, also in notebooks.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
@@ -84,6 +92,8 @@ class Transport:
         Where writes are recorded; the only way in which one leaves.
     verify
         ``True`` for the public certificate authorities, or a context that trusts others.
+    proxy
+        ``http://HOST:PORT``, asked for a tunnel to the vendor; the environment's proxies are never used.
     limits
         Time limits of every request.
     """
@@ -94,16 +104,19 @@ class Transport:
         journal: Journal,
         *,
         verify: ssl.SSLContext | bool = True,
+        proxy: str | None = None,
         limits: TimeLimits | None = None,
     ) -> None:
         limits = limits or TimeLimits()
         self.vendor = vendor
         self.requests = 0
         self._journal = journal
+        self._proxy = proxy
         self._client = httpx.Client(
             verify=_public_trust() if verify is True else verify,
             timeout=httpx.Timeout(limits.answer, connect=limits.connect),
             follow_redirects=False,
+            proxy=proxy,
             trust_env=False,
         )
 
@@ -195,7 +208,7 @@ class Transport:
         if problem is not None:
             if _certificate_problem(problem):
                 raise self._unreachable(request, problem) from None
-            if isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout):
+            if isinstance(problem, NOT_SENT):
                 raise _TryAgainError(problem) from None
             raise self._outcome_unknown(request, f"{type(problem).__name__}") from None
         assert response is not None
@@ -219,19 +232,22 @@ class Transport:
         else:
             status, how = None, str(cause) or type(cause).__name__
         host = f"{request.url.host}:{request.url.port or (443 if request.url.scheme == 'https' else 80)}"
+        if self._proxy:
+            host += f" (through the proxy {self._proxy})"
         if isinstance(cause, Exception) and _certificate_problem(cause):
             return UnreachableError(
                 f"the certificate of {self.vendor} at {host} is not trusted ({how})",
                 vendor=self.vendor,
                 meaning="nothing was sent: whoever answers there could not prove to be the right server",
-                next_step="give the server's CA bundle (pbx.ca_file) or its pin (pbx.certificate_sha256)",
+                next_step=TRUST[self.vendor],
             )
         return UnreachableError(
             f"{self.vendor} at {host} gave no usable answer to {request.method} {request.url.path} ({how})",
             vendor=self.vendor,
             status=status,
             meaning="nothing was changed by this request",
-            next_step="check the network and the vendor's status page, then run the same section again",
+            next_step=f"check {'the proxy' if self._proxy else 'the network'} and the vendor's status page,"
+            " then run the same section again",
         )
 
 
@@ -244,7 +260,7 @@ def _check_json(response: httpx.Response) -> None:
 def _may_repeat(kind: Kind, error: Exception) -> bool:
     """Whether a request that is not journalled may be sent again after this error."""
     if kind == "sign_in":
-        return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        return isinstance(error, NOT_SENT)
     # A run that is at its end does not wait for a silent server twice: the token expires by itself.
     return kind == "read" or not isinstance(error, httpx.ReadTimeout)
 

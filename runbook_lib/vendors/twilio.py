@@ -67,19 +67,6 @@ MEANINGS: dict[int, tuple[str, str]] = {
     21634: ("a number of the trunk has emergency calling", "take the emergency address off the number first"),
 }
 
-#: Twilio's signalling addresses by edge; all four addresses of each /30 count, and all edges are
-#: needed, whichever is chosen. Source: Twilio, "Elastic SIP Trunking IP addresses".
-SIGNALLING = {
-    "ashburn": "54.172.60.0/30",
-    "umatilla": "54.244.51.0/30",
-    "dublin": "54.171.127.192/30",
-    "frankfurt": "35.156.191.128/30",
-    "tokyo": "54.65.63.192/30",
-    "singapore": "54.169.127.128/30",
-    "sydney": "54.252.254.64/30",
-    "sao-paulo": "177.71.206.192/30",
-}
-
 _ALREADY_THERE = frozenset({21235, 21240, 21245, 21248})
 
 

@@ -195,7 +195,7 @@ BOTH, INBOUND, OUTBOUND = Effect.INTERRUPTS_BOTH, Effect.INTERRUPTS_INBOUND, Eff
         ({"concurrency": 5}, "max concurrent calls", Effect.NONE),
         ({"username": "x"}, "user name (three-part authentication only)", OUTBOUND),
         ({"additional_ips": "54.172.60.0/30"}, "associated IP addresses", Effect.NONE),
-        ({"additional_ips": "54.172.60.0/30;198.51.100.0/30"}, "associated IP addresses", INBOUND),
+        ({"additional_ips": "54.172.60.0/30;198.51.100.0/30"}, "associated IP addresses", Effect.NONE),
         ({"verify_port": True}, "verify port", Effect.NONE),
     ],
     ids=str,

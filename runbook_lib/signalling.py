@@ -1,0 +1,140 @@
+"""Where Twilio's signalling comes from: its published ranges, and what a PBX trunk holds of them.
+
+Ranges are compared by the addresses that they mean, not by how they are written: two halves are the
+whole, and a single address is a range too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+
+Network = IPv4Network | IPv6Network
+
+#: Twilio's signalling addresses by edge; all four addresses of each /30 count, and all edges are
+#: needed, whichever is chosen. Source: Twilio, "Elastic SIP Trunking IP addresses".
+PUBLISHED = {
+    "ashburn": "54.172.60.0/30",
+    "umatilla": "54.244.51.0/30",
+    "dublin": "54.171.127.192/30",
+    "frankfurt": "35.156.191.128/30",
+    "tokyo": "54.65.63.192/30",
+    "singapore": "54.169.127.128/30",
+    "sydney": "54.252.254.64/30",
+    "sao-paulo": "177.71.206.192/30",
+}
+#: Prefix lengths by IP version: whoever sends from an associated address calls in without a password,
+#: and a range that is wider than this is hardly one provider's signalling alone.
+WIDE = {4: 24, 6: 64}
+
+
+def wanted(additional: Iterable[str]) -> list[Network]:
+    """Return the ranges that a PBX trunk needs: Twilio's, and the site's additional ones."""
+    return [network for text in (*PUBLISHED.values(), *additional) if (network := read(text)) is not None]
+
+
+def read(text: str) -> Network | None:
+    """Return the range that a text means, also with other bits than its first address; or ``None``."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def covers(networks: Iterable[Network], network: Network) -> bool:
+    """Whether these ranges together hold every address of ``network``."""
+    return any(_within(network, whole) for whole in _collapsed(networks, network.version))
+
+
+@dataclass(frozen=True)
+class Associated:
+    """The associated addresses of a PBX trunk, as they are and as they should be.
+
+    Parameters
+    ----------
+    live
+        The trunk's field: ranges joined by semicolons.
+    additional
+        The site's ranges beside Twilio's published ones.
+    remove
+        Ranges to take off; every other one that is there is kept.
+    """
+
+    live: str
+    additional: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+    @property
+    def desired(self) -> str:
+        """The field as it should be; as it is where that means the same addresses."""
+        needed, there = wanted(self.additional), [network for _, network in self._entries() if network]
+        if not self.removed and all(covers(there, network) for network in needed):
+            return self.live
+        texts = list(PUBLISHED.values())
+        for text in self.additional:
+            if not covers(wanted(texts), ip_network(text)):
+                texts.append(text)
+        return ";".join([*texts, *self.kept])
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The ranges that are there and needed for nothing that is known; each once."""
+        needed, seen, found = wanted(self.additional), [], []
+        for text, network in self._entries():
+            if network is None:
+                found += [] if text in found else [text]
+            elif not covers([*needed, *seen], network):
+                found.append(text)
+                seen.append(network)
+        return tuple(found)
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Those of the further ranges that are to be taken off."""
+        return tuple(text for text in self.further if self._is_removed(text))
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Those of the further ranges that stay."""
+        return tuple(text for text in self.further if not self._is_removed(text))
+
+    @property
+    def in_part(self) -> tuple[str, ...]:
+        """Kept ranges of which only a part is to be taken off, which the PBX cannot do."""
+        unwanted = [network for text in self.remove if (network := read(text))]
+        return tuple(
+            text
+            for text in self.kept
+            if (network := read(text)) and any(_within(part, network) for part in unwanted)
+        )
+
+    @property
+    def wide(self) -> tuple[str, ...]:
+        """What of the kept and of the additional ranges is wider than a /24 (IPv6: /64), taken together."""
+        networks = [network for text in (*self.kept, *self.additional) if (network := read(text))]
+        return tuple(
+            str(network)
+            for version, longest in WIDE.items()
+            for network in _collapsed(networks, version)
+            if network.prefixlen < longest
+        )
+
+    def _entries(self) -> Iterator[tuple[str, Network | None]]:
+        for text in re.split(r"[;,\s]+", self.live):
+            if text:
+                yield text, read(text)
+
+    def _is_removed(self, text: str) -> bool:
+        network = read(text)
+        unwanted = [one for given in self.remove if (one := read(given))]
+        return network is not None and covers(unwanted, network)
+
+
+def _collapsed(networks: Iterable[Network], version: int) -> list[Network]:
+    return list(collapse_addresses(network for network in networks if network.version == version))
+
+
+def _within(part: Network, whole: Network) -> bool:
+    return part.version == whole.version and part.subnet_of(whole)
