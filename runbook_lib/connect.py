@@ -37,7 +37,7 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
     Raises ``InputError`` when a test's override does not point at this machine.
     """
     api, trunking, portsip = (_override(name) for name in OVERRIDES)
-    ca_file = root / site.pbx.ca_file if site.pbx.ca_file else None
+    ca_file = site.pbx.ca_file.path(root) if site.pbx.ca_file else None
     if site.target == "sandbox":
         from .sandbox import certificate, process  # only a sandbox site pays for the import
 
@@ -99,7 +99,7 @@ def _trust(url: str, ca_file: Path | None, pin: str | None) -> ssl.SSLContext | 
         return ssl.create_default_context(cafile=str(ca_file))
     except OSError as error:
         raise InputError(
-            [f"pbx.ca_file: {ca_file.name} cannot be read as a CA bundle ({error.strerror})"]
+            [f"pbx.ca_file: {ca_file} cannot be read as a CA bundle ({error.strerror})"]
         ) from None
 
 

@@ -13,14 +13,15 @@ import re
 import stat
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import ahocorasick
 
-from .errors import SecretError
+from .errors import InputError, SecretError
 from .own_words import is_own
+from .paths import locate, looked_for
 from .secret_forms import SHORTEST_FILTERED, forms, needle
 
 #: A larger file is not a secret, and never read whole.
@@ -87,10 +88,14 @@ _latest_tokens: deque[str] = deque()
 
 @dataclass(frozen=True)
 class SecretRef:
-    """Where a secret lies: ``env:NAME``, ``file:PATH`` or ``keyring:SERVICE/USER``."""
+    """Where a secret lies: ``env:NAME``, ``file:PATH`` or ``keyring:SERVICE/USER``.
+
+    ``folder`` is where the parameter file lies that holds the reference: a ``file:`` path starts there.
+    """
 
     kind: str
     place: str
+    folder: Path | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> SecretRef:
@@ -159,11 +164,13 @@ def resolve(reference: SecretRef, root: Path) -> Secret:
 def look_up(reference: SecretRef, root: Path) -> Secret:
     """Return a secret's value, of which the filter knows nothing yet.
 
-    ``file:`` paths are relative to ``root``; one line end at the end is not part of the value.
-    Raises ``SecretError`` naming the reference, never the value.
+    ``file:`` paths are looked up beside the parameter file, then in ``root``; one line end at the end
+    is not part of the value. Raises ``SecretError`` naming the reference, never the value.
     """
-    reader = {"env": _from_environment, "file": _from_file, "keyring": _from_keyring}[reference.kind]
-    value = reader(reference.place, root)
+    if reference.kind == "file":
+        value = _from_file(reference, root)
+    else:
+        value = {"env": os.environ.get, "keyring": _from_keyring}[reference.kind](reference.place)
     if value is None:
         raise SecretError([f"{reference} does not exist"])
     if not value.strip():
@@ -281,30 +288,31 @@ def _found_in(text: str, known: Filter | None) -> dict[str, str]:
     return _tokens.found_in(text) | _secrets.found_in(text)
 
 
-def _from_environment(place: str, _: Path) -> str | None:
-    return os.environ.get(place)
-
-
-def _from_file(place: str, root: Path) -> str | None:
+def _from_file(reference: SecretRef, root: Path) -> str:
+    folders = (reference.folder, root)
     try:
-        path = root / Path(place).expanduser()
+        path = locate(reference.place, *folders)
+    except InputError as error:
+        raise SecretError([f"file:{error.problems[0]}"]) from None
+    if path is None:
+        raise SecretError([f"{reference} does not exist: there is no {looked_for(reference.place, *folders)}"])
+    # With the full path: that of the reference may start at more than one folder.
+    shown = f"{reference} ({path})"
+    try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise SecretError([f"file:{place} is not a file"])
+            raise SecretError([f"{shown} is not a file"])
         if status.st_size > LARGEST_FILE:
-            raise SecretError([f"file:{place} is larger than {LARGEST_FILE:,} bytes: not a secret"])
+            raise SecretError([f"{shown} is larger than {LARGEST_FILE:,} bytes: not a secret"])
         text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise SecretError([f"file:{place} cannot be read ({reason})"]) from None
+    except OSError as error:
+        raise SecretError([f"{shown} cannot be read ({error.strerror or type(error).__name__})"]) from None
     except UnicodeDecodeError:
-        raise SecretError([f"file:{place} cannot be read (it is not text)"]) from None
+        raise SecretError([f"{shown} cannot be read (it is not text)"]) from None
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _from_keyring(place: str, _: Path) -> str | None:
+def _from_keyring(place: str) -> str | None:
     import keyring  # only who uses it pays for the import
     from keyring.errors import KeyringError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .document import Source
-from .loading import load, load_all, load_site, load_tenant, project_root
+from .loading import load, load_all, load_site, load_tenant, project_root, settled
 from .model import (
     InboundRule,
     OriginationTarget,
@@ -36,5 +36,6 @@ __all__ = [
     "load_site",
     "load_tenant",
     "project_root",
+    "settled",
     "write_schema",
 ]
