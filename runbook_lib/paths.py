@@ -60,9 +60,7 @@ def near(path: Path, root: Path) -> str:
 
 def lies_in(path: Path, folder: Path) -> bool:
     """Whether a path leads into a folder, as it is written or through links."""
-    return any(
-        Path(read(path)).is_relative_to(read(folder)) for read in (os.path.abspath, os.path.realpath)
-    )
+    return any(Path(read(path)).is_relative_to(read(folder)) for read in (os.path.abspath, os.path.realpath))
 
 
 @dataclass(frozen=True)

@@ -295,7 +295,9 @@ def _from_file(reference: SecretRef, root: Path) -> str:
     except InputError as error:
         raise SecretError([f"file:{error.problems[0]}"]) from None
     if path is None:
-        raise SecretError([f"{reference} does not exist: there is no {looked_for(reference.place, *folders)}"])
+        raise SecretError(
+            [f"{reference} does not exist: there is no {looked_for(reference.place, *folders)}"]
+        )
     # With the full path: that of the reference may start at more than one folder.
     shown = f"{reference} ({path})"
     try:

@@ -38,7 +38,8 @@ def read_by_papermill(text: str) -> tuple[tuple[int, str] | None, Any]:
         return None, yaml.load(text, Loader=_AsPapermill)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return (mark.line + 1 if mark else 0, without_quotes(error.problem or error.context or "syntax")), None
+        what = without_quotes(error.problem or error.context or "syntax")
+        return (mark.line + 1 if mark else 0, what), None
     except (yaml.YAMLError, ValueError) as error:
         return (0, type(error).__name__), None
 

@@ -199,7 +199,9 @@ class Document:
 
 def is_content(text: str, root: Path) -> bool:
     """Whether a text that should be a file's path is a file's content, which is never to be repeated."""
-    return bool(_CONTENT.search(text)) and not any(map(os.path.isfile, candidates(text, current_folder(), root)))
+    return bool(_CONTENT.search(text)) and not any(
+        map(os.path.isfile, candidates(text, current_folder(), root))
+    )
 
 
 def _walk(node: Node, path: PathInFile) -> Iterator[tuple[PathInFile, Node]]:

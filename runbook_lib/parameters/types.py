@@ -134,7 +134,6 @@ def _pattern_type(pattern: str, message: str) -> Any:
     return Annotated[str, _parsed(_matching(pattern, message)), _string(pattern=f"^{pattern}$")]
 
 
-
 _written = PlainSerializer(str, return_type=str)
 
 Name = Annotated[str, _parsed(_words(64)), _string(minLength=1, maxLength=64)]
