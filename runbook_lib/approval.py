@@ -17,6 +17,7 @@ from . import ssh
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError
 from .lock import claimed_users, user, whoami
+from .paths import current_folder, locate, looked_for
 from .plan import Plan
 
 #: Apart from the namespace of signed records: a signature of the one is never one of the other.
@@ -65,13 +66,16 @@ def approval_of(
                 next_step="make a plan (runbook plan), have it approved, and give it with its digest",
             )
         return None
-    path = context.root / plan_file
+    path = locate(plan_file, current_folder(), context.root)
+    if path is None:
+        looked = looked_for(plan_file, current_folder(), context.root)
+        raise InputError([f"plan_file: there is no file {looked}"])
     plan, signature, by = read_plan(path), signature_of(path), None
     _refuse_another(context, target, plan)
     if policies.approval == "two-person" and not signature.is_file():
         raise _refused(f"the plan is not signed: there is no {signature.name} beside it")
     if policies.approval != "none" and policies.allowed_signers and signature.is_file():
-        by = _signer(plan, signature, context.root / policies.allowed_signers)
+        by = _signer(plan, signature, policies.allowed_signers.path(context.root))
         approved_plan, approved_by = approved_plan or plan.digest, approved_by or by["who"]
         if approved_by != by["who"]:
             raise _refused(f"approved_by says {approved_by}, and {by['who']} signed")
@@ -89,10 +93,10 @@ def read_plan(path: Path) -> Plan:
     try:
         return Plan.from_document(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise InputError([f"plan_file: {path.name} cannot be read ({error.strerror})"]) from None
+        raise InputError([f"plan_file: {path} cannot be read ({error.strerror})"]) from None
     except ValueError as error:
         raise ApprovalError(
-            f"plan_file: {path.name}: {error}", meaning="nothing was sent", next_step="plan again"
+            f"plan_file: {path}: {error}", meaning="nothing was sent", next_step="plan again"
         ) from None
 
 

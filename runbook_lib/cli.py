@@ -24,6 +24,7 @@ from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
 from .parameters import load_all, load_site, project_root, secret_cautions
+from .paths import current_folder, locate
 from .records.record import REASON, TICKET
 from .secret import scrub
 
@@ -84,7 +85,7 @@ def demo() -> None:
         path for path in (root / SANDBOX_SITE).parent.glob("*.yaml") if path.name != SANDBOX_SITE.name
     )
     screen.print("[bold]Sandbox[/]: both vendors are simulated on this machine; nothing real is touched.\n")
-    raise typer.Exit(_run(SANDBOX_SITE, tenants, "apply"))
+    raise typer.Exit(_run(root / SANDBOX_SITE, tenants, "apply"))
 
 
 @app.command()
@@ -161,7 +162,7 @@ def validate(
     """Check parameter files; sends nothing."""
 
     def check() -> int:
-        _caution(_given(site), [_given(one) for one in tenants])
+        _caution(*_files(site, tenants))
         screen.print(f"{len(tenants)} tenant file(s) and the site: fine")
         return FINE
 
@@ -181,12 +182,10 @@ def plan(
     from .batch.plans import plan_at_once, plan_tenant
 
     sections = _sections(section, trunk)
-    owners = _owners(tenants, trunk)
+    site, owners = _owners(site, tenants, trunk)
     if min(at_once, len(owners)) > 1:
-        raise typer.Exit(_worst(plan_at_once(_given(site), owners, out, screen, sections, at_once)))
-    statuses = [
-        _guarded(lambda one=one: plan_tenant(_given(site), one, out, screen, sections)) for one in owners
-    ]
+        raise typer.Exit(_worst(plan_at_once(site, owners, out, screen, sections, at_once)))
+    statuses = [_guarded(lambda one=one: plan_tenant(site, one, out, screen, sections)) for one in owners]
     raise typer.Exit(_worst(statuses))
 
 
@@ -204,11 +203,13 @@ def approve(
     from .batch.plans import show_changes
 
     def run() -> int:
-        approved = read_plan(plan_file)
+        path = _given(plan_file)
+        approved = read_plan(path)
         show_changes(approved, screen)
         if not yes and typer.prompt("To approve it, type the tenant's name") != approved.tenant:
             raise InputError(["that is not the tenant's name: nothing was signed"])
-        signature = sign_plan(plan_file, approved, key or Path(os.path.expanduser(ssh.DEFAULT_KEY)))
+        default = Path(os.path.expanduser(ssh.DEFAULT_KEY))
+        signature = sign_plan(path, approved, _given(key) if key else default)
         screen.print(f"Signed: {escape(str(signature))}", soft_wrap=True)
         return FINE
 
@@ -229,7 +230,7 @@ def apply(
     at_once: AtOnce = 1,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
-    owners = _owners(tenants, trunk)
+    site, owners = _owners(site, tenants, trunk)
     sections = _sections(section, trunk)
     approval = _approval(plan_file, approved_plan, approved_by, owners)
     if trunk is not None and (status := _guarded(lambda: _name_affected(site, owners[0]))):
@@ -247,7 +248,8 @@ def verify(
 ) -> None:
     """Compare tenants with the guide's expected results; changes nothing."""
     sections = _sections(section, trunk)
-    raise typer.Exit(_run(site, _owners(tenants, trunk), "verify", sections=sections, at_once=at_once))
+    site, owners = _owners(site, tenants, trunk)
+    raise typer.Exit(_run(site, owners, "verify", sections=sections, at_once=at_once))
 
 
 @app.command()
@@ -269,18 +271,22 @@ def rollback(
     from .records.to_undo import files_of
 
     def run() -> int:
+        where: Path
+        owner: Path | str
         if site and tenant:  # also what plain papermill left, which names no files
-            run_id, files = record.rstrip("/").rpartition("/")[2], {}
+            run_id = record.rstrip("/").rpartition("/")[2]
+            where, [owner] = _files(site, [tenant])
         else:
             run_id, files = files_of(project_root() / "records", record)
-        owner = _given(tenant) if tenant else files["tenant"]
+            # What a record names starts at the project's folder, wherever this is called.
+            where = _given(site) if site else project_root() / files["site"]
+            owner = _given(tenant) if tenant else _recorded(files["tenant"])
         options = {
             "record": run_id,
             "only": list(section or []),
             "accept_interruption": accept_interruption,
         }
         approval = _approval(plan_file, approved_plan, approved_by)
-        where = _given(site) if site else Path(files["site"])
         return _way_back(where, [owner], ROLL_BACK, options, carry_out, approval, out)
 
     raise typer.Exit(_guarded(run))
@@ -301,12 +307,10 @@ def retire(
     reason: Reason = None,
 ) -> None:
     """Plan (with --apply: carry out) the retirement of tenants. A plan with changes ends with 2."""
-    owners = _owners(tenants, trunk)
+    site, owners = _owners(site, tenants, trunk)
     approval = _approval(plan_file, approved_plan, approved_by, owners)
     options = {"accept_interruption": accept_interruption}
-    raise typer.Exit(
-        _guarded(lambda: _way_back(_given(site), owners, RETIRE, options, carry_out, approval, out))
-    )
+    raise typer.Exit(_guarded(lambda: _way_back(site, owners, RETIRE, options, carry_out, approval, out)))
 
 
 @app.command("sign-in")
@@ -325,14 +329,13 @@ def sign_in(
     from . import sign_in as signing_in
 
     root = project_root()
-    given = _given(site)
+    given, owners = _files(site, tenants or [])
 
     def run() -> int:
         if clear:
             for line in signing_in.clear(load_site(given, root), root):
                 screen.print(line)
             return FINE
-        owners = [_given(one) for one in tenants or []]
         domains = [tenant.pbx_domain for _, tenant in load_all(given, owners, root)]
         ask = partial(typer.prompt, "One-time code that the PBX sent", hide_input=sys.stdin.isatty())
         for line in signing_in.sign_in(load_site(given, root), root, domains, ask):
@@ -342,11 +345,28 @@ def sign_in(
     raise typer.Exit(_guarded(run))
 
 
-def _owners(tenants: list[Path] | None, trunk: str | None) -> list[Path | str]:
-    """Tenant files, or the shared trunk in a tenant's place."""
+def _owners(site: Path, tenants: list[Path] | None, trunk: str | None) -> tuple[Path, list[Path | str]]:
+    """The site's file, and tenant files or the shared trunk in a tenant's place."""
     if bool(tenants) == (trunk is not None):
         raise typer.BadParameter("give tenant files, or --trunk NAME")
-    return [_given(one) for one in tenants] if tenants else [f"trunk:{trunk}"]
+    path, owners = _files(site, tenants or [])
+    return path, [*owners] if tenants else [f"trunk:{trunk}"]
+
+
+def _files(site: Path, tenants: Sequence[Path]) -> tuple[Path, list[Path]]:
+    """The full paths of a run's files; said aloud where relative ones come from two folders."""
+    found = {typed: _given(typed) for typed in (site, *tenants)}
+    here = current_folder()
+    relative = [(typed, path) for typed, path in found.items() if path.is_absolute() and path != typed]
+    if len({here is not None and path == here / typed for typed, path in relative}) > 1:
+        names = ", ".join(str(path) for _, path in relative)
+        _tell(f"Note: these files come from two folders, the current one and the project's: {names}")
+    return found[site], [found[typed] for typed in tenants]
+
+
+def _recorded(owner: str) -> Path | str:
+    """A tenant's file, or a shared trunk, as a record names it."""
+    return owner if owner.startswith("trunk:") else project_root() / owner
 
 
 def _approval(
@@ -399,7 +419,7 @@ def _name_affected(site: Path, trunk: str) -> int:
     """Say whose calls run through a shared trunk, before anything of it is changed."""
     from .runbook import Runbook
 
-    with Runbook.open(_given(site), trunk) as runbook:
+    with Runbook.open(site, trunk) as runbook:
         names = runbook.tenants_affected()
     screen.print(Text(f"Tenants affected: {visible(', '.join(names)) or 'none'}"))
     return FINE
@@ -420,8 +440,8 @@ def _run(
     from .batch.progress import Progress, summary
 
     def run() -> int:
-        _caution(_given(site), tenants)
-        given = (_given(site), tenants, mode, approval or {}, Progress(screen), sections)
+        _caution(site, tenants)
+        given = (site, tenants, mode, approval or {}, Progress(screen), sections)
         several = min(at_once, len(tenants)) > 1
         result = run_at_once(*given, at_once) if several else run_tenants(*given, options)
         screen.print(summary(result))
@@ -454,8 +474,11 @@ def _caution(site: Path, owners: Sequence[Path | str]) -> None:
 
 
 def _given(path: Path) -> Path:
-    """A path on the command line is relative to the current folder, if it exists there."""
-    return path.resolve() if os.path.exists(path) else path  # also of a text that is no path at all
+    """The full path that a path on the command line means; as it is, if there is no such file.
+
+    Raises ``InputError`` when it can mean two files that differ.
+    """
+    return locate(path, current_folder(), project_root()) or path
 
 
 def _complain(error: Exception) -> None:
@@ -478,6 +501,9 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         errors.print("Ended before its time. Run it again: it reads first and does what is still missing.")
         status = FAILED
+    except InputError as error:
+        _complain(error)
+        status = WRONG_INPUT
     except Exception as error:
         if hasattr(error, "exit_code"):
             error.show()

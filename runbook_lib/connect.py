@@ -38,7 +38,7 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
     Raises ``InputError`` when a test's override does not point at this machine.
     """
     api, trunking, portsip = (_override(name) for name in OVERRIDES)
-    ca_file = root / site.pbx.ca_file if site.pbx.ca_file else None
+    ca_file = site.pbx.ca_file.path(root) if site.pbx.ca_file else None
     if site.target == "sandbox":
         from .sandbox import certificate, process  # only a sandbox site pays for the import
 
@@ -56,7 +56,7 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
     pin = site.pbx.certificate_sha256
     return Endpoints(
         {"api": api, "trunking": trunking},
-        _trust(root / account.ca_file if account.ca_file else None, "twilio_accounts.NAME.ca_file"),
+        _trust(account.ca_file.path(root) if account.ca_file else None, "twilio_accounts.NAME.ca_file"),
         portsip + "/api",
         _pinned(portsip, pin) if pin else _trust(ca_file, "pbx.ca_file"),
     )
@@ -102,9 +102,7 @@ def _trust(ca_file: Path | None, key: str) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=str(ca_file))
     except OSError as error:
-        raise InputError(
-            [f"{key}: {ca_file.name} cannot be read as a CA bundle ({error.strerror})"]
-        ) from None
+        raise InputError([f"{key}: {ca_file} cannot be read as a CA bundle ({error.strerror})"]) from None
 
 
 def _pinned(url: str, pin: str) -> ssl.SSLContext:

@@ -21,6 +21,7 @@ from .errors import InputError, RunbookError
 from .notebook.display import visible
 from .notebook.tables import Table as ColumnTable
 from .parameters import project_root
+from .paths import current_folder, locate
 from .records.chain import CLOSED, Chain
 from .records.export import export_record
 from .records.record import OPENING, RECORD, RUN, close_dead
@@ -127,6 +128,7 @@ def verify(
     """Say whether the records are what they were when they were closed; needs no secret."""
     with _reported():
         folder = _folder(records)
+        allowed_signers, head_file = _given(allowed_signers), _given(head_file)
         anchors, problems = _anchors(kept_head, head_file), list[Problem]()
         if (allowed_signers is None) != (identity is None):
             raise InputError(["--allowed-signers and --identity: give both, or none"])
@@ -146,7 +148,7 @@ def sign(
 ) -> None:
     """Sign the head of the chain with an SSH key."""
     with _reported():
-        _line(f"Signed: {sign_head(_folder(records), key)}")
+        _line(f"Signed: {sign_head(_folder(records), _given(key) or key)}")
 
 
 @app.command()
@@ -182,9 +184,15 @@ def _reported() -> Iterator[None]:
 
 
 def _folder(records: Path | None) -> Path:
-    if records is not None and not records.is_dir():
-        raise InputError([f"--records: {records} is not a folder"])
-    return records if records is not None else project_root() / "records"
+    folder = _given(records)
+    if folder is not None and not folder.is_dir():
+        raise InputError([f"--records: {folder.absolute()} is not a folder"])
+    return folder if folder is not None else project_root() / "records"
+
+
+def _given(path: Path | None) -> Path | None:
+    """The full path that an option means, by the rule of every path; as it is, if there is no such file."""
+    return path and (locate(path, current_folder(), project_root()) or path)
 
 
 def _runs(records: Path) -> list[str]:

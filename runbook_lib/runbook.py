@@ -67,8 +67,9 @@ class Runbook:
         Parameters
         ----------
         site, tenant
-            A file's path, relative to the project's root, or its content as papermill injects it;
-            ``"trunk:NAME"`` in the tenant's place for a shared trunk on its own.
+            A file's path, or its content as papermill injects it; ``"trunk:NAME"`` in the tenant's
+            place for a shared trunk on its own. A relative path, also of the plan's file, is looked
+            up in the current folder and then in the project's folder.
         mode
             ``"plan"``, ``"apply"`` or ``"verify"``.
         plan_file, approved_plan, approved_by

@@ -14,15 +14,16 @@ import stat
 import unicodedata
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import ahocorasick
 
-from .errors import SecretError
+from .errors import InputError, SecretError
 from .own_words import is_own
+from .paths import locate, looked_for
 from .secret_forms import SHORTEST_FILTERED, forms, needle
 
 #: A larger file is not a secret, and never read whole.
@@ -95,10 +96,14 @@ _latest_tokens: deque[str] = deque()
 
 @dataclass(frozen=True)
 class SecretRef:
-    """Where a secret lies: ``env:NAME``, ``file:PATH`` or ``keyring:SERVICE/USER``."""
+    """Where a secret lies: ``env:NAME``, ``file:PATH`` or ``keyring:SERVICE/USER``.
+
+    ``folder`` is where the parameter file lies that holds the reference: a ``file:`` path starts there.
+    """
 
     kind: str
     place: str
+    folder: Path | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> SecretRef:
@@ -167,12 +172,15 @@ def resolve(reference: SecretRef, root: Path) -> Secret:
 def look_up(reference: SecretRef, root: Path) -> Secret:
     """Return a secret's value, of which the filter knows nothing yet.
 
-    ``file:`` paths are relative to ``root``; one line end at the end of a file is not part of the
-    value. Raises ``SecretError`` naming the reference, never the value; also for a value with anything
-    that cannot be seen, which nobody would find once it is written to both vendors.
+    ``file:`` paths are looked up beside the parameter file, then in ``root``; one line end at the end
+    of a file is not part of the value. Raises ``SecretError`` naming the reference, never the value;
+    also for a value with anything that cannot be seen, which nobody would find once it is written to
+    both vendors.
     """
-    reader = {"env": _from_environment, "file": _from_file, "keyring": _from_keyring}[reference.kind]
-    value = reader(reference.place, root)
+    if reference.kind == "file":
+        value = _from_file(reference, root)
+    else:
+        value = {"env": os.environ.get, "keyring": _from_keyring}[reference.kind](reference.place)
     if value is None:
         raise SecretError([f"{reference} does not exist"])
     if not value.strip():
@@ -240,9 +248,9 @@ def _file_of(reference: SecretRef, root: Path) -> Path | None:
     if reference.kind != "file":
         return None
     try:
-        path = _path(reference.place, root)
-        return path if path.is_file() else None
-    except (OSError, RuntimeError):
+        path = locate(reference.place, reference.folder, root)
+        return path if path is not None and path.is_file() else None
+    except (InputError, OSError):
         return None
 
 
@@ -356,37 +364,33 @@ def _found_in(text: str, known: Filter | None) -> dict[str, str]:
     return _tokens.found_in(text) | _secrets.found_in(text)
 
 
-def _from_environment(place: str, _: Path) -> str | None:
-    return os.environ.get(place)
-
-
-def _from_file(place: str, root: Path) -> str | None:
+def _from_file(reference: SecretRef, root: Path) -> str:
+    folders = (reference.folder, root)
     try:
-        path = _path(place, root)
+        path = locate(reference.place, *folders)
+    except InputError as error:
+        raise SecretError([f"file:{error.problems[0]}"]) from None
+    if path is None:
+        raise SecretError(
+            [f"{reference} does not exist: there is no {looked_for(reference.place, *folders)}"]
+        )
+    # With the full path: that of the reference may start at more than one folder.
+    shown = f"{reference} ({path})"
+    try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise SecretError([f"file:{place} is not a file"])
+            raise SecretError([f"{shown} is not a file"])
         if status.st_size > LARGEST_FILE:
-            raise SecretError([f"file:{place} is larger than {LARGEST_FILE:,} bytes: not a secret"])
+            raise SecretError([f"{shown} is larger than {LARGEST_FILE:,} bytes: not a secret"])
         text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        return None
-    except RuntimeError:
-        problem = "there is no such home folder: set HOME, or write the whole path"
-        raise SecretError([f"file:{place} cannot be read ({problem})"]) from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise SecretError([f"file:{place} cannot be read ({reason})"]) from None
+        raise SecretError([f"{shown} cannot be read ({error.strerror or type(error).__name__})"]) from None
     except UnicodeDecodeError:
-        raise SecretError([f"file:{place} cannot be read (it is not text)"]) from None
+        raise SecretError([f"{shown} cannot be read (it is not text)"]) from None
     return re.sub(r"\r?\n\Z", "", text)
 
 
-def _path(place: str, root: Path) -> Path:
-    return root / Path(place).expanduser()
-
-
-def _from_keyring(place: str, _: Path) -> str | None:
+def _from_keyring(place: str) -> str | None:
     import keyring  # only who uses it pays for the import
     from keyring.errors import KeyringError
 

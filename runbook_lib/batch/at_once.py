@@ -55,7 +55,10 @@ def run_at_once(
     """
     root = project_root()
     jobs = jobs_of(root, site, tenants, mode, approval, tuple(sections), {})
-    commands = [["runbook_lib.batch.worker", str(site), str(tenant), mode, *sections] for tenant in tenants]
+    commands = [
+        ["runbook_lib.batch.worker", job.parameters["site"], job.parameters["tenant"], mode, *sections]
+        for job in jobs
+    ]
     results: dict[int, TenantResult] = {}
 
     def ended(index: int, process: Detached) -> None:

@@ -6,18 +6,20 @@ secret's value has to be stopped here, and the secrets behind the references hav
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..passed import NEXT_STEP as PASS_THEM
+from ..passed import assigned, literals, not_passed, unknown
 from ..secret import SecretRef, find
 
 NEXT_STEP = "give references only; change a secret that was passed here, it may be in a shell's history"
+#: What every section's notebook calls, and no other.
+OPENING = "open_section("
 #: Keys under which a text is taken for a secret, in our parameters and in those that people invent.
 _SECRET_KEY = re.compile(r"passw|pwd|secret|token|api_?key(?!_sid)|credential", re.IGNORECASE)
 
@@ -28,15 +30,18 @@ def check_parameters(notebook: Any) -> Path | None:
     Returns the folder that this run is to keep its files in; ``None`` for parameters that cannot be
     loaded, with which there will be none.
 
-    Raises ``InputError`` naming the keys, never a value: for a secret's value among the parameters,
-    and for any problem in a site or tenant that is passed as content, as what stands at the wrong
-    key may be a secret. What is wrong with a file, the notebook itself tells.
+    Raises ``InputError`` naming the keys, never a value: for a name that the notebook does not have,
+    for ``apply`` without site and tenant, for a secret's value among the parameters, and for any
+    problem in a site or tenant that is passed as content, as what stands at the wrong key may be a
+    secret. What is wrong with a file, the notebook itself tells.
     """
     from ..parameters import project_root  # costly, and papermill imports our engine always
     from ..parameters.document import AS_CONTENT, is_content
 
     given = notebook.metadata.get("papermill", {}).get("parameters") or {}
+    defaults = _defaults(notebook)
     folder = None
+    passing = _passing(notebook, given, defaults)
     problems = [
         f"{key}: {AS_CONTENT}"
         for key in ("site", "tenant")
@@ -47,13 +52,24 @@ def check_parameters(notebook: Any) -> Path | None:
         for path, text in _texts(given, "")
         if _SECRET_KEY.search(path.rpartition(".")[2]) and not _is_reference(text)
     ]
-    if not problems:
-        problems, folder = _loaded({**_defaults(notebook), **given})
+    if not problems and not passing:
+        problems, folder = _loaded({**defaults, **given})
     known = find(json.dumps(given, default=str))
     problems += [f"the parameters hold the value of the secret at {name}: take it out" for name in known]
-    if problems:
-        raise InputError(problems, next_step=NEXT_STEP)
+    if problems or passing:
+        raise InputError(passing + problems, next_step=NEXT_STEP if problems else PASS_THEM)
     return folder
+
+
+def _passing(notebook: Any, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the names that were passed to a section's notebook."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if not any(OPENING in cell.source for cell in code):
+        return []  # a notebook of somebody else, whose parameters mean something else
+    declared = {name for cell in code if _is_declaration(cell) for name in assigned(cell.source)}
+    empty = [f"{key}: is empty: give a file" for key in ("site", "tenant") if key in given and not given[key]]
+    mode = {**defaults, **given}.get("mode")
+    return [*unknown(given, declared), *empty, *not_passed(given, mode)]
 
 
 def _loaded(parameters: Mapping[str, Any]) -> tuple[list[str], Path | None]:
@@ -78,15 +94,12 @@ def _loaded(parameters: Mapping[str, Any]) -> tuple[list[str], Path | None]:
 
 def _defaults(notebook: Any) -> dict[str, Any]:
     """The plain values that the cell tagged ``parameters`` assigns."""
-    found: dict[str, Any] = {}
-    for cell in notebook.cells:
-        if "parameters" not in cell.metadata.get("tags", []):
-            continue
-        with suppress(SyntaxError, ValueError):
-            for line in ast.parse(cell.source).body:
-                if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                    found[line.targets[0].id] = ast.literal_eval(line.value)
-    return found
+    cells = [cell.source for cell in notebook.cells if _is_declaration(cell)]
+    return {name: value for source in cells for name, value in literals(source)}
+
+
+def _is_declaration(cell: Any) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
 
 
 def _texts(content: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,8 @@ from pydantic_core import to_jsonable_python
 from ..approval import signature_of
 from ..errors import RunbookError
 from ..guide import SECTIONS
-from ..parameters import load_all, project_root
+from ..parameters import load_all, project_root, settled
+from ..paths import current_folder, locate, near
 from ..plan import CHANGING
 from ..records.record import carry_opening, close_record, is_chained, is_open, open_record, write_record
 from ..records.result import RUN_FOLDER, new_run_id, now, write_json
@@ -39,6 +40,8 @@ from .scan import told as leaks_told
 NOT_RUN = "not run"
 FINE, BROKEN = 0, 1
 RUN_FILE = "run.json"
+#: The parameters of a notebook that name files.
+FILES = ("site", "tenant", "plan_file")
 #: The approved plan, as a copy in the record.
 PLAN = "approved.plan.json"
 
@@ -131,7 +134,7 @@ class Observer:
 
 @dataclass(frozen=True)
 class Job:
-    """One tenant's run, checked and named, before it starts."""
+    """One tenant's run, checked and named, before it starts; files in ``parameters`` have full paths."""
 
     site: str
     tenant: str
@@ -151,6 +154,13 @@ class Job:
     def records(self) -> Path:
         """The records folder of all sites."""
         return self.folder.parents[2]
+
+    @property
+    def passed(self) -> dict[str, Any]:
+        """The notebooks' parameters: files as they are called in the project's folder, where kernels run."""
+        root = self.records.parent
+        files = {key: near(Path(self.parameters[key]), root) for key in FILES if self.parameters.get(key)}
+        return {**self.parameters, **files}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -213,11 +223,16 @@ def jobs_of(
 ) -> list[Job]:
     """Check a batch's parameters and approval, and name its runs; ``InputError`` with all problems."""
     jobs = []
-    for path, (the_site, the_tenant) in zip(tenants, load_all(site, tenants, root), strict=True):
+    loaded = load_all(site, tenants, root)
+    site = settled(site, root)
+    if plan_file := approval.get("plan_file"):
+        approval = {**approval, "plan_file": str(locate(plan_file, current_folder(), root) or plan_file)}
+    for path, (the_site, the_tenant) in zip(tenants, loaded, strict=True):
+        tenant = settled(path, root)
         # Checks the approval as well, before any kernel starts.
-        runbook = Runbook.open(str(site), str(path), mode=mode, sections=sections, **approval, **options)
+        runbook = Runbook.open(site, tenant, mode=mode, sections=sections, **approval, **options)
         folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
-        parameters = {"site": str(site), "tenant": str(path), "mode": mode, **approval, **options}
+        parameters = {"site": str(site), "tenant": str(tenant), "mode": mode, **approval, **options}
         declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
         jobs.append(
             Job(
@@ -306,7 +321,7 @@ def _run_tenant(
 def _keep_approval(job: Job) -> None:
     """Keep the approved plan, and its signature, in the record: who reads it can check them again."""
     if plan_file := job.parameters.get("plan_file"):
-        path = project_root() / plan_file
+        path = Path(plan_file)
         for source, name in ((path, PLAN), (signature_of(path), signature_of(Path(PLAN)).name)):
             if source.is_file():
                 shutil.copyfile(source, job.folder / name)
@@ -324,7 +339,7 @@ def _open_record(job: Job, mode: str) -> None:
             target=job.target,
             order=job.order,
             parameters=job.declared,
-            files={name: job.parameters[name] for name in ("site", "tenant")},
+            files={name: job.passed[name] for name in ("site", "tenant")},
         )
 
 
@@ -376,7 +391,7 @@ def _run_section(
         papermill.execute_notebook(
             str(root / "notebooks" / output.name),
             str(output),
-            parameters=dict(job.parameters),
+            parameters=job.passed,
             engine_name="runbook",
             kernel_name=KERNEL,
             progress_bar=False,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StalePageError
 from ..guide import ROLL_BACK, RUN_ORDER, SECTIONS
 from ..lock import whoami
+from ..parameters import project_root, settled
+from ..paths import current_folder, locate, near
 from ..plan import CHANGING, STOPPING, Action, Slice
 from ..records.result import now, write_json
 from ..runbook import Runbook, SectionRun
@@ -19,6 +21,7 @@ from .display import SANS, Box, Shown, badge, escaped, facts, visible
 from .failures import told_plainly
 from .forms import EXPLAINED, ApplyForm, is_watched, offer
 from .outgoing import filter_kernel_output
+from .passing import check_passed
 from .tables import Stack, outcome_shown, plan_shown, verification_shown, view_table
 from .watch import watch_cells
 
@@ -54,6 +57,8 @@ def open_section(
     watch = watch_cells()
     if watch is not None:
         watch.start_opening()
+    with told_plainly():
+        check_passed(mode, options)
     approval = {"plan_file": plan_file, "approved_plan": approved_plan, "approved_by": approved_by}
     page = SectionPage(number, site, tenant, mode, approval, options, watched=is_watched())
     page.show_header()
@@ -120,12 +125,13 @@ class SectionPage:
         *,
         watched: bool = False,
     ) -> None:
-        self._number, self._site, self._tenant, self._approval = number, site, tenant, approval
-        self._options = options
+        self._number, self._options = number, options
         self._mode = "plan" if watched and mode == "apply" else mode
         self._header_display: Any = None
         self._withdrawn: str | None = None
         with told_plainly():
+            # The same files to the end, wherever a cell takes the kernel.
+            self._site, self._tenant, self._approval = _settled(site, tenant, approval)
             self._open()
         context, target = self._runbook.context, self._runbook.target["target"]
         self.form: ApplyForm | None = None
@@ -167,6 +173,7 @@ class SectionPage:
             (
                 ("Site", target["site"]),
                 ("Tenant", runbook.context.tenant.name),
+                ("Files", ", ".join(self._named(one) for one in (self._site, self._tenant))),
                 ("Twilio account", target["twilio_account"]),
                 ("PBX", target["pbx"]),
                 ("Run", runbook.run_id),
@@ -329,7 +336,11 @@ class SectionPage:
         """Parameters as a file that a command can name; content that papermill passed becomes one."""
         if isinstance(source, Mapping):
             source = write_json(self._runbook.folder / f"{name}.yaml", source)
-        return self._near(Path(source)) if isinstance(source, Path) else source
+        return self._near(source) if isinstance(source, Path) else source
+
+    def _named(self, source: Source) -> str:
+        """Parameters as the header names them, so that two folders in one run are seen."""
+        return "content that was passed" if isinstance(source, Mapping) else self._near(Path(source))
 
     def _read_once(self) -> None:
         if not self._read:
@@ -337,8 +348,17 @@ class SectionPage:
 
     def _near(self, path: Path) -> str:
         """A path as a person in the project's folder would type it."""
-        root = self._runbook.context.root
-        return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+        return near(path, self._runbook.context.root)
+
+
+def _settled(
+    site: Source, tenant: Source, approval: Mapping[str, str | None]
+) -> tuple[Source, Source, Mapping[str, str | None]]:
+    """The parameters with full paths in the place of files that the current folder may decide on."""
+    root, plan_file = project_root(), approval["plan_file"]
+    if plan_file and (path := locate(plan_file, current_folder(), root)):
+        approval = {**approval, "plan_file": str(path)}
+    return settled(site, root), settled(tenant, root), approval
 
 
 def _rows(count: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .checks import secret_cautions, secret_references
 from .document import Source
-from .loading import load, load_all, load_site, load_tenant, project_root
+from .loading import load, load_all, load_site, load_tenant, project_root, settled
 from .model import (
     InboundRule,
     OriginationTarget,
@@ -39,5 +39,6 @@ __all__ = [
     "project_root",
     "secret_cautions",
     "secret_references",
+    "settled",
     "write_schema",
 ]

@@ -6,15 +6,18 @@ the problems of all others. What is malformed by itself is passed over here; the
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import signalling
 from ..did_pool import DidPool, e164
-from ..errors import SecretError
+from ..errors import InputError, SecretError
+from ..paths import candidates, lies_in, locate, looked_for
 from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
 from ..sip_uri import address, check_host, not_public, termination_label
 from .document import Document, PathInFile
@@ -26,6 +29,11 @@ Problems = Iterator[tuple[PathInFile, str]]
 SHORTEST_LIVE_SECRET = 8
 LONGEST_LIST_NAME = 64
 
+#: Where a project keeps its sandbox's state and secrets.
+SANDBOX = ".sandbox"
+SECRET_KEYS = ("auth_token", "api_key_secret", "password")
+FILE_KEYS = ("ca_file", "allowed_signers")
+
 #: Keys of a tenant that belong to the shared trunk at system level.
 TRUNK_KEYS = ("trunk", "termination", "origination", "pbx_trunk")
 
@@ -35,7 +43,11 @@ def check_site(site: Document, root: Path) -> None:
     content = site.content
     if not content:
         return
-    _add(site, _site(content, root))
+    _add(site, _site(content))
+    signers, accounts = ("policies", "allowed_signers"), _mapping(content.get("twilio_accounts"))
+    _add(site, _file(signers, _at(content, *signers), site.folder, root))
+    for path in (("pbx", "ca_file"), *(("twilio_accounts", name, "ca_file") for name in accounts)):
+        _add(site, _ca_file(path, _at(content, *path), site.folder, root))
     for name, trunk in _mapping(content.get("shared_trunks")).items():
         path = ("shared_trunks", name)
         _add(site, _trunk(trunk, path, content))
@@ -53,6 +65,22 @@ def check_tenant(site: Document, tenant: Document) -> None:
     _add(tenant, _trunk(content, (), site.content))
     if content.get("shared_trunk") is None:
         _add(tenant, _account(content.get("twilio_account"), ("twilio_account",), site.content))
+
+
+def check_live(site: Document, tenant: Document, root: Path) -> None:
+    """Add what a live site must not work with: parameter files and secrets of the sandbox.
+
+    A notebook's defaults are the sandbox's first tenant, so a parameter that was forgotten leads there.
+    """
+    if _at(site.content, "target") != "live":
+        return
+    for document in (site, tenant):
+        if document.path is not None and any(lies_in(document.path, one) for one in _demo_folders(root)):
+            message = "the sandbox's parameter files are not for a live site: give the live site's own"
+            document.add((document.key,), message)
+        for path, place in _files_named(document.content, ()):
+            if any(_is_of_a_sandbox(one, root) for one in candidates(place, document.folder, root)):
+                document.add((document.key, *path), "leads into .sandbox/, and a live site has its own files")
 
 
 def check_secrets(site: Document, tenant: Document, root: Path) -> None:
@@ -73,6 +101,7 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
         reference = _parsed(SecretRef.parse, _at(document.content, *path))
         if reference is None:
             continue
+        reference = replace(reference, folder=document.folder)
         try:
             if not live and reference.kind == "file" and reference.place.startswith(".sandbox/secrets/"):
                 _make_sandbox_secrets(root)
@@ -123,7 +152,7 @@ def secret_cautions(site: Site, owner: Tenant | TrunkScope, root: Path) -> list[
     ]
 
 
-def _site(site: Mapping[str, Any], root: Path) -> Problems:
+def _site(site: Mapping[str, Any]) -> Problems:
     pbx, target = _mapping(site.get("pbx")), site.get("target")
     if target == "live" and pbx and pbx.get("url") is None:
         yield ("pbx", "url"), "is missing: a live site has its PBX's API"
@@ -134,7 +163,6 @@ def _site(site: Mapping[str, Any], root: Path) -> Problems:
         if isinstance(account, dict) and given not in ([True, False, False], [False, True, True]):
             message = "give either auth_token, or api_key_sid together with api_key_secret"
             yield ("twilio_accounts", name, "auth_token"), message
-        yield from _ca_file(("twilio_accounts", name, "ca_file"), _at(account, "ca_file"), root)
     host = _parsed(check_host, pbx.get("address"))
     if host is not None and address(host) is None and pbx.get("signalling_ips") is None:
         yield ("pbx", "signalling_ips"), "is missing: address is a name, and the access list needs addresses"
@@ -143,18 +171,15 @@ def _site(site: Mapping[str, Any], root: Path) -> Problems:
         yield from _reachable(site, ("pbx", "signalling_ips", index), one)
     if pbx.get("ca_file") is not None and pbx.get("certificate_sha256") is not None:
         yield ("pbx", "ca_file"), "give ca_file or certificate_sha256, not both"
-    yield from _ca_file(("pbx", "ca_file"), pbx.get("ca_file"), root)
     for index, one in enumerate(_list(site.get("additional_signalling_ranges"))):
         path = ("additional_signalling_ranges", index)
         yield from _reachable(site, path, _first_address(one))
     policies = _mapping(site.get("policies"))
-    signers = policies.get("allowed_signers")
-    if policies.get("approval") == "two-person" and signers is None:
+    if policies.get("approval") == "two-person" and policies.get("allowed_signers") is None:
         yield (
             ("policies", "allowed_signers"),
             "is missing: two-person approval needs the signers' public keys",
         )
-    yield from _file(("policies", "allowed_signers"), signers, root)
 
 
 def _level(tenant: Mapping[str, Any], site: Mapping[str, Any]) -> Problems:
@@ -269,17 +294,45 @@ def _reachable(site: Mapping[str, Any], path: PathInFile, host: Any) -> Problems
         yield path, f"a {kind} address: Twilio cannot reach it (policies.allow_non_public_addresses takes it)"
 
 
-def _file(path: PathInFile, given: Any, root: Path) -> Problems:
-    if isinstance(given, str) and given.isprintable() and not (root / given).is_file():
-        yield path, "there is no such file"
+def _file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
+    if not isinstance(given, str) or not given.isprintable():
+        return
+    try:
+        found = locate(given, *folders)
+    except InputError as error:
+        yield path, error.problems[0]
+        return
+    if found is None or not found.is_file():
+        yield path, f"there is no file {found or looked_for(given, *folders)}"
 
 
-def _ca_file(path: PathInFile, given: Any, root: Path) -> Problems:
-    missing = list(_file(path, given, root))
+def _demo_folders(root: Path) -> list[Path]:
+    """Where parameter files of the sandbox lie: in the project's folder, and beside this library."""
+    return [folder / "parameters" / "sandbox" for folder in (root, Path(__file__).parents[2])]
+
+
+def _is_of_a_sandbox(path: Path, root: Path) -> bool:
+    """Whether a path leads into the state of a sandbox, however it is written: of this project or another."""
+    spellings = (os.path.abspath(path), os.path.realpath(path))
+    return any(SANDBOX in Path(one).parts for one in spellings) or lies_in(path, root / SANDBOX)
+
+
+def _files_named(value: Any, path: PathInFile) -> Iterator[tuple[PathInFile, str]]:
+    """Every path of a file that a key of the parameters names, as a secret or by itself."""
+    for where, text in _texts(value, path):
+        reference = _parsed(SecretRef.parse, text) if where and where[-1] in SECRET_KEYS else None
+        if reference is not None and reference.kind == "file":
+            yield where, reference.place
+        elif where and where[-1] in FILE_KEYS and text.isprintable():
+            yield where, text
+
+
+def _ca_file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
+    missing = list(_file(path, given, *folders))
     yield from missing
     if isinstance(given, str) and given.isprintable() and not missing:
         try:
-            ssl.create_default_context(cafile=root / given)
+            ssl.create_default_context(cafile=locate(given, *folders))
         except OSError:
             yield path, "cannot be read as a CA bundle (certificates in PEM form)"
 

@@ -16,6 +16,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from ..errors import InputError
+from ..paths import candidates, current_folder, locate, looked_for
+from .both_yaml import differences, read_by_papermill, without_quotes
 from .types import Strict
 
 Source = str | Path | Mapping[str, Any]
@@ -33,32 +36,41 @@ AS_CONTENT = "give the path of a parameter file (to pass its content, use paperm
 class Document:
     """One file's content, where its keys stand, and what is wrong with it.
 
-    ``content`` is the mapping below the file's top-level key; empty when there is none to check.
-    ``found`` holds problems as (line, text).
+    ``path`` is the file's full path, ``None`` for content that was passed. ``content`` is the mapping
+    below the file's top-level key; empty when there is none to check. ``found`` holds problems as
+    (line, text).
     """
 
     key: str
-    name: str = ""
+    path: Path | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
     lines: dict[PathInFile, int] = field(default_factory=dict)
     found: list[tuple[int, str]] = field(default_factory=list)
+    _duplicates: set[PathInFile] = field(default_factory=set)
 
     @classmethod
     def read(cls, source: Source, key: str, root: Path) -> Document:
         """Read a source; whatever is wrong with it becomes a problem."""
+        document = cls(key)
         if isinstance(source, Mapping):
-            document = cls(key)
             document._take(source if key in source else {key: dict(source)})
         elif isinstance(source, str | Path) and is_content(str(source), root):
-            document = cls(key)  # without its name: it may hold a password
-            document.add((key,), AS_CONTENT)
+            document.add((key,), AS_CONTENT)  # without its name: it may hold a password
         elif isinstance(source, str | Path) and str(source):
-            document = cls(key, _shown(source, root))
-            document._read_file(root / source)
+            try:
+                document.path = locate(source, current_folder(), root)
+            except InputError as error:
+                document.add((), error.problems[0])
+            else:
+                document._read_file(source, root)
         else:
-            document = cls(key)
             document.add((key,), "give a file's path, or the file's content as a mapping")
         return document
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the file lies: files that it names start there."""
+        return self.path.parent if self.path else None
 
     @property
     def problems(self) -> list[str]:
@@ -71,8 +83,9 @@ class Document:
         while where and where not in self.lines:
             where = where[:-1]
         line = self.lines.get(where, 0)
-        place = f"{self.name}:{line}" if line else self.name
-        key = ".".join(_name(part) for part in path)
+        name = str(self.path or "")
+        place = f"{name}:{line}" if line else name
+        key = ".".join(key_name(part) for part in path)
         self.found.append((line, ": ".join(part for part in (place, key, message) if part)))
 
     def model(self, model: type[Model]) -> Model | None:
@@ -80,7 +93,7 @@ class Document:
         if not self.content:
             return None
         try:
-            return model.model_validate(self.content)
+            return model.model_validate(self.content, context={"folder": self.folder})
         except ValidationError as error:
             for detail in error.errors(include_url=False, include_input=True):
                 # pydantic's own mark for "the key itself is wrong"
@@ -88,7 +101,11 @@ class Document:
                 self.add((self.key, *path), _message(detail, model))
             return None
 
-    def _read_file(self, path: Path) -> None:
+    def _read_file(self, source: str | Path, root: Path) -> None:
+        path = self.path
+        if path is None:
+            self.add((self.key,), f"cannot be read: there is no {looked_for(source, current_folder(), root)}")
+            return
         try:
             if path.exists() and not path.is_file():
                 self.add((), "cannot be read (it is not a file)")
@@ -96,7 +113,7 @@ class Document:
             if path.stat().st_size > LARGEST_FILE:
                 self.add((), f"larger than {LARGEST_FILE:,} bytes: not a parameter file")
                 return
-            self._parse(path.read_bytes().decode("utf-8-sig"))
+            self._parse(path.read_bytes().decode("utf-8"))
         except OSError as error:
             self.add((), f"cannot be read ({error.strerror})")
         except UnicodeDecodeError:
@@ -105,14 +122,15 @@ class Document:
             mark = error.problem_mark or error.context_mark
             self.lines[()] = mark.line + 1 if mark else 0
             self.add(
-                (), f"is not readable YAML ({_without_quotes(error.problem or error.context or 'syntax')})"
+                (), f"is not readable YAML ({without_quotes(error.problem or error.context or 'syntax')})"
             )
         except RecursionError:
             self.add((), "is not readable YAML (nested too deeply, or an alias inside of what it stands for)")
         except (YAMLError, ValueError) as error:
             self.add((), f"is not readable YAML ({type(error).__name__})")
 
-    def _parse(self, text: str) -> None:
+    def _parse(self, written: str) -> None:
+        text = written.removeprefix("\ufeff")
         tree = YAML(typ="safe", pure=True).compose(text)
         readable = True
         for count, (path, node) in enumerate(_walk(tree, ())) if tree is not None else ():
@@ -125,7 +143,25 @@ class Document:
         if readable:
             yaml = YAML(typ="safe", pure=True)
             yaml.allow_duplicate_keys = True  # reported above, all of them
-            self._take(yaml.load(text) if tree is not None else None)
+            content = yaml.load(text) if tree is not None else None
+            self._compare(content, written)
+            self._take(content)
+
+    def _compare(self, content: Any, text: str) -> None:
+        """Report what papermill (``-f FILE``) would read differently: a file has one meaning, or none."""
+        problem, theirs = read_by_papermill(text)
+        if problem:
+            line, what = problem
+            self.found.append((line, f"{self.path}:{line}: is not readable YAML for papermill ({what})"))
+            return
+        for path, here, there in differences(content, theirs):
+            if any(path[: len(one)] == one for one in self._duplicates):
+                continue  # reported as that already
+            self.add(
+                path,
+                f"YAML 1.1 (papermill) reads {there} here, and YAML 1.2 {here}: put a text in quotes, write"
+                " a number in plain decimal digits, and true or false as such",
+            )
 
     def _check_keys(self, path: PathInFile, node: MappingNode) -> bool:
         """Report duplicate keys, and keys that are none; return whether all are readable."""
@@ -140,6 +176,7 @@ class Document:
             elif key.value in seen:
                 self.lines[(*path, key.value)] = line
                 self.add((*path, key.value), f"duplicate key, first on line {seen[key.value]}")
+                self._duplicates.add((*path, key.value))
             else:
                 seen[key.value] = line
         return readable
@@ -162,7 +199,9 @@ class Document:
 
 def is_content(text: str, root: Path) -> bool:
     """Whether a text that should be a file's path is a file's content, which is never to be repeated."""
-    return bool(_CONTENT.search(text)) and not os.path.isfile(root / text)
+    return bool(_CONTENT.search(text)) and not any(
+        map(os.path.isfile, candidates(text, current_folder(), root))
+    )
 
 
 def _walk(node: Node, path: PathInFile) -> Iterator[tuple[PathInFile, Node]]:
@@ -177,21 +216,10 @@ def _walk(node: Node, path: PathInFile) -> Iterator[tuple[PathInFile, Node]]:
             yield from _walk(value, (*path, index))
 
 
-def _shown(source: object, root: Path) -> str:
-    """A file as people call it: relative to the project's root, if it lies there."""
-    path = Path(str(source))
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-
-
-def _name(part: str | int) -> str:
+def key_name(part: str | int) -> str:
     """A key as it is shown; what does not look like one could be anything."""
     text = str(part)
     return text if re.fullmatch(r"[\w.?<-]{1,63}", text) else "(not a key)"
-
-
-def _without_quotes(problem: str) -> str:
-    """A parser's message without what it quotes from the file, which may be a secret."""
-    return re.sub(r"(['\"]).{2,}\1", "…", problem)
 
 
 def _message(detail: ErrorDetails, model: type[Strict]) -> str:

@@ -8,7 +8,8 @@ from itertools import combinations
 from pathlib import Path
 
 from ..errors import InputError, SecretError
-from .checks import check_secrets, check_site, check_tenant
+from ..paths import current_folder, locate
+from .checks import check_live, check_secrets, check_site, check_tenant
 from .document import Document, Source, is_content
 from .model import Site, Tenant, TrunkScope
 
@@ -31,8 +32,9 @@ def load(
     Parameters
     ----------
     site, tenant
-        A file's path, relative to ``root``, or its content as papermill injects it. For the tenant
-        also ``"trunk:NAME"``: the site's shared trunk of that name, on its own.
+        A file's path, or its content as papermill injects it. A relative path is looked up in the
+        current folder and then in ``root``. For the tenant also ``"trunk:NAME"``: the site's shared
+        trunk of that name, on its own.
     secrets
         Also resolve the secrets that this tenant's run uses, and check them.
 
@@ -45,6 +47,7 @@ def load(
     the_site, the_tenant = site_file.model(Site), tenant_file.model(Tenant)
     check_site(site_file, root)
     check_tenant(site_file, tenant_file)
+    check_live(site_file, tenant_file, root)
     before_secrets = len(site_file.found) + len(tenant_file.found)
     if secrets:
         check_secrets(site_file, tenant_file, root)
@@ -71,6 +74,17 @@ def load_all(site: Source, tenants: Sequence[Source], root: Path) -> list[tuple[
     return loaded
 
 
+def settled(source: Source, root: Path) -> Source:
+    """Return a source that means the same wherever this process goes: of a file, its full path.
+
+    What is no file is returned as it is; ``load`` says what is wrong with it. Raises ``InputError``
+    when a relative path can mean two files that differ.
+    """
+    if not isinstance(source, str | Path) or str(source).startswith(SHARED) or is_content(str(source), root):
+        return source
+    return (locate(source, current_folder(), root) if str(source) else None) or source
+
+
 def _clashes(tenants: Sequence[Tenant]) -> list[str]:
     """What two tenants cannot both have."""
     found = []
@@ -91,6 +105,7 @@ def _shared(site: Source, name: str, root: Path, *, secrets: bool) -> tuple[Site
     document = Document.read(site, "site", root)
     the_site = document.model(Site)
     check_site(document, root)
+    check_live(document, Document("tenant"), root)
     if the_site is not None and name not in the_site.shared_trunks:
         known = ", ".join(the_site.shared_trunks) or "none"
         wanted = "of this name" if is_content(name, root) else name
@@ -108,6 +123,7 @@ def load_site(site: Source, root: Path) -> Site:
     document = Document.read(site, "site", root)
     the_site = document.model(Site)
     check_site(document, root)
+    check_live(document, Document("tenant"), root)
     if document.found or the_site is None:
         raise InputError(document.problems, next_step=NEXT_STEP)
     return the_site

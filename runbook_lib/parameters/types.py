@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from ..did_pool import DidPool, e164
+from ..paths import NamedFile
 from ..secret import SecretRef
 from ..sip_uri import address, check_host, termination_label
 
@@ -40,6 +42,21 @@ def _parsed(parse: Callable[[str], Any], kind: type | None = None) -> PlainValid
         return parse(value)
 
     return PlainValidator(read)
+
+
+def _beside(parse: Callable[[str], Any], kind: type) -> PlainValidator:
+    """As ``_parsed``, for what names a file: that starts at the folder of the parameter file."""
+    read = _parsed(parse, kind).func
+
+    def read_beside(value: Any, info: ValidationInfo) -> Any:
+        found = read(value)
+        return replace(found, folder=info.context["folder"]) if info.context else found
+
+    return PlainValidator(read_beside)
+
+
+def _named_file(text: str) -> NamedFile:
+    return NamedFile(_words(1024)(text))
 
 
 def _one_entry(text: str) -> DidPool:
@@ -150,13 +167,13 @@ _written = PlainSerializer(str, return_type=str)
 
 Name = Annotated[str, _parsed(_words(64)), _string(minLength=1, maxLength=64)]
 ListName = Annotated[str, _parsed(_words(255)), _string(minLength=1, maxLength=255)]
-FilePath = Annotated[str, _parsed(_words(1024)), _string(minLength=1)]
+FilePath = Annotated[NamedFile, _beside(_named_file, NamedFile), _string(minLength=1), _written]
 FolderName = Annotated[str, _parsed(_folder_name), _string(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Pool = Annotated[DidPool, _parsed(DidPool.parse, DidPool), _string(pattern=r"^[0-9 ;-]+$"), _written]
 OneEntry = Annotated[DidPool, _parsed(_one_entry, DidPool), _string(pattern=r"^[0-9 -]+$"), _written]
 Number = Annotated[str, _parsed(e164), _string(pattern=r"^\+[1-9][0-9]{1,14}$")]
 Reference = Annotated[
-    SecretRef, _parsed(SecretRef.parse, SecretRef), _string(pattern=r"^(env|file|keyring):.+$"), _written
+    SecretRef, _beside(SecretRef.parse, SecretRef), _string(pattern=r"^(env|file|keyring):.+$"), _written
 ]
 Host = Annotated[str, _parsed(check_host), _string()]
 Domain = Annotated[str, _parsed(_domain), _string()]

@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,9 +53,9 @@ _SECRET_KEYS = frozenset({"auth_token", "api_key_secret", "password"})
 def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
     """Write a closed record with its entries of the chain and how to verify them.
 
-    Before that, the secrets behind the record's own references are resolved (``file:`` paths from
-    ``root``) and looked for in every file, as the zip is what leaves. Returns the references that
-    cannot be resolved here, so that nobody looked for their values.
+    Before that, the secrets behind the record's own references are resolved (``file:`` paths beside
+    the parameter file or in ``root``) and looked for in every file, as the zip is what leaves. Returns
+    the references that cannot be resolved here, so that nobody looked for their values.
 
     Raises ``RecordError`` when ``out`` exists, when the record is not closed, when it is not what
     was closed, or when a secret is in it.
@@ -99,13 +100,16 @@ def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
 def _resolved(folder: Path, root: Path) -> list[str]:
     """Make the filter know the secrets of a record; return the references that cannot be resolved here."""
     opening = json.loads((folder / OPENING).read_text(encoding="utf-8"))
-    missing = []
-    for reference in sorted(set(_references(opening["parameters"])), key=str):
-        try:
-            resolve(reference, root)
-        except SecretError:
-            missing.append(str(reference))
-    return missing
+    missing = set()
+    for name, parameters in opening["parameters"].items():
+        file = opening.get("files", {}).get(name)
+        beside = (root / file).parent if file else None
+        for reference in _references(parameters):
+            try:
+                resolve(replace(reference, folder=beside), root)
+            except SecretError:
+                missing.add(str(reference))
+    return sorted(missing)
 
 
 def _references(parameters: Any) -> Iterator[SecretRef]:

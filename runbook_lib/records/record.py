@@ -71,7 +71,7 @@ def open_record(
     parameters
         The parameters as plain data, with references in place of secrets.
     files
-        The parameter files of ``site`` and ``tenant``, as they were given.
+        The parameter files of ``site`` and ``tenant``; relative paths start at the project's folder.
 
     Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``). Raises
     ``RecordError`` or ``LockedError`` when the run cannot be recorded.

@@ -34,6 +34,20 @@ def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return document
 
 
+def live_site() -> dict[str, Any]:
+    """The demo's site as a live one: another PBX, and secrets of its own."""
+    site = read("site.yaml")
+    for path, value in (
+        ("site.target", "live"),
+        ("site.pbx.url", "https://pbx.example.com:8887"),
+        ("site.pbx.password", "env:RUNBOOK_TEST_ADMIN"),
+        ("site.twilio_accounts.main.auth_token", "env:RUNBOOK_TEST_TOKEN"),
+        ("site.shared_trunks.carrier.termination.credentials.password", "env:RUNBOOK_TEST_SIP"),
+    ):
+        site = changed(site, path, value)
+    return site
+
+
 def problems_of(tmp_path: Path, site: Any, tenant: Any) -> list[str]:
     """Write both files, load them, and return the problems of the refusal."""
     for name, content in (("site.yaml", site), ("acme.yaml", tenant)):
@@ -293,7 +307,8 @@ def test_unreadable_files(tmp_path: Path, text: str, reason: str) -> None:
     assert any(reason in one and "acme.yaml" in one for one in problems), problems
 
 
-def test_missing_binary_and_folder(tmp_path: Path) -> None:
+def test_missing_binary_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     for name, reason in (
         ("not-there.yaml", "cannot be read"),
