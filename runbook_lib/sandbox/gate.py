@@ -204,10 +204,11 @@ class Gate:
             await asyncio.sleep(0.05)  # lets the half reach the client before the reset overtakes it
             await self._connections.reset(client)
         elif kind == "foreign_account":
-            named = answer.body
-            answer.body = named.replace(demo.ACCOUNT_SID.encode(), demo.OTHER_ACCOUNT_SID.encode())
             # An answer that names no account is as it was, and the log says so.
-            entry.fault = kind if answer.body != named else None
+            is_named = answer.status < 300 and demo.ACCOUNT_SID.encode() in answer.body
+            if is_named:
+                answer.body = answer.body.replace(demo.ACCOUNT_SID.encode(), demo.OTHER_ACCOUNT_SID.encode())
+            entry.fault = kind if is_named else None
             await self._answer(answer, entry, send)
         elif kind == "not_json":
             # A 204 has no room for a page.
