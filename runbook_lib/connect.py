@@ -46,16 +46,18 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
             running = process.ensure_running(root)
             api, trunking = api or running.twilio_url, trunking or running.twilio_url
             portsip = portsip or running.portsip_url
+        routes = trunking  # the sandbox has every API of Twilio on one port
         ca_file = ca_file or certificate.ensure(root)
     else:
         from .vendors.twilio import live_hosts
 
         live = live_hosts(account.region, account.edge)
+        routes = trunking or live["routes"]
         api, trunking, portsip = api or live["api"], trunking or live["trunking"], portsip or site.pbx.url
     portsip = portsip.rstrip("/").removesuffix("/api")
     pin = site.pbx.certificate_sha256
     return Endpoints(
-        {"api": api, "trunking": trunking},
+        {"api": api, "trunking": trunking, "routes": routes},
         _trust(account.ca_file.path(root) if account.ca_file else None, "twilio_accounts.NAME.ca_file"),
         portsip + "/api",
         _pinned(portsip, pin) if pin else _trust(ca_file, "pbx.ca_file"),

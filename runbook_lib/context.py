@@ -84,6 +84,13 @@ class Context:
             hosts=self._endpoints.twilio,
         )
 
+    def account_is_proven(self) -> bool:
+        """Whether the Twilio credentials are known to act on the site's account, where Twilio was asked.
+
+        Raises ``AccountError`` if they act on another.
+        """
+        return "twilio" not in self.__dict__ or self.twilio.prove_account()
+
     @cached_property
     def pbx(self) -> Pbx:
         """The PBX."""

@@ -7,6 +7,7 @@
     │   ├── SecretError          a secret reference cannot be resolved, or its value would be refused
     │   └── StalePageError       a notebook's page is not for the parameters that the notebook has now
     ├── VendorError              Twilio or the PBX answered with an error
+    │   ├── AccountError         Twilio's credentials act on another account than the site names
     │   ├── SignInError          the PBX refused a sign-in, or an earlier refusal is remembered
     │   ├── UnreachableError     nothing reached the vendor, or a read got no usable answer
     │   └── OutcomeUnknownError  a write left and no answer came: it may or may not have happened
@@ -126,6 +127,26 @@ class VendorError(RunbookError):
 
 class SignInError(VendorError):
     """The PBX refused a sign-in, or an earlier refusal is remembered and none was tried."""
+
+
+class AccountError(VendorError):
+    """Twilio's credentials act on another account than the site names: this run writes nothing more.
+
+    ``account`` is the site's; ``other`` the one that Twilio answered for, where it is known.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        account: str,
+        other: str | None = None,
+        meaning: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(what, vendor="Twilio", meaning=meaning, next_step=next_step)
+        self.account = account
+        self.other = other
 
 
 class UnreachableError(VendorError):

@@ -28,6 +28,7 @@ SPECS, FACTS = SHARED / "specs", SHARED / "facts"
 FILES = {
     "trunking": "twilio_trunking_v1.openapi.json",
     "api": "twilio_api_v2010.openapi.json",
+    "routes": "twilio_routes_v2.openapi.json",
     "portsip": "portsip_pbx_22.2.openapi.json",
 }
 METHODS = ("get", "post", "delete")
@@ -105,7 +106,7 @@ def amend(name: str, found: dict[str, Any]) -> None:
     """Mend what the documents get wrong or leave out against their own examples and prose.
 
     - Twilio 2010-04-01: the links of a page have the format ``uri`` but are relative in every example.
-    - Both of Twilio's: no refusal is listed; its guide "Twilio's Response" describes one body for all.
+    - Twilio's: no refusal is listed; its guide "Twilio's Response" describes one body for all.
     - PortSIP: refusals have no schema; the chapter "Errors" describes one body for all. Any operation
       that needs a token is refused without one (401).
     - PortSIP, sign-in: ``oneOf`` two shapes without any required field, so that both fit always.
@@ -290,6 +291,8 @@ def properties(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _document_of(path: str) -> str:
     if path.startswith("/v1/"):
         return "trunking"
+    if path.startswith("/v2/"):
+        return "routes"
     return "api" if path.startswith("/2010-04-01/") else "portsip"
 
 

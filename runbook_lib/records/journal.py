@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ..errors import RunbookError
 from ..plan import Row
 from .result import require_open
 
@@ -71,6 +72,7 @@ class Journal:
         self.writes = 0
         self._redact = redact
         self._subject: Subject | None = None
+        self._stopped_by: RunbookError | None = None
         #: The latest write as ``read`` returns it; ``None`` before the first.
         self.last: dict[str, Any] | None = None
         self._process = f"{os.getpid():x}-{time.time_ns():x}"
@@ -86,11 +88,17 @@ class Journal:
         finally:
             self._subject = None
 
+    def stop(self, error: RunbookError) -> None:
+        """Let no write of this run out any more, to any vendor: each raises this error instead."""
+        self._stopped_by = self._stopped_by or error
+
     def sending(self, vendor: str, method: str, path: str, body: Any) -> str:
         """Record that a write is about to leave; return its id. On disk when this returns.
 
-        Raises ``UnjournalledWriteError`` outside of ``writing``.
+        Raises ``UnjournalledWriteError`` outside of ``writing``, and what stopped the run, if it was.
         """
+        if self._stopped_by is not None:
+            raise self._stopped_by
         if self._subject is None:
             raise UnjournalledWriteError(f"{method} {path} is not part of a plan")
         require_open(self.path.parent)

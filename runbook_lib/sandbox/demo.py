@@ -12,6 +12,19 @@ from .store import Row, fixed_sid, password_digest
 
 ACCOUNT_SID = "ACf3a1c0de5a4db0c5ba11ad5c0ffee001"
 API_KEY_SID = "SKf3a1c0de5a4db0c5ba11ad5c0ffee002"
+#: A subaccount of the demo account, and an account of somebody else's.
+SUBACCOUNT_SID = "ACf3a1c0de5a4db0c5ba11ad5c0ffee003"
+SUBACCOUNT_KEY_SID = "SKf3a1c0de5a4db0c5ba11ad5c0ffee004"
+OTHER_ACCOUNT_SID = "ACf3a1c0de5a4db0c5ba11ad5c0ffee005"
+OTHER_KEY_SID = "SKf3a1c0de5a4db0c5ba11ad5c0ffee006"
+#: By user name of the credentials: the account that they act on, and the name of their secret.
+TWILIO_CREDENTIALS = {
+    ACCOUNT_SID: (ACCOUNT_SID, "twilio_auth_token"),
+    API_KEY_SID: (ACCOUNT_SID, "twilio_api_key_secret"),
+    SUBACCOUNT_SID: (SUBACCOUNT_SID, "twilio_subaccount_auth_token"),
+    SUBACCOUNT_KEY_SID: (SUBACCOUNT_SID, "twilio_subaccount_api_key_secret"),
+    OTHER_KEY_SID: (OTHER_ACCOUNT_SID, "twilio_other_api_key_secret"),
+}
 LEGACY_TRUNK_SID = fixed_sid("TK", "legacy sbc")
 LEGACY_ACL_SID = fixed_sid("AL", "legacy sbc")
 LEGACY_CREDENTIAL_LIST_SID = fixed_sid("CL", "legacy sbc")
@@ -133,14 +146,7 @@ def _twilio() -> dict[str, Any]:
     credential_list = {"sid": LEGACY_CREDENTIAL_LIST_SID, "friendly_name": "Legacy SBC"}
     trunk = trunk_row(LEGACY_TRUNK_SID, "Legacy SBC", "legacy-sbc.pstn.twilio.com")
     return {
-        "account": {
-            "sid": ACCOUNT_SID,
-            "api_key_sid": API_KEY_SID,
-            "friendly_name": "Runbook demo account",
-            "status": "active",
-            "type": "Full",
-        }
-        | dated,
+        "account": _account(ACCOUNT_SID, "Runbook demo account", ACCOUNT_SID),
         "trunks": {LEGACY_TRUNK_SID: trunk},
         "origination_urls": {origination["sid"]: origination | dated},
         "ip_access_control_lists": {LEGACY_ACL_SID: acl | dated},
@@ -165,7 +171,40 @@ def _twilio() -> dict[str, Any]:
             for name in ("portsip-pbx.pstn.twilio.com", "example.pstn.twilio.com", "voice.pstn.twilio.com")
         },
         "released_domains": {},
+        "routes": {},
+        # the tables of further accounts
+        "accounts": {
+            SUBACCOUNT_SID: _further_account(
+                _account(SUBACCOUNT_SID, "Subaccount", ACCOUNT_SID),
+                [number_row(f"+120255501{last}") for last in range(20, 24)],
+            ),
+            OTHER_ACCOUNT_SID: _further_account(
+                _account(OTHER_ACCOUNT_SID, "Somebody else's account", OTHER_ACCOUNT_SID), []
+            ),
+        },
     }
+
+
+def _account(sid: str, friendly_name: str, owner: str) -> Row:
+    return {
+        "sid": sid,
+        "owner_account_sid": owner,
+        "friendly_name": friendly_name,
+        "status": "active",
+        "type": "Full",
+        "date_created": _MADE,
+        "date_updated": _MADE,
+    }
+
+
+def _further_account(account: Row, numbers: list[Row]) -> dict[str, Any]:
+    tables = (
+        *("trunks", "origination_urls", "ip_access_control_lists", "ip_addresses", "credential_lists"),
+        *("credentials", "trunk_ip_access_control_lists", "trunk_credential_lists", "released_domains"),
+        "routes",
+    )
+    empty: dict[str, Any] = {name: {} for name in tables}
+    return {"account": account, "numbers": {row["sid"]: row for row in numbers}} | empty
 
 
 def _portsip() -> dict[str, Any]:

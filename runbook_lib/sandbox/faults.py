@@ -16,6 +16,7 @@ KINDS = {
     "reset_after": "carried out, then the connection is reset: the answer is lost",
     "cut": "carried out; half of the answer's body is sent, then the connection is reset",
     "not_json": "carried out; answered with a page of HTML under the same status (200 in the place of 204)",
+    "foreign_account": "carried out; a success of Twilio that names an account names another one instead",
     "delay": "carried out after `seconds` (with `effect: first`: carried out, answered after `seconds`)",
     "expired_token": "PortSIP: the session's access token expires first; Twilio: answered 401",
     "revoked_token": "PortSIP: the session ends first (refresh token too); Twilio: answered 401",

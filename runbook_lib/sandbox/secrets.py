@@ -21,6 +21,9 @@ def ensure(root: Path) -> dict[str, Path]:
     makers = {
         "twilio_auth_token": lambda: random.token_hex(16),
         "twilio_api_key_secret": lambda: _password(32),
+        "twilio_subaccount_auth_token": lambda: random.token_hex(16),
+        "twilio_subaccount_api_key_secret": lambda: _password(32),
+        "twilio_other_api_key_secret": lambda: _password(32),
         "portsip_admin_password": lambda: _password(20),
         "portsip_tenant_password": lambda: _password(20),
         "sip_password_acme": lambda: _password(24),

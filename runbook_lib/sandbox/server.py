@@ -32,8 +32,7 @@ SAVE_EVERY_S = 0.2
 READY_WITHIN_S = 15.0
 #: Credentials by the name of their file; the SIP passwords are nobody's sign-in.
 _ACCEPTED = (
-    "twilio_auth_token",
-    "twilio_api_key_secret",
+    *(secret for _, secret in demo.TWILIO_CREDENTIALS.values()),
     "portsip_admin_password",
     "portsip_tenant_password",
 )

@@ -73,35 +73,33 @@ class Store:
         self._views.clear()
         self.version += 1
 
+    def account(self, sid: str) -> dict[str, Any] | None:
+        """Return the tables of a Twilio account: the demo's, which is ``twilio``, or a further one's."""
+        return self.twilio if sid == self.twilio["account"]["sid"] else self.twilio["accounts"].get(sid)
+
     def changed(self) -> None:
         """Note that a vendor's state was changed."""
         self.version += 1
         if self._views:
             self._forget_before(self.clock.seconds() - MAX_LAG_S)
-            self._views.append((self.clock.seconds(), self._associations()))
+            self._views.append((self.clock.seconds(), copy.deepcopy(associations(self.twilio))))
 
     def lag_from_now(self) -> None:
         """Begin to keep earlier states of a trunk's associations, for readers that lag."""
         if not self._views:
-            self._views.append((float("-inf"), self._associations()))
+            self._views.append((float("-inf"), copy.deepcopy(associations(self.twilio))))
 
     def seen(self, lag: float) -> dict[str, Any]:
         """Return a trunk's associations as a reader sees them that lags by ``lag`` seconds."""
         if lag <= 0 or not self._views:
             self._views.clear()
-            return self._associations(own=False)
+            return associations(self.twilio)
         self._forget_before(self.clock.seconds() - lag)
         return self._views[0][1]
 
     def _forget_before(self, limit: float) -> None:
         while len(self._views) > 1 and self._views[1][0] <= limit:
             self._views.popleft()
-
-    def _associations(self, *, own: bool = True) -> dict[str, Any]:
-        numbers = self.twilio["numbers"]
-        trunk_of = {sid: number["trunk_sid"] for sid, number in numbers.items()}
-        tables = {name: self.twilio[name] for name in _LAGGING}
-        return (copy.deepcopy(tables) if own else tables) | {"trunk_of": trunk_of}
 
     def _fill(self, data: dict[str, Any]) -> None:
         self.twilio, self.portsip = data["twilio"], data["portsip"]
@@ -116,6 +114,12 @@ class Store:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump({"twilio": self.twilio, "portsip": self.portsip}, file)
         temporary.replace(self._path)
+
+
+def associations(twilio: dict[str, Any]) -> dict[str, Any]:
+    """Return what is associated with the trunks of an account's tables."""
+    trunk_of = {sid: number["trunk_sid"] for sid, number in twilio["numbers"].items()}
+    return {name: twilio[name] for name in _LAGGING} | {"trunk_of": trunk_of}
 
 
 def _saved(path: Path, fresh: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

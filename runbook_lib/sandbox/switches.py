@@ -79,6 +79,12 @@ ALL: tuple[Switch, ...] = (
     ),
     _choice("twilio.unset_text", "null|empty", "unset URLs and SIDs appear as null and as an empty string"),
     _choice("twilio.api_key", "main|standard", "a standard key cannot use /Accounts"),
+    _choice(
+        "twilio.foreign_account",
+        "404|401",
+        "a path into an account that is not the credentials': undocumented",
+    ),
+    _choice("twilio.unset_route", "404|us1", "the Region of a trunk that was given none is undocumented"),
     Switch("portsip.latency_ms", range(0, 60_001), "not a fact of the vendor: how slow its answers are"),
     Switch("portsip.expires_in", range(3600, 0, -1), "3600 in the specification, 1800 in the guide"),
     _choice(

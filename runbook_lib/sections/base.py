@@ -29,6 +29,13 @@ POLL_S = 0.4
 ROUNDS = 3
 
 
+#: Nothing that the API key may read says whose it is.
+ACCOUNT_NOT_PROVEN = (
+    "account not proven: there is no trunk yet, and the API key may not read accounts;"
+    " should Twilio's answer to the first write name another account, the run stops there"
+)
+
+
 @dataclass(frozen=True)
 class View:
     """A table of current state: caption, column names, rows of plain values."""
@@ -122,7 +129,7 @@ class Section(ABC):
     def plan(self) -> Slice:
         """Read, and return the section's slice of the plan."""
         self.read()
-        return Slice(self.number, _rows(self._guarded_items()))
+        return Slice(self.number, (*self._cautions(), *_rows(self._guarded_items())))
 
     def apply(self, approved: Slice | None = None) -> Outcome:
         """Carry out the plan, one write at a time.
@@ -134,6 +141,7 @@ class Section(ABC):
         done: dict[tuple[str, str], Row] = {}
         for remaining in reversed(range(ROUNDS)):
             self.read()
+            self.context.account_is_proven()
             items = self._guarded_items()
             self._check(_rows(items), approved)
             try:
@@ -188,6 +196,13 @@ class Section(ABC):
         """Return a row that cannot be planned before another section was applied."""
         note = f"run section {by} first: {SECTIONS[by].title}"
         return Item((Row(step, setting, desired, None, Action.BLOCKED, note=note),))
+
+    def _cautions(self) -> tuple[Row, ...]:
+        """What a person should know before this is applied; shown with the first section of a plan."""
+        if self.context.account_is_proven() or self.ahead:
+            return ()
+        sid = self.context.account.account_sid
+        return (Row("0.1", "account of the API key", sid, None, Action.UNREADABLE, note=ACCOUNT_NOT_PROVEN),)
 
     def _guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run has no leave to carry out."""

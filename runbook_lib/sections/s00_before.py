@@ -10,12 +10,13 @@ from ..secret import exposure
 from ..signalling import PUBLISHED
 from ..sip_uri import address
 from ..vendors.twilio import serves_something
-from .base import Item, Section, View
+from .base import ACCOUNT_NOT_PROVEN, Item, Section, View
 
 #: Media of all edges. Source: Twilio, "Elastic SIP Trunking IP addresses".
 MEDIA = ("168.86.128.0/18", "UDP 10000-60000")
 #: Source: PortSIP's installer: media ports of the PBX.
 PBX_MEDIA = "UDP 45000-65000"
+NOT_KNOWN = "not known"
 
 
 class BeforeYouBegin(Section):
@@ -25,7 +26,9 @@ class BeforeYouBegin(Section):
 
     def read(self) -> None:
         context = self.context
-        self._account = context.twilio.account.fetch()
+        self._account = context.twilio.read_account()
+        self._is_proven = context.account_is_proven()
+        self._voice_region = context.twilio.voice_region(context.settings.domain)
         self._numbers = {one.phone_number: one for one in context.twilio.all_numbers()}
         pbx = context.pbx
         self._info = pbx.system.get("/info")
@@ -42,11 +45,13 @@ class BeforeYouBegin(Section):
                 "Who we are signed in as",
                 ("Side", "What", "Value"),
                 (
-                    ("Twilio", "account", f"{self._account.friendly_name} ({self._account.sid})"),
-                    ("Twilio", "account status", str(self._account.status)),
+                    ("Twilio", "account", self._account_name()),
+                    ("Twilio", "account of the credentials", self._proof()),
+                    ("Twilio", "account status", self._account["status"] if self._account else NOT_KNOWN),
                     ("Twilio", "Region and edge", f"{account.region} through {account.edge}"),
                     ("Twilio", "proxy", account.proxy or "none"),
-                    ("Twilio", "certificates trusted", account.ca_file or "public authorities"),
+                    ("Twilio", "certificates trusted", str(account.ca_file or "public authorities")),
+                    ("Twilio", f"Region that serves {self.context.settings.domain}", self._served_by()),
                     ("PortSIP", "version", self._version),
                     ("PortSIP", "role", self._role),
                     ("PortSIP", "tenant", f"{self._tenant['name']} ({self._tenant['domain']})"),
@@ -100,9 +105,29 @@ class BeforeYouBegin(Section):
             rows.append(self._tenant_row())
         return [Item((row,)) for row in rows]
 
+    def _account_name(self) -> str:
+        sid = self.context.account.account_sid
+        return f"{self._account['friendly_name']} ({sid})" if self._account else sid
+
+    def _proof(self) -> str:
+        return "this account" if self._is_proven else ACCOUNT_NOT_PROVEN
+
+    def _served_by(self) -> str:
+        region, here = self._voice_region, self.context.account.region
+        if region is None:
+            return f"{NOT_KNOWN}: these credentials may not read it"
+        if not region:
+            return "none set: Twilio's default"
+        if region == here:
+            return region
+        return f"{region}, not {here}, where the site makes trunks: calls do not reach a trunk made there"
+
     def _account_row(self) -> Row:
+        if self._account is None:
+            note = "the API key may not read accounts"
+            return Row("0.1", "Twilio account", "active", None, Action.UNREADABLE, note=note)
         note = "Twilio refuses the calls of an account that is not active: settle it in Twilio's console"
-        return _check("0.1", "Twilio account", "active", str(self._account.status), note)
+        return _check("0.1", "Twilio account", "active", self._account["status"], note)
 
     def _did_rows(self) -> list[Row]:
         rows = []

@@ -120,6 +120,11 @@ class Transport:
             trust_env=False,
         )
 
+    @property
+    def journal(self) -> Journal:
+        """The journal of the run's writes."""
+        return self._journal
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

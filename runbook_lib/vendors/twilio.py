@@ -21,7 +21,8 @@ from twilio.http import HttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from ..errors import OutcomeUnknownError, VendorError
+from ..errors import AccountError, OutcomeUnknownError, UnreachableError, VendorError
+from .account import AccountCheck
 from .transport import Transport
 
 #: What Twilio's codes mean for this runbook and what to do next. Source: Twilio's error dictionary
@@ -67,6 +68,10 @@ MEANINGS: dict[int, tuple[str, str]] = {
     21634: ("a number of the trunk has emergency calling", "take the emergency address off the number first"),
 }
 
+#: The product whose API has paths that begin so; the others are of the 2010-04-01 API.
+_PRODUCTS = {"/v1/": "trunking", "/v2/": "routes"}
+#: How Twilio refuses what a key may not read. Which of them it is for another account is not documented.
+_NOT_FOR_THIS_KEY = frozenset({401, 403, 404})
 _ALREADY_THERE = frozenset({21235, 21240, 21245, 21248})
 
 
@@ -92,19 +97,23 @@ class Twilio:
     username, password
         ``AC…`` and the auth token, or an API key's ``SK…`` and its secret.
     hosts
-        Base URL by product: ``"api"`` and ``"trunking"``.
+        Base URL by product: ``"api"``, ``"trunking"`` and ``"routes"``.
     """
 
     def __init__(
         self, transport: Transport, *, account_sid: str, username: str, password: str, hosts: dict[str, str]
     ) -> None:
         self.account_sid = account_sid
+        self._has_key = username != account_sid
+        self._check = AccountCheck(account_sid, username, transport.journal)
+        self._was_asked = False
+        self._routes_answer = True
         # A non-empty `environment` keeps the SDK from reading TWILIO_EDGE and TWILIO_REGION.
         self.sdk = Client(
             username,
             password,
             account_sid,
-            http_client=_HttpClient(transport, hosts),
+            http_client=_HttpClient(transport, hosts, self._check),
             environment={"TWILIO_EDGE": ""},
         )
 
@@ -117,6 +126,72 @@ class Twilio:
     def trunks(self) -> Any:
         """The trunks of the trunking API (SDK object)."""
         return self.sdk.trunking.v1.trunks
+
+    def prove_account(self) -> bool:
+        """Say whether the credentials are known to act on the site's account; find out what can be.
+
+        With an API key the answers to the trunk list say it, or else the accounts that the key may
+        read. An account without a trunk and a key that may not read accounts leave it open.
+
+        Raises ``AccountError`` for credentials of another account.
+        """
+        if not self._check.proven and not self._was_asked:
+            self._was_asked = True
+            self._request("GET", "/v1/Trunks?PageSize=1")
+            if not self._check.proven:
+                self._ask_for_accounts()
+        return self._check.proven
+
+    def _ask_for_accounts(self) -> None:
+        itself = self.read_account()
+        if itself is None:
+            # A standard key of the account, or of its main account, may still read its numbers.
+            if (
+                self._permitted(f"{self._account_path(self.account_sid, '/IncomingPhoneNumbers')}?PageSize=1")
+                is None
+            ):
+                self._check.refuse_unreadable()
+            return
+        owner = itself.get("owner_account_sid")
+        if not owner:
+            return
+        # Nobody but a main account itself may read it: its subaccounts may not.
+        if owner != self.account_sid and self._permitted(self._account_path(owner)) is not None:
+            self._check.refuse_credentials_of(owner)
+        self._check.proven = True
+
+    def read_account(self) -> dict[str, Any] | None:
+        """Return the account as Twilio describes it; ``None`` for an API key that may not read it."""
+        return self._permitted(self._account_path(self.account_sid))
+
+    def _permitted(self, path: str) -> dict[str, Any] | None:
+        """Return what is at a path; ``None`` where it is refused to an API key."""
+        try:
+            return json.loads(self._request("GET", path).text)
+        except VendorError as error:
+            if not self._has_key or error.status not in _NOT_FOR_THIS_KEY:
+                raise
+            return None
+
+    @staticmethod
+    def _account_path(sid: str, part: str = "") -> str:
+        return f"/2010-04-01/Accounts/{sid}{part}.json"
+
+    def voice_region(self, domain: str) -> str | None:
+        """Return the Region that serves a trunk's calls; empty where none is set, ``None``: not known.
+
+        Nothing depends on it, so credentials that may not read it, and a host that a firewall keeps
+        away, are no errors.
+        """
+        if not self._routes_answer:
+            return None
+        try:
+            return (self.read(f"/v2/Trunks/{domain}") or {}).get("voice_region") or ""
+        except AccountError:
+            raise
+        except VendorError as error:
+            self._routes_answer = not isinstance(error, UnreachableError)
+            return None
 
     def number_path(self, sid: str) -> str:
         """Return the path of an incoming number in the API."""
@@ -152,7 +227,7 @@ class Twilio:
         self._request("DELETE", path)
 
     def _request(self, method: str, path: str, **content: Any) -> Any:
-        product = "trunking" if path.startswith("/v1/") else "api"
+        product = _PRODUCTS.get(path[:4], "api")
         return self.sdk.request(method, f"https://{product}.twilio.com{path}", **content)
 
     def numbers_like(self, numbers: Collection[str]) -> list[Any]:
@@ -210,16 +285,19 @@ def _as_form(value: Any) -> str:
 def live_hosts(region: str, edge: str) -> dict[str, str]:
     """Return the base URLs of Twilio's service for a Region and an edge.
 
-    Source: Twilio, "Global infrastructure" (host names are product.edge.region.twilio.com).
+    Source: Twilio, "Global infrastructure" (host names are product.edge.region.twilio.com). Routes are
+    for all Regions and have one host (Twilio's OpenAPI document of routes v2).
     """
-    return {product: f"https://{product}.{edge}.{region}.twilio.com" for product in ("api", "trunking")}
+    hosts = {product: f"https://{product}.{edge}.{region}.twilio.com" for product in ("api", "trunking")}
+    return hosts | {"routes": "https://routes.twilio.com"}
 
 
 class _HttpClient(HttpClient):
-    def __init__(self, transport: Transport, hosts: dict[str, str]) -> None:
+    def __init__(self, transport: Transport, hosts: dict[str, str], check: AccountCheck) -> None:
         super().__init__(None, False, None)
         self._transport = transport
         self._hosts = hosts
+        self._check = check
 
     def request(
         self,
@@ -245,6 +323,7 @@ class _HttpClient(HttpClient):
             request = next(httpx.BasicAuth(*auth).auth_flow(request))
         kind = "read" if method.upper() == "GET" else "write"
         response = self._transport.send(request, kind, result=lambda body: body.get("sid") if body else None)
+        self._check.look_at(request, response)
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(response)
         return Response(response.status_code, response.text, response.headers)

@@ -25,6 +25,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "expired_token": {"kind": "expired_token"},
     "revoked_token": {"kind": "revoked_token"},
     "wrong_password": {"kind": "wrong_password"},
+    "foreign_account": {"kind": "foreign_account"},
 }
 SLOW = frozenset({"slow_before_effect", "slow_after_effect"})
 #: Where the process that runs the section is killed (SIGKILL).
@@ -83,6 +84,8 @@ def makes_sense(request: Request, kind: str) -> bool:
     """
     if kind in ("expired_token", "revoked_token"):
         return request.vendor == "portsip" and not request.signs_in
+    if kind == "foreign_account":
+        return request.vendor == "twilio"
     if kind == "wrong_password":
         return request.vendor == "twilio" or request.signs_in
     return True

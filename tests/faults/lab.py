@@ -32,7 +32,7 @@ from runbook_lib.vendors.sign_in import SignInGate
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.faults.canonical import Canonical
 from tests.faults.cases import FAULTS, ID, SLOW, Case, Request
-from tests.faults.running import COURSES, RECORD, SITE, Course, hurry, open_runbook, run_section
+from tests.faults.running import COURSES, RECORD, SITE, Course, carry_out, hurry, open_runbook, run_section
 from tests.sections.expected import (
     ACME_PBX_TRUNK,
     ACME_TRUNK,
@@ -72,6 +72,14 @@ class Result:
     @property
     def survived(self) -> bool:
         return self.how in (WELL, AGAIN)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What became of a run in which one answer named another account."""
+
+    error: RunbookError | None
+    writes_after: list[dict[str, Any]]
 
 
 class Lab:
@@ -152,6 +160,29 @@ class Lab:
         except NotSurvivedError as problem:
             how, error = f"NOT SURVIVED: {problem}", ""
         return Result(case.name, how, error, round(time.monotonic() - began, 3))
+
+    def with_a_foreign_answer(self, request: Request) -> Foreign | None:
+        """Let one answer name another account, and go on with all later sections, whatever they raise.
+
+        Return ``None`` for an answer that names no account.
+        """
+        course = COURSES[request.course]
+        self._put_back(self._moments[request.course, request.section])
+        self.control("POST", "faults", {**FAULTS["foreign_account"], "nth": request.nth, "count": 1})
+        order, errors = course.sections, []
+        with open_runbook(course, mode="apply", **self._approvals[request.course]) as runbook:
+            for number in order[order.index(request.section) :]:
+                try:
+                    carry_out(runbook, number)
+                except RunbookError as error:
+                    errors.append(error)
+        log = self.control("GET", "requests")["requests"]
+        met = [index for index, one in enumerate(log) if one["fault"]]
+        self.control("DELETE", "faults")
+        if not met:
+            _must(not errors, f"it stopped without a foreign answer: {errors}")
+            return None
+        return Foreign(errors[0] if errors else None, [one for one in log[met[0] + 1 :] if one["effect"]])
 
     def end_with_another_secret(self, case: Case, value: str) -> dict[str, Any]:
         """Kill a run, change the secret that both sides share, run again; return the vendors' state."""

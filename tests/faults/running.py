@@ -71,12 +71,16 @@ def open_runbook(course: Course, **choices: Any) -> Runbook:
 
 def run_section(course: Course, number: str, approval: Mapping[str, str]) -> None:
     with open_runbook(course, mode="apply", **approval) as runbook:
-        section = runbook.section(number)
-        section.current()
-        section.plan()
-        section.apply()
-        section.verify()
-        section.finish()
+        carry_out(runbook, number)
+
+
+def carry_out(runbook: Runbook, number: str) -> None:
+    section = runbook.section(number)
+    section.current()
+    section.plan()
+    section.apply()
+    section.verify()
+    section.finish()
 
 
 def hurry(patch: pytest.MonkeyPatch, *, impatient: bool = False) -> None:

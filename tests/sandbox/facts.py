@@ -155,6 +155,7 @@ FACTS: tuple[Fact, ...] = (
         ("T5.8", "H", "An emergency address is pending first, registered later", "twilio::number_updates"),
         # Twilio: the API
         ("T6.1", "H", "Account and token, or API key; a standard key has no accounts", "twilio::credentials"),
+        ("T6.2", "H", "Trunking acts on the account of the credentials", "twilio::accounts"),
         (
             "T6.4",
             "H",
@@ -433,7 +434,6 @@ NOT_IMPLEMENTED: dict[str, str] = {
     "T3.8": "not found: a switch",
     "T5.4": "not found: two switches",
     "T5.7": "follows from the two requests being two",
-    "T6.2": "subaccounts: the sandbox has one account",
     "T6.3": _REGIONS,
     "T6.13": "follows from the requests: a repeated POST makes a second resource",
     "T6.14": "a heading",
@@ -481,6 +481,8 @@ OPEN: dict[str, tuple[str, ...] | str] = {
     "T5.3": ("twilio.clear_trunk_sid",),
     "T5.4": ("twilio.number_on_same_trunk", "twilio.number_on_other_trunk"),
     "T6.1": ("twilio.api_key",),
+    "T6.2": ("twilio.foreign_account",),
+    "T6.3": ("twilio.unset_route",),
     "T6.10": "the code may be absent: the client then tells the HTTP status, whatever the body",
     "T6.12": "Retry-After: a fault with and without it",
     "T9.1": ("twilio.error_status_212xx",),

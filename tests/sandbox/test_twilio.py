@@ -242,6 +242,48 @@ def test_credentials(sandbox):
     assert sandbox.twilio.get("/v1/Trunks", auth=key).status_code == 200
 
 
+def test_accounts(sandbox):
+    """A main account's key acts on a subaccount below its path, and on its own account elsewhere."""
+    main = (demo.API_KEY_SID, sandbox.secrets["twilio_api_key_secret"])
+    sub = (demo.SUBACCOUNT_KEY_SID, sandbox.secrets["twilio_subaccount_api_key_secret"])
+    other = (demo.OTHER_KEY_SID, sandbox.secrets["twilio_other_api_key_secret"])
+    token = (demo.SUBACCOUNT_SID, sandbox.secrets["twilio_subaccount_auth_token"])
+    lists = "/2010-04-01/Accounts/{}/SIP/CredentialLists.json"
+    made = sandbox.twilio.post(
+        lists.format(demo.SUBACCOUNT_SID), data={"FriendlyName": "For the subaccount"}, auth=main
+    )
+    assert (made.status_code, made.json()["account_sid"]) == (201, demo.SUBACCOUNT_SID)
+    for auth in (sub, token):
+        shown = sandbox.twilio.get(lists.format(demo.SUBACCOUNT_SID), auth=auth).json()
+        assert [one["sid"] for one in shown["credential_lists"]] == [made.json()["sid"]]
+    number = demo.number_sid("+12025550120")
+    for auth, account, associated in (
+        (main, demo.ACCOUNT_SID, 404),  # the number is not the main account's
+        (sub, demo.SUBACCOUNT_SID, 201),
+        (other, demo.OTHER_ACCOUNT_SID, 404),
+    ):
+        domain = f"{account[-3:]}-pbx.pstn.twilio.com"
+        trunk = sandbox.twilio.post("/v1/Trunks", data={"DomainName": domain}, auth=auth).json()
+        assert trunk["account_sid"] == account
+        phones = f"/v1/Trunks/{trunk['sid']}/PhoneNumbers"
+        attached = sandbox.twilio.post(phones, data={"PhoneNumberSid": number}, auth=auth)
+        assert attached.status_code == associated
+        found = sandbox.twilio.get(phones, auth=auth).json()["phone_numbers"]
+        assert [one["sid"] for one in found] == ([number] if associated == 201 else [])
+        again = sandbox.twilio.post("/v1/Trunks", data={"DomainName": domain})
+        assert again.json()["code"] == 21248
+    assert len(sandbox.twilio.get("/v1/Trunks", auth=sub).json()["trunks"]) == 1
+    of_sub = sandbox.twilio.get(f"/2010-04-01/Accounts/{demo.SUBACCOUNT_SID}.json", auth=sub).json()
+    assert (of_sub["sid"], of_sub["owner_account_sid"]) == (demo.SUBACCOUNT_SID, demo.ACCOUNT_SID)
+    for setting, status in (("404", 404), ("401", 401)):
+        sandbox.switch(twilio__foreign_account=setting)
+        for auth, account in ((sub, demo.ACCOUNT_SID), (other, demo.SUBACCOUNT_SID)):
+            for path in (f"/2010-04-01/Accounts/{account}.json", lists.format(account)):
+                assert sandbox.twilio.get(path, auth=auth).status_code == status
+    mixed = (demo.SUBACCOUNT_SID, sandbox.auth[1])  # a main account's token is not the subaccount's
+    assert sandbox.twilio.get("/v1/Trunks", auth=mixed).status_code == 401
+
+
 def test_paging_of_both_styles(sandbox, sdk):
     sandbox.control.post("/scale", json={"numbers": 120, "trunks": 60})
     assert len(sdk.trunking.v1.trunks.list(page_size=25)) == 60

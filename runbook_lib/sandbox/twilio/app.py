@@ -1,4 +1,4 @@
-"""Twilio's two APIs as one ASGI application."""
+"""Twilio's APIs as one ASGI application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
 from ..world import World
-from . import numbers, parts, trunks
+from . import numbers, parts, routes, trunks
 from .http import Endpoint, TwilioError, authenticated, on_error, on_http_error
 from .lists import ACLS, CREDENTIAL_LISTS, Credentials, Entries, IpAddresses, Lists
 
@@ -16,8 +16,8 @@ _Table = dict[str, dict[str, Endpoint]]
 
 def build(world: World, control: list[BaseRoute]) -> Starlette:
     """Return the application; ``control`` are the sandbox's own routes on the same port."""
-    table = _trunking() | _account()
-    routes = [
+    table = _trunking() | _account() | {"/v2/Trunks/{domain}": {"GET": routes.fetch, "POST": routes.update}}
+    served = [
         Route(
             path,
             _by_method(endpoints, of_account=path.endswith("/Accounts/{sid}.json")),
@@ -26,7 +26,7 @@ def build(world: World, control: list[BaseRoute]) -> Starlette:
         for path, endpoints in table.items()
     ]
     app = Starlette(
-        routes=control + routes, exception_handlers={TwilioError: on_error, HTTPException: on_http_error}
+        routes=control + served, exception_handlers={TwilioError: on_error, HTTPException: on_http_error}
     )
     app.state.world = world
     app.router.redirect_slashes = False

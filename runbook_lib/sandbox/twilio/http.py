@@ -17,10 +17,13 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row, iso, new_sid
+from ..demo import TWILIO_CREDENTIALS
+from ..store import Row, associations, iso, new_sid
 from ..world import World, world_of
 
 DEFAULT_PAGE, MAX_PAGE = 50, 1000
+#: What a message leaves out of a path.
+_AROUND = r"^/v[12]|\.json$"
 
 
 class TwilioError(Exception):
@@ -33,6 +36,12 @@ class TwilioError(Exception):
         self.message = message
 
 
+def missing(request: Request) -> TwilioError:
+    """Return 20404 for a request's path."""
+    path = re.sub(_AROUND, "", request.url.path)
+    return TwilioError(404, 20404, f"The requested resource {path} was not found")
+
+
 def bad(message: str) -> TwilioError:
     """Return 20001, the error for a parameter that Twilio cannot take."""
     return TwilioError(400, 20001, message)
@@ -40,16 +49,20 @@ def bad(message: str) -> TwilioError:
 
 @dataclass
 class Call:
-    """An authenticated request."""
+    """An authenticated request; ``data`` are the tables of the account that it acts on."""
 
     request: Request
     world: World
     form: dict[str, str]
+    data: dict[str, Any]
 
-    @property
-    def data(self) -> dict[str, Any]:
-        """Twilio's tables."""
-        return self.world.store.twilio
+    def seen(self) -> dict[str, Any]:
+        """Return what is associated with the account's trunks as this reader sees it, perhaps late."""
+        store = self.world.store
+        # only the demo account's readers lag
+        if self.data is not store.twilio:
+            return associations(self.data)
+        return store.seen(self.switch("read_lag_seconds"))
 
     def switch(self, name: str) -> Any:
         """Return the setting of one of Twilio's switches."""
@@ -76,8 +89,7 @@ class Call:
 
     def missing(self) -> TwilioError:
         """Return 20404 for the requested path."""
-        path = re.sub(r"^/v1|\.json$", "", self.request.url.path)
-        return TwilioError(404, 20404, f"The requested resource {path} was not found")
+        return missing(self.request)
 
     def need(self, *names: str) -> None:
         """Refuse a form in which a required parameter is missing or empty."""
@@ -100,7 +112,10 @@ Endpoint = Callable[[Call], Any]
 
 
 def authenticated(endpoint: Endpoint, *, of_account: bool = False) -> Callable[[Request], Any]:
-    """Make a route of an endpoint that needs the account's credentials.
+    """Make a route of an endpoint that needs credentials.
+
+    They act on the account of the path, if it is theirs or a subaccount of theirs; where the path has
+    none, on their own. Source: Twilio, "REST API: Subaccounts".
 
     Parameters
     ----------
@@ -112,16 +127,16 @@ def authenticated(endpoint: Endpoint, *, of_account: bool = False) -> Callable[[
         began = time.monotonic()
         world = world_of(request)
         username = _username(request, world)
-        account = world.store.twilio["account"]
-        if (
-            username == account["api_key_sid"]
-            and of_account
-            and world.switches["twilio.api_key"] == "standard"
-        ):
+        if username.startswith("SK") and of_account and world.switches["twilio.api_key"] == "standard":
             raise _unauthorized()
-        call = Call(request, world, await _form(request))
-        if request.path_params.get("account_sid", account["sid"]) != account["sid"]:
-            raise call.missing()
+        own, _ = TWILIO_CREDENTIALS[username]
+        acts_on = request.path_params["sid"] if of_account else request.path_params.get("account_sid", own)
+        data = world.store.account(acts_on)
+        if data is None or own not in (acts_on, data["account"]["owner_account_sid"]):
+            if world.switches["twilio.foreign_account"] == "401":
+                raise _unauthorized()
+            raise missing(request)
+        call = Call(request, world, await _form(request), data)
         response = await endpoint(call)
         response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
         return _stamped(response)
@@ -135,11 +150,8 @@ def _username(request: Request, world: World) -> str:
         username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise _unauthorized() from None
-    account = world.store.twilio["account"]
-    wanted = {
-        account["sid"]: world.credentials["twilio_auth_token"],
-        account["api_key_sid"]: world.credentials["twilio_api_key_secret"],
-    }.get(username)
+    _, secret = TWILIO_CREDENTIALS.get(username, ("", ""))
+    wanted = world.credentials.get(secret)
     if (
         scheme.lower() != "basic"
         or wanted is None
@@ -182,8 +194,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer for paths and methods that do not exist."""
     if getattr(error, "status_code", 404) == 405:
         return await on_error(request, TwilioError(405, 20004, "Method not allowed"))
-    path = re.sub(r"^/v1|\.json$", "", request.url.path)
-    return await on_error(request, TwilioError(404, 20404, f"The requested resource {path} was not found"))
+    return await on_error(request, missing(request))
 
 
 def _stamped(response: Response) -> Response:

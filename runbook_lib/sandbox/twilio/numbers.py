@@ -62,8 +62,6 @@ _PREFIX = {"Local": "202555", "Mobile": "202556", "TollFree": "888555"}
 async def account(call: Call) -> Response:
     """GET or POST /2010-04-01/Accounts/{Sid}.json."""
     row = call.data["account"]
-    if call.path("sid") != row["sid"]:
-        raise call.missing()
     if call.request.method == "POST":
         call.only("FriendlyName", "Status")
         row["status"] = choice(call, "Status", row["status"], "active", "suspended", "closed")
@@ -83,7 +81,7 @@ async def account(call: Call) -> Response:
         "type": row["type"],
         # The document has the field; a token is never shown here, so that none lands in a record.
         "auth_token": None,
-        "owner_account_sid": row["sid"],
+        "owner_account_sid": row["owner_account_sid"],
         "date_created": rfc2822(row["date_created"]),
         "date_updated": rfc2822(row["date_updated"]),
         "subresource_uris": {name: f"{uri}/{part}.json" for name, part in parts.items()},
@@ -189,7 +187,7 @@ def dates_v1(row: Row) -> Row:
 
 def _answer(call: Call, row: Row) -> Row:
     account_sid = call.data["account"]["sid"]
-    seen = call.world.store.seen(call.switch("read_lag_seconds"))["trunk_of"]
+    seen = call.seen()["trunk_of"]
     return readable(call, row) | {
         "trunk_sid": seen.get(row["sid"]),
         "origin": "twilio",

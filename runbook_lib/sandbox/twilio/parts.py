@@ -20,7 +20,7 @@ _SIP_URL = re.compile(
 
 def _seen(call: Call, table: str) -> dict[str, Row]:
     """Return the rows of a trunk's table as this reader sees them, perhaps late."""
-    return call.world.store.seen(call.switch("read_lag_seconds"))[table]
+    return call.seen()[table]
 
 
 def _trunk(call: Call) -> Row:

@@ -128,7 +128,7 @@ async def update_recording(call: Call) -> Response:
 
 def answer(call: Call, row: Row) -> Row:
     """Return a trunk as the API shows it, with ``auth_type`` computed from its lists."""
-    seen = call.world.store.seen(call.switch("read_lag_seconds"))
+    seen = call.seen()
     kinds = [
         kind
         for kind, table in (
@@ -205,9 +205,22 @@ def _domain(call: Call, row: Row) -> str | None:
         raise call.error(21247, "Trunk sub-domain: the parent domain does not exist or is not yours")
     if folded in others:
         raise call.error(int(call.switch("own_domain_code")), "Trunk Domain already taken")
-    if folded in call.data["taken_domains"] or _resting(call, folded):
+    if _taken_elsewhere(call, folded) or _resting(call, folded):
         raise call.error(21248, "Trunk Domain already taken")
     return folded if call.switch("domain_case") == "lowered" else name
+
+
+def _taken_elsewhere(call: Call, domain: str) -> bool:
+    twilio = call.world.store.twilio
+    trunks = (
+        trunk
+        for tables in (twilio, *twilio["accounts"].values())
+        if tables is not call.data
+        for trunk in tables["trunks"].values()
+    )
+    return domain in twilio["taken_domains"] or any(
+        (trunk["domain_name"] or "").lower() == domain for trunk in trunks
+    )
 
 
 def _refuse_with_sub_domains(call: Call, row: Row) -> None:
