@@ -38,7 +38,7 @@ class KernelPool:
         self._folder = folder
         self._waiting: dict[Path, AsyncKernelManager] = {}
         self._all: list[AsyncKernelManager] = []
-        self._sockets = TemporaryDirectory(prefix="runbook-")
+        self._sockets = TemporaryDirectory(prefix="runbook-", ignore_cleanup_errors=True)
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -48,7 +48,7 @@ class KernelPool:
         # Also those that were taken: a run that is interrupted may not come to use them.
         while self._all:
             kernel = self._all.pop()
-            with suppress(RuntimeError, OSError):
+            with suppress(Exception):  # whatever became of it, the records of the run are written
                 if kernel.has_kernel:
                     run_sync(kernel.shutdown_kernel)(now=True)
         self._sockets.cleanup()
