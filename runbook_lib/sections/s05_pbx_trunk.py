@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..did_pool import DidPool
+from ..meaning import networks
 from ..parameters import TrunkScope
 from ..plan import CHANGING, Action, Effect, Row, Value
 from ..vendors.pbx import quoted
@@ -70,6 +71,7 @@ class PbxTrunkSection(Section):
                 value,
                 _plain(self._live.get(name)) if self._live else None,
                 effect=self._effect(name, value),
+                field=name,
             )
             for name, (step, label, value) in desired_fields(settings).items()
         }
@@ -96,7 +98,7 @@ class PbxTrunkSection(Section):
 
     def expected(self) -> list[Row]:
         note = "registration is off, so the trunk is always Online: this proves nothing about the credentials"
-        return [self.row("5.E", "status", "ONLINE", self._status, note=note)]
+        return [self.row("5.E", "status", "ONLINE", self._status, note=note, field="status")]
 
     @property
     def _alone(self) -> bool:
@@ -142,7 +144,9 @@ class PbxTrunkSection(Section):
         )
         if not any(row.action in CHANGING for row in rows):
             return [Item(rows)]
-        body = {"did_numbers": rows[0].desired, "concurrency": tenant.concurrency}
+        # A pool that is in place goes back as it was read: the PBX's spelling of it stays.
+        pool = rows[0].desired if rows[0].action in CHANGING else rows[0].current
+        body = {"did_numbers": pool, "concurrency": tenant.concurrency}
         return [
             Item(
                 rows,
@@ -173,9 +177,7 @@ class PbxTrunkSection(Section):
             for did in extra
             if did in tenant.remove and (users := self.context.rules.users_of(did))
         ]
-        wanted = tenant.dids.union(kept) if kept else tenant.dids
-        # The same numbers written in another way are the same pool.
-        desired = current if live == wanted else str(wanted)
+        desired = str(tenant.dids.union(kept) if kept else tenant.dids)
         unread = (
             [f"the live pool {current!r} cannot be read: correct it in the PBX"]
             if current and not live
@@ -185,7 +187,7 @@ class PbxTrunkSection(Section):
             note = "; ".join(taken + in_use + unread)
             return Row(step, label, desired, current, Action.CONFLICT, note=note)
         note = f"{', '.join(kept)} not in dids; left until named under remove" if kept else ""
-        return self.row(step, label, desired, current, note=note)
+        return self.row(step, label, desired, current, note=note, field="did_numbers")
 
     def _foreign_pools(self) -> list[tuple[str, DidPool]]:
         """Other pools that can be seen: of the tenant's trunks of the brand, and of this trunk's tenants.
@@ -241,8 +243,10 @@ class PbxTrunkSection(Section):
         live = self._live.get(field)
         if field == "concurrency":
             return _effect_of_limit(desired, live)
-        if field == "additional_ips" and set(str(live or "").split(";")) - set(str(desired).split(";")):
-            return Effect.INTERRUPTS_INBOUND  # the PBX takes calls from these addresses only
+        if field == "additional_ips":
+            allowed = networks(str(live or ""))  # the PBX takes calls from these addresses only
+            if not allowed or allowed - networks(str(desired)):
+                return Effect.INTERRUPTS_INBOUND
         return EFFECTS.get(field, Effect.NONE)
 
 
