@@ -1,6 +1,18 @@
 """``python -m runbook_lib``: the ``runbook`` command of this interpreter."""
 
-from .cli import main
+from .batch.interruption import interrupted_once
+
+
+def main() -> None:
+    """Run the ``runbook`` command; Ctrl-C ends it with one sentence, also while it is being loaded."""
+    interruption = interrupted_once()
+    try:
+        from .cli import main as command
+    except KeyboardInterrupt:
+        interruption.ignore()
+        raise SystemExit("Interrupted before anything was done.") from None
+    command()
+
 
 if __name__ == "__main__":
     main()

@@ -6,6 +6,8 @@ Exit status: 0 fine (``plan``: nothing to change), 1 failed, 2 there are changes
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
 import traceback
@@ -15,21 +17,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
 from . import records_cli, ssh
+from .batch.interruption import Interruption, interrupted_once
 from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
 from .parameters import load_all, load_site, project_root, secret_cautions
 from .paths import current_folder, locate
 from .records.record import REASON, TICKET
-from .secret import scrub
+from .screen import complain, conclude, finish, guard, screen
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
 SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
+#: How typer ends a command that Ctrl-C ended.
+INTERRUPTED = 130
 
 app = typer.Typer(
     help="Connect PortSIP PBX tenants to Twilio Elastic SIP Trunking, and keep a record of it.",
@@ -38,8 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(records_cli.app, name="records")
-screen = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
 SiteFile = Annotated[Path, typer.Option("--site", "-s", help="Site file.")]
 TenantFiles = Annotated[list[Path] | None, typer.Argument(help="Tenant files.")]
@@ -106,7 +108,7 @@ def lab(
             running = process.ensure_running(root)
             screen.print(f"Sandbox: Twilio at {running.twilio_url}, PBX at {running.portsip_url}")
         except RunbookError as error:
-            _complain(error)  # a live site needs no sandbox
+            complain(str(error))  # a live site needs no sandbox
         command = [sys.executable, "-m", "jupyterlab", f"--port={port}", f"--ServerApp.root_dir={root}"]
         command += [
             "--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs",
@@ -334,12 +336,12 @@ def sign_in(
     def run() -> int:
         if clear:
             for line in signing_in.clear(load_site(given, root), root):
-                screen.print(line)
+                screen.print(Text(line))
             return FINE
         domains = [tenant.pbx_domain for _, tenant in load_all(given, owners, root)]
         ask = partial(typer.prompt, "One-time code that the PBX sent", hide_input=sys.stdin.isatty())
         for line in signing_in.sign_in(load_site(given, root), root, domains, ask):
-            screen.print(line)
+            screen.print(Text(line))
         return FINE
 
     raise typer.Exit(_guarded(run))
@@ -360,7 +362,7 @@ def _files(site: Path, tenants: Sequence[Path]) -> tuple[Path, list[Path]]:
     relative = [(typed, path) for typed, path in found.items() if path.is_absolute() and path != typed]
     if len({here is not None and path == here / typed for typed, path in relative}) > 1:
         names = ", ".join(str(path) for _, path in relative)
-        _tell(f"Note: these files come from two folders, the current one and the project's: {names}")
+        complain(f"Note: these files come from two folders, the current one and the project's: {names}")
     return found[site], [found[typed] for typed in tenants]
 
 
@@ -437,7 +439,7 @@ def _run(
     """Run the notebooks of tenants, one after the other or some at once, and show what happened."""
     from .batch import run_tenants
     from .batch.at_once import run_at_once
-    from .batch.progress import Progress, summary
+    from .batch.progress import Progress, plain_summary, summary
 
     def run() -> int:
         _caution(site, tenants)
@@ -445,19 +447,29 @@ def _run(
         several = min(at_once, len(tenants)) > 1
         result = run_at_once(*given, at_once) if several else run_tenants(*given, options)
         screen.print(summary(result))
+        for remark in result.remarks:
+            complain(f"Beside the work, which it did not touch: {remark}")
+        conclude(*plain_summary(result))
         return result.exit_status
 
     return _guarded(run)
 
 
-def _guarded(call) -> int:
+def _guarded(call: Callable[[], int]) -> int:
+    """The exit status of a command, or of one tenant's part in it; an error does not reach other tenants."""
     try:
         return call()
     except InputError as error:
-        _complain(error)
+        complain(str(error))
         return WRONG_INPUT
     except RunbookError as error:
-        _complain(error)
+        complain(str(error))
+        return FAILED
+    except (typer.Abort, typer.Exit, typer.BadParameter):
+        raise
+    except Exception:
+        # A defect of ours; what Python would print of it could hold a secret.
+        complain(traceback.format_exc())
         return FAILED
 
 
@@ -470,7 +482,7 @@ def _caution(site: Path, owners: Sequence[Path | str]) -> None:
     root = project_root()
     loaded = load_all(site, owners, root)
     for line in dict.fromkeys(line for each in loaded for line in secret_cautions(*each, root)):
-        _tell(f"Caution: {line}")
+        complain(f"Caution: {line}")
 
 
 def _given(path: Path) -> Path:
@@ -481,35 +493,39 @@ def _given(path: Path) -> Path:
     return locate(path, current_folder(), project_root()) or path
 
 
-def _complain(error: Exception) -> None:
-    _tell(str(error))
-
-
-def _tell(text: str) -> None:
-    """Print lines of which vendors may have written a part: nothing of them acts on the terminal."""
-    lines = scrub(text).splitlines()
-    errors.print(Text("\n".join(map(visible, lines))), soft_wrap=True)
-
-
 def main() -> None:
     """Run the command; usage errors end with the status of wrong input, Ctrl-C with that of a failure."""
     if not os.path.isabs(os.path.expanduser("~")):
         # An account without a home: as containers' runtimes do; Jupyter's packages cannot be imported else.
         os.environ["HOME"] = "/"
+    interruption = interrupted_once()
+    guard()
+    # What libraries log of a kernel that was ended is not news.
+    logging.getLogger().addHandler(logging.NullHandler())
+    status = FAILED
     try:
-        status = app(standalone_mode=False)
+        status = _guarded(lambda: _command(interruption))
+        finish()
+        interruption.ignore()
+    except KeyboardInterrupt:  # while the end was being told
+        pass
+    raise SystemExit(status)
+
+
+def _command(interruption: Interruption) -> int:
+    try:
+        with interruption.allowed():  # it may have come while the command was being loaded
+            status = app(standalone_mode=False) or FINE
     except (typer.Abort, KeyboardInterrupt):
-        errors.print("Ended before its time. Run it again: it reads first and does what is still missing.")
-        status = FAILED
-    except InputError as error:
-        _complain(error)
-        status = WRONG_INPUT
+        status = INTERRUPTED
     except Exception as error:
-        if hasattr(error, "exit_code"):
-            error.show()
-            status = WRONG_INPUT
-        else:
-            # A defect of ours; what Python would print of it could hold a secret.
-            _tell(traceback.format_exc())
-            status = FAILED
-    raise SystemExit(status or FINE)
+        if not hasattr(error, "exit_code"):
+            raise
+        usage = io.StringIO()
+        error.show(usage)
+        complain(usage.getvalue())
+        status = WRONG_INPUT
+    if status == INTERRUPTED:
+        complain("Interrupted. Run it again: it reads the current state and completes what is missing.")
+        status = FAILED
+    return status

@@ -29,10 +29,11 @@ class Detached:
 
     def __init__(self, arguments: Sequence[str], root: Path) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close(), read until then
+        own = {name: value for name, value in os.environ.items() if name != RUN_FOLDER}
         self._process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=root,
-            env={name: value for name, value in os.environ.items() if name != RUN_FOLDER},
+            env=own | {"PYTHONIOENCODING": "utf-8"},  # as ``printed`` reads it
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

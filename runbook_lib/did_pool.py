@@ -46,6 +46,8 @@ class DidPool:
         possible telephone numbers; no number stands in two entries.
         Raises ``ValueError`` naming the entry and what is wrong with it.
         """
+        for entry in text.split(";"):
+            _run(entry.strip())  # also an empty one, which ``read`` passes over
         pool = cls.read(text)
         if len(pool) > LARGEST:
             raise ValueError(f"the pool holds {len(pool):,} numbers; at most {LARGEST:,} are taken")
@@ -62,10 +64,10 @@ class DidPool:
     def read(cls, text: str) -> DidPool:
         """Read a pool that a PBX answered: the grammar alone, of any size.
 
-        Internal numbers and overlaps pass: what a PBX holds has to be seen, not judged.
+        Internal numbers, overlaps and empty entries pass: what a PBX holds has to be seen, not judged.
         Raises ``ValueError`` naming the entry and what is wrong with it.
         """
-        entries = [entry.strip() for entry in text.split(";")]
+        entries = [entry.strip() for entry in text.split(";") if entry.strip()] or [""]
         for entry in entries:
             _run(entry)
         return cls(";".join("".join(entry.split()) for entry in entries))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +27,7 @@ from .records.record import OPENING, RECORD, RUN, close_dead
 from .records.signatures import sign_head, signed_heads
 from .records.verify import INDEX, Anchor, Problem, Report, is_head, is_run
 from .records.verify import verify as verify_records
-from .secret import scrub
+from .screen import complain, output_failed, screen
 
 FAILED, WRONG_INPUT = 1, 3
 
@@ -37,8 +36,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-screen = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
 Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the project's.")]
 Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begins so, or SITE/TENANT/RUN.")]
@@ -47,7 +44,7 @@ Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begi
 @app.command("list")
 def list_records(records: Records = None) -> None:
     """List the records of the chain, oldest first."""
-    with _reported():
+    with _printed():
         folder = _folder(records)
         if not (runs := _runs(folder)):
             _line("There is no record in the chain yet.")
@@ -86,7 +83,7 @@ def list_records(records: Records = None) -> None:
 @app.command()
 def show(run: Run, records: Records = None) -> None:
     """Show one record: who, why, what was changed, what was read back."""
-    with _reported():
+    with _printed():
         folder = _folder(records)
         name = _find(folder, run)
         record = _read(folder / name / RECORD) or _read(folder / name / OPENING)
@@ -106,11 +103,11 @@ def show(run: Run, records: Records = None) -> None:
 @app.command()
 def head(records: Records = None) -> None:
     """Print the head of the chain, to keep it where the records are not."""
-    with _reported():
+    with _printed():
         digest = Chain(_folder(records)).head
         if digest is None:
             raise RunbookError("there is no record yet", next_step="make one: runbook apply")
-        typer.echo(digest)
+        screen.print(Text(digest), soft_wrap=True)
 
 
 @app.command()
@@ -178,9 +175,17 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except RunbookError as error:
-        lines = scrub(str(error)).splitlines()
-        errors.print(Text("\n".join(map(visible, lines))), soft_wrap=True)
+        complain(str(error))
         raise typer.Exit(WRONG_INPUT if isinstance(error, InputError) else FAILED) from None
+
+
+@contextmanager
+def _printed() -> Iterator[None]:
+    """As ``_reported``, for a command that does nothing but print: without its output it has failed."""
+    with _reported():
+        yield
+        if output_failed():
+            raise typer.Exit(FAILED)
 
 
 def _folder(records: Path | None) -> Path:

@@ -22,6 +22,7 @@ from .runner import (
     FAILED,
     INTERRUPTED,
     NOT_RUN,
+    Aside,
     Job,
     Observer,
     RunResult,
@@ -29,7 +30,7 @@ from .runner import (
     TenantResult,
     jobs_of,
 )
-from .worker import ENDED, ERROR, SECTION, STARTED
+from .worker import ENDED, ERROR, REMARK, SECTION, STARTED
 
 POLL_S = 0.1
 LOOK = "its journal under the tenant's records holds what it did; run it again to do what is missing"
@@ -60,19 +61,23 @@ def run_at_once(
         for job in jobs
     ]
     results: dict[int, TenantResult] = {}
+    with interruptible() as interruption, interruption.held():
+        aside = Aside(observer, interruption)
 
-    def ended(index: int, process: Detached) -> None:
-        results[index] = result = _result(jobs[index], process)
-        observer.on_tenant_start(result.tenant)
-        for one in result.sections:
-            observer.on_section_end(result.tenant, one)
-        observer.on_tenant_end(result)
+        def ended(index: int, process: Detached) -> None:
+            results[index] = result = _result(jobs[index], process)
+            aside.on_tenant_start(result.tenant)
+            for section in result.sections:
+                aside.on_section_end(result.tenant, section)
+            aside.on_tenant_end(result)
+            aside.remarks += [what for event, what in _events(process.printed()) if event == REMARK]
 
-    run_all(commands, root, at_once, ended)
-    records = root / "records"
-    with suppress(OSError):  # a full disk: the tenants' results tell it, the next run writes the index
-        write_index(records)
-    return RunResult(mode, tuple(results[index] for index in sorted(results)), records / "index.html")
+        # A process that cannot be started: what runs is waited for, and the rest was not begun.
+        aside.attempt("starting another process", run_all, commands, root, at_once, ended)
+        aside.attempt("writing the page over all records", write_index, root / "records")
+    not_begun = tuple(job.tenant for index, job in enumerate(jobs) if index not in results)
+    whole = tuple(results[index] for index in sorted(results))
+    return RunResult(mode, whole, root / "records" / "index.html", not_begun, tuple(aside.remarks))
 
 
 def run_all(
@@ -85,17 +90,27 @@ def run_all(
     """
     waiting, running = list(enumerate(commands)), dict[int, Detached]()
     interrupted = False
-    with interruptible():
+    # A signal ends the waiting, and nothing else: what an ended process told is not lost.
+    with interruptible() as interruption, interruption.held():
         while running or (waiting and not interrupted):
-            try:
-                while waiting and not interrupted and len(running) < at_once:
-                    index, command = waiting.pop(0)
-                    running[index] = Detached(command, root)
-                for index in [index for index, process in running.items() if not process.running]:
-                    process = running.pop(index)
-                    ended(index, process)
-                    process.close()
+            while waiting and not interrupted and len(running) < at_once:
+                try:
+                    running[waiting[0][0]] = Detached(waiting[0][1], root)
+                except OSError:
+                    if not running:
+                        raise
+                    break  # no room for one more process: again when one has ended
+                waiting.pop(0)
+            for index in [index for index, process in running.items() if not process.running]:
+                process = running.pop(index)
+                ended(index, process)
+                process.close()
+            if interrupted:
                 time.sleep(POLL_S)
+                continue
+            try:
+                with interruption.allowed():
+                    time.sleep(POLL_S)
             except INTERRUPTIONS:
                 interrupted = True
                 for process in running.values():
@@ -108,15 +123,16 @@ def _result(job: Job, process: Detached) -> TenantResult:
     sections: dict[str, SectionResult] = {}
     begun, any_begun, errors = job.order[0], False, []
     for event, what in _events(process.printed()):
-        if event == ENDED:
-            done = tuple(_section(one) for one in what["sections"])
-            return TenantResult(job.site, job.tenant, Path(what["folder"]), done, what["problem"])
-        if event == STARTED:
-            begun, any_begun = what, True
-        elif event == SECTION:
-            sections[what["section"]] = _section(what)
-        elif event == ERROR:
-            errors.append(what)
+        with suppress(TypeError, KeyError):  # no event of ours
+            if event == ENDED:
+                done = tuple(_section(one) for one in what["sections"])
+                return TenantResult(job.site, job.tenant, Path(what["folder"]), done, what["problem"])
+            if event == STARTED:
+                begun, any_begun = what, True
+            elif event == SECTION:
+                sections[what["section"]] = _section(what)
+            elif event == ERROR:
+                errors.append(what)
     outcome = INTERRUPTED if process.status in (-signal.SIGTERM, -signal.SIGINT) else FAILED
     left = LOOK if any_begun else NOTHING
     told = "\n".join(errors) or f"its process {_told(process.status)} before its time; {left}"

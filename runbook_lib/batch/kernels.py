@@ -84,7 +84,7 @@ class KernelPool:
         # Also those that were taken: a run that is interrupted may not come to use them.
         while self._all:
             kernel = self._all.pop()
-            with suppress(RuntimeError, OSError):
+            with suppress(Exception):  # whatever became of it, the records of the run are written
                 if kernel.has_kernel:
                     run_sync(kernel.shutdown_kernel)(now=True)
         self._scratch.close()

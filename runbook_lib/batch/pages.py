@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -150,12 +151,22 @@ def write_index(records: Path) -> Path:
     """Write ``index.html`` over the whole records folder, newest run first, and return its path."""
     folders = {path.parent for path in records.glob("*/*/*/run.json")}
     folders |= {path.parent for path in records.glob("*/*/*/*.result.json")}
-    runs = [_run_row(records, folder) for folder in sorted(folders, key=lambda path: path.name, reverse=True)]
+    runs = [_row_of(records, folder) for folder in sorted(folders, key=lambda path: path.name, reverse=True)]
     targets = {target for target, _ in runs}
     columns = ("Run", "Site", "Tenant", "Target", "Mode", "Outcome", "Sections", "#Writes")
     body = f"<h1>Records</h1><p>{len(runs)} runs, newest first.</p>{_list(columns, [row for _, row in runs])}"
     target = "sandbox" if targets == {"sandbox"} else ""
     return _write(records / "index.html", "Records", target, body, "")
+
+
+def _row_of(records: Path, folder: Path) -> tuple[str, list[str]]:
+    """A run's target and cells; a run whose files make no sense costs no other run its line."""
+    try:
+        return _run_row(records, folder)
+    except Exception:
+        site, tenant, run = folder.relative_to(records).parts
+        unknown = "unknown"
+        return unknown, [*map(escaped, (run, site, tenant)), unknown, unknown, _outcome(unknown), "", ""]
 
 
 def _run_row(records: Path, folder: Path) -> tuple[str, list[str]]:
@@ -205,8 +216,13 @@ def _write(path: Path, title: str, target: str, body: str, navigation: str) -> P
         f"{banner}<nav>{navigation}</nav><main>{body}</main></body></html>\n"
     )
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     return path
 
 

@@ -17,6 +17,7 @@ from ..parameters import project_root, secret_cautions
 from ..plan import Plan
 from ..records.result import write_json
 from ..runbook import Runbook
+from ..screen import conclude
 from ..sections.base import NO_LEAVE
 from .at_once import run_all
 
@@ -56,11 +57,9 @@ def plan_tenant(
     stopping = sum(len(part.stopping) for part in plan.slices)
     changing = sum(len(part.changing) for part in plan.slices)
     screen.print()
-    screen.print(
-        Text(
-            f"{changing} to carry out, {stopping} in conflict or blocked. Digest {plan.digest}", style="bold"
-        )
-    )
+    counts = f"{changing} to carry out, {stopping} in conflict or blocked. Digest {plan.digest}"
+    screen.print(Text(counts, style="bold"))
+    conclude(f"Plan of tenant {plan.tenant}: {counts}")
     if any(NO_LEAVE in row.note for part in plan.slices for row in part.stopping):
         way = (
             "--accept-interruption"
@@ -106,9 +105,10 @@ def plan_at_once(
     commands = [["runbook_lib", "plan", "-s", str(site), str(one), *options] for one in tenants]
     statuses: list[int] = []
 
-    def ended(_: int, process: Detached) -> None:
+    def ended(index: int, process: Detached) -> None:
         screen.print(Text(process.printed()), soft_wrap=True)
         statuses.append(process.status if (process.status or 0) >= 0 else FAILED)
+        conclude(f"Plan of {tenants[index]}: exit status {statuses[-1]}")
 
     if not run_all(commands, project_root(), at_once, ended):
         statuses.append(FAILED)

@@ -77,13 +77,35 @@ def summary(result: RunResult) -> Group:
             str(one.writes),
             f"{one.seconds:.1f}",
         )
+    for tenant in result.not_begun:
+        table.add_row(Text(visible(tenant)), Text("· not begun", style="dim"), "", "", "", "")
     lines = []
-    if all(one.outcome == SUCCEEDED and not one.writes for one in result.tenants) and result.mode == "apply":
+    untouched = all(tenant.outcome == SUCCEEDED and not tenant.writes for tenant in result.tenants)
+    if untouched and not result.not_begun and result.mode == "apply":
         lines.append(Text("Everything was in place already: nothing was written.", style="green"))
     lines.append(Text("Records, with the executed notebooks:"))
     lines += [Text(f"  {_near(one.folder)}", no_wrap=True, overflow="ignore") for one in result.tenants]
     lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)
+
+
+def plain_summary(result: RunResult) -> list[str]:
+    """Return the same for where no table can be shown, a line for each tenant."""
+    lines = [f"What happened ({result.mode}):"]
+    for tenant in result.tenants:
+        done = sum(section.outcome == SUCCEEDED for section in tenant.sections)
+        lines.append(
+            f"  {tenant.tenant}: {tenant.outcome}, {done} of {len(tenant.sections)} sections,"
+            f" {tenant.changes} changes, {tenant.writes} writes; {_near(tenant.folder)}"
+        )
+        problems = [*tenant.problem.splitlines(), *_messages(tenant)]
+        lines += [f"    {line}" for line in problems]
+    return lines + [f"  {tenant}: not begun" for tenant in result.not_begun]
+
+
+def _messages(tenant: TenantResult) -> list[str]:
+    failed = (section for section in tenant.sections if section.outcome != SUCCEEDED)
+    return [line for section in failed for line in section.message.splitlines()]
 
 
 def _counts(result: SectionResult) -> str:

@@ -6,9 +6,9 @@ A section that fails ends its tenant; a tenant that fails is a value in the resu
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from ..secret import scrub, scrub_data
 from ..sections.base import told_stop
 from .ending import outcome_of, result_of, settle
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
-from .interruption import INTERRUPTIONS, interruptible, told
+from .interruption import INTERRUPTIONS, Interruption, interruptible, told
 from .kernels import KERNEL, KernelPool
 from .pages import write_index, write_page, write_run_index
 from .scan import CHANGE_IT, scan, withhold
@@ -104,20 +104,30 @@ class TenantResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a batch, and the page over its records."""
+    """What became of a batch, and the page over its records.
+
+    ``not_begun`` names the tenants that an interruption left out. ``remarks`` say what failed beside
+    the work: a page, the index, an observer; outcomes do not depend on it.
+    """
 
     mode: str
     tenants: tuple[TenantResult, ...]
     index: Path
+    not_begun: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def exit_status(self) -> int:
         """The status of a command that ran it."""
-        return FINE if all(one.outcome == SUCCEEDED for one in self.tenants) else BROKEN
+        done = all(tenant.outcome == SUCCEEDED for tenant in self.tenants) and not self.not_begun
+        return FINE if done else BROKEN
 
 
 class Observer:
-    """Told what happens while it happens; the methods here do nothing."""
+    """Base observer: override the callbacks you need; the defaults do nothing.
+
+    What a callback raises is a remark in the batch's result: it cannot end the batch.
+    """
 
     def on_tenant_start(self, tenant: str) -> None:
         """Called before a tenant's first section."""
@@ -130,6 +140,46 @@ class Observer:
 
     def on_tenant_end(self, result: TenantResult) -> None:
         """Called when a tenant's record is written."""
+
+
+class Aside(Observer):
+    """What accompanies a batch: its observer, pages and index. What fails here is a remark.
+
+    Parameters
+    ----------
+    observer
+        Called with whatever this is called with.
+    interruption
+        Learns of an interruption that reaches the observer; must be holding signals.
+    """
+
+    def __init__(self, observer: Observer, interruption: Interruption) -> None:
+        self._observer = observer
+        self._interruption = interruption
+        self.remarks: list[str] = []
+
+    def on_tenant_start(self, tenant: str) -> None:
+        self.attempt("showing the progress", self._observer.on_tenant_start, tenant)
+
+    def on_section_start(self, tenant: str, section: str) -> None:
+        self.attempt("showing the progress", self._observer.on_section_start, tenant, section)
+
+    def on_section_end(self, tenant: str, result: SectionResult) -> None:
+        self.attempt("showing the progress", self._observer.on_section_end, tenant, result)
+
+    def on_tenant_end(self, result: TenantResult) -> None:
+        self.attempt("showing the progress", self._observer.on_tenant_end, result)
+
+    def attempt(self, what: str, call: Callable[..., object], *arguments: object) -> None:
+        """Call, and keep what it raises as a remark."""
+        try:
+            call(*arguments)
+        except KeyboardInterrupt:  # from somebody else's handler: the next section is not begun
+            self._interruption(signal.SIGINT)
+        except BaseException as error:  # a library may even exit when its output is gone
+            remark = scrub(f"{what} failed ({type(error).__name__}: {error})")
+            if remark not in self.remarks:
+                self.remarks.append(remark)
 
 
 @dataclass(frozen=True)
@@ -188,7 +238,7 @@ def run_tenants(
     approval
         ``plan_file``, ``approved_plan`` and ``approved_by``, or nothing.
     observer
-        Told of every start and end.
+        Called at every start and end; nothing that it raises reaches the work.
     sections, options
         The sections to run (none: the whole guide), and further parameters of their notebooks, which
         ``Runbook.open`` takes as well.
@@ -200,16 +250,19 @@ def run_tenants(
     root = project_root()
     jobs = jobs_of(root, site, tenants, mode, approval, tuple(sections), options or {})
     steps = [(job, section) for job in jobs for section in job.order]
-    results = []
-    with interruptible(), KernelPool(root) as kernels:
-        for job in jobs:
-            results.append(_run_tenant(job, mode, root, kernels, _followers(steps), observer))
-            if results[-1].outcome == INTERRUPTED:
-                break
-    records = root / "records"
-    with suppress(OSError):  # a full disk: the tenants' results tell it, the next run writes the index
-        write_index(records)
-    return RunResult(mode, tuple(results), records / "index.html")
+    results: list[TenantResult] = []
+    # A signal ends what a section does, and nothing else: neither a record nor the end of another tenant.
+    with interruptible() as interruption, interruption.held():
+        aside = Aside(observer, interruption)
+        with KernelPool(root) as kernels:
+            for job in jobs:
+                if interruption.arrived is not None or INTERRUPTED in {one.outcome for one in results}:
+                    break
+                results.append(_run_tenant(job, mode, root, kernels, _followers(steps), aside, interruption))
+        aside.attempt("writing the page over all records", write_index, root / "records")
+    not_begun = tuple(job.tenant for job in jobs[len(results) :])
+    index = root / "records" / "index.html"
+    return RunResult(mode, tuple(results), index, not_begun, tuple(aside.remarks))
 
 
 def jobs_of(
@@ -288,9 +341,10 @@ def _run_tenant(
     root: Path,
     kernels: KernelPool,
     following: Callable[[Job, str], tuple[Job, str] | None],
-    observer: Observer,
+    aside: Aside,
+    interruption: Interruption,
 ) -> TenantResult:
-    observer.on_tenant_start(job.tenant)
+    aside.on_tenant_start(job.tenant)
     started, sections, in_the_way = now(), [], ""
     for section in job.order:
         try:
@@ -298,23 +352,28 @@ def _run_tenant(
                 job.folder.mkdir(parents=True)
                 _keep_approval(job)
                 _open_record(job, mode)
-                in_the_way = _in_the_way(job)
+                with interruption.allowed():
+                    in_the_way = _in_the_way(job)
             if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
                 result = SectionResult(section, NOT_RUN)
             else:
-                observer.on_section_start(job.tenant, section)
-                result = _run_section(job, section, root, kernels, following(job, section))
+                aside.on_section_start(job.tenant, section)
+                after = following(job, section)
+                result = _run_section(job, section, root, kernels, after, aside, interruption)
         except INTERRUPTIONS as error:
             result = SectionResult(section, INTERRUPTED, message=told(error))
         except OSError as error:
             result = SectionResult(section, FAILED, message=_unwritable(error))
         except RunbookError as error:
             result = SectionResult(section, FAILED, message=str(error))
+        except BaseException as error:
+            # A defect of ours: this tenant failed, its record is closed, the batch goes on.
+            result = SectionResult(section, FAILED, message=_unexpected(error))
         sections.append(result)
-        observer.on_section_end(job.tenant, result)
+        aside.on_section_end(job.tenant, result)
     result = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
-    result = _recorded(job, result, mode, started)
-    observer.on_tenant_end(result)
+    result = _recorded(job, result, mode, started, aside)
+    aside.on_tenant_end(result)
     return result
 
 
@@ -343,10 +402,13 @@ def _open_record(job: Job, mode: str) -> None:
         )
 
 
-def _recorded(job: Job, result: TenantResult, mode: str, started: str) -> TenantResult:
-    """Write the run's own files; withhold the record if a secret is in any of its files."""
+def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> TenantResult:
+    """Write the run's own files and close its record; withhold it if a secret is in any of its files."""
     try:
-        _write_run(job, result, mode, started)
+        _write_run(job, result, mode, started, aside)
+    except Exception as error:
+        result = _broken(result, error)
+    try:
         if found := scan(job.folder.rglob("*")):
             withheld = withhold(job.folder)
             # In its place stands what may be shown of it, so that the run does not vanish from the records.
@@ -355,24 +417,34 @@ def _recorded(job: Job, result: TenantResult, mode: str, started: str) -> Tenant
             result = replace(result, sections=sections, problem=problem)
             job.folder.mkdir()
             carry_opening(withheld, job.folder)
-            _write_run(job, result, mode, started)
+            _write_run(job, result, mode, started, aside)
         if is_open(job.folder):
             close_record(job.records, job.folder)
-    except OSError as error:
-        result = replace(result, problem=_unwritable(error))
-    except RunbookError as error:
-        result = replace(result, problem=str(error))
     except Exception as error:
-        # Files that nobody can make sense of: the tenant failed, the batch goes on.
-        result = replace(result, problem=f"the record cannot be written ({type(error).__name__})")
+        result = _broken(result, error)
     return result
 
 
-def _write_run(job: Job, result: TenantResult, mode: str, started: str) -> None:
+def _broken(result: TenantResult, error: Exception) -> TenantResult:
+    """A result whose record cannot be written, or not closed: the tenant failed, the batch goes on."""
+    if isinstance(error, OSError):
+        problem = _unwritable(error)
+    elif isinstance(error, RunbookError):
+        problem = str(error)
+    else:  # files that nobody can make sense of
+        problem = f"the record cannot be written ({type(error).__name__})"
+    return replace(result, problem="\n".join(dict.fromkeys([*result.problem.splitlines(), problem])))
+
+
+def _write_run(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> None:
     write_json(job.folder / RUN_FILE, scrub_data(_summary(result, job.target, mode, started)))
     if is_open(job.folder):
         write_record(job.folder)
-    write_run_index(job.folder)
+    aside.attempt(f"writing the page of {job.tenant}'s run", write_run_index, job.folder)
+
+
+def _unexpected(error: BaseException) -> str:
+    return scrub(f"{type(error).__name__}: {error}")
 
 
 def _unwritable(error: OSError) -> str:
@@ -380,29 +452,36 @@ def _unwritable(error: OSError) -> str:
 
 
 def _run_section(
-    job: Job, section: str, root: Path, kernels: KernelPool, following: tuple[Job, str] | None
+    job: Job,
+    section: str,
+    root: Path,
+    kernels: KernelPool,
+    following: tuple[Job, str] | None,
+    aside: Aside,
+    interruption: Interruption,
 ) -> SectionResult:
     output, started = job.output(section), time.monotonic()
     failure, cut_off, interrupted = "", False, False
-    kernel = kernels.take(output, job.environment)
-    if following is not None:
-        kernels.prepare(following[0].output(following[1]), following[0].environment)
     try:
-        papermill.execute_notebook(
-            str(root / "notebooks" / output.name),
-            str(output),
-            parameters=job.passed,
-            engine_name="runbook",
-            kernel_name=KERNEL,
-            progress_bar=False,
-            cwd=str(root),
-            kernel=kernel,
-        )
+        with interruption.allowed():
+            kernel = kernels.take(output, job.environment)
+            if following is not None:
+                kernels.prepare(following[0].output(following[1]), following[0].environment)
+            papermill.execute_notebook(
+                str(root / "notebooks" / output.name),
+                str(output),
+                parameters=job.passed,
+                engine_name="runbook",
+                kernel_name=KERNEL,
+                progress_bar=False,
+                cwd=str(root),
+                kernel=kernel,
+            )
     except PapermillExecutionError as error:
         failure = f"{error.ename}: {error.evalue}"
     except INTERRUPTIONS as error:
         failure, cut_off, interrupted = told(error), True, True
-    except Exception as error:
+    except BaseException as error:
         # A kernel that died, a cell that ran out of time, a full disk: the tenant failed, the batch goes on.
         failure, cut_off = f"{type(error).__name__}: {error}", True
     outcome = outcome_of(output, result_of(job.folder, section), failure, interrupted=interrupted)
@@ -411,11 +490,11 @@ def _run_section(
         result = settle(
             job.folder, section, {**known, "target": dict(job.target)}, outcome, failure, cut_off=cut_off
         )
-        if output.exists():
-            write_page(output)
     except OSError as error:
         outcome, failure = (outcome if interrupted else FAILED), failure or _unwritable(error)
         result = result_of(job.folder, section) | {"error": None}
+    if output.exists():
+        aside.attempt(f"writing the page of {job.tenant}'s section {section}", write_page, output)
     message = _told(result.get("error")) or scrub(failure)
     rows = result.get("applied")
     if rows is None:

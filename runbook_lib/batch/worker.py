@@ -15,10 +15,11 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from ..errors import RunbookError
+from ..screen import guard
 from ..secret import scrub_data
 from .runner import Observer, SectionResult, TenantResult, run_tenants
 
-STARTED, SECTION, ENDED, ERROR = "started", "section", "ended", "error"
+STARTED, SECTION, ENDED, ERROR, REMARK = "started", "section", "ended", "error", "remark"
 
 
 class _Teller(Observer):
@@ -39,9 +40,13 @@ def _tell(event: str, what: Any) -> None:
 
 def main(site: str, tenant: str, mode: str, *sections: str) -> int:
     """Run the tenant; the exit status is the batch's of this one tenant."""
+    guard()
     logging.getLogger("stamina").addHandler(logging.NullHandler())  # retries are not news
     try:
-        return run_tenants(Path(site), [Path(tenant)], mode, {}, _Teller(), sections).exit_status
+        result = run_tenants(Path(site), [Path(tenant)], mode, {}, _Teller(), sections)
+        for remark in result.remarks:
+            _tell(REMARK, remark)
+        return result.exit_status
     except RunbookError as error:
         _tell(ERROR, str(error))
         return 1

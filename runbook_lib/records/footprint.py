@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from ..meaning import meaning
 from ..plan import Action, Effect, Row
 
 Kind = Literal["made", "changed", "removed"]
@@ -64,7 +65,9 @@ class Trace:
     @property
     def changed(self) -> dict[str, Any]:
         """The fields that the run left at another value than they had."""
-        return {name: value for name, value in self.left.items() if not same(value, self.before.get(name))}
+        return {
+            name: value for name, value in self.left.items() if not same(value, self.before.get(name), name)
+        }
 
 
 def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
@@ -92,15 +95,18 @@ def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
     return list(traces.values())
 
 
-def same(left: Any, live: Any) -> bool:
-    """Whether a live value is what was sent: forms carry texts, and unset values are null or empty."""
+def same(left: Any, live: Any, field: str = "") -> bool:
+    """Whether a live value of a field means what was sent.
+
+    Forms carry texts, unset values are null or empty, and vendors may spell a value in their own way.
+    """
     if isinstance(left, Mapping):
-        return isinstance(live, Mapping) and all(same(left[name], live.get(name)) for name in left)
+        return isinstance(live, Mapping) and all(same(left[name], live.get(name), name) for name in left)
     if isinstance(left, list):
         if not isinstance(live, list) or len(left) != len(live):
             return False
         return all(same(one, other) for one, other in zip(left, live, strict=True))
-    return _text(left) == _text(live)
+    return meaning(field, _text(left)) == meaning(field, _text(live))
 
 
 def _text(value: Any) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
 from ..guide import SECTIONS
+from ..meaning import meaning
 from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
 from ..vendors.twilio import is_already_there
 from .way_back import keep_what_was_made
@@ -185,9 +186,14 @@ class Section(ABC):
         *,
         effect: Effect = Effect.NONE,
         note: str = "",
+        field: str = "",
     ) -> Row:
-        """Return a row whose action follows from desired and current; ``effect`` counts if it changes."""
-        if desired == current:
+        """Return a row whose action follows from desired and current; ``effect`` counts if it changes.
+
+        ``field`` is the vendor's name of the setting: what means the same there is in place, and shown
+        as the vendor spells it.
+        """
+        if meaning(field, desired) == meaning(field, current):
             return Row(step, setting, desired, current, Action.IN_PLACE, note=note)
         action = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
         return Row(step, setting, desired, current, action, effect, note)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import VerificationError
+from ..meaning import meaning
 from ..signalling import Associated
 from ..vendors.pbx import quoted
 from ..vendors.portsip import Session
@@ -102,12 +103,20 @@ class PbxTrunk:
                 "/providers", filter=f"hostname eq {quoted(hostname)} or name eq {quoted(name)}"
             )
         )
-        matching = [one for one in found if (one.get("hostname") or "").lower() == hostname]
+        matching = self._at_our_hostname(found)
+        if not matching:
+            # The PBX's filter compares letters: the same name in another case is found among all.
+            brand = quoted(self._settings.pbx_brand)
+            matching = self._at_our_hostname(self.session.list("/providers", filter=f"brand eq {brand}"))
         if not matching:
             named = [one for one in found if one.get("name") == name]
             matching = [one for one in named if self._made_by_us(f"PBX trunk {name}", one["id"])]
             self.namesake = next((one for one in named if one not in matching), None)
         return [self.session.get(f"/providers/{one['id']}") for one in matching]
+
+    def _at_our_hostname(self, trunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        wanted = meaning("hostname", self._settings.domain)
+        return [trunk for trunk in trunks if meaning("hostname", trunk.get("hostname")) == wanted]
 
     def find(self) -> dict[str, Any] | None:
         """Return the only candidate, or ``None``."""
@@ -141,7 +150,11 @@ class PbxTrunk:
         }
         self.session.post(f"/providers/{before['id']}", {**kept, **changes})
         after = self.session.get(f"/providers/{before['id']}")
-        moved = [name for name in before if name not in changes and after.get(name) != before[name]]
+        moved = [
+            name
+            for name, value in before.items()
+            if name not in changes and meaning(name, after.get(name)) != meaning(name, value)
+        ]
         if moved:
             raise VerificationError(
                 f"the PBX changed {', '.join(moved)} of trunk {self._settings.pbx_name} as well",

@@ -163,7 +163,7 @@ class BeforeYouBegin(Section):
 
     def _transport_rows(self) -> list[Row]:
         protocol = self.context.settings.origination_transport.upper()
-        found = protocol if any(one["protocol"] == protocol for one in self._transports) else None
+        found = protocol if any(one["protocol"].upper() == protocol for one in self._transports) else None
         return [
             _check(
                 "0.2",

@@ -72,7 +72,9 @@ class CreateTrunk(Section):
         )
         # Stands here as well as in section 2, so that a plan from before the trunk can be applied again.
         uri = trunk.domain_name and [
-            Item((self.row("2.1", "termination URI", settings.domain, trunk.domain_name.lower()),))
+            Item(
+                (self.row("2.1", "termination URI", settings.domain, trunk.domain_name, field="domain_name"),)
+            )
         ]
         return [
             Item((name,), f"trunk {settings.domain}", rename, before=as_read(trunk)),

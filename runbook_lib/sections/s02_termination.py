@@ -83,7 +83,7 @@ class Termination(Section):
         trunk, domain = self._trunk, self.context.settings.domain
         if trunk is None:
             return []  # made together with the trunk: section 01 shows it
-        row = self.row("2.1", "termination URI", domain, (trunk.domain_name or "").lower() or None)
+        row = self.row("2.1", "termination URI", domain, trunk.domain_name or None, field="domain_name")
         write = None if row.action is Action.IN_PLACE else lambda: trunk.update(domain_name=domain)
         return [Item((row,), f"termination URI {domain}", write, before=as_read(trunk))]
 

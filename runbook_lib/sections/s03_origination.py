@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ..meaning import meaning
 from ..plan import Action, Effect, Row, Value
 from ..sip_uri import OriginationUri
 from ..vendors.twilio import as_read
@@ -75,9 +77,11 @@ class Origination(Section):
             )
             return [Item((Row("3.1", "transport", protocol, None, Action.CONFLICT, note=note),))]
         items, ours = [], set()
-        by_url = {one.sip_url: one for one in self._live}
+        by_url = {uri.sip_url: uri for uri in self._live}
+        by_meaning = {_meant(uri.sip_url): uri for uri in self._live}
         by_name = {one.friendly_name: one for one in self._live}
-        matches = [by_url.get(self._sip_url(uri)) for uri in uris]
+        wanted = [self._sip_url(uri) for uri in uris]
+        matches = [by_url.get(url) or by_meaning.get(_meant(url)) for url in wanted]
         taken = {one.sid for one in matches if one is not None}
         for index, uri in enumerate(uris):
             found = matches[index]
@@ -102,10 +106,11 @@ class Origination(Section):
         return Item((Row("3.2", setting, None, "present", Action.NOT_MANAGED, note=NOT_OURS),))
 
     def expected(self) -> list[Row]:
-        wanted = [url for _, url, _, _, enabled in self.path if enabled]
-        live = sorted((one for one in self._live if one.enabled), key=_order)
-        tried = [one.sip_url for one in live if one.sip_url in wanted]
-        others = [one.sip_url for one in live if one.sip_url not in wanted]
+        urls = [url for _, url, _, _, enabled in self.path if enabled]
+        wanted = list(map(_meant, urls))
+        live = sorted((uri for uri in self._live if uri.enabled), key=_order)
+        tried = [uri.sip_url for uri in live if _meant(uri.sip_url) in wanted]
+        others = [uri.sip_url for uri in live if _meant(uri.sip_url) not in wanted]
         note = (
             f"beside them Twilio tries {', '.join(others)}, which is not in this site's records"
             if others
@@ -113,11 +118,11 @@ class Origination(Section):
         )
         if not live:
             note = "no origination URI is enabled: no call from Twilio reaches the PBX"
-        return [
-            self.row(
-                "3.E", "order in which Twilio tries the PBX", " → ".join(wanted), " → ".join(tried), note=note
-            )
-        ]
+        row = self.row(
+            "3.E", "order in which Twilio tries the PBX", " → ".join(urls), " → ".join(tried), note=note
+        )
+        same = list(dict.fromkeys(map(_meant, tried))) == wanted
+        return [replace(row, action=Action.IN_PLACE) if same else row]
 
     def _item(self, step: str, uri: Any, found: Any | None) -> Item:
         desired: dict[str, Value] = {
@@ -139,6 +144,7 @@ class Origination(Section):
                 desired[field],
                 getattr(found, field) if found else None,
                 effect=effects.get(field, Effect.NONE),
+                field=field,
             )
             for field in FIELDS
         )
@@ -159,7 +165,8 @@ class Origination(Section):
         made = urls.create(**desired)
         # Twilio does not refuse the same URI twice. Where two runs on different machines make it at
         # the same time, each takes its own back unless it is the first: one stays.
-        same = sorted(one.sid for one in urls.list(page_size=1000) if one.sip_url == desired["sip_url"])
+        wanted = _meant(desired["sip_url"])
+        same = sorted(uri.sid for uri in urls.list(page_size=1000) if _meant(uri.sip_url) == wanted)
         if len(same) > 1 and made.sid != same[0]:
             made.delete()
 
@@ -191,12 +198,14 @@ class Origination(Section):
     def _stays(self, live: Any) -> bool:
         if not live.enabled:
             return False
-        wanted = {self._sip_url(uri): uri.enabled for uri in self.context.settings.origination_uris}
+        uris = self.context.settings.origination_uris
+        wanted = {_meant(self._sip_url(uri)): uri.enabled for uri in uris}
         ours = self.context.made_by_us(self._resource(live.sip_url), live.sid)
-        return wanted.get(live.sip_url, not ours)
+        return wanted.get(_meant(live.sip_url), not ours)
 
     def _resource(self, sip_url: str) -> str:
-        return f"origination URI {sip_url} on trunk {self.context.settings.domain}"
+        """What the journal calls a URI: as we write it, however Twilio has it now."""
+        return f"origination URI {_meant(sip_url)} on trunk {self.context.settings.domain}"
 
     def _port(self) -> int | None:
         """The PBX's port for our transport; ``None`` when the PBX does not have it."""
@@ -204,7 +213,7 @@ class Origination(Section):
         ports = [
             one["port"]
             for one in self._transports
-            if one["protocol"] == settings.origination_transport.upper()
+            if meaning("protocol", one["protocol"]) == settings.origination_transport
         ]
         if settings.origination_port is not None:
             return settings.origination_port if settings.origination_port in ports else None
@@ -233,7 +242,12 @@ def _order(live: Any) -> tuple[int, int, str]:
 
 def host_of(sip_url: str) -> str:
     """Return the host that an origination URI leads to."""
-    return sip_url.removeprefix("sip:").split(";")[0].split("@")[-1].split(":")[0]
+    address = sip_url.strip().lower().removeprefix("sip:").split(";")[0]
+    return meaning("hostname", address.split("@")[-1].split(":")[0])
+
+
+def _meant(sip_url: str | None) -> Any:
+    return meaning("sip_url", sip_url)
 
 
 def _step(index: int) -> str:

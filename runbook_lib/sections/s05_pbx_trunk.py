@@ -70,6 +70,7 @@ class PbxTrunkSection(Section):
                 value,
                 _plain(self._live.get(name)) if self._live else None,
                 effect=self._effect(name, value),
+                field=name,
             )
             for name, (step, label, value) in desired_fields(settings).items()
         }
@@ -104,7 +105,7 @@ class PbxTrunkSection(Section):
 
     def expected(self) -> list[Row]:
         note = "registration is off, so the trunk is always Online: this proves nothing about the credentials"
-        return [self.row("5.E", "status", "ONLINE", self._status, note=note)]
+        return [self.row("5.E", "status", "ONLINE", self._status, note=note, field="status")]
 
     @property
     def _alone(self) -> bool:
@@ -167,7 +168,9 @@ class PbxTrunkSection(Section):
         )
         if not any(row.action in CHANGING for row in rows):
             return [Item(rows)]
-        body = {"did_numbers": rows[0].desired, "concurrency": tenant.concurrency}
+        # A pool that is in place goes back as it was read: the PBX's spelling of it stays.
+        pool = rows[0].desired if rows[0].action in CHANGING else rows[0].current
+        body = {"did_numbers": pool, "concurrency": tenant.concurrency}
         return [
             Item(
                 rows,
@@ -198,9 +201,7 @@ class PbxTrunkSection(Section):
             for did in extra
             if did in tenant.remove and (users := self.context.rules.users_of(did))
         ]
-        wanted = tenant.dids.union(kept) if kept else tenant.dids
-        # The same numbers written in another way are the same pool.
-        desired = current if live == wanted else str(wanted)
+        desired = str(tenant.dids.union(kept) if kept else tenant.dids)
         unread = (
             [f"the live pool {current!r} cannot be read: correct it in the PBX"]
             if current and not live
@@ -210,7 +211,7 @@ class PbxTrunkSection(Section):
             note = "; ".join(taken + in_use + unread)
             return Row(step, label, desired, current, Action.CONFLICT, note=note)
         note = f"{', '.join(kept)} not in dids; left until named under remove" if kept else ""
-        return self.row(step, label, desired, current, note=note)
+        return self.row(step, label, desired, current, note=note, field="did_numbers")
 
     def _foreign_pools(self) -> list[tuple[str, DidPool]]:
         """Other pools that can be seen: of the tenant's trunks of the brand, and of this trunk's tenants.
@@ -257,7 +258,9 @@ class PbxTrunkSection(Section):
             )
             return replace(row, action=Action.CONFLICT, effect=Effect.NONE, note=note)
         # The PBX takes calls in from these addresses only.
-        effect = Effect.INTERRUPTS_INBOUND if ranges.removed else Effect.NONE
+        # Without any it may take them from everywhere, and does not from then on.
+        narrower = ranges.removed or not ranges.live.strip()
+        effect = Effect.INTERRUPTS_INBOUND if narrower else Effect.NONE
         gone = ", ".join(ranges.removed)
         note = f"takes {gone} off: calls in from there are refused" if gone else ""
         return self.row(row.step, row.setting, ranges.desired, row.current, effect=effect, note=note)

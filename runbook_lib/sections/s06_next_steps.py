@@ -178,6 +178,7 @@ class NextSteps(Section):
                 effect=_effect(field, words, desired, current)
                 if live and live.get("enabled")
                 else Effect.NONE,
+                field=field,
             )
             for field, words, desired, current in settings
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..meaning import meaning
 from ..vendors.twilio import Twilio
 
 
@@ -31,7 +32,7 @@ class TwilioTrunk:
     def find(self) -> Found:
         """Read the account's trunks (at most 100: Twilio's limit) and choose."""
         trunks = tuple(self._twilio.trunks.list(page_size=1000))
-        ours = [trunk for trunk in trunks if (trunk.domain_name or "").lower() == self._domain]
+        ours = [trunk for trunk in trunks if meaning("domain_name", trunk.domain_name) == self._domain]
         if ours:
             return Found(trunks, ours[0])
         namesakes = [trunk for trunk in trunks if trunk.friendly_name == self._friendly_name]

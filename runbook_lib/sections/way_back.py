@@ -79,7 +79,8 @@ class Resource(ABC):
         """Whether it is what it was before the run."""
         if self.trace.kind == "made" or live is None:
             return (live is None) == (self.trace.kind == "made")
-        return all(same(self.trace.before.get(name), live.get(name)) for name in self._fields_of_interest())
+        fields = self._fields_of_interest()
+        return all(same(self.trace.before.get(name), live.get(name), name) for name in fields)
 
     def missing(self) -> str:
         """Say what is not there any more that it would need again; empty when nothing is."""
@@ -105,7 +106,8 @@ class Resource(ABC):
         trace = self.trace
         left = trace.left if trace.kind == "made" else trace.changed
         told = {name: value for name, value in trace.told.items() if name in live}
-        return {name: value for name, value in {**left, **told}.items() if not same(value, live.get(name))}
+        both = {**left, **told}
+        return {name: value for name, value in both.items() if not same(value, live.get(name), name)}
 
     def _fields_of_interest(self) -> tuple[str, ...]:
         if self.trace.kind == "removed":
@@ -123,7 +125,7 @@ class _AtTwilio(Resource):
             (
                 one
                 for one in self.context.twilio.entries(_parent(self.trace.path))
-                if all(same(self.trace.before.get(name), one.get(name)) for name in fields)
+                if all(same(self.trace.before.get(name), one.get(name), name) for name in fields)
             ),
             None,
         )

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import VendorError
+from ..meaning import meaning
 from .portsip import Session
 from .sign_in import SYSTEM, KeptSignIns, SignInGate
 from .transport import Transport
@@ -65,11 +66,8 @@ class Pbx:
 
         Raises ``VendorError`` when the PBX has no tenant of this domain.
         """
-        found = [
-            one
-            for one in self.system.list("/tenants", filter=f"domain eq {quoted(self._domain)}")
-            if one["domain"] == self._domain
-        ]
+        # The PBX's filter compares letters: the same domain in another case is found among all.
+        found = self._at_domain(filter=f"domain eq {quoted(self._domain)}") or self._at_domain()
         if not found:
             raise VendorError(
                 f"the PBX has no tenant with the domain {self._domain}",
@@ -79,6 +77,14 @@ class Pbx:
                 next_step="correct tenant.pbx_domain, or make the tenant in the PBX first",
             )
         return self.system.get(f"/tenants/{found[0]['id']}")
+
+    def _at_domain(self, **narrowed: str) -> list[dict[str, Any]]:
+        wanted = meaning("domain", self._domain)
+        return [
+            tenant
+            for tenant in self.system.list("/tenants", **narrowed)
+            if meaning("domain", tenant["domain"]) == wanted
+        ]
 
     def tenant_names(self, ids: Collection[str]) -> dict[str, str]:
         """Read the names of tenants, by id; one request for every 40 of them, however many the PBX has."""
@@ -115,9 +121,12 @@ class Pbx:
         return [
             one
             for one in self.system.list("/transports")
-            if one["protocol"] in ("UDP", "TCP", "TLS")
-            and self.system.get(f"/transports/{one['protocol']}/status").get("status") == "ACTIVATED"
+            if one["protocol"].upper() in ("UDP", "TCP", "TLS")
+            and meaning("status", self._status_of(one["protocol"])) == "activated"
         ]
+
+    def _status_of(self, protocol: str) -> str | None:
+        return self.system.get(f"/transports/{protocol}/status").get("status")
 
     def sign_out(self) -> None:
         """End the sessions that were begun."""
