@@ -14,8 +14,10 @@ import sys
 from collections.abc import Iterator
 
 import httpx
+import nbformat
 import pytest
 import stamina
+from nbformat.v4 import new_code_cell
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from runbook_lib.guide import ROLL_BACK, SECTIONS
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not installed; CI requires it"
 )
 PATIENCE_MS = 60_000
+#: What JupyterLab shows errors in, and what a cell writes to standard error.
+ERRORS = '[data-mime-type="application/vnd.jupyter.stderr"]'
 #: Carried out at once and answered late: nothing of it happens after the test.
 FIRST_WRITE = {
     "vendor": "twilio",
@@ -104,8 +108,22 @@ def test_run_all_with_the_defaults(page: Page, lab: str, sandbox: TestSandbox, n
     run_all(page, lab, number)
     picture(page, number)
     expect(page.get_by_text("SANDBOX: both vendors are simulated on this machine")).to_be_visible()
-    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+    assert page.locator(ERRORS).count() == 0
     assert sandbox.writes() == []
+
+
+def test_an_error_in_a_cell_would_be_seen(page: Page, lab: str, sandbox: TestSandbox) -> None:
+    """``ERRORS`` finds what a failing cell leaves in this JupyterLab."""
+    notebook = sandbox.root / "notebooks" / "fails.ipynb"
+    content = nbformat.read(CHECKOUT / "notebooks" / f"{SECTIONS['01'].notebook}.ipynb", as_version=4)
+    content.cells = [new_code_cell("1 / 0")]
+    nbformat.write(content, notebook)
+    page.goto(f"{lab}/lab/tree/notebooks/fails.ipynb?reset", timeout=PATIENCE_MS)
+    expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    expect(page.locator(ERRORS)).to_be_visible(timeout=PATIENCE_MS)
+    notebook.unlink()
 
 
 def press_apply(page: Page) -> None:
