@@ -116,7 +116,7 @@ def lab(
         ]
         if os.getuid() == 0:
             command.append("--allow-root")
-            errors.print("JupyterLab runs as root: whoever can open it can do anything on this machine.")
+            complain("JupyterLab runs as root: whoever can open it can do anything on this machine.")
         scratch = Scratch()
         if folders := jupyter_folders(scratch.path):
             scratch.hand_over()

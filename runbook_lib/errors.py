@@ -124,6 +124,15 @@ class VendorError(RunbookError):
         self.status = status
         self.code = code
 
+    @property
+    def is_about_the_state(self) -> bool:
+        """Whether the refusal may come from the vendor's state: somebody was first, or it is done already.
+
+        Neither vendor says which check it makes first, and several codes have more than one reading,
+        so any refusal may, except those of credentials (401, 403) and of the rate (429).
+        """
+        return self.status is not None and self.status not in (401, 403, 429)
+
 
 class SignInError(VendorError):
     """The PBX refused a sign-in, or an earlier refusal is remembered and none was tried."""

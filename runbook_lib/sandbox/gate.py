@@ -15,6 +15,7 @@ from . import demo
 from .faults import Fault
 from .log import Entry
 from .store import iso_micro
+from .twilio.http import error_body
 from .world import World
 
 _HTML = (
@@ -253,12 +254,7 @@ def _error(vendor: str, status: int, retry_after: str | None, told: str | None =
     if vendor == "twilio":
         number = {429: 20429, 401: 20003}.get(status, 20500)
         message = {429: "Too Many Requests", 401: "Authenticate"}.get(status, "Internal Server Error")
-        content: dict[str, Any] = {
-            "code": number,
-            "message": message if told is None else told,
-            "more_info": f"https://www.twilio.com/docs/errors/{number}",
-            "status": status,
-        }
+        content: dict[str, Any] = error_body(status, number, message if told is None else told)
     else:
         word = "Too many requests" if status == 429 else "Internal error"
         code = "UNAUTHORIZED" if status == 401 else "UNKNOWN"

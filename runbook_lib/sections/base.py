@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
 from ..guide import SECTIONS
 from ..meaning import meaning
 from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
-from ..vendors.twilio import is_already_there
+from ..records.journal import CLOCKS
 from .way_back import keep_what_was_made
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 SETTLE_S = 12.0
 POLL_S = 0.4
 ROUNDS = 3
+#: How long another run, of another records folder and so without a common lock, may need to finish a
+#: pair of passwords that it has begun: it makes the origination URIs between the two.
+PAIR_S = 60.0
+#: How long a write without an answer may still be carried out after it was sent again.
+LATE_S = 30.0
+#: Between two readings where that takes long.
+SLOW_POLL_S = 2.0
 
 
 #: Nothing that the API key may read says whose it is.
@@ -53,6 +61,7 @@ class Item:
     ``resource`` names what is written, as people know it, for the journal; ``before`` is what the
     vendor said of it before (``None`` for what is new), which is the way back. ``repeatable`` says
     that reading cannot show whether it was done and that doing it twice does no harm (a password).
+    ``passing_s`` is how long a conflict may take to pass by itself; see ``time_to_pass``.
     """
 
     rows: tuple[Row, ...]
@@ -60,6 +69,15 @@ class Item:
     write: Callable[[], Any] | None = None
     repeatable: bool = False
     before: Mapping[str, Any] | None = None
+    passing_s: float = 0.0
+
+
+class _OvertakenError(Exception):
+    """A write was refused because the state is not the one that was planned for: plan again."""
+
+    def __init__(self, refusal: VendorError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,8 @@ class Section(ABC):
         self.context = context
         self.ahead = ahead
         self.reading_back = False
+        #: Until then (monotonic) reading back waits for a write that was sent twice to be carried out twice.
+        self._late_until = 0.0
 
     @property
     def title(self) -> str:
@@ -137,14 +157,14 @@ class Section(ABC):
 
         Raises ``ConflictError`` or ``StalePlanError`` before the first write. After a write whose
         outcome is unknown, reads until it shows or the vendors' lag is over, and goes on from there.
+        After a write that was refused because somebody else was first, plans again.
         """
         before = self.context.journal.writes
         done: dict[tuple[str, str], Row] = {}
         for remaining in reversed(range(ROUNDS)):
-            self.read()
+            items = self._settled_items()
             self.context.account_is_proven()
-            items = self._guarded_items()
-            self._check(_rows(items), approved)
+            self._check(_rows(items), approved, written=self.context.journal.writes > before)
             try:
                 for item in items:
                     if item.write is None:
@@ -160,12 +180,18 @@ class Section(ABC):
                     with at_step(item.rows[0].step):
                         keep_what_was_made(self.context)
                     done.update((row.key, row) for row in item.rows)
+                elif any(row.action is Action.CREATE for row in item.rows):
+                    self._late_until = time.monotonic() + LATE_S
+            except _OvertakenError as overtaken:
+                if not remaining:
+                    raise overtaken.refusal from None
         raise AssertionError("the last round either returns or raises")
 
     def verify(self, *, wait: bool) -> Verification:
         """Read back and compare with what the guide expects.
 
-        ``wait`` reads again until it is as expected or the vendors' lag is over: after writes.
+        ``wait`` reads again until it is as expected or the vendors' lag is over: after writes. After a
+        write that was sent twice, reads on for as long as the first one may still be carried out.
         """
         deadline = time.monotonic() + (SETTLE_S if wait else 0)
         self.reading_back = True
@@ -173,9 +199,10 @@ class Section(ABC):
             self.read()
             rows = (*_rows(self.items()), *self.expected())
             differences = tuple(row for row in rows if row.action in CHANGING | STOPPING)
-            if not differences or time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > deadline if differences else now >= self._late_until:
                 return Verification(rows, differences)
-            time.sleep(POLL_S)
+            time.sleep(POLL_S if differences else SLOW_POLL_S)
 
     def row(
         self,
@@ -210,6 +237,28 @@ class Section(ABC):
         sid = self.context.account.account_sid
         return (Row("0.1", "account of the API key", sid, None, Action.UNREADABLE, note=ACCOUNT_NOT_PROVEN),)
 
+    def duplicates(
+        self, step: str, setting: str, found: Collection[Any], *, passing_s: float = 0.0
+    ) -> list[Item]:
+        """Return a conflict where more than one was found of what there must be one of; else nothing."""
+        if len(found) < 2:
+            return []
+        note = "it exists more than once: delete the duplicates at the vendor, then plan again"
+        row = Row(step, f"number of: {setting}", 1, len(found), Action.CONFLICT, note=note)
+        return [Item((row,), passing_s=passing_s)]
+
+    def _settled_items(self) -> list[Item]:
+        """Read, and return the items, once no conflict is left that may pass by itself, or time is up."""
+        began = time.monotonic()
+        while True:
+            self.read()
+            items = self._guarded_items()
+            stopping = [item for item in items if any(row.action in STOPPING for row in item.rows)]
+            patience = min((item.passing_s for item in stopping), default=0.0)
+            if time.monotonic() - began >= patience:
+                return items
+            time.sleep(SLOW_POLL_S)
+
     def _guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run has no leave to carry out."""
         items = self.items()
@@ -222,13 +271,14 @@ class Section(ABC):
         leave = self.context.accept_interruption
         return [item if leave else _guarded(item) for item in items]
 
-    def _check(self, rows: tuple[Row, ...], approved: Slice | None) -> None:
+    def _check(self, rows: tuple[Row, ...], approved: Slice | None, *, written: bool) -> None:
+        so_far = "a part of this section was written" if written else "nothing of this section was written"
         stopping = [row for row in rows if row.action in STOPPING]
         if stopping:
             raise ConflictError(
                 "; ".join(told_stop(row) + _moved(row, approved) for row in stopping),
                 step=stopping[0].step,
-                meaning="nothing of this section was written",
+                meaning=so_far,
                 next_step="settle each row named here (its note says how), then plan again",
             )
         moved = deviations(approved, rows) if approved is not None else []
@@ -236,7 +286,7 @@ class Section(ABC):
             raise StalePlanError(
                 "the live state is not what was approved: " + "; ".join(map(str, moved)),
                 step=moved[0].row.step,
-                meaning="it was changed after the plan was made; nothing of this section was written",
+                meaning=f"it was changed after the plan was made; {so_far}",
                 next_step="plan again, read the new plan, and have it approved",
             )
 
@@ -248,9 +298,12 @@ class Section(ABC):
                 keep_what_was_made(self.context)
         except VendorError as error:
             # What we asked for may be there already: our reading was late, or another run was first.
-            lag = SETTLE_S if error.vendor == "Twilio" else 0.0
-            if is_already_there(error) and self._settles(item, lag):
+            if not error.is_about_the_state or item.repeatable:
+                raise
+            if self._settles(item, SETTLE_S if error.vendor == "Twilio" else 0.0):
                 return
+            if self._overtaken(item):
+                raise _OvertakenError(error) from None
             raise
 
     def _settles(self, item: Item, lag: float | None = None) -> bool:
@@ -260,12 +313,25 @@ class Section(ABC):
         deadline = time.monotonic() + (SETTLE_S if lag is None else lag)
         while True:
             self.read()
-            live = {row.key: row for row in _rows(self.items())}
-            if all(row.key in live and live[row.key].action in SETTLED for row in item.rows):
+            live = self._rows_now(item)
+            if all(row is not None and row.action in SETTLED for row in live):
                 return True
-            if time.monotonic() > deadline:
+            in_conflict = any(row is not None and row.action in STOPPING for row in live)
+            if in_conflict or time.monotonic() > deadline:
                 return False
             time.sleep(POLL_S)
+
+    def _overtaken(self, item: Item) -> bool:
+        """Whether the state, as just read, is not the one that the item was planned for."""
+        return any(
+            live is None or live.current != row.current
+            for row, live in zip(item.rows, self._rows_now(item), strict=True)
+        )
+
+    def _rows_now(self, item: Item) -> list[Row | None]:
+        """Return the item's rows as they are planned from the state as read; ``None`` where there is none."""
+        rows = {row.key: row for row in _rows(self.items())}
+        return [rows.get(row.key) for row in item.rows]
 
 
 @contextmanager
@@ -276,6 +342,16 @@ def at_step(step: str) -> Iterator[None]:
     except VendorError as error:
         error.step = error.step or step
         raise
+
+
+def time_to_pass(seconds: float, *created: datetime) -> float:
+    """Return how long a conflict with something of these ages may take to pass by itself.
+
+    What was made just now, by whichever of the two clocks, may be another run's, which is at its next
+    write: of another records folder, so that no lock keeps the two apart.
+    """
+    now = datetime.now(UTC)
+    return seconds if any(abs(now - made) < CLOCKS for made in created) else 0.0
 
 
 def told_stop(row: Row) -> str:

@@ -25,7 +25,7 @@ from ..plan import CHANGING, Action, Effect, Row
 from ..records.journal import sent_at
 from ..secret import written_at
 from ..vendors.twilio import as_read, read_date
-from .base import Item
+from .base import PAIR_S, Item, time_to_pass
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -83,7 +83,10 @@ class PasswordPair:
             note = "it is at Twilio only and not made by this runbook, and set_password is not set"
             return [
                 found,
-                Item((Row("2.3", AT_TWILIO, reference, NOT_READABLE, Action.CONFLICT, note=note),)),
+                Item(
+                    (Row("2.3", AT_TWILIO, reference, NOT_READABLE, Action.CONFLICT, note=note),),
+                    passing_s=self.time_to_pass,
+                ),
             ]
         return [found, Item((Row("2.3", AT_TWILIO, reference, NOT_READABLE, Action.UNREADABLE),))]
 
@@ -191,6 +194,11 @@ class PasswordPair:
         note = "the credential is at Twilio only and not made by this runbook, and set_password is not set"
         reference = str(self._settings.password)
         return Row("5.3", AT_TWILIO, reference, NOT_READABLE, Action.CONFLICT, note=note)
+
+    @property
+    def time_to_pass(self) -> float:
+        """How long another run may need to make the other half, where it has just made the credential."""
+        return time_to_pass(PAIR_S, self._user.date_created) if self._user is not None else 0.0
 
     def _may_write(self) -> bool:
         if self._context.tenant.set_password:

@@ -52,7 +52,9 @@ class Rules:
         """
         session = self._session()
         if rule_id is None:
-            session.post(f"/{kind}", fields)
+            # The PBX takes two rules of one name: another run may have made it since the plan was read.
+            if not any(one["name"] == fields["name"] for one in session.list(f"/{kind}")):
+                session.post(f"/{kind}", fields)
             return
         read = session.get(f"/{kind}/{rule_id}")
         kept = {name: value for name, value in read.items() if name != "id" and value is not None}

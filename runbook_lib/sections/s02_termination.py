@@ -11,7 +11,7 @@ from typing import Any
 
 from ..plan import Action, Effect, Row
 from ..vendors.twilio import as_read
-from .base import Item, Section, View
+from .base import SETTLE_S, Item, Section, View, time_to_pass
 from .passwords import PasswordPair
 
 
@@ -31,15 +31,12 @@ class Termination(Section):
             self._attached_acls = twilio.trunks(self._trunk.sid).ip_access_control_lists.list(page_size=1000)
             self._attached_lists = twilio.trunks(self._trunk.sid).credentials_lists.list(page_size=1000)
         sip = twilio.account.sip
-        self._acl = self._ours(
-            sip.ip_access_control_lists.list(page_size=1000), settings.acl_name, self._attached_acls, ACL
-        )
-        self._list = self._ours(
-            sip.credential_lists.list(page_size=1000),
-            settings.credential_list_name,
-            self._attached_lists,
-            LIST,
-        )
+        acls = sip.ip_access_control_lists.list(page_size=1000)
+        lists = sip.credential_lists.list(page_size=1000)
+        self._acls = [one for one in acls if one.friendly_name == settings.acl_name]
+        self._lists = [one for one in lists if one.friendly_name == settings.credential_list_name]
+        self._acl = self._ours(acls, settings.acl_name, self._attached_acls, ACL)
+        self._list = self._ours(lists, settings.credential_list_name, self._attached_lists, LIST)
         if self._acl is not None:
             self._addresses = sip.ip_access_control_lists(self._acl.sid).ip_addresses.list(page_size=1000)
         if self._list is not None:
@@ -91,6 +88,7 @@ class Termination(Section):
         name, lists = self.context.settings.acl_name, self.context.twilio.account.sip.ip_access_control_lists
         resource = f"{ACL} {name}"
         items = [self._list_item("2.2", ACL, name, self._acl, lists, resource)]
+        items += self.duplicates("2.2", f"{ACL} {name}", self._acls)
         by_address = {one.ip_address: one for one in self._addresses}
         by_label = {one.friendly_name: one for one in self._addresses}
         ours = set()
@@ -99,6 +97,9 @@ class Termination(Section):
             if entry is not None:
                 ours.add(entry.sid)
             items.append(self._address_item(address, entry))
+            same = [one for one in self._addresses if _cidr(one) == f"{address}/32"]
+            items += self.duplicates("2.2", f"address {address}", same)
+            ours |= {one.sid for one in same}
         items += [self._extra_address(one) for one in self._addresses if one.sid not in ours]
         return [*items, *self._attach_items("2.2", ACL, name, self._attached_acls, self._attached_lists)]
 
@@ -117,7 +118,11 @@ class Termination(Section):
         if entry is None:
             row = self.row("2.2", f"address {address}", desired, None, effect=self._effect_on(self._acl, ACL))
             return Item(
-                (row,), resource, lambda: self._entries().create(label, address, cidr_prefix_length=32)
+                (row,),
+                resource,
+                lambda: self._entries().create(label, address, cidr_prefix_length=32),
+                # A list that another run has just made gets its addresses next.
+                passing_s=time_to_pass(SETTLE_S, *([self._acl.date_created] if self._acl else [])),
             )
         rows = (
             # A wider or another address loses its permission to call.
@@ -133,7 +138,10 @@ class Termination(Section):
         settings, sip = self.context.settings, self.context.twilio.account.sip
         name = settings.credential_list_name
         items = [self._list_item("2.3", LIST, name, self._list, sip.credential_lists, f"{LIST} {name}")]
+        items += self.duplicates("2.3", f"{LIST} {name}", self._lists)
         items += self._pair.items_at_twilio(self._users_of_list)
+        same = [user for user in self._users if user.username == settings.username]
+        items += self.duplicates("2.3", f"user {settings.username}", same)
         items += [
             Item((Row("2.3", f"user {one.username}", None, one.username, Action.NOT_MANAGED, note=NOT_OURS),))
             for one in self._users

@@ -10,7 +10,7 @@ from ..meaning import meaning
 from ..plan import Action, Effect, Row, Value
 from ..sip_uri import OriginationUri
 from ..vendors.twilio import as_read
-from .base import Item, Section, View
+from .base import SETTLE_S, Item, Section, View, time_to_pass
 
 NOT_OURS = "not in this site's records; left alone"
 FIELDS = ("sip_url", "priority", "weight", "enabled", "friendly_name")
@@ -77,8 +77,9 @@ class Origination(Section):
             )
             return [Item((Row("3.1", "transport", protocol, None, Action.CONFLICT, note=note),))]
         items, ours = [], set()
-        by_url = {uri.sip_url: uri for uri in self._live}
-        by_meaning = {_meant(uri.sip_url): uri for uri in self._live}
+        # Of two that are the same, the first is ours and the others are the duplicates.
+        by_url = {uri.sip_url: uri for uri in reversed(self._live)}
+        by_meaning = {_meant(uri.sip_url): uri for uri in reversed(self._live)}
         by_name = {one.friendly_name: one for one in self._live}
         wanted = [self._sip_url(uri) for uri in uris]
         matches = [by_url.get(url) or by_meaning.get(_meant(url)) for url in wanted]
@@ -91,13 +92,30 @@ class Origination(Section):
             if found is not None:
                 ours.add(found.sid)
             items.append(self._item(_step(index), uri, found))
-        items += [self._extra_item(one) for one in self._live if one.sid not in ours]
+        extra = [one for one in self._live if one.sid not in ours]
+        doubled = {one.sip_url for one in extra if one.sip_url in self._wanted and not self._made(one)}
+        items += [self._extra_item(one) for one in extra if one.sip_url not in doubled]
+        for url in sorted(doubled):
+            same = [one for one in self._live if one.sip_url == url]
+            # Of two runs that made it at one time, one is about to take its own back.
+            passing_s = time_to_pass(SETTLE_S, *(one.date_created for one in same))
+            items += self.duplicates("3.2", f"origination URI {url}", same, passing_s=passing_s)
         return items
+
+    @property
+    def _wanted(self) -> set[str | None]:
+        """The SIP URIs that the parameters ask for."""
+        return {self._sip_url(uri) for uri in self.context.settings.origination_uris}
+
+    def _made(self, live: Any) -> bool:
+        """Whether the journals show that we made a URI; a second one of a URI, also with its answer lost."""
+        created = live.date_created if live.sip_url in self._wanted else None
+        return self.context.made_by_us(self._resource(live.sip_url), live.sid, created)
 
     def _extra_item(self, live: Any) -> Item:
         """A URI that the parameters do not ask for: left alone, unless it is one that we put there."""
         setting, resource = f"origination URI {live.sip_url}", self._resource(live.sip_url)
-        if self.context.made_by_us(resource, live.sid):
+        if self._made(live):
             # What the parameters ask for is made before this is taken away.
             last = live.enabled and not any(uri.enabled for uri in self.context.settings.origination_uris)
             effect = self._effect_of_losing(live) if last else self._effect_of_rerouting()
@@ -162,12 +180,15 @@ class Origination(Section):
     def _create(self, desired: dict[str, Any]) -> None:
         trunk = self._trunk or self.context.twilio_trunk.require()
         urls = self.context.twilio.trunks(trunk.sid).origination_urls
-        made = urls.create(**desired)
-        # Twilio does not refuse the same URI twice. Where two runs on different machines make it at
-        # the same time, each takes its own back unless it is the first: one stays.
+        # Twilio does not refuse the same URI twice, and another run may have made it since the plan was
+        # read. Where two runs on different machines make it at the same moment, each takes its own back
+        # unless it is the first: one stays. Verification finds what stays twice all the same.
         wanted = _meant(desired["sip_url"])
-        same = sorted(uri.sid for uri in urls.list(page_size=1000) if _meant(uri.sip_url) == wanted)
-        if len(same) > 1 and made.sid != same[0]:
+        if any(_meant(uri.sip_url) == wanted for uri in urls.list(page_size=1000)):
+            return
+        made = urls.create(**desired)
+        same = [uri for uri in urls.list(page_size=1000) if _meant(uri.sip_url) == wanted]
+        if same and made.sid != min(same, key=lambda uri: (uri.date_created, uri.sid)).sid:
             made.delete()
 
     def _effect_of_rerouting(self) -> Effect:

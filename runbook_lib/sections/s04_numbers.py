@@ -29,6 +29,9 @@ class AssignNumbers(Section):
             # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
             numbers = [*twilio.trunks(self._trunk.sid).phone_numbers.list(page_size=1000), *numbers]
         self._numbers = {number.phone_number: number for number in numbers}
+        self._sids: dict[str, set[str]] = {}
+        for number in numbers:
+            self._sids.setdefault(number.phone_number, set()).add(number.sid)
 
     def views(self) -> list[View]:
         wanted = [self._numbers.get(did) for did in self.context.tenant.dids]
@@ -49,6 +52,8 @@ class AssignNumbers(Section):
         if self._trunk is None and "01" not in self.ahead:
             return [self.blocked("4.1", did, self.context.settings.domain, "01") for did in tenant.dids]
         items = [self._item(did, self._numbers.get(did)) for did in tenant.dids]
+        for did in tenant.dids:
+            items += self.duplicates("4.1", did, self._sids.get(did, ()))
         attached = [one for one in self._numbers.values() if self._trunk and one.trunk_sid == self._trunk.sid]
         extra = [one for one in attached if one.phone_number not in tenant.dids]
         if self.context.settings.shared:

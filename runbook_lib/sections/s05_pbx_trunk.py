@@ -118,7 +118,7 @@ class PbxTrunkSection(Section):
             return [self.blocked("5.3", "authentication name", settings.username, "02")]
         conflict = self._pair.conflict_at_pbx()
         if conflict:
-            return [Item((conflict,))]
+            return [Item((conflict,), passing_s=self._pair.time_to_pass)]
         if not settings.shared and not self.context.pbx.tenant_may_have_trunks:
             note = "the PBX does not allow trunks at tenant level (its settings, or the tenant's features)"
             return [Item((Row("5.1", "trunk", settings.pbx_name, None, Action.CONFLICT, note=note),))]

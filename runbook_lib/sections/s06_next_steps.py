@@ -97,9 +97,18 @@ class NextSteps(Section):
             wanted += [("6.2", f"inbound rule {one.name}") for one in rules.inbound]
             name = self.context.settings.pbx_name
             return [self.blocked(step, f"{rule}: trunk", name, "05") for step, rule in wanted]
-        return [self._outbound_item(one) for one in rules.outbound] + [
-            self._inbound_item(one) for one in rules.inbound
-        ]
+        items: list[Item] = []
+        for outbound in rules.outbound:
+            items.append(self._outbound_item(outbound))
+            items += self._duplicates("6.1", f"outbound rule {outbound.name}", self._outbound)
+        for inbound in rules.inbound:
+            items.append(self._inbound_item(inbound))
+            items += self._duplicates("6.2", f"inbound rule {inbound.name}", self._inbound)
+        return items
+
+    def _duplicates(self, step: str, label: str, live: list[dict[str, Any]]) -> list[Item]:
+        name = label.split(" rule ", 1)[1]
+        return self.duplicates(step, label, [one for one in live if one["name"] == name])
 
     def _inbound_item(self, rule: InboundRule) -> Item:
         live = next((one for one in self._inbound if one["name"] == rule.name), None)

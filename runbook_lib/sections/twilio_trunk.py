@@ -33,6 +33,8 @@ class TwilioTrunk:
         """Read the account's trunks (at most 100: Twilio's limit) and choose."""
         trunks = tuple(self._twilio.trunks.list(page_size=1000))
         ours = [trunk for trunk in trunks if meaning("domain_name", trunk.domain_name) == self._domain]
+        if len(ours) > 1:
+            return Found(trunks, None, f"{len(ours)} trunks have the termination URI {self._domain}")
         if ours:
             return Found(trunks, ours[0])
         namesakes = [trunk for trunk in trunks if trunk.friendly_name == self._friendly_name]

@@ -271,18 +271,26 @@ def _bearer(token: Tokens) -> dict[str, str]:
     return {"Authorization": f"Bearer {token.access}"}
 
 
-#: What the PBX's refusals mean, by HTTP status; its codes are documented for two cases only.
+#: What the PBX's refusals mean, by HTTP status; its codes are documented for few cases only.
 _MEANINGS = {
-    400: ("the PBX refuses the request as it stands", "correct the parameter that the message names"),
+    400: (
+        "the PBX refuses the request: a value, or what it would change",
+        "correct the parameter that the message names, or run the section again",
+    ),
     401: ("the PBX ended the session before its time", "run the section again"),
     403: (
-        "the administrator's role does not allow this",
-        "give the role Trunk.FullAccess and PhoneSystem.FullAccess",
+        "the administrator's role or the PBX's settings (trunks at tenant level) do not allow this",
+        "give the role Trunk.FullAccess and PhoneSystem.FullAccess, or switch the feature on",
     ),
-    404: ("the PBX does not know it (any more)", "run the section again"),
+    404: ("the PBX does not have it (any more), or not for this tenant", "run the section again"),
     409: ("something else in the PBX is in the way", "correct the parameter that the message names"),
     429: ("too many requests from this address", "run the section again in a minute"),
 }
+#: Whatever the status: which one comes with this code is not documented.
+_BLOCKED = (
+    "the PBX has blocked this address for some time, as it does after failed sign-ins",
+    "wait until the time that the message names, or lift the block in the PBX's IP filters",
+)
 
 
 def _error(response: httpx.Response) -> VendorError:
@@ -292,9 +300,8 @@ def _error(response: httpx.Response) -> VendorError:
         detail = first.get("detail")
     except (ValueError, LookupError, TypeError, AttributeError):
         code, message, detail = None, None, None
-    meaning, next_step = _MEANINGS.get(
-        response.status_code, ("the PBX could not answer", "check the PBX, then run the section again")
-    )
+    unknown = ("the PBX could not answer", "check the PBX, then run the section again")
+    meaning, next_step = _BLOCKED if code == "DENIED" else _MEANINGS.get(response.status_code, unknown)
     text = " ".join(str(part) for part in (message, detail) if part) or "no message"
     return VendorError(
         f"the PBX answered {code or 'an error'} (HTTP {response.status_code}): {text}",

@@ -25,40 +25,64 @@ from ..errors import AccountError, OutcomeUnknownError, UnreachableError, Vendor
 from .account import AccountCheck
 from .transport import Transport
 
+_CREDENTIAL_RULES = (
+    "a password has 12 characters or more with upper and lower case and a digit, a user name 32 at most"
+)
+
 #: What Twilio's codes mean for this runbook and what to do next. Source: Twilio's error dictionary
 #: (texts ours). The code decides, not the HTTP status, which Twilio does not document for these.
+#: Where a code has more than one reading, all of them are given. That what was asked for is there
+#: already is not among them for writes: the section reads the state again before it shows an error.
 MEANINGS: dict[int, tuple[str, str]] = {
-    20001: ("a value is not one that Twilio knows", "correct the parameter that the message names"),
+    20001: (
+        "a parameter is missing, is unknown to Twilio, or has a value that Twilio does not accept",
+        "correct the parameter that the message names",
+    ),
     20003: (
-        "Twilio does not accept the credentials",
-        "check account SID, auth token or API key, and the Region",
+        "Twilio does not accept the credentials, or not for this: a standard API key, another Region",
+        "check account SID, auth token or API key (a main one), and the Region",
     ),
     20004: (
-        "Twilio does not allow this for these credentials",
+        "Twilio does not allow this request, in general or for these credentials",
         "use the account's auth token or a main API key",
     ),
-    20404: ("the resource does not exist (any more) in this account and Region", "run the section again"),
+    20162: ("somebody else changed the same thing at the same moment", "run the section again"),
+    20404: (
+        "it does not exist (any more) in this account and Region, or the credentials are another account's",
+        "run the section again",
+    ),
+    20409: ("something else uses it, or changes it at the same moment", "run the section again"),
     20429: ("too many requests at the same time in this account", "run the section again in a minute"),
-    21235: ("the access list's name or address is already used", "choose another name, or remove the double"),
-    21236: ("something still uses the IP access control list", "detach it everywhere first"),
+    21235: (
+        "the access list's name or address is already used, or is not valid",
+        "choose another name, or delete the duplicate; an address must be IPv4",
+    ),
+    21236: (
+        "something still uses the IP access control list, or it has addresses",
+        "detach it everywhere first",
+    ),
     21237: ("the access list is full (100 addresses)", "remove addresses that are not needed"),
     21239: (
         "the account is full (100 credential lists)",
         "remove lists that nothing uses, or use another account",
     ),
-    21240: ("the credential list's name is taken or malformed", "choose another name"),
-    21241: ("something still uses the credential list", "detach it everywhere first"),
-    21242: ("the credential list is full (1,000 users)", "use another list"),
-    21243: (
-        "Twilio refuses the user name or the password",
-        "12 characters or more, upper and lower case, a digit",
+    21240: (
+        "the credential list's name is taken or malformed, or Twilio refuses the user name or the password",
+        "choose another list name; " + _CREDENTIAL_RULES,
     ),
+    21241: ("something still uses the credential list, or it has users", "detach it everywhere first"),
+    21242: ("the credential list is full (1,000 users)", "use another list"),
+    21243: ("Twilio refuses the user name or the password", _CREDENTIAL_RULES),
     21244: ("the account is full (100 trunks)", "use another Twilio account of the site"),
     21245: (
-        "Twilio refuses the trunk's setting, or it is already associated",
+        "Twilio refuses a setting of the trunk (a termination URI that is malformed or taken),"
+        " or what was added to the trunk is there already",
         "run the section again, then correct the parameter",
     ),
-    21247: ("the sub-domain's parent is missing or belongs to somebody else", "use a dash instead of a dot"),
+    21247: (
+        "the sub-domain's parent is missing or belongs to somebody else, or this domain has sub-domains",
+        "use a dash instead of a dot; delete the trunks of the sub-domains first",
+    ),
     21248: (
         "the termination URI is taken by another trunk, or by one that was deleted just now",
         "choose another termination label; after a retirement, wait and run it again",
@@ -72,17 +96,6 @@ MEANINGS: dict[int, tuple[str, str]] = {
 _PRODUCTS = {"/v1/": "trunking", "/v2/": "routes"}
 #: How Twilio refuses what a key may not read. Which of them it is for another account is not documented.
 _NOT_FOR_THIS_KEY = frozenset({401, 403, 404})
-_ALREADY_THERE = frozenset({21235, 21240, 21245, 21248})
-
-
-def is_already_there(error: VendorError) -> bool:
-    """Say whether a refusal may mean that what we asked for is there already.
-
-    The PBX documents no code for it: any refusal of what was asked may be one.
-    """
-    if error.vendor == "PortSIP":
-        return error.status in (400, 409)
-    return error.code in _ALREADY_THERE
 
 
 class Twilio:

@@ -88,6 +88,8 @@ def hurry(patch: pytest.MonkeyPatch, *, impatient: bool = False) -> None:
     # The sandbox shows its writes at once, so there is no lag to wait out; a slow write comes late.
     patch.setattr(base, "SETTLE_S", 1.0 if impatient else 0.4)
     patch.setattr(base, "POLL_S", 0.05)
+    patch.setattr(base, "SLOW_POLL_S", 0.05)
+    patch.setattr(base, "LATE_S", 0.2)
     patch.setattr(transport, "FIRST_WAIT_S", 0.03)
     patch.setattr(transport, "JITTER_S", 0.02)
     patch.setattr(transport, "LONGEST_WAIT_S", 0.15)

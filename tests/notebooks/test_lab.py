@@ -15,8 +15,10 @@ import sys
 from collections.abc import Iterator
 
 import httpx
+import nbformat
 import pytest
 import stamina
+from nbformat.v4 import new_code_cell
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from runbook_lib.guide import ROLL_BACK, SECTIONS
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not installed; CI requires it"
 )
 PATIENCE_MS = 60_000
-#: What JupyterLab shows an error in.
+#: What JupyterLab shows errors in, and what a cell writes to standard error.
 ERROR = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]'
 TRIES = 20 if os.environ.get("RUNBOOK_SWEEP") else 2
 #: What somebody does to the parameter cell who wants globex after acme.
@@ -120,6 +122,20 @@ def test_run_all_with_the_defaults(page: Page, lab: str, sandbox: TestSandbox, n
     expect(page.get_by_text("SANDBOX: both vendors are simulated on this machine")).to_be_visible()
     assert page.locator(ERROR).count() == 0
     assert sandbox.writes() == []
+
+
+def test_an_error_in_a_cell_would_be_seen(page: Page, lab: str, sandbox: TestSandbox) -> None:
+    """``ERROR`` finds what a failing cell leaves in this JupyterLab."""
+    notebook = sandbox.root / "notebooks" / "fails.ipynb"
+    content = nbformat.read(CHECKOUT / "notebooks" / f"{SECTIONS['01'].notebook}.ipynb", as_version=4)
+    content.cells = [new_code_cell("1 / 0")]
+    nbformat.write(content, notebook)
+    page.goto(f"{lab}/lab/tree/notebooks/fails.ipynb?reset", timeout=PATIENCE_MS)
+    expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    expect(page.locator(ERROR)).to_be_visible(timeout=PATIENCE_MS)
+    notebook.unlink()
 
 
 def press_apply(page: Page) -> None:

@@ -7,8 +7,11 @@ import re
 import pytest
 
 from runbook_lib.sandbox import demo
+from tests.sections.expected import ACME_PBX_TRUNK
 
 ADMIN = {"username": "admin"}
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+OPEN = {"enabled": True, "ranges": [{"from": "10:00", "to": "12:00"}]}
 
 
 def code(answer) -> tuple[int, str]:
@@ -324,7 +327,7 @@ def test_inbound_rules(sandbox, acme, trunk_body):
     assert acme.post("/inbound_rules", json=body | {"cid_number_mask": "1303*******"}).status_code == 201
     one = f"/inbound_rules/{rule.json()['id']}"
     detail = acme.get(one).json()
-    assert (detail["enabled"], detail["office_hours"], detail["holidays"]) == (True, {"mode": "GLOBAL"}, [])
+    assert (detail["enabled"], detail["office_hours"]["mode"], detail["holidays"]) == (True, "GLOBAL", [])
     assert acme.post(one, json={"did_numbers": "12025550100-12025550103"}).status_code == 200
     assert acme.get(one).json()["did_numbers"] == "12025550100-12025550103"
     assert acme.post(one, json=detail).status_code == 200
@@ -332,6 +335,21 @@ def test_inbound_rules(sandbox, acme, trunk_body):
     assert code(in_use) == (400, "VALIDATE_FAILED") and "Main" in in_use.text
     assert acme.post(f"{one}/destroy").status_code == 204
     assert code(acme.post(f"{one}/destroy")) == (400, "NOT_FOUND")
+
+
+def test_rules_show_the_hours_of_every_day(acme):
+    [inbound] = acme.get("/inbound_rules").json()["items"]
+    made = acme.post(
+        "/outbound_rules", json={"name": "Out", "office_hours": {"mode": "CUSTOM", "sunday": OPEN}}
+    )
+    outbound = f"/outbound_rules/{made.json()['id']}"
+    for rule in (inbound, acme.get(outbound).json(), acme.get("/outbound_rules").json()["items"][-1]):
+        assert set(rule["office_hours"]) == {"mode", *DAYS}, rule["name"]
+        assert all(set(rule["office_hours"][day]) == {"enabled", "ranges"} for day in DAYS), rule["name"]
+    hours = acme.get(outbound).json()["office_hours"]
+    assert (hours["mode"], hours["sunday"]) == ("CUSTOM", OPEN)
+    acme.post(outbound, json={"priority": 7})
+    assert acme.get(outbound).json()["office_hours"] == hours
 
 
 def test_holidays_are_objects_on_read(acme):
@@ -493,6 +511,14 @@ def test_a_trunk_by_the_apis_own_defaults(acme):
     }
     assert {name: trunk[name] for name in defaults} == defaults
     assert "auth_mode" not in trunk and "brand" not in trunk, "neither has a default"
+    assert trunk["inbound_parameters"] == ACME_PBX_TRUNK["inbound_parameters"]
+    assert trunk["outbound_parameters"] == ACME_PBX_TRUNK["outbound_parameters"]
+    changed = {"inbound_parameters": {"called_num": "TO_USER_PART"}}
+    acme.post(f"/providers/{trunk['id']}", json=changed)
+    after = acme.get(f"/providers/{trunk['id']}").json()
+    assert after == trunk | {
+        "inbound_parameters": trunk["inbound_parameters"] | {"called_num": "TO_USER_PART"}
+    }
 
 
 def test_the_brand_is_free_text(acme, trunk_body):

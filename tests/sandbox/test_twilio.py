@@ -221,15 +221,66 @@ def test_errors_look_like_twilios(sandbox):
         "status": 404,
     }
     assert re.fullmatch("RQ[0-9a-f]{32}", answer.headers["Twilio-Request-Id"])
+    assert answer.headers["X-API-Domain"] == "trunking.twilio.com"
+    # 2010-04-01 names the whole path, also for what it has no operation for.
+    for path in (
+        f"{sandbox.account}/IncomingPhoneNumbers/PN{'0' * 32}.json",
+        f"{sandbox.account}/SIP/CredentialLists/CL{'0' * 32}/Credentials.json",
+        f"{sandbox.account}/Nothing.json",
+    ):
+        answer = sandbox.twilio.get(path)
+        assert (answer.status_code, answer.headers["X-API-Domain"]) == (404, "api.twilio.com")
+        assert answer.json()["message"] == f"The requested resource {path} was not found"
     refused = sandbox.twilio.put("/v1/Trunks")
     assert (refused.status_code, refused.json()["code"]) == (405, 20004)
     assert sandbox.twilio.get("/v1/Trunks", params={"PageSize": 1001}).json()["code"] == 20007
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"json": {"FriendlyName": "T"}},
+        {
+            "content": b'{"FriendlyName": "T"}',
+            "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+        },
+        {"content": b"<FriendlyName>T</FriendlyName>", "headers": {"Content-Type": "application/xml"}},
+        {"content": b"FriendlyName=T", "headers": {"Content-Type": "text/plain"}},
+        {"content": b"FriendlyName=T"},
+    ],
+    ids=["JSON", "JSON that is declared as a form", "XML", "text", "no type"],
+)
+def test_a_body_that_is_no_form_is_refused(sandbox, body):
+    for path in ("/v1/Trunks", f"{sandbox.account}/SIP/CredentialLists.json"):
+        before = sandbox.state()["version"]
+        answer = sandbox.twilio.post(path, **body)
+        assert (answer.status_code, answer.json()["code"]) == (400, 19056)
+        assert sandbox.state()["version"] == before
+
+
+def test_the_number_of_a_trunk_is_linked_at_the_other_api(sandbox):
+    trunk = sandbox.twilio.post("/v1/Trunks", data={}).json()["sid"]
+    [number, *_] = sandbox.twilio.get(f"{sandbox.account}/IncomingPhoneNumbers.json").json()[
+        "incoming_phone_numbers"
+    ]
+    # Whatever host name the trunking API is called by, the number is at the other product's.
+    called = {"Host": "trunking.example"}
+    made = sandbox.twilio.post(
+        f"/v1/Trunks/{trunk}/PhoneNumbers", data={"PhoneNumberSid": number["sid"]}, headers=called
+    ).json()
+    api = sandbox.endpoints["twilio_api_url"]
+    assert made["links"]["phone_number"] == f"{api}{sandbox.account}/IncomingPhoneNumbers/{number['sid']}"
+    assert made["url"].startswith("http://trunking.example/v1/Trunks/")
 
 
 def test_credentials(sandbox):
     for auth in ((demo.ACCOUNT_SID, "wrong"), ("AC" + "0" * 32, sandbox.auth[1]), None):
         answer = sandbox.twilio.get("/v1/Trunks", auth=auth or (lambda request: request))
         assert (answer.status_code, answer.json()["code"]) == (401, 20003)
+        assert (answer.json()["message"], bool(answer.json()["detail"])) == ("Authenticate", True)
+    sandbox.fault(kind="wrong_password", vendor="twilio")
+    told = sandbox.twilio.get("/v1/Trunks")
+    assert told.json() == answer.json(), "an injected refusal is worded like a real one"
     key = (demo.API_KEY_SID, sandbox.secrets["twilio_api_key_secret"])
     assert sandbox.twilio.get("/v1/Trunks", auth=key).status_code == 200
     other = sandbox.twilio.get(f"/2010-04-01/Accounts/AC{'0' * 32}/IncomingPhoneNumbers.json")

@@ -48,6 +48,49 @@ ACME_PBX_TRUNK = {
         "54.65.63.192/30;54.169.127.128/30;54.252.254.64/30;177.71.206.192/30"
     ),
     "did_numbers": "12025550101-12025550104",  # 5.2: the guide's grammar
+    "inbound_parameters": {  # 5.4: the portal's defaults
+        "caller_num": "DEFAULT",
+        "caller_display_name": "DEFAULT",
+        "called_num": "DEFAULT",
+        "privacy_types_supported": "DEFAULT",
+        "enable_stir_shaken_validation": False,
+        "pai_header_parameter_name": "verstat",
+        "drop_calls_with_verification_status": [],
+        "pass_api_header_to_uad": False,
+    },
+    "outbound_parameters": {  # 5.4: the portal's defaults
+        "privacy_types_supported": "DEFAULT",
+        **{
+            part: {"value": "DEFAULT", "custom_value": ""}
+            for part in [
+                "request_line_uri_user_part",
+                "request_line_uri_host_part",
+                "contact_user_part",
+                "contact_host_part",
+                "to_display_name",
+                "to_user_part",
+                "to_host_part",
+                "from_display_name",
+                "from_user_part",
+                "from_host_part",
+                "remote_party_id_called_party_display_name",
+                "remote_party_id_called_party_user_part",
+                "remote_party_id_called_party_host_part",
+                "remote_party_id_calling_party_display_name",
+                "remote_party_id_calling_party_user_part",
+                "remote_party_id_calling_party_host_part",
+                "p_asserted_identity_display_name",
+                "p_asserted_identity_user_part",
+                "p_asserted_identity_host_part",
+                "p_preferred_identify_display_name",
+                "p_preferred_identify_user_part",
+                "p_preferred_identify_host_part",
+                "p_called_party_id_display_name",
+                "p_called_party_id_user_part",
+                "p_called_party_id_host_part",
+            ]
+        },
+    },
     "shared": False,
     "status": "ONLINE",  # 5.E
 }

@@ -6,6 +6,7 @@ presets: ``verify_port``, ``rewrite_via_ip`` and ``keep_alive`` are true here.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from ..store import Row
@@ -30,13 +31,55 @@ PROVIDER: Row = {
     "did_numbers": "",
 }
 
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_WEEK: Row = {
+    day: {"enabled": day not in ("saturday", "sunday"), "ranges": [{"from": "09:00", "to": "17:00"}]}
+    for day in _DAYS
+}
+#: Answered with every rule, also where the tenant's hours count (mode GLOBAL).
+RULE_HOURS: Row = {"mode": "GLOBAL"} | _WEEK
+
+#: Answered with every trunk: from which part of a SIP message the PBX takes what.
+INBOUND_PARAMETERS: Row = {
+    "caller_num": "DEFAULT",
+    "caller_display_name": "DEFAULT",
+    "called_num": "DEFAULT",
+    "privacy_types_supported": "DEFAULT",
+    "enable_stir_shaken_validation": False,
+    "pai_header_parameter_name": "verstat",
+    "drop_calls_with_verification_status": [],
+    "pass_api_header_to_uad": False,
+}
+_NAMED_HEADERS = (
+    "to",
+    "from",
+    "remote_party_id_called_party",
+    "remote_party_id_calling_party",
+    "p_asserted_identity",
+    "p_preferred_identify",
+    "p_called_party_id",
+)
+_HEADER_PARTS = (
+    *(
+        f"{header}_{part}"
+        for header in ("request_line_uri", "contact")
+        for part in ("user_part", "host_part")
+    ),
+    *(f"{header}_{part}" for header in _NAMED_HEADERS for part in ("display_name", "user_part", "host_part")),
+)
+#: Answered with every trunk: what the PBX writes into each part of a SIP message.
+OUTBOUND_PARAMETERS: Row = {
+    **{part: {"value": "DEFAULT", "custom_value": ""} for part in _HEADER_PARTS},
+    "privacy_types_supported": "DEFAULT",
+}
+
 INBOUND_RULE: Row = {
     "enabled": True,
     "cid_number_mask": "",
     "office_hours_forward_rule": {},
     "non_office_hours_forward_rule": {},
     "holiday_forward_rule": {},
-    "office_hours": {"mode": "GLOBAL"},
+    "office_hours": RULE_HOURS,
     "holidays": [],
     "enable_advanced_routing": False,
     "advanced_routing": "",
@@ -49,13 +92,11 @@ OUTBOUND_RULE: Row = {
     "number_mask": "",
     "enabled": True,
     "priority": 1000,
-    "office_hours": {"mode": "GLOBAL"},
+    "office_hours": RULE_HOURS,
     "holidays": [],
     "routing_strategy": "PRIORITIZED",
     "routes": [],
 }
-
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 TENANT: Row = {
     "website": "",
@@ -125,10 +166,6 @@ def outbound_rule(**fields: Any) -> Row:
 
 def tenant(**fields: Any) -> Row:
     """Return a tenant as it is kept."""
-    hours = {
-        day: {"enabled": day not in ("saturday", "sunday"), "ranges": [{"from": "09:00", "to": "17:00"}]}
-        for day in _DAYS
-    }
     e164 = {
         "enabled": False,
         "international_code": "",
@@ -140,9 +177,9 @@ def tenant(**fields: Any) -> Row:
         "remove_duplicate_countries": True,
         "remove_duplicate_area_codes": True,
     }
-    return TENANT | {"office_hours": hours, "outbound_caller_ids": [], "e164": e164} | fields
+    return TENANT | {"office_hours": fresh(_WEEK), "outbound_caller_ids": [], "e164": e164} | fields
 
 
 def fresh(defaults: Row) -> Row:
     """Return defaults whose lists and objects are nobody else's."""
-    return {k: (v.copy() if isinstance(v, (dict, list)) else v) for k, v in defaults.items()}
+    return deepcopy(defaults)

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..store import Row, new_id
 from .bodies import Check, checked, flag, ids, one_of, text, whole
-from .defaults import INBOUND_RULE, OUTBOUND_RULE, fresh
+from .defaults import INBOUND_RULE, OUTBOUND_RULE, RULE_HOURS, fresh
 from .http import Call, collection, created, invalid, not_found, nothing, shown
 from .nested import checked_object, office_hours
 from .pools import holds, parse, size
@@ -170,6 +170,7 @@ class Rules:
 
     def _answer(self, call: Call, row: Row) -> Row:
         kept = {k: v for k, v in row.items() if k not in ("tenant_id", "unknown_fields")}
+        kept["office_hours"] = RULE_HOURS | row["office_hours"]
         holidays = [call.data["holidays"][id_] for id_ in row["holidays"] if id_ in call.data["holidays"]]
         kept["holidays"] = [{k: v for k, v in h.items() if k != "tenant_id"} for h in holidays]
         if "routes" in kept:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..store import Row, new_id, password_digest
 from .bodies import Check, checked, flag, one_of, text, whole
-from .defaults import PROVIDER, fresh, provider
+from .defaults import INBOUND_PARAMETERS, OUTBOUND_PARAMETERS, PROVIDER, fresh, provider
 from .http import Call, PortsipError, collection, created, forbidden, invalid, not_found, nothing, shown
 from .nested import inbound_parameters, outbound_parameters
 from .pools import Pool, holds, overlap, parse
@@ -79,6 +79,8 @@ async def detail(call: Call) -> Response:
     """GET /providers/{id}: everything but the password."""
     row = _view(call, find(call))
     answer = {k: v for k, v in row.items() if k not in _INTERNAL} | row.get("unknown_fields", {})
+    answer["inbound_parameters"] = INBOUND_PARAMETERS | row.get("inbound_parameters", {})
+    answer["outbound_parameters"] = OUTBOUND_PARAMETERS | row.get("outbound_parameters", {})
     return JSONResponse(shown(call.world, _without_unset(answer)))
 
 

@@ -23,7 +23,6 @@ from ..world import World, world_of
 
 DEFAULT_PAGE, MAX_PAGE = 50, 1000
 #: What a message leaves out of a path.
-_AROUND = r"^/v[12]|\.json$"
 
 
 class TwilioError(Exception):
@@ -37,8 +36,8 @@ class TwilioError(Exception):
 
 
 def missing(request: Request) -> TwilioError:
-    """Return 20404 for a request's path."""
-    path = re.sub(_AROUND, "", request.url.path)
+    """Return 20404: 2010-04-01 names the whole path, with ``.json``; the others leave their version out."""
+    path = re.sub(r"^/v[12](?=/)", "", request.url.path)
     return TwilioError(404, 20404, f"The requested resource {path} was not found")
 
 
@@ -139,7 +138,7 @@ def authenticated(endpoint: Endpoint, *, of_account: bool = False) -> Callable[[
         call = Call(request, world, await _form(request), data)
         response = await endpoint(call)
         response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
-        return _stamped(response)
+        return _stamped(request, response)
 
     return route
 
@@ -166,28 +165,41 @@ def _unauthorized() -> TwilioError:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    """Return the form in a request's body.
+
+    Anything else is 19056, also JSON or XML that is declared as a form (Twilio's error dictionary).
+    """
+    body = await request.body()
+    if not body:
         return {}
+    declared = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    if not declared or body.lstrip()[:1] in (b"{", b"[", b"<"):
+        raise TwilioError(400, 19056, "Input request content type is invalid")
     try:
-        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=1000)
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000)
     except ValueError:
         raise bad("The request body cannot be read") from None
     return dict(pairs)
 
 
+def error_body(status: int, code: int, message: str) -> dict[str, Any]:
+    """Return Twilio's error body; that of a 401 says more under ``detail``."""
+    detail = {"detail": "Your AccountSid or AuthToken was incorrect."} if status == 401 else {}
+    return detail | {
+        "code": code,
+        "message": message,
+        "more_info": f"https://www.twilio.com/docs/errors/{code}",
+        "status": status,
+    }
+
+
 async def on_error(request: Request, error: Exception) -> Response:
     """Answer with the vendor's error body."""
     assert isinstance(error, TwilioError)
-    content = {
-        "code": error.code,
-        "message": error.message,
-        "more_info": f"https://www.twilio.com/docs/errors/{error.code}",
-        "status": error.status,
-    }
-    response = JSONResponse(content, error.status)
+    response = JSONResponse(error_body(error.status, error.code, error.message), error.status)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
-    return _stamped(response)
+    return _stamped(request, response)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -197,11 +209,13 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     return await on_error(request, missing(request))
 
 
-def _stamped(response: Response) -> Response:
+def _stamped(request: Request, response: Response) -> Response:
+    path = request.url.path
+    product = "trunking" if path.startswith("/v1/") else "routes" if path.startswith("/v2/") else "api"
     response.headers["Twilio-Request-Id"] = new_sid("RQ")
     response.headers["Twilio-Concurrent-Requests"] = "1"
     response.headers["X-Home-Region"] = "us1"
-    response.headers["X-API-Domain"] = "api.twilio.com"
+    response.headers["X-API-Domain"] = f"{product}.twilio.com"
     return response
 
 

@@ -236,10 +236,9 @@ class PhoneNumbers:
             "emergency_address_status",
             "voice_receive_mode",
         }
-        account = call.data["account"]["sid"]
-        number = (
-            f"{base_url(call.request)}/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{row['sid']}.json"
-        )
+        # The number itself belongs to the other API: its host, and a path without .json.
+        api, account = call.world.endpoints["twilio_api_url"], call.data["account"]["sid"]
+        number = f"{api}/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{row['sid']}"
         shown = {k: v for k, v in readable(call, row).items() if k not in not_here}
         return (
             shown
