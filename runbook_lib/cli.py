@@ -24,6 +24,7 @@ from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
 from .parameters import load_all, load_site, project_root
+from .plain_files import describe
 from .records.record import REASON, TICKET
 from .secret import scrub
 
@@ -412,6 +413,9 @@ def _guarded(call) -> int:
         return WRONG_INPUT
     except RunbookError as error:
         _complain(error)
+        return FAILED
+    except OSError as error:  # named by nobody else: a folder that may not be written, a disk that fails
+        _tell(describe(error))
         return FAILED
 
 

@@ -74,10 +74,18 @@ def read(path: Path, limit: int = LIMIT) -> bytes:
 def read_mapping(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; empty when there is none, or it cannot be read as one."""
     try:
-        content: Any = json.loads(read(path))
-    except (OSError, ValueError, RecursionError):
+        return parse_mapping(read(path))
+    except OSError:
         return {}
-    return content if isinstance(content, dict) else {}
+
+
+def parse_mapping(content: bytes) -> dict[str, Any]:
+    """Return a JSON object; empty for anything else."""
+    try:
+        found: Any = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 from ..detached import Detached
 from ..parameters import project_root
 from .interruption import INTERRUPTIONS, interruptible
-from .pages import write_index
 from .runner import (
     FAILED,
     INTERRUPTED,
@@ -66,10 +65,7 @@ def run_at_once(
         observer.on_tenant_end(result)
 
     run_all(commands, root, at_once, ended)
-    records = root / "records"
-    with suppress(OSError):  # a full disk: the tenants' results tell it, the next run writes the index
-        write_index(records)
-    return RunResult(mode, tuple(results[index] for index in sorted(results)), records / "index.html")
+    return RunResult.of(mode, [results[index] for index in sorted(results)], root / "records")
 
 
 def run_all(

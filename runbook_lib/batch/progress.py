@@ -80,9 +80,14 @@ def summary(result: RunResult) -> Group:
     lines = []
     if all(one.outcome == SUCCEEDED and not one.writes for one in result.tenants) and result.mode == "apply":
         lines.append(Text("Everything was in place already: nothing was written.", style="green"))
-    lines.append(Text("Records, with the executed notebooks:"))
-    lines += [Text(f"  {_near(one.folder)}", no_wrap=True, overflow="ignore") for one in result.tenants]
-    lines.append(Text(f"All records: {_near(result.index)}"))
+    if folders := [one.folder for one in result.tenants if one.folder.exists()]:
+        lines.append(Text("Records, with the executed notebooks:"))
+        lines += [Text(f"  {_near(folder)}", no_wrap=True, overflow="ignore") for folder in folders]
+    if result.not_written:
+        not_written = f"The page over all records could not be written: {visible(result.not_written)}"
+        lines.append(Text(not_written, style="yellow"))
+    else:
+        lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)
 
 

@@ -5,13 +5,11 @@ A section that fails ends its tenant; a tenant that fails is a value in the resu
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import papermill
 from papermill.engines import papermill_engines
@@ -22,8 +20,18 @@ from ..approval import signature_of
 from ..errors import RunbookError
 from ..guide import SECTIONS
 from ..parameters import load_all, project_root
+from ..plain_files import describe
 from ..plan import CHANGING
-from ..records.record import carry_opening, close_record, is_chained, is_open, open_record, write_record
+from ..records.record import (
+    carry_opening,
+    close_record,
+    is_chained,
+    is_open,
+    open_record,
+    refuse_links,
+    run_name,
+    write_record,
+)
 from ..records.result import RUN_FOLDER, new_run_id, now, write_json
 from ..runbook import Runbook
 from ..secret import scrub, scrub_data
@@ -32,15 +40,13 @@ from .ending import outcome_of, result_of, settle
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
 from .interruption import INTERRUPTIONS, interruptible, told
 from .kernels import KERNEL, KernelPool
-from .pages import write_index, write_page, write_run_index
+from .pages import INDEX, write_index, write_page, write_run_index
 from .scan import CHANGE_IT, scan, withhold
 from .scan import told as leaks_told
 
 NOT_RUN = "not run"
 FINE, BROKEN = 0, 1
 RUN_FILE = "run.json"
-#: The approved plan, as a copy in the record.
-PLAN = "approved.plan.json"
 
 
 @dataclass(frozen=True)
@@ -101,11 +107,25 @@ class TenantResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a batch, and the page over its records."""
+    """What became of a batch, and the page over its records.
+
+    ``not_written`` says why the page could not be written; empty if it was.
+    """
 
     mode: str
     tenants: tuple[TenantResult, ...]
     index: Path
+    not_written: str = ""
+
+    @classmethod
+    def of(cls, mode: str, tenants: Sequence[TenantResult], records: Path) -> Self:
+        """Write the page over all records, and return what became of the batch."""
+        problem = ""
+        try:
+            write_index(records)
+        except OSError as error:  # a full disk: the next run writes the page
+            problem = describe(error)
+        return cls(mode, tuple(tenants), records / INDEX, problem)
 
     @property
     def exit_status(self) -> int:
@@ -196,10 +216,7 @@ def run_tenants(
             results.append(_run_tenant(job, mode, root, kernels, _followers(steps), observer))
             if results[-1].outcome == INTERRUPTED:
                 break
-    records = root / "records"
-    with suppress(OSError):  # a full disk: the tenants' results tell it, the next run writes the index
-        write_index(records)
-    return RunResult(mode, tuple(results), records / "index.html")
+    return RunResult.of(mode, results, root / "records")
 
 
 def jobs_of(
@@ -276,13 +293,12 @@ def _run_tenant(
     observer: Observer,
 ) -> TenantResult:
     observer.on_tenant_start(job.tenant)
-    started, sections, in_the_way = now(), [], ""
+    started, sections, in_the_way, opened = now(), [], "", False
     for section in job.order:
         try:
             if not sections:
-                job.folder.mkdir(parents=True)
-                _keep_approval(job)
-                _open_record(job, mode)
+                _open(job, mode)
+                opened = True
                 in_the_way = _in_the_way(job)
             if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
                 result = SectionResult(section, NOT_RUN)
@@ -298,34 +314,33 @@ def _run_tenant(
         sections.append(result)
         observer.on_section_end(job.tenant, result)
     result = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
-    result = _recorded(job, result, mode, started)
+    # A run that was refused before it opened leaves nothing: it is no record, and must not look like one.
+    if opened or is_open(job.folder):
+        result = _recorded(job, result, mode, started)
     observer.on_tenant_end(result)
     return result
 
 
-def _keep_approval(job: Job) -> None:
-    """Keep the approved plan, and its signature, in the record: who reads it can check them again."""
-    if plan_file := job.parameters.get("plan_file"):
-        path = project_root() / plan_file
-        for source, name in ((path, PLAN), (signature_of(path), signature_of(Path(PLAN)).name)):
-            if source.is_file():
-                shutil.copyfile(source, job.folder / name)
-
-
-def _open_record(job: Job, mode: str) -> None:
-    """Make the run visible in the chain of records before its first write."""
-    if is_chained(mode):
-        open_record(
-            job.records,
-            job.folder,
-            mode=mode,
-            site=job.site,
-            tenant=job.tenant,
-            target=job.target,
-            order=job.order,
-            parameters=job.declared,
-            files={name: job.parameters[name] for name in ("site", "tenant")},
-        )
+def _open(job: Job, mode: str) -> None:
+    """Make the run's folder, and the run visible in the chain of records before its first write."""
+    if not is_chained(mode):
+        refuse_links(job.records, run_name(job.records, job.folder))
+        job.folder.mkdir(parents=True)
+        return
+    plan_file = job.parameters.get("plan_file")
+    approved = (project_root() / plan_file, signature_of(project_root() / plan_file)) if plan_file else ()
+    open_record(
+        job.records,
+        job.folder,
+        mode=mode,
+        site=job.site,
+        tenant=job.tenant,
+        target=job.target,
+        order=job.order,
+        parameters=job.declared,
+        files={name: job.parameters[name] for name in ("site", "tenant")},
+        approved=[path for path in approved if path.is_file()],
+    )
 
 
 def _recorded(job: Job, result: TenantResult, mode: str, started: str) -> TenantResult:
@@ -361,7 +376,7 @@ def _write_run(job: Job, result: TenantResult, mode: str, started: str) -> None:
 
 
 def _unwritable(error: OSError) -> str:
-    return f"the record cannot be written ({error.strerror or type(error).__name__})"
+    return f"the record cannot be written ({describe(error)})"
 
 
 def _run_section(
