@@ -27,6 +27,7 @@ from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
 from .parameters import load_all, load_site, project_root, secret_cautions
 from .paths import current_folder, locate
+from .plain_files import describe
 from .records.record import REASON, TICKET
 from .screen import complain, conclude, finish, guard, screen
 
@@ -467,6 +468,9 @@ def _guarded(call: Callable[[], int]) -> int:
         return FAILED
     except (typer.Abort, typer.Exit, typer.BadParameter):
         raise
+    except OSError as error:  # named by nobody else: a folder that may not be written, a disk that fails
+        complain(describe(error))
+        return FAILED
     except Exception:
         # A defect of ours; what Python would print of it could hold a secret.
         complain(traceback.format_exc())

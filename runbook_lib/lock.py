@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .errors import LockedError
+from .errors import LockedError, RunbookError
+from .plain_files import SMALL, NotPlainError, describe, read, require_plain, write_whole
 
 WAIT_S = 30.0
 
@@ -23,24 +25,42 @@ def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
     """Hold the lock of ``what`` (``"tenant acme"``) within ``folder`` during the ``with`` block.
 
     Waits ``wait_s`` seconds for another holder, then raises ``LockedError`` with the other's name
-    and start time. The lock is the operating system's: a process that dies lets go of it.
+    and start time. The lock is the operating system's: a process that dies lets go of it. Raises
+    ``RunbookError`` when there is something else in the lock's place, or it may not be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{what.replace(' ', '-')}.lock"
     holder = path.with_suffix(".holder")
-    lock = FileLock(path, timeout=wait_s)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise _refusal(what, holder) from None
-    try:
-        holder.write_text(
-            json.dumps({"who": whoami(), "since": _now(), "process": os.getpid()}), encoding="utf-8"
-        )
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+    with ExitStack() as taken:
+        try:
+            if folder.is_symlink():
+                raise NotPlainError(errno.ELOOP, "a link, which is not followed", str(folder))
+            folder.mkdir(parents=True, exist_ok=True)
+            taken.enter_context(file_lock(path, wait_s))
+            name = {"who": whoami(), "since": _now(), "process": os.getpid()}
+            write_whole(holder, json.dumps(name).encode())
+        except Timeout:
+            raise _refusal(what, holder) from None
+        except OSError as error:
+            raise RunbookError(
+                f"{what} cannot be locked ({describe(error)})",
+                meaning="without its lock, two runs could undo each other; nothing was written",
+                next_step="remove what is in its place, or make it writable for this account, and run again",
+            ) from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                holder.unlink()
+
+
+def file_lock(path: Path, wait_s: float) -> FileLock:
+    """Return the lock of a file, which is made, for all whom the umask allows, where there is none.
+
+    Raises ``OSError`` when there is something else than a plain file.
+    """
+    with suppress(FileNotFoundError):
+        require_plain(path, SMALL)
+    return FileLock(path, timeout=wait_s)
 
 
 def user() -> str:
@@ -73,9 +93,9 @@ def whoami() -> str:
 
 def _refusal(what: str, holder: Path) -> LockedError:
     try:
-        other = json.loads(holder.read_text(encoding="utf-8"))
+        other = json.loads(read(holder, SMALL))
         by = f"{other['who']} since {other['since']} (process {other['process']})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         by = "another run"
     return LockedError(
         f"{what} is being worked on by {by}",

@@ -6,8 +6,7 @@ texts in records came from elsewhere: nothing of them acts on the terminal.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,11 +20,25 @@ from .notebook.display import visible
 from .notebook.tables import Table as ColumnTable
 from .parameters import project_root
 from .paths import current_folder, locate
-from .records.chain import CLOSED, Chain
+from .plain_files import require_plain
+from .records.chain import CLOSED, Chain, Entry, unreadable
+from .records.errors import RecordError
 from .records.export import export_record
-from .records.record import OPENING, RECORD, RUN, close_dead
+from .records.record import close_dead, remove_unopened
 from .records.signatures import sign_head, signed_heads
-from .records.verify import INDEX, Anchor, Problem, Report, is_head, is_run
+from .records.verify import (
+    INDEX,
+    Anchor,
+    Problem,
+    Report,
+    by_event,
+    check_record,
+    is_head,
+    is_run,
+    read_chain,
+    read_record,
+    unopened,
+)
 from .records.verify import verify as verify_records
 from .screen import complain, output_failed, screen
 
@@ -46,10 +59,8 @@ def list_records(records: Records = None) -> None:
     """List the records of the chain, oldest first."""
     with _printed():
         folder = _folder(records)
-        if not (runs := _runs(folder)):
-            _line("There is no record in the chain yet.")
-            return
-        closed = {one.run for one in Chain(folder).entries() if one.event == CLOSED}
+        entries, problems = _chain(folder)
+        runs = {run: digests for run, digests in by_event(entries).items() if is_run(run)}
         columns = [
             "Record",
             "Mode",
@@ -62,8 +73,10 @@ def list_records(records: Records = None) -> None:
             "State",
         ]
         rows = []
-        for run in runs:
-            opening, record = _read(folder / run / OPENING), _read(folder / run / RECORD)
+        for run, digests in runs.items():
+            opening, record, wrong = read_record(folder, run, digests)
+            problems += wrong
+            state = CLOSED if CLOSED in digests else "open"
             cells = (
                 run,
                 opening.get("mode"),
@@ -73,11 +86,18 @@ def list_records(records: Records = None) -> None:
                 opening.get("operator"),
                 opening.get("ticket"),
                 _mapping(record.get("journal")).get("writes"),
-                "closed" if run in closed else "open",
+                f"{state}, NOT AS IT WAS" if wrong else state,
             )
             rows.append(cells)
+        if not rows and not problems:
+            _line("There is no record in the chain yet.")
+            return
+        _warn(problems)
         # A narrower terminal scrolls or wraps lines: run ids are to be copied, so nothing is folded.
-        screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
+        if rows:
+            screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
+    if problems:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -85,8 +105,13 @@ def show(run: Run, records: Records = None) -> None:
     """Show one record: who, why, what was changed, what was read back."""
     with _printed():
         folder = _folder(records)
-        name = _find(folder, run)
-        record = _read(folder / name / RECORD) or _read(folder / name / OPENING)
+        entries, problems = _chain(folder)
+        name = _find(_runs(entries), run, problems)
+        digests = by_event(entries)[name]
+        opening, closed, _ = read_record(folder, name, digests)
+        problems += check_record(folder, name, entries)
+        _warn(problems)
+        record = closed or opening
         _facts(name, record)
         _table("Sections", _list(record, "guide_sections"), ("section", "title", "outcome", "message"))
         changes = ("section", "vendor", "method", "resource", "status", "request_id")
@@ -95,9 +120,11 @@ def show(run: Run, records: Records = None) -> None:
         standing = ("section", "step", "setting", "value", "action")
         _table("Before", _list(record, "before"), standing)
         _table("After, read back", _list(record, "after"), standing)
-        for one in Chain(folder).entries():
+        for one in entries:
             if one.run == name:
                 _line(f"{one.event} {one.at}: {one.digest}")
+    if problems:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -155,18 +182,24 @@ def export(
     """Write one zip of a record, to attach to a ticket; refused if one of the record's secrets is in it."""
     with _reported():
         folder = _folder(records)
-        for reference in export_record(folder, _find(folder, run), out, project_root()):
+        name = _find(_runs(Chain(folder).entries()), run)
+        for reference in export_record(folder, name, out, project_root()):
             _line(f"! not looked for in it, as it cannot be resolved here: {reference}", "yellow")
         _line(f"Written: {out}")
 
 
 @app.command()
 def close(run: Run, records: Records = None) -> None:
-    """Close the record of a run that died, with what it left behind."""
+    """Close the record of a run that died, with what it left behind; remove one that never opened."""
     with _reported():
         folder = _folder(records)
-        name = _find(folder, run)
-        _line(f"Closed: {name}, {close_dead(folder, folder / name).digest}")
+        chained = _runs(Chain(folder).entries())
+        name = _find([*chained, *unopened(folder, chained)], run)
+        if name in chained:
+            _line(f"Closed: {name}, {close_dead(folder, folder / name).digest}")
+        else:
+            remove_unopened(folder, folder / name)
+            _line(f"Removed: {name}. Its run died before its record was opened, so it wrote nothing.")
 
 
 @contextmanager
@@ -177,6 +210,9 @@ def _reported() -> Iterator[None]:
     except RunbookError as error:
         complain(str(error))
         raise typer.Exit(WRONG_INPUT if isinstance(error, InputError) else FAILED) from None
+    except OSError as error:  # named by nobody else: a folder that may not be read, a disk that fails
+        complain(str(unreadable(error)))
+        raise typer.Exit(FAILED) from None
 
 
 @contextmanager
@@ -200,22 +236,28 @@ def _given(path: Path | None) -> Path | None:
     return path and (locate(path, current_folder(), project_root()) or path)
 
 
-def _runs(records: Path) -> list[str]:
+def _chain(records: Path) -> tuple[list[Entry], list[Problem]]:
+    """The entries that can be read, and what is wrong with the chain; an error when none is left to read."""
+    entries, problems = read_chain(records)
+    return (entries, problems) if entries else (Chain(records).entries(), problems)
+
+
+def _runs(entries: Sequence[Entry]) -> list[str]:
     """The runs of the chain, in the order in which they opened."""
-    return list(dict.fromkeys(one.run for one in Chain(records).entries() if is_run(one.run)))
+    return list(dict.fromkeys(one.run for one in entries if is_run(one.run)))
 
 
-def _find(records: Path, wanted: str) -> str:
+def _find(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ()) -> str:
     """The run that is meant: by its whole name, its run id, or the id's beginning."""
-    runs = _runs(records)
     if wanted in runs:
         return wanted
     found = [one for one in runs if wanted and one.rpartition("/")[2].startswith(wanted)]
     if len(found) != 1:
-        raise InputError(
-            [f"{wanted}: {'no record' if not found else f'{len(found)} records'} of the chain"],
-            next_step="runbook records list shows them",
-        )
+        what = f"{wanted}: {'no record' if not found else f'{len(found)} records'} of the chain"
+        if problems:
+            _warn(problems)
+            raise RecordError(what, next_step="look at all that is wrong with: runbook records verify")
+        raise InputError([what], next_step="runbook records list shows them")
     return found[0]
 
 
@@ -240,13 +282,13 @@ def _show(records: Path, report: Report) -> None:
         _line(f"✗ {problem.path}: {problem.what}", "red")
     for entry in report.after if report.anchored else ():
         _line(f"· after the kept head: {entry.event} {entry.run}")
-    reading = [
-        run for run in report.unchained if _read(records / run / RUN).get("mode") in ("plan", "verify")
-    ]
-    for name in sorted({*report.unchained, *report.strays} - {*reading}):
-        _line(f"· not in the chain, nothing vouches for it: {name}")
-    if reading:
-        _line(f"· {len(reading)} runs of plan or verify, which are not chained: nothing vouches for them")
+    for name in sorted({*report.unchained, *report.strays} - {*report.reading}):
+        _line(f"· not in the chain, nothing vouches for it: {name}{_kind(records / name)}")
+    for name in report.unopened:
+        _line(f"· never opened, so its run wrote nothing: {name}; to remove it: runbook records close {name}")
+    if report.reading:
+        count = len(report.reading)
+        _line(f"· {count} runs of plan or verify, which are not chained: nothing vouches for them")
     if (records / INDEX).exists():
         _line(f"· {INDEX} is made from the records, and nothing vouches for the page itself")
     counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
@@ -262,6 +304,24 @@ def _show(records: Path, report: Report) -> None:
         _line(f"{report.status}: {counts}", "bold")
         _line("Whoever can write here could have written all of it anew. Give a head that was kept")
         _line("elsewhere (--head, --head-file) or the keys that signed one (--allowed-signers, --identity).")
+
+
+def _kind(path: Path) -> str:
+    """What is in a file's place, if it is no file."""
+    try:
+        if not path.is_dir() or path.is_symlink():
+            require_plain(path)
+    except OSError as error:
+        return f" ({error.strerror})"
+    return ""
+
+
+def _warn(problems: Sequence[Problem]) -> None:
+    """Say above everything else what of it is not what was recorded."""
+    for problem in problems:
+        _line(f"✗ {problem.path}: {problem.what}", "red")
+    if problems:
+        _line("NOT AS IT WAS: what is shown below may not be what was done.", "bold red")
 
 
 def _facts(name: str, record: dict[str, Any]) -> None:
@@ -314,10 +374,3 @@ def _text(value: object) -> Text:
 
 def _line(text: str, style: str = "") -> None:
     screen.print(Text(visible(text), style=style), soft_wrap=True)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return _mapping(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
-        return {}

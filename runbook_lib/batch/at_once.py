@@ -17,7 +17,7 @@ from typing import Any
 from ..detached import Detached
 from ..parameters import project_root
 from .interruption import INTERRUPTIONS, interruptible
-from .pages import write_index
+from .pages import INDEX, write_index
 from .runner import (
     FAILED,
     INTERRUPTED,
@@ -77,7 +77,7 @@ def run_at_once(
         aside.attempt("writing the page over all records", write_index, root / "records")
     not_begun = tuple(job.tenant for index, job in enumerate(jobs) if index not in results)
     whole = tuple(results[index] for index in sorted(results))
-    return RunResult(mode, whole, root / "records" / "index.html", not_begun, tuple(aside.remarks))
+    return RunResult(mode, whole, root / "records" / INDEX, not_begun, tuple(aside.remarks))
 
 
 def run_all(

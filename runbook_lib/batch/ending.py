@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import nbformat
 
 from ..guide import SECTIONS
+from ..plain_files import read_mapping
 from ..records.journal import FILE_NAME, read
 from ..records.result import now, write_result
 from ..secret import scrub
@@ -20,10 +20,7 @@ AGAIN = "run it again: it reads first and does what is still missing"
 
 def result_of(folder: Path, section: str) -> dict[str, Any]:
     """Return the result that the library wrote; empty when the kernel died before."""
-    try:
-        return json.loads((folder / f"{section}.result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    return read_mapping(folder / f"{section}.result.json")
 
 
 def outcome_of(output: Path, result: Mapping[str, Any], failure: str, *, interrupted: bool) -> str:

@@ -6,10 +6,8 @@ so that nothing that a vendor sent can act, and reading a record tells nobody.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,9 @@ from traitlets.config import Config
 
 from ..guide import SECTIONS
 from ..notebook.display import Box, escaped
+from ..plain_files import read_mapping, write_whole
+from ..records.record import RUN
+from ..records.verify import INDEX, run_folders
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -75,7 +76,7 @@ def write_page(notebook: Path) -> Path:
     body, _ = _exporter().from_notebook_node(content)
     body = body.replace('.ipynb">', '.html">')
     section = notebook.stem[:2]
-    result = _read(notebook.parent / f"{section}.result.json")
+    result = read_mapping(notebook.parent / f"{section}.result.json")
     status = content.metadata.get("runbook", {}).get("status", "unknown")
     if status != "succeeded":
         body = _stopped(status, result).html() + body
@@ -93,7 +94,7 @@ def write_page(notebook: Path) -> Path:
 
 def write_run_index(folder: Path) -> Path:
     """Write ``index.html`` over one run's folder, and return its path."""
-    run = _read(folder / "run.json")
+    run = read_mapping(folder / "run.json")
     rows = [
         [
             escaped(one["section"]),
@@ -115,7 +116,7 @@ def write_run_index(folder: Path) -> Path:
         ("Started (UTC)", run["started"]),
         ("Ended (UTC)", run["ended"]),
         ("Run", run["run_id"]),
-        *_who_and_why(_read(folder / "record.json")),
+        *_who_and_why(read_mapping(folder / "record.json")),
     ]
     lines = run.get("problem", "").splitlines()
     problem = Box("stop", lines[0], tuple(lines[1:])).html() if lines else ""
@@ -149,29 +150,35 @@ def _who_and_why(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def write_index(records: Path) -> Path:
     """Write ``index.html`` over the whole records folder, newest run first, and return its path."""
-    folders = {path.parent for path in records.glob("*/*/*/run.json")}
-    folders |= {path.parent for path in records.glob("*/*/*/*.result.json")}
-    runs = [_row_of(records, folder) for folder in sorted(folders, key=lambda path: path.name, reverse=True)]
+    folders = sorted(map(records.joinpath, run_folders(records)), key=lambda path: path.name, reverse=True)
+    runs = [row for folder in folders if (row := _run_row(records, folder)) is not None]
     targets = {target for target, _ in runs}
     columns = ("Run", "Site", "Tenant", "Target", "Mode", "Outcome", "Sections", "#Writes")
     body = f"<h1>Records</h1><p>{len(runs)} runs, newest first.</p>{_list(columns, [row for _, row in runs])}"
     target = "sandbox" if targets == {"sandbox"} else ""
-    return _write(records / "index.html", "Records", target, body, "")
+    return _write(records / INDEX, "Records", target, body, "")
 
 
-def _row_of(records: Path, folder: Path) -> tuple[str, list[str]]:
-    """A run's target and cells; a run whose files make no sense costs no other run its line."""
+def _run_row(records: Path, folder: Path) -> tuple[str, list[str]] | None:
+    """A run's target and its cells; ``None`` for a folder in which no run has left anything to show."""
     try:
-        return _run_row(records, folder)
-    except Exception:
-        site, tenant, run = folder.relative_to(records).parts
-        unknown = "unknown"
-        return unknown, [*map(escaped, (run, site, tenant)), unknown, unknown, _outcome(unknown), "", ""]
+        paths = sorted(folder.glob("*.result.json"))
+        if not paths and not os.path.lexists(folder / RUN):
+            return None
+        run = read_mapping(folder / RUN)
+        results = [result for path in paths if (result := read_mapping(path))]
+        if len(results) == len(paths) and (run or not os.path.lexists(folder / RUN)):
+            return _row_of(records, folder, run, results)
+    except Exception:  # noqa: S110 - somebody made something else of its files: other runs keep their lines
+        pass
+    relative = folder.relative_to(records)
+    cells = map(escaped, (folder.name, *relative.parts[:2], "unknown", ""))
+    return "unknown", [*cells, _outcome("cannot be read: runbook records verify"), "", ""]
 
 
-def _run_row(records: Path, folder: Path) -> tuple[str, list[str]]:
-    run = _read(folder / "run.json")
-    results = [_read(path) for path in sorted(folder.glob("*.result.json"))]
+def _row_of(
+    records: Path, folder: Path, run: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> tuple[str, list[str]]:
     first = results[0] if results else {}
     target = (run.get("target") or first.get("target") or {}).get("target", "unknown")
     relative = folder.relative_to(records)
@@ -215,14 +222,7 @@ def _write(path: Path, title: str, target: str, body: str, navigation: str) -> P
         f"<title>{escaped(title)}</title><style>{_STYLE}</style></head><body>"
         f"{banner}<nav>{navigation}</nav><main>{body}</main></body></html>\n"
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    write_whole(path, page.encode())
     return path
 
 
@@ -271,10 +271,3 @@ def _notebook_link(section: dict[str, Any]) -> str:
 def _file_links(folder: Path) -> str:
     names = sorted(path.name for path in (*folder.glob("*.jsonl"), *folder.glob("*.json")))
     return ", ".join(f'<a href="{escaped(name)}">{escaped(name)}</a>' for name in names)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

@@ -83,9 +83,11 @@ def summary(result: RunResult) -> Group:
     untouched = all(tenant.outcome == SUCCEEDED and not tenant.writes for tenant in result.tenants)
     if untouched and not result.not_begun and result.mode == "apply":
         lines.append(Text("Everything was in place already: nothing was written.", style="green"))
-    lines.append(Text("Records, with the executed notebooks:"))
-    lines += [Text(f"  {_near(one.folder)}", no_wrap=True, overflow="ignore") for one in result.tenants]
-    lines.append(Text(f"All records: {_near(result.index)}"))
+    if folders := [one.folder for one in result.tenants if one.folder.exists()]:
+        lines.append(Text("Records, with the executed notebooks:"))
+        lines += [Text(f"  {_near(folder)}", no_wrap=True, overflow="ignore") for folder in folders]
+    if result.index.is_file():  # why it could not be written is among the remarks
+        lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)
 
 

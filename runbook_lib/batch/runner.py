@@ -5,7 +5,6 @@ A section that fails ends its tenant; a tenant that fails is a value in the resu
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +22,18 @@ from ..errors import RunbookError
 from ..guide import SECTIONS
 from ..parameters import load_all, project_root, settled
 from ..paths import current_folder, locate, near
+from ..plain_files import describe
 from ..plan import CHANGING
-from ..records.record import carry_opening, close_record, is_chained, is_open, open_record, write_record
+from ..records.record import (
+    carry_opening,
+    close_record,
+    is_chained,
+    is_open,
+    open_record,
+    refuse_links,
+    run_name,
+    write_record,
+)
 from ..records.result import RUN_FOLDER, new_run_id, now, write_json
 from ..runbook import Runbook
 from ..secret import scrub, scrub_data
@@ -33,7 +42,7 @@ from .ending import outcome_of, result_of, settle
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
 from .interruption import INTERRUPTIONS, Interruption, interruptible, told
 from .kernels import KERNEL, KernelPool
-from .pages import write_index, write_page, write_run_index
+from .pages import INDEX, write_index, write_page, write_run_index
 from .scan import CHANGE_IT, scan, withhold
 from .scan import told as leaks_told
 
@@ -42,8 +51,6 @@ FINE, BROKEN = 0, 1
 RUN_FILE = "run.json"
 #: The parameters of a notebook that name files.
 FILES = ("site", "tenant", "plan_file")
-#: The approved plan, as a copy in the record.
-PLAN = "approved.plan.json"
 
 
 @dataclass(frozen=True)
@@ -261,7 +268,7 @@ def run_tenants(
                 results.append(_run_tenant(job, mode, root, kernels, _followers(steps), aside, interruption))
         aside.attempt("writing the page over all records", write_index, root / "records")
     not_begun = tuple(job.tenant for job in jobs[len(results) :])
-    index = root / "records" / "index.html"
+    index = root / "records" / INDEX
     return RunResult(mode, tuple(results), index, not_begun, tuple(aside.remarks))
 
 
@@ -345,13 +352,12 @@ def _run_tenant(
     interruption: Interruption,
 ) -> TenantResult:
     aside.on_tenant_start(job.tenant)
-    started, sections, in_the_way = now(), [], ""
+    started, sections, in_the_way, opened = now(), [], "", False
     for section in job.order:
         try:
             if not sections:
-                job.folder.mkdir(parents=True)
-                _keep_approval(job)
-                _open_record(job, mode)
+                _open(job, mode)
+                opened = True
                 with interruption.allowed():
                     in_the_way = _in_the_way(job)
             if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
@@ -372,34 +378,33 @@ def _run_tenant(
         sections.append(result)
         aside.on_section_end(job.tenant, result)
     result = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
-    result = _recorded(job, result, mode, started, aside)
+    # A run that was refused before it opened leaves nothing: it is no record, and must not look like one.
+    if opened or is_open(job.folder):
+        result = _recorded(job, result, mode, started, aside)
     aside.on_tenant_end(result)
     return result
 
 
-def _keep_approval(job: Job) -> None:
-    """Keep the approved plan, and its signature, in the record: who reads it can check them again."""
-    if plan_file := job.parameters.get("plan_file"):
-        path = Path(plan_file)
-        for source, name in ((path, PLAN), (signature_of(path), signature_of(Path(PLAN)).name)):
-            if source.is_file():
-                shutil.copyfile(source, job.folder / name)
-
-
-def _open_record(job: Job, mode: str) -> None:
-    """Make the run visible in the chain of records before its first write."""
-    if is_chained(mode):
-        open_record(
-            job.records,
-            job.folder,
-            mode=mode,
-            site=job.site,
-            tenant=job.tenant,
-            target=job.target,
-            order=job.order,
-            parameters=job.declared,
-            files={name: job.passed[name] for name in ("site", "tenant")},
-        )
+def _open(job: Job, mode: str) -> None:
+    """Make the run's folder, and the run visible in the chain of records before its first write."""
+    if not is_chained(mode):
+        refuse_links(job.records, run_name(job.records, job.folder))
+        job.folder.mkdir(parents=True)
+        return
+    plan_file = job.parameters.get("plan_file")
+    approved = (Path(plan_file), signature_of(Path(plan_file))) if plan_file else ()
+    open_record(
+        job.records,
+        job.folder,
+        mode=mode,
+        site=job.site,
+        tenant=job.tenant,
+        target=job.target,
+        order=job.order,
+        parameters=job.declared,
+        files={name: job.passed[name] for name in ("site", "tenant")},
+        approved=[path for path in approved if path.is_file()],
+    )
 
 
 def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> TenantResult:
@@ -448,7 +453,7 @@ def _unexpected(error: BaseException) -> str:
 
 
 def _unwritable(error: OSError) -> str:
-    return f"the record cannot be written ({error.strerror or type(error).__name__})"
+    return f"the record cannot be written ({describe(error)})"
 
 
 def _run_section(

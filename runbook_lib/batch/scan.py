@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from ..plain_files import read
+from ..records.record import WITHHELD
 from ..secret import find
 
-WITHHELD = "withheld"
 CHANGE_IT = "change the secret, find out how it got there, then delete what is withheld"
 
 
 def scan(files: Iterable[Path]) -> dict[Path, list[str]]:
-    """Return the files in whose content or name a known secret is, in any form, with the references."""
-    found = {path: find(path.name.encode() + b"\n" + path.read_bytes()) for path in files if path.is_file()}
-    return {path: names for path, names in found.items() if names}
+    """Return the files in whose content or name a known secret is, in any form, with the references.
+
+    Raises ``OSError`` for what is neither a plain file nor a folder: nobody can say what is in it.
+    """
+    found = {}
+    for path in files:
+        if path.is_symlink() or not path.is_dir():
+            with suppress(FileNotFoundError):  # a file that was there for a moment only
+                if names := find(path.name.encode() + b"\n" + read(path)):
+                    found[path] = names
+    return found
 
 
 def withhold(record: Path) -> Path:
     """Move a record (a folder, or one file) into a ``withheld`` folder that only its owner may enter."""
     folder = record.parent / WITHHELD
+    if folder.exists() and folder.stat().st_uid != os.geteuid():  # another account of the group has that one
+        folder = record.parent / f"{WITHHELD}-{os.geteuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
     return record.rename(folder / record.name)

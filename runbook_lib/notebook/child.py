@@ -7,7 +7,6 @@ read from its record, as anybody else would read it.
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK
+from ..plain_files import read_mapping
 from ..records.journal import FILE_NAME, read
 from ..records.record import OPENING, RUN
 from ..records.result import new_run_id
@@ -140,7 +140,7 @@ class Child:
         writes = read(journal) if journal.exists() else []
         if running:
             return Status(RUNNING, writes, folder)
-        run, result = _read(folder / RUN), _read(folder / f"{self.order.section}.result.json")
+        run, result = read_mapping(folder / RUN), read_mapping(folder / f"{self.order.section}.result.json")
         return Status(
             run.get("outcome", UNKNOWN), writes, folder, result.get("error"), told=self._complaint(run)
         )
@@ -150,7 +150,7 @@ class Child:
         self._process.close()
 
     def _is_ours(self, opening: Path) -> bool:
-        known = _read(opening).get("process", {}) if opening.parent.name >= self._since else {}
+        known = read_mapping(opening).get("process", {}) if opening.parent.name >= self._since else {}
         return known.get("pid") == self._process.pid
 
     def _unrecorded(self) -> str:
@@ -182,11 +182,3 @@ def running(records: Path) -> Child | None:
     """Return the child that works on the tenant with this records folder, if this kernel started one."""
     child = _children.get(records)
     return child if child is not None and child.running else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A file of the run; empty while it is not there."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

@@ -13,15 +13,20 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from ..errors import LockedError
+from ..lock import file_lock
+from ..plain_files import MIB, describe, descriptor, opened, read
 from .errors import RecordError
-from .result import now
+from .result import CHECKSUMS, now
 
 FILE_NAME = "chain.jsonl"
 LOCK_NAME = ".chain.lock"
@@ -29,6 +34,10 @@ LOCK_WAIT_S = 30.0
 OPENED, CLOSED = "opened", "closed"
 KEYS = ("format", "seq", "at", "event", "run", "content", "previous")
 FORMAT = 1
+#: Half a million entries.
+LIMIT = 256 * MIB
+#: What a file system says that cannot bring a folder's names to the disk on request; it does so by itself.
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
@@ -100,19 +109,33 @@ class Chain:
         self.path = records / FILE_NAME
 
     def lines(self) -> list[bytes]:
-        """Return the lines as they stand, each with its line end; the last one may be cut off."""
+        """Return the lines as they stand, each with its line end; the last one may be cut off.
+
+        Raises ``OSError`` for something that is no plain file or cannot be read.
+        """
         try:
-            return re.findall(rb"[^\n]*\n|[^\n]+", self.path.read_bytes())
+            return re.findall(rb"[^\n]*\n|[^\n]+", read(self.path, LIMIT))
         except FileNotFoundError:
             return []
 
     def entries(self) -> list[Entry]:
         """Return the entries in the order of the file; see ``verify`` for whether they can be trusted.
 
-        Raises ``RecordError`` for a line that is not an entry.
+        Raises ``RecordError`` for a chain that cannot be read, for a line that is not an entry, and for
+        closed records without any entry: their chain was taken away.
         """
         found = []
-        for number, line in enumerate(self._complete_lines(), start=1):
+        try:
+            lines = self._complete_lines()
+        except OSError as error:
+            raise unreadable(error) from None
+        if not lines and any(self.records.glob(f"*/*/*/{CHECKSUMS}")):
+            raise RecordError(
+                f"{self.path} is missing or empty, and there are closed records",
+                meaning="nothing shows which records belong here; nothing was changed",
+                next_step=f"put {FILE_NAME} back from a copy; if there is none, move {self.records} aside",
+            )
+        for number, line in enumerate(lines, start=1):
             try:
                 found.append(Entry.parse(line.removesuffix(b"\n") + b"\n"))
             except ValueError as error:
@@ -142,16 +165,27 @@ class Chain:
         when the chain cannot be continued: this run was opened or closed before, was never opened,
         or the file is damaged or cannot be written.
         """
-        self.records.mkdir(parents=True, exist_ok=True)
+        with self.held():
+            entries = self.entries()
+            _require(entries, run, OPENED if event == CLOSED else None)
+            last = entries[-1] if entries else None
+            entry = Entry(
+                last.seq + 1 if last else 0, now(), event, run, content, last.digest if last else None
+            )
+            self._write(entry.line, sum(len(one.line) for one in entries))
+        return entry
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep others from adding to the chain during the ``with`` block; blocks of one chain can be nested.
+
+        Raises ``LockedError`` when another process holds the chain for too long, ``RecordError`` when
+        something in the block, or the lock itself, cannot be written.
+        """
         try:
-            with FileLock(self.records / LOCK_NAME, timeout=LOCK_WAIT_S):
-                entries = self.entries()
-                _require(entries, run, OPENED if event == CLOSED else None)
-                last = entries[-1] if entries else None
-                entry = Entry(
-                    last.seq + 1 if last else 0, now(), event, run, content, last.digest if last else None
-                )
-                self._write(entry.line, sum(len(one.line) for one in entries))
+            self.records.mkdir(parents=True, exist_ok=True)
+            with self._lock:
+                yield
         except Timeout:
             raise LockedError(
                 f"the chain of {self.records} is being written by another process",
@@ -160,11 +194,15 @@ class Chain:
             ) from None
         except OSError as error:
             raise RecordError(
-                f"{FILE_NAME} cannot be written ({error.strerror})",
+                f"the record cannot be written ({describe(error)})",
                 meaning="a change that cannot be recorded is not made",
-                next_step=f"make {self.records} writable, with room on the disk, and run again",
+                next_step=f"make {self.records} writable for this account, with room on the disk, and run"
+                " again",
             ) from None
-        return entry
+
+    @cached_property
+    def _lock(self) -> FileLock:
+        return file_lock(self.records / LOCK_NAME, LOCK_WAIT_S)
 
     def _complete_lines(self) -> list[bytes]:
         """The lines without a last one that never became complete: its run did not go on after it."""
@@ -172,24 +210,24 @@ class Chain:
 
     def _write(self, line: bytes, end: int) -> None:
         new = not self.path.exists()
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        file = descriptor(self.path, os.O_RDWR | os.O_CREAT, LIMIT)
         try:
             # What stands after the last complete entry is the rest of a write that was cut off; of
             # the last entry itself the line end can be missing.
-            start = min(end, os.fstat(descriptor).st_size)
+            start = min(end, os.fstat(file).st_size)
             data = b"\n" * (end - start) + line
-            os.ftruncate(descriptor, start)
+            os.ftruncate(file, start)
             try:
-                if os.pwrite(descriptor, data, start) != len(data):
-                    raise OSError(errno.ENOSPC, "the disk is full")
-                os.fsync(descriptor)
+                if os.pwrite(file, data, start) != len(data):
+                    raise OSError(errno.ENOSPC, "the disk is full", str(self.path))
+                os.fsync(file)
+                if new:
+                    sync_folder(self.records)
             except OSError:
-                os.ftruncate(descriptor, start)
+                os.ftruncate(file, start)
                 raise
         finally:
-            os.close(descriptor)
-        if new:
-            sync_folder(self.records)
+            os.close(file)
 
 
 def _require(entries: list[Entry], run: str, state: str | None) -> None:
@@ -201,6 +239,16 @@ def _require(entries: list[Entry], run: str, state: str | None) -> None:
             meaning="a record is written once; nothing was changed",
             next_step="run again: every run makes a record of its own",
         )
+
+
+def unreadable(error: OSError) -> RecordError:
+    """Return the error for a file of the records that cannot be read, named by the operating system's own."""
+    return RecordError(
+        describe(error),
+        meaning="the records cannot be read as they are; nothing was changed",
+        next_step="put the file back from a copy, or make it readable; all that is wrong here shows:"
+        " runbook records verify",
+    )
 
 
 def _is_entry(line: bytes) -> bool:
@@ -217,15 +265,18 @@ def digest_of(content: bytes) -> str:
 
 
 def digest_of_file(path: Path) -> str:
-    """Return ``sha256:…`` of a file's content."""
-    with path.open("rb") as file:
+    """Return ``sha256:…`` of a plain file's content; raises as ``plain_files.descriptor``."""
+    with opened(path) as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure that the names in a folder are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make sure that the names in a folder are on disk, where the file system can be asked to."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
-        os.close(descriptor)
+        os.close(file)

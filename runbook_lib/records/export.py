@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import SecretError
+from ..plain_files import read
 from ..secret import SecretRef, find, resolve, scrub
 from .chain import CLOSED, Chain, Entry, digest_of_file
 from .errors import RecordError
@@ -67,7 +68,7 @@ def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
             meaning="nothing says yet what belongs to it",
             next_step=f"when its run has died: runbook records close {run}",
         )
-    if problems := check_record(records, run):
+    if problems := check_record(records, run, entries):
         raise RecordError(
             f"record {run} is not what was closed: "
             + "; ".join(f"{one.path}: {one.what}" for one in problems),
@@ -99,7 +100,7 @@ def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
 
 def _resolved(folder: Path, root: Path) -> list[str]:
     """Make the filter know the secrets of a record; return the references that cannot be resolved here."""
-    opening = json.loads((folder / OPENING).read_text(encoding="utf-8"))
+    opening = json.loads(read(folder / OPENING))
     missing = set()
     for name, parameters in opening["parameters"].items():
         file = opening.get("files", {}).get(name)
@@ -129,7 +130,7 @@ def _references(parameters: Any) -> Iterator[SecretRef]:
 def _secrets_in(folder: Path) -> Iterator[str]:
     """Which known secret is in which file of a record."""
     for name, path in {**files_of(folder), CHECKSUMS: folder / CHECKSUMS}.items():
-        if names := find(name.encode() + b"\n" + path.read_bytes()):
+        if names := find(name.encode() + b"\n" + read(path)):
             yield f"{', '.join(names)} in {scrub(name)}"
 
 
@@ -150,8 +151,8 @@ def _write(file: BinaryIO, folder: Path, entries: list[Entry]) -> None:
         "HOW_TO_VERIFY.txt": how_to.encode(),
         "SHA256SUMS": sums.encode(),
         "chain.jsonl": b"".join(one.line for one in entries),
-        **{f"record/{name}": path.read_bytes() for name, path in files.items()},
-        f"record/{CHECKSUMS}": (folder / CHECKSUMS).read_bytes(),
+        **{f"record/{name}": read(path) for name, path in files.items()},
+        f"record/{CHECKSUMS}": read(folder / CHECKSUMS),
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in sorted(content.items()):

@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunbookError
+from ..plain_files import describe, descriptor
+from ..plain_files import read as read_plain
 from ..plan import Row
+from .errors import RecordError
 from .result import require_open
 
 FILE_NAME = "journal.jsonl"
@@ -163,7 +166,7 @@ class Journal:
 
     def digest(self) -> str:
         """Return ``sha256:…`` of the journal as it stands; of nothing when nothing was written."""
-        content = self.path.read_bytes() if self.path.exists() else b""
+        content = read_plain(self.path) if os.path.lexists(self.path) else b""
         return "sha256:" + hashlib.sha256(content).hexdigest()
 
     def _append(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -171,14 +174,14 @@ class Journal:
         event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
         data = (json.dumps(self._redact(event), ensure_ascii=False) + "\n").encode()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        file = descriptor(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             # A nearly full disk takes a part and says so with the next write: all of it, or an error.
             while data:
-                data = data[os.write(descriptor, data) :]
-            os.fsync(descriptor)
+                data = data[os.write(file, data) :]
+            os.fsync(file)
         finally:
-            os.close(descriptor)
+            os.close(file)
         return event
 
 
@@ -188,10 +191,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     ``found`` is what was read of what it made, where that was kept (``None``: it was not).
     A last line that was cut off in the middle (the run died while writing it) is left out. Any other
     line that is not as we write it stands among the writes as one that nobody can read.
+    Raises ``OSError`` for something that is no plain file or cannot be read.
     """
     writes: dict[str, dict[str, Any]] = {}
     # Not splitlines: what JSON leaves as it is in a text holds line ends of other kinds.
-    *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    *lines, rest = read_plain(path).decode(errors="replace").split("\n")
     for number, line in enumerate([*lines, rest] if _event(rest) else lines, start=1):
         event = _event(line)
         if event is None:
@@ -262,15 +266,31 @@ def made_by_us(
     True when a write for the resource of this name at this target was answered with this vendor id,
     or, with ``created`` (when the vendor says that it was made), when such a write of that time left
     and had no answer. This is how a run that was cut off recognizes its own half.
+
+    Raises ``RecordError`` when no journal shows it and one of them cannot be read: what we made would
+    be taken for somebody else's.
     """
+    unreadable = []
     for path in sorted(records.glob(f"**/{FILE_NAME}"), reverse=True):
-        for write in read(path):
-            if write["resource"] != resource or write["target"] != target:
-                continue
-            answer = write["answer"] or {"status": None, "result": None, "error": None}
-            if answer["result"] == vendor_id:
-                return True
-            lost = answer["status"] is None and not (answer["error"] or "").startswith("Connect")
-            if lost and created is not None and abs(created - sent_at(write)) < CLOCKS:
-                return True
+        try:
+            for write in read(path):
+                if write["resource"] != resource or write["target"] != target:
+                    continue
+                answer = write["answer"] or {"status": None, "result": None, "error": None}
+                if answer["result"] == vendor_id:
+                    return True
+                lost = answer["status"] is None and not (answer["error"] or "").startswith("Connect")
+                if lost and created is not None and abs(created - sent_at(write)) < CLOCKS:
+                    return True
+        except OSError as error:
+            unreadable.append(describe(error))
+        except (ValueError, TypeError, AttributeError):
+            unreadable.append(f"{path}: changed: not as the runbook writes it")
+    if unreadable:
+        raise RecordError(
+            f"whether {resource} was made by the runbook cannot be told: " + "; ".join(unreadable),
+            meaning="the journals show what the runbook made, and one of them cannot be read; nothing was"
+            " written for it",
+            next_step="make the file readable for this account or put it back from a copy, then run again",
+        )
     return False

@@ -7,22 +7,25 @@ of them. The chain has an entry for the opening and one for the closing.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from ..errors import RunbookError
 from ..lock import whoami
+from ..plain_files import NotPlainError, read, read_mapping
 from ..secret import find, scrub_data
 from . import journal
-from .chain import CLOSED, OPENED, Chain, Entry, digest_of, digest_of_file, sync_folder
+from .chain import CLOSED, OPENED, Chain, Entry, digest_of, digest_of_file, sync_folder, unreadable
 from .errors import RecordError
 from .result import CHECKSUMS, now, write_json
 from .summary import summarize
@@ -30,6 +33,11 @@ from .versions import runbook_version, tool_versions
 
 OPENING, RECORD = "opening.json", "record.json"
 RUN = "run.json"
+#: The approved plan and its signature, as copies in the record.
+APPROVED = ("approved.plan.json", "approved.plan.json.sig")
+#: Beside the runs of a tenant: records that were taken out of them because a secret was found inside. Each
+#: account has a folder of its own, as nobody else may enter it.
+WITHHELD = "withheld"
 FORMAT = 1
 READ_ONLY = 0o444
 #: Why a run is made, for its record; free text, never a secret.
@@ -59,8 +67,11 @@ def open_record(
     order: Sequence[str],
     parameters: Mapping[str, Any],
     files: Mapping[str, str],
+    approved: Sequence[Path] = (),
 ) -> Entry:
-    """Write ``opening.json`` and chain it; on disk when this returns. Call it before the first section.
+    """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
+
+    Call it before the first section. A run that the chain does not get to know leaves no folder behind.
 
     Parameters
     ----------
@@ -72,15 +83,19 @@ def open_record(
         The parameters as plain data, with references in place of secrets.
     files
         The parameter files of ``site`` and ``tenant``; relative paths start at the project's folder.
+    approved
+        The approved plan's file and its signature's, to be kept in the folder: who reads the record can
+        check them again.
 
     Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``). Raises
     ``RecordError`` or ``LockedError`` when the run cannot be recorded.
     """
-    if (folder / OPENING).exists():
-        raise _twice(run_name(records, folder), "opened")
+    run = run_name(records, folder)
+    if os.path.lexists(folder / OPENING):
+        raise _twice(run, "opened")
     opening = {
         "format": FORMAT,
-        "run": run_name(records, folder),
+        "run": run,
         "run_id": folder.name,
         "mode": mode,
         "site": site,
@@ -97,24 +112,58 @@ def open_record(
         "tools": tool_versions(),
         "process": {"host": socket.gethostname(), "pid": os.getpid()},
     }
-    path = write_json(folder / OPENING, scrub_data(opening))
-    try:
-        return Chain(records).append(OPENED, opening["run"], digest_of_file(path))
-    except RunbookError:
-        path.unlink()  # what the chain does not know has not opened
-        raise
+    chain = Chain(records)
+    # All of it under the chain's lock: whoever holds that sees a run that has opened, or none.
+    with chain.held():
+        refuse_links(records, run)
+        folder.mkdir(parents=True)
+        try:
+            for source, name in zip(approved, APPROVED, strict=False):
+                shutil.copyfile(source, folder / name)
+            path = write_json(folder / OPENING, scrub_data(opening))
+            return chain.append(OPENED, run, digest_of_file(path))
+        except Exception:
+            shutil.rmtree(folder, ignore_errors=True)  # what the chain does not know has not opened
+            raise
+        except BaseException:  # an interruption, perhaps when the entry was there
+            if not _is_chained(chain, run):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def is_open(folder: Path) -> bool:
     """Whether a run's record was opened and is not closed."""
-    return (folder / OPENING).exists() and not (folder / CHECKSUMS).exists()
+    return os.path.lexists(folder / OPENING) and not os.path.lexists(folder / CHECKSUMS)
 
 
 def carry_opening(withheld: Path, folder: Path) -> None:
     """Give the folder in a withheld record's place the opening that the chain names, if that is clean."""
     opening = withheld / OPENING
-    if opening.exists() and not find(opening.read_bytes()):
+    if opening.exists() and not find(read(opening)):
         shutil.copyfile(opening, folder / OPENING)
+
+
+def is_withheld(name: str) -> bool:
+    """Whether a folder beside the runs of a tenant is one of what is withheld."""
+    return name == WITHHELD or name.startswith(f"{WITHHELD}-")
+
+
+def withheld_from(folder: Path) -> Path | None:
+    """Return where what was withheld of a run lies; ``None`` when nothing was, or is somebody else's."""
+    for beside in folder.parent.glob(f"{WITHHELD}*"):
+        with suppress(OSError):
+            if is_withheld(beside.name) and (beside / folder.name).is_dir():
+                return beside / folder.name
+    return None
+
+
+def refuse_links(records: Path, run: str) -> None:
+    """Raise ``NotPlainError`` when a folder on the way to a run's, or that itself, is a link."""
+    folder = records
+    for part in Path(run).parts:
+        folder /= part
+        if folder.is_symlink():
+            raise NotPlainError(errno.ELOOP, "a link, which is not followed", str(folder))
 
 
 def write_record(folder: Path) -> Path:
@@ -123,13 +172,14 @@ def write_record(folder: Path) -> Path:
     Raises ``RecordError`` when the record is closed.
     """
     refuse_closed(folder)
-    opening, run = _read(folder / OPENING), _read(folder / RUN)
-    found = {path.name.split(".")[0]: _read(path) for path in sorted(folder.glob("*.result.json"))}
+    opening, run = read_mapping(folder / OPENING), read_mapping(folder / RUN)
+    found = {path.name.split(".")[0]: read_mapping(path) for path in sorted(folder.glob("*.result.json"))}
     order = [*(opening.get("order") or []), *found]
     results = [found[number] for number in dict.fromkeys(order) if found.get(number)]
     path = folder / journal.FILE_NAME
-    writes = journal.read(path) if path.exists() else []
-    digest = digest_of_file(path) if path.exists() else digest_of(b"")
+    there = os.path.lexists(path)
+    writes = journal.read(path) if there else []
+    digest = digest_of_file(path) if there else digest_of(b"")
     content = summarize(opening, run, results, writes, digest)
     return write_json(folder / RECORD, scrub_data(content))
 
@@ -143,8 +193,10 @@ def close_record(records: Path, folder: Path) -> Entry:
     run = run_name(records, folder)
     refuse_closed(folder)
     Chain(records).require_open(run)
-    if not (folder / RECORD).exists():
+    if not os.path.lexists(folder / RECORD):
         write_record(folder)
+    for empty in contents(folder)[1]:
+        (folder / empty).rmdir()  # no checksum could stand for it
     files = files_of(folder)
     path = write_json(
         folder / CHECKSUMS,
@@ -155,7 +207,8 @@ def close_record(records: Path, folder: Path) -> Entry:
         },
     )
     for file in (*files.values(), path):
-        file.chmod(READ_ONLY)
+        with suppress(PermissionError):  # another account of the group wrote it: it stays as that one left it
+            file.chmod(stat.S_IMODE(file.stat().st_mode) & READ_ONLY)
     sync_folder(folder)
     return Chain(records).append(CLOSED, run, digest_of_file(path))
 
@@ -168,7 +221,16 @@ def close_dead(records: Path, folder: Path) -> Entry:
     """
     run, chain = run_name(records, folder), Chain(records)
     opened = chain.require_open(run)
-    content = (folder / OPENING).read_bytes() if (folder / OPENING).is_file() else b""
+    withheld = withheld_from(folder)
+    if withheld is not None and not folder.exists():  # it died before something stood in the record's place
+        folder.mkdir()
+        carry_opening(withheld, folder)
+    try:
+        content = read(folder / OPENING)
+    except FileNotFoundError:
+        content = b""
+    except OSError as error:
+        raise unreadable(error) from None
     if digest_of(content) != opened.content:
         raise RecordError(
             f"record {run}: {OPENING} is not the one that was opened",
@@ -189,15 +251,22 @@ def close_dead(records: Path, folder: Path) -> Entry:
             meaning="it still writes; it closes its record itself",
             next_step="wait until it has ended",
         )
-    if (folder / CHECKSUMS).exists():  # it died on the last step: only the chain's entry is missing
+    if os.path.lexists(folder / CHECKSUMS):  # it died on the last step: only the chain's entry is missing
         return chain.append(CLOSED, run, digest_of_file(folder / CHECKSUMS))
-    write_record(folder)
+    try:
+        write_record(folder)
+    except (KeyError, TypeError, AttributeError):
+        raise RecordError(
+            f"record {run}: {RUN} or a result (*.result.json) is not as the runbook writes it",
+            meaning="somebody changed it after the run had died; the record stays open",
+            next_step="take that file out of the folder, and close the record again",
+        ) from None
     return close_record(records, folder)
 
 
 def refuse_closed(folder: Path) -> None:
     """Raise ``RecordError`` when a run's folder is a closed record, in which nothing may be written."""
-    if (folder / CHECKSUMS).exists():
+    if os.path.lexists(folder / CHECKSUMS):
         raise _twice(folder.name, "closed")
 
 
@@ -206,13 +275,63 @@ def files_of(folder: Path) -> dict[str, Path]:
 
     Without the checksums themselves.
     """
-    found = {
-        path.relative_to(folder).as_posix(): path
-        for path in folder.rglob("*")
-        if path.is_symlink() or not path.is_dir()
-    }
+    found = {name: folder / name for name in contents(folder)[0]}
     found.pop(CHECKSUMS, None)
     return found
+
+
+def contents(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of everything below a folder that is not a folder, and of the folders with no such
+    thing in them, the innermost first. Links are not followed.
+
+    Raises ``OSError`` for a folder that may not be read.
+    """
+    files: list[str] = []
+    folders: list[str] = []
+    for path, below, names in os.walk(folder, onerror=_raise):
+        inside = os.path.relpath(path, folder) + "/" if path != str(folder) else ""
+        links = [name for name in below if os.path.islink(os.path.join(path, name))]
+        files += [inside + name for name in (*links, *names)]
+        folders += [inside + name for name in below if name not in links]
+    empty = [one for one in reversed(folders) if not any(name.startswith(f"{one}/") for name in files)]
+    return files, empty
+
+
+def never_opened(records: Path, folder: Path) -> bool:
+    """Whether a run's folder holds no more than what a run leaves that dies before the chain knows it.
+
+    Nothing was written by such a run, at the vendors or here.
+    """
+    beginning = {*APPROVED, OPENING}
+    names = contents(folder)[0]
+    if any(name not in beginning and not name.startswith(f".{OPENING}.") for name in names):
+        return False
+    opened = folder / OPENING
+    return not os.path.lexists(opened) or read_mapping(opened).get("run") == run_name(records, folder)
+
+
+def remove_unopened(records: Path, folder: Path) -> None:
+    """Remove the folder of a run that died before the chain knew it.
+
+    Raises ``RecordError`` for any other.
+    """
+    chain, run = Chain(records), run_name(records, folder)
+    with chain.held():  # a run that is just opening holds it
+        if _is_chained(chain, run) or not never_opened(records, folder):
+            raise RecordError(
+                f"{run} is not what a run leaves that never opened",
+                meaning="nothing was removed",
+                next_step="look at all records with: runbook records verify",
+            )
+        shutil.rmtree(folder)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _is_chained(chain: Chain, run: str) -> bool:
+    return any(one.run == run for one in chain.entries())
 
 
 def _twice(run: str, what: str) -> RecordError:
@@ -232,12 +351,3 @@ def _alive(pid: int, opened: datetime) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and begun <= opened + timedelta(seconds=2)
     except psutil.NoSuchProcess:
         return False
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A file of the run; empty when the run died before it was written."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

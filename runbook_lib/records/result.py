@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..plain_files import write_whole
 from .errors import RecordError
 
 #: Closes a record: written last, over all its other files.
@@ -38,7 +39,7 @@ def write_result(folder: Path, section: str, result: dict[str, Any]) -> Path:
 
 def require_open(folder: Path) -> None:
     """Raise ``RecordError`` when a run's folder is a closed record: nothing is written into it any more."""
-    if (folder / CHECKSUMS).exists():
+    if os.path.lexists(folder / CHECKSUMS):  # also of a link that leads nowhere
         raise RecordError(
             f"the record {folder.name} is closed",
             meaning="a closed record is never changed; nothing was written",
@@ -50,13 +51,7 @@ def write_json(path: Path, content: Any) -> Path:
     """Write plain data as JSON; complete or not at all, on disk when this returns."""
     require_open(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return path
 
 

@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 
 from .. import ssh
+from ..plain_files import SMALL, describe, read, require_plain, write_whole
 from .chain import Chain
 from .errors import RecordError
 from .verify import SIGNATURES, Anchor, Problem, is_head
@@ -36,10 +37,17 @@ def sign_head(records: Path, key: Path) -> Path:
         )
     name = f"{entries[-1].seq:06}-{hashlib.sha256(signature.stdout).hexdigest()[:8]}.head"
     head = records / SIGNATURES / name
-    head.parent.mkdir(exist_ok=True)
-    head.write_bytes(message)
     path = head.with_name(f"{name}.sig")
-    path.write_bytes(signature.stdout)
+    try:
+        head.parent.mkdir(exist_ok=True)
+        write_whole(head, message)
+        write_whole(path, signature.stdout)
+    except OSError as error:
+        raise RecordError(
+            f"the signature cannot be written ({describe(error)})",
+            meaning="the head is not signed",
+            next_step="make the folder of the signatures writable for this account, and sign again",
+        ) from None
     return path
 
 
@@ -57,15 +65,23 @@ def signed_heads(records: Path, allowed_signers: Path, identity: str) -> tuple[l
     for head in sorted((records / SIGNATURES).glob("*.head")):
         signature = head.with_name(f"{head.name}.sig")
         name = f"{SIGNATURES}/{head.name}"
-        digest = head.read_text(encoding="utf-8", errors="replace").strip()
+        try:
+            message = read(head, SMALL)
+            require_plain(signature, SMALL)
+        except FileNotFoundError:
+            problems.append(Problem(f"{name}.sig", "missing"))
+            continue
+        except OSError as error:
+            place = f"{SIGNATURES}/{Path(error.filename).name}"
+            problems.append(Problem(place, f"cannot be read ({error.strerror})"))
+            continue
+        digest = message.decode(errors="replace").strip()
         if not is_head(digest):
             problems.append(Problem(name, "changed: not a head"))
-        elif not signature.is_file():
-            problems.append(Problem(f"{name}.sig", "missing"))
-        elif _holds(head, signature, allowed_signers, identity):
+        elif _holds(message, signature, allowed_signers, identity):
             anchors.append(Anchor(digest, f"the head that {identity} signed"))
         elif not any(
-            _holds(head, signature, allowed_signers, other)
+            _holds(message, signature, allowed_signers, other)
             for other in ssh.principals(signature, allowed_signers)
         ):
             problems.append(Problem(f"{name}.sig", "not a signature of this head by an allowed signer"))
@@ -74,5 +90,5 @@ def signed_heads(records: Path, allowed_signers: Path, identity: str) -> tuple[l
     return anchors, problems
 
 
-def _holds(head: Path, signature: Path, allowed_signers: Path, identity: str) -> bool:
-    return ssh.verify(head.read_bytes(), signature, allowed_signers, NAMESPACE, identity).returncode == 0
+def _holds(message: bytes, signature: Path, allowed_signers: Path, identity: str) -> bool:
+    return ssh.verify(message, signature, allowed_signers, NAMESPACE, identity).returncode == 0

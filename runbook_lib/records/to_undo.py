@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..guide import RUN_ORDER
+from ..plain_files import read_mapping
 from . import journal
-from .chain import Chain, digest_of_file
+from .chain import CLOSED, Chain, Entry, digest_of_file, unreadable
 from .errors import RecordError
-from .record import OPENING, RECORD, is_open, run_name
+from .record import OPENING, RECORD, run_name
 from .result import CHECKSUMS
-from .verify import check_record
+from .verify import check_record, is_run
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,13 @@ def record_to_undo(
     unknown = [one for one in only if one not in RUN_ORDER]
     if unknown:
         raise InputError([f"only: {one!r} is not a section" for one in unknown])
-    found = [one.parent for one in sorted(tenant.glob(f"{record or ''}*/{journal.FILE_NAME}"))]
-    undoable = [one for one in found if any(_is_forward(write) for write in _writes(one))]
-    chained = {one.run for one in Chain(records).entries()}
+    chain = Chain(records).entries()
+    chained = {one.run for one in chain}
+    found = _folders(records, tenant, record, chained)
     if record is None:
-        undoable = [one for one in undoable if run_name(records, one) in chained][-1:]
+        undoable = list(islice((one for one in reversed(found) if _wrote(records, one, chain)), 1))
+    else:
+        undoable = [one for one in found if _wrote(records, one, chain)]
     if len(undoable) != 1:
         what = record or "of this tenant"
         names = ", ".join(one.name for one in undoable)
@@ -106,8 +110,8 @@ def record_to_undo(
     elsewhere = [one for one in _writes(folder) if one["target"] != dict(target)]
     if elsewhere:
         raise InputError([f"record {folder.name} is of another target (sandbox or live, account, PBX)"])
+    _check(records, folder, chain)
     vouched = run_name(records, folder) in chained
-    _check(records, folder, vouched)
     _refuse_other_places(folder, parameters)
     return RecordToUndo(folder, tuple(only), vouched)
 
@@ -121,19 +125,50 @@ def files_of(records: Path, record: str) -> tuple[str, dict[str, str]]:
     wanted = record.rstrip("/").rpartition("/")[2]
     if not re.fullmatch(r"[0-9A-Za-z-]+", wanted):
         raise InputError([f"record: {record!r} is not a run id"])
-    found = sorted(records.glob(f"*/*/{wanted}*/{OPENING}"))
+    chain = Chain(records).entries()
+    chained = {one.run for one in chain if is_run(one.run) and one.run.rpartition("/")[2].startswith(wanted)}
+    # Those that the chain does not have are found as well, to be refused with the reason.
+    found = sorted(
+        chained | {run_name(records, one.parent) for one in records.glob(f"*/*/{wanted}*/{OPENING}")}
+    )
     if len(found) != 1:
-        names = ", ".join(one.parent.name for one in found)
+        names = ", ".join(one.rpartition("/")[2] for one in found)
         how_many = f"several: {names}" if found else "no record of the runbook command"
         raise InputError([f"record {record}: {how_many}"], next_step="runbook records list shows them")
-    return found[0].parent.name, json.loads(found[0].read_text(encoding="utf-8"))["files"]
+    folder = records / found[0]
+    _check(records, folder, chain)
+    return folder.name, read_mapping(folder / OPENING)["files"]
 
 
-def _check(records: Path, folder: Path, chained: bool) -> None:
+def _folders(records: Path, tenant: Path, record: str | None, chained: Collection[str]) -> list[Path]:
+    """The tenant's runs of which one may be meant, in their order; unnamed, those that the chain has."""
+    name = run_name(records, tenant)
+    of_chain = {records / run for run in chained if run.startswith(f"{name}/{record or ''}")}
+    if record is None:
+        return sorted(of_chain)
+    return sorted({*of_chain, *(one.parent for one in tenant.glob(f"{record}*/{journal.FILE_NAME}"))})
+
+
+def _wrote(records: Path, folder: Path, chain: Sequence[Entry]) -> bool:
+    """Whether a run wrote something by the guide, so that there is something to take away."""
+    try:
+        return any(_is_forward(write) for write in _writes(folder))
+    except OSError as error:
+        run = run_name(records, folder)
+        closed = any(one.run == run and one.event == CLOSED for one in chain)
+        listed = read_mapping(folder / CHECKSUMS).get("files")
+        kept = closed and not (isinstance(listed, dict) and journal.FILE_NAME not in listed)
+        if isinstance(error, FileNotFoundError) and not kept:
+            return False  # a run that wrote nothing has no journal
+        _check(records, folder, chain)
+        raise unreadable(error) from None
+
+
+def _check(records: Path, folder: Path, chain: Sequence[Entry]) -> None:
     """Raise when the record was changed after it was closed: its journal says what is taken away."""
     run = run_name(records, folder)
-    if not chained:
-        if not any((folder / name).exists() for name in (OPENING, RECORD, CHECKSUMS)):
+    if not any(one.run == run for one in chain):
+        if not any(os.path.lexists(folder / name) for name in (OPENING, RECORD, CHECKSUMS)):
             return  # plain papermill wrote it, or somebody by hand: it was named, and is told so
         raise RecordError(
             f"record {run}: the chain has no entry of this record",
@@ -141,14 +176,14 @@ def _check(records: Path, folder: Path, chained: bool) -> None:
             " done; nothing was sent",
             next_step="give the original's run id (runbook records list), or put the chain back",
         )
-    if is_open(folder):
+    if not any(one.run == run and one.event == CLOSED for one in chain):
         raise RecordError(
             f"record {run} is not closed",
             meaning="its run still writes, or died: what it did is not settled; nothing was sent",
             next_step="wait until the run has ended; of one that died: runbook records close RUN, and read"
             " what it left (runbook records show RUN)",
         )
-    if problems := check_record(records, run):
+    if problems := check_record(records, run, chain):
         raise RecordError(
             f"record {run}: " + "; ".join(f"{one.path}: {one.what}" for one in problems),
             meaning="what it says that was done may not be what was done; nothing was sent",
@@ -158,9 +193,9 @@ def _check(records: Path, folder: Path, chained: bool) -> None:
 
 def _refuse_other_places(folder: Path, parameters: Mapping[str, Any]) -> None:
     """Raise when the parameters lead to another place now: what is not found there is not undone."""
-    if not (folder / OPENING).exists():
+    if not os.path.lexists(folder / OPENING):
         return
-    then = _places(json.loads((folder / OPENING).read_text(encoding="utf-8"))["parameters"])
+    then = _places(read_mapping(folder / OPENING)["parameters"])
     now = _places(parameters)
     moved = [f"{name} was {then[name]}, is {now.get(name)}" for name in then if then[name] != now.get(name)]
     if moved:

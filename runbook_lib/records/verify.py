@@ -6,19 +6,39 @@ called verified without something from elsewhere: a head that was kept, or a sig
 
 from __future__ import annotations
 
-import json
+import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .chain import CLOSED, DIGEST, FILE_NAME, OPENED, Chain, Entry, digest_of_file
-from .record import CHECKSUMS, OPENING, RECORD, RUN, files_of
+from ..plain_files import NotPlainError, parse_mapping, read, read_mapping
+from . import journal
+from .chain import CLOSED, DIGEST, FILE_NAME, OPENED, Chain, Entry, digest_of, digest_of_file
+from .record import (
+    CHECKSUMS,
+    OPENING,
+    RECORD,
+    RUN,
+    contents,
+    is_withheld,
+    never_opened,
+    refuse_links,
+    withheld_from,
+)
 
 VERIFIED, CONSISTENT, DAMAGED = "verified", "consistent, not anchored", "not verified"
-#: Beside the runs of a tenant: records that were taken out of them because a secret was found inside.
-WITHHELD = "withheld"
+CHANGED = "changed"
+EXTRA = "extra: the chain has no entry of this record"
+#: Modes in which nothing is written at the vendors, so that a run of one has no journal.
+READING = ("plan", "verify")
+#: ``site/tenant/run id``.
+RUN_DEPTH = 3
 SIGNATURES = "signatures"
+#: A signed head, and its signature.
+SIGNATURE = re.compile(r"\d{6,}-[0-9a-f]{8}\.head(\.sig)?", re.ASCII)
 #: Made from the records, written anew by every run.
 INDEX = "index.html"
 #: Between the runs, beside locks: the chain, the page over it, and what is remembered of signing in.
@@ -47,8 +67,10 @@ class Report:
 
     ``anchored`` is the last entry that a kept head or a signature vouches for, with all before it;
     ``after`` the runs with entries behind it. ``unchained`` are runs outside the chain that never
-    claimed to be in it (plans, verifications, plain papermill), ``strays`` whatever else lies between
-    the records: nothing vouches for either.
+    claimed to be in it (plans, verifications, plain papermill), among them ``reading``, those that say
+    that they only planned or verified; ``strays`` whatever else lies between the records: nothing
+    vouches for any of them. ``unopened`` are the folders of runs that died before the chain knew them:
+    nothing was written, and ``runbook records close`` removes them.
     """
 
     problems: tuple[Problem, ...]
@@ -57,6 +79,8 @@ class Report:
     anchors: tuple[Anchor, ...]
     unchained: tuple[str, ...]
     strays: tuple[str, ...]
+    reading: tuple[str, ...] = ()
+    unopened: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -82,21 +106,35 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
 
     ``known`` are problems that were found on the way to the heads.
     """
-    lines = Chain(records).lines()
-    entries, problems = _read_chain(lines)
-    chained = {one.run for one in entries if is_run(one.run)}
+    entries, problems = read_chain(records)
+    by_run = by_event(entries)
+    runs, strays, unreadable = _survey(records)
+    if not entries and not problems and any(os.path.lexists(records / run / CHECKSUMS) for run in runs):
+        problems = [Problem(FILE_NAME, "missing or empty: there are closed records, and no entry of them")]
+    is_read = bool(entries) or not problems
     problems += [*_histories(entries), *known]
     closed_by_content = {one.content: one.run for one in entries if one.event == CLOSED}
-    for run in sorted(chained):
-        problems += _record(records, run, entries, closed_by_content)
-    unchained = []
-    for run in _run_folders(records):
-        if run in chained:
+    for run in sorted(filter(is_run, by_run)):
+        problems += _record(records, run, by_run[run], closed_by_content)
+    unchained, reading, unopened = list[str](), list[str](), list[str]()
+    for run in runs:
+        if run in by_run:
             continue
-        if claim := _claims(records / run):
-            problems.append(Problem(f"{run}/{claim}", "extra: the chain has no entry of this record"))
-        else:
+        try:
+            if never_opened(records, records / run):
+                unopened.append(run)
+                continue
+            told = read_mapping(records / run / RUN)
+            if claim := _claim({*os.listdir(records / run)}, told):
+                problems += [Problem(f"{run}/{claim}", EXTRA)] if is_read else []
+                continue
             unchained.append(run)
+            if told.get("mode") in READING:
+                reading.append(run)
+        except OSError as error:
+            unreadable.append(Problem(run, f"cannot be read ({error.strerror})"))
+    # A folder that is a link, or may not be read, is named once, whatever the chain has below it.
+    problems = list(dict.fromkeys([*problems, *unreadable]))
     # What follows a break in the chain is not what the digest of its last entry stands for.
     whole = not any(one.path == FILE_NAME for one in problems)
     by_digest = {one.digest: one for one in entries} if whole else {}
@@ -107,18 +145,92 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     ]
     found = [by_digest[anchor.digest] for anchor in anchors if anchor.digest in by_digest]
     last = max(found, key=lambda one: one.seq, default=None)
+    named = {one.path for one in problems}
+    strays = [one for one in strays if one not in named and not _is_kept(one, by_run)]
     return Report(
-        tuple(problems), tuple(entries), last, tuple(anchors), tuple(unchained), _strays(records, chained)
+        tuple(problems),
+        tuple(entries),
+        last,
+        tuple(anchors),
+        tuple(unchained),
+        tuple(sorted(strays)),
+        tuple(reading),
+        tuple(unopened),
     )
 
 
-def check_record(records: Path, run: str) -> list[Problem]:
+def check_record(records: Path, run: str, entries: Sequence[Entry]) -> list[Problem]:
     """Return what is wrong with one record, beside the chain as a whole."""
-    return list(_record(records, run, Chain(records).entries(), {}))
+    return list(_record(records, run, by_event([one for one in entries if one.run == run])[run], {}))
 
 
-def _read_chain(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
-    """The entries that can be read, and every place where one does not follow from the one before."""
+def read_record(
+    records: Path, run: str, digests: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
+    """Return ``opening.json`` and ``record.json`` of a record, and what of them does not fit its digest.
+
+    What cannot be read is empty; so is ``record.json`` while the record is open, as no digest stands for
+    it yet. ``digests`` are those of ``by_event``.
+    """
+    folder, problems = records / run, list[Problem]()
+
+    def mapping(name: str, digest: object) -> dict[str, Any]:
+        """The file's content, as far as it has any, whatever is wrong with it."""
+        try:
+            content = read(folder / name)
+        except OSError as error:
+            problems.append(Problem(f"{run}/{name}", _unread(error)))
+            return {}
+        if digest_of(content) != digest:
+            problems.append(Problem(f"{run}/{name}", CHANGED))
+        return parse_mapping(content)
+
+    try:
+        refuse_links(records, run)
+    except NotPlainError as error:
+        return {}, {}, [_not_plain(records, error)]
+    opening = mapping(OPENING, digests.get(OPENED)) if OPENED in digests else {}
+    if CLOSED not in digests:
+        return opening, {}, problems
+    listed = mapping(CHECKSUMS, digests[CLOSED]).get("files")
+    return opening, mapping(RECORD, listed.get(RECORD) if isinstance(listed, dict) else None), problems
+
+
+def run_folders(records: Path) -> list[str]:
+    """Return the names of all runs' folders, sorted; whatever is behind a link is nobody's."""
+    return _survey(records)[0]
+
+
+def unopened(records: Path, chained: Collection[str]) -> list[str]:
+    """Return the folders of runs that died before the chain knew them."""
+    found = []
+    for run in run_folders(records):
+        with suppress(OSError):  # of what may not be read nobody can say so
+            if run not in chained and never_opened(records, records / run):
+                found.append(run)
+    return found
+
+
+def by_event(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
+    """Return the digests of each run's opening and closing, as the chain has them."""
+    found: dict[str, dict[str, str]] = {}
+    for one in entries:
+        found.setdefault(one.run, {})[one.event] = one.content
+    return found
+
+
+def read_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
+    """Return the entries that can be read, and every place where one does not follow from the one before.
+
+    Unlike ``Chain.entries``, which raises for what is wrong.
+    """
+    try:
+        return _linked(Chain(records).lines())
+    except OSError as error:
+        return [], [Problem(FILE_NAME, _unread(error))]
+
+
+def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
     entries: list[Entry] = []
     problems: list[Problem] = []
     before: Entry | None = None
@@ -168,89 +280,147 @@ def _histories(entries: Sequence[Entry]) -> Iterator[Problem]:
 
 
 def _record(
-    records: Path, run: str, entries: Sequence[Entry], closed_by_content: Mapping[str, str]
+    records: Path, run: str, contents_by_event: Mapping[str, str], closed_by_content: Mapping[str, str]
 ) -> Iterator[Problem]:
+    """What is wrong with a record, by the digests that the chain has of its opening and its closing."""
     folder = records / run
-    if folder.is_symlink() or not folder.is_dir():
-        withheld = (folder.parent / WITHHELD / folder.name).is_dir()
-        yield Problem(run, "withheld: a secret was found in it" if withheld else "missing: the whole record")
-        return
-    content = {one.event: one.content for one in entries if one.run == run}
-    if OPENED in content and (what := _compared(folder / OPENING, content[OPENED])):
-        yield Problem(f"{run}/{OPENING}", what)
-    if CLOSED not in content:
+    try:
+        refuse_links(records, run)
+        if not folder.is_dir():
+            what = "missing: the whole record"
+            yield Problem(run, "withheld: a secret was found in it" if withheld_from(folder) else what)
+            return
+        yield from _files(folder, run, contents_by_event, closed_by_content)
+    except NotPlainError as error:
+        yield _not_plain(records, error)
+    except OSError as error:
+        place = Path(error.filename or folder)
+        yield Problem(place.relative_to(records).as_posix(), f"cannot be read ({error.strerror})")
+
+
+def _files(
+    folder: Path, run: str, contents_by_event: Mapping[str, str], closed_by_content: Mapping[str, str]
+) -> Iterator[Problem]:
+    opened = contents_by_event.get(OPENED)
+    opening_differs = _compared(folder / OPENING, opened) if opened is not None else ""
+    if opening_differs:
+        yield Problem(f"{run}/{OPENING}", opening_differs)
+    if CLOSED not in contents_by_event:
         return
     path = folder / CHECKSUMS
-    if what := _compared(path, content[CLOSED]):
-        other = None if what == "missing" else closed_by_content.get(digest_of_file(path))
+    if what := _compared(path, contents_by_event[CLOSED]):
+        other = closed_by_content.get(digest_of_file(path)) if what == CHANGED else None
         yield Problem(f"{run}/{CHECKSUMS}", f"swapped: it is that of {other}" if other else what)
     listed = _checksums(path)
-    there = files_of(folder)
-    for name in sorted(listed.keys() | there.keys()):
+    names, empty = contents(folder)
+    there = {*names} - {CHECKSUMS}
+    for name in sorted(listed.keys() | there):
         # The chain names the opening's digest as well, and that one was compared above.
-        if name == OPENING and name in there and _compared(there[name], content.get(OPENED, "")):
+        if name == OPENING and name in there and opening_differs:
             continue
         if name not in listed:
             yield Problem(f"{run}/{name}", "extra: not among the checksums")
         elif what := _compared(folder / name, listed[name]):
             yield Problem(f"{run}/{name}", what)
+    for name in sorted(empty):
+        yield Problem(f"{run}/{name}", "extra: an empty folder")
 
 
 def _compared(path: Path, digest: str) -> str:
     """What is wrong with a file; empty if it has this digest."""
     try:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            return "changed: not a file"
-        return "" if digest_of_file(path) == digest else "changed"
-    except FileNotFoundError:
-        return "missing"
+        return "" if digest_of_file(path) == digest else CHANGED
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        return _unread(error)
+
+
+def _unread(error: OSError) -> str:
+    """Why a file could not be read, in a problem's words."""
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, NotPlainError):
+        return f"{CHANGED}: {error.strerror}"
+    return f"cannot be read ({error.strerror})"
+
+
+def _not_plain(records: Path, error: NotPlainError) -> Problem:
+    return Problem(Path(error.filename).relative_to(records).as_posix(), _unread(error))
 
 
 def _checksums(path: Path) -> dict[str, str]:
     """The digests by file name; nothing when they are unusable, which their own digest tells."""
-    try:
-        files: Any = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {name: digest for name, digest in files.items() if _is_inside(name)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    files = read_mapping(path).get("files")
+    if not isinstance(files, dict):
         return {}
+    return {name: digest for name, digest in files.items() if _is_inside(name)}
 
 
-def _claims(folder: Path) -> str:
-    """The file by which a folder outside the chain claims to be a record of it; empty if none does."""
+def _claim(names: Collection[str], told: Mapping[str, Any]) -> str:
+    """The file by which a folder outside the chain claims to be a record of it; empty if none does.
+
+    ``names`` are those of its files, ``told`` is what the run says of itself.
+    """
     for name in (CHECKSUMS, RECORD, OPENING):
-        if (folder / name).exists():
+        if name in names:
             return name
-    try:
-        run: Any = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        return RUN if run["mode"] == "apply" else ""
-    except FileNotFoundError:
+    if RUN not in names:
         return ""
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return RUN
+    # Who only reads has no journal: whatever this one says, it is a run that wrote.
+    return "" if told.get("mode") in READING and journal.FILE_NAME not in names else RUN
 
 
-def _run_folders(records: Path) -> list[str]:
-    """Everything at the depth of a run's folder."""
-    return sorted(
-        path.relative_to(records).as_posix()
-        for path in records.glob("*/*/*")
-        if path.name != WITHHELD and (path.is_dir() or path.is_symlink())
-    )
+def _survey(records: Path) -> tuple[list[str], list[str], list[Problem]]:
+    """The folders of runs; whatever else lies between them and is not ours to keep; what cannot be read.
+
+    Links are not followed, as nobody knows whose files are behind one.
+    """
+    runs: list[str] = []
+    strays: list[str] = []
+    problems: list[Problem] = []
+    signed: set[str] = set()
+
+    def look_at(folder: str, depth: int) -> None:
+        try:
+            entries = list(os.scandir(records / folder))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if depth > RUN_DEPTH:  # what is withheld is for its owner only
+                strays.append(folder)
+            else:
+                problems.append(Problem(folder or ".", f"cannot be read ({error.strerror})"))
+            return
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if not entry.is_dir(follow_symlinks=False):
+                plain = entry.is_file(follow_symlinks=False)
+                if plain and folder == SIGNATURES and SIGNATURE.fullmatch(entry.name):
+                    signed.add(entry.name)
+                elif not plain or folder == SIGNATURES or not _is_ours(entry.name):
+                    strays.append(name)
+            elif depth == RUN_DEPTH and not is_withheld(entry.name):
+                runs.append(name)
+            elif folder == SIGNATURES or depth > RUN_DEPTH:
+                strays.append(name)
+            else:
+                look_at(name, depth + 1)
+
+    look_at("", 1)
+    heads = {one.removesuffix(".sig") for one in signed}
+    whole = {name for one in heads if {one, f"{one}.sig"} <= signed for name in (one, f"{one}.sig")}
+    return sorted(runs), [*strays, *(f"{SIGNATURES}/{one}" for one in signed - whole)], problems
 
 
-def _strays(records: Path, chained: Collection[str]) -> tuple[str, ...]:
-    """What is no run's and not ours to keep between the runs: files, and withheld folders of no record."""
-    files = (path for depth in ("*", "*/*", "*/*/*") for path in records.glob(depth) if not path.is_dir())
-    found = [path for path in files if path.suffix != ".lock" and path.name not in OURS]
-    found += [
-        path
-        for path in records.glob(f"*/*/{WITHHELD}/*")
-        if (path.parent.parent / path.name).relative_to(records).as_posix() not in chained
-    ]
-    names = (path.relative_to(records).as_posix() for path in found if not path.is_symlink())
-    return tuple(sorted(name for name in names if not name.startswith(f"{SIGNATURES}/")))
+def _is_kept(name: str, chained: Mapping[str, object]) -> bool:
+    """Whether a name between the runs is that of a withheld record that the chain has."""
+    path = PurePosixPath(name)
+    withheld = len(path.parts) == RUN_DEPTH + 1 and is_withheld(path.parent.name)
+    return withheld and (path.parent.parent / path.name).as_posix() in chained
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file between the runs is one of ours: kept, made anew by every run, or a lock."""
+    return name in OURS or name.endswith((".lock", ".holder"))
 
 
 def _is_inside(name: str) -> bool:

@@ -22,9 +22,15 @@ from filelock import FileLock
 from platformdirs import user_state_path
 
 from ..errors import SignInError, VendorError
+from ..lock import file_lock
+from ..plain_files import describe, read_mapping, write_whole
 from ..secret import remember_token
 
 SYSTEM = "system"
+#: In the site's records folder, after a refused sign-in.
+MARKER = "sign-in-refused.json"
+#: The operator's own state folder.
+STATE = "portsip-twilio-runbook"
 
 
 class SignInGate:
@@ -33,36 +39,61 @@ class SignInGate:
     Parameters
     ----------
     folder
-        The site's records folder; the marker and its lock lie there, for every process to see.
+        The site's records folder; the marker and its lock lie there, for every process to see. An
+        account that may only read there has a marker and a lock of its own, in its state folder, and
+        heeds those of the site as well.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.marker = folder / "sign-in-refused.json"
-        self._lock = FileLock(folder / ".sign-in.lock", timeout=120)
+        self._site = folder
+        self._folder = folder
+        if not _is_writable(folder):
+            name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+            self._folder = user_state_path(STATE, appauthor=False) / "gates" / name
+        self._lock: FileLock | None = None
+
+    @property
+    def marker(self) -> Path:
+        """Where this account remembers a refusal."""
+        return self._folder / MARKER
 
     def __enter__(self) -> SignInGate:
-        self.marker.parent.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = self._lock or file_lock(self._folder / ".sign-in.lock", 120)
+            self._lock.acquire()
+        except OSError as error:
+            raise SignInError(
+                f"whether a sign-in was refused before cannot be looked up ({describe(error)})",
+                vendor="PortSIP",
+                step="0.2",
+                meaning="five refusals lock this address out for an hour, so nothing was tried",
+                next_step="remove what is in the lock's place, or make it writable for this account",
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def next_step(self) -> str:
         """What an operator does about a refusal."""
-        site = self.marker.parent.name
+        site = self._site.name
         return f"correct user name or password, then: runbook sign-in --clear -s SITE-FILE (of site {site})"
 
     def check(self, username: str, url: str) -> None:
         """Raise ``SignInError`` when a refusal is remembered."""
-        if not self.marker.exists():
+        marker = next((one for one in self._markers if os.path.lexists(one)), None)
+        if marker is None:
             return
-        earlier = json.loads(self.marker.read_text(encoding="utf-8"))
+        # A marker counts whatever is in it, and whatever it is.
+        earlier = read_mapping(marker)
+        who, at = (earlier.get(key, "(cannot be read)") for key in ("username", "at"))
         raise SignInError(
-            f"the PBX at {url} refused to sign in {earlier['username']} at {earlier['at']}; not tried again",
+            f"the PBX at {url} refused to sign in {who} at {at}, by {marker}; not tried again",
             vendor="PortSIP",
-            code=earlier["code"],
+            code=earlier.get("code"),
             step="0.2",
             meaning="five refusals lock this address out for an hour, so a refusal is tried once only",
             next_step=self.next_step,
@@ -75,15 +106,27 @@ class SignInGate:
             "username": username,
             "code": error.code,
         }
-        temporary = self.marker.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(self.marker)
+        write_whole(self.marker, json.dumps(content).encode())
 
     def clear(self) -> bool:
-        """Forget the refusal; return whether there was one."""
-        existed = self.marker.exists()
-        self.marker.unlink(missing_ok=True)
-        return existed
+        """Forget the refusal; return whether there was one.
+
+        Raises ``OSError`` when a marker cannot be removed.
+        """
+        existing = [one for one in self._markers if os.path.lexists(one)]
+        for marker in existing:
+            marker.unlink(missing_ok=True)
+        return bool(existing)
+
+    @property
+    def _markers(self) -> list[Path]:
+        return [folder / MARKER for folder in dict.fromkeys((self._site, self._folder))]
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether this account may make files in a folder, or make the folder."""
+    there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
+    return os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 @dataclass(frozen=True)
@@ -129,7 +172,7 @@ class KeptSignIns:
 
     def __init__(self, url: str, username: str) -> None:
         name = hashlib.sha256(f"{username}\n{url}".encode()).hexdigest()[:16]
-        state = user_state_path("portsip-twilio-runbook", appauthor=False)
+        state = user_state_path(STATE, appauthor=False)
         # Without a home folder "~" stays as it is: that would be a folder wherever the command is started.
         self._folder = state / "sign-ins" / name if state.is_absolute() else Path(os.devnull, name)
 

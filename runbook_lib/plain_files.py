@@ -1,0 +1,147 @@
+"""Files that others may have put in place of ours: opened only as plain files of a sane size.
+
+Whoever can write to the records folder can leave a FIFO there, a link to ``/dev/zero``, or a gigabyte.
+So every file below it is opened here: nothing is opened before it is known to be a plain file, no link is
+followed, and no more is read than a file of its kind can have. What is wrong is an ``OSError`` that
+bears the file's name.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pwd
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MIB = 1 << 20
+#: The most that a file of a record can have: notebooks and journals have some megabytes.
+LIMIT = 64 * MIB
+#: The most that a lock, the name of its holder, a head or a signature can have.
+SMALL = 1 << 16
+
+
+class NotPlainError(OSError):
+    """In a file's place there is something else, or more than a file of its kind can have."""
+
+
+def require_plain(path: Path, limit: int = LIMIT) -> None:
+    """Raise ``NotPlainError`` unless a path is a plain file of at most ``limit`` bytes; opens nothing.
+
+    Raises ``OSError`` when it is not there or cannot be looked at.
+    """
+    _require(path, os.lstat(path), limit)
+
+
+def descriptor(path: Path, flags: int, limit: int = LIMIT) -> int:
+    """Open a plain file; with ``O_CREAT`` also one that is not there, of the mode that the umask says.
+
+    Raises ``NotPlainError`` or another ``OSError``.
+    """
+    try:
+        require_plain(path, limit)
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+    # Somebody may be quicker than we are: what was opened is looked at as well, and nothing blocks.
+    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        _require(path, os.fstat(opened), limit)
+    except OSError:
+        os.close(opened)
+        raise
+    return opened
+
+
+@contextmanager
+def opened(path: Path, limit: int = LIMIT) -> Iterator[BinaryIO]:
+    """Open a plain file for reading; raises as ``descriptor``."""
+    with open(descriptor(path, os.O_RDONLY, limit), "rb") as file:
+        yield file
+
+
+def read(path: Path, limit: int = LIMIT) -> bytes:
+    """Return the content of a plain file; raises as ``descriptor``."""
+    with opened(path, limit) as file:
+        return file.read(limit)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; empty when there is none, or it cannot be read as one."""
+    try:
+        return parse_mapping(read(path))
+    except OSError:
+        return {}
+
+
+def parse_mapping(content: bytes) -> dict[str, Any]:
+    """Return a JSON object; empty for anything else."""
+    try:
+        found: Any = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, complete or not at all, on disk when this returns; whatever is in its place goes.
+
+    Raises ``OSError``, for a folder in its place too.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # nobody knows the temporary name
+        raise
+
+
+def describe(error: OSError) -> str:
+    """Return what is wrong with which file, and whose it is if that is the reason."""
+    what = error.strerror or type(error).__name__
+    if not isinstance(error.filename, str):
+        return what
+    if isinstance(error, PermissionError):
+        what += _owner(Path(error.filename))
+    return f"{error.filename}: {what}"
+
+
+def _require(path: Path, status: os.stat_result, limit: int) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise NotPlainError(errno.ELOOP, "not a file: a link, which is not followed", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise NotPlainError(errno.EINVAL, "not a file", str(path))
+    if status.st_size > limit:
+        raise NotPlainError(errno.EFBIG, f"larger than {_size(limit)}", str(path))
+
+
+def _size(limit: int) -> str:
+    return f"{limit // MIB} MiB" if limit >= MIB else f"{limit >> 10} KiB"
+
+
+def _owner(path: Path) -> str:
+    """The owner and the mode of what may not be opened: the file, or the nearest folder around it."""
+    for place in (path, *path.parents):
+        try:
+            status = os.lstat(place)
+        except OSError:
+            continue
+        try:
+            owner = pwd.getpwuid(status.st_uid).pw_name
+        except KeyError:
+            owner = f"uid {status.st_uid}"
+        of = "" if place == path else f" of {place}"
+        return f"; owner{of} {owner}, mode {stat.S_IMODE(status.st_mode):04o}"
+    return ""
