@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ from .parameters import load_all, load_site, project_root, secret_cautions
 from .paths import current_folder, locate
 from .plain_files import describe
 from .records.record import REASON, TICKET
+from .records.versions import runbook_version
 from .screen import complain, conclude, finish, guard, screen
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
@@ -87,7 +89,6 @@ def demo() -> None:
     tenants = sorted(
         path for path in (root / SANDBOX_SITE).parent.glob("*.yaml") if path.name != SANDBOX_SITE.name
     )
-    screen.print("[bold]Sandbox[/]: both vendors are simulated on this machine; nothing real is touched.\n")
     raise typer.Exit(_run(root / SANDBOX_SITE, tenants, "apply"))
 
 
@@ -188,6 +189,7 @@ def plan(
     site, owners = _owners(site, tenants, trunk)
     if min(at_once, len(owners)) > 1:
         raise typer.Exit(_worst(plan_at_once(site, owners, out, screen, sections, at_once)))
+    _announce(site)
     statuses = [_guarded(lambda one=one: plan_tenant(site, one, out, screen, sections)) for one in owners]
     raise typer.Exit(_worst(statuses))
 
@@ -401,6 +403,7 @@ def _way_back(
 
     if carry_out:
         return _run(site, list(owners), "apply", approval, (section,), options)
+    _announce(site)
     statuses = [
         _guarded(lambda one=one: plan_tenant(site, one, out, screen, (section,), options)) for one in owners
     ]
@@ -443,6 +446,7 @@ def _run(
     from .batch.progress import Progress, plain_summary, summary
 
     def run() -> int:
+        _announce(site)
         _caution(site, tenants)
         given = (site, tenants, mode, approval or {}, Progress(screen), sections)
         several = min(at_once, len(tenants)) > 1
@@ -479,6 +483,17 @@ def _guarded(call: Callable[[], int]) -> int:
 
 def _worst(statuses: list[int]) -> int:
     return max(statuses, key=[FINE, CHANGES, FAILED, WRONG_INPUT].index, default=FINE)
+
+
+def _announce(site: Path) -> None:
+    """Name where a run works, on its first line: for whoever has several checkouts or sites."""
+    root, version = project_root(), runbook_version()["version"]
+    with suppress(InputError):  # said by the run itself, with all other problems
+        the_site = load_site(site, root)
+        line = f"Project {root} · site {the_site.name} ({the_site.target}) · runbook {version}"
+        screen.print(Text(visible(line), style="bold"), soft_wrap=True)
+        if the_site.target == "sandbox":
+            screen.print("Both vendors are simulated on this machine; nothing real is touched.\n")
 
 
 def _caution(site: Path, owners: Sequence[Path | str]) -> None:

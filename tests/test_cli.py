@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib.records.versions import runbook_version
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_way_back import set_up
 
@@ -179,3 +180,22 @@ def test_what_plain_papermill_left_is_rolled_back_when_named_with_its_files(sand
     ended = runbook(sandbox, "rollback", folder.name, *who, "--accept-interruption")
     assert ended.returncode == 2, ended.stdout + ended.stderr
     assert "nothing vouches for this journal" in " ".join(ended.stdout.split())
+
+
+def test_the_first_line_and_the_opening_name_where_it_worked(sandbox: TestSandbox) -> None:
+    """Whoever copies a checkout, or has two, sees which one this was."""
+    version = runbook_version()["version"]
+    for arguments in (
+        ("plan", "--section", "01"),
+        ("apply", "--section", "01"),
+        ("verify", "--section", "01"),
+    ):
+        first = runbook(sandbox, *arguments, "-s", SITE, ACME).stdout.splitlines()[0]
+        assert str(sandbox.root) in first and "demo (sandbox)" in first and version in first, arguments
+    (opening,) = sandbox.root.glob("records/demo/acme/*/opening.json")
+    opened = json.loads(opening.read_text())
+    assert (opened["project"], opened["site"], opened["runbook"]["version"]) == (
+        str(sandbox.root),
+        "demo",
+        version,
+    )

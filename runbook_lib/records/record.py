@@ -105,6 +105,7 @@ def open_record(
         "ticket": os.environ.get(TICKET) or None,
         "reason": os.environ.get(REASON) or None,
         "order": list(order),
+        "project": str(records.resolve().parent),
         "parameters": dict(parameters),
         "files": dict(files),
         "started": now(),
