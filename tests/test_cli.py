@@ -190,8 +190,8 @@ def test_the_first_line_and_the_opening_name_where_it_worked(sandbox: TestSandbo
         ("apply", "--section", "01"),
         ("verify", "--section", "01"),
     ):
-        first = runbook(sandbox, *arguments, "-s", SITE, ACME).stdout.splitlines()[0]
-        assert str(sandbox.root) in first and "demo (sandbox)" in first and version in first, arguments
+        first = runbook(sandbox, command, "--section", "01", "-s", SITE, ACME).stdout.splitlines()[0]
+        assert str(sandbox.root) in first and "demo (sandbox)" in first and version in first, command
     (opening,) = sandbox.root.glob("records/demo/acme/*/opening.json")
     opened = json.loads(opening.read_text())
     assert (opened["project"], opened["site"], opened["runbook"]["version"]) == (
