@@ -185,11 +185,7 @@ def test_what_plain_papermill_left_is_rolled_back_when_named_with_its_files(sand
 def test_the_first_line_and_the_opening_name_where_it_worked(sandbox: TestSandbox) -> None:
     """Whoever copies a checkout, or has two, sees which one this was."""
     version = runbook_version()["version"]
-    for arguments in (
-        ("plan", "--section", "01"),
-        ("apply", "--section", "01"),
-        ("verify", "--section", "01"),
-    ):
+    for command in ("plan", "apply", "verify"):
         first = runbook(sandbox, command, "--section", "01", "-s", SITE, ACME).stdout.splitlines()[0]
         assert str(sandbox.root) in first and "demo (sandbox)" in first and version in first, command
     (opening,) = sandbox.root.glob("records/demo/acme/*/opening.json")
