@@ -92,17 +92,30 @@ def as_papermill_passes_it(path: Path) -> Any:
 
 def test_the_second_reader_is_papermills() -> None:
     assert _AsPapermill.yaml_implicit_resolvers == NoDatesSafeLoader.yaml_implicit_resolvers
-    assert _AsPapermill.yaml_constructors == NoDatesSafeLoader.yaml_constructors == yaml.SafeLoader.yaml_constructors
+    assert (
+        _AsPapermill.yaml_constructors
+        == NoDatesSafeLoader.yaml_constructors
+        == yaml.SafeLoader.yaml_constructors
+    )
 
 
 #: What numbers, switches, dates, nulls and their neighbours are written with.
 SCALARS = st.one_of(
     st.text(alphabet="0123456789_.:+-eExobnayfsltruNOYTF~<=!&*", min_size=1, max_size=8),
     st.text(min_size=1, max_size=6),
-    st.sampled_from(["0100", "1_000", "1:30", "yes", "Off", "~", ".5", "1e3", ".inf", "2001-01-01", "n", "y"]),
+    st.sampled_from(
+        ["0100", "1_000", "1:30", "yes", "Off", "~", ".5", "1e3", ".inf", "2001-01-01", "n", "y"]
+    ),
 )
 #: Keys of every type that a value may have.
-PLACES = (CONCURRENCY, SWITCH, "  pbx_trunk: {{name: {}}}\n", '  pbx_trunk: {{name: "{}"}}\n', LIST, "  {}: 1\n")
+PLACES = (
+    CONCURRENCY,
+    SWITCH,
+    "  pbx_trunk: {{name: {}}}\n",
+    '  pbx_trunk: {{name: "{}"}}\n',
+    LIST,
+    "  {}: 1\n",
+)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
