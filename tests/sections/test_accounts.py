@@ -334,9 +334,9 @@ def runbook(sandbox: TestSandbox, command: str, the_site: Any, tenant: Any) -> i
     files["site"].parent.mkdir(exist_ok=True)
     for path, content in zip(files.values(), (the_site, tenant), strict=True):
         path.write_text(json.dumps(content), encoding="utf-8")  # which is YAML
+    program = [sys.executable, "-c", "from runbook_lib.cli import main; main()"]
     return subprocess.run(
-        [sys.executable, "-c", "from runbook_lib.cli import main; main()", command]
-        + ["-s", str(files["site"]), str(files["tenant"])],
+        [*program, command, "-s", str(files["site"]), str(files["tenant"])],
         cwd=sandbox.root,
         env={**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
