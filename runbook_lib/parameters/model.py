@@ -49,7 +49,7 @@ class TwilioAccount(Strict):
     account_sid: AccountSid = Field(description="The account that everything is made in.")
     auth_token: Reference | None = Field(None, description="Reference of the account's auth token.")
     api_key_sid: ApiKeySid | None = Field(
-        None, description="Instead of the auth token: a main API key's sid …"
+        None, description="Instead of the auth token: the sid of a main API key, made in this account …"
     )
     api_key_secret: Reference | None = Field(None, description="… and the reference of its secret.")
     region: Literal["us1", "ie1", "au1"] = Field(

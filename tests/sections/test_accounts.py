@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -319,3 +323,41 @@ def test_routes_are_asked_at_twilio_or_where_a_test_has_its_trunking_api(
     for name in ("RUNBOOK_TWILIO_API_URL", "RUNBOOK_TWILIO_TRUNKING_URL"):
         monkeypatch.delenv(name)
     assert endpoints(live, account, sandbox.root).twilio["routes"] == "https://routes.twilio.com"
+
+
+def runbook(sandbox: TestSandbox, command: str, the_site: Any, tenant: Any) -> int:
+    """Run a ``runbook`` command on parameter files with these contents; return its exit status."""
+    files = {
+        "site": sandbox.root / "parameters/other/site.yaml",
+        "tenant": sandbox.root / "parameters/other/t.yaml",
+    }
+    files["site"].parent.mkdir(exist_ok=True)
+    for path, content in zip(files.values(), (the_site, tenant), strict=True):
+        path.write_text(json.dumps(content), encoding="utf-8")  # which is YAML
+    program = [sys.executable, "-c", "from runbook_lib.cli import main; main()"]
+    return subprocess.run(
+        [*program, command, "-s", str(files["site"]), str(files["tenant"])],
+        cwd=sandbox.root,
+        env={**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        timeout=180,
+    ).returncode
+
+
+def test_the_command_stops_at_the_first_section(sandbox: TestSandbox) -> None:
+    wrong = site(SUBACCOUNT_SID, MAIN_KEY)
+    assert runbook(sandbox, "apply", wrong, OF_SUBACCOUNT) == 1
+    assert sandbox.writes() == []
+    [run] = sandbox.root.glob("records/demo/acme/*/run.json")
+    sections = json.loads(run.read_text(encoding="utf-8"))["sections"]
+    assert [one["outcome"] for one in sections] == ["failed"] + ["not run"] * (len(RUN_ORDER) - 1)
+    for named in (SUBACCOUNT_SID, ACCOUNT_SID):
+        assert named in sections[0]["message"]
+
+
+def test_a_caution_changes_no_exit_status(sandbox: TestSandbox) -> None:
+    right = site(SUBACCOUNT_SID, SUBACCOUNT_KEY)
+    sandbox.control("POST", "switches", STANDARD)
+    assert runbook(sandbox, "plan", right, OF_SUBACCOUNT) == 2
+    assert every_section(right, OF_SUBACCOUNT) == [None] * len(RUN_ORDER)
+    assert runbook(sandbox, "plan", right, OF_SUBACCOUNT) == 0
