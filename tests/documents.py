@@ -81,8 +81,13 @@ _TWILIO_ERROR = {
         "message": {"type": "string"},
         "more_info": {"type": "string"},
         "status": {"type": "integer"},
+        "detail": {"type": "string"},
     },
     "additionalProperties": False,
+    # Seen with 401 and with no other status (facts, section 6).
+    "if": {"properties": {"status": {"const": 401}}},
+    "then": {"required": ["detail"]},
+    "else": {"properties": {"detail": False}},
 }
 _PORTSIP_ERROR = {
     "type": "object",
