@@ -85,6 +85,12 @@ _TWILIO_ERROR = {
     },
     "additionalProperties": False,
 }
+#: That of a 401 says more (facts, section 6). A schema of its own: OpenAPI 3.0 has no conditions.
+_TWILIO_UNAUTHORIZED = {
+    **_TWILIO_ERROR,
+    "required": [*_TWILIO_ERROR["required"], "detail"],
+    "properties": {**_TWILIO_ERROR["properties"], "detail": {"type": "string"}},
+}
 _PORTSIP_ERROR = {
     "type": "object",
     "required": ["errors"],
@@ -119,12 +125,14 @@ def amend(name: str, found: dict[str, Any]) -> None:
                 continue
             answers = item[method]["responses"]
             if name != "portsip":
-                answers["4XX"] = {"description": "Error"}
+                answers |= {"4XX": {"description": "Error"}, "401": {"description": "Error"}}
             elif item[method].get("security") != []:
                 answers.setdefault("401", {"description": "Error"})
             for status, answer in answers.items():
                 if status.startswith("4"):
-                    answer["content"] = {"application/json": {"schema": error}}
+                    special = name != "portsip" and status == "401"
+                    schema = _TWILIO_UNAUTHORIZED if special else error
+                    answer["content"] = {"application/json": {"schema": schema}}
 
 
 def _amend_schemas(found: dict[str, Any]) -> None:

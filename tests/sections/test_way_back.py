@@ -237,6 +237,7 @@ def test_what_a_lost_answer_made_is_found_and_taken_back(
     sandbox: TestSandbox, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runbook_lib.sections.base.SETTLE_S", 0.5)
+    monkeypatch.setattr("runbook_lib.sections.base.LATE_S", 0.5)
     before = state(sandbox)
     for path in ("/v1/Trunks$", "/IpAddresses", "/OriginationUrls$", "/providers$"):
         fault = {"method": "POST", "path": path, "kind": kind, "nth": 1, "count": 1}
