@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from runbook_lib import secret
-from runbook_lib.batch.runner import Job, TenantResult, _recorded
+from runbook_lib.batch.interruption import Interruption
+from runbook_lib.batch.runner import Aside, Job, Observer, TenantResult, _recorded
 from runbook_lib.plan import Action, Row
 from runbook_lib.records import journal
 from runbook_lib.records.errors import RecordError
@@ -128,5 +129,7 @@ def test_files_that_nobody_can_make_sense_of_are_a_problem_and_no_traceback(tmp_
     folder = start(tmp_path / "records", RUN)
     (folder / "01.result.json").write_text('{"section": "01", "plan": [{}]}', encoding="utf-8")
     job = Job("demo", "acme", folder, {}, {}, {}, ("01",), ("01",), {})
-    result = _recorded(job, TenantResult("demo", "acme", folder, ()), "apply", "2026-11-23T00:00:00+00:00")
+    aside = Aside(Observer(), Interruption())
+    ran = TenantResult("demo", "acme", folder, ())
+    result = _recorded(job, ran, "apply", "2026-11-23T00:00:00+00:00", aside)
     assert result.problem == "the record cannot be written (KeyError)" and result.outcome == "failed"
