@@ -43,7 +43,11 @@ def test_uris_of_one_priority_share_a_place_and_disabled_ones_have_none() -> Non
         ("de1", "sip:a;region=de1", 15, 10, False),
         ("us2", "sip:a;region=us2", 20, 10, True),
     ]
-    shown = " ".join(texts(call_path(hops, "a").svg))
+    picture = call_path(hops, "a")
+    shown = " ".join(texts(picture.svg))
+    # The same in words, for those who do not see the picture.
+    assert [line.split(": ")[1] for line in picture.description] == [uri for _, uri, *_ in hops]
+    assert ["switched off" in line for line in picture.description] == [False, False, True, False]
     assert shown.count("tried first") == 2
     assert "de1 (Germany) · switched off" in shown
     assert "us2 (Oregon) · tried 2nd" in shown

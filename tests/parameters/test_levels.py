@@ -60,6 +60,7 @@ RULE = {"name": "X", "dids": "12025550105", "extension": "1"}
     ("path", "value", "at"),
     [
         ("tenant.shared_trunk", "other", "tenant.shared_trunk"),
+        ("tenant.concurrency", ..., "tenant.concurrency"),
         ("tenant.shared_trunk", 5, "tenant.shared_trunk"),
         ("tenant.shared_trunk", ..., "tenant.trunk"),
         ("tenant.shared_trunk", ..., "tenant.termination"),
