@@ -20,7 +20,7 @@ from .notebook.display import visible
 from .notebook.tables import Table as ColumnTable
 from .parameters import project_root
 from .paths import current_folder, locate
-from .plain_files import require_plain
+from .plain_files import opened
 from .records.chain import CLOSED, Chain, Entry, unreadable
 from .records.errors import RecordError
 from .records.export import export_record
@@ -307,10 +307,11 @@ def _show(records: Path, report: Report) -> None:
 
 
 def _kind(path: Path) -> str:
-    """What is in a file's place, if it is no file."""
+    """What is in a file's place, if it is no file that can be read."""
     try:
         if not path.is_dir() or path.is_symlink():
-            require_plain(path)
+            with opened(path):
+                pass
     except OSError as error:
         return f" ({error.strerror})"
     return ""

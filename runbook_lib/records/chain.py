@@ -223,7 +223,7 @@ class Chain:
                 os.fsync(file)
                 if new:
                     sync_folder(self.records)
-            except OSError:
+            except BaseException:  # also an interruption: the entry is there as a whole, or not at all
                 os.ftruncate(file, start)
                 raise
         finally:

@@ -270,8 +270,10 @@ def made_by_us(
     Raises ``RecordError`` when no journal shows it and one of them cannot be read: what we made would
     be taken for somebody else's.
     """
-    unreadable = []
-    for path in sorted(records.glob(f"**/{FILE_NAME}"), reverse=True):
+    unreadable = list[str]()
+    walk = os.walk(records, onerror=lambda error: unreadable.append(describe(error)))
+    paths = [Path(folder, FILE_NAME) for folder, *names in walk if any(FILE_NAME in some for some in names)]
+    for path in sorted(paths, reverse=True):
         try:
             for write in read(path):
                 if write["resource"] != resource or write["target"] != target:

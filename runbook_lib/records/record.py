@@ -123,12 +123,9 @@ def open_record(
                 shutil.copyfile(source, folder / name)
             path = write_json(folder / OPENING, scrub_data(opening))
             return chain.append(OPENED, run, digest_of_file(path))
-        except Exception:
-            shutil.rmtree(folder, ignore_errors=True)  # what the chain does not know has not opened
-            raise
-        except BaseException:  # an interruption, perhaps when the entry was there
-            if not _is_chained(chain, run):
-                shutil.rmtree(folder, ignore_errors=True)
+        except BaseException:  # also an interruption, perhaps when the entry was there
+            if not _may_be_chained(chain, run):
+                shutil.rmtree(folder, ignore_errors=True)  # what the chain does not know has not opened
             raise
 
 
@@ -329,6 +326,14 @@ def remove_unopened(records: Path, folder: Path) -> None:
 
 def _raise(error: OSError) -> None:
     raise error
+
+
+def _may_be_chained(chain: Chain, run: str) -> bool:
+    """Whether the chain has a run that was just to be added; it adds nothing while it cannot be read."""
+    try:
+        return _is_chained(chain, run)
+    except RecordError:
+        return False
 
 
 def _is_chained(chain: Chain, run: str) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..plain_files import NotPlainError, parse_mapping, read, read_mapping
+from ..plain_files import LIMIT, SMALL, NotPlainError, opened, parse_mapping, read, read_mapping
 from . import journal
 from .chain import CLOSED, DIGEST, FILE_NAME, OPENED, Chain, Entry, digest_of, digest_of_file
 from .record import (
@@ -41,6 +41,8 @@ SIGNATURES = "signatures"
 SIGNATURE = re.compile(r"\d{6,}-[0-9a-f]{8}\.head(\.sig)?", re.ASCII)
 #: Made from the records, written anew by every run.
 INDEX = "index.html"
+#: Of locks, and of the names of those that hold them.
+OWN_SUFFIXES = (".lock", ".holder")
 #: Between the runs, beside locks: the chain, the page over it, and what is remembered of signing in.
 OURS = frozenset({FILE_NAME, INDEX, "sign-in-refused.json"})
 
@@ -393,11 +395,13 @@ def _survey(records: Path) -> tuple[list[str], list[str], list[Problem]]:
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name
             if not entry.is_dir(follow_symlinks=False):
-                plain = entry.is_file(follow_symlinks=False)
-                if plain and folder == SIGNATURES and SIGNATURE.fullmatch(entry.name):
+                sound = entry.is_file(follow_symlinks=False)
+                if sound and folder == SIGNATURES and SIGNATURE.fullmatch(entry.name):
                     signed.add(entry.name)
-                elif not plain or folder == SIGNATURES or not _is_ours(entry.name):
+                elif not sound or folder == SIGNATURES or not _is_ours(Path(entry.path)):
                     strays.append(name)
+            elif (entry.name.startswith(".") and entry.name.endswith(OWN_SUFFIXES)) or entry.name == INDEX:
+                strays.append(name)
             elif depth == RUN_DEPTH and not is_withheld(entry.name):
                 runs.append(name)
             elif folder == SIGNATURES or depth > RUN_DEPTH:
@@ -418,9 +422,19 @@ def _is_kept(name: str, chained: Mapping[str, object]) -> bool:
     return withheld and (path.parent.parent / path.name).as_posix() in chained
 
 
-def _is_ours(name: str) -> bool:
-    """Whether a file between the runs is one of ours: kept, made anew by every run, or a lock."""
-    return name in OURS or name.endswith((".lock", ".holder"))
+def _is_ours(path: Path) -> bool:
+    """Whether a file between the runs is one of ours, and can be read: kept, made by every run, or a lock."""
+    if path.name not in OURS and not path.name.endswith(OWN_SUFFIXES):
+        return False
+    if path.name == FILE_NAME:
+        return True  # looked at by itself
+    try:
+        with opened(path, LIMIT if path.name == INDEX else SMALL):
+            return True
+    except FileNotFoundError:
+        return True  # the name of a lock's holder, gone with the lock
+    except OSError:
+        return False
 
 
 def _is_inside(name: str) -> bool:

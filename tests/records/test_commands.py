@@ -99,8 +99,37 @@ def test_a_damaged_record_is_shown_without_a_traceback(records: Path) -> None:
         "[" * 5000,
     ):
         path.write_text(content)
-        assert run(records, "show", "20261123T000000Z-aaaaaa").exit_code == 0
-        assert run(records, "list").exit_code == 0
+        for arguments in (["show", "20261123T000000Z-aaaaaa"], ["list"]):
+            output = run(records, *arguments)
+            assert output.exit_code == 1 and isinstance(output.exception, SystemExit)
+            assert "demo/acme/20261123T000000Z-aaaaaa/record.json" in output.stdout
+
+
+@pytest.mark.parametrize("name", ["opening.json", "record.json", "checksums.json", "run.json"])
+def test_what_does_not_fit_its_digest_is_not_shown_as_if_nothing_were(records: Path, name: str) -> None:
+    """One word is changed: the warning stands above all that is shown, and nothing ends with 0."""
+    changed, other = "20261123T000000Z-aaaaaa", "20261123T000001Z-bbbbbb"
+    path = records / f"demo/acme/{changed}" / name
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace("demo", "dem0").replace("apply", "app1y"))
+    shown = run(records, "show", changed)
+    assert shown.exit_code == 1
+    assert f"demo/acme/{changed}/{name}" in shown.stdout.splitlines()[0]
+    assert run(records, "show", other).exit_code == 0
+    listed = run(records, "list")
+    # What the list shows comes from the opening and the record, and the checksums vouch for these.
+    assert listed.exit_code == (0 if name == "run.json" else 1)
+    if listed.exit_code:
+        assert f"demo/acme/{changed}/{name}" in listed.stdout.splitlines()[0]
+        assert next(line for line in listed.stdout.splitlines() if other in line).rstrip().endswith("closed")
+
+
+def test_a_changed_chain_is_not_listed_as_if_nothing_were(records: Path) -> None:
+    path = records / "chain.jsonl"
+    path.write_text(path.read_text().replace('"opened"', '"opened" ', 1))
+    for arguments in (["list"], ["show", "20261123T000001Z-bbbbbb"]):
+        output = run(records, *arguments)
+        assert output.exit_code == 1 and output.stdout.startswith("✗ chain.jsonl")
 
 
 def test_verify_says_verified_with_a_kept_head_only(records: Path, tmp_path: Path) -> None:

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
 
 from runbook_lib.errors import RunbookError
-from runbook_lib.records import chain
+from runbook_lib.records import chain, record
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.export import export_record
-from runbook_lib.records.record import CHECKSUMS, close_dead, close_record, write_record
+from runbook_lib.records.journal import Journal
+from runbook_lib.records.record import (
+    CHECKSUMS,
+    close_dead,
+    close_record,
+    open_record,
+    remove_unopened,
+    write_record,
+)
 from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify
 from runbook_lib.records.versions import PACKAGE, source_digest
+from runbook_lib.records_cli import app
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT
 from tests.records.conftest import finish, make, start, work
@@ -207,6 +222,137 @@ def test_a_killed_run_that_nobody_has_waited_for_can_be_closed(tmp_path: Path) -
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the list
         close_dead(tmp_path, tmp_path / RUN)
     assert verify(tmp_path).status == CONSISTENT
+
+
+#: Where a run can end on its way into the chain: what is replaced there, and by what, given the ending.
+STEPS: dict[str, Callable[[Callable[..., None]], tuple[object, str, Callable[..., object]]]] = {
+    "before the lock": lambda end: (FileLock, "acquire", end),
+    "before its folder": lambda end: (Path, "mkdir", _when_named(RUN, end, Path.mkdir)),
+    "before the approval is kept": lambda end: (shutil, "copyfile", end),
+    "before the opening is written": lambda end: (record, "write_json", end),
+    "before the opening has its name": lambda end: (Path, "replace", end),
+    "before the chain is asked": lambda end: (Chain, "append", end),
+    "before its entry": lambda end: (os, "pwrite", end),
+    "when a part of its entry is there": lambda end: (os, "pwrite", _after_a_part(end, os.pwrite)),
+    "before its entry is on disk": lambda end: (chain, "sync_folder", end),
+    "when its entry is there": lambda end: (Chain, "append", _after(end, Chain.append)),
+}
+
+
+def _when_named(run: str, end: Callable[..., None], mkdir: Callable[..., None]) -> Callable[..., None]:
+    name = run.rpartition("/")[2]
+    return lambda path, *a, **b: end() if path.name == name else mkdir(path, *a, **b)
+
+
+def _after_a_part(end: Callable[..., None], write: Callable[..., int]) -> Callable[..., object]:
+    return lambda file, data, place: (write(file, data[:99], place), end())
+
+
+def _after(end: Callable[..., None], call: Callable[..., object]) -> Callable[..., object]:
+    return lambda *a: (call(*a), end())
+
+
+def _killed(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _opened_in_a_child(records: Path, step: str, end: Callable[..., None]) -> int:
+    """Open a run in a process that ends at a step; return how it ended."""
+    child = os.fork()
+    if child == 0:
+        try:
+            place, name, instead = STEPS[step](end)
+            setattr(place, name, instead)
+            approved = [records.parent / "plan.json"]
+            known = {"mode": "apply", "site": "demo", "tenant": "acme", "target": {}, "order": ()}
+            open_record(records, records / RUN, **known, parameters={}, files={}, approved=approved)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first run", "a later run"])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("end", [_killed, _interrupted, _refused])
+def test_a_run_that_ends_while_it_opens_spoils_nothing(
+    tmp_path: Path, step: str, end: Callable[..., None], first: bool
+) -> None:
+    """What never entered the chain leaves nothing, or what one command settles; verify does not fail."""
+    if not first:
+        make(tmp_path / "records", "demo/acme/20261122T000000Z-cccccc")
+    (tmp_path / "plan.json").write_text("{}")
+    status = _opened_in_a_child(tmp_path / "records", step, end)
+    never = step == "before its entry is on disk" and not first  # of a new file only
+    assert status == (0 if never else -9 if end is _killed else 1)
+    records = tmp_path / "records"
+    records.mkdir(exist_ok=True)
+    chained = RUN in {one.run for one in verify(records).entries}
+    assert chained or step != "when its entry is there"
+    if not chained:
+        cut = step == "when a part of its entry is there" and end is _killed
+        assert verify(records).status == CONSISTENT or cut  # the rest of a line, until the next run
+        if end is not _killed:
+            assert not (records / RUN).exists()
+    if chained or (records / RUN).exists():
+        closed = CliRunner().invoke(app, ["close", RUN, "--records", str(records)])
+        assert closed.exit_code == 0, closed.output
+    make(records, "demo/acme/next")
+    assert verify(records).status == CONSISTENT
+    assert (records / RUN).exists() == chained
+
+
+def test_a_run_killed_while_its_record_is_withheld_can_be_closed(tmp_path: Path) -> None:
+    folder = die(tmp_path, "work(folder); (folder.parent / 'withheld').mkdir()")
+    folder.rename(folder.parent / "withheld" / folder.name)
+    close_dead(tmp_path, folder)
+    assert verify(tmp_path).status == CONSISTENT
+    assert not (folder / "journal.jsonl").exists()
+
+
+def test_only_what_never_opened_is_removed(tmp_path: Path) -> None:
+    """Whatever a run may have written is no beginning, and neither is another run's opening."""
+    folder = make(tmp_path, RUN)
+    copied = tmp_path / "demo/acme/copied"
+    copied.mkdir()
+    (copied / "opening.json").write_bytes((folder / "opening.json").read_bytes())
+    loose = tmp_path / "demo/acme/loose"
+    loose.mkdir()
+    work(loose)
+    for one in (folder, copied, loose):
+        with pytest.raises(RecordError):
+            remove_unopened(tmp_path, one)
+        assert one.exists()
+    assert {one.path for one in verify(tmp_path).problems} == {"demo/acme/copied/opening.json"}
+
+
+def test_the_umask_says_who_may_read_a_record(tmp_path: Path) -> None:
+    """Closed, nobody may write any more; who may read is what the umask of the run said."""
+    for number, (umask, journal, closed) in enumerate(
+        ((0o002, 0o664, 0o444), (0o022, 0o644, 0o444), (0o077, 0o600, 0o400))
+    ):
+        records = tmp_path / str(number)
+        before = os.umask(umask)
+        try:
+            folder = start(records, RUN)
+            kept = Journal(folder / "journal.jsonl", lambda event: event, {})
+            with kept.writing("01", "trunk", ()):
+                kept.sending("Twilio", "POST", "/v1/Trunks", {})
+            assert (folder / "journal.jsonl").stat().st_mode & 0o777 == journal
+            assert (records / "chain.jsonl").stat().st_mode & 0o777 == journal
+            assert (records / ".chain.lock").stat().st_mode & 0o777 == journal
+            finish(records, folder)
+        finally:
+            os.umask(before)
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {closed}
 
 
 def test_a_run_that_goes_on_is_not_closed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

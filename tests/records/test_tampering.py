@@ -306,10 +306,68 @@ def test_plans_and_plain_papermill_are_not_vouched_for(tmp_path: Path) -> None:
     loose = tmp_path / "demo/acme/two"
     loose.mkdir()
     work(loose)
-    (loose / record.RUN).write_text('{"mode": "plan"}')
+    planned = tmp_path / "demo/acme/three"
+    planned.mkdir()
+    (planned / record.RUN).write_text('{"mode": "plan"}')
     report = check(tmp_path, Chain(tmp_path).head)
     assert report.status == VERIFIED
-    assert report.unchained == ("demo/acme/two",)
+    assert report.unchained == ("demo/acme/three", "demo/acme/two")
+    assert report.reading == ("demo/acme/three",)
+
+
+@pytest.mark.parametrize("mode", ["plan", "verify", "other", None])
+def test_a_copy_of_a_record_with_its_mode_changed(
+    records: Path, head: str, runs: list[str], mode: str | None
+) -> None:
+    """Whoever says that it only read, and has a journal, is a run that wrote."""
+    copy = "demo/tenant0/20270101T000000Z-abcdef"
+    shutil.copytree(records / runs[0], records / copy)
+    for name in (record.OPENING, record.RECORD, record.CHECKSUMS):
+        (records / copy / name).unlink()
+    content = json.loads((records / copy / record.RUN).read_bytes()) | {"mode": mode}
+    overwrite(records / copy / record.RUN, json.dumps(content).encode())
+    refused(records, head, f"{copy}/{record.RUN}")
+
+
+def test_a_folder_of_a_tenant_or_a_site_that_is_a_link(
+    records: Path, head: str, runs: list[str], tmp_path: Path
+) -> None:
+    """Named once, as nobody knows whose records are behind it."""
+    for name in ("demo/tenant3", "demo"):
+        real = (records / name).rename(tmp_path / "elsewhere")
+        (records / name).symlink_to(real)
+        report = refused(records, head, name)
+        assert len({one.path for one in report.problems}) == len(report.problems) == 1
+        (records / name).unlink()
+        real.rename(records / name)
+    (records / "demo/tenant9").symlink_to(records / "demo/tenant3")
+    report = check(records, head)
+    assert report.status == VERIFIED and report.strays == ("demo/tenant9",)
+
+
+def test_what_is_no_signature_among_the_signatures(records: Path, head: str) -> None:
+    folder = records / "signatures"
+    (folder / "more").mkdir(parents=True)
+    names = ["note.txt", "000001-01234567.head", "000002-01234567.head.sig", "000003-x.head"]
+    for name in (*names, "000004-01234567.head", "000004-01234567.head.sig"):
+        (folder / name).write_text("")
+    (folder / "000005-01234567.head").symlink_to(folder / "note.txt")
+    report = check(records, head)
+    expected = sorted(f"signatures/{one}" for one in (*names, "more", "000005-01234567.head"))
+    assert report.strays == tuple(expected)
+
+
+def test_an_empty_folder_in_a_closed_record(records: Path, head: str, runs: list[str]) -> None:
+    (records / runs[3] / "one" / "two").mkdir(parents=True)
+    refused(records, head, f"{runs[3]}/one", f"{runs[3]}/one/two")
+
+
+def test_an_empty_folder_when_a_record_is_closed_is_not_part_of_it(tmp_path: Path) -> None:
+    folder = start(tmp_path, "demo/acme/one")
+    work(folder)
+    (folder / ".ipynb_checkpoints" / "deep").mkdir(parents=True)
+    finish(tmp_path, folder)
+    assert check(tmp_path).status == CONSISTENT
 
 
 def test_what_lies_between_the_records_is_named(tmp_path: Path) -> None:
@@ -324,7 +382,7 @@ def test_what_lies_between_the_records_is_named(tmp_path: Path) -> None:
     (tmp_path / "demo/acme/.one").mkdir()
     report = check(tmp_path, Chain(tmp_path).head)
     assert report.strays == tuple(sorted(strays))
-    assert report.unchained == ("demo/acme/.one",)
+    assert report.unchained == () and report.unopened == ("demo/acme/.one",)
 
 
 def test_a_withheld_record_is_said_to_be_withheld(tmp_path: Path) -> None:
