@@ -66,9 +66,7 @@ def _passing(notebook: Any, given: Mapping[str, Any], defaults: Mapping[str, Any
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not any(OPENING in cell.source for cell in code):
         return []  # a notebook of somebody else, whose parameters mean something else
-    declared = dict.fromkeys(
-        name for cell in code if _is_declaration(cell) for name in assigned(cell.source)
-    )  # in the order of the parameter cell
+    declared = {name for cell in code if _is_declaration(cell) for name in assigned(cell.source)}
     empty = [f"{key}: is empty: give a file" for key in ("site", "tenant") if key in given and not given[key]]
     mode = {**defaults, **given}.get("mode")
     return [*unknown(given, declared), *empty, *not_passed(given, mode)]
