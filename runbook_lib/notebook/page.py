@@ -314,6 +314,8 @@ class SectionPage:
         digest = approval["approved_plan"] or self._runbook.plan_of(part).digest
         if not any(approval.values()):
             approval = self._own_approval(part) if policy == "none" else None
+        elif approval["plan_file"]:
+            approval = {**approval, "plan_file": self._near(Path(approval["plan_file"]))}
         order = None
         if approval is not None:
             options = dict(self._options)
