@@ -29,6 +29,7 @@ LARGEST_FILE = 1_000_000
 MOST_NODES = 50_000
 #: What no path of a parameter file holds, and the content of one does.
 _CONTENT = re.compile(r"[{}\n]|: ")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 AS_CONTENT = "give the path of a parameter file (to pass its content, use papermill's -f or -y)"
 
 
@@ -151,7 +152,7 @@ class Document:
         """Report what papermill (``-f FILE``) would read differently: a file has one meaning, or none."""
         problem, theirs = read_by_papermill(text)
         if problem:
-            line, what = problem
+            line, what = min(problem[0], text.count("\n") + 1), problem[1]  # it counts more line ends
             self.found.append((line, f"{self.path}:{line}: is not readable YAML for papermill ({what})"))
             return
         for path, here, there in differences(content, theirs):
@@ -208,12 +209,17 @@ def _walk(node: Node, path: PathInFile) -> Iterator[tuple[PathInFile, Node]]:
     yield path, node
     if isinstance(node, MappingNode):
         for key, value in node.value:
-            inner = (*path, key.value if isinstance(key, ScalarNode) else "?")
+            inner = (*path, _key_text(key) if isinstance(key, ScalarNode) else "?")
             yield inner, key
             yield from _walk(value, inner)
     elif isinstance(node, SequenceNode):
         for index, value in enumerate(node.value):
             yield from _walk(value, (*path, index))
+
+
+def _key_text(key: ScalarNode) -> str:
+    """A key as the content has it: ``0100`` is the number 100 there."""
+    return str(YAML(typ="safe", pure=True).load(key.value)) if key.tag in _NUMBERS else key.value
 
 
 def key_name(part: str | int) -> str:
