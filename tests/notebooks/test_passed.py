@@ -154,7 +154,7 @@ def by_python(engine: str | None) -> Any:
                 source, output, parameters=parameters, engine_name=engine, progress_bar=False
             )
         except Exception as error:
-            return False, str(error)
+            return False, f"{type(error).__name__}: {error}"
         return True, ""
 
     return run
