@@ -63,8 +63,9 @@ def literals(source: str) -> Iterator[tuple[str, Any]]:
 
 
 def _hint(name: str, declared: Collection[str]) -> str:
-    close = difflib.get_close_matches(name.lower().replace("-", "_"), declared, n=1)
-    return f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(declared))}"
+    known = sorted(declared)
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
+    return f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
 
 
 def _shown(name: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+#: What both readers raise, unmarked, for a value that its tag does not fit: ``!!bool maybe``.
+MISREAD = (ValueError, LookupError, AttributeError, TypeError)
 _KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -40,7 +42,7 @@ def read_by_papermill(text: str) -> tuple[tuple[int, str] | None, Any]:
         mark = error.problem_mark or error.context_mark
         what = without_quotes(error.problem or error.context or "syntax")
         return (mark.line + 1 if mark else 0, what), None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, *MISREAD) as error:
         return (0, type(error).__name__), None
 
 

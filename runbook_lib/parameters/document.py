@@ -18,7 +18,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ..errors import InputError
 from ..paths import candidates, current_folder, locate, looked_for
-from .both_yaml import differences, read_by_papermill, without_quotes
+from .both_yaml import MISREAD, differences, read_by_papermill, without_quotes
 from .types import Strict
 
 Source = str | Path | Mapping[str, Any]
@@ -26,6 +26,8 @@ Model = TypeVar("Model", bound=Strict)
 PathInFile = tuple[str | int, ...]
 
 LARGEST_FILE = 1_000_000
+#: What YAML takes a key for: a text, or << that merges a mapping.
+TEXT_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 MOST_NODES = 50_000
 #: What no path of a parameter file holds, and the content of one does.
 _CONTENT = re.compile(r"[{}\n]|: ")
@@ -86,7 +88,7 @@ class Document:
         line = self.lines.get(where, 0)
         name = str(self.path or "")
         place = f"{name}:{line}" if line else name
-        key = ".".join(key_name(part) for part in path)
+        key = ".".join(_name(part) for part in path)
         self.found.append((line, ": ".join(part for part in (place, key, message) if part)))
 
     def model(self, model: type[Model]) -> Model | None:
@@ -127,7 +129,7 @@ class Document:
             )
         except RecursionError:
             self.add((), "is not readable YAML (nested too deeply, or an alias inside of what it stands for)")
-        except (YAMLError, ValueError) as error:
+        except (YAMLError, *MISREAD) as error:
             self.add((), f"is not readable YAML ({type(error).__name__})")
 
     def _parse(self, written: str) -> None:
@@ -153,7 +155,8 @@ class Document:
         problem, theirs = read_by_papermill(text)
         if problem:
             line, what = min(problem[0], text.count("\n") + 1), problem[1]  # it counts more line ends
-            self.found.append((line, f"{self.path}:{line}: is not readable YAML for papermill ({what})"))
+            place = f"{self.path}:{line}" if line else str(self.path)
+            self.found.append((line, f"{place}: is not readable YAML for papermill ({what})"))
             return
         for path, here, there in differences(content, theirs):
             if any(path[: len(one)] == one for one in self._duplicates):
@@ -174,6 +177,9 @@ class Document:
                 self.lines[(*path, "?")] = line
                 self.add((*path, "?"), "a list or a mapping cannot be a key")
                 readable = False
+            elif key.tag not in TEXT_KEYS:
+                self.lines[(*path, key.value)] = line
+                self.add((*path, key.value), "a key is a text, and YAML reads this as something else")
             elif key.value in seen:
                 self.lines[(*path, key.value)] = line
                 self.add((*path, key.value), f"duplicate key, first on line {seen[key.value]}")
@@ -222,7 +228,7 @@ def _key_text(key: ScalarNode) -> str:
     return str(YAML(typ="safe", pure=True).load(key.value)) if key.tag in _NUMBERS else key.value
 
 
-def key_name(part: str | int) -> str:
+def _name(part: str | int) -> str:
     """A key as it is shown; what does not look like one could be anything."""
     text = str(part)
     return text if re.fullmatch(r"[\w.?<-]{1,63}", text) else "(not a key)"

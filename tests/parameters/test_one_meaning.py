@@ -29,35 +29,37 @@ TWO_MEANINGS = [
     *((LIST.format(one), "move") for one in ("2001-01-01", "[2001-01-01 10:00:00]", "[1:30]", "[no]")),
     ('  pbx_trunk:\n    max_concurrent_calls: !!int "0100"\n', "max_concurrent_calls"),
     ("  no: x\n", "no"),
-    ("  0100: x\n", ""),
+    ("  0100: x\n", "0100"),
     ("  pbx_trunk: {max_concurrent_calls: 5, max_concurrent_calls: 6}\n", "max_concurrent_calls"),
     ("  pbx_trunk:\n    <<: {name: a}\n    <<: {name: b}\n", "<<"),
     ("  move: &a []\n  remove: &a []\n  accept_unrouted: *a\n", ""),
     ("  move: !!omap [a: 1]\n", "move"),
+    ("  pbx_trunk:\n    name: a\x85b\n", ""),
     ("  pbx_trunk:\n    name: a\u2028b\n", ""),
     ("  move: =\n", ""),
     ("  move: [a\n\t]\n", ""),
 ]
 
 
-def replaced_trunk(text: str) -> str:
-    return TENANT + text
-
-
 @pytest.mark.parametrize(("text", "key"), TWO_MEANINGS, ids=lambda one: repr(one)[:40])
 def test_what_the_two_readers_read_differently_is_refused_with_its_line(
     tmp_path: Path, text: str, key: str
 ) -> None:
-    problems = problems_of(tmp_path, read("site.yaml"), replaced_trunk(text))
-    file, lines = tmp_path / "acme.yaml", replaced_trunk(text).splitlines()
+    problems = problems_of(tmp_path, read("site.yaml"), TENANT + text)
+    file, lines = tmp_path / "acme.yaml", (TENANT + text).splitlines()
     found = [one.removeprefix(f"{file}:").partition(":") for one in problems if one.startswith(f"{file}:")]
     assert any(int(line) > len(TENANT.splitlines()) and key in rest for line, _, rest in found), problems
-    assert all(int(line) <= len(lines) for line, _, _ in found)
+    assert all(int(line) <= len(lines) + 1 for line, _, _ in found)
+
+
+@pytest.mark.parametrize("value", ["!!bool maybe", "!!int x", "!!timestamp x", "!!float [1]"])
+def test_a_value_that_its_tag_does_not_fit_is_a_problem_and_no_crash(tmp_path: Path, value: str) -> None:
+    assert problems_of(tmp_path, read("site.yaml"), TENANT + LIST.format(value))
 
 
 def test_all_of_them_are_reported_at_once(tmp_path: Path) -> None:
     text = CONCURRENCY.format("0100") + SWITCH.format("no") + "  name: other\n"
-    problems = problems_of(tmp_path, read("site.yaml"), replaced_trunk(text))
+    problems = problems_of(tmp_path, read("site.yaml"), TENANT + text)
     for key in ("tenant.pbx_trunk.max_concurrent_calls", "tenant.accept_interruption", "tenant.name"):
         assert any(f" {key}: " in one for one in problems), problems
 
@@ -79,7 +81,7 @@ def test_all_of_them_are_reported_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_what_both_read_alike_is_accepted(tmp_path: Path, text: str) -> None:
-    (tmp_path / "acme.yaml").write_text(replaced_trunk(text))
+    (tmp_path / "acme.yaml").write_text(TENANT + text)
     assert load_tenant(tmp_path / "acme.yaml", tmp_path) == as_papermill_passes_it(tmp_path / "acme.yaml")
 
 
