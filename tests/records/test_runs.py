@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from rich.console import Console
 
 from runbook_lib.batch import Observer, SectionResult, run_tenants
+from runbook_lib.batch.pages import write_index
+from runbook_lib.batch.progress import summary
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT, TestSandbox
+from tests.records.conftest import make
 
 SITE, ACME = Path("parameters/sandbox/site.yaml"), Path("parameters/sandbox/acme.yaml")
 
@@ -109,3 +115,66 @@ def test_a_run_that_cannot_be_recorded_writes_nothing(sandbox: TestSandbox) -> N
     assert "chain.jsonl line 1 cannot be read" in first.message and "What to do next" in first.message
     assert sandbox.writes() == []
     assert chain.read_text() == "damaged\n"
+    assert left(chain.parent) == []
+
+
+def left(records: Path) -> list[str]:
+    """What is there of runs."""
+    return [path.relative_to(records).as_posix() for path in records.glob("*/*/*") if path.is_dir()]
+
+
+def test_a_run_that_is_refused_leaves_nothing(
+    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the lock of the chain, or by something else in its place: no record was touched, so none fails."""
+    monkeypatch.setattr("runbook_lib.records.chain.LOCK_WAIT_S", 0.1)
+    records = sandbox.root / "records"
+    make(records, "demo/acme/20261123T000000Z-aaaaaa")
+    lock = records / ".chain.lock"
+    sandbox.clear_log()
+    with FileLock(lock):
+        locked = run_tenants(SITE, [ACME], "apply", {}, Observer())
+    lock.unlink()
+    os.mkfifo(lock)
+    replaced = run_tenants(SITE, [ACME], "apply", {}, Observer())
+    for result, told in ((locked, "written by another process"), (replaced, ".chain.lock: not a file")):
+        assert result.exit_status == 1 and told in result.tenants[0].sections[0].message
+        assert not result.tenants[0].folder.exists()
+        Console().print(summary(result))
+        assert result.tenants[0].folder.name not in capsys.readouterr().out
+    assert sandbox.writes() == []
+    assert left(records) == ["demo/acme/20261123T000000Z-aaaaaa"]
+    lock.unlink()
+    assert verify(records).status == CONSISTENT
+
+
+def test_an_apply_among_unfriendly_files(sandbox: TestSandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every file of an older record hangs who opens it, and the page cannot be written: both are named."""
+    records = sandbox.root / "records"
+    older = make(records, "demo/acme/20261123T000000Z-aaaaaa")
+    for path in list(older.iterdir()):
+        path.unlink()
+        os.mkfifo(path)
+    os.mkfifo(records / "demo/acme/.tenant-acme.holder")
+    (records / "index.html").mkdir()
+    result = run_tenants(SITE, [ACME], "apply", {}, Observer(), ("01",))
+    assert result.exit_status == 0, result.tenants
+    assert "index.html" in result.not_written
+    Console().print(summary(result))
+    assert "could not be written" in capsys.readouterr().out
+    (records / "index.html").rmdir()
+    write_index(records)
+    assert "cannot be read" in (records / "index.html").read_text()
+    problems = {one.path for one in verify(records).problems}
+    assert problems == {f"demo/acme/{older.name}/{path.name}" for path in older.iterdir()}
+
+
+def test_a_tenant_that_cannot_be_locked_is_not_written_to(sandbox: TestSandbox) -> None:
+    lock = sandbox.root / "records/demo/acme/.tenant-acme.lock"
+    lock.parent.mkdir(parents=True)
+    os.mkfifo(lock)
+    sandbox.clear_log()
+    result = run_tenants(SITE, [ACME], "apply", {}, Observer(), ("01",))
+    assert result.exit_status == 1 and ".tenant-acme.lock" in result.tenants[0].sections[0].message
+    assert sandbox.writes() == []
+    assert verify(sandbox.root / "records").status == CONSISTENT

@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,18 +29,20 @@ class Shared:
 
     root: Path
     environment: dict[str, str]
+    python: str
 
     def run(
         self, account: int, *arguments: str, umask: int = 0o002, group: int = GROUP
     ) -> subprocess.CompletedProcess[str]:
         """Run Python as an account."""
+        names = dict.fromkeys(("USER", "LOGNAME"), f"account-{account}")  # the machine has no such accounts
         home = self.root.parent / f"home-{account}"
         home.mkdir(exist_ok=True)
         os.chown(home, account, group)
         return subprocess.run(
-            [sys.executable, *arguments],
+            [self.python, *arguments],
             cwd=self.root,
-            env={**self.environment, "HOME": str(home), "XDG_STATE_HOME": str(home / "state")},
+            env={**self.environment, **names, "HOME": str(home), "XDG_STATE_HOME": str(home / "state")},
             user=account,
             group=group,
             extra_groups=[],
@@ -55,19 +59,68 @@ class Shared:
         return done
 
 
+@pytest.fixture(scope="session")
+def python() -> Iterator[str]:
+    """Our Python, where any account can run it: a copy of it (of links) if it lies in root's own home."""
+    if _runs(sys.executable):
+        yield sys.executable
+        return
+    copy = Path(tempfile.mkdtemp()) / "python"
+    copy.parent.chmod(0o755)
+    ignored = shutil.ignore_patterns("site-packages", "test", "share", "__pycache__")
+    shutil.copytree(sys.base_prefix, copy, symlinks=True, ignore=ignored, copy_function=_linked)
+    executable = str(copy / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
+    assert _runs(executable)
+    yield executable
+    shutil.rmtree(copy.parent)
+
+
+def _runs(executable: str) -> bool:
+    with suppress(OSError):
+        command = [
+            executable,
+            "-c",
+            f"import ssl, sys, runbook_lib.cli; assert sys.version == {sys.version!r}",
+        ]
+        environment = _environment(executable)
+        return subprocess.run(command, user=ANNA, group=GROUP, env=environment, cwd="/").returncode == 0
+    return False
+
+
+def _environment(executable: str) -> dict[str, str]:
+    """What makes a Python use its own library and our packages."""
+    return {
+        "LD_LIBRARY_PATH": str(Path(executable).parents[1] / "lib"),
+        "PYTHONPATH": os.pathsep.join((str(CHECKOUT), sysconfig.get_path("purelib"))),
+        "JUPYTER_PATH": os.path.join(sys.prefix, "share", "jupyter"),
+    }
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # another file system
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
 @pytest.fixture
-def shared(sandbox: TestSandbox) -> Iterator[Shared]:
+def shared(sandbox: TestSandbox, python: str) -> Iterator[Shared]:
     outside = Path(tempfile.mkdtemp())
     outside.chmod(0o755)
     root = outside / "project"
-    for name in ("parameters", "notebooks", ".sandbox"):
-        shutil.copytree(sandbox.root / name, root / name, ignore=shutil.ignore_patterns("*.sock"))
+    for name in ("parameters", "notebooks"):
+        shutil.copytree(sandbox.root / name, root / name)
+    # The embedded sandbox is one account's own: what the group shares of it is what a real site would have.
+    shutil.copytree(sandbox.root / ".sandbox/secrets", root / "secrets")
+    shutil.copyfile(sandbox.urls["ca_file"], root / "ca.pem")
+    for path in (root / "parameters/sandbox").glob("*.yaml"):
+        text = path.read_text().replace("file:.sandbox/secrets/", "file:secrets/")
+        path.write_text(text.replace("    address: ", "    ca_file: ca.pem\n    address: "))
     for path in (root, *root.rglob("*")):
         os.chown(path, ANNA, GROUP)
         path.chmod(0o2775 if path.is_dir() else 0o664)
     urls = {name: value for name, value in sandbox.environment.items() if name.endswith("_URL")}
-    environment = {**os.environ, **urls, "PYTHONPATH": str(CHECKOUT), "RUNBOOK_ROOT": str(root)}
-    yield Shared(root, environment)
+    yield Shared(root, {**os.environ, **urls, **_environment(python), "RUNBOOK_ROOT": str(root)}, python)
     shutil.rmtree(outside)
 
 
