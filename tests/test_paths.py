@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import certifi
 import pytest
 
 from runbook_lib.errors import InputError, SecretError
@@ -131,9 +132,10 @@ def test_other_files_that_a_site_names_start_beside_it(here: Path, tmp_path: Pat
 
     with pytest.raises(InputError, match=key):
         named()
-    (root / "keys/file").write_text("one")
+    bundle = Path(certifi.where()).read_text()  # a CA bundle has to be one
+    (root / "keys/file").write_text(bundle)
     assert named() == root / "keys/file"
-    (beside / "keys/file").write_text("two")
+    (beside / "keys/file").write_text(f"{bundle}\n# two\n")
     with pytest.raises(InputError, match=key) as caught:
         named()
     assert str(beside / "keys/file") in str(caught.value) and str(root / "keys/file") in str(caught.value)
