@@ -1,4 +1,4 @@
-"""The chain of a records folder: one line for every run that opened and every record that closed.
+"""The chain of a records folder: one line for every event, with the digest of the small file that tells it.
 
 ``chain.jsonl`` grows at its end only. Every entry names the digest of the one before, so that the
 digest of the last one, the head, stands for all of them: who keeps a head somewhere else can tell
@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import LockedError
 from ..lock import file_lock
-from ..plain_files import MIB, describe, descriptor, opened, read
+from ..plain_files import MIB, describe, descriptor, opened, read, write_whole
 from .errors import RecordError
 from .result import CHECKSUMS, now
 
@@ -32,8 +32,16 @@ FILE_NAME = "chain.jsonl"
 LOCK_NAME = ".chain.lock"
 LOCK_WAIT_S = 30.0
 OPENED, CLOSED = "opened", "closed"
-KEYS = ("format", "seq", "at", "event", "run", "content", "previous")
-FORMAT = 1
+#: Format 2 names the file. Lines of format 1, which have runs only, stay as they are in front of them.
+FORMAT = 2
+KEYS = {
+    1: ("format", "seq", "at", "event", "run", "content", "previous"),
+    2: ("format", "seq", "at", "event", "run", "file", "content", "previous"),
+}
+#: In format 1, the file in the run's folder.
+FILES = {OPENED: "opening.json", CLOSED: CHECKSUMS}
+#: Files of events that are in no run's folder; no site can have this name.
+EVENTS = "_events"
 #: Half a million entries.
 LIMIT = 256 * MIB
 #: What a file system says that cannot bring a folder's names to the disk on request; it does so by itself.
@@ -43,7 +51,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the chain.
+    """One line of the chain. Readers pass over events that they do not know.
 
     Parameters
     ----------
@@ -52,27 +60,33 @@ class Entry:
     at
         UTC time, ISO 8601.
     event
-        ``"opened"`` (before a run's first write) or ``"closed"`` (its record is complete).
+        ``"opened"`` (before a run's first write), ``"closed"`` (its record is complete), or another word.
     run
-        The run's folder, relative to the records folder: ``site/tenant/run id``.
+        The folder of the run that it is about, relative to the records folder: ``site/tenant/run id``;
+        ``None`` for an event of no run.
+    file
+        The JSON file that tells the event, relative to the records folder.
     content
-        Digest of ``opening.json`` (opened) or ``checksums.json`` (closed).
+        Digest of that file.
     previous
         Digest of the entry before; ``None`` for the first.
+    format
+        The line's format, 1 or 2.
     """
 
     seq: int
     at: str
     event: str
-    run: str
+    run: str | None
+    file: str
     content: str
     previous: str | None
+    format: int = FORMAT
 
     @property
     def line(self) -> bytes:
         """The entry as it stands in the file, with its line end."""
-        values = (FORMAT, self.seq, self.at, self.event, self.run, self.content, self.previous)
-        return (json.dumps(dict(zip(KEYS, values, strict=True))) + "\n").encode()
+        return (json.dumps({key: getattr(self, key) for key in KEYS[self.format]}) + "\n").encode()
 
     @property
     def digest(self) -> str:
@@ -81,18 +95,49 @@ class Entry:
 
     @classmethod
     def parse(cls, line: bytes) -> Entry:
-        """Read a line with its line end; ``ValueError`` unless it is exactly as we write it."""
+        """Read a line with its line end; ``ValueError`` unless it is exactly as we write it.
+
+        ``NewerFormatError`` for a line that a newer runbook wrote.
+        """
         try:
             data: Any = json.loads(line)
         except RecursionError:
             raise ValueError("not an entry of a chain") from None
-        if not isinstance(data, dict) or tuple(data) != KEYS or data["format"] != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else None
+        if type(found) is not int or found < 1:
             raise ValueError("not an entry of a chain")
-        texts = (data["at"], data["event"], data["run"], data["content"], data["previous"] or "")
-        entry = cls(**{key: data[key] for key in KEYS[1:]})
-        if type(entry.seq) is not int or not all(isinstance(one, str) for one in texts) or entry.line != line:
+        if found > FORMAT:
+            raise NewerFormatError(found)
+        if tuple(data) != KEYS[found]:
+            raise ValueError("not an entry of a chain")
+        if found == 1:
+            if data["event"] not in FILES:
+                raise ValueError("not an entry of a chain")
+            data["file"] = f"{data['run']}/{FILES[data['event']]}"
+        entry = cls(**data)
+        texts = (entry.at, entry.event, entry.file, entry.content, entry.previous or "", entry.run or "")
+        runs = entry.event not in FILES or isinstance(entry.run, str)
+        if type(entry.seq) is not int or not runs or not all(isinstance(text, str) for text in texts):
+            raise ValueError("not as the runbook writes an entry")
+        if entry.line != line:
             raise ValueError("not as the runbook writes an entry")
         return entry
+
+
+class NewerFormatError(ValueError):
+    """A line of the chain that a newer runbook wrote: nothing is wrong with it."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(f"written by a newer runbook (format {found}; this one reads {FORMAT})")
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event that is to be added to the chain: see ``Entry`` for ``event``, ``run`` and ``file``."""
+
+    event: str
+    run: str | None
+    file: str
 
 
 class Chain:
@@ -138,6 +183,12 @@ class Chain:
         for number, line in enumerate(lines, start=1):
             try:
                 found.append(Entry.parse(line.removesuffix(b"\n") + b"\n"))
+            except NewerFormatError as error:
+                raise RecordError(
+                    f"{FILE_NAME} line {number} was {error}",
+                    meaning="this runbook cannot continue the chain; nothing was changed",
+                    next_step="upgrade the runbook on this machine",
+                ) from None
             except ValueError as error:
                 raise RecordError(
                     f"{FILE_NAME} line {number} cannot be read ({error})",
@@ -156,24 +207,53 @@ class Chain:
         """Return the opening of a run that is not closed; ``RecordError`` for any other."""
         entries = self.entries()
         _require(entries, run, OPENED)
-        return next(one for one in entries if one.run == run)
+        return next(one for one in entries if one.run == run and one.event == OPENED)
 
-    def append(self, event: str, run: str, content: str) -> Entry:
-        """Add an entry, on disk when this returns.
+    def append(self, *events: Event) -> list[Entry]:
+        """Add an entry for each event, all of them or none, on disk when this returns.
 
-        Raises ``LockedError`` when another process holds the chain for too long, ``RecordError``
-        when the chain cannot be continued: this run was opened or closed before, was never opened,
-        or the file is damaged or cannot be written.
+        Their files are complete by now. Raises ``LockedError`` when another process holds the chain for
+        too long, ``RecordError`` when the chain cannot be continued: a run was opened or closed before,
+        was never opened, or a file is damaged or cannot be written.
         """
         with self.held():
             entries = self.entries()
-            _require(entries, run, OPENED if event == CLOSED else None)
-            last = entries[-1] if entries else None
-            entry = Entry(
-                last.seq + 1 if last else 0, now(), event, run, content, last.digest if last else None
-            )
-            self._write(entry.line, sum(len(one.line) for one in entries))
-        return entry
+            size = sum(len(one.line) for one in entries)
+            for new in events:
+                if new.event in FILES:
+                    _require(entries, str(new.run), OPENED if new.event == CLOSED else None)
+                last = entries[-1] if entries else None
+                entries.append(
+                    Entry(
+                        last.seq + 1 if last else 0,
+                        now(),
+                        new.event,
+                        new.run,
+                        new.file,
+                        digest_of_file(self.records / new.file),
+                        last.digest if last else None,
+                    )
+                )
+            added = entries[len(entries) - len(events) :]
+            self._write(b"".join(entry.line for entry in added), size)
+        return added
+
+    def record(self, event: str, run: str | None, content: Mapping[str, Any]) -> Entry:
+        """Write the file of an event that is in no run's folder, and add its entry.
+
+        Raises as ``append``; a file whose entry cannot be added is taken away again.
+        """
+        with self.held():
+            folder = self.records / EVENTS
+            folder.mkdir(exist_ok=True)
+            path = folder / f"{len(self.entries()):06}-{event}.json"
+            write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+            sync_folder(folder)
+            try:
+                return self.append(Event(event, run, f"{EVENTS}/{path.name}"))[0]
+            except BaseException:
+                path.unlink()
+                raise
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -232,7 +312,7 @@ class Chain:
 
 def _require(entries: list[Entry], run: str, state: str | None) -> None:
     """Every run opens once, and closes once after that."""
-    events = [one.event for one in entries if one.run == run]
+    events = [one.event for one in entries if one.run == run and one.event in FILES]
     if (events[-1] if events else None) != state:
         raise RecordError(
             f"record {run} {f'is {events[-1]} already' if events else 'was never opened'}",

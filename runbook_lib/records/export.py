@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from ..errors import SecretError
 from ..plain_files import read
 from ..secret import SecretRef, find, resolve, scrub
-from .chain import CLOSED, Chain, Entry, digest_of_file
+from .chain import CLOSED, FILES, Chain, Entry, digest_of_file
 from .errors import RecordError
 from .record import CHECKSUMS, OPENING, READ_ONLY, files_of
 from .verify import check_record
@@ -61,7 +61,7 @@ def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
     Raises ``RecordError`` when ``out`` exists, when the record is not closed, when it is not what
     was closed, or when a secret is in it.
     """
-    entries = [one for one in Chain(records).entries() if one.run == run]
+    entries = [one for one in Chain(records).entries() if one.run == run and one.event in FILES]
     if not entries or entries[-1].event != CLOSED:
         raise RecordError(
             f"record {run} is not closed",

@@ -25,7 +25,7 @@ from ..lock import whoami
 from ..plain_files import NotPlainError, read, read_mapping
 from ..secret import find, scrub_data
 from . import journal
-from .chain import CLOSED, OPENED, Chain, Entry, digest_of, digest_of_file, sync_folder, unreadable
+from .chain import CLOSED, OPENED, Chain, Entry, Event, digest_of, digest_of_file, sync_folder, unreadable
 from .errors import RecordError
 from .result import CHECKSUMS, now, write_json
 from .summary import summarize
@@ -122,7 +122,7 @@ def open_record(
             for source, name in zip(approved, APPROVED, strict=False):
                 shutil.copyfile(source, folder / name)
             path = write_json(folder / OPENING, scrub_data(opening))
-            return chain.append(OPENED, run, digest_of_file(path))
+            return chain.append(Event(OPENED, run, f"{run}/{path.name}"))[0]
         except BaseException:  # also an interruption, perhaps when the entry was there
             if not _may_be_chained(chain, run):
                 shutil.rmtree(folder, ignore_errors=True)  # what the chain does not know has not opened
@@ -208,7 +208,7 @@ def close_record(records: Path, folder: Path) -> Entry:
         with suppress(PermissionError):  # another account of the group wrote it: it stays as that one left it
             file.chmod(stat.S_IMODE(file.stat().st_mode) & READ_ONLY)
     sync_folder(folder)
-    return Chain(records).append(CLOSED, run, digest_of_file(path))
+    return Chain(records).append(Event(CLOSED, run, f"{run}/{path.name}"))[0]
 
 
 def close_dead(records: Path, folder: Path) -> Entry:
@@ -250,7 +250,7 @@ def close_dead(records: Path, folder: Path) -> Entry:
             next_step="wait until it has ended",
         )
     if os.path.lexists(folder / CHECKSUMS):  # it died on the last step: only the chain's entry is missing
-        return chain.append(CLOSED, run, digest_of_file(folder / CHECKSUMS))
+        return chain.append(Event(CLOSED, run, f"{run}/{CHECKSUMS}"))[0]
     try:
         write_record(folder)
     except (KeyError, TypeError, AttributeError):

@@ -12,11 +12,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..plain_files import LIMIT, SMALL, NotPlainError, opened, parse_mapping, read, read_mapping
 from . import journal
-from .chain import CLOSED, DIGEST, FILE_NAME, OPENED, Chain, Entry, digest_of, digest_of_file
+from .chain import (
+    CLOSED,
+    DIGEST,
+    FILE_NAME,
+    FILES,
+    OPENED,
+    Chain,
+    Entry,
+    NewerFormatError,
+    digest_of,
+    digest_of_file,
+)
 from .record import (
     CHECKSUMS,
     OPENING,
@@ -94,7 +105,7 @@ class Report:
     @property
     def records(self) -> tuple[str, ...]:
         """The closed records, in order."""
-        return tuple(one.run for one in self.entries if one.event == CLOSED)
+        return tuple(str(one.run) for one in self.entries if one.event == CLOSED)
 
     @property
     def after(self) -> tuple[Entry, ...]:
@@ -114,8 +125,8 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     if not entries and not problems and any(os.path.lexists(records / run / CHECKSUMS) for run in runs):
         problems = [Problem(FILE_NAME, "missing or empty: there are closed records, and no entry of them")]
     is_read = bool(entries) or not problems
-    problems += [*_histories(entries), *known]
-    closed_by_content = {one.content: one.run for one in entries if one.event == CLOSED}
+    problems += [*_histories(entries), *_events(records, entries), *known]
+    closed_by_content = {one.content: str(one.run) for one in entries if one.event == CLOSED}
     for run in sorted(filter(is_run, by_run)):
         problems += _record(records, run, by_run[run], closed_by_content)
     unchained, reading, unopened = list[str](), list[str](), list[str]()
@@ -148,7 +159,8 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     found = [by_digest[anchor.digest] for anchor in anchors if anchor.digest in by_digest]
     last = max(found, key=lambda one: one.seq, default=None)
     named = {one.path for one in problems}
-    strays = [one for one in strays if one not in named and not _is_kept(one, by_run)]
+    told = {entry.file for entry in entries}
+    strays = [one for one in strays if one not in named | told and not _is_kept(one, by_run)]
     return Report(
         tuple(problems),
         tuple(entries),
@@ -216,8 +228,9 @@ def unopened(records: Path, chained: Collection[str]) -> list[str]:
 def by_event(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
     """Return the digests of each run's opening and closing, as the chain has them."""
     found: dict[str, dict[str, str]] = {}
-    for one in entries:
-        found.setdefault(one.run, {})[one.event] = one.content
+    for entry in entries:
+        if entry.event in FILES:
+            found.setdefault(str(entry.run), {})[entry.event] = entry.content
     return found
 
 
@@ -241,6 +254,10 @@ def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
         place = f"line {number}"
         try:
             entry = Entry.parse(line)
+        except NewerFormatError as error:
+            problems.append(Problem(FILE_NAME, f"{place}: {error}"))
+            before = None
+            continue
         except ValueError:
             what = "changed: not an entry" if line.endswith(b"\n") else "cut: its end is missing"
             problems.append(Problem(FILE_NAME, f"{place}: {what}"))
@@ -270,8 +287,9 @@ def _out_of_order(seq: int, expected: int, seen: set[int]) -> str:
 def _histories(entries: Sequence[Entry]) -> Iterator[Problem]:
     """Runs that did not open once and then close once; paths that no run has."""
     events: dict[str, list[str]] = {}
-    for one in entries:
-        events.setdefault(one.run, []).append(one.event)
+    for entry in entries:
+        if entry.event in FILES:
+            events.setdefault(str(entry.run), []).append(entry.event)
     for run, found in events.items():
         if not is_run(run):
             yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
@@ -279,6 +297,23 @@ def _histories(entries: Sequence[Entry]) -> Iterator[Problem]:
             yield Problem(run, "opened, never closed: the run died, or is still going on")
         elif found != [OPENED, CLOSED]:
             yield Problem(FILE_NAME, f"entries of {run}: {', '.join(found)}; expected: opened, closed")
+
+
+def _events(records: Path, entries: Sequence[Entry]) -> Iterator[Problem]:
+    """What is wrong with the files of events, also of those that this runbook does not know."""
+    for entry in entries:
+        if entry.event in FILES:
+            continue  # compared with all other files of their record
+        if not _is_inside(entry.file):
+            yield Problem(FILE_NAME, f"inserted: {entry.file} is no file of the records")
+            continue
+        try:
+            refuse_links(records, str(PurePosixPath(entry.file).parent))
+            what = _compared(records / entry.file, entry.content)
+        except NotPlainError as error:
+            what = _unread(error)
+        if what:
+            yield Problem(entry.file, what)
 
 
 def _record(
@@ -447,6 +482,6 @@ def is_head(text: str) -> bool:
     return DIGEST.fullmatch(text) is not None
 
 
-def is_run(name: str) -> bool:
+def is_run(name: str | None) -> TypeGuard[str]:
     """Whether a text names a run's folder, and nothing outside of the records folder."""
-    return len(PurePosixPath(name).parts) == 3 and _is_inside(name)
+    return name is not None and len(PurePosixPath(name).parts) == 3 and _is_inside(name)

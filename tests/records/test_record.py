@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from runbook_lib.errors import RunbookError
 from runbook_lib.records import chain, record
-from runbook_lib.records.chain import Chain
+from runbook_lib.records.chain import Chain, Event
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.export import export_record
 from runbook_lib.records.journal import Journal
@@ -92,9 +92,9 @@ def test_a_record_is_written_once(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="opened already"):
         start(tmp_path, RUN)
     with pytest.raises(RecordError, match="closed already"):
-        Chain(tmp_path).append(chain.OPENED, RUN, "sha256:0")
+        Chain(tmp_path).append(Event(chain.OPENED, RUN, f"{RUN}/opening.json"))
     with pytest.raises(RecordError, match="never opened"):
-        Chain(tmp_path).append(chain.CLOSED, "demo/acme/other", "sha256:0")
+        Chain(tmp_path).append(Event(chain.CLOSED, "demo/acme/other", "demo/acme/other/checksums.json"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runbook_lib.records import chain, record
 from runbook_lib.records.chain import Chain, Entry, digest_of_file
+from runbook_lib.records.errors import RecordError
 from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, Report, verify
 from tests.records.conftest import finish, make, start, work
 
@@ -69,7 +71,7 @@ def forge(records: Path) -> None:
             overwrite(sums, (json.dumps(content, indent=1) + "\n").encode())
         content = digest_of_file(sums if one.event == chain.CLOSED else folder / record.OPENING)
         previous = forged[-1].digest if forged else None
-        forged.append(Entry(len(forged), one.at, one.event, one.run, content, previous))
+        forged.append(Entry(len(forged), one.at, one.event, one.run, one.file, content, previous))
     rewrite(records, [one.line for one in forged])
 
 
@@ -218,7 +220,11 @@ def test_an_entry_inserted_and_one_doubled(records: Path, head: str) -> None:
     entry = Entry.parse(content[49])
     rewrite(
         records,
-        [*content[:50], Entry(50, entry.at, "opened", "demo/x/y", "", entry.digest).line, *content[50:]],
+        [
+            *content[:50],
+            Entry(50, entry.at, "opened", "demo/x/y", "demo/x/y/opening.json", "", entry.digest).line,
+            *content[50:],
+        ],
     )
     refused(records, head, chain.FILE_NAME)
 
@@ -393,3 +399,40 @@ def test_a_withheld_record_is_said_to_be_withheld(tmp_path: Path) -> None:
     folder.rename(folder.parent / "withheld" / folder.name)
     report = check(tmp_path)
     assert [one.what for one in report.problems] == ["withheld: a secret was found in it"]
+
+
+def test_lines_of_format_1_stay_in_front_of_newer_ones(records: Path) -> None:
+    """What an older runbook wrote is verified as it is, and continued."""
+    former: list[Entry] = []
+    for entry in Chain(records).entries():
+        digest = former[-1].digest if former else None
+        former.append(replace(entry, format=1, previous=digest))
+    assert b'"file"' not in former[0].line
+    rewrite(records, [entry.line for entry in former])
+    make(records, "demo/tenant0/20270101T000000Z-abcdef")
+    entries = Chain(records).entries()
+    assert [entry.format for entry in entries] == [1] * len(former) + [2, 2]
+    assert check(records, former[-1].digest).status == VERIFIED
+    overwrite(records / former[0].file, b"{}")
+    refused(records, former[-1].digest, former[0].file)
+
+
+def test_an_event_of_another_kind_is_covered_like_any_other(records: Path) -> None:
+    """Readers pass over events that they do not know, and still compare their files."""
+    entry = Chain(records).record("walked the dog", None, {"format": 1, "by": "pat"})
+    assert check(records, entry.digest).status == VERIFIED
+    assert check(records, entry.digest).strays == ()
+    overwrite(records / entry.file, b"{}")
+    refused(records, entry.digest, entry.file)
+    (records / entry.file).unlink()
+    refused(records, entry.digest, entry.file)
+
+
+def test_a_newer_format_is_named_as_newer(records: Path) -> None:
+    content = lines(records)
+    newer = content[-1].replace(b'"format": 2', b'"format": 3')
+    rewrite(records, [*content[:-1], newer])
+    (problem,) = [one for one in check(records).problems if one.path == chain.FILE_NAME]
+    assert "format 3" in problem.what and "newer" in problem.what
+    with pytest.raises(RecordError, match="format 3"):
+        Chain(records).entries()
