@@ -25,7 +25,7 @@ from .records.chain import CLOSED, Chain, Entry, unreadable
 from .records.errors import RecordError
 from .records.export import export_record
 from .records.record import close_dead, remove_unopened
-from .records.signatures import sign_head, signed_heads
+from .records.signatures import Signatures, sign_head, signed_heads
 from .records.verify import (
     INDEX,
     Anchor,
@@ -146,20 +146,28 @@ def verify(
     allowed_signers: Annotated[
         Path | None, typer.Option(help="OpenSSH's file of the keys that may sign heads.")
     ] = None,
-    identity: Annotated[str | None, typer.Option(help="Whose signatures count: a name in that file.")] = None,
+    identity: Annotated[
+        list[str] | None, typer.Option(help="Whose signatures count: a name in that file; any of several.")
+    ] = None,
+    revoked: Annotated[
+        Path | None, typer.Option(help="Keys that never count: public keys, or what ssh-keygen -k made.")
+    ] = None,
     records: Records = None,
 ) -> None:
     """Say whether the records are what they were when they were closed; needs no secret."""
     with _reported():
         folder = _folder(records)
         allowed_signers, head_file = _given(allowed_signers), _given(head_file)
-        anchors, problems = _anchors(kept_head, head_file), list[Problem]()
-        if (allowed_signers is None) != (identity is None):
+        anchors, signed = _anchors(kept_head, head_file), Signatures((), (), ())
+        if (allowed_signers is None) != (not identity):
             raise InputError(["--allowed-signers and --identity: give both, or none"])
-        if allowed_signers is not None and identity is not None:
-            signed, problems = signed_heads(folder, allowed_signers, identity)
-            anchors += signed
-        report = verify_records(folder, anchors, problems)
+        if revoked is not None and allowed_signers is None:
+            raise InputError(["--revoked: is for --allowed-signers"])
+        if allowed_signers is not None and identity:
+            signed = signed_heads(folder, allowed_signers, identity, _given(revoked))
+        report = verify_records(folder, [*anchors, *signed.anchors], signed.problems)
+    for note in signed.notes:
+        _line(f"· {note}")
     _show(folder, report)
     if report.problems:
         raise typer.Exit(FAILED)
