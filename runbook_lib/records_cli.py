@@ -22,6 +22,7 @@ from .parameters import project_root
 from .paths import current_folder, locate
 from .plain_files import require_plain
 from .records.chain import CLOSED, Chain, Entry, unreadable
+from .records.clocks import clock_cautions, describe_set_back
 from .records.errors import RecordError
 from .records.export import export_record
 from .records.record import close_dead, remove_unopened
@@ -72,7 +73,7 @@ def list_records(records: Records = None) -> None:
             "Writes",
             "State",
         ]
-        rows = []
+        rows, cautions = [], list[str]()
         for run, digests in runs.items():
             opening, record, wrong = read_record(folder, run, digests)
             problems += wrong
@@ -88,11 +89,15 @@ def list_records(records: Records = None) -> None:
                 _mapping(record.get("journal")).get("writes"),
                 f"{state}, NOT AS IT WAS" if wrong else state,
             )
+            cautions += [f"{run}: {one}" for one in clock_cautions(record.get("clocks"), "was")]
             rows.append(cells)
         if not rows and not problems:
             _line("There is no record in the chain yet.")
             return
         _warn(problems)
+        _warn_of_clocks(entries)
+        for caution in cautions:
+            _line(f"! {caution}", "yellow")
         # A narrower terminal scrolls or wraps lines: run ids are to be copied, so nothing is folded.
         if rows:
             screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
@@ -288,6 +293,7 @@ def _anchors(kept_head: str | None, head_file: Path | None) -> list[Anchor]:
 def _show(records: Path, report: Report) -> None:
     for problem in report.problems:
         _line(f"✗ {problem.path}: {problem.what}", "red")
+    _warn_of_clocks(report.entries)
     for entry in report.after if report.anchored else ():
         _line(f"· after the kept head: {entry.event} {entry.run}")
     for name in sorted({*report.unchained, *report.strays} - {*report.reading}):
@@ -332,6 +338,12 @@ def _warn(problems: Sequence[Problem]) -> None:
         _line("NOT AS IT WAS: what is shown below may not be what was done.", "bold red")
 
 
+def _warn_of_clocks(entries: Sequence[Entry]) -> None:
+    """Name the places where the chain's times go backwards: a record is not where its time says."""
+    for what, is_grave in describe_set_back(entries):
+        _line(f"{'!' if is_grave else '·'} {what}", "yellow" if is_grave else "")
+
+
 def _facts(name: str, record: dict[str, Any]) -> None:
     target, approver = _mapping(record.get("target")), _mapping(record.get("approver"))
     by, runbook = _mapping(approver.get("by")), _mapping(record.get("runbook"))
@@ -348,6 +360,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
         ("Reason", record.get("reason")),
         ("Started (UTC)", record.get("started")),
         ("Ended (UTC)", record.get("ended")),
+        ("Clock", "; ".join(clock_cautions(record.get("clocks"), "was"))),
         ("Runbook", f"{runbook.get('version')} {runbook.get('source')}"),
     )
     for label, value in facts:
