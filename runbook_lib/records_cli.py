@@ -21,6 +21,7 @@ from .notebook.tables import Table as ColumnTable
 from .parameters import project_root
 from .paths import current_folder, locate
 from .plain_files import require_plain
+from .records.anchor import SETTINGS, Kept, age_of, keep_head, kept_heads
 from .records.chain import CLOSED, Chain, Entry, unreadable
 from .records.clocks import clock_cautions, describe_set_back
 from .records.errors import RecordError
@@ -170,9 +171,17 @@ def verify(
             raise InputError(["--revoked: is for --allowed-signers"])
         if allowed_signers is not None and identity:
             signed = signed_heads(folder, allowed_signers, identity, _given(revoked))
-        report = verify_records(folder, [*anchors, *signed.anchors], signed.problems)
+        kept = kept_heads(folder)
+        # A head that was kept after the chain's present end: the end was taken away, or put back from before.
+        known = {entry.digest for entry in read_chain(folder)[0]}
+        lost = [
+            Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
+        ]
+        report = verify_records(folder, [*anchors, *signed.anchors, *lost], signed.problems)
     for note in signed.notes:
         _line(f"· {note}")
+    if kept or (folder / SETTINGS).exists():
+        _line(f"· {_age(kept, report)}")
     _show(folder, report)
     if report.problems:
         raise typer.Exit(FAILED)
@@ -210,6 +219,10 @@ def close(run: Run, records: Records = None) -> None:
         name = _find([*chained, *unopened(folder, chained)], run)
         if name in chained:
             _line(f"Closed: {name}, {close_dead(folder, folder / name).digest}")
+            try:
+                keep_head(folder)
+            except RunbookError as error:
+                complain(str(error))
         else:
             remove_unopened(folder, folder / name)
             _line(f"Removed: {name}. Its run died before its record was opened, so it wrote nothing.")
@@ -336,6 +349,13 @@ def _warn(problems: Sequence[Problem]) -> None:
         _line(f"✗ {problem.path}: {problem.what}", "red")
     if problems:
         _line("NOT AS IT WAS: what is shown below may not be what was done.", "bold red")
+
+
+def _age(kept: Sequence[Kept], report: Report) -> str:
+    if not kept:
+        return "no head was kept elsewhere yet"
+    newest = max(kept, key=lambda one: one.seq)
+    return f"the newest head kept elsewhere is that of entry {newest.seq}, {age_of(newest, report.entries)}"
 
 
 def _warn_of_clocks(entries: Sequence[Entry]) -> None:

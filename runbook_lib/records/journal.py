@@ -260,9 +260,10 @@ CLOCKS = timedelta(minutes=2)
 
 
 def answered_writes(records: Path, target: dict[str, str], vendor_id: str) -> Iterator[dict[str, Any]]:
-    """Yield the writes on the resource with this vendor id that the vendor answered, newest run first.
+    """Yield the writes on the resource with this vendor id that the vendor answered.
 
-    The journals below ``records``; of one journal the last write first.
+    The journals below ``records``, by the names of their runs; of one journal the last write first. Which
+    of two runs came first is not the names' to say: compare the dates that the vendor gave.
     """
     for path in sorted(records.glob(f"**/{FILE_NAME}"), reverse=True):
         for write in reversed(read(path)):

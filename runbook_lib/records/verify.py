@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 
 from ..plain_files import NotPlainError, parse_mapping, read, read_mapping
 from . import journal
+from .anchor import ANCHORS, SETTINGS
 from .chain import (
     CLOSED,
     DIGEST,
@@ -52,8 +53,9 @@ SIGNATURES = "signatures"
 SIGNATURE = re.compile(r"\d{6,}-[0-9a-f]{8}\.head(\.sig)?", re.ASCII)
 #: Made from the records, written anew by every run.
 INDEX = "index.html"
-#: Between the runs, beside locks: the chain, the page over it, and what is remembered of signing in.
-OURS = frozenset({FILE_NAME, INDEX, "sign-in-refused.json"})
+#: Between the runs, beside locks: the chain, the page over it, which heads were kept elsewhere and by what
+#: command, and what is remembered of signing in.
+OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, "sign-in-refused.json"})
 
 
 @dataclass(frozen=True)
