@@ -37,10 +37,12 @@ ready ready-for-tests:
 
 # Everything that takes too long for every change.
 sweep: ready-for-tests
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || { apt-get install -qq -y libfaketime >/dev/null 2>&1 || \
+		echo "Runs under wrong clocks are skipped: they need libfaketime (apt-get install libfaketime)" >&2; }
 	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest -n 2 \
 		tests/sections/test_system_level.py tests/sections/test_switches.py tests/sandbox/test_fuzzing.py \
 		tests/secrets/test_every_request_fails.py tests/faults/test_foreign_answers.py \
-		tests/notebooks/test_killed_kernels.py tests/test_at_once.py \
+		tests/notebooks/test_killed_kernels.py tests/test_at_once.py tests/records/test_faketime.py \
 		tests/notebooks/test_lab.py::test_after_a_broken_parameter_cell_no_later_cell_runs_for_the_former_tenant
 
 # How many requests a section sends, at the size of the demo and at that of a large provider.

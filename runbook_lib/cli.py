@@ -30,6 +30,7 @@ from .parameters import load_all, load_site, project_root, secret_cautions
 from .paths import current_folder, locate
 from .plain_files import describe
 from .records.record import REASON, TICKET
+from .records.result import CHECKSUMS
 from .records.versions import runbook_version
 from .screen import complain, conclude, finish, guard, screen
 
@@ -452,12 +453,27 @@ def _run(
         several = min(at_once, len(tenants)) > 1
         result = run_at_once(*given, at_once) if several else run_tenants(*given, options)
         screen.print(summary(result))
-        for remark in result.remarks:
+        runs = [tenant.folder for tenant in result.tenants]
+        for remark in (*result.remarks, *_kept_elsewhere(result.index.parent, runs)):
             complain(f"Beside the work, which it did not touch: {remark}")
         conclude(*plain_summary(result))
         return result.exit_status
 
     return _guarded(run)
+
+
+def _kept_elsewhere(records: Path, runs: Sequence[Path]) -> list[str]:
+    """Keep the newest head where the records are not, if this batch has closed one; why it is not kept."""
+    from .records.anchor import keep_head
+
+    try:
+        if any(os.path.lexists(run / CHECKSUMS) for run in runs):
+            keep_head(records)
+    except RunbookError as error:
+        return [str(error)]
+    except KeyboardInterrupt:  # the run has ended: only this is interrupted
+        return ["keeping the newest head elsewhere was interrupted: runbook records head shows it"]
+    return []
 
 
 def _guarded(call: Callable[[], int]) -> int:

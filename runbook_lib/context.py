@@ -118,7 +118,7 @@ class Context:
         return made_by_us(self._own_records, self.journal.target, resource, vendor_id, created)
 
     def answered_writes(self, vendor_id: str) -> Iterator[dict[str, Any]]:
-        """Yield what these journals have of a resource, newest run first; see ``records.journal``."""
+        """Yield what these journals have of a resource; see ``records.journal``."""
         return answered_writes(self._own_records, self.journal.target, vendor_id)
 
     @property

@@ -21,11 +21,13 @@ from .notebook.tables import Table as ColumnTable
 from .parameters import project_root
 from .paths import current_folder, locate
 from .plain_files import opened
+from .records.anchor import SETTINGS, Kept, age_of, keep_head, kept_heads
 from .records.chain import CLOSED, Chain, Entry, unreadable
+from .records.clocks import clock_cautions, describe_set_back
 from .records.errors import RecordError
 from .records.export import export_record
 from .records.record import close_dead, remove_unopened
-from .records.signatures import sign_head, signed_heads
+from .records.signatures import Signatures, sign_head, signed_heads
 from .records.verify import (
     INDEX,
     Anchor,
@@ -72,7 +74,7 @@ def list_records(records: Records = None) -> None:
             "Writes",
             "State",
         ]
-        rows = []
+        rows, cautions = [], list[str]()
         for run, digests in runs.items():
             opening, record, wrong = read_record(folder, run, digests)
             problems += wrong
@@ -88,11 +90,15 @@ def list_records(records: Records = None) -> None:
                 _mapping(record.get("journal")).get("writes"),
                 f"{state}, NOT AS IT WAS" if wrong else state,
             )
+            cautions += [f"{run}: {one}" for one in clock_cautions(record.get("clocks"), "was")]
             rows.append(cells)
         if not rows and not problems:
             _line("There is no record in the chain yet.")
             return
         _warn(problems)
+        _warn_of_clocks(entries)
+        for caution in cautions:
+            _line(f"! {caution}", "yellow")
         # A narrower terminal scrolls or wraps lines: run ids are to be copied, so nothing is folded.
         if rows:
             screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
@@ -146,20 +152,36 @@ def verify(
     allowed_signers: Annotated[
         Path | None, typer.Option(help="OpenSSH's file of the keys that may sign heads.")
     ] = None,
-    identity: Annotated[str | None, typer.Option(help="Whose signatures count: a name in that file.")] = None,
+    identity: Annotated[
+        list[str] | None, typer.Option(help="Whose signatures count: a name in that file; any of several.")
+    ] = None,
+    revoked: Annotated[
+        Path | None, typer.Option(help="Keys that never count: public keys, or what ssh-keygen -k made.")
+    ] = None,
     records: Records = None,
 ) -> None:
     """Say whether the records are what they were when they were closed; needs no secret."""
     with _reported():
         folder = _folder(records)
         allowed_signers, head_file = _given(allowed_signers), _given(head_file)
-        anchors, problems = _anchors(kept_head, head_file), list[Problem]()
-        if (allowed_signers is None) != (identity is None):
+        anchors, signed = _anchors(kept_head, head_file), Signatures((), (), ())
+        if (allowed_signers is None) != (not identity):
             raise InputError(["--allowed-signers and --identity: give both, or none"])
-        if allowed_signers is not None and identity is not None:
-            signed, problems = signed_heads(folder, allowed_signers, identity)
-            anchors += signed
-        report = verify_records(folder, anchors, problems)
+        if revoked is not None and allowed_signers is None:
+            raise InputError(["--revoked: is for --allowed-signers"])
+        if allowed_signers is not None and identity:
+            signed = signed_heads(folder, allowed_signers, identity, _given(revoked))
+        kept = kept_heads(folder)
+        # A head that was kept after the chain's present end: the end was taken away, or put back from before.
+        known = {entry.digest for entry in read_chain(folder)[0]}
+        lost = [
+            Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
+        ]
+        report = verify_records(folder, [*anchors, *signed.anchors, *lost], signed.problems)
+    for note in signed.notes:
+        _line(f"· {note}")
+    if kept or (folder / SETTINGS).exists():
+        _line(f"· {_age(kept, report)}")
     _show(folder, report)
     if report.problems:
         raise typer.Exit(FAILED)
@@ -197,6 +219,10 @@ def close(run: Run, records: Records = None) -> None:
         name = _find([*chained, *unopened(folder, chained)], run)
         if name in chained:
             _line(f"Closed: {name}, {close_dead(folder, folder / name).digest}")
+            try:
+                keep_head(folder)
+            except RunbookError as error:
+                complain(str(error))
         else:
             remove_unopened(folder, folder / name)
             _line(f"Removed: {name}. Its run died before its record was opened, so it wrote nothing.")
@@ -280,6 +306,7 @@ def _anchors(kept_head: str | None, head_file: Path | None) -> list[Anchor]:
 def _show(records: Path, report: Report) -> None:
     for problem in report.problems:
         _line(f"✗ {problem.path}: {problem.what}", "red")
+    _warn_of_clocks(report.entries)
     for entry in report.after if report.anchored else ():
         _line(f"· after the kept head: {entry.event} {entry.run}")
     for name in sorted({*report.unchained, *report.strays} - {*report.reading}):
@@ -325,6 +352,19 @@ def _warn(problems: Sequence[Problem]) -> None:
         _line("NOT AS IT WAS: what is shown below may not be what was done.", "bold red")
 
 
+def _age(kept: Sequence[Kept], report: Report) -> str:
+    if not kept:
+        return "no head was kept elsewhere yet"
+    newest = max(kept, key=lambda one: one.seq)
+    return f"the newest head kept elsewhere is that of entry {newest.seq}, {age_of(newest, report.entries)}"
+
+
+def _warn_of_clocks(entries: Sequence[Entry]) -> None:
+    """Name the places where the chain's times go backwards: a record is not where its time says."""
+    for what, is_grave in describe_set_back(entries):
+        _line(f"{'!' if is_grave else '·'} {what}", "yellow" if is_grave else "")
+
+
 def _facts(name: str, record: dict[str, Any]) -> None:
     target, approver = _mapping(record.get("target")), _mapping(record.get("approver"))
     by, runbook = _mapping(approver.get("by")), _mapping(record.get("runbook"))
@@ -341,6 +381,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
         ("Reason", record.get("reason")),
         ("Started (UTC)", record.get("started")),
         ("Ended (UTC)", record.get("ended")),
+        ("Clock", "; ".join(clock_cautions(record.get("clocks"), "was"))),
         ("Runbook", f"{runbook.get('version')} {runbook.get('source')}"),
     )
     for label, value in facts:

@@ -17,6 +17,7 @@ from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .plan import CHANGING, Plan, Row, Slice, shown
+from .records.clocks import clock_cautions
 from .records.journal import FILE_NAME, Journal
 from .records.result import now, run_folder, write_result
 from .records.to_undo import record_to_undo
@@ -192,6 +193,7 @@ class SectionRun:
             "outcome": "unfinished",
             "plan": None,
             "cautions": [],
+            "clocks": {},
             "applied": None,
             "writes": 0,
             "verification": None,
@@ -245,7 +247,8 @@ class SectionRun:
     def _plan(self) -> Slice:
         part = self._section.plan()
         self._result["plan"] = [_plain(row) for row in part.rows]
-        self._result["cautions"] = self._section.cautions()
+        differences = self.runbook.context.journal.clocks.differences()
+        self._result["cautions"] = [*self._section.cautions(), *clock_cautions(differences)]
         return part
 
     def _apply(self) -> Outcome:
@@ -306,6 +309,7 @@ class SectionRun:
         context = self.runbook.context
         self._result["requests"] = context.requests
         context.close()
+        self._result["clocks"] = context.journal.clocks.differences()
         self._result["ended"] = now()
         self._result["seconds"] = round(time.monotonic() - self._started, 3)
         self._result["journal"] = context.journal.digest()

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from .errors import InputError, RunbookError
 from .lock import own_account, user
+from .plain_files import MIB, read
 
 DEFAULT_KEY = "~/.ssh/id_ed25519"
 PRIVATE_KEY = b"-----BEGIN "
 #: Options of a line of allowed signers.
 AUTHORITY = re.compile(rb"[\s,]cert-authority[\s,]", re.IGNORECASE)
-VALIDITY = re.compile(rb'valid-(?:after|before)="?[0-9Z]*"?,?', re.IGNORECASE)
+VALIDITY = re.compile(rb'(valid-(?:after|before)=)"?[0-9Z]*"?', re.IGNORECASE)
+#: What stands in place of a line's own times, to make it valid always: an option less would leave its comma.
+ALWAYS = {b"valid-after=": b'"19800101"', b"valid-before=": b'"29991231"'}
+#: How a list of revoked keys in OpenSSH's own form begins; another one has a public key on each line.
+KRL = b"SSHKRL\n\0"
 
 
 def sign(message: bytes, key: Path, namespace: str) -> subprocess.CompletedProcess[bytes]:
@@ -27,11 +33,62 @@ def sign(message: bytes, key: Path, namespace: str) -> subprocess.CompletedProce
 
 
 def verify(
-    message: bytes, signature: Path, allowed_signers: Path, namespace: str, principal: str
+    message: bytes,
+    signature: Path,
+    allowed_signers: Path,
+    namespace: str,
+    principal: str,
+    *,
+    at: datetime | None = None,
+    revoked: Path | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Check a signature as one of ``principal``, by the allowed signers and now; fine is status 0."""
+    """Check a signature as one of ``principal``, by the allowed signers; fine is status 0.
+
+    ``at`` is the time at which the key must have been valid (``None``: now), ``revoked`` a list of keys
+    that never count: see ``require_revocations``.
+    """
     check = ["-f", str(allowed_signers), "-n", namespace, "-s", str(signature), "-I", principal]
+    if at is not None:
+        # In local time, as git gives it: OpenSSH before 9.1 does not know the Z of UTC.
+        check.append(f"-Overify-time={at.astimezone():%Y%m%d%H%M%S}")
+    if revoked is not None:
+        check += ["-r", str(revoked)]
     return _run(["ssh-keygen", "-Y", "verify", *check], message)
+
+
+def verify_ever(
+    message: bytes,
+    signature: Path,
+    allowed_signers: Path,
+    namespace: str,
+    principal: str,
+    *,
+    revoked: Path | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Check a signature as one of ``principal``, whenever the lines of the allowed signers are valid."""
+    with NamedTemporaryFile() as always:
+        always.write(_always_valid(_lines(allowed_signers)))
+        always.flush()
+        return verify(message, signature, Path(always.name), namespace, principal, revoked=revoked)
+
+
+def require_revocations(path: Path) -> None:
+    """Raise ``InputError`` unless a file is a list of revoked keys.
+
+    It is one that ``ssh-keygen -k`` made, or has a public key on each line. ``ssh-keygen`` takes every
+    key for revoked when it cannot read the list.
+    """
+    try:
+        content = read(path, MIB)
+    except OSError as error:
+        raise InputError([f"the revoked keys, {path}, cannot be read ({error.strerror})"]) from None
+    if content.startswith(KRL):
+        return
+    for number, line in enumerate(content.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith(b"#"):
+            continue
+        if not _fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", "-"], line + b"\n")):
+            raise InputError([f"the revoked keys, {path}: line {number} is not a public key"])
 
 
 def principals(signature: Path, allowed_signers: Path, *, at_any_time: bool = False) -> list[str]:
@@ -41,20 +98,14 @@ def principals(signature: Path, allowed_signers: Path, *, at_any_time: bool = Fa
     count: whom such a key belongs to is the authority's to say. ``at_any_time``: also lines that are
     not valid now. Raises ``InputError`` for a file that cannot be read.
     """
-    try:
-        lines = allowed_signers.read_bytes().splitlines()
-    except OSError as error:
-        raise InputError(
-            [f"the allowed signers, {allowed_signers}, cannot be read ({error.strerror})"]
-        ) from None
-    names = []
+    lines, names = _lines(allowed_signers), []
     with NamedTemporaryFile() as one_line:
         for line in lines:
             if AUTHORITY.search(line):
                 continue
             one_line.seek(0)
             one_line.truncate()
-            one_line.write((VALIDITY.sub(b"", line) if at_any_time else line) + b"\n")
+            one_line.write(_always_valid([line]) if at_any_time else line + b"\n")
             one_line.flush()
             find = ["-s", str(signature), "-f", one_line.name]
             found = _run(["ssh-keygen", "-Y", "find-principals", *find])
@@ -86,6 +137,22 @@ def last_line(output: bytes) -> str:
     """Return the last line of what a command printed: the reason, when it failed."""
     lines = output.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "no reason given"
+
+
+def _lines(allowed_signers: Path) -> list[bytes]:
+    try:
+        return allowed_signers.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(
+            [f"the allowed signers, {allowed_signers}, cannot be read ({error.strerror})"]
+        ) from None
+
+
+def _always_valid(lines: list[bytes]) -> bytes:
+    """Lines of allowed signers that are valid at any time."""
+    return b"".join(
+        VALIDITY.sub(lambda found: found[1] + ALWAYS[found[1].lower()], line) + b"\n" for line in lines
+    )
 
 
 def _fingerprints(answer: subprocess.CompletedProcess[bytes]) -> set[str]:

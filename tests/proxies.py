@@ -30,9 +30,11 @@ class Authority:
     ----------
     folder
         Where its files go: ``ca.pem``, and the server's certificate with its key.
+    days
+        By how much the server's certificate, valid for a day before and after, is not of now.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, days: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.ca_file, server_file = folder / "ca.pem", folder / "server.pem"
         ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -54,7 +56,7 @@ class Authority:
         own = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, LOOPBACK)])
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(LOOPBACK))])
         signed_by = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
-        server = self._certificate(own, ca, key, ca_key, {names: False, signed_by: False})
+        server = self._certificate(own, ca, key, ca_key, {names: False, signed_by: False}, days)
         self.ca_file.write_bytes(root.public_bytes(serialization.Encoding.PEM))
         server_file.write_bytes(
             server.public_bytes(serialization.Encoding.PEM)
@@ -74,8 +76,9 @@ class Authority:
         key: Any,
         signer: Any,
         extensions: dict[x509.ExtensionType, bool],
+        days: int = 0,
     ) -> x509.Certificate:
-        now = datetime.now(UTC)
+        now = datetime.now(UTC) + timedelta(days=days)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)

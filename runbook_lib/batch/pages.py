@@ -20,8 +20,9 @@ from traitlets.config import Config
 from ..guide import SECTIONS
 from ..notebook.display import Box, escaped
 from ..plain_files import read_mapping, write_whole
+from ..records.clocks import in_order
 from ..records.record import RUN
-from ..records.verify import INDEX, run_folders
+from ..records.verify import INDEX, read_chain, run_folders
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -150,7 +151,8 @@ def _who_and_why(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def write_index(records: Path) -> Path:
     """Write ``index.html`` over the whole records folder, newest run first, and return its path."""
-    folders = sorted(map(records.joinpath, run_folders(records)), key=lambda path: path.name, reverse=True)
+    newest_first = reversed(in_order(read_chain(records)[0], run_folders(records)))
+    folders = [records / run for run in newest_first]
     runs = [row for folder in folders if (row := _run_row(records, folder)) is not None]
     targets = {target for target, _ in runs}
     columns = ("Run", "Site", "Tenant", "Target", "Mode", "Outcome", "Sections", "#Writes")

@@ -24,6 +24,7 @@ from ..parameters import load_all, project_root, settled
 from ..paths import current_folder, locate, near
 from ..plain_files import describe
 from ..plan import CHANGING
+from ..records.clocks import clock_cautions
 from ..records.record import (
     carry_opening,
     close_record,
@@ -500,6 +501,8 @@ def _run_section(
         result = result_of(job.folder, section) | {"error": None}
     if output.exists():
         aside.attempt(f"writing the page of {job.tenant}'s section {section}", write_page, output)
+    cautions = clock_cautions(result.get("clocks"))
+    aside.remarks += [caution for caution in cautions if caution not in aside.remarks]
     message = _told(result.get("error")) or scrub(failure)
     rows = result.get("applied")
     if rows is None:

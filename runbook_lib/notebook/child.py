@@ -19,7 +19,6 @@ from ..guide import RETIRE, ROLL_BACK
 from ..plain_files import read_mapping
 from ..records.journal import FILE_NAME, read
 from ..records.record import OPENING, RUN
-from ..records.result import new_run_id
 from ..secret import scrub
 
 RUNNING, INTERRUPTED, FAILED, UNKNOWN = "running", "interrupted", "failed", "unknown"
@@ -108,7 +107,8 @@ class Child:
         self.order = order
         self.cancelled = False
         self._records = records
-        self._since = new_run_id().partition("-")[0]
+        #: Not by time, which may be set while it starts: its folder is one that was not there before.
+        self._before = set(records.glob(f"*/{OPENING}"))
         self._folder: Path | None = None
         self._process = Detached(["runbook_lib", *order.arguments], root)
 
@@ -150,7 +150,7 @@ class Child:
         self._process.close()
 
     def _is_ours(self, opening: Path) -> bool:
-        known = read_mapping(opening).get("process", {}) if opening.parent.name >= self._since else {}
+        known = {} if opening in self._before else read_mapping(opening).get("process", {})
         return known.get("pid") == self._process.pid
 
     def _unrecorded(self) -> str:

@@ -21,6 +21,7 @@ from ..errors import RunbookError
 from ..plain_files import describe, descriptor
 from ..plain_files import read as read_plain
 from ..plan import Row
+from .clocks import VendorClocks
 from .errors import RecordError
 from .result import require_open
 
@@ -72,6 +73,8 @@ class Journal:
     def __init__(self, path: Path, redact: Callable[[Any], Any], target: dict[str, str]) -> None:
         self.path = path
         self.target = target
+        #: What the vendors' answers show of their clocks; the transport keeps it.
+        self.clocks = VendorClocks()
         self.writes = 0
         self._redact = redact
         self._subject: Subject | None = None
@@ -107,10 +110,12 @@ class Journal:
         require_open(self.path.parent)
         self.writes += 1
         entry = f"{self._process}-{self.writes}"
+        vendor_time = self.clocks.known(vendor)
         sending = self._append(
             {
                 "event": SENDING,
                 "entry": entry,
+                **({"vendor_time": vendor_time.isoformat(timespec="milliseconds")} if vendor_time else {}),
                 "target": self.target,
                 "section": self._subject.section,
                 "resource": self._subject.resource,
@@ -238,18 +243,27 @@ def _unreadable(number: int) -> dict[str, Any]:
 
 
 def sent_at(write: Mapping[str, Any]) -> datetime:
-    """Return when a write of a journal was about to leave (UTC)."""
+    """Return when a write of a journal was about to leave (UTC), by the clock of the machine that sent it."""
     return datetime.fromisoformat(write["at"])
 
 
-#: A resource that a lost answer may have made is as old as the write, give or take the clocks.
+def vendor_time(write: Mapping[str, Any]) -> datetime:
+    """Return when a write was about to leave by the vendor's clock, to be compared with the vendor's times.
+
+    Journals of before have the sending machine's time only.
+    """
+    return datetime.fromisoformat(write.get("vendor_time") or write["at"])
+
+
+#: A resource that a lost answer may have made is as old as the write, give or take the way there.
 CLOCKS = timedelta(minutes=2)
 
 
 def answered_writes(records: Path, target: dict[str, str], vendor_id: str) -> Iterator[dict[str, Any]]:
-    """Yield the writes on the resource with this vendor id that the vendor answered, newest run first.
+    """Yield the writes on the resource with this vendor id that the vendor answered.
 
-    The journals below ``records``; of one journal the last write first.
+    The journals below ``records``, by the names of their runs; of one journal the last write first. Which
+    of two runs came first is not the names' to say: compare the dates that the vendor gave.
     """
     for path in sorted(records.glob(f"**/{FILE_NAME}"), reverse=True):
         for write in reversed(read(path)):
@@ -282,7 +296,7 @@ def made_by_us(
                 if answer["result"] == vendor_id:
                     return True
                 lost = answer["status"] is None and not (answer["error"] or "").startswith("Connect")
-                if lost and created is not None and abs(created - sent_at(write)) < CLOCKS:
+                if lost and created is not None and abs(created - vendor_time(write)) < CLOCKS:
                     return True
         except OSError as error:
             unreadable.append(describe(error))

@@ -3,18 +3,27 @@
 They lie in ``records/signatures/`` in pairs: ``NNNNNN-XXXXXXXX.head`` (the head) and the same with
 ``.sig``. A signature vouches for all entries up to its head. It cannot tell that later entries were
 taken away together with their signatures: a head that is kept somewhere else can.
+
+A signature has no time of its own, so whether its key was valid is judged at the time of the head's entry.
+That is the clock of the machine that made the entry: who can set it, or keeps an old key, can sign so.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from .. import ssh
-from ..plain_files import SMALL, describe, read, require_plain, write_whole
-from .chain import Chain
+from ..plain_files import SMALL, describe, read, read_mapping, require_plain, write_whole
+from .chain import Chain, Entry
 from .errors import RecordError
-from .verify import SIGNATURES, Anchor, Problem, is_head
+from .record import OPENING
+from .verify import SIGNATURES, Anchor, Problem, is_head, read_chain
 
 NAMESPACE = "portsip-twilio-runbook"
 
@@ -51,44 +60,146 @@ def sign_head(records: Path, key: Path) -> Path:
     return path
 
 
-def signed_heads(records: Path, allowed_signers: Path, identity: str) -> tuple[list[Anchor], list[Problem]]:
-    """Return the heads that ``identity`` signed, and the files of signatures that do not hold.
+@dataclass(frozen=True)
+class Signatures:
+    """What the signatures of a records folder say.
+
+    ``anchors`` are the heads that the wanted identities signed; ``notes`` say who signed what, and which
+    signatures do not count without spoiling anything.
+    """
+
+    anchors: tuple[Anchor, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One signature: the head that it vouches for (``None``: it does not hold), and what is to be said.
+
+    ``seq`` is the number of the head's entry, or what the file's name says of it. ``cut`` is a head that
+    somebody signed once, with a key that is not valid now, and that is not in the chain. ``harmless`` is a
+    signature by somebody else: whatever is wrong with it is none of the wanted identities' doing.
+    """
+
+    path: str
+    seq: int
+    what: str
+    anchor: Anchor | None = None
+    cut: Anchor | None = None
+    harmless: bool = False
+
+
+def signed_heads(
+    records: Path, allowed_signers: Path, identities: Sequence[str], revoked: Path | None = None
+) -> Signatures:
+    """Judge the signatures of heads.
+
+    The key must have been valid when the head's entry was made, by the chain's own time, or be valid now:
+    a signature has no time of its own. One that does not hold is a problem only where none of the wanted
+    identities holds for the same head or a later one.
 
     Parameters
     ----------
     allowed_signers
         OpenSSH's file of the keys that may sign, kept where the records are not.
-    identity
-        Whose signatures count; those of other allowed signers are left alone.
+    identities
+        Whose signatures count, any of them; those of other allowed signers are left alone.
+    revoked
+        A list of keys that never count, whenever they signed.
     """
-    anchors, problems = [], []
-    for head in sorted((records / SIGNATURES).glob("*.head")):
+    if revoked is not None:
+        ssh.require_revocations(revoked)
+    judge = _Judge(records, allowed_signers, identities, revoked)
+    judged = [judge.of(head) for head in sorted((records / SIGNATURES).glob("*.head"))]
+    best = max((one.seq for one in judged if one.anchor), default=-1)
+    weak = [one for one in judged if not one.anchor and not one.harmless and one.seq > best]
+    anchors = [found for one in judged if (found := one.anchor or (one.cut if one in weak else None))]
+    problems = [Problem(one.path, one.what) for one in weak if one.cut is None]
+    if not any(one.anchor for one in judged):
+        problems.append(Problem(SIGNATURES, f"missing: no signature by {' or '.join(identities)} holds"))
+    notes = [f"{one.path}: {one.what}" for one in judged if one not in weak]
+    return Signatures(tuple(anchors), tuple(problems), tuple(notes))
+
+
+class _Judge:
+    def __init__(
+        self, records: Path, allowed_signers: Path, identities: Sequence[str], revoked: Path | None
+    ) -> None:
+        self._records = records
+        self._signers = allowed_signers
+        self._identities = identities
+        self._revoked = revoked
+        self._entries = {one.digest: one for one in read_chain(records)[0]}
+
+    def of(self, head: Path) -> _Judged:
+        """Judge one signature, by the file of its head."""
         signature = head.with_name(f"{head.name}.sig")
-        name = f"{SIGNATURES}/{head.name}"
+        name, number = f"{SIGNATURES}/{head.name}", head.name.partition("-")[0]
+        seq = int(number) if number.isdecimal() else 0
         try:
             message = read(head, SMALL)
             require_plain(signature, SMALL)
         except FileNotFoundError:
-            problems.append(Problem(f"{name}.sig", "missing"))
-            continue
+            return _Judged(f"{name}.sig", seq, "missing")
         except OSError as error:
             place = f"{SIGNATURES}/{Path(error.filename).name}"
-            problems.append(Problem(place, f"cannot be read ({error.strerror})"))
-            continue
+            return _Judged(place, seq, f"cannot be read ({error.strerror})")
         digest = message.decode(errors="replace").strip()
         if not is_head(digest):
-            problems.append(Problem(name, "changed: not a head"))
-        elif _holds(message, signature, allowed_signers, identity):
-            anchors.append(Anchor(digest, f"the head that {identity} signed"))
-        elif not any(
-            _holds(message, signature, allowed_signers, other)
-            for other in ssh.principals(signature, allowed_signers)
-        ):
-            problems.append(Problem(f"{name}.sig", "not a signature of this head by an allowed signer"))
-    if not anchors:
-        problems.append(Problem(SIGNATURES, f"missing: no signature by {identity} holds"))
-    return anchors, problems
+            return _Judged(name, seq, "changed: not a head")
+        entry = self._entries.get(digest)
+        path, seq = f"{name}.sig", entry.seq if entry else seq
+        key = ssh.signing_key(message, signature, NAMESPACE)
+        if key is None:
+            return _Judged(path, seq, "not a signature of this head")
+        for identity in self._identities:
+            if when := self._holds(message, signature, identity, entry):
+                anchor = Anchor(digest, f"the head that {identity} signed")
+                return _Judged(path, seq, f"signed by {identity} with {key}; {when}", anchor)
+        owners = ssh.principals(signature, self._signers, at_any_time=True)
+        wanted = [one for one in owners if one in self._identities]
+        if not wanted:
+            who = f"signed by {', '.join(owners)}, not asked for" if owners else "signed by a stranger"
+            return _Judged(path, seq, f"{who}, with {key}: does not count", harmless=True)
+        what = f"signed by {wanted[0]} with {key}, which "
+        fits = self._check(message, signature, wanted[0], None, ever=True)
+        if not fits and self._check(message, signature, wanted[0], None, ever=True, revoked=False):
+            return _Judged(path, seq, f"{what}is revoked: does not count")
+        if entry is None and fits:
+            cut = Anchor(digest, f"the head that {wanted[0]} signed")
+            return _Judged(path, seq, f"{what}is not valid now; the head is not in the chain", cut=cut)
+        when = f" at {entry.at}, the time of entry {entry.seq}," if entry else ""
+        return _Judged(path, seq, f"{what}was not valid{when} and is not valid now: does not count")
 
+    def _holds(self, message: bytes, signature: Path, identity: str, entry: Entry | None) -> str:
+        """By what time a signature of an identity holds; empty if it does not."""
+        with suppress(
+            ValueError, OverflowError
+        ):  # of an entry with another time than ours only today's clock can say it
+            if entry and self._check(message, signature, identity, datetime.fromisoformat(entry.at)):
+                return f"judged at {entry.at}, the time of entry {entry.seq} by {self._clock(entry)}"
+        if self._check(message, signature, identity, None):
+            return "judged now, by the clock of this machine"
+        return ""
 
-def _holds(message: bytes, signature: Path, allowed_signers: Path, identity: str) -> bool:
-    return ssh.verify(message, signature, allowed_signers, NAMESPACE, identity).returncode == 0
+    def _check(
+        self,
+        message: bytes,
+        signature: Path,
+        identity: str,
+        at: datetime | None,
+        *,
+        ever: bool = False,
+        revoked: bool = True,
+    ) -> bool:
+        keys = self._revoked if revoked else None
+        check = ssh.verify_ever if ever else partial(ssh.verify, at=at)
+        found = check(message, signature, self._signers, NAMESPACE, identity, revoked=keys)
+        return found.returncode == 0
+
+    def _clock(self, entry: Entry) -> str:
+        """Whose clock an entry's time is from; nobody else vouches for that."""
+        process = read_mapping(self._records / str(entry.run) / OPENING).get("process") if entry.run else None
+        host = process.get("host") if isinstance(process, dict) else None
+        return f"the clock of {host}" if host else "the clock of the machine that made it"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .clocks import largest
+
 FORMAT = 1
 UNKNOWN = "unknown"
 
@@ -50,6 +52,8 @@ def summarize(
             row for one in results for row in _standing(one, (one.get("verification") or {}).get("rows", []))
         ],
         "verification": [_verification(one) for one in results],
+        # By how many seconds this machine's clock was ahead of each vendor's, at the most.
+        "clocks": largest(one.get("clocks") or {} for one in results),
         "journal": {"digest": journal, "writes": len(writes)},
     }
 

@@ -85,7 +85,7 @@ def record_to_undo(
     if unknown:
         raise InputError([f"only: {one!r} is not a section" for one in unknown])
     chain = Chain(records).entries()
-    chained = {one.run for one in chain}
+    chained = [str(one.run) for one in chain if one.run]
     found = _folders(records, tenant, record, chained)
     if record is None:
         undoable = list(islice((one for one in reversed(found) if _wrote(records, one, chain)), 1))
@@ -141,11 +141,11 @@ def files_of(records: Path, record: str) -> tuple[str, dict[str, str]]:
 
 
 def _folders(records: Path, tenant: Path, record: str | None, chained: Collection[str]) -> list[Path]:
-    """The tenant's runs of which one may be meant, in their order; unnamed, those that the chain has."""
+    """The tenant's runs of which one may be meant; unnamed, those that the chain has, in its order."""
     name = run_name(records, tenant)
     of_chain = {records / run for run in chained if run.startswith(f"{name}/{record or ''}")}
     if record is None:
-        return sorted(of_chain)
+        return [folder for run in dict.fromkeys(chained) if (folder := records / run) in of_chain]
     return sorted({*of_chain, *(one.parent for one in tenant.glob(f"{record}*/{journal.FILE_NAME}"))})
 
 

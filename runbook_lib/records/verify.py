@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 
 from ..plain_files import LIMIT, SMALL, NotPlainError, opened, parse_mapping, read, read_mapping
 from . import journal
+from .anchor import ANCHORS, SETTINGS
 from .chain import (
     CLOSED,
     DIGEST,
@@ -54,8 +55,9 @@ SIGNATURE = re.compile(r"\d{6,}-[0-9a-f]{8}\.head(\.sig)?", re.ASCII)
 INDEX = "index.html"
 #: Of locks, and of the names of those that hold them.
 OWN_SUFFIXES = (".lock", ".holder")
-#: Between the runs, beside locks: the chain, the page over it, and what is remembered of signing in.
-OURS = frozenset({FILE_NAME, INDEX, "sign-in-refused.json"})
+#: Between the runs, beside locks: the chain, the page over it, which heads were kept elsewhere and by what
+#: command, and what is remembered of signing in.
+OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, "sign-in-refused.json"})
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from filelock import FileLock
 CA_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=397)
 RENEW_BEFORE = timedelta(days=30)
+#: A clock that is set back by some days does not end it.
+VALID_SINCE = timedelta(days=7)
 
 
 def ensure(root: Path) -> Path:
@@ -24,10 +26,10 @@ def ensure(root: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "certificate.lock"):
         ca_file, ca_key_file = folder / "ca.pem", folder / "ca.key"
-        if not _lasts(ca_file) or not ca_key_file.exists():
+        if not _is_good(ca_file) or not ca_key_file.exists():
             _make_authority(ca_file, ca_key_file)
             (folder / "server.pem").unlink(missing_ok=True)
-        if not _lasts(folder / "server.pem") or not (folder / "server.key").exists():
+        if not _is_good(folder / "server.pem") or not (folder / "server.key").exists():
             _make_server(folder, ca_file, ca_key_file)
     return ca_file
 
@@ -37,12 +39,19 @@ def server_files(root: Path) -> tuple[Path, Path]:
     return root / ".sandbox" / "server.pem", root / ".sandbox" / "server.key"
 
 
-def _lasts(path: Path) -> bool:
+def is_good(root: Path) -> bool:
+    """Whether the certificates below ``root`` are valid now, and for some time to come."""
+    return all(_is_good(root / ".sandbox" / name) for name in ("ca.pem", "server.pem"))
+
+
+def _is_good(path: Path) -> bool:
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
         return False
-    return certificate.not_valid_after_utc - datetime.now(UTC) > RENEW_BEFORE
+    now = datetime.now(UTC)
+    # Not valid yet: it was made under a clock that was ahead.
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - RENEW_BEFORE
 
 
 def _make_authority(ca_file: Path, key_file: Path) -> None:
@@ -109,7 +118,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
+        .not_valid_before(now - VALID_SINCE)
         .not_valid_after(now + life)
     )
 

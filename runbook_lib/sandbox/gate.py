@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import struct
+from email.utils import format_datetime
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -120,7 +121,7 @@ class Gate:
         body = await _read(receive)
         if body is None:
             return  # the client hung up while it was sending
-        world = self._world
+        world, send = self._world, self._dated(send)
         world.touch()
         headers = dict(scope["headers"])
         asked = (self._vendor, scope["method"], scope["path"])
@@ -143,6 +144,17 @@ class Gate:
             return
         entry.fault = fault.kind
         await self._with_fault(fault, scope, body, entry, send)
+
+    def _dated(self, send: Send) -> Send:
+        """Give each answer the time by the clock that the vendor's own times are of."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = format_datetime(self._world.store.clock.now(), usegmt=True).encode()
+                message = {**message, "headers": [*message["headers"], (b"date", date)]}
+            await send(message)
+
+        return dated
 
     async def _carry_out(self, scope: Scope, body: bytes, entry: Entry) -> Answer:
         """Let the vendor's application answer, and note whether its state changed."""

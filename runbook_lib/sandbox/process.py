@@ -52,13 +52,14 @@ def ensure_running(root: Path, idle_seconds: float = IDLE_SECONDS) -> Endpoints:
             f"the sandbox's folder {folder} cannot be written ({error.strerror})",
             next_step="make it writable for this account",
         ) from None
-    running = status(root)
+    running = _usable(root)
     if running is not None:
         return running
     with FileLock(folder / "state.lock"):
-        running = status(root)
+        running = _usable(root)
         if running is not None:
             return running
+        stop(root)  # one whose certificate is of another time; its state stays
         _state_file(root).unlink(missing_ok=True)
         _start(root, idle_seconds)
         deadline = time.monotonic() + START_WITHIN_S
@@ -71,6 +72,14 @@ def ensure_running(root: Path, idle_seconds: float = IDLE_SECONDS) -> Endpoints:
         f"the sandbox did not start within {START_WITHIN_S:.0f} seconds",
         next_step=f"read {folder / 'server.log'}",
     )
+
+
+def _usable(root: Path) -> Endpoints | None:
+    """Return the running sandbox, unless nobody trusts the certificate that it has loaded any more."""
+    from . import certificate  # only who starts or uses the sandbox pays for the import
+
+    running = status(root)
+    return running if running is not None and certificate.is_good(root) else None
 
 
 def status(root: Path) -> Endpoints | None:

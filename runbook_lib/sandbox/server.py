@@ -150,6 +150,7 @@ class _Running:
                     log_level="warning",
                     access_log=False,
                     server_header=False,
+                    date_header=False,  # the gate gives one, by the vendors' clock
                     proxy_headers=False,
                     # longer than clients keep a connection: it must not vanish under a write of theirs
                     timeout_keep_alive=75,

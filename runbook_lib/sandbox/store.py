@@ -39,6 +39,10 @@ class Clock:
         """Return seconds that only ever grow, for lags and expiry."""
         return time.monotonic() + self._ahead.total_seconds()
 
+    def reset(self) -> None:
+        """Go back to the real time."""
+        self._ahead = timedelta()
+
     def advance(self, seconds: float) -> None:
         """Move the clock forward."""
         self._ahead += timedelta(seconds=seconds)
@@ -71,6 +75,7 @@ class Store:
             }
         self._fill(fresh)
         self._views.clear()
+        self.clock.reset()
         self.version += 1
 
     def account(self, sid: str) -> dict[str, Any] | None:

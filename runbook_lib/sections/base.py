@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
@@ -344,13 +344,12 @@ def at_step(step: str) -> Iterator[None]:
         raise
 
 
-def time_to_pass(seconds: float, *created: datetime) -> float:
+def time_to_pass(seconds: float, now: datetime, *created: datetime) -> float:
     """Return how long a conflict with something of these ages may take to pass by itself.
 
-    What was made just now, by whichever of the two clocks, may be another run's, which is at its next
-    write: of another records folder, so that no lock keeps the two apart.
+    What was made just now, ``now`` being the time by the vendor's clock, may be another run's, which is at
+    its next write: of another records folder, so that no lock keeps the two apart.
     """
-    now = datetime.now(UTC)
     return seconds if any(abs(now - made) < CLOCKS for made in created) else 0.0
 
 

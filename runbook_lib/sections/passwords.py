@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutcomeUnknownError, RunbookError, UnreachableError, VendorError
 from ..plan import CHANGING, Action, Effect, Row
-from ..records.journal import sent_at
+from ..records.journal import CLOCKS, sent_at
 from ..secret import written_at
 from ..vendors.twilio import as_read, read_date
 from .base import PAIR_S, Item, time_to_pass
@@ -165,7 +166,7 @@ class PasswordPair:
         if not any((row["setting"], row["desired"]) == (AT_TWILIO, str(reference)) for row in last["rows"]):
             return "the parameters name another secret than the one that was written last"
         written = written_at(reference, self._context.root)
-        if written is not None and written > sent_at(last):
+        if written is not None and written > _wrote_at(last, user):
             return f"{reference} was changed after the password was written last"
         return ""
 
@@ -198,7 +199,9 @@ class PasswordPair:
     @property
     def time_to_pass(self) -> float:
         """How long another run may need to make the other half, where it has just made the credential."""
-        return time_to_pass(PAIR_S, self._user.date_created) if self._user is not None else 0.0
+        if self._user is None:
+            return 0.0
+        return time_to_pass(PAIR_S, self._context.journal.clocks.now("Twilio"), self._user.date_created)
 
     def _may_write(self) -> bool:
         if self._context.tenant.set_password:
@@ -235,6 +238,15 @@ def _dated(write: Mapping[str, Any], user: Any) -> bool:
     fields = [(end or {}).get("fields") or {} for end in (write["answer"], write["found"])]
     dates = [one["date_updated"] for one in fields if one.get("date_updated")]
     return any(read_date(date) == user.date_updated for date in dates)
+
+
+def _wrote_at(write: Mapping[str, Any], user: Any) -> datetime:
+    """When a write changed a credential, by a clock that a secret's file can be compared with.
+
+    Where this machine's clock was ahead then, it says nothing of what has happened since: Twilio's does.
+    """
+    sent = sent_at(write)
+    return user.date_updated if sent - user.date_updated > CLOCKS else sent
 
 
 def _with_note(row: Row, note: str) -> Row:

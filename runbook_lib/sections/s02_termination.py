@@ -122,7 +122,11 @@ class Termination(Section):
                 resource,
                 lambda: self._entries().create(label, address, cidr_prefix_length=32),
                 # A list that another run has just made gets its addresses next.
-                passing_s=time_to_pass(SETTLE_S, *([self._acl.date_created] if self._acl else [])),
+                passing_s=time_to_pass(
+                    SETTLE_S,
+                    self.context.journal.clocks.now("Twilio"),
+                    *([self._acl.date_created] if self._acl else []),
+                ),
             )
         rows = (
             # A wider or another address loses its permission to call.

@@ -98,7 +98,8 @@ class Origination(Section):
         for url in sorted(doubled):
             same = [one for one in self._live if one.sip_url == url]
             # Of two runs that made it at one time, one is about to take its own back.
-            passing_s = time_to_pass(SETTLE_S, *(one.date_created for one in same))
+            now = self.context.journal.clocks.now("Twilio")
+            passing_s = time_to_pass(SETTLE_S, now, *(one.date_created for one in same))
             items += self.duplicates("3.2", f"origination URI {url}", same, passing_s=passing_s)
         return items
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import VendorError
 from ..plan import Effect
 from ..records.footprint import Trace, Write, makes, path_of, same, snake
-from ..records.journal import CLOCKS, sent_at
+from ..records.journal import CLOCKS, vendor_time
 from ..vendors.twilio import read_date, serves_something
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def locate(context: Context, write: Write) -> str | None:
     found = [
         one["sid"]
         for one in context.twilio.entries(path)
-        if same(wanted, one) and abs(read_date(one["date_created"]) - sent_at(write)) < CLOCKS
+        if same(wanted, one) and abs(read_date(one["date_created"]) - vendor_time(write)) < CLOCKS
     ]
     return f"{stem}/{found[0]}{suffix}" if len(found) == 1 else None
 

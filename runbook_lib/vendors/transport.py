@@ -21,7 +21,9 @@ import httpx
 import stamina
 
 from ..errors import OutcomeUnknownError, UnreachableError
+from ..records.clocks import steady
 from ..records.journal import Journal
+from ..records.result import now
 
 Kind = Literal["read", "write", "sign_in", "sign_out"]
 
@@ -38,6 +40,8 @@ TRUST = {
     "Twilio": "if a proxy inspects TLS, give its CA bundle (twilio_accounts.NAME.ca_file)",
     "PortSIP": "give the server's CA bundle (pbx.ca_file) or its pin (pbx.certificate_sha256)",
 }
+#: OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED: by the clock of this machine.
+OUT_OF_TIME = frozenset({9, 10})
 #: Nothing of a request has left: the server, or the proxy in front of it, could not be reached.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
@@ -164,9 +168,8 @@ class Transport:
         return self._client.build_request(method, url, **content)
 
     def _once(self, request: httpx.Request, kind: Kind) -> httpx.Response:
-        self.requests += 1
         try:
-            response = self._client.send(request)
+            response = self._answer(request)
             _check_json(response)
         except (httpx.TransportError, ValueError) as error:
             if _certificate_problem(error) or not _may_repeat(kind, error):
@@ -176,6 +179,14 @@ class Transport:
             raise _TryAgainError(response)
         return response
 
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        """Send once, and learn from the answer what time it is for the vendor."""
+        self.requests += 1
+        asked_at = steady()
+        response = self._client.send(request)
+        self._journal.clocks.saw(self.vendor, response.headers.get("Date"), asked_at)
+        return response
+
     def _journalled(
         self, request: httpx.Request, result: Callable[[Any], str | None] | None
     ) -> httpx.Response:
@@ -183,13 +194,12 @@ class Transport:
             self.vendor, request.method, request.url.raw_path.decode(), _body(request)
         )
         started = time.monotonic()
-        self.requests += 1
         response: httpx.Response | None = None
         problem: httpx.TransportError | ValueError | None = None
         vendor_id: str | None = None
         fields: dict[str, Any] | None = None
         try:
-            response = self._client.send(request)
+            response = self._answer(request)
             _check_json(response)
             if result and response.is_success:
                 answer = response.json() if response.content else None
@@ -239,7 +249,18 @@ class Transport:
         host = f"{request.url.host}:{request.url.port or (443 if request.url.scheme == 'https' else 80)}"
         if self._proxy:
             host += f" (through the proxy {self._proxy})"
-        if isinstance(cause, Exception) and _certificate_problem(cause):
+        problem = _certificate_problem(cause) if isinstance(cause, Exception) else None
+        if problem is not None and problem.verify_code in OUT_OF_TIME:
+            return UnreachableError(
+                f"the certificate of {self.vendor} at {host} is not valid at the time of this machine,"
+                f" {now()} ({problem.verify_message})",
+                vendor=self.vendor,
+                meaning="nothing was sent: either this machine's clock is wrong, or the certificate has"
+                " run out",
+                next_step="compare this machine's date and time (UTC) with another clock, and set it right;"
+                " if it is right, have the server's certificate renewed",
+            )
+        if problem is not None:
             return UnreachableError(
                 f"the certificate of {self.vendor} at {host} is not trusted ({how})",
                 vendor=self.vendor,
@@ -270,12 +291,12 @@ def _may_repeat(kind: Kind, error: Exception) -> bool:
     return kind == "read" or not isinstance(error, httpx.ReadTimeout)
 
 
-def _certificate_problem(error: BaseException | None) -> bool:
+def _certificate_problem(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return True
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def _body(request: httpx.Request) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from runbook_lib.records import chain
 from runbook_lib.records.chain import Chain
 from runbook_lib.records_cli import app
 from tests.records.conftest import finish, make, start, work
@@ -169,6 +170,7 @@ def test_verify_names_the_file_and_fails(records: Path) -> None:
         ("--head-file", "/dev/null"),
         ("--identity", "pat"),
         ("--allowed-signers", "/dev/null"),
+        ("--revoked", "/dev/null"),
     ],
 )
 def test_wrong_usage_is_not_taken_for_an_answer(records: Path, arguments: tuple[str, ...]) -> None:
@@ -228,9 +230,13 @@ def test_a_signature_verifies_and_finds_what_was_changed(records: Path, keys: Pa
     make(records, "demo/acme/20261123T000003Z-dddddd")
     assert run(records, *trust).stdout.count("after the kept head") == 2
 
-    # Signed by who may not sign, or over something else.
+    # Signed by who may not sign: it counts for nothing and spoils nothing; or over something else.
     forged = shutil.copytree(records, tmp_path / "forged")
     assert run(forged, "sign", "--key", str(keys / "mallory")).exit_code == 0
+    still = run(forged, *trust)
+    assert still.exit_code == 0 and "verified up to entry 3" in still.stdout
+    for path in (forged / "signatures").glob("000003-*"):
+        path.unlink()
     assert run(forged, *trust).exit_code == 1
     changed = shutil.copytree(records, tmp_path / "changed")
     for path in (changed / "signatures").glob("*.head"):
@@ -259,3 +265,93 @@ def test_a_key_that_is_none(records: Path, tmp_path: Path) -> None:
     output = run(records, "sign", "--key", str(tmp_path / "none"))
     assert output.exit_code == 1 and "ssh-keygen could not sign" in output.stderr
     assert not (records / "signatures").exists()
+
+
+def allow(keys: Path, *lines: tuple[str, str, str]) -> None:
+    """Let keys sign: each as somebody, with options."""
+    text = [f"{name} {options} {(keys / f'{key}.pub').read_text()}" for name, options, key in lines]
+    (keys / "allowed").write_text("".join(text))
+
+
+#: How the allowed signers change after Pat and Sam have signed: what becomes of what Pat signed.
+LATER = {
+    "nothing": ([("pat@desk", "", "pat")], True),
+    "the key expires": ([("pat@desk", 'valid-before="20261124"', "pat")], True),
+    "it expires, with other options": (
+        [("pat@desk", 'namespaces="portsip-twilio-runbook",valid-before="20261124"', "pat")],
+        True,
+    ),
+    "a new key takes its place": (
+        [
+            ("pat@desk", 'valid-before="20261124"', "pat"),
+            ("pat@desk", 'valid-after="20261124"', "mallory"),
+        ],
+        True,
+    ),
+    "a key that was made after the head": ([("pat@desk", 'valid-after="20261124"', "pat")], True),
+    "a key that had expired before": ([("pat@desk", 'valid-before="20261122"', "pat")], False),
+    "Pat has left": ([], False),
+}
+
+
+@needs_ssh_keygen
+@pytest.mark.parametrize("case", LATER)
+def test_keys_come_and_go_and_what_was_signed_stays(
+    records: Path, keys: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "now", lambda: "2026-11-23T12:00:00+00:00")
+    make(records, "demo/acme/20261123T000003Z-dddddd")
+    for key in ("pat", "sam"):
+        run(records, "sign", "--key", str(keys / key))
+    lines, holds = LATER[case]
+    allow(keys, *lines, ("sam@desk", 'valid-before="20261124"', "sam"))
+    trust = ("verify", "--allowed-signers", str(keys / "allowed"))
+    alone = run(records, *trust, "--identity", "pat@desk")
+    assert alone.exit_code == (0 if holds else 1)
+    assert ("verified up to entry 5" in alone.stdout) == holds
+    # Another one holds, so nothing is spoilt: who signed what is told for both.
+    both = run(records, *trust, "--identity", "pat@desk", "--identity", "sam@desk")
+    assert both.exit_code == 0 and "verified up to entry 5" in both.stdout
+    assert "signed by sam@desk" in both.stdout and "the time of entry 5 by the clock of" in both.stdout
+
+
+@needs_ssh_keygen
+def test_the_chain_is_not_cut_unnoticed_because_a_key_has_expired(records: Path, keys: Path) -> None:
+    run(records, "sign", "--key", str(keys / "pat"))
+    allow(keys, ("pat@desk", 'valid-before="20261124"', "pat"))
+    lines = Chain(records).lines()
+    (records / "chain.jsonl").write_bytes(b"".join(lines[:2]))
+    shutil.rmtree(records / "demo" / "globex")
+    output = run(records, "verify", "--allowed-signers", str(keys / "allowed"), "--identity", "pat@desk")
+    assert output.exit_code == 1 and "cut or written anew" in output.stdout
+
+
+@needs_ssh_keygen
+@pytest.mark.parametrize("form", ["public keys", "KRL"])
+def test_a_revoked_key_never_counts(records: Path, keys: Path, tmp_path: Path, form: str) -> None:
+    revoked = tmp_path / "revoked"
+    if form == "KRL":
+        subprocess.run(["ssh-keygen", "-q", "-k", "-f", str(revoked), str(keys / "pat.pub")], check=True)
+    else:
+        revoked.write_text(f"# stolen\n\n{(keys / 'pat.pub').read_text()}")
+    run(records, "sign", "--key", str(keys / "pat"))
+    trust = ("verify", "--allowed-signers", str(keys / "allowed"), "--identity", "pat@desk")
+    assert run(records, *trust).exit_code == 0
+    without = run(records, *trust, "--revoked", str(revoked))
+    assert without.exit_code == 1 and "is revoked" in without.stdout
+    run(records, "sign", "--key", str(keys / "sam"))
+    other = run(records, *trust, "--identity", "sam@desk", "--revoked", str(revoked))
+    assert other.exit_code == 0 and "verified up to entry 3" in other.stdout
+
+
+@needs_ssh_keygen
+@pytest.mark.parametrize("content", [None, "no key\n", "ssh-ed25519 AAAA pat\n"])
+def test_revoked_keys_that_cannot_be_read_are_not_taken_for_an_answer(
+    records: Path, keys: Path, tmp_path: Path, content: str | None
+) -> None:
+    run(records, "sign", "--key", str(keys / "pat"))
+    if content is not None:
+        (tmp_path / "revoked").write_text(content)
+    trust = ("--allowed-signers", str(keys / "allowed"), "--identity", "pat@desk")
+    output = run(records, "verify", *trust, "--revoked", str(tmp_path / "revoked"))
+    assert output.exit_code == 3 and "verified" not in output.stdout

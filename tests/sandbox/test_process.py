@@ -18,7 +18,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from runbook_lib.sandbox import certificate, process, secrets
+from runbook_lib.sandbox import certificate, demo, process, secrets
 
 from .conftest import REPOSITORY, foreground
 
@@ -147,3 +147,35 @@ def test_certificate(tmp_path, monkeypatch):
     monkeypatch.setattr(certificate, "RENEW_BEFORE", timedelta(days=400))
     certificate.ensure(tmp_path)
     assert ca.read_bytes() == before[0] and chain.read_bytes() != before[1], "the CA that clients trust stays"
+
+
+def made_ahead(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificates of a sandbox that was started under a clock that is ahead."""
+    (root / ".sandbox" / "ca.pem").unlink(missing_ok=True)
+    with monkeypatch.context() as ahead:
+        ahead.setattr(certificate, "VALID_SINCE", timedelta(days=-300))
+        certificate.ensure(root)
+    assert not certificate.is_good(root)
+
+
+def answers(endpoints: process.Endpoints) -> bool:
+    trust = ssl.create_default_context(cafile=endpoints.ca_file)
+    return httpx.get(endpoints.portsip_url + "/api/info", verify=trust).status_code == 200
+
+
+def test_a_sandbox_that_was_started_under_a_future_clock_starts_again(root, monkeypatch):
+    made_ahead(root, monkeypatch)
+    assert answers(process.ensure_running(root))
+
+
+def test_a_sandbox_that_runs_with_a_certificate_of_the_future_is_started_again(root, monkeypatch):
+    first = process.ensure_running(root)
+    auth = (demo.ACCOUNT_SID, secrets.read(root)["twilio_auth_token"])
+    made = httpx.post(first.twilio_url + "/v1/Trunks", data={"FriendlyName": "kept"}, auth=auth)
+    made.raise_for_status()
+    made_ahead(root, monkeypatch)
+    second = process.ensure_running(root)
+    assert second.pid != first.pid and answers(second)
+    state = httpx.get(second.control_url + "/state").json()
+    assert "kept" in [one["friendly_name"] for one in state["twilio"]["trunks"].values()]
+    assert process.ensure_running(root) == second

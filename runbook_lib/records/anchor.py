@@ -1,0 +1,178 @@
+"""Keeping the newest head where the records are not: a command of the house's own, run after records close.
+
+``records/settings.toml`` names it (``anchor``, a list of arguments; no shell). It gets the head on its
+standard input. ``records/anchors.jsonl`` remembers which heads were kept, so that ``runbook records verify``
+can tell the age of the newest one. That file proves nothing: whoever can write here can write it. What the
+command has kept somewhere else does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import tomllib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from ..plain_files import MIB, SMALL, describe, descriptor, read
+from ..secret import scrub
+from .chain import Chain, Entry
+from .errors import RecordError
+from .result import now
+
+SETTINGS, ANCHORS = "settings.toml", "anchors.jsonl"
+FORMAT = 1
+LIMIT_S = 10.0
+#: What the command gets of the environment: where programs and its user's own settings are, and no secret.
+PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSH_AUTH_SOCK")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A head that the command has kept: its entry's number, its digest, and when that was (UTC)."""
+
+    seq: int
+    head: str
+    at: str
+
+
+def keep_head(records: Path) -> Kept | None:
+    """Hand the newest head to the command of the settings; ``None`` where there is none, or no record yet.
+
+    Call it when nothing is locked. Raises ``RecordError`` when the head is not kept: nothing else depends
+    on it.
+    """
+    command = _command(records)
+    entries = Chain(records).entries() if command else []
+    if not command or not entries:
+        return None
+    last = entries[-1]
+    _run(command, f"{last.digest}\n".encode(), records)
+    kept = Kept(last.seq, last.digest, now())
+    line = json.dumps({"format": FORMAT, "at": kept.at, "seq": kept.seq, "head": kept.head}) + "\n"
+    try:
+        file = descriptor(records / ANCHORS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            os.write(file, line.encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise RecordError(f"the head was kept, and that cannot be written down ({describe(error)})") from None
+    return kept
+
+
+def kept_heads(records: Path) -> list[Kept]:
+    """Return the heads that were kept, the oldest first; lines that are none of ours are passed over.
+
+    Raises ``OSError`` for something that is no plain file or cannot be read.
+    """
+    try:
+        lines = read(records / ANCHORS).splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            told: Any = json.loads(line)
+            if told["format"] == FORMAT:
+                found.append(Kept(int(told["seq"]), str(told["head"]), str(told["at"])))
+    return found
+
+
+def age_of(kept: Kept, entries: Sequence[Entry]) -> str:
+    """Say how old a kept head is: by this machine's clock, and in entries."""
+    since = sum(entry.seq > kept.seq for entry in entries)
+    behind = f"{since} entries came after it" if since else "no entry came after it"
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(kept.at)).total_seconds()
+    except (ValueError, TypeError):
+        return f"at {kept.at}; {behind}"
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if abs(seconds) >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago by this machine's clock ({kept.at}); {behind}"
+    return f"just now ({kept.at}); {behind}"
+
+
+def _command(records: Path) -> list[str]:
+    """The command of the settings, if there is one.
+
+    What stands there is run as whoever closes a record. So it counts only from a file that nobody but this
+    account or root can write.
+    """
+    path = records / SETTINGS
+    try:
+        status = os.lstat(path)
+        content = tomllib.loads(read(path, MIB).decode())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unusable(describe(error)) from None
+    except ValueError as error:
+        raise _unusable(f"{path}: {error}") from None
+    if status.st_uid not in (0, os.getuid()) or stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _unusable(f"{path} can be written by others, so its command is not run")
+    if unknown := content.keys() - {"anchor"}:
+        raise _unusable(f"{path}: {', '.join(sorted(unknown))}: no such setting")
+    command = content.get("anchor", [])
+    if not isinstance(command, list) or not all(isinstance(word, str) and word for word in command):
+        raise _unusable(f"{path}: anchor is not a list of arguments")
+    return command
+
+
+def _run(command: list[str], message: bytes, records: Path) -> None:
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    name = Path(command[0]).name
+    # Into a file: a child that goes on in the background would keep a pipe open.
+    with TemporaryFile() as errors, TemporaryFile() as head:
+        head.write(message)
+        head.seek(0)
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=head,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=environment,
+                cwd=records,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise _not_kept(
+                f"{name} cannot be started ({getattr(error, 'strerror', None) or error})"
+            ) from None
+        try:
+            status = process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise _not_kept(f"{name} did not end within {LIMIT_S:.0f} seconds") from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - SMALL))
+        said = errors.read().decode(errors="replace").strip().splitlines()
+    if status != 0:
+        raise _not_kept(
+            f"{name} ended with status {status}: {scrub(said[-1]) if said else 'no reason given'}"
+        )
+
+
+def _not_kept(why: str) -> RecordError:
+    return RecordError(
+        f"the newest head was not kept elsewhere: {why}",
+        meaning="the records are complete; only an older head that was kept stands for them outside",
+        next_step="keep it by hand (runbook records head), or correct the command (anchor in"
+        f" records/{SETTINGS})",
+    )
+
+
+def _unusable(why: str) -> RecordError:
+    return _not_kept(f"the settings of the records cannot be used: {why}")

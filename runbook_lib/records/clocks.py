@@ -1,0 +1,162 @@
+"""What is known of clocks: of this machine's beside the vendors', and of the times in the chain.
+
+Order is the chain's and never a clock's. A time of a vendor is compared with a time by the same vendor's
+clock, which the ``Date`` header of every answer shows: this machine's own may be off by any amount, and may
+be set in the middle of a run.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
+from typing import Any
+
+from .chain import Entry
+
+#: From this difference on, a person should look at the clock.
+CAUTION_S = 60.0
+#: Clocks of several machines that write one chain differ by so much without a caution.
+TOLERANCE = timedelta(minutes=2)
+
+
+def steady() -> float:
+    """Return seconds that nobody sets and that go on while the machine sleeps, where the system has them."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A vendor's time at a moment of ``steady``, give or take some seconds."""
+
+    vendor_time: datetime
+    at: float
+    within_s: float
+
+
+class VendorClocks:
+    """The vendors' clocks, as the answers of one run show them."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+
+    def saw(self, vendor: str, date: str | None, asked_at: float) -> None:
+        """Learn from the ``Date`` header of an answer; ``asked_at`` is when ``steady`` its request left."""
+        try:
+            stamp = parsedate_to_datetime(date or "")
+            received = steady()
+            # It has whole seconds, and was written some time between the request and now.
+            within = (1 + received - asked_at) / 2
+            moment = stamp.astimezone(UTC) + timedelta(seconds=within)
+        except (ValueError, OverflowError):
+            return  # without one, or with one that says nothing
+        self._seen[vendor] = _Seen(moment, received, within)
+
+    def now(self, vendor: str) -> datetime:
+        """Return the present time by a vendor's clock; by this machine's before its first answer."""
+        return self.known(vendor) or datetime.now(UTC)
+
+    def known(self, vendor: str) -> datetime | None:
+        """Return the present time by a vendor's clock; ``None`` before its first answer."""
+        seen = self._seen.get(vendor)
+        return seen and seen.vendor_time + timedelta(seconds=steady() - seen.at)
+
+    def differences(self) -> dict[str, float]:
+        """Return by how many seconds this machine's clock is ahead of each vendor's now.
+
+        What could as well come from the way that an answer takes is left out.
+        """
+        found = {}
+        for vendor, seen in self._seen.items():
+            ahead = (datetime.now(UTC) - self.now(vendor)).total_seconds()
+            certain = max(abs(ahead) - seen.within_s, 0.0)
+            found[vendor] = round(certain if ahead > 0 else -certain, 1) or 0.0
+        return found
+
+
+def clock_cautions(differences: object, verb: str = "is") -> list[str]:
+    """Return what a person should know of kept differences, whatever somebody made of them."""
+    found = differences.items() if isinstance(differences, Mapping) else ()
+    return [
+        f"this machine's clock {verb} {_span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} {vendor}'s"
+        for vendor, ahead in found
+        if isinstance(ahead, int | float) and abs(ahead) > CAUTION_S
+    ]
+
+
+def largest(differences: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the largest difference to each vendor's clock out of several measurements."""
+    found: dict[str, float] = {}
+    for measured in differences:
+        for vendor, ahead in measured.items():
+            found[vendor] = max(found.get(vendor, 0.0), ahead, key=abs)
+    return found
+
+
+def set_back(entries: Sequence[Entry]) -> list[tuple[Entry, Entry, timedelta]]:
+    """Return the neighbours in a chain of which the later one bears an earlier time, and by how much."""
+    found = []
+    for before, after in pairwise(entries):
+        try:
+            back = datetime.fromisoformat(before.at) - datetime.fromisoformat(after.at)
+        except (ValueError, TypeError):  # a time that is none of ours
+            continue
+        if back > timedelta():
+            found.append((before, after, back))
+    return found
+
+
+def describe_set_back(entries: Sequence[Entry], most: int = 5) -> list[tuple[str, bool]]:
+    """Return the places where the chain's times go backwards, and whether each is more than clocks differ."""
+    found = [
+        (
+            f"entry {after.seq} ({after.event} {after.run}) bears the time {after.at}, {_span(back)} before"
+            f" entry {before.seq} ({before.event} {before.run}, {before.at}): a clock was set back, or was"
+            " ahead; the order is the chain's",
+            back > TOLERANCE,
+        )
+        for before, after, back in set_back(entries)
+    ]
+    grave = [one for one in found if one[1]]
+    shown = [*grave, *(one for one in found if not one[1])][:most]
+    if len(found) > most:
+        shown.append((f"and {len(found) - most} more such places", len(grave) > most))
+    return shown
+
+
+def in_order(entries: Sequence[Entry], runs: Iterable[str]) -> list[str]:
+    """Return runs, the oldest first: in the order in which the chain has them opened.
+
+    A run outside of the chain has nothing but the time in its name: it comes after the last chained run
+    whose own is not later.
+    """
+    chained = list(dict.fromkeys(str(entry.run) for entry in entries if entry.run))
+    place = {run: number for number, run in enumerate(chained)}
+    # The earliest name from each place on: a run under a clock that was ahead attracts nothing.
+    earliest: list[str] = []
+    for run in reversed(chained):
+        name = run.rpartition("/")[2]
+        earliest.append(min(name, earliest[-1]) if earliest else name)
+    earliest.reverse()
+
+    def key(run: str) -> tuple[Any, ...]:
+        name = run.rpartition("/")[2]
+        if run in place:
+            return (place[run], 0, "", "")
+        return (bisect_right(earliest, name) - 1, 1, name, run)
+
+    return sorted(runs, key=key)
+
+
+def _span(length: float | timedelta) -> str:
+    """A length of time as people say it."""
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
