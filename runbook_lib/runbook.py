@@ -1,8 +1,9 @@
 """One tenant: orders the sections, holds mode, plan and journal, and keeps each section's result.
 
-Every write is in the register, whatever door it leaves by. The runner opens one record for all sections of
-a run. Outside of it (plain papermill, ``execute_notebook``, nbconvert, a Python script) each ``apply`` opens a
-record of its own, writes, reads back and closes it in one call, also when it has nothing to write or raises.
+Every write is in the register, whatever door it leaves by. The runner opens one record for all sections
+of a run. Outside of it (plain papermill, ``execute_notebook``, nbconvert, a Python script) each ``apply``
+opens a record of its own, writes, reads back and closes it in one call, also if it has nothing to write
+or raises.
 """
 
 from __future__ import annotations
