@@ -378,8 +378,8 @@ def _is_of(run: str, opening: Mapping[str, Any], tenant: str, domains: set[str])
     """Whether a run is a tenant's own, or was for a shared trunk that the tenant's calls ran through."""
     if run.split("/")[1] == tenant:
         return True
-    affected = [one for one in opening.get("affected") or () if isinstance(one, dict)]
-    return any({one.get("name"), one.get("pbx_domain")} & {tenant, *domains} for one in affected)
+    affected = _list(dict(opening), "affected")
+    return any({str(one.get("name")), str(one.get("pbx_domain"))} & {tenant, *domains} for one in affected)
 
 
 def _approved(approver: Mapping[str, Any]) -> str:
@@ -388,9 +388,7 @@ def _approved(approver: Mapping[str, Any]) -> str:
 
 
 def _names(by: object) -> str:
-    return (
-        ", ".join(str(one.get("name")) for one in by if isinstance(one, dict)) if isinstance(by, list) else ""
-    )
+    return ", ".join(str(one.get("name")) for one in _list({"by": by}, "by"))
 
 
 def _runs(entries: Sequence[Entry]) -> list[str]:
@@ -505,10 +503,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
         ("Mode", record.get("mode")),
         ("Target", ", ".join(str(value) for value in target.values())),
         ("Operator", record.get("operator")),
-        (
-            "Tenants affected",
-            ", ".join(str(_mapping(one).get("name")) for one in record.get("affected") or ()),
-        ),
+        ("Tenants affected", _names(record.get("affected"))),
         ("Notebook", record.get("notebook")),
         ("Approved", ", ".join([*approved, *([str(approver["plan"])] if approver.get("plan") else [])])),
         ("Ticket", record.get("ticket")),
