@@ -337,6 +337,8 @@ def test_a_killed_run_is_listed_shown_and_closed_with_who_and_why(tmp_path: Path
     assert record["guide_sections"][0]["outcome"] == "begun, not ended"
     assert (folder / "index.html").exists() and folder.name in (tmp_path / "index.html").read_text()
     assert verify(tmp_path).status == CONSISTENT
+    shutil.rmtree(folder)  # what opened is listed, whatever becomes of its folder
+    assert folder.name in write_index(tmp_path).read_text()
 
 
 def test_a_run_of_another_host_is_closed_with_a_reason_and_its_id_typed(
