@@ -427,7 +427,7 @@ def _name_affected(site: Path, trunk: str) -> int:
     from .runbook import Runbook
 
     with Runbook.open(site, trunk) as runbook:
-        names = runbook.tenants_affected()
+        names = [tenant["name"] for tenant in runbook.tenants_affected()]
     screen.print(Text(f"Tenants affected: {visible(', '.join(names)) or 'none'}"))
     return FINE
 

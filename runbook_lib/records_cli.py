@@ -6,8 +6,9 @@ texts in records came from elsewhere: nothing of them acts on the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,16 +21,29 @@ from .notebook.display import visible
 from .notebook.tables import Table as ColumnTable
 from .parameters import project_root
 from .paths import current_folder, locate
-from .plain_files import opened
+from .plain_files import opened, read_mapping
+from .records import living
 from .records.anchor import SETTINGS, Kept, age_of, keep_head, kept_heads
-from .records.chain import CLOSED, Chain, Entry, unreadable
+from .records.chain import ADOPTED, CLOSED, Chain, Entry, unreadable
 from .records.clocks import clock_cautions, describe_set_back
 from .records.errors import RecordError
 from .records.export import export_record
-from .records.record import close_dead, remove_unopened
+from .records.record import (
+    OPENING,
+    Closing,
+    adopt,
+    close_dead,
+    record_so_far,
+    remove_unopened,
+    run_name,
+)
+from .records.result import now
 from .records.signatures import Signatures, sign_head, signed_heads
+from .records.summary import NOT_ENDED
 from .records.verify import (
     INDEX,
+    LINE_ENDS,
+    POINTER,
     Anchor,
     Problem,
     Report,
@@ -57,12 +71,21 @@ Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begi
 
 
 @app.command("list")
-def list_records(records: Records = None) -> None:
+def list_records(
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            help="Only this tenant's, with the changes of shared trunks that its calls ran through."
+        ),
+    ] = None,
+    records: Records = None,
+) -> None:
     """List the records of the chain, oldest first."""
     with _printed():
         folder = _folder(records)
         entries, problems = _chain(folder)
         runs = {run: digests for run, digests in by_event(entries).items() if is_run(run)}
+        domains = _domains(folder, runs, tenant) if tenant is not None else set[str]()
         columns = [
             "Record",
             "Mode",
@@ -70,6 +93,7 @@ def list_records(records: Records = None) -> None:
             "Outcome",
             "Opened (UTC)",
             "Operator",
+            "Approved",
             "Ticket",
             "Writes",
             "State",
@@ -77,23 +101,32 @@ def list_records(records: Records = None) -> None:
         rows, cautions = [], list[str]()
         for run, digests in runs.items():
             opening, record, wrong = read_record(folder, run, digests)
+            if tenant is not None and not _is_of(run, opening, tenant, domains):
+                continue
             problems += wrong
-            state = CLOSED if CLOSED in digests else "open"
+            state = _state(folder, run, digests)
+            approver = _mapping(record.get("approver")) or _mapping(opening.get("approval"))
             cells = (
                 run,
                 opening.get("mode"),
                 " ".join(map(str, opening.get("order") or ())),
-                record.get("outcome"),
+                record.get("outcome") or (None if CLOSED in digests else state),
                 str(opening.get("started") or "")[:16].replace("T", " "),
                 opening.get("operator"),
+                _approved(approver),
                 opening.get("ticket"),
                 _mapping(record.get("journal")).get("writes"),
                 f"{state}, NOT AS IT WAS" if wrong else state,
             )
             cautions += [f"{run}: {one}" for one in clock_cautions(record.get("clocks"), "was")]
             rows.append(cells)
+        for entry in entries:
+            if entry.event == ADOPTED and is_run(entry.run) and tenant in (None, entry.run.split("/")[1]):
+                told = read_mapping(folder / entry.file)
+                rows.append((entry.run, *[None] * (len(columns) - 2), f"adopted: {told.get('why')}"))
         if not rows and not problems:
-            _line("There is no record in the chain yet.")
+            of = f" of {tenant}" if tenant is not None else ""
+            _line(f"There is no record{of} in the chain yet.")
             return
         _warn(problems)
         _warn_of_clocks(entries)
@@ -113,11 +146,15 @@ def show(run: Run, records: Records = None) -> None:
         folder = _folder(records)
         entries, problems = _chain(folder)
         name = _find(_runs(entries), run, problems)
-        digests = by_event(entries)[name]
+        digests = by_event(entries).get(name, {})
         opening, closed, _ = read_record(folder, name, digests)
         problems += check_record(folder, name, entries)
         _warn(problems)
-        record = closed or opening
+        is_open = bool(digests) and CLOSED not in digests
+        # Of a run that has not ended nothing is certain but its opening: what lies in its folder is shown.
+        record = closed or ({**_so_far(folder / name), **opening} if is_open else opening)
+        if is_open:
+            record["outcome"] = _state(folder, name, digests)
         _facts(name, record)
         _table("Sections", _list(record, "guide_sections"), ("section", "title", "outcome", "message"))
         changes = ("section", "vendor", "method", "resource", "status", "request_id")
@@ -128,7 +165,9 @@ def show(run: Run, records: Records = None) -> None:
         _table("After, read back", _list(record, "after"), standing)
         for one in entries:
             if one.run == name:
-                _line(f"{one.event} {one.at}: {one.digest}")
+                told = read_mapping(folder / one.file) if one.event == ADOPTED else {}
+                why = f" ({told.get('why')}, by {_names(told.get('by'))})" if told else ""
+                _line(f"{one.event} {one.at}: {one.digest}{why}")
     if problems:
         raise typer.Exit(FAILED)
 
@@ -210,15 +249,38 @@ def export(
         _line(f"Written: {out}")
 
 
+Reason = Annotated[str, typer.Option(help="Why, for the entry.")]
+
+
 @app.command()
-def close(run: Run, records: Records = None) -> None:
-    """Close the record of a run that died, with what it left behind; remove one that never opened."""
+def close(
+    run: Run,
+    reason: Reason = "",
+    confirm: Annotated[
+        str, typer.Option(help="The run's id, typed in full: for a run of another host, with --reason.")
+    ] = "",
+    records: Records = None,
+) -> None:
+    """Close the record of a run that died, with what it left behind; remove one that never opened.
+
+    Who closed it, when and why is kept in it, with what stands at the vendors now, if that can be read.
+    """
+    from .batch.pages import write_index, write_run_index
+
     with _reported():
         folder = _folder(records)
         chained = _runs(Chain(folder).entries())
         name = _find([*chained, *unopened(folder, chained)], run)
         if name in chained:
-            _line(f"Closed: {name}, {close_dead(folder, folder / name).digest}")
+            closing = Closing(
+                reason,
+                confirm or (_typed(name) if reason.strip() else ""),
+                lambda: _at_the_vendors(folder / name),
+                write_run_index,
+            )
+            _line(f"Closed: {name}, {close_dead(folder, folder / name, closing).digest}")
+            with suppress(Exception):  # the page over all records is made anew by the next run
+                write_index(folder)
             try:
                 keep_head(folder)
             except RunbookError as error:
@@ -226,6 +288,51 @@ def close(run: Run, records: Records = None) -> None:
         else:
             remove_unopened(folder, folder / name)
             _line(f"Removed: {name}. Its run died before its record was opened, so it wrote nothing.")
+
+
+@app.command("adopt")
+def adopt_record(
+    run: Annotated[str, typer.Argument(help="SITE/TENANT/RUN, or the run's folder.")],
+    reason: Reason = "",
+    records: Records = None,
+) -> None:
+    """Enter a run's folder that the chain does not know: from before the register, or after a restore."""
+    with _reported():
+        folder = _folder(records)
+        path = folder / run if is_run(run) else Path(run).absolute()
+        if not path.is_dir() or not path.is_relative_to(folder) or not is_run(run_name(folder, path)):
+            raise InputError([f"{run}: no run's folder in {folder}"])
+        entry = adopt(folder, path, reason)
+        _line(f"Adopted: {entry.run}, {entry.digest}")
+
+
+def _typed(name: str) -> str:
+    """What a person types when asked for a run's id; empty where nobody can be asked."""
+    if not sys.stdin.isatty():
+        return ""
+    return str(typer.prompt(f"Type the run's id to close {name} (needed if its host is another)", default=""))
+
+
+def _at_the_vendors(run: Path) -> dict[str, Any]:
+    """What the tenant's plan is now, after a run that died: as far as it can be read, and never an error."""
+    from .runbook import Runbook
+
+    opening = read_mapping(run / OPENING)
+    files = _mapping(opening.get("files"))
+    if opening.get("mode") != "apply":
+        return {"read": None, "why_not": "the run wrote nothing"}
+    try:
+        with Runbook.open(files["site"], files["tenant"]) as runbook:
+            if runbook.context.journal.target != opening.get("target"):
+                return {"read": None, "why_not": "the parameter files are for another target by now"}
+            rows = [
+                {"section": part.section, **row.covered()}
+                for part in runbook.plan().slices
+                for row in (*part.changing, *part.stopping)
+            ]
+    except Exception as error:  # whatever keeps it from being read: the record is closed all the same
+        return {"read": None, "why_not": f"{type(error).__name__}: {error}"}
+    return {"read": now(), "not_as_the_parameters_ask": rows}
 
 
 @contextmanager
@@ -268,6 +375,48 @@ def _chain(records: Path) -> tuple[list[Entry], list[Problem]]:
     return (entries, problems) if entries else (Chain(records).entries(), problems)
 
 
+def _state(records: Path, run: str, digests: Mapping[str, str]) -> str:
+    """Whether a record is closed, its run goes on, or it died."""
+    if CLOSED in digests:
+        return CLOSED
+    return "going on" if living.is_going_on(records / run) else NOT_ENDED
+
+
+def _so_far(folder: Path) -> dict[str, Any]:
+    """What an open record holds by now; nothing where somebody made something else of its files."""
+    try:
+        return record_so_far(folder)
+    except (OSError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _domains(records: Path, runs: Mapping[str, Mapping[str, str]], tenant: str) -> set[str]:
+    """The SIP domains that a tenant of this name has in its own records."""
+    own = [read_mapping(records / run / OPENING) for run in runs if run.split("/")[1] == tenant]
+    return {
+        str(domain)
+        for opening in own
+        if (domain := _mapping(_mapping(opening.get("parameters")).get("tenant")).get("pbx_domain"))
+    }
+
+
+def _is_of(run: str, opening: Mapping[str, Any], tenant: str, domains: set[str]) -> bool:
+    """Whether a run is a tenant's own, or was for a shared trunk that the tenant's calls ran through."""
+    if run.split("/")[1] == tenant:
+        return True
+    affected = _list(dict(opening), "affected")
+    return any({str(one.get("name")), str(one.get("pbx_domain"))} & {tenant, *domains} for one in affected)
+
+
+def _approved(approver: Mapping[str, Any]) -> str:
+    by = _mapping(approver.get("by"))
+    return ", ".join(str(by[key]) for key in ("who", "how") if by.get(key))
+
+
+def _names(by: object) -> str:
+    return ", ".join(str(one.get("name")) for one in _list({"by": by}, "by"))
+
+
 def _runs(entries: Sequence[Entry]) -> list[str]:
     """The runs of the chain, in the order in which they opened."""
     return list(dict.fromkeys(one.run for one in entries if is_run(one.run)))
@@ -304,12 +453,16 @@ def _anchors(kept_head: str | None, head_file: Path | None) -> list[Anchor]:
 
 
 def _show(records: Path, report: Report) -> None:
-    for problem in report.problems:
+    for problem in _shown(report.problems):
         _line(f"✗ {problem.path}: {problem.what}", "red")
     _warn_of_clocks(report.entries)
+    for run in report.going_on:
+        _line(f"· going on: {run}")
     for entry in report.after if report.anchored else ():
         _line(f"· after the kept head: {entry.event} {entry.run}")
-    for name in sorted({*report.unchained, *report.strays} - {*report.reading}):
+    for name in report.older:
+        _line(f"· older than the register, unverified: {name}; to enter it: runbook records adopt {name}")
+    for name in sorted({*report.unchained, *report.strays} - {*report.reading, *report.older}):
         _line(f"· not in the chain, nothing vouches for it: {name}{_kind(records / name)}")
     for name in report.unopened:
         _line(f"· never opened, so its run wrote nothing: {name}; to remove it: runbook records close {name}")
@@ -319,6 +472,9 @@ def _show(records: Path, report: Report) -> None:
     if (records / INDEX).exists():
         _line(f"· {INDEX} is made from the records, and nothing vouches for the page itself")
     counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
+    if report.going_on:
+        count = len(report.going_on)
+        counts = f"{f'{count} runs are' if count > 1 else '1 run is'} going on; {counts}"
     if report.problems:
         _line(f"{report.status}: {len(report.problems)} problems; {counts}", "bold red")
     elif report.anchored is not None:
@@ -331,6 +487,17 @@ def _show(records: Path, report: Report) -> None:
         _line(f"{report.status}: {counts}", "bold")
         _line("Whoever can write here could have written all of it anew. Give a head that was kept")
         _line("elsewhere (--head, --head-file) or the keys that signed one (--allowed-signers, --identity).")
+
+
+def _shown(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems, with what a transfer made of many files told once."""
+    shown = [problem for problem in problems if problem.what not in (LINE_ENDS, POINTER)]
+    for what in (LINE_ENDS, POINTER):
+        same = [problem for problem in problems if problem.what == what]
+        if same:
+            more = f" (and {len(same) - 1} more files)" if len(same) > 1 else ""
+            shown.append(Problem(f"{same[0].path}{more}", what))
+    return shown
 
 
 def _kind(path: Path) -> str:
@@ -366,16 +533,19 @@ def _warn_of_clocks(entries: Sequence[Entry]) -> None:
 
 
 def _facts(name: str, record: dict[str, Any]) -> None:
-    target, approver = _mapping(record.get("target")), _mapping(record.get("approver"))
+    target = _mapping(record.get("target"))
+    approver = _mapping(record.get("approver")) or _mapping(record.get("approval"))
     by, runbook = _mapping(approver.get("by")), _mapping(record.get("runbook"))
     approved = [str(by[key]) for key in ("who", "how", "key") if by.get(key)]
     facts = (
         ("Record", name),
-        ("Outcome", record.get("outcome", "open: the run died, or is still going on")),
+        ("Outcome", record.get("outcome")),
         ("Problem", record.get("problem")),
         ("Mode", record.get("mode")),
         ("Target", ", ".join(str(value) for value in target.values())),
         ("Operator", record.get("operator")),
+        ("Tenants affected", _names(record.get("affected"))),
+        ("Notebook", record.get("notebook")),
         ("Approved", ", ".join([*approved, *([str(approver["plan"])] if approver.get("plan") else [])])),
         ("Ticket", record.get("ticket")),
         ("Reason", record.get("reason")),
@@ -386,7 +556,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
     )
     for label, value in facts:
         if value:
-            screen.print(Text.assemble((f"{label:<14} ", "bold"), _text(value)), soft_wrap=True)
+            screen.print(Text.assemble((f"{label:<16} ", "bold"), _text(value)), soft_wrap=True)
 
 
 def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:

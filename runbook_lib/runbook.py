@@ -1,30 +1,45 @@
-"""One tenant: orders the sections, holds mode, plan and journal, and keeps each section's result."""
+"""One tenant: orders the sections, holds mode, plan and journal, and keeps each section's result.
+
+Every write is in the register, whatever door it leaves by. The runner opens one record for all sections
+of a run. Outside of it (plain papermill, ``execute_notebook``, nbconvert, a Python script) each ``apply``
+opens a record of its own, writes, reads back and closes it in one call, also if it has nothing to write
+or raises.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic_core import to_jsonable_python
 
-from .approval import approval_of
+from .approval import approval_of, signature_of
 from .context import Context
 from .errors import InputError, RunbookError, StalePlanError, VerificationError
 from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
+from .paths import current_folder, locate, near
 from .plan import CHANGING, Plan, Row, Slice, shown
+from .records import living
 from .records.clocks import clock_cautions
+from .records.errors import RecordError
 from .records.journal import FILE_NAME, Journal
-from .records.result import now, run_folder, write_result
+from .records.needs import try_out
+from .records.record import RUN, close_record, is_open, open_record, write_record
+from .records.result import new_run_id, now, run_folder, write_json, write_result
 from .records.to_undo import record_to_undo
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Verification, View
 
 MODES = ("plan", "apply", "verify")
+#: What a record says of parameters that no file holds.
+AS_CONTENT = "(passed as content)"
+#: … and of the executed notebook when the runner did not run it.
+KEPT_ELSEWHERE = "kept by papermill, not here"
 T = TypeVar("T")
 
 
@@ -46,6 +61,9 @@ class Runbook:
         self.mode = mode
         self.approved: Plan | None = None
         self.approved_by: dict[str, str] = {"how": "auto-approval"}
+        #: The parameters' sources, for a record: files, or content that was passed.
+        self.sources: Mapping[str, Source] = {}
+        self.plan_file: Path | None = None
         self._sections = sections
 
     @classmethod
@@ -104,10 +122,12 @@ class Runbook:
         context = Context(root, records, the_site, the_tenant, journal, to_undo)
         context.accept_interruption |= accept_interruption
         runbook = cls(context, folder, mode, tuple(sections))
+        runbook.sources = {"site": site, "tenant": tenant}
         if mode == "apply":
             approval = approval_of(context, runbook.target, plan_file, approved_plan, approved_by)
             if approval is not None:
                 runbook.approved, runbook.approved_by = approval.plan, approval.by
+                runbook.plan_file = locate(plan_file, current_folder(), root)
         return runbook
 
     def __enter__(self) -> Self:
@@ -134,8 +154,8 @@ class Runbook:
             return self._sections
         return TRUNK_ORDER if isinstance(self.context.tenant, TrunkScope) else RUN_ORDER
 
-    def tenants_affected(self) -> list[str]:
-        """Read the names of the tenants that share the trunk; none for a tenant's own."""
+    def tenants_affected(self) -> list[dict[str, str]]:
+        """Read which tenants share the trunk (``name``, ``pbx_domain``), by name; none for a tenant's own."""
         context = self.context
         trunk = context.pbx_trunk.find() if context.settings.shared else None
         if trunk is None:
@@ -143,7 +163,47 @@ class Runbook:
         ids = {
             one["tenant_id"] for one in context.pbx.system.get(f"/providers/{trunk['id']}/assignees")["items"]
         }
-        return sorted(context.pbx.tenant_names(ids).values())
+        return sorted(context.pbx.tenants(ids), key=lambda tenant: tenant["name"])
+
+    @property
+    def approval(self) -> dict[str, Any]:
+        """Who approved which plan, as a record has it."""
+        return {"plan": self.approved.digest if self.approved else None, "by": self.approved_by}
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether this is a section of a run of the runner's, which keeps the record of all of them."""
+        return is_open(self.folder) and living.is_going_on(self.folder)
+
+    def open_own_record(self, number: str) -> None:
+        """Open a record for one section's ``apply``; another one, beside it, for each after the first."""
+        context = self.context
+        # Of a shared trunk on its own, whose calls are at stake; asked before anything is opened.
+        affected = None if context.has_tenant else self.tenants_affected()
+        if self.folder.exists():
+            # Another section's, or of a run that died; what a page has put there already stays a plan's.
+            self.folder = self.folder.with_name(new_run_id())
+            context.journal.move_to(self.folder / FILE_NAME)
+        files = {
+            name: near(Path(source), context.root) if isinstance(source, str | Path) else AS_CONTENT
+            for name, source in self.sources.items()
+        }
+        plan_files = (self.plan_file, signature_of(self.plan_file)) if self.plan_file else ()
+        open_record(
+            context.records.parent,
+            self.folder,
+            mode=self.mode,
+            site=context.site.name,
+            tenant=context.tenant.name,
+            target=self.target,
+            order=(number,),
+            parameters=to_jsonable_python({"site": context.site, "tenant": context.tenant}),
+            files=files,
+            approved=[path for path in plan_files if path.is_file()],
+            approval=self.approval,
+            affected=affected,
+            notebook=KEPT_ELSEWHERE,
+        )
 
     def section(self, number: str) -> SectionRun:
         """Return the run of one section; ``KeyError`` for a number that the guide does not have."""
@@ -171,7 +231,8 @@ class Runbook:
 class SectionRun:
     """One section in one run: what a notebook's cells call, in order.
 
-    Whatever fails is kept in the section's result before it is raised.
+    Whatever fails is kept in the section's result before it is raised. Outside of the runner the result of an
+    ``apply`` is in that call's own record, which is closed when it returns: what is called later only reads.
     """
 
     def __init__(self, runbook: Runbook, number: str) -> None:
@@ -179,6 +240,7 @@ class SectionRun:
         self.number = number
         self._section = SECTION_CLASSES[number](runbook.context)
         self._started = time.monotonic()
+        self._own_record_closed = False
         self._result: dict[str, Any] = {
             "run_id": runbook.run_id,
             "section": number,
@@ -222,7 +284,8 @@ class SectionRun:
         """Carry out the plan; ``None`` in another mode than ``apply``.
 
         Raises ``ConflictError`` or ``StalePlanError`` before the first write, ``LockedError`` when
-        another run works on the tenant, ``VendorError`` when a vendor refuses.
+        another run works on the tenant, ``VendorError`` when a vendor refuses, ``RecordError`` when the
+        run cannot be recorded; outside of the runner also ``VerificationError``, as ``verify`` does.
         """
         return self._kept(self._apply) if self.runbook.mode == "apply" else None
 
@@ -252,7 +315,22 @@ class SectionRun:
         return part
 
     def _apply(self) -> Outcome:
-        context, approved = self.runbook.context, None
+        context, recorded = self.runbook.context, self.runbook.is_recorded
+        if not recorded:
+            try_out(context.records.parent)  # also what the locks below need
+        with ExitStack() as stack:
+            stack.enter_context(held(context.records / context.tenant.name, f"tenant {context.tenant.name}"))
+            if context.settings.shared:
+                stack.enter_context(held(context.records, f"trunk {context.settings.shared}"))
+            if recorded:
+                return self._carried_out()
+            with self._own_record():
+                outcome = self._carried_out()
+                self._verify()
+                return outcome
+
+    def _carried_out(self) -> Outcome:
+        approved = None
         if self.runbook.approved is not None:
             approved = self.runbook.approved.slice(self.number)
             if approved is None:
@@ -261,16 +339,56 @@ class SectionRun:
                     meaning="nothing of this section was written",
                     next_step="plan the whole tenant again",
                 )
-        with ExitStack() as locks:
-            locks.enter_context(held(context.records / context.tenant.name, f"tenant {context.tenant.name}"))
-            if context.settings.shared:
-                locks.enter_context(held(context.records, f"trunk {context.settings.shared}"))
-            try:
-                outcome = self._section.apply(approved)
-            finally:
-                self._result["writes"] = context.journal.writes
+        try:
+            outcome = self._section.apply(approved)
+        finally:
+            self._result["writes"] = self.runbook.context.journal.writes
         self._result["applied"] = [_plain(row) for row in outcome.rows if row.action in CHANGING]
         return outcome
+
+    @contextmanager
+    def _own_record(self) -> Iterator[None]:
+        """Open a record, and close it with what the ``with`` block did, also when that raises."""
+        self.runbook.open_own_record(self.number)
+        self._result["run_id"] = self.runbook.run_id
+        try:
+            if self._result["plan"] is None:
+                self._plan()
+            yield
+        except BaseException as error:
+            self._failed(error)
+            # What cannot be closed stays open, and is named by records verify; the first error counts.
+            with suppress(RecordError, OSError):
+                self._close_own_record()
+            raise
+        self._result["outcome"] = "succeeded"
+        self._close_own_record()
+
+    def _close_own_record(self) -> None:
+        runbook, result = self.runbook, self._result
+        if result["plan"] is not None:  # something was read
+            result["tables"] = [to_jsonable_python(view) for view in self._section.views()]
+        self._measure()
+        write_result(runbook.folder, self.number, scrub_data(result))
+        error = result["error"]
+        run = {
+            **{key: result[key] for key in ("run_id", "tenant", "target", "mode")},
+            **{key: result[key] for key in ("started", "ended", "outcome")},
+            "site": runbook.context.site.name,
+            "problem": "",
+            "sections": [
+                {
+                    **{key: result[key] for key in ("section", "title", "outcome", "seconds", "writes")},
+                    "changes": len(result["applied"] or ()),
+                    "notebook": None,
+                    "message": _told(error) if error else "",
+                }
+            ],
+        }
+        write_json(runbook.folder / RUN, scrub_data(run))
+        write_record(runbook.folder)
+        close_record(runbook.context.records.parent, runbook.folder)
+        self._own_record_closed = True
 
     def _verify(self) -> Verification:
         verification = self._section.verify(wait=self.runbook.mode == "apply")
@@ -296,24 +414,32 @@ class SectionRun:
         try:
             return call()
         except BaseException as error:
-            if isinstance(error, RunbookError) and not isinstance(error, InputError):
-                # Reading, signing in and locking are for all steps of the section.
-                error.step = error.step or steps_of(self.number)
-            cut_off = isinstance(error, KeyboardInterrupt | SystemExit)
-            self._result["outcome"] = "interrupted" if cut_off else "failed"
-            self._result["error"] = _error(error)
+            self._failed(error)
             self._close()
             raise
 
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, RunbookError) and not isinstance(error, InputError):
+            # Reading, signing in and locking are for all steps of the section.
+            error.step = error.step or steps_of(self.number)
+        cut_off = isinstance(error, KeyboardInterrupt | SystemExit)
+        self._result["outcome"] = "interrupted" if cut_off else "failed"
+        self._result["error"] = _error(error)
+
     def _close(self) -> None:
+        self._measure()
+        self.runbook.context.close()
+        if not self._own_record_closed:
+            write_result(self.runbook.folder, self.number, scrub_data(self._result))
+
+    def _measure(self) -> None:
         context = self.runbook.context
-        self._result["requests"] = context.requests
-        context.close()
+        # Who closed the connections has counted already.
+        self._result["requests"] = context.requests or self._result.get("requests", {})
         self._result["clocks"] = context.journal.clocks.differences()
         self._result["ended"] = now()
         self._result["seconds"] = round(time.monotonic() - self._started, 3)
         self._result["journal"] = context.journal.digest()
-        write_result(self.runbook.folder, self.number, scrub_data(self._result))
 
 
 def _target(site: Site, tenant: Tenant | TrunkScope) -> dict[str, str]:
@@ -328,6 +454,15 @@ def _target(site: Site, tenant: Tenant | TrunkScope) -> dict[str, str]:
 
 def _plain(row: Row) -> dict[str, Any]:
     return {**row.covered(), "note": row.note}
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    """An error as the record has it, as an operator reads it."""
+    return str(
+        RunbookError(
+            error["what"], step=error["step"], meaning=error["meaning"], next_step=error["next_step"]
+        )
+    )
 
 
 def _error(error: BaseException) -> dict[str, Any]:

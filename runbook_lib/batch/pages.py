@@ -20,9 +20,12 @@ from traitlets.config import Config
 from ..guide import SECTIONS
 from ..notebook.display import Box, escaped
 from ..plain_files import read_mapping, write_whole
+from ..records import living
+from ..records.chain import CLOSED
 from ..records.clocks import in_order
-from ..records.record import RUN
-from ..records.verify import INDEX, read_chain, run_folders
+from ..records.record import OPENING, RUN
+from ..records.summary import NOT_ENDED
+from ..records.verify import INDEX, by_event, is_run, read_chain, run_folders
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -138,67 +141,86 @@ def write_run_index(folder: Path) -> Path:
 
 def _who_and_why(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Operator, approver, ticket and reason of a record, as far as there are any."""
-    by = (record.get("approver") or {}).get("by") or {}
-    approver = ", ".join(str(by[key]) for key in ("who", "how", "key") if by.get(key))
+    affected = ", ".join(str(one.get("name")) for one in record.get("affected") or ())
     facts = [
         ("Operator", record.get("operator")),
-        ("Approved", approver),
+        ("Approved", _approver(record.get("approver"))),
+        ("Tenants affected", affected),
         ("Ticket", record.get("ticket")),
         ("Reason", record.get("reason")),
     ]
     return [(name, str(value)) for name, value in facts if value]
 
 
+def _approver(approver: Mapping[str, Any] | None) -> str:
+    by = (approver or {}).get("by") or {}
+    return ", ".join(str(by[key]) for key in ("who", "how", "key") if by.get(key))
+
+
 def write_index(records: Path) -> Path:
-    """Write ``index.html`` over the whole records folder, newest run first, and return its path."""
-    newest_first = reversed(in_order(read_chain(records)[0], run_folders(records)))
-    folders = [records / run for run in newest_first]
-    runs = [row for folder in folders if (row := _run_row(records, folder)) is not None]
+    """Write ``index.html`` over the whole records folder, newest run first, and return its path.
+
+    What opened in the chain has a line, also when nothing else is left of it; runs of plan or verify that
+    are not chained are shown from their folders.
+    """
+    entries, _ = read_chain(records)
+    chained = {run: digests for run, digests in by_event(entries).items() if is_run(run)}
+    names = reversed(in_order(entries, sorted({*chained, *run_folders(records)})))
+    runs = [row for name in names if (row := _run_row(records / name, name, chained.get(name))) is not None]
     targets = {target for target, _ in runs}
-    columns = ("Run", "Site", "Tenant", "Target", "Mode", "Outcome", "Sections", "#Writes")
+    columns = ("Run", "Site", "Tenant", "Target", "Mode", "Outcome", "Approved", "Sections", "#Writes")
     body = f"<h1>Records</h1><p>{len(runs)} runs, newest first.</p>{_list(columns, [row for _, row in runs])}"
     target = "sandbox" if targets == {"sandbox"} else ""
     return _write(records / INDEX, "Records", target, body, "")
 
 
-def _run_row(records: Path, folder: Path) -> tuple[str, list[str]] | None:
-    """A run's target and its cells; ``None`` for a folder in which no run has left anything to show."""
+def _run_row(folder: Path, name: str, chained: Mapping[str, str] | None) -> tuple[str, list[str]] | None:
+    """A run's target and its cells; ``None`` for a folder in which no run has left anything to show.
+
+    ``chained`` has what the chain knows of it: its opening, and its closing if that is there.
+    """
     try:
         paths = sorted(folder.glob("*.result.json"))
-        if not paths and not os.path.lexists(folder / RUN):
+        if not paths and not os.path.lexists(folder / RUN) and chained is None:
             return None
         run = read_mapping(folder / RUN)
         results = [result for path in paths if (result := read_mapping(path))]
         if len(results) == len(paths) and (run or not os.path.lexists(folder / RUN)):
-            return _row_of(records, folder, run, results)
+            return _row_of(folder, name, run, results, chained)
     except Exception:  # noqa: S110 - somebody made something else of its files: other runs keep their lines
         pass
-    relative = folder.relative_to(records)
-    cells = map(escaped, (folder.name, *relative.parts[:2], "unknown", ""))
-    return "unknown", [*cells, _outcome("cannot be read: runbook records verify"), "", ""]
+    cells = map(escaped, (folder.name, *name.split("/")[:2], "unknown", ""))
+    return "unknown", [*cells, _outcome("cannot be read: runbook records verify"), "", "", ""]
 
 
 def _row_of(
-    records: Path, folder: Path, run: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+    folder: Path,
+    name: str,
+    run: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    chained: Mapping[str, str] | None,
 ) -> tuple[str, list[str]]:
-    first = results[0] if results else {}
-    target = (run.get("target") or first.get("target") or {}).get("target", "unknown")
-    relative = folder.relative_to(records)
+    first, opening = results[0] if results else {}, read_mapping(folder / OPENING)
+    target = (run.get("target") or first.get("target") or opening.get("target") or {}).get(
+        "target", "unknown"
+    )
     sections = " ".join(
         f"{escaped(one['section'])}&nbsp;{_SYMBOLS.get(one['outcome'], '·')}"
         for one in run.get("sections", results)
     )
-    link = (
-        f'<a href="{escaped(str(relative / "index.html"))}">{escaped(folder.name)}</a>'
-        if run
-        else escaped(folder.name)
-    )
-    writes = sum(one.get("writes", 0) for one in results)
+    link = escaped(folder.name)
+    if os.path.lexists(folder / INDEX):
+        link = f'<a href="{escaped(f"{name}/{INDEX}")}">{link}</a>'
+    writes = sum(one.get("writes", 0) for one in results or run.get("sections", ()))
     outcome = run.get("outcome") or (
         "failed" if any(one["outcome"] == "failed" for one in results) else "single sections"
     )
-    cells = [relative.parts[0], relative.parts[1], target, run.get("mode") or first.get("mode", "")]
-    return target, [link, *map(escaped, cells), _outcome(outcome), sections, str(writes)]
+    if chained is not None and CLOSED not in chained:
+        outcome = "going on" if living.is_going_on(folder) else NOT_ENDED
+    cells = [*name.split("/")[:2], target, run.get("mode") or first.get("mode") or opening.get("mode", "")]
+    approved = {"by": first["approved_by"]} if first.get("approved_by") else opening.get("approval")
+    end = [_outcome(outcome), escaped(_approver(approved)), sections, str(writes)]
+    return target, [link, *map(escaped, cells), *end]
 
 
 @cache

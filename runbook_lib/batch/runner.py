@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,13 @@ from ..approval import signature_of
 from ..errors import RunbookError
 from ..guide import SECTIONS
 from ..parameters import load_all, project_root, settled
+from ..parameters.loading import SHARED
 from ..paths import current_folder, locate, near
-from ..plain_files import describe
+from ..plain_files import describe, read_mapping
 from ..plan import CHANGING
 from ..records.clocks import clock_cautions
 from ..records.record import (
+    OPENING,
     carry_opening,
     close_record,
     is_chained,
@@ -203,6 +205,7 @@ class Job:
     order: tuple[str, ...]
     sections: tuple[str, ...]
     options: Mapping[str, Any]
+    approval: Mapping[str, Any] = field(default_factory=dict)
 
     def output(self, section: str) -> Path:
         """Where the section's executed notebook goes."""
@@ -306,6 +309,7 @@ def jobs_of(
                 runbook.order,
                 sections,
                 options,
+                runbook.approval,
             )
         )
     return jobs
@@ -357,7 +361,9 @@ def _run_tenant(
     for section in job.order:
         try:
             if not sections:
-                _open(job, mode)
+                with interruption.allowed():
+                    affected = _affected(job)
+                aside.remarks += [one for one in _open(job, mode, affected) if one not in aside.remarks]
                 opened = True
                 with interruption.allowed():
                     in_the_way = _in_the_way(job)
@@ -386,12 +392,30 @@ def _run_tenant(
     return result
 
 
-def _open(job: Job, mode: str) -> None:
-    """Make the run's folder, and the run visible in the chain of records before its first write."""
+def _affected(job: Job) -> list[dict[str, str]] | None:
+    """Whose calls a run for a shared trunk is about; ``None`` for a tenant's run, or if it cannot be read.
+
+    What keeps us from reading it, a section's notebook will tell in its record.
+    """
+    tenant = job.parameters["tenant"]
+    if job.parameters["mode"] != "apply" or not isinstance(tenant, str) or not tenant.startswith(SHARED):
+        return None
+    try:
+        with Runbook.open(job.parameters["site"], tenant) as runbook:
+            return runbook.tenants_affected()
+    except RunbookError:
+        return None
+
+
+def _open(job: Job, mode: str, affected: list[dict[str, str]] | None) -> list[str]:
+    """Make the run's folder, and the run visible in the chain of records before its first write.
+
+    Returns what the record has to do without here.
+    """
     if not is_chained(mode):
         refuse_links(job.records, run_name(job.records, job.folder))
         job.folder.mkdir(parents=True)
-        return
+        return []
     plan_file = job.parameters.get("plan_file")
     approved = (Path(plan_file), signature_of(Path(plan_file))) if plan_file else ()
     open_record(
@@ -405,7 +429,10 @@ def _open(job: Job, mode: str) -> None:
         parameters=job.declared,
         files={name: job.passed[name] for name in ("site", "tenant")},
         approved=[path for path in approved if path.is_file()],
+        approval=job.approval,
+        affected=affected,
     )
+    return [f"the records folder: {note}" for note in read_mapping(job.folder / OPENING).get("notes", ())]
 
 
 def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> TenantResult:

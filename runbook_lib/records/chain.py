@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import LockedError
-from ..lock import file_lock
+from ..lock import file_lock, whoami
 from ..plain_files import MIB, describe, descriptor, opened, read, write_whole
 from .errors import RecordError
 from .result import CHECKSUMS, now
@@ -32,6 +32,8 @@ FILE_NAME = "chain.jsonl"
 LOCK_NAME = ".chain.lock"
 LOCK_WAIT_S = 30.0
 OPENED, CLOSED = "opened", "closed"
+#: Taken over from outside of the register; an answer that came when somebody else had closed the record.
+ADOPTED, CLOSED_WHILE_RUNNING = "adopted", "closed-while-running"
 #: Format 2 names the file. Lines of format 1, which have runs only, stay as they are in front of them.
 FORMAT = 2
 KEYS = {
@@ -45,7 +47,9 @@ EVENTS = "_events"
 #: Half a million entries.
 LIMIT = 256 * MIB
 #: What a file system says that cannot bring a folder's names to the disk on request; it does so by itself.
-_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
+NO_SYNC = frozenset(
+    {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EISDIR}
+)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
@@ -255,6 +259,14 @@ class Chain:
                 path.unlink()
                 raise
 
+    def stamp(self) -> tuple[int, int, int]:
+        """Return what changes whenever the chain's file does, so that it need not be read again."""
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return (0, 0, 0)
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep others from adding to the chain during the ``with`` block; blocks of one chain can be nested.
@@ -339,6 +351,11 @@ def _is_entry(line: bytes) -> bool:
     return True
 
 
+def by_whom() -> list[dict[str, str]]:
+    """Return who makes an entry, and how that is known."""
+    return [{"kind": "account", "name": whoami(), "known": "observed"}]
+
+
 def digest_of(content: bytes) -> str:
     """Return ``sha256:…`` of some content."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
@@ -352,11 +369,12 @@ def digest_of_file(path: Path) -> str:
 
 def sync_folder(folder: Path) -> None:
     """Make sure that the names in a folder are on disk, where the file system can be asked to."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(file)
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
     except OSError as error:
-        if error.errno not in _NO_SYNC:
+        if error.errno not in NO_SYNC:
             raise
-    finally:
-        os.close(file)

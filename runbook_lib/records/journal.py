@@ -1,5 +1,6 @@
 """The journal: every write to a vendor, on disk before it leaves and again after its answer.
 
+No write leaves unless the register (the chain of the records folder) has its run as open, whoever calls.
 One JSON line per event, appended and flushed to the disk, so that a run that died shows what was
 in flight: an entry that was sent and has no answer.
 """
@@ -21,9 +22,10 @@ from ..errors import RunbookError
 from ..plain_files import describe, descriptor
 from ..plain_files import read as read_plain
 from ..plan import Row
+from .chain import CLOSED_WHILE_RUNNING, Chain, by_whom
 from .clocks import VendorClocks
 from .errors import RecordError
-from .result import require_open
+from .result import CHECKSUMS, now
 
 FILE_NAME = "journal.jsonl"
 SENDING, ANSWERED, FOUND, UNREADABLE = "sending", "answered", "found", "unreadable"
@@ -62,7 +64,7 @@ class Journal:
     Parameters
     ----------
     path
-        The file; made, with its folder, by the first write.
+        The file, in the run's folder ``site/tenant/run id`` of a records folder; made by the first write.
     redact
         Called with every event, as plain data, before it is written; returns it without secrets.
     target
@@ -71,17 +73,24 @@ class Journal:
     """
 
     def __init__(self, path: Path, redact: Callable[[Any], Any], target: dict[str, str]) -> None:
-        self.path = path
         self.target = target
         #: What the vendors' answers show of their clocks; the transport keeps it.
         self.clocks = VendorClocks()
-        self.writes = 0
         self._redact = redact
+        self.move_to(path)
         self._subject: Subject | None = None
         self._stopped_by: RunbookError | None = None
         #: The latest write as ``read`` returns it; ``None`` before the first.
         self.last: dict[str, Any] | None = None
         self._process = f"{os.getpid():x}-{time.time_ns():x}"
+
+    def move_to(self, path: Path) -> None:
+        """Keep what follows in the folder of another run."""
+        self.path = path
+        self.writes = 0
+        folder = path.absolute().parent
+        self._chain, self._run = Chain(folder.parents[2]), "/".join(folder.parts[-3:])
+        self._open_at: tuple[int, int, int] | None = None
 
     @contextmanager
     def writing(
@@ -101,32 +110,37 @@ class Journal:
     def sending(self, vendor: str, method: str, path: str, body: Any) -> str:
         """Record that a write is about to leave; return its id. On disk when this returns.
 
-        Raises ``UnjournalledWriteError`` outside of ``writing``, and what stopped the run, if it was.
+        Raises ``UnjournalledWriteError`` outside of ``writing``, what stopped the run, if it was, and
+        ``RecordError`` when the run has no open entry in the chain: it never opened, or was closed meanwhile.
         """
         if self._stopped_by is not None:
             raise self._stopped_by
         if self._subject is None:
             raise UnjournalledWriteError(f"{method} {path} is not part of a plan")
-        require_open(self.path.parent)
-        self.writes += 1
-        entry = f"{self._process}-{self.writes}"
+        entry = f"{self._process}-{self.writes + 1}"
         vendor_time = self.clocks.known(vendor)
-        sending = self._append(
-            {
-                "event": SENDING,
-                "entry": entry,
-                **({"vendor_time": vendor_time.isoformat(timespec="milliseconds")} if vendor_time else {}),
-                "target": self.target,
-                "section": self._subject.section,
-                "resource": self._subject.resource,
-                "vendor": vendor,
-                "method": method,
-                "path": path,
-                "body": body,
-                "before": self._subject.before,
-                "rows": [row.covered() for row in self._subject.rows],
-            }
-        )
+        # Nobody can close the record between the look-up and the line.
+        with self._chain.held():
+            self._require_entry()
+            sending = self._append(
+                {
+                    "event": SENDING,
+                    "entry": entry,
+                    **(
+                        {"vendor_time": vendor_time.isoformat(timespec="milliseconds")} if vendor_time else {}
+                    ),
+                    "target": self.target,
+                    "section": self._subject.section,
+                    "resource": self._subject.resource,
+                    "vendor": vendor,
+                    "method": method,
+                    "path": path,
+                    "body": body,
+                    "before": self._subject.before,
+                    "rows": [row.covered() for row in self._subject.rows],
+                }
+            )
+        self.writes += 1
         self.last = {**sending, "answer": None, "found": None}
         return entry
 
@@ -147,7 +161,7 @@ class Journal:
         what the vendor answered of a resource that the write made, and of one that it changed when
         that was (``date_updated``).
         """
-        answer = self._append(
+        answer = self._told(
             {
                 "event": ANSWERED,
                 "entry": entry,
@@ -167,12 +181,39 @@ class Journal:
 
         For a write whose answer was lost, or did not say all of it.
         """
-        self._append({"event": FOUND, "entry": entry, "result": result, "fields": fields})
+        self._told({"event": FOUND, "entry": entry, "result": result, "fields": fields})
 
     def digest(self) -> str:
         """Return ``sha256:…`` of the journal as it stands; of nothing when nothing was written."""
         content = read_plain(self.path) if os.path.lexists(self.path) else b""
         return "sha256:" + hashlib.sha256(content).hexdigest()
+
+    def _require_entry(self) -> None:
+        """Raise ``RecordError`` unless the run is open in the chain, which is read only when it has grown."""
+        if self._open_at == (stamp := self._chain.stamp()):
+            return
+        try:
+            self._chain.require_open(self._run)
+        except RecordError as error:
+            raise RecordError(
+                error.what,
+                meaning="no write leaves without an open entry in the register of records; nothing was sent",
+                next_step=error.next_step,
+            ) from None
+        self._open_at = stamp
+
+    def _told(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Write what became of a write; as an entry beside the record, if somebody has closed that meanwhile.
+
+        A closed record is never changed, and what a vendor answered is never lost.
+        """
+        event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
+        with self._chain.held():
+            if not os.path.lexists(self.path.parent / CHECKSUMS):
+                return self._append(event)
+            told = {"format": 1, "at": now(), "by": by_whom(), "run": self._run, "write": self._redact(event)}
+            self._chain.record(CLOSED_WHILE_RUNNING, self._run, told)
+        return event
 
     def _append(self, event: dict[str, Any]) -> dict[str, Any]:
         """Write an event with its time, and return it so."""

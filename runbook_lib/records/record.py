@@ -13,26 +13,40 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from ..guide import SECTIONS
 from ..lock import whoami
 from ..plain_files import NotPlainError, read, read_mapping
 from ..secret import find, scrub_data
-from . import journal
-from .chain import CLOSED, OPENED, Chain, Entry, Event, digest_of, digest_of_file, sync_folder, unreadable
+from . import journal, living
+from .chain import (
+    ADOPTED,
+    CLOSED,
+    OPENED,
+    Chain,
+    Entry,
+    Event,
+    by_whom,
+    digest_of,
+    digest_of_file,
+    sync_folder,
+    unreadable,
+)
 from .errors import RecordError
+from .needs import keep_as_it_is, try_out
 from .result import CHECKSUMS, now, write_json
-from .summary import summarize
+from .summary import UNKNOWN, summarize
 from .versions import runbook_version, tool_versions
 
 OPENING, RECORD = "opening.json", "record.json"
 RUN = "run.json"
+#: Who closed the record of a run that died, when and why.
+CLOSING = "closing.json"
 #: The approved plan and its signature, as copies in the record.
 APPROVED = ("approved.plan.json", "approved.plan.json.sig")
 #: Beside the runs of a tenant: records that were taken out of them because a secret was found inside. Each
@@ -68,10 +82,14 @@ def open_record(
     parameters: Mapping[str, Any],
     files: Mapping[str, str],
     approved: Sequence[Path] = (),
+    approval: Mapping[str, Any] | None = None,
+    affected: Sequence[Mapping[str, str]] | None = None,
+    notebook: str | None = None,
 ) -> Entry:
     """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
 
     Call it before the first section. A run that the chain does not get to know leaves no folder behind.
+    From here on the run is one that is going on, until this process ends or closes the record.
 
     Parameters
     ----------
@@ -86,13 +104,22 @@ def open_record(
     approved
         The approved plan's file and its signature's, to be kept in the folder: who reads the record can
         check them again.
+    approval
+        Who approved which plan (``plan``, ``by``), as every section's result says it.
+    affected
+        The tenants whose calls run through a shared trunk (``name``, ``pbx_domain``); ``None``: not a run
+        for a shared trunk.
+    notebook
+        What became of the executed notebook, where it is not kept here.
 
     Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``). Raises
-    ``RecordError`` or ``LockedError`` when the run cannot be recorded.
+    ``RecordError`` or ``LockedError`` when the run cannot be recorded: also when the file system lacks what a
+    record needs, and when the tenant's folder has a closed record that the chain does not know.
     """
     run = run_name(records, folder)
     if os.path.lexists(folder / OPENING):
         raise _twice(run, "opened")
+    notes = try_out(records)
     opening = {
         "format": FORMAT,
         "run": run,
@@ -112,21 +139,51 @@ def open_record(
         "runbook": runbook_version(),
         "tools": tool_versions(),
         "process": {"host": socket.gethostname(), "pid": os.getpid()},
+        "by": by_whom(),
+        "approval": dict(approval or {}),
+        "affected": None if affected is None else [dict(tenant) for tenant in affected],
+        "notebook": notebook,
+        "notes": notes,
     }
     chain = Chain(records)
     # All of it under the chain's lock: whoever holds that sees a run that has opened, or none.
     with chain.held():
+        keep_as_it_is(records)
         refuse_links(records, run)
+        _refuse_unknown(chain, folder.parent)
         folder.mkdir(parents=True)
         try:
+            living.begin(folder)
             for source, name in zip(approved, APPROVED, strict=False):
                 shutil.copyfile(source, folder / name)
             path = write_json(folder / OPENING, scrub_data(opening))
             return chain.append(Event(OPENED, run, f"{run}/{path.name}"))[0]
         except BaseException:  # also an interruption, perhaps when the entry was there
             if not _may_be_chained(chain, run):
+                living.end(folder)
                 shutil.rmtree(folder, ignore_errors=True)  # what the chain does not know has not opened
             raise
+
+
+def _refuse_unknown(chain: Chain, tenant: Path) -> None:
+    """Raise when a tenant's (or a trunk's) folder has a closed record that the chain does not know.
+
+    A copy of the records was put in their place: going on would make a second history.
+    """
+    known = {entry.run for entry in chain.entries()}
+    with suppress(FileNotFoundError):
+        runs = [run_name(chain.records, tenant / name) for name in sorted(os.listdir(tenant))]
+        unknown = [
+            run for run in runs if run not in known and os.path.lexists(chain.records / run / CHECKSUMS)
+        ]
+        if unknown:
+            raise RecordError(
+                f"the chain has no entry of {', '.join(unknown)}",
+                meaning="an older copy of the records was put in their place, or somebody else's record"
+                " beside them; nothing was written",
+                next_step="put the newer chain back, or enter each such record:"
+                f" runbook records adopt {unknown[0]}",
+            )
 
 
 def is_open(folder: Path) -> bool:
@@ -170,6 +227,11 @@ def write_record(folder: Path) -> Path:
     Raises ``RecordError`` when the record is closed.
     """
     refuse_closed(folder)
+    return write_json(folder / RECORD, scrub_data(record_so_far(folder)))
+
+
+def record_so_far(folder: Path) -> dict[str, Any]:
+    """Return what ``record.json`` holds, or would hold now, from the other files of a run's folder."""
     opening, run = read_mapping(folder / OPENING), read_mapping(folder / RUN)
     found = {path.name.split(".")[0]: read_mapping(path) for path in sorted(folder.glob("*.result.json"))}
     order = [*(opening.get("order") or []), *found]
@@ -178,8 +240,7 @@ def write_record(folder: Path) -> Path:
     there = os.path.lexists(path)
     writes = journal.read(path) if there else []
     digest = digest_of_file(path) if there else digest_of(b"")
-    content = summarize(opening, run, results, writes, digest)
-    return write_json(folder / RECORD, scrub_data(content))
+    return summarize(opening, run, results, writes, digest)
 
 
 def close_record(records: Path, folder: Path) -> Entry:
@@ -188,34 +249,62 @@ def close_record(records: Path, folder: Path) -> Entry:
     Nothing can be written after that: raises ``RecordError`` when the record is closed, or was never
     opened.
     """
-    run = run_name(records, folder)
-    refuse_closed(folder)
-    Chain(records).require_open(run)
-    if not os.path.lexists(folder / RECORD):
-        write_record(folder)
-    for empty in contents(folder)[1]:
-        (folder / empty).rmdir()  # no checksum could stand for it
-    files = files_of(folder)
-    path = write_json(
-        folder / CHECKSUMS,
-        {
-            "format": FORMAT,
-            "run": run,
-            "files": {name: digest_of_file(file) for name, file in sorted(files.items())},
-        },
-    )
-    for file in (*files.values(), path):
-        with suppress(PermissionError):  # another account of the group wrote it: it stays as that one left it
-            file.chmod(stat.S_IMODE(file.stat().st_mode) & READ_ONLY)
-    sync_folder(folder)
-    return Chain(records).append(Event(CLOSED, run, f"{run}/{path.name}"))[0]
+    run, chain = run_name(records, folder), Chain(records)
+    # All of it under the chain's lock: each write of the run is in the journal before this, or never leaves.
+    with chain.held():
+        refuse_closed(folder)
+        chain.require_open(run)
+        if not os.path.lexists(folder / RECORD):
+            write_record(folder)
+        living.end(folder)
+        for empty in contents(folder)[1]:
+            (folder / empty).rmdir()  # no checksum could stand for it
+        files = files_of(folder)
+        path = write_json(folder / CHECKSUMS, checksums(run, files))
+        for file in (*files.values(), path):
+            with suppress(OSError):  # a courtesy: another account's file, a file system without modes
+                file.chmod(stat.S_IMODE(file.stat().st_mode) & READ_ONLY)
+        sync_folder(folder)
+        return chain.append(Event(CLOSED, run, f"{run}/{path.name}"))[0]
 
 
-def close_dead(records: Path, folder: Path) -> Entry:
+def checksums(run: str, files: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the digests of a run's files, as ``checksums.json`` has them."""
+    return {
+        "format": FORMAT,
+        "run": run,
+        "files": {name: digest_of_file(file) for name, file in sorted(files.items())},
+    }
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How somebody closes the record of a run that died.
+
+    Parameters
+    ----------
+    reason
+        Why; needed for a run of another host.
+    confirmed
+        The run's id, typed; needed for a run of another host.
+    look
+        Returns what stands at the vendors now, as plain data; called once the record may be closed.
+    page
+        Makes the run's page in its folder, before that is closed.
+    """
+
+    reason: str = ""
+    confirmed: str = ""
+    look: Callable[[], Mapping[str, Any] | None] = lambda: None
+    page: Callable[[Path], object] = lambda _: None
+
+
+def close_dead(records: Path, folder: Path, closing: Closing = Closing()) -> Entry:
     """Close the record of a run that died, with what it left behind and the outcome ``unknown``.
 
-    Raises ``RecordError`` while the run's process lives on this machine, for a run of another one,
-    and when ``opening.json``, which tells the two, is not the one that was chained.
+    Who closed it, when and why is in the record. Raises ``RecordError`` while the run's lock is held, when
+    ``opening.json``, which tells whose run it was, is not the one that was chained, and for a run of another
+    host, whose locks cannot be seen from here, unless a reason and the run's id are given.
     """
     run, chain = run_name(records, folder), Chain(records)
     opened = chain.require_open(run)
@@ -236,22 +325,36 @@ def close_dead(records: Path, folder: Path) -> Entry:
             next_step="look at all records with: runbook records verify",
         )
     opening = json.loads(content)
-    process = opening["process"]
-    if process["host"] != socket.gethostname():
+    if living.is_going_on(folder):
         raise RecordError(
-            f"record {run} was opened on {process['host']}",
-            meaning="whether that run has ended can be told on its own machine only",
-            next_step="close the record there",
-        )
-    if _alive(process["pid"], datetime.fromisoformat(opening["started"])):
-        raise RecordError(
-            f"the run of record {run} has not ended (process {process['pid']})",
+            f"the run of record {run} has not ended (process {opening['process']['pid']})",
             meaning="it still writes; it closes its record itself",
             next_step="wait until it has ended",
         )
+    host, here = opening["process"]["host"], socket.gethostname()
+    if host != here and not (closing.reason.strip() and closing.confirmed == folder.name):
+        raise RecordError(
+            f"record {run} was opened on {host}, and this is {here}",
+            meaning="whether that run has ended can be seen on its own machine only",
+            next_step=f"make sure that it has ended, then give a reason and the run's id:"
+            f" runbook records close {folder.name} --reason TEXT --confirm {folder.name}",
+        )
     if os.path.lexists(folder / CHECKSUMS):  # it died on the last step: only the chain's entry is missing
         return chain.append(Event(CLOSED, run, f"{run}/{CHECKSUMS}"))[0]
+    standing = closing.look()
+    told = {
+        "format": FORMAT,
+        "at": now(),
+        "by": by_whom(),
+        "reason": closing.reason.strip() or None,
+        "host": here,
+        "locks": None if host == here else f"the locks of {host} cannot be seen from {here}",
+        "at_the_vendors": standing,
+    }
     try:
+        write_json(folder / CLOSING, scrub_data(told))
+        if not os.path.lexists(folder / RUN):
+            write_json(folder / RUN, scrub_data(_end_of_the_dead(opening, record_so_far(folder), told)))
         write_record(folder)
     except (KeyError, TypeError, AttributeError):
         raise RecordError(
@@ -259,7 +362,72 @@ def close_dead(records: Path, folder: Path) -> Entry:
             meaning="somebody changed it after the run had died; the record stays open",
             next_step="take that file out of the folder, and close the record again",
         ) from None
+    closing.page(folder)
     return close_record(records, folder)
+
+
+def _end_of_the_dead(
+    opening: Mapping[str, Any], record: Mapping[str, Any], told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What ``run.json`` says of a run that died before it could."""
+    why = f": {told['reason']}" if told["reason"] else ""
+    return {
+        **{key: opening[key] for key in ("run_id", "site", "tenant", "target", "mode", "started")},
+        "ended": None,
+        "outcome": UNKNOWN,
+        "problem": f"The run did not end by itself. Closed by {told['by'][0]['name']} at {told['at']}{why}",
+        "sections": [
+            {
+                "section": section["section"],
+                "title": section["title"] or SECTIONS[section["section"]].title,
+                "outcome": section["outcome"],
+                "seconds": 0.0,
+                "writes": sum(change["section"] == section["section"] for change in record["changes"]),
+                "changes": 0,
+                "notebook": None,
+                "message": "",
+            }
+            for section in record["guide_sections"]
+        ],
+    }
+
+
+def adopt(records: Path, folder: Path, reason: str = "") -> Entry:
+    """Enter a run's folder that the chain does not know, once: the digests of all its files, by whom, when.
+
+    For folders from before every door wrote to the register, and for records found after a restore. Raises
+    ``RecordError`` for a run that the chain knows, and for a folder in which no run has left anything.
+    """
+    run, chain = run_name(records, folder), Chain(records)
+    with chain.held():
+        refuse_links(records, run)
+        if _is_chained(chain, run):
+            raise RecordError(
+                f"record {run} is in the chain",
+                meaning="nothing was changed",
+                next_step=f"look at it with: runbook records show {run}",
+            )
+        closed = os.path.lexists(folder / CHECKSUMS)
+        if not closed and not os.path.lexists(folder / journal.FILE_NAME):
+            raise RecordError(
+                f"{run} has neither checksums nor a journal",
+                meaning="it is no record of a change; nothing was changed",
+                next_step="look at all records with: runbook records verify",
+            )
+        if living.is_going_on(folder):
+            raise RecordError(
+                f"the run of {run} has not ended",
+                meaning="it still writes",
+                next_step="wait until it has ended",
+            )
+        told = {
+            **checksums(run, {name: folder / name for name in contents(folder)[0]}),
+            "at": now(),
+            "by": by_whom(),
+            "why": "found after a restore" if closed else "older than the register",
+            "reason": reason.strip() or None,
+        }
+        return chain.record(ADOPTED, run, scrub_data(told))
 
 
 def refuse_closed(folder: Path) -> None:
@@ -300,7 +468,7 @@ def never_opened(records: Path, folder: Path) -> bool:
 
     Nothing was written by such a run, at the vendors or here.
     """
-    beginning = {*APPROVED, OPENING}
+    beginning = {*APPROVED, OPENING, living.LOCK}
     names = contents(folder)[0]
     if any(name not in beginning and not name.startswith(f".{OPENING}.") for name in names):
         return False
@@ -346,14 +514,3 @@ def _twice(run: str, what: str) -> RecordError:
         meaning="a record is written once; nothing was changed",
         next_step="run again: every run makes a record of its own",
     )
-
-
-def _alive(pid: int, opened: datetime) -> bool:
-    """Whether the process that opened a record still runs: no zombie, nor another of the same number."""
-    try:
-        process = psutil.Process(pid)
-        begun = datetime.fromtimestamp(process.create_time(), UTC)
-        # Clocks of processes are coarse, and times of records have whole seconds.
-        return process.status() != psutil.STATUS_ZOMBIE and begun <= opened + timedelta(seconds=2)
-    except psutil.NoSuchProcess:
-        return False

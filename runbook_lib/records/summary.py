@@ -12,6 +12,11 @@ from .clocks import largest
 
 FORMAT = 1
 UNKNOWN = "unknown"
+#: Of a section whose writes are in the journal, and whose end is nowhere.
+NOT_ENDED = "begun, not ended"
+
+#: Of the opening: what means something there only, or comes in another form.
+_NOT_OF_THE_RECORD = frozenset({"format", "process", "approval"})
 
 
 def summarize(
@@ -38,13 +43,13 @@ def summarize(
     """
     return {
         "format": FORMAT,
-        **{key: value for key, value in opening.items() if key not in ("format", "process")},
+        **{key: value for key, value in opening.items() if key not in _NOT_OF_THE_RECORD},
         "started": run.get("started") or opening.get("started"),
         "ended": run.get("ended"),
         "outcome": run.get("outcome", UNKNOWN),
         "problem": run.get("problem", ""),
-        "approver": _approver(results),
-        "guide_sections": _sections(opening, run, results),
+        "approver": _approver(opening, results),
+        "guide_sections": _sections(opening, run, results, writes),
         "before": [row for one in results for row in _standing(one, one.get("plan") or [])],
         "changes": [_change(write) for write in writes],
         "in_flight": [_change(write) for write in writes if _in_flight(write)],
@@ -58,15 +63,21 @@ def summarize(
     }
 
 
-def _approver(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Who approved which plan: the same for all sections of a run, and said by each."""
-    first = results[0] if results else {}
-    return {"plan": first.get("approved_plan"), "by": first.get("approved_by")}
+def _approver(opening: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Who approved which plan: the same for all sections of a run; of one that died, said by its opening."""
+    if results:
+        return {"plan": results[0].get("approved_plan"), "by": results[0].get("approved_by")}
+    approval = opening.get("approval") or {}
+    return {"plan": approval.get("plan"), "by": approval.get("by")}
 
 
 def _sections(
-    opening: Mapping[str, Any], run: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+    opening: Mapping[str, Any],
+    run: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    writes: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
+    begun = {write["section"] for write in writes}
     by_number = {one["section"]: one for one in results}
     ended = {one["section"]: one for one in run.get("sections", [])}
     sections = []
@@ -77,7 +88,8 @@ def _sections(
                 "section": number,
                 "title": result.get("title") or end.get("title"),
                 # A result says what the section's own code saw; the runner also saw how its kernel ended.
-                "outcome": end.get("outcome") or (UNKNOWN if result else "not run"),
+                "outcome": end.get("outcome")
+                or (UNKNOWN if result else NOT_ENDED if number in begun else "not run"),
                 "started": result.get("started"),
                 "ended": result.get("ended"),
                 "message": end.get("message", ""),

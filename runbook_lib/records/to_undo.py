@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..guide import RUN_ORDER
 from ..plain_files import read_mapping
 from . import journal
-from .chain import CLOSED, Chain, Entry, digest_of_file, unreadable
+from .chain import ADOPTED, CLOSED, Chain, Entry, digest_of_file, unreadable
 from .errors import RecordError
 from .record import OPENING, RECORD, run_name
 from .result import CHECKSUMS
@@ -176,7 +176,7 @@ def _check(records: Path, folder: Path, chain: Sequence[Entry]) -> None:
             " done; nothing was sent",
             next_step="give the original's run id (runbook records list), or put the chain back",
         )
-    if not any(one.run == run and one.event == CLOSED for one in chain):
+    if not any(one.run == run and one.event in (CLOSED, ADOPTED) for one in chain):
         raise RecordError(
             f"record {run} is not closed",
             meaning="its run still writes, or died: what it did is not settled; nothing was sent",

@@ -15,9 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
 from ..plain_files import LIMIT, SMALL, NotPlainError, opened, parse_mapping, read, read_mapping
-from . import journal
+from . import journal, living
 from .anchor import ANCHORS, SETTINGS
 from .chain import (
+    ADOPTED,
     CLOSED,
     DIGEST,
     FILE_NAME,
@@ -29,6 +30,7 @@ from .chain import (
     digest_of,
     digest_of_file,
 )
+from .needs import ATTRIBUTES
 from .record import (
     CHECKSUMS,
     OPENING,
@@ -43,6 +45,12 @@ from .record import (
 
 VERIFIED, CONSISTENT, DAMAGED = "verified", "consistent, not anchored", "not verified"
 CHANGED = "changed"
+#: What git (core.autocrlf, LFS) or a transfer as text makes of a file: named as that, not as changed.
+LINE_ENDS = "line ends: they are CRLF now, as a transfer as text or git's core.autocrlf leaves them"
+POINTER = "a Git LFS pointer is in its place: fetch the file with git lfs pull"
+_LFS = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\r?\n(?:.*\n)*?oid (sha256:[0-9a-f]{64})\r?\n"
+)
 EXTRA = "extra: the chain has no entry of this record"
 #: Modes in which nothing is written at the vendors, so that a run of one has no journal.
 READING = ("plan", "verify")
@@ -57,7 +65,7 @@ INDEX = "index.html"
 OWN_SUFFIXES = (".lock", ".holder")
 #: Between the runs, beside locks: the chain, the page over it, which heads were kept elsewhere and by what
 #: command, and what is remembered of signing in.
-OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, "sign-in-refused.json"})
+OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, ATTRIBUTES, "sign-in-refused.json"})
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,9 @@ class Report:
     claimed to be in it (plans, verifications, plain papermill), among them ``reading``, those that say
     that they only planned or verified; ``strays`` whatever else lies between the records: nothing
     vouches for any of them. ``unopened`` are the folders of runs that died before the chain knew them:
-    nothing was written, and ``runbook records close`` removes them.
+    nothing was written, and ``runbook records close`` removes them. ``going_on`` are the runs that are open
+    and hold their lock; ``older`` the folders with writes that are not in the chain and never claimed to be:
+    from before every door wrote to the register.
     """
 
     problems: tuple[Problem, ...]
@@ -96,6 +106,8 @@ class Report:
     strays: tuple[str, ...]
     reading: tuple[str, ...] = ()
     unopened: tuple[str, ...] = ()
+    going_on: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -127,13 +139,16 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     if not entries and not problems and any(os.path.lexists(records / run / CHECKSUMS) for run in runs):
         problems = [Problem(FILE_NAME, "missing or empty: there are closed records, and no entry of them")]
     is_read = bool(entries) or not problems
-    problems += [*_histories(entries), *_events(records, entries), *known]
+    going_on = [run for run in open_runs(entries) if is_run(run) and living.is_going_on(records / run)]
+    problems += [*_histories(entries, going_on), *_events(records, entries), *known]
     closed_by_content = {one.content: str(one.run) for one in entries if one.event == CLOSED}
     for run in sorted(filter(is_run, by_run)):
         problems += _record(records, run, by_run[run], closed_by_content)
-    unchained, reading, unopened = list[str](), list[str](), list[str]()
+    adopted = {entry.run: entry for entry in entries if entry.event == ADOPTED}
+    problems += [one for entry in adopted.values() for one in _adopted(records, entry)]
+    unchained, reading, unopened, older = list[str](), list[str](), list[str](), list[str]()
     for run in runs:
-        if run in by_run:
+        if run in by_run or run in adopted:
             continue
         try:
             if never_opened(records, records / run):
@@ -146,6 +161,8 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
             unchained.append(run)
             if told.get("mode") in READING:
                 reading.append(run)
+            elif os.path.lexists(records / run / journal.FILE_NAME):
+                older.append(run)
         except OSError as error:
             unreadable.append(Problem(run, f"cannot be read ({error.strerror})"))
     # A folder that is a link, or may not be read, is named once, whatever the chain has below it.
@@ -172,12 +189,22 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
         tuple(sorted(strays)),
         tuple(reading),
         tuple(unopened),
+        tuple(going_on),
+        tuple(older),
     )
 
 
 def check_record(records: Path, run: str, entries: Sequence[Entry]) -> list[Problem]:
     """Return what is wrong with one record, beside the chain as a whole."""
-    return list(_record(records, run, by_event([one for one in entries if one.run == run])[run], {}))
+    own = [entry for entry in entries if entry.run == run]
+    if digests := by_event(own).get(run):
+        return list(_record(records, run, digests, {}))
+    return [problem for entry in own if entry.event == ADOPTED for problem in _adopted(records, entry)]
+
+
+def open_runs(entries: Sequence[Entry]) -> list[str]:
+    """Return the runs that opened and were not closed, in the order of the chain."""
+    return [run for run, digests in by_event(entries).items() if CLOSED not in digests]
 
 
 def read_record(
@@ -242,9 +269,15 @@ def read_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
     Unlike ``Chain.entries``, which raises for what is wrong.
     """
     try:
-        return _linked(Chain(records).lines())
+        lines = Chain(records).lines()
     except OSError as error:
         return [], [Problem(FILE_NAME, _unread(error))]
+    if pointed := _LFS.match(b"".join(lines[:10])):
+        return [], [Problem(FILE_NAME, f"{POINTER} ({pointed[1].decode()})")]
+    if not any(line.endswith(b"\r\n") for line in lines):
+        return _linked(lines)
+    entries, problems = _linked([line.replace(b"\r\n", b"\n") for line in lines])
+    return entries, [Problem(FILE_NAME, LINE_ENDS), *problems]
 
 
 def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
@@ -286,7 +319,7 @@ def _out_of_order(seq: int, expected: int, seen: set[int]) -> str:
     return f"cut or reordered: {gap} missing before entry {seq}"
 
 
-def _histories(entries: Sequence[Entry]) -> Iterator[Problem]:
+def _histories(entries: Sequence[Entry], going_on: Collection[str]) -> Iterator[Problem]:
     """Runs that did not open once and then close once; paths that no run has."""
     events: dict[str, list[str]] = {}
     for entry in entries:
@@ -296,7 +329,8 @@ def _histories(entries: Sequence[Entry]) -> Iterator[Problem]:
         if not is_run(run):
             yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
         elif found == [OPENED]:
-            yield Problem(run, "opened, never closed: the run died, or is still going on")
+            if run not in going_on:
+                yield Problem(run, "begun, not ended: opened, never closed; runbook records close settles it")
         elif found != [OPENED, CLOSED]:
             yield Problem(FILE_NAME, f"entries of {run}: {', '.join(found)}; expected: opened, closed")
 
@@ -316,6 +350,28 @@ def _events(records: Path, entries: Sequence[Entry]) -> Iterator[Problem]:
             what = _unread(error)
         if what:
             yield Problem(entry.file, what)
+
+
+def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
+    """What is wrong with a folder that was entered as a whole, by the digests of its entry's file."""
+    run = str(entry.run)
+    if not is_run(entry.run):
+        yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
+        return
+    folder = records / run
+    listed = _checksums(records / entry.file)
+    try:
+        refuse_links(records, run)
+        there = {*contents(folder)[0]} if folder.is_dir() else set[str]()
+        for name in sorted(listed.keys() | there):
+            if name not in listed:
+                yield Problem(f"{run}/{name}", "extra: not among the files that were adopted")
+            elif what := _compared(folder / name, listed[name]):
+                yield Problem(f"{run}/{name}", what)
+    except NotPlainError as error:
+        yield _not_plain(records, error)
+    except OSError as error:
+        yield Problem(run, f"cannot be read ({error.strerror})")
 
 
 def _record(
@@ -350,6 +406,8 @@ def _files(
     if what := _compared(path, contents_by_event[CLOSED]):
         other = closed_by_content.get(digest_of_file(path)) if what == CHANGED else None
         yield Problem(f"{run}/{CHECKSUMS}", f"swapped: it is that of {other}" if other else what)
+        if what == POINTER:  # what the record has is in the file that is not there
+            return
     listed = _checksums(path)
     names, empty = contents(folder)
     there = {*names} - {CHECKSUMS}
@@ -368,9 +426,19 @@ def _files(
 def _compared(path: Path, digest: str) -> str:
     """What is wrong with a file; empty if it has this digest."""
     try:
-        return "" if digest_of_file(path) == digest else CHANGED
+        return "" if digest_of_file(path) == digest else _changed(path, digest)
     except OSError as error:
         return _unread(error)
+
+
+def _changed(path: Path, digest: str) -> str:
+    """What became of a file that has not the digest that it had."""
+    content = read(path)
+    if (pointed := _LFS.match(content)) and pointed[1].decode() == digest:
+        return POINTER
+    if b"\r\n" in content and digest_of(content.replace(b"\r\n", b"\n")) == digest:
+        return LINE_ENDS
+    return CHANGED
 
 
 def _unread(error: OSError) -> str:

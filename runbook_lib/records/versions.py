@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,11 +23,13 @@ TOOLS = (
 )
 
 
+@cache
 def runbook_version() -> dict[str, str]:
     """Return the runbook's version and the digest of its source."""
     return {"version": _version("portsip-twilio-runbook"), "source": source_digest()}
 
 
+@cache
 def tool_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a run depends on."""
     return {"python": platform.python_version(), **{name: _version(name) for name in TOOLS}}

@@ -28,6 +28,7 @@ import pytest
 from runbook_lib.errors import RunbookError, SignInError
 from runbook_lib.guide import RETIRE, RUN_ORDER
 from runbook_lib.records.journal import FILE_NAME, read
+from runbook_lib.records.record import close_record, open_record
 from runbook_lib.vendors.sign_in import SignInGate
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.faults.canonical import Canonical
@@ -102,7 +103,9 @@ class Lab:
         self._folder = folder
         self._to_the_end = to_the_end
         self._http = httpx.Client(base_url=sandbox.urls["control_url"] + "/", timeout=30, trust_env=False)
-        self._records = sandbox.root / "records" / SITE["site"]["name"]
+        #: Of all sites, with their chain; and the site's own.
+        self._all_records = sandbox.root / "records"
+        self._records = self._all_records / SITE["site"]["name"]
         self._moments: dict[tuple[str, str], Moment] = {}
         self._approvals: dict[str, dict[str, str]] = {}
         self._ends: dict[str, dict[str, Any]] = {}
@@ -120,7 +123,7 @@ class Lab:
         """Run every course without a fault, check where it ends, and keep what each section began with."""
         for name, course in COURSES.items():
             self.control("POST", "reset")
-            shutil.rmtree(self._records, ignore_errors=True)
+            shutil.rmtree(self._all_records, ignore_errors=True)
             for tenant in course.after:
                 before_last = self._state()
                 self._leave_a_record(tenant)
@@ -146,11 +149,26 @@ class Lab:
             self._nothing_left_to_do(name)
 
     def _leave_a_record(self, tenant: str) -> None:
-        """Run a tenant's sections into one folder, as the runner does."""
+        """Run a tenant's sections into one record, as the runner does."""
+        folder = self._records / tenant / RECORD
+        with open_runbook(COURSES[tenant]) as runbook:
+            target = runbook.target
+        open_record(
+            self._all_records,
+            folder,
+            mode="apply",
+            site=SITE["site"]["name"],
+            tenant=tenant,
+            target=target,
+            order=RUN_ORDER,
+            parameters={},
+            files={},
+        )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RUNBOOK_RUN_DIR", str(self._records / tenant / RECORD))
+            patch.setenv("RUNBOOK_RUN_DIR", str(folder))
             for number in RUN_ORDER:
                 run_section(COURSES[tenant], number, {})
+        close_record(self._all_records, folder)
 
     def try_case(self, case: Case) -> Result:
         """Try a case and say what became of it."""
@@ -345,16 +363,16 @@ class Lab:
 
     def _moment(self, name: str) -> Moment:
         copy = self._folder / name
-        if self._records.exists():
-            shutil.copytree(self._records, copy)
+        if self._all_records.exists():
+            shutil.copytree(self._all_records, copy)
         else:
             copy.mkdir()
         return Moment(self._state(), copy)
 
     def _put_back(self, moment: Moment) -> None:
         self.control("POST", "reset", {"state": moment.state})
-        shutil.rmtree(self._records, ignore_errors=True)
-        shutil.copytree(moment.records, self._records)
+        shutil.rmtree(self._all_records, ignore_errors=True)
+        shutil.copytree(moment.records, self._all_records)
 
     @contextmanager
     def _patience(self, case: Case) -> Iterator[None]:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from runbook_lib.records import chain
+from runbook_lib.records import chain, living
 from runbook_lib.records.chain import Chain
 from runbook_lib.records_cli import app
 from tests.records.conftest import finish, make, start, work
@@ -48,7 +48,8 @@ def test_list_and_show(records: Path) -> None:
     work(start(records, "demo/acme/20261123T000002Z-cccccc"))
     listed = run(records, "list")
     assert listed.exit_code == 0
-    assert re.findall(r"(open|closed) *$", listed.stdout, re.MULTILINE) == ["closed", "closed", "open"]
+    states = re.findall(r"(going on|begun, not ended|closed) *$", listed.stdout, re.MULTILINE)
+    assert states == ["closed", "closed", "going on"]
     shown = run(records, "show", "20261123T000000Z-aa")
     assert shown.exit_code == 0
     # A narrow terminal wraps cells: nothing is cut off, so it is all there without the borders.
@@ -60,7 +61,10 @@ def test_list_and_show(records: Path) -> None:
         "sha256:",
     ):
         assert expected in text
-    assert "open: the run died" in run(records, "show", "20261123T000002Z-cccccc").stdout
+    assert "going on" in run(records, "show", "20261123T000002Z-cccccc").stdout
+    living.end(records / "demo/acme/20261123T000002Z-cccccc")  # as its process ends
+    assert run(records, "list").stdout.count("begun, not ended") == 2
+    assert "begun, not ended" in run(records, "show", "20261123T000002Z-cccccc").stdout
 
 
 @pytest.mark.parametrize("name", ["20261123T00000", "nothing", "", "../../etc"])

@@ -41,7 +41,7 @@ def written(path: Path, body: object, resource: str = "trunk PortSIP acme") -> l
 @pytest.mark.parametrize("word", ["resource", "section", "desired", "request_id", "target"])
 def test_our_own_keys_stay(tmp_path: Path, word: str) -> None:
     remember(word, "env:X")
-    (write,) = written(tmp_path / "journal.jsonl", {"name": f"a {word}"})
+    (write,) = written(start(tmp_path, RUN) / "journal.jsonl", {"name": f"a {word}"})
     assert write["body"] == {"name": "a [env:X]"}
     assert write["resource"] == "trunk PortSIP acme" and write["rows"] == [ROW.covered()]
     assert write["target"] == {"target": "sandbox"}
@@ -53,13 +53,13 @@ def test_a_secret_in_a_key_or_a_number_from_outside_is_taken_out(tmp_path: Path)
     remember("87654321", "env:PIN")
     remember("Canary-in-a-key", "env:KEY")
     body = {"Canary-in-a-key": 1, "deep": [{"pin": 87654321, "on": True, "rate": 1.5}]}
-    (write,) = written(tmp_path / "journal.jsonl", body)
+    (write,) = written(start(tmp_path, RUN) / "journal.jsonl", body)
     assert write["body"] == {"[env:KEY]": 1, "deep": [{"pin": "[env:PIN]", "on": True, "rate": 1.5}]}
 
 
 def test_line_ends_inside_of_a_text_end_no_line(tmp_path: Path) -> None:
     name = "trunk \u2028 \x85 \u2029 acme"
-    (write,) = written(tmp_path / "journal.jsonl", {"FriendlyName": name}, name)
+    (write,) = written(start(tmp_path, RUN) / "journal.jsonl", {"FriendlyName": name}, name)
     assert write["resource"] == name and write["answer"]["result"] == "TK1"
 
 

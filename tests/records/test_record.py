@@ -20,13 +20,14 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from runbook_lib.errors import RunbookError
-from runbook_lib.records import chain, record
+from runbook_lib.records import chain, living, record
 from runbook_lib.records.chain import Chain, Event
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.export import export_record
 from runbook_lib.records.journal import Journal
 from runbook_lib.records.record import (
     CHECKSUMS,
+    Closing,
     close_dead,
     close_record,
     open_record,
@@ -176,7 +177,7 @@ def die(records: Path, *steps: str) -> Path:
 
 def test_a_run_that_was_killed_is_visible_and_can_be_closed_as_what_it_was(tmp_path: Path) -> None:
     folder = die(tmp_path, "work(folder, answered=False)")
-    assert "never closed" in verify(tmp_path).problems[0].what
+    assert "begun, not ended" in verify(tmp_path).problems[0].what
     close_dead(tmp_path, folder)
     told = json.loads((folder / "record.json").read_text())
     assert told["outcome"] == "unknown"
@@ -359,7 +360,14 @@ def test_a_run_that_goes_on_is_not_closed_by_another(tmp_path: Path, monkeypatch
     folder = start(tmp_path, RUN)
     with pytest.raises(RecordError, match="has not ended"):
         close_dead(tmp_path, folder)
+    report = verify(tmp_path)
+    assert (report.status, report.going_on) == (CONSISTENT, (RUN,))
+    # Whatever clock, process id or host name somebody has: the lock says that it goes on.
     here = socket.gethostname()
+    for closing in (Closing("it hangs", folder.name), Closing()):
+        with pytest.raises(RecordError, match="has not ended"):
+            close_dead(tmp_path, folder, closing)
+    living.end(folder)
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
     with pytest.raises(RecordError, match=f"was opened on {here}"):
         close_dead(tmp_path, folder)

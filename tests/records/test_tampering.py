@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.records import chain, record
+from runbook_lib.records import chain, living, record
 from runbook_lib.records.chain import Chain, Entry, digest_of_file
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, Report, verify
@@ -298,6 +298,9 @@ def test_a_run_that_died_is_named(tmp_path: Path) -> None:
     work(start(tmp_path, "demo/acme/two"), answered=False)
     head = Chain(tmp_path).head
     assert head is not None
+    going_on = check(tmp_path, head)
+    assert (going_on.status, going_on.going_on) == (VERIFIED, ("demo/acme/two",))
+    living.end(tmp_path / "demo/acme/two")  # as its process ends
     report = refused(tmp_path, head, "demo/acme/two")
     assert "never closed" in report.problems[0].what
     folder = tmp_path / "demo/acme/two"
@@ -383,7 +386,7 @@ def test_what_lies_between_the_records_is_named(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir() if name.endswith("two") else path.write_text("")
-    for name in (".chain.lock", "index.html", "demo/sign-in-refused.json"):
+    for name in (".chain.lock", ".gitattributes", "index.html", "demo/sign-in-refused.json"):
         (tmp_path / name).write_text("")
     (tmp_path / "demo/acme/.one").mkdir()
     report = check(tmp_path, Chain(tmp_path).head)

@@ -20,7 +20,7 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.notebook.failures import rendered
 from runbook_lib.notebook.page import open_section
 from runbook_lib.parameters import load, project_root
-from runbook_lib.records.record import write_record
+from runbook_lib.records.record import open_record, write_record
 from runbook_lib.records.result import RUN_FOLDER, new_run_id
 from runbook_lib.runbook import Runbook
 from runbook_lib.secret import scrub
@@ -33,7 +33,19 @@ def run(site: str, tenant: str) -> str:
     folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
     os.environ[RUN_FOLDER] = str(folder)
     ended_at = "end"
-    for number in Runbook.open(site, tenant, mode="apply").order:
+    runbook = Runbook.open(site, tenant, mode="apply")
+    open_record(
+        root / "records",
+        folder,
+        mode="apply",
+        site=the_site.name,
+        tenant=the_tenant.name,
+        target=runbook.target,
+        order=runbook.order,
+        parameters={},
+        files={},
+    )
+    for number in runbook.order:
         try:
             page = open_section(number, site, tenant, "apply")
             for cell in (page.current, page.plan, page.apply, page.verify, page.finish):

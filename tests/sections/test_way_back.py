@@ -16,6 +16,8 @@ import pytest
 from runbook_lib.errors import ApprovalError, ConflictError, InputError, StalePlanError, VendorError
 from runbook_lib.guide import RETIRE, ROLL_BACK, RUN_ORDER
 from runbook_lib.plan import Action, Effect, Row
+from runbook_lib.records import chain as chain_module
+from runbook_lib.records import living
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.journal import FILE_NAME
 from runbook_lib.records.record import OPENING, close_record, open_record
@@ -62,19 +64,31 @@ def state(sandbox: TestSandbox) -> dict[str, Any]:
 def recorded(sandbox: TestSandbox, tenant: str, number: int = 1, *, chained: bool = True) -> Iterator[Path]:
     """One run's folder for all sections inside, as the runner gives it to its kernels, and its record.
 
-    Without ``chained`` no record: what plain papermill leaves.
+    Without ``chained`` no record: what plain papermill left before every door wrote to the register.
     """
     records = sandbox.root / "records"
     folder = records / f"demo/{tenant}/20260101T00000{number}Z-abcdef"
-    os.environ["RUNBOOK_RUN_DIR"] = str(folder)
-    if chained:
-        _open(records, folder, {})
-    try:
+    chain = records / chain_module.FILE_NAME
+    before = chain.read_bytes() if chain.exists() else None
+    with opened(records, folder, {}):
         yield folder
-    finally:
-        del os.environ["RUNBOOK_RUN_DIR"]
     if chained:
         close_record(records, folder)
+        return
+    living.end(folder)
+    (folder / OPENING).unlink()
+    chain.unlink() if before is None else chain.write_bytes(before)
+
+
+@contextmanager
+def opened(records: Path, folder: Path, parameters: dict[str, Any]) -> Iterator[None]:
+    """A run that is open and going on, for the sections inside."""
+    _open(records, folder, parameters)
+    os.environ["RUNBOOK_RUN_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["RUNBOOK_RUN_DIR"]
 
 
 def set_up(sandbox: TestSandbox, tenant: str = "acme", number: int = 1, *, chained: bool = True) -> Path:
@@ -299,18 +313,8 @@ def test_a_record_that_was_edited_is_not_rolled_back(sandbox: TestSandbox) -> No
 
 
 def test_a_record_that_is_not_closed_is_not_rolled_back(sandbox: TestSandbox) -> None:
-    with recorded(sandbox, "acme", chained=False) as folder:
-        open_record(
-            sandbox.root / "records",
-            folder,
-            mode="apply",
-            site="demo",
-            tenant="acme",
-            target={},
-            order=RUN_ORDER,
-            parameters={},
-            files={"site": SITE, "tenant": ACME},
-        )
+    records = sandbox.root / "records"
+    with opened(records, records / "demo/acme/20260101T000001Z-abcdef", {}):
         run_all()
     sandbox.clear_log()
     with pytest.raises(RecordError, match="is not closed"):
@@ -487,8 +491,8 @@ def test_a_number_of_the_pool_that_is_not_in_dids_stops_a_retirement(sandbox: Te
 def test_parameters_that_lead_elsewhere_by_now_undo_nothing(sandbox: TestSandbox, place: str) -> None:
     """What is looked for in another place is not found there, which is not the same as undone."""
     records = sandbox.root / "records"
-    with recorded(sandbox, "acme", chained=False) as folder:
-        _open(records, folder, {"tenant": _acme()["tenant"]})
+    folder = records / "demo/acme/20260101T000001Z-abcdef"
+    with opened(records, folder, {"tenant": _acme()["tenant"]}):
         run_all()
     close_record(records, folder)
     there = {"pbx_domain": "globex.pbx.example", "trunk.termination": "other-pbx"}[place]
