@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,16 +11,19 @@ from typing import Any, Self, TypeVar
 
 from pydantic_core import to_jsonable_python
 
-from .approval import approval_of
+from .approval import Approval, approval_of
 from .context import Context
-from .errors import InputError, RunbookError, StalePlanError, VerificationError
+from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
 from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
+from .identity import plain_identities
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .plan import CHANGING, Plan, Row, Slice, shown
 from .records.journal import FILE_NAME, Journal
+from .records.record import run_name
 from .records.result import now, run_folder, write_result
 from .records.to_undo import record_to_undo
+from .records.uses import claimed_by, register_of
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Verification, View
 
@@ -43,8 +47,7 @@ class Runbook:
         self.context = context
         self.folder = folder
         self.mode = mode
-        self.approved: Plan | None = None
-        self.approved_by: dict[str, str] = {"how": "auto-approval"}
+        self.approval: Approval | None = None
         self._sections = sections
 
     @classmethod
@@ -61,6 +64,7 @@ class Runbook:
         record: str | None = None,
         only: Sequence[str] = (),
         accept_interruption: bool = False,
+        approval_file: str | None = None,
     ) -> Self:
         """Check the parameters and make ready; sends no request.
 
@@ -73,8 +77,8 @@ class Runbook:
         mode
             ``"plan"``, ``"apply"`` or ``"verify"``.
         plan_file, approved_plan, approved_by
-            For ``apply``: the plan's file, the digest that was approved, and by whom. A signature
-            beside the plan's file (``FILE.sig``) says both; see ``approval``.
+            For ``apply``: the plan's file, the digest that was approved, and by whom. A signed approval
+            says both; see ``approval``.
         sections
             The sections to run, in this order; the whole guide without.
         record, only
@@ -82,6 +86,8 @@ class Runbook:
             chain), and the sections of it (none: all).
         accept_interruption
             Allow rows that interrupt calls, as the tenant's parameter of that name does.
+        approval_file
+            The signed approval; without it, the one beside the plan's file.
 
         Raises ``InputError`` with all problems at once, ``ApprovalError`` for a plan that is not
         for this tenant and target or not the one that was approved.
@@ -104,9 +110,9 @@ class Runbook:
         context.accept_interruption |= accept_interruption
         runbook = cls(context, folder, mode, tuple(sections))
         if mode == "apply":
-            approval = approval_of(context, runbook.target, plan_file, approved_plan, approved_by)
-            if approval is not None:
-                runbook.approved, runbook.approved_by = approval.plan, approval.by
+            runbook.approval = approval_of(
+                context, runbook.target, plan_file, approved_plan, approved_by, approval_file
+            )
         return runbook
 
     def __enter__(self) -> Self:
@@ -119,6 +125,21 @@ class Runbook:
     def run_id(self) -> str:
         """The run's id: the name of its folder."""
         return self.folder.name
+
+    @property
+    def approved(self) -> Plan | None:
+        """The plan that was approved; ``None`` for an auto-approval."""
+        return self.approval.plan if self.approval else None
+
+    @property
+    def approved_by(self) -> dict[str, str]:
+        """Who approved it, and how that is known."""
+        return self.approval.by if self.approval else {"how": "auto-approval"}
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What the run's opening has to keep of its approval: arguments of ``open_record``."""
+        return {"kept": self.approval.files, "use": self.approval.use} if self.approval else {}
 
     @property
     def target(self) -> dict[str, str]:
@@ -163,7 +184,14 @@ class Runbook:
     def plan_of(self, *slices: Slice) -> Plan:
         """Return these sections' parts as a plan of this tenant."""
         return Plan(
-            self.target, self.context.tenant.name, self.context.settings.secret_references(), slices, now()
+            self.target,
+            self.context.tenant.name,
+            self.context.settings.secret_references(),
+            slices,
+            now(),
+            secrets.token_hex(16),
+            tuple(plain_identities()),
+            register_of(self.context.root / "records"),
         )
 
 
@@ -186,6 +214,7 @@ class SectionRun:
             "target": runbook.target,
             "tenant": runbook.context.tenant.name,
             "operator": whoami(),
+            "by": plain_identities(),
             "approved_plan": runbook.approved.digest if runbook.approved else None,
             "approved_by": runbook.approved_by,
             "started": now(),
@@ -262,12 +291,34 @@ class SectionRun:
             locks.enter_context(held(context.records / context.tenant.name, f"tenant {context.tenant.name}"))
             if context.settings.shared:
                 locks.enter_context(held(context.records, f"trunk {context.settings.shared}"))
+            self._require_use()
             try:
                 outcome = self._section.apply(approved)
             finally:
                 self._result["writes"] = context.journal.writes
         self._result["applied"] = [_plain(row) for row in outcome.rows if row.action in CHANGING]
         return outcome
+
+    def _require_use(self) -> None:
+        """Refuse writes that the run's signed approval is not, or no more, good for."""
+        runbook = self.runbook
+        use = runbook.approval.use if runbook.approval else None
+        if use is None:
+            return
+        records = runbook.context.root / "records"
+        claim = claimed_by(records, run_name(records, runbook.folder), use.statement.id)
+        if claim is None:
+            raise ApprovalError(
+                "this run has not entered in the records that it uses the approval",
+                meaning="nothing of this section was written",
+                next_step="apply the plan with: runbook apply --plan FILE",
+            )
+        if self.number not in claim.sections and self._section.plan().changing:
+            raise ApprovalError(
+                f"the approval was used for section {self.number} by an earlier run, which succeeded",
+                meaning="nothing of this section was written",
+                next_step="plan again and have that plan approved",
+            )
 
     def _verify(self) -> Verification:
         verification = self._section.verify(wait=self.runbook.mode == "apply")

@@ -17,7 +17,6 @@ from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from pydantic_core import to_jsonable_python
 
-from ..approval import signature_of
 from ..errors import RunbookError
 from ..guide import SECTIONS
 from ..parameters import load_all, project_root, settled
@@ -202,6 +201,7 @@ class Job:
     order: tuple[str, ...]
     sections: tuple[str, ...]
     options: Mapping[str, Any]
+    kept: Mapping[str, Any]
 
     def output(self, section: str) -> Path:
         """Where the section's executed notebook goes."""
@@ -243,7 +243,7 @@ def run_tenants(
     mode
         ``"plan"``, ``"apply"`` or ``"verify"``.
     approval
-        ``plan_file``, ``approved_plan`` and ``approved_by``, or nothing.
+        ``plan_file``, ``approved_plan``, ``approved_by`` and ``approval_file``, or nothing.
     observer
         Called at every start and end; nothing that it raises reaches the work.
     sections, options
@@ -293,6 +293,8 @@ def jobs_of(
         runbook = Runbook.open(site, tenant, mode=mode, sections=sections, **approval, **options)
         folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
         parameters = {"site": str(site), "tenant": str(tenant), "mode": mode, **approval, **options}
+        # The kernels use the one that the run's folder keeps.
+        parameters.pop("approval_file", None)
         declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
         jobs.append(
             Job(
@@ -305,6 +307,7 @@ def jobs_of(
                 runbook.order,
                 sections,
                 options,
+                runbook.kept,
             )
         )
     return jobs
@@ -391,8 +394,6 @@ def _open(job: Job, mode: str) -> None:
         refuse_links(job.records, run_name(job.records, job.folder))
         job.folder.mkdir(parents=True)
         return
-    plan_file = job.parameters.get("plan_file")
-    approved = (Path(plan_file), signature_of(Path(plan_file))) if plan_file else ()
     open_record(
         job.records,
         job.folder,
@@ -403,7 +404,7 @@ def _open(job: Job, mode: str) -> None:
         order=job.order,
         parameters=job.declared,
         files={name: job.passed[name] for name in ("site", "tenant")},
-        approved=[path for path in approved if path.is_file()],
+        **job.kept,
     )
 
 

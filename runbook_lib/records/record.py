@@ -15,26 +15,33 @@ import socket
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from ..identity import plain_identities
 from ..lock import whoami
-from ..plain_files import NotPlainError, read, read_mapping
+from ..plain_files import NotPlainError, read, read_mapping, write_whole
 from ..secret import find, scrub_data
+from ..statement import Use
 from . import journal
 from .chain import CLOSED, OPENED, Chain, Entry, Event, digest_of, digest_of_file, sync_folder, unreadable
 from .errors import RecordError
 from .result import CHECKSUMS, now, write_json
 from .summary import summarize
+from .uses import USED, USED_FILE, claim
 from .versions import runbook_version, tool_versions
 
 OPENING, RECORD = "opening.json", "record.json"
 RUN = "run.json"
 #: The approved plan and its signature, as copies in the record.
 APPROVED = ("approved.plan.json", "approved.plan.json.sig")
+#: The signed statement of the approval; its signatures have its name with ``.sig``, ``.2.sig``, ….
+STATEMENT = "approval.json"
+SIGNATURES = 9
 #: Beside the runs of a tenant: records that were taken out of them because a secret was found inside. Each
 #: account has a folder of its own, as nobody else may enter it.
 WITHHELD = "withheld"
@@ -44,6 +51,12 @@ READ_ONLY = 0o444
 TICKET, REASON = "RUNBOOK_TICKET", "RUNBOOK_REASON"
 #: Set to ``all``, plans and verifications are chained as well.
 CHAINED = "RUNBOOK_CHAIN"
+
+
+def signature_names(statement: Path) -> list[Path]:
+    """Return where the signatures of a statement's file may lie, the first one first."""
+    suffixes = ["sig", *(f"{number}.sig" for number in range(2, SIGNATURES + 1))]
+    return [statement.with_name(f"{statement.name}.{suffix}") for suffix in suffixes]
 
 
 def run_name(records: Path, folder: Path) -> str:
@@ -67,7 +80,8 @@ def open_record(
     order: Sequence[str],
     parameters: Mapping[str, Any],
     files: Mapping[str, str],
-    approved: Sequence[Path] = (),
+    kept: Mapping[str, bytes] | None = None,
+    use: Use | None = None,
 ) -> Entry:
     """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
 
@@ -83,12 +97,16 @@ def open_record(
         The parameters as plain data, with references in place of secrets.
     files
         The parameter files of ``site`` and ``tenant``; relative paths start at the project's folder.
-    approved
-        The approved plan's file and its signature's, to be kept in the folder: who reads the record can
-        check them again.
+    kept
+        What was approved, by the names that it has in the folder (``Approval.files``): who reads the
+        record can check it again.
+    use
+        The signed approval that the run uses. Its use is an entry of its own, made together with the
+        opening; ``used.json`` says which sections may write.
 
-    Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``). Raises
-    ``RecordError`` or ``LockedError`` when the run cannot be recorded.
+    Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``); the ticket of
+    a signed approval is that of the approval. Raises ``RecordError`` or ``LockedError`` when the run
+    cannot be recorded, ``ApprovalError`` when the approval cannot be used (any more).
     """
     run = run_name(records, folder)
     if os.path.lexists(folder / OPENING):
@@ -102,7 +120,8 @@ def open_record(
         "tenant": tenant,
         "target": dict(target),
         "operator": whoami(),
-        "ticket": os.environ.get(TICKET) or None,
+        "by": plain_identities(),
+        "ticket": use.statement.ticket if use else os.environ.get(TICKET) or None,
         "reason": os.environ.get(REASON) or None,
         "order": list(order),
         "project": str(records.resolve().parent),
@@ -119,10 +138,16 @@ def open_record(
         refuse_links(records, run)
         folder.mkdir(parents=True)
         try:
-            for source, name in zip(approved, APPROVED, strict=False):
-                shutil.copyfile(source, folder / name)
+            for name, content in (kept or {}).items():
+                write_whole(folder / name, content)
             path = write_json(folder / OPENING, scrub_data(opening))
-            return chain.append(Event(OPENED, run, f"{run}/{path.name}"))[0]
+            events = [Event(OPENED, run, f"{run}/{path.name}")]
+            if use is not None:
+                claimed = claim(records, chain.entries(), use, order)
+                told = {"format": FORMAT, "at": now(), "by": plain_identities(), **use.described()}
+                used = write_json(folder / USED_FILE, {**told, **asdict(claimed)})
+                events.append(Event(USED, run, f"{run}/{used.name}"))
+            return chain.append(*events)[0]
         except Exception:
             shutil.rmtree(folder, ignore_errors=True)  # what the chain does not know has not opened
             raise
@@ -303,7 +328,13 @@ def never_opened(records: Path, folder: Path) -> bool:
 
     Nothing was written by such a run, at the vendors or here.
     """
-    beginning = {*APPROVED, OPENING}
+    beginning = {
+        *APPROVED,
+        OPENING,
+        USED_FILE,
+        STATEMENT,
+        *(one.name for one in signature_names(Path(STATEMENT))),
+    }
     names = contents(folder)[0]
     if any(name not in beginning and not name.startswith(f".{OPENING}.") for name in names):
         return False
