@@ -18,14 +18,16 @@ from rich.text import Text
 from .errors import InputError, RunbookError
 from .notebook.display import visible
 from .notebook.tables import Table as ColumnTable
-from .parameters import project_root
+from .parameters import load_site, project_root
 from .paths import current_folder, locate
-from .plain_files import require_plain
+from .plain_files import read_mapping, require_plain
 from .records.chain import CLOSED, Chain, Entry, unreadable
 from .records.errors import RecordError
 from .records.export import export_record
+from .records.policy import POLICY, OldSigner, change_policy
 from .records.record import close_dead, remove_unopened
 from .records.signatures import sign_head, signed_heads
+from .records.uses import REVOKED
 from .records.verify import (
     INDEX,
     Anchor,
@@ -94,6 +96,7 @@ def list_records(records: Records = None) -> None:
             return
         _warn(problems)
         # A narrower terminal scrolls or wraps lines: run ids are to be copied, so nothing is folded.
+        _name_events(folder, entries)
         if rows:
             screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
     if problems:
@@ -202,6 +205,27 @@ def close(run: Run, records: Records = None) -> None:
             _line(f"Removed: {name}. Its run died before its record was opened, so it wrote nothing.")
 
 
+@app.command()
+def policy(
+    site: Annotated[Path, typer.Option("--site", "-s", help="The site file with the new policies.")],
+    reason: Annotated[str, typer.Option(help="Why, in words.")],
+    key: Annotated[Path | None, typer.Option(help="SSH key of an allowed signer of before.")] = None,
+    allowed_signers: Annotated[
+        Path | None, typer.Option(help="The allowed signers as they were before.")
+    ] = None,
+    records: Records = None,
+) -> None:
+    """Enter that a site's policies are changed, which a live run with weaker ones needs."""
+    with _reported():
+        if (key is None) != (allowed_signers is None):
+            raise InputError(["--key and --allowed-signers: give both, or none"])
+        root = project_root()
+        old = OldSigner(_given(key) or key, _given(allowed_signers) or allowed_signers) if key else None
+        the_site = load_site(_given(site) or site, root)
+        for entry in change_policy(_folder(records), the_site, root, reason, old):
+            _line(f"Entered: {entry.file}, {entry.digest}")
+
+
 @contextmanager
 def _reported() -> Iterator[None]:
     """Tell an error as every command does, and end with its status."""
@@ -291,6 +315,7 @@ def _show(records: Path, report: Report) -> None:
         _line(f"· {count} runs of plan or verify, which are not chained: nothing vouches for them")
     if (records / INDEX).exists():
         _line(f"· {INDEX} is made from the records, and nothing vouches for the page itself")
+    _name_events(records, report.entries)
     counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
     if report.problems:
         _line(f"{report.status}: {len(report.problems)} problems; {counts}", "bold red")
@@ -304,6 +329,18 @@ def _show(records: Path, report: Report) -> None:
         _line(f"{report.status}: {counts}", "bold")
         _line("Whoever can write here could have written all of it anew. Give a head that was kept")
         _line("elsewhere (--head, --head-file) or the keys that signed one (--allowed-signers, --identity).")
+
+
+def _name_events(records: Path, entries: Sequence[Entry]) -> None:
+    """Name what was changed about policies and approvals, which is in no record of a run."""
+    for entry in entries:
+        if entry.event in (POLICY, REVOKED):
+            told = read_mapping(records / entry.file)
+            who = ", ".join(str(one.get("name")) for one in _list(told, "by")[:1])
+            what = "approval revoked" if entry.event == REVOKED else "policy changed"
+            less = told.get("weaker")
+            weaker = f" (weaker: {'; '.join(map(str, less))})" if isinstance(less, list) and less else ""
+            _line(f"· {what} {entry.at} by {who}: {told.get('reason')}{weaker}")
 
 
 def _kind(path: Path) -> str:

@@ -20,6 +20,7 @@ from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .plan import CHANGING, Plan, Row, Slice, shown
 from .records.journal import FILE_NAME, Journal
+from .records.policy import policy_of, require_floor
 from .records.record import run_name
 from .records.result import now, run_folder, write_result
 from .records.to_undo import record_to_undo
@@ -110,6 +111,7 @@ class Runbook:
         context.accept_interruption |= accept_interruption
         runbook = cls(context, folder, mode, tuple(sections))
         if mode == "apply":
+            require_floor(target, policy_of(the_site, root))
             runbook.approval = approval_of(
                 context, runbook.target, plan_file, approved_plan, approved_by, approval_file
             )
@@ -138,8 +140,10 @@ class Runbook:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What the run's opening has to keep of its approval: arguments of ``open_record``."""
-        return {"kept": self.approval.files, "use": self.approval.use} if self.approval else {}
+        """What the run's opening has to keep of policy and approval: arguments of ``open_record``."""
+        policy = {"policy": policy_of(self.context.site, self.context.root)}
+        approval = {"kept": self.approval.files, "use": self.approval.use} if self.approval else {}
+        return policy | approval
 
     @property
     def target(self) -> dict[str, str]:

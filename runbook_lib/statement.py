@@ -84,11 +84,9 @@ class Statement:
                 lines=tuple(Line(**line) for line in data["lines"]),
                 **{key: value for key, value in data.items() if key not in ("format", "lines")},
             )
-            texts = [
-                *asdict(found).values(),
-                *(text for line in found.lines for text in asdict(line).values()),
-            ]
-            if not all(isinstance(text, str | None | tuple) for text in texts) or not found.ticket:
+            texts = [found.id, found.site, found.ticket, found.not_before, found.not_after]
+            texts += [found.register or "", *(text for line in found.lines for text in asdict(line).values())]
+            if not all(isinstance(text, str) for text in texts) or not found.ticket:
                 raise TypeError("not a text")
             for time in (found.not_before, found.not_after):
                 if datetime.fromisoformat(time).tzinfo is None:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from runbook_lib.approval import NAMESPACE, approval_beside, old_signature_of, read_plan, sign_statement
+from runbook_lib.batch.plans import show_changes
 from runbook_lib.cli import app
 from runbook_lib.errors import ApprovalError, InputError, RunbookError
 from runbook_lib.lock import user
+from runbook_lib.plan import Plan, Row, Slice, deviations
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.record import close_record, open_record, write_record
 from runbook_lib.records.result import write_json
@@ -626,3 +630,97 @@ def test_the_record_of_a_signed_run_keeps_plan_and_signature(two: TwoPersons) ->
     assert "SHA256:" in "".join(shown.output.split())
     again = CliRunner().invoke(app, ["apply", ACME, *options, "--ticket", "CHG-7"])
     assert again.exit_code == 1 and "was used by run" in "".join(again.output.split("\n")), again.output
+
+
+def _values(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all plain values of a document."""
+    if isinstance(document, dict | list):
+        for key, value in document.items() if isinstance(document, dict) else enumerate(document):
+            yield from _values(value, (*path, key))
+    else:
+        yield path
+
+
+def _changed(value: Any) -> list[Any]:
+    """Other values in its place: of the same type, and of one that Python takes for the same."""
+    if isinstance(value, bool):
+        return [not value, int(value)]
+    if isinstance(value, int):
+        return [value + 1, str(value), bool(value)]
+    return ["MARKED", 7, ["MARKED"]] if value is None else [f"{value}MARKED", None, "MARKED\nMARKED"]
+
+
+def test_every_value_of_a_plan_is_not_shown_or_compared(two: TwoPersons) -> None:
+    """Each value changed, with a digest that fits: the approver sees none that apply does not refuse."""
+    document = json.loads(two.plan_file.read_text())
+    document["slices"] = [one for one in document["slices"] if one["section"] in ("01", "02", "03")]
+    original = Plan.from_document({**document, "digest": _digest(document)})
+    shown = _shown(original)
+    two.policy(approval="required")
+    with Runbook.open(two.site, ACME) as runbook:
+        live = {part.section: part.rows for part in runbook.plan().slices}
+    refused = 0
+    for path in _values(document):
+        if path == ("digest",):
+            continue
+        for value in _changed(_at_path(document, path)):
+            edited = json.loads(json.dumps(document))
+            _at_path(edited, path[:-1])[path[-1]] = value
+            try:
+                edited["digest"] = _digest(edited)
+                two.plan_file.write_text(json.dumps(edited))
+                plan = read_plan(two.plan_file)
+            except (ApprovalError, ValueError, TypeError, KeyError, AttributeError):
+                refused += 1  # it is no plan: approve and apply read it the same way
+                continue
+            if _shown(plan) == shown:
+                continue
+            try:
+                two.open(approved_plan=plan.digest, approved_by="sam")
+            except ApprovalError:
+                refused += 1
+                continue
+            parts = [part for part in plan.slices if part.section in live]
+            moved = any(deviations(part, live[part.section]) for part in parts)
+            missing = {part.section for part in plan.slices} != {part.section for part in original.slices}
+            assert moved or missing, f"{path} = {value!r} is shown, and apply would not notice"
+            refused += 1
+    assert refused > 50
+
+
+def _digest(document: dict[str, Any]) -> str:
+    """The digest that fits a document, however it was edited."""
+    try:
+        Plan.from_document({**document, "digest": "sha256:0"})
+    except ValueError:
+        rows = [[Row(**row) for row in part["rows"]] for part in document["slices"]]
+        slices = tuple(
+            Slice(part["section"], tuple(found)) for part, found in zip(document["slices"], rows, strict=True)
+        )
+        return Plan(document["target"], document["tenant"], document["secrets"], slices).digest
+    raise AssertionError("no plan has this digest")
+
+
+def _at_path(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
+def _shown(plan: Plan) -> str:
+    screen = Console(record=True, width=300, file=io.StringIO())
+    show_changes(plan, screen)
+    # The digest and the count of what is not signed are ours, made from the rest.
+    lines = screen.export_text().splitlines()
+    return "\n".join(line for line in lines if "Digest sha256:" not in line and "Not signed:" not in line)
+
+
+def test_a_note_of_the_file_is_not_shown(two: TwoPersons) -> None:
+    document = json.loads(two.plan_file.read_text())
+    for part in document["slices"]:
+        for row in part["rows"]:
+            row["note"] = "No calls are affected; agreed with the customer."
+    two.plan_file.write_text(json.dumps(document))
+    command = ["approve", str(two.plan_file), "--key", str(two.pat), "--ticket", "CHG-7", "--yes"]
+    signed = CliRunner().invoke(app, command)
+    assert signed.exit_code == 0 and "agreed with" not in signed.output

@@ -21,9 +21,11 @@ from ..errors import RunbookError
 from ..guide import SECTIONS
 from ..parameters import load_all, project_root, settled
 from ..paths import current_folder, locate, near
-from ..plain_files import describe
+from ..plain_files import describe, read_mapping
 from ..plan import CHANGING
+from ..records.policy import FIRST_SEEN, LIVE, UNCHANGED
 from ..records.record import (
+    OPENING,
     carry_opening,
     close_record,
     is_chained,
@@ -359,7 +361,7 @@ def _run_tenant(
     for section in job.order:
         try:
             if not sections:
-                _open(job, mode)
+                aside.remarks += _open(job, mode)
                 opened = True
                 with interruption.allowed():
                     in_the_way = _in_the_way(job)
@@ -388,12 +390,15 @@ def _run_tenant(
     return result
 
 
-def _open(job: Job, mode: str) -> None:
-    """Make the run's folder, and the run visible in the chain of records before its first write."""
+def _open(job: Job, mode: str) -> list[str]:
+    """Make the run's folder, and the run visible in the chain of records before its first write.
+
+    Returns what has to be said of the site's policy.
+    """
     if not is_chained(mode):
         refuse_links(job.records, run_name(job.records, job.folder))
         job.folder.mkdir(parents=True)
-        return
+        return []
     open_record(
         job.records,
         job.folder,
@@ -406,6 +411,9 @@ def _open(job: Job, mode: str) -> None:
         files={name: job.passed[name] for name in ("site", "tenant")},
         **job.kept,
     )
+    seen = read_mapping(job.folder / OPENING).get("policy_seen", UNCHANGED)
+    shown = seen != UNCHANGED and (job.target["target"] == LIVE or seen != FIRST_SEEN)
+    return [f"{job.tenant}: {seen}"] if shown else []
 
 
 def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> TenantResult:

@@ -30,6 +30,7 @@ from ..statement import Use
 from . import journal
 from .chain import CLOSED, OPENED, Chain, Entry, Event, digest_of, digest_of_file, sync_folder, unreadable
 from .errors import RecordError
+from .policy import pin
 from .result import CHECKSUMS, now, write_json
 from .summary import summarize
 from .uses import USED, USED_FILE, claim
@@ -82,6 +83,7 @@ def open_record(
     files: Mapping[str, str],
     kept: Mapping[str, bytes] | None = None,
     use: Use | None = None,
+    policy: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
 
@@ -103,10 +105,13 @@ def open_record(
     use
         The signed approval that the run uses. Its use is an entry of its own, made together with the
         opening; ``used.json`` says which sections may write.
+    policy
+        The site's policy (``policy_of``), which must not be weaker than the one that was pinned.
 
     Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``); the ticket of
     a signed approval is that of the approval. Raises ``RecordError`` or ``LockedError`` when the run
-    cannot be recorded, ``ApprovalError`` when the approval cannot be used (any more).
+    cannot be recorded, ``ApprovalError`` when the approval cannot be used (any more), or the
+    policy is weaker than before.
     """
     run = run_name(records, folder)
     if os.path.lexists(folder / OPENING):
@@ -136,6 +141,8 @@ def open_record(
     # All of it under the chain's lock: whoever holds that sees a run that has opened, or none.
     with chain.held():
         refuse_links(records, run)
+        if policy is not None:
+            opening |= pin(records, chain.entries(), target, policy)
         folder.mkdir(parents=True)
         try:
             for name, content in (kept or {}).items():
@@ -335,8 +342,8 @@ def never_opened(records: Path, folder: Path) -> bool:
         STATEMENT,
         *(one.name for one in signature_names(Path(STATEMENT))),
     }
-    names = contents(folder)[0]
-    if any(name not in beginning and not name.startswith(f".{OPENING}.") for name in names):
+    begun = tuple(f".{name}." for name in beginning)  # of one that was being written
+    if any(name not in beginning and not name.startswith(begun) for name in contents(folder)[0]):
         return False
     opened = folder / OPENING
     return not os.path.lexists(opened) or read_mapping(opened).get("run") == run_name(records, folder)
