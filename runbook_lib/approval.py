@@ -25,7 +25,7 @@ from .paths import current_folder, locate, looked_for
 from .plain_files import SMALL, describe, read, require_plain
 from .plan import Plan, Slice
 from .records.chain import Chain, Entry, digest_of
-from .records.record import APPROVED, STATEMENT, TICKET, signature_names
+from .records.record import APPROVED, EMERGENCY, STATEMENT, TICKET, signature_names
 from .records.result import RUN_FOLDER
 from .records.uses import latest_time, refuse_revoked
 from .statement import Statement, Use, unknown_sections
@@ -33,6 +33,7 @@ from .statement import Statement, Use, unknown_sections
 #: Apart from the namespace of signed records: a signature of the one is never one of the other.
 NAMESPACE = "runbook-approval"
 SIGNED, CLAIMED, SELF = "ssh signature", "claimed", "self-approved, claimed"
+NOT_APPROVED = "emergency, not approved"
 SUFFIX = ".approval.json"
 #: By how much the approver's clock may be ahead of the operator's.
 SKEW = timedelta(minutes=2)
@@ -42,10 +43,11 @@ SKEW = timedelta(minutes=2)
 class Approval:
     """A plan that may be applied, and for the record who approved it: ``who``, ``how``, ``key``.
 
+    ``plan`` is ``None`` for an emergency without one.
     ``use`` is what a run uses of a signed statement, ``files`` what its record keeps, by name.
     """
 
-    plan: Plan
+    plan: Plan | None
     by: dict[str, str]
     use: Use | None = None
     files: dict[str, bytes] = field(default_factory=dict)
@@ -79,6 +81,8 @@ def approval_of(
         raise InputError(
             ["plan_file: is missing: an approval is for a plan, so give the plan's file as well"]
         )
+    if emergency := os.environ.get(EMERGENCY):
+        return _emergency(context, target, plan_file, emergency)
     if plan_file is None:
         _require_ticket(context, os.environ.get(TICKET))
         if policies.approval != "none":
@@ -227,6 +231,28 @@ def _signed_approval(context: Context, plan: Plan, path: Path, allowed_signers: 
     files = _kept(plan) | {STATEMENT: content, **{name.name: one.read_bytes() for name, one in kept}}
     who = {**by, "approval": statement.id, "ticket": statement.ticket}
     return Approval(plan, who, Use(statement, line, digest_of(content)), files)
+
+
+def _emergency(context: Context, target: Mapping[str, str], plan_file: str | None, reason: str) -> Approval:
+    """What may be applied without an approval, where the site allows that; it is reviewed afterwards."""
+    policies = context.site.policies
+    if policies.approval == "none":
+        raise InputError(
+            [f"emergency: site {context.site.name} asks for no approval, so none is passed over"]
+        )
+    if not policies.emergency:
+        raise ApprovalError(
+            f"site {context.site.name} allows no emergency without an approval",
+            meaning="nothing was sent",
+            next_step="have the plan approved",
+        )
+    _require_ticket(context, os.environ.get(TICKET))
+    by = {"who": whoami(), "how": NOT_APPROVED, "reason": reason}
+    if plan_file is None:
+        return Approval(None, by)
+    plan = read_plan(_located("plan_file", plan_file, context.root))
+    _refuse_another(context, target, plan)
+    return Approval(plan, by, files=_kept(plan))
 
 
 def _kept(plan: Plan) -> dict[str, bytes]:

@@ -30,7 +30,7 @@ from .notebook.display import visible
 from .parameters import load_all, load_site, project_root, secret_cautions
 from .paths import current_folder, locate
 from .plain_files import describe
-from .records.record import REASON, TICKET
+from .records.record import EMERGENCY, REASON, TICKET
 from .records.versions import runbook_version
 from .screen import complain, conclude, finish, guard, screen
 from .statement import VALID_DAYS, Statement
@@ -77,6 +77,14 @@ Ticket = Annotated[
 Reason = Annotated[
     str | None,
     typer.Option(envvar=REASON, callback=_for_the_record(REASON), help="Why, in words, for the record."),
+]
+Emergency = Annotated[
+    str | None,
+    typer.Option(
+        envvar=EMERGENCY,
+        callback=_for_the_record(EMERGENCY),
+        help="Why it cannot wait for an approval, where the site allows that; another person reviews it.",
+    ),
 ]
 CarryOut = Annotated[bool, typer.Option("--apply", help="Carry the plan out, and keep the record of it.")]
 AcceptInterruption = Annotated[
@@ -292,6 +300,7 @@ def apply(
     approved_by: ApprovedBy = None,
     ticket: Ticket = None,
     reason: Reason = None,
+    emergency: Emergency = None,
     at_once: AtOnce = 1,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
@@ -332,6 +341,7 @@ def rollback(
     approved_by: ApprovedBy = None,
     ticket: Ticket = None,
     reason: Reason = None,
+    emergency: Emergency = None,
 ) -> None:
     """Plan (with --apply: carry out) the way back from what a record did. A plan with changes ends with 2."""
     from .records.to_undo import files_of
@@ -372,6 +382,7 @@ def retire(
     approved_by: ApprovedBy = None,
     ticket: Ticket = None,
     reason: Reason = None,
+    emergency: Emergency = None,
 ) -> None:
     """Plan (with --apply: carry out) the retirement of tenants. A plan with changes ends with 2."""
     site, owners = _owners(site, tenants, trunk)

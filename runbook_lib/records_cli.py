@@ -26,6 +26,8 @@ from .records.errors import RecordError
 from .records.export import export_record
 from .records.policy import POLICY, OldSigner, change_policy
 from .records.record import close_dead, remove_unopened
+from .records.reviews import review as review_run
+from .records.reviews import unreviewed
 from .records.signatures import sign_head, signed_heads
 from .records.uses import REVOKED
 from .records.verify import (
@@ -97,6 +99,7 @@ def list_records(records: Records = None) -> None:
         _warn(problems)
         # A narrower terminal scrolls or wraps lines: run ids are to be copied, so nothing is folded.
         _name_events(folder, entries)
+        _name_emergencies(folder, entries)
         if rows:
             screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
     if problems:
@@ -226,6 +229,19 @@ def policy(
             _line(f"Entered: {entry.file}, {entry.digest}")
 
 
+@app.command()
+def review(
+    run: Run,
+    remark: Annotated[str, typer.Option(help="What was found, in words.")],
+    records: Records = None,
+) -> None:
+    """Enter that you have reviewed a run of an emergency, as another person than who ran it."""
+    with _reported():
+        folder = _folder(records)
+        name = _find(_runs(Chain(folder).entries()), run)
+        _line(f"Reviewed: {name}, {review_run(folder, name, remark).digest}")
+
+
 @contextmanager
 def _reported() -> Iterator[None]:
     """Tell an error as every command does, and end with its status."""
@@ -316,6 +332,7 @@ def _show(records: Path, report: Report) -> None:
     if (records / INDEX).exists():
         _line(f"· {INDEX} is made from the records, and nothing vouches for the page itself")
     _name_events(records, report.entries)
+    _name_emergencies(records, report.entries)
     counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
     if report.problems:
         _line(f"{report.status}: {len(report.problems)} problems; {counts}", "bold red")
@@ -341,6 +358,13 @@ def _name_events(records: Path, entries: Sequence[Entry]) -> None:
             less = told.get("weaker")
             weaker = f" (weaker: {'; '.join(map(str, less))})" if isinstance(less, list) and less else ""
             _line(f"· {what} {entry.at} by {who}: {told.get('reason')}{weaker}")
+
+
+def _name_emergencies(records: Path, entries: Sequence[Entry]) -> None:
+    """Count what nobody approved before and nobody reviewed since."""
+    if runs := unreviewed(records, entries):
+        _line(f"! {len(runs)} runs of an emergency that nobody has reviewed: {', '.join(runs)}", "yellow")
+        _line("  to review one, as another person: runbook records review RUN --remark TEXT")
 
 
 def _kind(path: Path) -> str:
@@ -375,6 +399,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
         ("Approved", ", ".join([*approved, *([str(approver["plan"])] if approver.get("plan") else [])])),
         ("Ticket", record.get("ticket")),
         ("Reason", record.get("reason")),
+        ("Emergency", record.get("emergency")),
         ("Started (UTC)", record.get("started")),
         ("Ended (UTC)", record.get("ended")),
         ("Runbook", f"{runbook.get('version')} {runbook.get('source')}"),

@@ -29,6 +29,7 @@ from runbook_lib.plan import Plan, Row, Slice, deviations
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.record import close_record, open_record, write_record
 from runbook_lib.records.result import write_json
+from runbook_lib.records.reviews import unreviewed
 from runbook_lib.records.verify import verify
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import Statement
@@ -124,7 +125,8 @@ def two(sandbox: TestSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     home = tmp_path / "home"
     (home / ".ssh").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    for name in ("SSH_AUTH_SOCK", "RUNBOOK_TICKET", "RUNBOOK_EMERGENCY"):
+        monkeypatch.delenv(name, raising=False)
     keys = tmp_path / "pat", tmp_path / "sam", home / ".ssh" / "id_ed25519"
     for key in keys:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key], check=True)
@@ -724,3 +726,41 @@ def test_a_note_of_the_file_is_not_shown(two: TwoPersons) -> None:
     command = ["approve", str(two.plan_file), "--key", str(two.pat), "--ticket", "CHG-7", "--yes"]
     signed = CliRunner().invoke(app, command)
     assert signed.exit_code == 0 and "agreed with" not in signed.output
+
+
+def test_an_emergency_is_marked_and_counted_until_another_person_reviews_it(
+    two: TwoPersons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBOOK_EMERGENCY", "no calls since 02:10")
+    with pytest.raises(ApprovalError, match="allows no emergency"):
+        two.open()
+    two.policy(emergency=True)
+    with Runbook.open(two.site, ACME, mode="apply") as runbook:
+        folder = two.start(runbook)
+        section = runbook.section("01")
+        section.apply()
+        result = section.finish()
+    two.end(folder)
+    monkeypatch.delenv("RUNBOOK_EMERGENCY")
+    assert result["approved_by"]["how"] == "emergency, not approved"
+    assert json.loads((folder / "record.json").read_text())["emergency"] == "no calls since 02:10"
+    run = folder.relative_to(two.records).as_posix()
+    assert unreviewed(two.records, Chain(two.records).entries()) == [run]
+    review = ["records", "review", run, "--remark", "was right"]
+    assert run in CliRunner().invoke(app, ["records", "verify"]).output
+    monkeypatch.setenv("SUDO_USER", "another-name-of-the-same")
+    assert CliRunner().invoke(app, review).exit_code == 1  # the account ran it
+    monkeypatch.setattr("runbook_lib.identity.user", lambda: "sam")
+    assert CliRunner().invoke(app, review).exit_code == 0
+    assert unreviewed(two.records, Chain(two.records).entries()) == []
+    assert CliRunner().invoke(app, review).exit_code == 3
+    assert verify(two.records).status == "consistent, not anchored"
+
+
+def test_an_emergency_is_nothing_on_a_site_without_approval(
+    two: TwoPersons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.policy(approval="none", emergency=True)
+    monkeypatch.setenv("RUNBOOK_EMERGENCY", "no calls since 02:10")
+    with pytest.raises(InputError):
+        Runbook.open(two.site, ACME, mode="apply")

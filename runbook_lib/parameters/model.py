@@ -118,6 +118,9 @@ class Policies(Strict):
     approval_valid: int = Field(
         VALID_DAYS, description="Days that a signed approval is valid at most.", ge=1, le=366
     )
+    emergency: bool = Field(
+        False, description="Whether apply --emergency REASON needs no approval; it is reviewed afterwards."
+    )
     ticket: Regex | None = Field(
         None, description="Regular expression that the ticket of every apply has to match as a whole."
     )

@@ -47,6 +47,7 @@ def policy_of(site: Site, root: Path) -> dict[str, Any]:
         "approval": policies.approval,
         "approvers": policies.approvers,
         "approval_valid": policies.approval_valid,
+        "emergency": policies.emergency,
         "ticket": policies.ticket,
         "allowed_signers": signers,
     }
@@ -65,6 +66,8 @@ def weaker(pinned: Mapping[str, Any], policy: Mapping[str, Any]) -> list[str]:
         found.append(f"approvers: {policy['approvers']}, before {pinned['approvers']}")
     if policy["approval_valid"] > pinned.get("approval_valid", policy["approval_valid"]):
         found.append(f"approval_valid: {policy['approval_valid']}, before {pinned['approval_valid']}")
+    if policy["emergency"] and not pinned.get("emergency", True):
+        found.append("emergency: allowed, before not")
     for name in ("ticket", "allowed_signers"):
         if pinned.get(name) is not None and policy[name] != pinned[name]:
             found.append(f"{name}: {policy[name] or 'none'}, before {pinned[name]}")
@@ -79,6 +82,7 @@ def stricter(pinned: Mapping[str, Any], policy: Mapping[str, Any]) -> dict[str, 
         "approval": max(pinned["approval"], policy["approval"], key=APPROVALS.index),
         "approvers": max(pinned["approvers"], policy["approvers"]),
         "approval_valid": min(pinned["approval_valid"], policy["approval_valid"]),
+        "emergency": pinned["emergency"] and policy["emergency"],
         "ticket": pinned["ticket"] or policy["ticket"],
         "allowed_signers": pinned["allowed_signers"] or policy["allowed_signers"],
     }
@@ -236,7 +240,7 @@ def require_floor(target: Mapping[str, str], policy: Mapping[str, Any], path: Pa
 
 
 def _not_a_floor(floor: Mapping[str, Any]) -> Iterable[str]:
-    kinds = {"approval": str, "ticket": str, "approvers": int, "approval_valid": int}
+    kinds = {"approval": str, "ticket": str, "approvers": int, "approval_valid": int, "emergency": bool}
     wrong = {key for key, value in floor.items() if type(value) is not kinds.get(key)}
     return wrong | ({"approval"} if floor.get("approval", "none") not in APPROVALS else set())
 

@@ -50,6 +50,8 @@ FORMAT = 1
 READ_ONLY = 0o444
 #: Why a run is made, for its record; free text, never a secret.
 TICKET, REASON = "RUNBOOK_TICKET", "RUNBOOK_REASON"
+#: Why a run could not wait for an approval.
+EMERGENCY = "RUNBOOK_EMERGENCY"
 #: Set to ``all``, plans and verifications are chained as well.
 CHAINED = "RUNBOOK_CHAIN"
 
@@ -108,7 +110,8 @@ def open_record(
     policy
         The site's policy (``policy_of``), which must not be weaker than the one that was pinned.
 
-    Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``); the ticket of
+    Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``), as an
+    emergency's does (``RUNBOOK_EMERGENCY``); the ticket of
     a signed approval is that of the approval. Raises ``RecordError`` or ``LockedError`` when the run
     cannot be recorded, ``ApprovalError`` when the approval cannot be used (any more), or the
     policy is weaker than before.
@@ -128,6 +131,7 @@ def open_record(
         "by": plain_identities(),
         "ticket": use.statement.ticket if use else os.environ.get(TICKET) or None,
         "reason": os.environ.get(REASON) or None,
+        "emergency": os.environ.get(EMERGENCY) or None,
         "order": list(order),
         "project": str(records.resolve().parent),
         "parameters": dict(parameters),

@@ -25,6 +25,7 @@ from tests.conftest import CHECKOUT
 STRICT = {
     "approval": "two-person",
     "approvers": 2,
+    "emergency": False,
     "approval_valid": 3,
     "ticket": "CHG-[0-9]+",
     "allowed_signers": "sha256:" + "1" * 64,
@@ -34,6 +35,7 @@ WEAKER: dict[str, Any] = {
     "approval": "required",
     "approvers": 1,
     "approval_valid": 7,
+    "emergency": True,
     "ticket": None,
     "allowed_signers": "sha256:" + "2" * 64,
 }
