@@ -141,6 +141,8 @@ class Runbook:
     @property
     def kept(self) -> dict[str, Any]:
         """What the run's opening has to keep of policy and approval: arguments of ``open_record``."""
+        if self.mode != "apply":
+            return {}
         policy = {"policy": policy_of(self.context.site, self.context.root)}
         approval = {"kept": self.approval.files, "use": self.approval.use} if self.approval else {}
         return policy | approval
