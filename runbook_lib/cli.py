@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -29,10 +30,11 @@ from .notebook.display import visible
 from .parameters import load_all, load_site, project_root, secret_cautions
 from .paths import current_folder, locate
 from .plain_files import describe
-from .records.record import REASON, TICKET
+from .records.record import EMERGENCY, REASON, TICKET
 from .records.result import CHECKSUMS
 from .records.versions import runbook_version
 from .screen import complain, conclude, finish, guard, screen
+from .statement import VALID_DAYS, Statement
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
 SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
@@ -51,6 +53,9 @@ SiteFile = Annotated[Path, typer.Option("--site", "-s", help="Site file.")]
 TenantFiles = Annotated[list[Path] | None, typer.Argument(help="Tenant files.")]
 PlanFolder = Annotated[Path | None, typer.Option(help="Folder for the plan files (TENANT.plan.json).")]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="Apply exactly this plan (one tenant).")]
+ApprovalFile = Annotated[
+    Path | None, typer.Option("--approval", help="The signed approval [default: the one beside the plan].")
+]
 ApprovedPlan = Annotated[str | None, typer.Option(help="The digest that was approved.")]
 ApprovedBy = Annotated[str | None, typer.Option(help="Who approved the plan.")]
 
@@ -73,6 +78,14 @@ Ticket = Annotated[
 Reason = Annotated[
     str | None,
     typer.Option(envvar=REASON, callback=_for_the_record(REASON), help="Why, in words, for the record."),
+]
+Emergency = Annotated[
+    str | None,
+    typer.Option(
+        envvar=EMERGENCY,
+        callback=_for_the_record(EMERGENCY),
+        help="Why it cannot wait for an approval, where the site allows that; another person reviews it.",
+    ),
 ]
 CarryOut = Annotated[bool, typer.Option("--apply", help="Carry the plan out, and keep the record of it.")]
 AcceptInterruption = Annotated[
@@ -197,26 +210,80 @@ def plan(
 
 @app.command()
 def approve(
-    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file (runbook plan --out).")],
+    plan_files: Annotated[
+        list[Path], typer.Argument(metavar="PLAN...", help="Plan files (runbook plan --out).")
+    ],
+    ticket: Annotated[str | None, typer.Option(help="The ticket that the approval is for.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How long it is valid.")] = VALID_DAYS,
     key: Annotated[
         Path | None,
         typer.Option(help=f"SSH key, or the public half of one in the agent [default: {ssh.DEFAULT_KEY}]"),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The approval's file [default: beside the first plan].")
+    ] = None,
+    approval_file: Annotated[
+        Path | None, typer.Option("--approval", help="Sign this approval of the same plans as well.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
 ) -> None:
-    """Show what a plan changes and sign its digest, as the second person; writes PLAN.sig."""
-    from .approval import read_plan, sign_plan
-    from .batch.plans import show_changes
+    """Show what plans change and sign one approval of them, as another person; writes FILE.approval.json."""
+    from .approval import SUFFIX, approval_beside, read_plan, read_statement, sign_statement
+    from .batch.plans import show_changes, show_statement
 
     def run() -> int:
-        path = _given(plan_file)
-        approved = read_plan(path)
-        show_changes(approved, screen)
-        if not yes and typer.prompt("To approve it, type the tenant's name") != approved.tenant:
-            raise InputError(["that is not the tenant's name: nothing was signed"])
+        paths = [_given(path) for path in plan_files]
+        plans = [read_plan(path) for path in paths]
+        if approval_file is not None:
+            where = _given(approval_file)
+            statement, _ = read_statement(where)
+            approved = [statement.line(one) for one in plans]
+            if None in approved or {*approved} != {*statement.lines}:
+                raise InputError(["--approval: give exactly the plans that it approves"])
+        else:
+            if not (ticket or "").strip():
+                raise InputError(["--ticket: is missing: an approval is for a ticket"])
+            try:
+                statement = Statement.over(plans, str(ticket).strip(), days)
+            except ValueError as error:
+                raise InputError([str(error)]) from None
+            several = paths[0].with_name(f"plans{SUFFIX}")
+            where = out or (approval_beside(paths[0]) if len(paths) == 1 else several)
+            if where.exists():
+                raise InputError(
+                    [f"{where} is there already: an approval is not overwritten (--out names another file)"]
+                )
+        for one in plans:
+            show_changes(one, screen)
+        show_statement(statement, screen)
+        names = sorted({one.tenant for one in plans})
+        asked = "the tenant's name" if len(plans) == 1 else "the ticket"
+        wanted = names[0] if len(plans) == 1 else statement.ticket
+        if not yes and typer.prompt(f"To approve it, type {asked}") != wanted:
+            raise InputError([f"that is not {asked}: nothing was signed"])
         default = Path(os.path.expanduser(ssh.DEFAULT_KEY))
-        signature = sign_plan(path, approved, _given(key) if key else default)
+        signature = sign_statement(where, statement, _given(key) if key else default)
         screen.print(f"Signed: {escape(str(signature))}", soft_wrap=True)
+        return FINE
+
+    raise typer.Exit(_guarded(run))
+
+
+@app.command()
+def revoke(
+    approval: Annotated[str, typer.Argument(metavar="APPROVAL", help="The approval's file, or its id.")],
+    reason: Annotated[str, typer.Option(help="Why, in words.")],
+) -> None:
+    """Withdraw an approval, as an entry in the records; a run that has begun writes no further section."""
+    from .approval import read_statement
+    from .records.uses import revoke as enter
+
+    def run() -> int:
+        path = _given(Path(approval))
+        known = re.fullmatch(r"[0-9a-f]{32}", approval)
+        found = approval if known and not path.is_file() else read_statement(path)[0].id
+        entry = enter(project_root() / "records", found, reason)
+        screen.print(f"Revoked: {found}, {entry.digest}", soft_wrap=True)
         return FINE
 
     raise typer.Exit(_guarded(run))
@@ -229,16 +296,18 @@ def apply(
     trunk: TrunkName = None,
     section: SectionNumber = None,
     plan_file: PlanFile = None,
+    approval_file: ApprovalFile = None,
     approved_plan: ApprovedPlan = None,
     approved_by: ApprovedBy = None,
     ticket: Ticket = None,
     reason: Reason = None,
+    emergency: Emergency = None,
     at_once: AtOnce = 1,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
     site, owners = _owners(site, tenants, trunk)
     sections = _sections(section, trunk)
-    approval = _approval(plan_file, approved_plan, approved_by, owners)
+    approval = _approval(plan_file, approval_file, approved_plan, approved_by, owners)
     if trunk is not None and (status := _guarded(lambda: _name_affected(site, owners[0]))):
         raise typer.Exit(status)
     raise typer.Exit(_run(site, owners, "apply", approval, sections, at_once=at_once))
@@ -268,10 +337,12 @@ def rollback(
     accept_interruption: AcceptInterruption = False,
     out: PlanFolder = None,
     plan_file: PlanFile = None,
+    approval_file: ApprovalFile = None,
     approved_plan: ApprovedPlan = None,
     approved_by: ApprovedBy = None,
     ticket: Ticket = None,
     reason: Reason = None,
+    emergency: Emergency = None,
 ) -> None:
     """Plan (with --apply: carry out) the way back from what a record did. A plan with changes ends with 2."""
     from .records.to_undo import files_of
@@ -292,7 +363,7 @@ def rollback(
             "only": list(section or []),
             "accept_interruption": accept_interruption,
         }
-        approval = _approval(plan_file, approved_plan, approved_by)
+        approval = _approval(plan_file, approval_file, approved_plan, approved_by)
         return _way_back(where, [owner], ROLL_BACK, options, carry_out, approval, out)
 
     raise typer.Exit(_guarded(run))
@@ -307,14 +378,16 @@ def retire(
     accept_interruption: AcceptInterruption = False,
     out: PlanFolder = None,
     plan_file: PlanFile = None,
+    approval_file: ApprovalFile = None,
     approved_plan: ApprovedPlan = None,
     approved_by: ApprovedBy = None,
     ticket: Ticket = None,
     reason: Reason = None,
+    emergency: Emergency = None,
 ) -> None:
     """Plan (with --apply: carry out) the retirement of tenants. A plan with changes ends with 2."""
     site, owners = _owners(site, tenants, trunk)
-    approval = _approval(plan_file, approved_plan, approved_by, owners)
+    approval = _approval(plan_file, approval_file, approved_plan, approved_by, owners)
     options = {"accept_interruption": accept_interruption}
     raise typer.Exit(_guarded(lambda: _way_back(site, owners, RETIRE, options, carry_out, approval, out)))
 
@@ -377,6 +450,7 @@ def _recorded(owner: str) -> Path | str:
 
 def _approval(
     plan_file: Path | None,
+    approval_file: Path | None,
     approved_plan: str | None,
     approved_by: str | None,
     owners: Sequence[Path | str] = ("",),
@@ -387,6 +461,7 @@ def _approval(
         "plan_file": str(_given(plan_file)) if plan_file else None,
         "approved_plan": approved_plan,
         "approved_by": approved_by,
+        "approval_file": str(_given(approval_file)) if approval_file else None,
     }
 
 

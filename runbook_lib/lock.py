@@ -73,11 +73,6 @@ def user() -> str:
     return account.pw_name if account else f"uid {os.getuid()}"
 
 
-def claimed_users() -> set[str]:
-    """Return the user names that the environment claims: enough to refuse somebody, never to allow."""
-    return {name for variable in ("LOGNAME", "USER") if (name := os.environ.get(variable))}
-
-
 def own_account() -> pwd.struct_passwd | None:
     """Return the entry in the password file of the account that the process runs as, if it has one."""
     try:

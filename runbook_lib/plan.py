@@ -14,7 +14,15 @@ from typing import Any
 
 Value = str | int | bool | None
 
-FORMAT = 1
+#: Of a plan's document. The digest covers the same as in format 1: a plan keeps its digest.
+FORMAT = 2
+FORMATS = (1, FORMAT)
+DIGEST_FORMAT = 1
+
+
+def canonical(data: Any) -> str:
+    """Return plain data as canonical JSON: equal for equal data of equal types only."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class Action(StrEnum):
@@ -63,7 +71,7 @@ class Row:
     action, effect
         See the enumerations.
     note
-        Why, in one sentence; not covered by the digest.
+        Why, in one sentence; not covered by the digest, and not read from a plan's file.
     """
 
     step: str
@@ -115,6 +123,10 @@ class Plan:
 
     ``target`` says what the plan is for (sandbox or live, Twilio account, PBX); ``secrets`` the
     references of the secrets that it would write, by setting.
+
+    ``id`` names this very plan, ``created`` says when it was made, ``author`` who made it (identities)
+    and ``register`` where: the digest of the first entry of the records folder's chain, ``None`` where
+    there was none yet. The digest covers none of the four; the id stands in what an approver signs.
     """
 
     target: dict[str, str]
@@ -122,12 +134,15 @@ class Plan:
     secrets: dict[str, str]
     slices: tuple[Slice, ...]
     created: str = field(default="", compare=False)
+    id: str = field(default="", compare=False)
+    author: tuple[dict[str, str], ...] = field(default=(), compare=False)
+    register: str | None = field(default=None, compare=False)
 
     @property
     def digest(self) -> str:
         """``sha256:…`` over target, tenant, secret references and changing rows, in canonical JSON."""
         covered = {
-            "format": FORMAT,
+            "format": DIGEST_FORMAT,
             "target": self.target,
             "tenant": self.tenant,
             "secrets": self.secrets,
@@ -136,8 +151,7 @@ class Plan:
                 for part in self.slices
             ],
         }
-        canonical = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+        return "sha256:" + hashlib.sha256(canonical(covered).encode()).hexdigest()
 
     def slice(self, section: str) -> Slice | None:
         """Return the slice of a section, or ``None`` when the plan does not have it."""
@@ -149,33 +163,63 @@ class Plan:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Plan:
-        """Build a plan from plain data.
+        """Build a plan from plain data, without the rows' notes: nobody compares them with anything.
 
         Raises ``ValueError`` (naming what is wrong) when the document is not a plan or when its
         digest is not the digest of its content.
         """
         try:
-            if document["format"] != FORMAT:
-                raise ValueError(f"the plan has format {document['format']!r}; this runbook reads {FORMAT}")
+            if document["format"] not in FORMATS:
+                raise ValueError(
+                    f"the plan has format {document['format']!r}; this runbook reads {FORMATS[0]} to {FORMAT}"
+                )
             plan = cls(
-                target=dict(document["target"]),
-                tenant=document["tenant"],
-                secrets=dict(document["secrets"]),
+                target=_texts(document["target"]),
+                tenant=_text(document["tenant"]),
+                secrets=_texts(document["secrets"]),
                 slices=tuple(
-                    Slice(part["section"], tuple(_row(row) for row in part["rows"]))
+                    Slice(_text(part["section"]), tuple(_row(row) for row in part["rows"]))
                     for part in document["slices"]
                 ),
-                created=document.get("created", ""),
+                created=_text(document.get("created", "")),
+                id=_text(document.get("id", "")),
+                author=tuple(_texts(one) for one in document.get("author", ())),
+                register=None if document.get("register") is None else _text(document["register"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"this is not a plan document ({type(error).__name__}: {error})") from None
+        sections = [part.section for part in plan.slices]
+        keys = [(part.section, *row.key) for part in plan.slices for row in part.changing]
+        if len({*sections}) < len(sections) or len({*keys}) < len(keys):
+            # Of two rows with one name, apply would compare one only.
+            raise ValueError("this is not a plan document: a section or a row is in it twice")
         if plan.digest != document.get("digest"):
             raise ValueError("the plan's digest does not fit its content: it was edited after it was written")
         return plan
 
 
 def _row(data: dict[str, Any]) -> Row:
-    return Row(**{**data, "action": Action(data["action"]), "effect": Effect(data["effect"])})
+    for value in (data["desired"], data["current"]):
+        if not isinstance(value, str | int | None):  # bool is an int
+            raise TypeError(f"{type(value).__name__} as a value")
+    return Row(
+        step=_text(data["step"]),
+        setting=_text(data["setting"]),
+        desired=data["desired"],
+        current=data["current"],
+        action=Action(data["action"]),
+        effect=Effect(data["effect"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} in the place of a text")
+    return value
+
+
+def _texts(value: dict[str, Any]) -> dict[str, str]:
+    return {_text(key): _text(text) for key, text in value.items()}
 
 
 @dataclass(frozen=True)
@@ -236,8 +280,8 @@ def deviations(approved: Slice, live: Iterable[Row]) -> list[Deviation]:
             if approved_row.action is not Action.REMOVE:
                 found.append(Deviation(approved_row, None, "approved, but no longer asked for"))
         elif row.action in CHANGING:
-            if row.covered() != approved_row.covered():
+            if canonical(row.covered()) != canonical(approved_row.covered()):  # 1 is not true
                 found.append(Deviation(approved_row, row, "differs from the approved row"))
-        elif row.action in SETTLED and row.desired != approved_row.desired:
+        elif row.action in SETTLED and canonical(row.desired) != canonical(approved_row.desired):
             found.append(Deviation(approved_row, row, "stands at another value than the approved one"))
     return found

@@ -19,7 +19,7 @@ from rich.text import Text
 from .errors import InputError, RunbookError
 from .notebook.display import visible
 from .notebook.tables import Table as ColumnTable
-from .parameters import project_root
+from .parameters import load_site, project_root
 from .paths import current_folder, locate
 from .plain_files import opened, read_mapping
 from .records import living
@@ -28,6 +28,7 @@ from .records.chain import ADOPTED, CLOSED, Chain, Entry, unreadable
 from .records.clocks import clock_cautions, describe_set_back
 from .records.errors import RecordError
 from .records.export import export_record
+from .records.policy import POLICY, OldSigner, change_policy
 from .records.record import (
     OPENING,
     Closing,
@@ -38,8 +39,11 @@ from .records.record import (
     run_name,
 )
 from .records.result import now
+from .records.reviews import review as review_run
+from .records.reviews import unreviewed
 from .records.signatures import Signatures, sign_head, signed_heads
 from .records.summary import NOT_ENDED
+from .records.uses import REVOKED
 from .records.verify import (
     INDEX,
     LINE_ENDS,
@@ -133,6 +137,8 @@ def list_records(
         for caution in cautions:
             _line(f"! {caution}", "yellow")
         # A narrower terminal scrolls or wraps lines: run ids are to be copied, so nothing is folded.
+        _name_events(folder, entries)
+        _name_emergencies(folder, entries)
         if rows:
             screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
     if problems:
@@ -335,6 +341,40 @@ def _at_the_vendors(run: Path) -> dict[str, Any]:
     return {"read": now(), "not_as_the_parameters_ask": rows}
 
 
+@app.command()
+def policy(
+    site: Annotated[Path, typer.Option("--site", "-s", help="The site file with the new policies.")],
+    reason: Annotated[str, typer.Option(help="Why, in words.")],
+    key: Annotated[Path | None, typer.Option(help="SSH key of an allowed signer of before.")] = None,
+    allowed_signers: Annotated[
+        Path | None, typer.Option(help="The allowed signers as they were before.")
+    ] = None,
+    records: Records = None,
+) -> None:
+    """Enter that a site's policies are changed, which a live run with weaker ones needs."""
+    with _reported():
+        if (key is None) != (allowed_signers is None):
+            raise InputError(["--key and --allowed-signers: give both, or none"])
+        root = project_root()
+        old = OldSigner(_given(key) or key, _given(allowed_signers) or allowed_signers) if key else None
+        the_site = load_site(_given(site) or site, root)
+        for entry in change_policy(_folder(records), the_site, root, reason, old):
+            _line(f"Entered: {entry.file}, {entry.digest}")
+
+
+@app.command()
+def review(
+    run: Run,
+    remark: Annotated[str, typer.Option(help="What was found, in words.")],
+    records: Records = None,
+) -> None:
+    """Enter that you have reviewed a run of an emergency, as another person than who ran it."""
+    with _reported():
+        folder = _folder(records)
+        name = _find(_runs(Chain(folder).entries()), run)
+        _line(f"Reviewed: {name}, {review_run(folder, name, remark).digest}")
+
+
 @contextmanager
 def _reported() -> Iterator[None]:
     """Tell an error as every command does, and end with its status."""
@@ -471,6 +511,8 @@ def _show(records: Path, report: Report) -> None:
         _line(f"· {count} runs of plan or verify, which are not chained: nothing vouches for them")
     if (records / INDEX).exists():
         _line(f"· {INDEX} is made from the records, and nothing vouches for the page itself")
+    _name_events(records, report.entries)
+    _name_emergencies(records, report.entries)
     counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
     if report.going_on:
         count = len(report.going_on)
@@ -498,6 +540,25 @@ def _shown(problems: Sequence[Problem]) -> list[Problem]:
             more = f" (and {len(same) - 1} more files)" if len(same) > 1 else ""
             shown.append(Problem(f"{same[0].path}{more}", what))
     return shown
+
+
+def _name_events(records: Path, entries: Sequence[Entry]) -> None:
+    """Name what was changed about policies and approvals, which is in no record of a run."""
+    for entry in entries:
+        if entry.event in (POLICY, REVOKED):
+            told = read_mapping(records / entry.file)
+            who = ", ".join(str(one.get("name")) for one in _list(told, "by")[:1])
+            what = "approval revoked" if entry.event == REVOKED else "policy changed"
+            less = told.get("weaker")
+            weaker = f" (weaker: {'; '.join(map(str, less))})" if isinstance(less, list) and less else ""
+            _line(f"· {what} {entry.at} by {who}: {told.get('reason')}{weaker}")
+
+
+def _name_emergencies(records: Path, entries: Sequence[Entry]) -> None:
+    """Count what nobody approved before and nobody reviewed since."""
+    if runs := unreviewed(records, entries):
+        _line(f"! {len(runs)} runs of an emergency that nobody has reviewed: {', '.join(runs)}", "yellow")
+        _line("  to review one, as another person: runbook records review RUN --remark TEXT")
 
 
 def _kind(path: Path) -> str:
@@ -549,6 +610,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
         ("Approved", ", ".join([*approved, *([str(approver["plan"])] if approver.get("plan") else [])])),
         ("Ticket", record.get("ticket")),
         ("Reason", record.get("reason")),
+        ("Emergency", record.get("emergency")),
         ("Started (UTC)", record.get("started")),
         ("Ended (UTC)", record.get("ended")),
         ("Clock", "; ".join(clock_cautions(record.get("clocks"), "was"))),

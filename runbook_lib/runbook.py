@@ -8,6 +8,7 @@ or raises.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,22 +17,25 @@ from typing import Any, Self, TypeVar
 
 from pydantic_core import to_jsonable_python
 
-from .approval import approval_of, signature_of
+from .approval import Approval, approval_of
 from .context import Context
-from .errors import InputError, RunbookError, StalePlanError, VerificationError
+from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
 from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
+from .identity import plain_identities
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
-from .paths import current_folder, locate, near
+from .paths import near
 from .plan import CHANGING, Plan, Row, Slice, shown
 from .records import living
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
 from .records.journal import FILE_NAME, Journal
 from .records.needs import try_out
-from .records.record import RUN, close_record, is_open, open_record, write_record
+from .records.policy import policy_of, require_floor
+from .records.record import RUN, close_record, is_open, open_record, run_name, write_record
 from .records.result import new_run_id, now, run_folder, write_json, write_result
 from .records.to_undo import record_to_undo
+from .records.uses import claimed_by, register_of
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Verification, View
 
@@ -59,11 +63,9 @@ class Runbook:
         self.context = context
         self.folder = folder
         self.mode = mode
-        self.approved: Plan | None = None
-        self.approved_by: dict[str, str] = {"how": "auto-approval"}
         #: The parameters' sources, for a record: files, or content that was passed.
         self.sources: Mapping[str, Source] = {}
-        self.plan_file: Path | None = None
+        self.approval: Approval | None = None
         self._sections = sections
 
     @classmethod
@@ -80,6 +82,7 @@ class Runbook:
         record: str | None = None,
         only: Sequence[str] = (),
         accept_interruption: bool = False,
+        approval_file: str | None = None,
     ) -> Self:
         """Check the parameters and make ready; sends no request.
 
@@ -92,8 +95,8 @@ class Runbook:
         mode
             ``"plan"``, ``"apply"`` or ``"verify"``.
         plan_file, approved_plan, approved_by
-            For ``apply``: the plan's file, the digest that was approved, and by whom. A signature
-            beside the plan's file (``FILE.sig``) says both; see ``approval``.
+            For ``apply``: the plan's file, the digest that was approved, and by whom. A signed approval
+            says both; see ``approval``.
         sections
             The sections to run, in this order; the whole guide without.
         record, only
@@ -101,6 +104,8 @@ class Runbook:
             chain), and the sections of it (none: all).
         accept_interruption
             Allow rows that interrupt calls, as the tenant's parameter of that name does.
+        approval_file
+            The signed approval; without it, the one beside the plan's file.
 
         Raises ``InputError`` with all problems at once, ``ApprovalError`` for a plan that is not
         for this tenant and target or not the one that was approved.
@@ -124,10 +129,10 @@ class Runbook:
         runbook = cls(context, folder, mode, tuple(sections))
         runbook.sources = {"site": site, "tenant": tenant}
         if mode == "apply":
-            approval = approval_of(context, runbook.target, plan_file, approved_plan, approved_by)
-            if approval is not None:
-                runbook.approved, runbook.approved_by = approval.plan, approval.by
-                runbook.plan_file = locate(plan_file, current_folder(), root)
+            require_floor(target, policy_of(the_site, root))
+            runbook.approval = approval_of(
+                context, runbook.target, plan_file, approved_plan, approved_by, approval_file
+            )
         return runbook
 
     def __enter__(self) -> Self:
@@ -140,6 +145,25 @@ class Runbook:
     def run_id(self) -> str:
         """The run's id: the name of its folder."""
         return self.folder.name
+
+    @property
+    def approved(self) -> Plan | None:
+        """The plan that was approved; ``None`` for an auto-approval."""
+        return self.approval.plan if self.approval else None
+
+    @property
+    def approved_by(self) -> dict[str, str]:
+        """Who approved it, and how that is known."""
+        return self.approval.by if self.approval else {"how": "auto-approval"}
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What the run's opening has to keep of policy and approval: arguments of ``open_record``."""
+        if self.mode != "apply":
+            return {}
+        policy = {"policy": policy_of(self.context.site, self.context.root)}
+        approval = {"kept": self.approval.files, "use": self.approval.use} if self.approval else {}
+        return policy | approval
 
     @property
     def target(self) -> dict[str, str]:
@@ -166,7 +190,7 @@ class Runbook:
         return sorted(context.pbx.tenants(ids), key=lambda tenant: tenant["name"])
 
     @property
-    def approval(self) -> dict[str, Any]:
+    def approver(self) -> dict[str, Any]:
         """Who approved which plan, as a record has it."""
         return {"plan": self.approved.digest if self.approved else None, "by": self.approved_by}
 
@@ -188,7 +212,6 @@ class Runbook:
             name: near(Path(source), context.root) if isinstance(source, str | Path) else AS_CONTENT
             for name, source in self.sources.items()
         }
-        plan_files = (self.plan_file, signature_of(self.plan_file)) if self.plan_file else ()
         open_record(
             context.records.parent,
             self.folder,
@@ -199,10 +222,10 @@ class Runbook:
             order=(number,),
             parameters=to_jsonable_python({"site": context.site, "tenant": context.tenant}),
             files=files,
-            approved=[path for path in plan_files if path.is_file()],
-            approval=self.approval,
+            approval=self.approver,
             affected=affected,
             notebook=KEPT_ELSEWHERE,
+            **self.kept,
         )
 
     def section(self, number: str) -> SectionRun:
@@ -224,7 +247,14 @@ class Runbook:
     def plan_of(self, *slices: Slice) -> Plan:
         """Return these sections' parts as a plan of this tenant."""
         return Plan(
-            self.target, self.context.tenant.name, self.context.settings.secret_references(), slices, now()
+            self.target,
+            self.context.tenant.name,
+            self.context.settings.secret_references(),
+            slices,
+            now(),
+            secrets.token_hex(16),
+            tuple(plain_identities()),
+            register_of(self.context.root / "records"),
         )
 
 
@@ -249,6 +279,7 @@ class SectionRun:
             "target": runbook.target,
             "tenant": runbook.context.tenant.name,
             "operator": whoami(),
+            "by": plain_identities(),
             "approved_plan": runbook.approved.digest if runbook.approved else None,
             "approved_by": runbook.approved_by,
             "started": now(),
@@ -339,6 +370,7 @@ class SectionRun:
                     meaning="nothing of this section was written",
                     next_step="plan the whole tenant again",
                 )
+        self._require_use()
         try:
             outcome = self._section.apply(approved)
         finally:
@@ -389,6 +421,27 @@ class SectionRun:
         write_record(runbook.folder)
         close_record(runbook.context.records.parent, runbook.folder)
         self._own_record_closed = True
+
+    def _require_use(self) -> None:
+        """Refuse writes that the run's signed approval is not, or no more, good for."""
+        runbook = self.runbook
+        use = runbook.approval.use if runbook.approval else None
+        if use is None:
+            return
+        records = runbook.context.root / "records"
+        claim = claimed_by(records, run_name(records, runbook.folder), use.statement.id)
+        if claim is None:
+            raise ApprovalError(
+                "this run has not entered in the records that it uses the approval",
+                meaning="nothing of this section was written",
+                next_step="apply the plan with: runbook apply --plan FILE",
+            )
+        if self.number not in claim.sections and self._section.plan().changing:
+            raise ApprovalError(
+                f"the approval was used for section {self.number} by an earlier run, which succeeded",
+                meaning="nothing of this section was written",
+                next_step="plan again and have that plan approved",
+            )
 
     def _verify(self) -> Verification:
         verification = self._section.verify(wait=self.runbook.mode == "apply")

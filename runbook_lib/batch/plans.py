@@ -14,11 +14,12 @@ from ..guide import RETIRE, ROLL_BACK, SECTIONS
 from ..notebook.display import visible
 from ..notebook.tables import row_table
 from ..parameters import project_root, secret_cautions
-from ..plan import Plan
+from ..plan import Effect, Plan, Row, shown
 from ..records.result import write_json
 from ..runbook import Runbook
 from ..screen import conclude
 from ..sections.base import NO_LEAVE
+from ..statement import Statement
 from .at_once import run_all
 
 FINE, FAILED, CHANGES = 0, 1, 2
@@ -77,15 +78,43 @@ def plan_tenant(
 
 
 def show_changes(plan: Plan, screen: Console) -> None:
-    """Show what an approver has to know of a plan: target, tenant, changing rows, digest."""
+    """Show an approver what apply compares with its own fresh plan, and nothing else of the file.
+
+    The sentences are made here from the rows' values: what somebody else wrote into the file as a note
+    is not read.
+    """
     target = ", ".join(f"{name} {visible(value)}" for name, value in plan.target.items())
     screen.print(Text(f"Plan of tenant {visible(plan.tenant)} for {target}", style="bold"), soft_wrap=True)
+    for name, reference in plan.secrets.items():
+        screen.print(Text(f"Secret that it may write: {visible(name)} from {visible(reference)}"))
     for part in plan.slices:
         if part.changing:
             title = f"{part.section} {SECTIONS[part.section].title}"
             screen.print(Text("\n" + row_table(title, part.changing).text()), soft_wrap=True)
+            for row in part.changing:
+                screen.print(Text(visible(describe_change(row))), soft_wrap=True)
     changing = sum(len(part.changing) for part in plan.slices)
+    others = sum(len(part.rows) for part in plan.slices) - changing
     screen.print(Text(f"\n{changing} to carry out. Digest {plan.digest}", style="bold"), soft_wrap=True)
+    screen.print(Text(f"Not signed: {others} rows that change nothing."))
+
+
+def describe_change(row: Row) -> str:
+    """Return what a row changes, and what that does to calls, in one sentence."""
+    calls = "does not interrupt calls" if row.effect is Effect.NONE else f"calls: {row.effect}"
+    values = f"{shown(row.current)} → {shown(row.desired)}"
+    return f"Step {row.step}: {row.action} {row.setting}: {values}; {calls}."
+
+
+def show_statement(statement: Statement, screen: Console) -> None:
+    """Show an approver what else is signed: site, ticket, time, and what each plan is for."""
+    lines = [
+        f"Approval {statement.id} for site {statement.site}, ticket {statement.ticket}",
+        f"From {statement.not_before} to {statement.not_after} (or earlier, where the site says so)",
+        *(f"{line.tenant}: {line.kind}, {line.digest}" for line in statement.lines),
+    ]
+    for line in lines:
+        screen.print(Text(visible(line)), soft_wrap=True)
 
 
 def plan_at_once(

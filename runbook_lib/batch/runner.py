@@ -17,7 +17,6 @@ from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from pydantic_core import to_jsonable_python
 
-from ..approval import signature_of
 from ..errors import RunbookError
 from ..guide import SECTIONS
 from ..parameters import load_all, project_root, settled
@@ -26,6 +25,7 @@ from ..paths import current_folder, locate, near
 from ..plain_files import describe, read_mapping
 from ..plan import CHANGING
 from ..records.clocks import clock_cautions
+from ..records.policy import FIRST_SEEN, LIVE, UNCHANGED
 from ..records.record import (
     OPENING,
     carry_opening,
@@ -205,7 +205,8 @@ class Job:
     order: tuple[str, ...]
     sections: tuple[str, ...]
     options: Mapping[str, Any]
-    approval: Mapping[str, Any] = field(default_factory=dict)
+    approver: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
     def output(self, section: str) -> Path:
         """Where the section's executed notebook goes."""
@@ -247,7 +248,7 @@ def run_tenants(
     mode
         ``"plan"``, ``"apply"`` or ``"verify"``.
     approval
-        ``plan_file``, ``approved_plan`` and ``approved_by``, or nothing.
+        ``plan_file``, ``approved_plan``, ``approved_by`` and ``approval_file``, or nothing.
     observer
         Called at every start and end; nothing that it raises reaches the work.
     sections, options
@@ -297,6 +298,8 @@ def jobs_of(
         runbook = Runbook.open(site, tenant, mode=mode, sections=sections, **approval, **options)
         folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
         parameters = {"site": str(site), "tenant": str(tenant), "mode": mode, **approval, **options}
+        # The kernels use the one that the run's folder keeps.
+        parameters.pop("approval_file", None)
         declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
         jobs.append(
             Job(
@@ -309,7 +312,8 @@ def jobs_of(
                 runbook.order,
                 sections,
                 options,
-                runbook.approval,
+                runbook.approver,
+                runbook.kept,
             )
         )
     return jobs
@@ -410,14 +414,12 @@ def _affected(job: Job) -> list[dict[str, str]] | None:
 def _open(job: Job, mode: str, affected: list[dict[str, str]] | None) -> list[str]:
     """Make the run's folder, and the run visible in the chain of records before its first write.
 
-    Returns what the record has to do without here.
+    Returns what the record has to do without here, and what has to be said of the site's policy.
     """
     if not is_chained(mode):
         refuse_links(job.records, run_name(job.records, job.folder))
         job.folder.mkdir(parents=True)
         return []
-    plan_file = job.parameters.get("plan_file")
-    approved = (Path(plan_file), signature_of(Path(plan_file))) if plan_file else ()
     open_record(
         job.records,
         job.folder,
@@ -428,11 +430,16 @@ def _open(job: Job, mode: str, affected: list[dict[str, str]] | None) -> list[st
         order=job.order,
         parameters=job.declared,
         files={name: job.passed[name] for name in ("site", "tenant")},
-        approved=[path for path in approved if path.is_file()],
-        approval=job.approval,
+        approval=job.approver,
         affected=affected,
+        **job.kept,
     )
-    return [f"the records folder: {note}" for note in read_mapping(job.folder / OPENING).get("notes", ())]
+    opening = read_mapping(job.folder / OPENING)
+    remarks = [f"the records folder: {note}" for note in opening.get("notes", ())]
+    seen = opening.get("policy_seen", UNCHANGED)
+    if seen != UNCHANGED and (job.target["target"] == LIVE or seen != FIRST_SEEN):
+        remarks.append(f"{job.tenant}: {seen}")
+    return remarks
 
 
 def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> TenantResult:

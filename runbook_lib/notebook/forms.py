@@ -89,9 +89,10 @@ def offer(part: Slice, order: Order | None, digest: str) -> Offer:
         lines = (
             "This site wants an approved plan, and the parameter cell names none.",
             f"1. runbook plan -s SITE TENANT --section {part.section} --out FOLDER writes the plan's file.",
-            f"2. Have this digest approved: {digest} (runbook approve FILE signs it, as another person).",
-            "3. Set plan_file in the parameter cell, and approved_plan and approved_by unless the plan is"
-            " signed; then run all cells again.",
+            f"2. Have this digest approved: {digest}. Another person signs it: runbook approve FILE --ticket"
+            " TICKET.",
+            "3. Set plan_file in the parameter cell, and approved_plan and approved_by unless a signed"
+            " approval is beside the plan; then run all cells again.",
         )
         return Offer(Box("stop", f"Approval is missing: {rows} in {what}.", lines))
     effects = Counter(row.effect for row in part.changing)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from ..sip_uri import SUFFIX
+from ..statement import VALID_DAYS
 from .types import (
     AccountSid,
     ApiKeySid,
@@ -34,6 +35,7 @@ from .types import (
     Prepend,
     ProxyUrl,
     Reference,
+    Regex,
     Strict,
     Username,
 )
@@ -111,6 +113,16 @@ class Policies(Strict):
     )
     allowed_signers: FilePath | None = Field(
         None, description="File of the keys that may sign (ssh-keygen's allowed signers); for two-person."
+    )
+    approvers: int = Field(1, description="How many people have to sign an approval.", ge=1, le=9)
+    approval_valid: int = Field(
+        VALID_DAYS, description="Days that a signed approval is valid at most.", ge=1, le=366
+    )
+    emergency: bool = Field(
+        False, description="Whether apply --emergency REASON needs no approval; it is reviewed afterwards."
+    )
+    ticket: Regex | None = Field(
+        None, description="Regular expression that the ticket of every apply has to match as a whole."
     )
     allow_non_public_addresses: bool = Field(
         False, description="Take private, loopback and documentation addresses, which Twilio cannot reach."

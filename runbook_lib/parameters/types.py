@@ -155,6 +155,14 @@ def _words(longest: int) -> Callable[[str], str]:
     return read
 
 
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
 def _string(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **schema})
 
@@ -201,3 +209,4 @@ Prefixes = _pattern_type(
 )
 Lengths = _pattern_type("[0-9]{1,2}(?:;[0-9]{1,2})*", "numbers of digits, joined by semicolons: 8;10;12")
 Prepend = _pattern_type(r"\+?[0-9]{0,15}", "digits, with or without a leading +")
+Regex = Annotated[str, _parsed(_regex), _string(format="regex", minLength=1)]

@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import LockedError
-from ..lock import file_lock, whoami
+from ..lock import file_lock
 from ..plain_files import MIB, describe, descriptor, opened, read, write_whole
 from .errors import RecordError
 from .result import CHECKSUMS, now
@@ -349,11 +349,6 @@ def _is_entry(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def by_whom() -> list[dict[str, str]]:
-    """Return who makes an entry, and how that is known."""
-    return [{"kind": "account", "name": whoami(), "known": "observed"}]
 
 
 def digest_of(content: bytes) -> str:

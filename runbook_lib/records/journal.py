@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunbookError
+from ..identity import plain_identities
 from ..plain_files import describe, descriptor
 from ..plain_files import read as read_plain
 from ..plan import Row
-from .chain import CLOSED_WHILE_RUNNING, Chain, by_whom
+from .chain import CLOSED_WHILE_RUNNING, Chain
 from .clocks import VendorClocks
 from .errors import RecordError
 from .result import CHECKSUMS, now
@@ -211,7 +212,13 @@ class Journal:
         with self._chain.held():
             if not os.path.lexists(self.path.parent / CHECKSUMS):
                 return self._append(event)
-            told = {"format": 1, "at": now(), "by": by_whom(), "run": self._run, "write": self._redact(event)}
+            told = {
+                "format": 1,
+                "at": now(),
+                "by": plain_identities(),
+                "run": self._run,
+                "write": self._redact(event),
+            }
             self._chain.record(CLOSED_WHILE_RUNNING, self._run, told)
         return event
 

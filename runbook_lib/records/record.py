@@ -15,14 +15,16 @@ import socket
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..guide import SECTIONS
+from ..identity import plain_identities
 from ..lock import whoami
-from ..plain_files import NotPlainError, read, read_mapping
+from ..plain_files import NotPlainError, read, read_mapping, write_whole
 from ..secret import find, scrub_data
+from ..statement import Use
 from . import journal, living
 from .chain import (
     ADOPTED,
@@ -31,7 +33,6 @@ from .chain import (
     Chain,
     Entry,
     Event,
-    by_whom,
     digest_of,
     digest_of_file,
     sync_folder,
@@ -39,8 +40,10 @@ from .chain import (
 )
 from .errors import RecordError
 from .needs import keep_as_it_is, try_out
+from .policy import pin
 from .result import CHECKSUMS, now, write_json
 from .summary import UNKNOWN, summarize
+from .uses import USED, USED_FILE, claim
 from .versions import runbook_version, tool_versions
 
 OPENING, RECORD = "opening.json", "record.json"
@@ -49,6 +52,9 @@ RUN = "run.json"
 CLOSING = "closing.json"
 #: The approved plan and its signature, as copies in the record.
 APPROVED = ("approved.plan.json", "approved.plan.json.sig")
+#: The signed statement of the approval; its signatures have its name with ``.sig``, ``.2.sig``, ….
+STATEMENT = "approval.json"
+SIGNATURES = 9
 #: Beside the runs of a tenant: records that were taken out of them because a secret was found inside. Each
 #: account has a folder of its own, as nobody else may enter it.
 WITHHELD = "withheld"
@@ -56,8 +62,16 @@ FORMAT = 1
 READ_ONLY = 0o444
 #: Why a run is made, for its record; free text, never a secret.
 TICKET, REASON = "RUNBOOK_TICKET", "RUNBOOK_REASON"
+#: Why a run could not wait for an approval.
+EMERGENCY = "RUNBOOK_EMERGENCY"
 #: Set to ``all``, plans and verifications are chained as well.
 CHAINED = "RUNBOOK_CHAIN"
+
+
+def signature_names(statement: Path) -> list[Path]:
+    """Return where the signatures of a statement's file may lie, the first one first."""
+    suffixes = ["sig", *(f"{number}.sig" for number in range(2, SIGNATURES + 1))]
+    return [statement.with_name(f"{statement.name}.{suffix}") for suffix in suffixes]
 
 
 def run_name(records: Path, folder: Path) -> str:
@@ -81,10 +95,12 @@ def open_record(
     order: Sequence[str],
     parameters: Mapping[str, Any],
     files: Mapping[str, str],
-    approved: Sequence[Path] = (),
     approval: Mapping[str, Any] | None = None,
     affected: Sequence[Mapping[str, str]] | None = None,
     notebook: str | None = None,
+    kept: Mapping[str, bytes] | None = None,
+    use: Use | None = None,
+    policy: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
 
@@ -101,9 +117,6 @@ def open_record(
         The parameters as plain data, with references in place of secrets.
     files
         The parameter files of ``site`` and ``tenant``; relative paths start at the project's folder.
-    approved
-        The approved plan's file and its signature's, to be kept in the folder: who reads the record can
-        check them again.
     approval
         Who approved which plan (``plan``, ``by``), as every section's result says it.
     affected
@@ -111,10 +124,21 @@ def open_record(
         for a shared trunk.
     notebook
         What became of the executed notebook, where it is not kept here.
+    kept
+        What was approved, by the names that it has in the folder (``Approval.files``): who reads the
+        record can check it again.
+    use
+        The signed approval that the run uses. Its use is an entry of its own, made together with the
+        opening; ``used.json`` says which sections may write.
+    policy
+        The site's policy (``policy_of``), which must not be weaker than the one that was pinned.
 
-    Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``). Raises
-    ``RecordError`` or ``LockedError`` when the run cannot be recorded: also when the file system lacks what a
-    record needs, and when the tenant's folder has a closed record that the chain does not know.
+    Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``), as an emergency's
+    does (``RUNBOOK_EMERGENCY``); the ticket of a signed approval is that of
+    the approval. Raises ``RecordError`` or ``LockedError`` when the run cannot be recorded (also when the
+    file system lacks what a record needs, and when the tenant's folder has a closed record that the chain
+    does not know), ``ApprovalError`` when the approval cannot be used (any more), or the policy is weaker
+    than before.
     """
     run = run_name(records, folder)
     if os.path.lexists(folder / OPENING):
@@ -129,8 +153,10 @@ def open_record(
         "tenant": tenant,
         "target": dict(target),
         "operator": whoami(),
-        "ticket": os.environ.get(TICKET) or None,
+        "by": plain_identities(),
+        "ticket": use.statement.ticket if use else os.environ.get(TICKET) or None,
         "reason": os.environ.get(REASON) or None,
+        "emergency": os.environ.get(EMERGENCY) or None,
         "order": list(order),
         "project": str(records.resolve().parent),
         "parameters": dict(parameters),
@@ -139,7 +165,6 @@ def open_record(
         "runbook": runbook_version(),
         "tools": tool_versions(),
         "process": {"host": socket.gethostname(), "pid": os.getpid()},
-        "by": by_whom(),
         "approval": dict(approval or {}),
         "affected": None if affected is None else [dict(tenant) for tenant in affected],
         "notebook": notebook,
@@ -151,13 +176,21 @@ def open_record(
         keep_as_it_is(records)
         refuse_links(records, run)
         _refuse_unknown(chain, folder.parent)
+        if policy is not None:
+            opening |= pin(records, chain.entries(), target, policy)
         folder.mkdir(parents=True)
         try:
             living.begin(folder)
-            for source, name in zip(approved, APPROVED, strict=False):
-                shutil.copyfile(source, folder / name)
+            for name, content in (kept or {}).items():
+                write_whole(folder / name, content)
             path = write_json(folder / OPENING, scrub_data(opening))
-            return chain.append(Event(OPENED, run, f"{run}/{path.name}"))[0]
+            events = [Event(OPENED, run, f"{run}/{path.name}")]
+            if use is not None:
+                claimed = claim(records, chain.entries(), use, order)
+                told = {"format": FORMAT, "at": now(), "by": plain_identities(), **use.described()}
+                used = write_json(folder / USED_FILE, {**told, **asdict(claimed)})
+                events.append(Event(USED, run, f"{run}/{used.name}"))
+            return chain.append(*events)[0]
         except BaseException:  # also an interruption, perhaps when the entry was there
             if not _may_be_chained(chain, run):
                 living.end(folder)
@@ -345,7 +378,7 @@ def close_dead(records: Path, folder: Path, closing: Closing = Closing()) -> Ent
     told = {
         "format": FORMAT,
         "at": now(),
-        "by": by_whom(),
+        "by": plain_identities(),
         "reason": closing.reason.strip() or None,
         "host": here,
         "locks": None if host == here else f"the locks of {host} cannot be seen from {here}",
@@ -423,7 +456,7 @@ def adopt(records: Path, folder: Path, reason: str = "") -> Entry:
         told = {
             **checksums(run, {name: folder / name for name in contents(folder)[0]}),
             "at": now(),
-            "by": by_whom(),
+            "by": plain_identities(),
             "why": "found after a restore" if closed else "older than the register",
             "reason": reason.strip() or None,
         }
@@ -468,9 +501,16 @@ def never_opened(records: Path, folder: Path) -> bool:
 
     Nothing was written by such a run, at the vendors or here.
     """
-    beginning = {*APPROVED, OPENING, living.LOCK}
-    names = contents(folder)[0]
-    if any(name not in beginning and not name.startswith(f".{OPENING}.") for name in names):
+    beginning = {
+        *APPROVED,
+        OPENING,
+        living.LOCK,
+        USED_FILE,
+        STATEMENT,
+        *(one.name for one in signature_names(Path(STATEMENT))),
+    }
+    begun = tuple(f".{name}." for name in beginning)  # of one that was being written
+    if any(name not in beginning and not name.startswith(begun) for name in contents(folder)[0]):
         return False
     opened = folder / OPENING
     return not os.path.lexists(opened) or read_mapping(opened).get("run") == run_name(records, folder)

@@ -1,0 +1,149 @@
+"""What of an approval has been used in a records folder, by the chain and the records that it names.
+
+A copy of the folder has a chain of its own from then on, and cannot know what was used elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import ApprovalError, InputError
+from ..identity import plain_identities
+from ..plain_files import opened, read
+from ..secret import scrub_data
+from ..statement import Use
+from .chain import CLOSED, FILE_NAME, LIMIT, Chain, Entry, digest_of, unreadable
+from .errors import RecordError
+from .result import now
+
+USED, REVOKED = "used", "revoked"
+USED_FILE = "used.json"
+RECORD = "record.json"
+SUCCEEDED = "succeeded"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a run may do under an approval: the sections that may write, and those that are done."""
+
+    sections: tuple[str, ...]
+    done: tuple[str, ...]
+
+
+def claim(records: Path, entries: Sequence[Entry], use: Use, order: Sequence[str]) -> Claim:
+    """Return what a run may do under an approval; hold the chain's lock until the use is entered.
+
+    Raises ``ApprovalError`` when the approval is revoked, used up, or in use by a run whose record is
+    open; ``RecordError`` when a record that has used it is not as it was closed.
+    """
+    refuse_revoked(records, entries, use.statement.id)
+    done: dict[str, str] = {}
+    for entry in entries:
+        if entry.event != USED:
+            continue
+        used = _content(records, entry.file, entry.content)
+        if (used.get("approval"), used.get("plan")) != (use.statement.id, use.line.plan):
+            continue
+        run = str(entry.run)
+        closing = next((one for one in entries if one.run == run and one.event == CLOSED), None)
+        if closing is None:
+            raise ApprovalError(
+                f"the approval is in use by run {run}, whose record is open",
+                meaning="one approval is for one run at a time; nothing was sent",
+                next_step=f"wait until that run has ended; if it died: runbook records close {run}",
+            )
+        for section in _succeeded(records, closing):
+            if section in used.get("sections", ()):
+                done[section] = run
+    left = tuple(section for section in order if section not in done)
+    if not left:
+        raise ApprovalError(
+            f"the approval was used by run {done[order[-1]]}, which succeeded",
+            meaning="an approval is good for one success; nothing was sent",
+            next_step="plan again and have that plan approved",
+        )
+    return Claim(left, tuple(section for section in order if section in done))
+
+
+def refuse_revoked(records: Path, entries: Sequence[Entry], approval: str) -> None:
+    """Raise ``ApprovalError`` when an approval has been revoked in this records folder."""
+    for entry in entries:
+        if entry.event == REVOKED:
+            event = _content(records, entry.file, entry.content)
+            if event.get("approval") == approval:
+                raise ApprovalError(
+                    f"the approval was revoked on {entry.at}: {event.get('reason')}",
+                    meaning="nothing of this was written",
+                    next_step="plan again and have that plan approved",
+                )
+
+
+def claimed_by(records: Path, run: str, approval: str) -> Claim | None:
+    """Return what a run that has opened may do under an approval; ``None`` if it entered no use of it."""
+    entries = Chain(records).entries()
+    refuse_revoked(records, entries, approval)
+    for entry in entries:
+        if entry.event == USED and entry.run == run:
+            used = _content(records, entry.file, entry.content)
+            if used.get("approval") == approval:
+                return Claim(tuple(used["sections"]), tuple(used["done"]))
+    return None
+
+
+def register_of(records: Path) -> str | None:
+    """Return by what a records folder is known: the digest of its chain's first entry, if it has one."""
+    try:
+        with opened(records / FILE_NAME, LIMIT) as file:
+            line = file.readline()
+            return digest_of(line) if line else None
+    except OSError:
+        return None
+
+
+def revoke(records: Path, approval: str, reason: str) -> Entry:
+    """Enter that an approval must not be used any more; ``InputError`` when it is revoked already."""
+    chain = Chain(records)
+    with chain.held():
+        try:
+            refuse_revoked(records, chain.entries(), approval)
+        except ApprovalError as error:
+            raise InputError([error.what]) from None
+        told = {"format": 1, "at": now(), "by": plain_identities(), "approval": approval, "reason": reason}
+        return chain.record(REVOKED, None, scrub_data(told))
+
+
+def latest_time(entries: Sequence[Entry]) -> datetime:
+    """Return the time by which a window is judged: the clock's, or the chain's if that is later."""
+    times = [datetime.now(UTC)]
+    if entries:
+        times.append(datetime.fromisoformat(entries[-1].at))
+    return max(times)
+
+
+def _succeeded(records: Path, closing: Entry) -> list[str]:
+    """The sections that succeeded in a closed record."""
+    listed = _content(records, closing.file, closing.content).get("files") or {}
+    record = _content(records, f"{closing.run}/{RECORD}", listed.get(RECORD))
+    sections = record.get("guide_sections") or []
+    return [one["section"] for one in sections if one.get("outcome") == SUCCEEDED]
+
+
+def _content(records: Path, name: str, digest: object) -> dict[str, Any]:
+    """A file of the records, which decides about an approval only as it was entered."""
+    try:
+        content = read(records / name)
+    except OSError as error:
+        raise unreadable(error) from None
+    if digest_of(content) != digest:
+        raise RecordError(
+            f"{name} is not as it was recorded",
+            meaning="it cannot be told what of the approval was used; nothing was sent",
+            next_step="look at all records with: runbook records verify",
+        )
+    found = json.loads(content)
+    return found if isinstance(found, dict) else {}
