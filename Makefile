@@ -40,7 +40,8 @@ sweep: ready-for-tests
 	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest -n 2 \
 		tests/sections/test_system_level.py tests/sections/test_switches.py tests/sandbox/test_fuzzing.py \
 		tests/secrets/test_every_request_fails.py tests/faults/test_foreign_answers.py \
-		tests/notebooks/test_killed_kernels.py tests/notebooks/test_lab.py tests/test_at_once.py
+		tests/notebooks/test_killed_kernels.py tests/notebooks/test_lab.py tests/test_at_once.py \
+		tests/records/test_doors.py
 
 # How many requests a section sends, at the size of the demo and at that of a large provider.
 scale: ready-for-tests
