@@ -394,12 +394,12 @@ class SectionRun:
                 self._close_own_record()
             raise
         self._result["outcome"] = "succeeded"
+        # As read back; what failed may have left a reading half done, and has its rows in the plan.
+        self._result["tables"] = [to_jsonable_python(view) for view in self._section.views()]
         self._close_own_record()
 
     def _close_own_record(self) -> None:
         runbook, result = self.runbook, self._result
-        if result["plan"] is not None:  # something was read
-            result["tables"] = [to_jsonable_python(view) for view in self._section.views()]
         self._measure()
         write_result(runbook.folder, self.number, scrub_data(result))
         error = result["error"]

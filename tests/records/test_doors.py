@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from runbook_lib.batch import Observer, run_tenants
 from runbook_lib.batch.pages import write_index
-from runbook_lib.errors import ConflictError
+from runbook_lib.errors import ConflictError, VendorError
 from runbook_lib.plan import Action, Row
 from runbook_lib.records import living
 from runbook_lib.records.chain import ADOPTED, CLOSED, CLOSED_WHILE_RUNNING, FILE_NAME, OPENED, Chain
@@ -267,6 +267,25 @@ def test_an_apply_that_raises_is_a_closed_record_too(sandbox: TestSandbox) -> No
     assert [one.event for one in Chain(records).entries()] == [OPENED, CLOSED]
     told = json.loads((book.folder / "record.json").read_text())
     assert (told["outcome"], told["guide_sections"][0]["error"]["kind"]) == ("failed", "ConflictError")
+
+
+def test_an_apply_whose_reading_breaks_off_is_a_closed_record(sandbox: TestSandbox) -> None:
+    """Half of what a rollback looks at was read: the error that counts is the vendor's."""
+    with Runbook.open(SITE, ACME, mode="apply") as book:
+        for number in ("00", "01", "02", "03"):
+            book.section(number).apply()
+            newest = book.run_id
+    choices = {"sections": ("90",), "record": newest, "accept_interruption": True}
+    with Runbook.open(SITE, ACME, mode="apply", **choices) as book:
+        section = book.section("90")
+        section.plan()
+        fault = {"vendor": "twilio", "method": "GET", "path": "/OriginationUrls/", "kind": "status"}
+        sandbox.control("POST", "faults", {**fault, "status": 403, "nth": 2, "count": 100})
+        with pytest.raises(VendorError):
+            section.apply()
+    sandbox.control("DELETE", "faults")
+    told = json.loads((book.folder / "record.json").read_text())
+    assert told["outcome"] == "failed" and verify(sandbox.root / "records").status == CONSISTENT
 
 
 def test_each_apply_of_a_script_is_a_record_and_what_comes_later_keeps_nothing(sandbox: TestSandbox) -> None:
