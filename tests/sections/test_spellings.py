@@ -11,7 +11,7 @@ import pytest
 from runbook_lib.plan import CHANGING, STOPPING
 from runbook_lib.runbook import Runbook
 from runbook_lib.sections import SECTION_CLASSES
-from runbook_lib.vendors.twilio import SIGNALLING
+from runbook_lib.signalling import PUBLISHED as SIGNALLING
 from tests.conftest import TestSandbox
 from tests.sections.expected import ACME_PBX_TRUNK, CARRIER_PBX_TRUNK
 from tests.sections.test_tenant_level import SITE, run_all
