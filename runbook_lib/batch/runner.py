@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +203,8 @@ class Job:
     order: tuple[str, ...]
     sections: tuple[str, ...]
     options: Mapping[str, Any]
-    kept: Mapping[str, Any]
+    #: What the opening keeps of policy and approval: ``Runbook.kept``.
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
     def output(self, section: str) -> Path:
         """Where the section's executed notebook goes."""
