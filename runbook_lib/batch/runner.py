@@ -206,6 +206,7 @@ class Job:
     sections: tuple[str, ...]
     options: Mapping[str, Any]
     approver: Mapping[str, Any] = field(default_factory=dict)
+    #: What the opening keeps of policy and approval: ``Runbook.kept``.
     kept: Mapping[str, Any] = field(default_factory=dict)
 
     def output(self, section: str) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -229,7 +228,7 @@ def test_a_killed_run_that_nobody_has_waited_for_can_be_closed(tmp_path: Path) -
 STEPS: dict[str, Callable[[Callable[..., None]], tuple[object, str, Callable[..., object]]]] = {
     "before the lock": lambda end: (FileLock, "acquire", end),
     "before its folder": lambda end: (Path, "mkdir", _when_named(RUN, end, Path.mkdir)),
-    "before the approval is kept": lambda end: (shutil, "copyfile", end),
+    "before the approval is kept": lambda end: (record, "write_whole", end),
     "before the opening is written": lambda end: (record, "write_json", end),
     "before the opening has its name": lambda end: (Path, "replace", end),
     "before the chain is asked": lambda end: (Chain, "append", end),
@@ -272,9 +271,9 @@ def _opened_in_a_child(records: Path, step: str, end: Callable[..., None]) -> in
         try:
             place, name, instead = STEPS[step](end)
             setattr(place, name, instead)
-            approved = [records.parent / "plan.json"]
+            kept = {"approved.plan.json": b"{}"}
             known = {"mode": "apply", "site": "demo", "tenant": "acme", "target": {}, "order": ()}
-            open_record(records, records / RUN, **known, parameters={}, files={}, approved=approved)
+            open_record(records, records / RUN, **known, parameters={}, files={}, kept=kept)
             os._exit(0)
         except BaseException:
             os._exit(1)
