@@ -250,7 +250,12 @@ def made_by_us(
     be taken for somebody else's.
     """
     unreadable = list[str]()
-    walk = os.walk(records, onerror=lambda error: unreadable.append(describe(error)))
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # before the first run there is no folder
+            unreadable.append(describe(error))
+
+    walk = os.walk(records, onerror=note)
     paths = [Path(folder, FILE_NAME) for folder, *names in walk if any(FILE_NAME in some for some in names)]
     for path in sorted(paths, reverse=True):
         try:
