@@ -68,7 +68,7 @@ def opened(path: Path, limit: int = LIMIT) -> Iterator[BinaryIO]:
 def read(path: Path, limit: int = LIMIT) -> bytes:
     """Return the content of a plain file; raises as ``descriptor``."""
     with opened(path, limit) as file:
-        return file.read(limit)
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

@@ -335,7 +335,7 @@ def made_by_us(
     unreadable = list[str]()
 
     def note(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # a tenant's first run has no folder yet
+        if not isinstance(error, FileNotFoundError):  # before the first run there is no folder
             unreadable.append(describe(error))
 
     walk = os.walk(records, onerror=note)

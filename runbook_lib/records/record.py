@@ -16,7 +16,8 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..guide import SECTIONS
@@ -247,11 +248,9 @@ def withheld_from(folder: Path) -> Path | None:
 
 def refuse_links(records: Path, run: str) -> None:
     """Raise ``NotPlainError`` when a folder on the way to a run's, or that itself, is a link."""
-    folder = records
-    for part in Path(run).parts:
-        folder /= part
-        if folder.is_symlink():
-            raise NotPlainError(errno.ELOOP, "a link, which is not followed", str(folder))
+    for folder in accumulate((str(records), *PurePosixPath(run).parts), os.path.join):
+        if folder != str(records) and os.path.islink(folder):
+            raise NotPlainError(errno.ELOOP, "a link, which is not followed", folder)
 
 
 def write_record(folder: Path) -> Path:
