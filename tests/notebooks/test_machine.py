@@ -276,7 +276,7 @@ def test_signing_as_an_account_that_openssh_does_not_serve(sandbox: TestSandbox,
     planned = run(sandbox, "plan", ACME, "--out", str(tmp_path), HOME=str(tmp_path))
     assert planned.returncode == 2, planned.stderr
     (plan,) = tmp_path.glob("*.plan.json")
-    done = run(sandbox, "approve", str(plan), "--yes", prefix=AS_UID)
+    done = run(sandbox, "approve", str(plan), "--ticket", "CHG-7", "--yes", prefix=AS_UID)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"uid {UID}" in done.stderr  # not: that a key or a signature is wrong
     assert not list(tmp_path.glob("*.sig"))
