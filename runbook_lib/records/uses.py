@@ -118,11 +118,8 @@ def revoke(records: Path, approval: str, reason: str) -> Entry:
 
 
 def latest_time(entries: Sequence[Entry]) -> datetime:
-    """Return the time by which a window is judged: the clock's, or the chain's if that is later."""
-    times = [datetime.now(UTC)]
-    if entries:
-        times.append(datetime.fromisoformat(entries[-1].at))
-    return max(times)
+    """Return the time by which a window is judged: the latest of the clock and of all entries."""
+    return max([datetime.now(UTC), *(datetime.fromisoformat(entry.at) for entry in entries)])
 
 
 def _succeeded(records: Path, closing: Entry) -> list[str]:

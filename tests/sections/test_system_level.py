@@ -213,7 +213,7 @@ def test_shared_settings_are_a_conflict_for_a_tenant_and_changed_for_the_trunk(s
         run_section("05", "apply", GLOBEX)
     assert sandbox.writes() == []
     with Runbook.open(SITE, "trunk:carrier", mode="apply") as runbook:
-        assert runbook.tenants_affected() == ["Globex Logistics", "Initech"]
+        assert [tenant["name"] for tenant in runbook.tenants_affected()] == ["Globex Logistics", "Initech"]
     for number in TRUNK_ORDER:
         run_section(number, "apply", "trunk:carrier")
     assert len(sandbox.writes()) == 1
