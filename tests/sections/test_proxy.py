@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from runbook_lib.errors import InputError, UnreachableError
+from runbook_lib.records import living
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.proxies import LOOPBACK, Authority, proxy, tls_in_front_of
@@ -136,8 +137,10 @@ def test_a_proxy_that_lets_nothing_through(
     def write(url: str) -> None:
         with Runbook.open(through(proxy=url), acme(), mode="apply") as runbook:
             context = runbook.context
+            runbook.open_own_record("01")
             with pytest.raises(UnreachableError) as caught, context.journal.writing("01", "x", (), None):
                 context.twilio.write("/v1/Trunks", {"friendly_name": "x"})
+            living.end(runbook.folder)
         assert url in str(caught.value)
 
     with proxy(refusal=BLOCKED) as running:
