@@ -505,9 +505,17 @@ def test_two_runs_at_once_cannot_use_one_approval(two: TwoPersons) -> None:
         two.start(second)
 
 
-def test_a_run_that_entered_no_use_writes_nothing(two: TwoPersons) -> None:
+def test_an_apply_outside_of_the_runner_uses_its_approval_once(two: TwoPersons) -> None:
     two.sign()
-    with two.open() as runbook, pytest.raises(ApprovalError, match="has not entered"):
+    with two.open() as runbook:
+        runbook.section("01").apply()
+    assert [entry.event for entry in Chain(two.records).entries()] == ["opened", "used", "closed"]
+    twilio = two.sandbox.vendors.twilio_http
+    trunks = twilio.get("/v1/Trunks").json()["trunks"]
+    (made,) = [trunk["sid"] for trunk in trunks if trunk["friendly_name"] == "PortSIP acme"]
+    twilio.delete(f"/v1/Trunks/{made}").raise_for_status()
+    two.sandbox.clear_log()
+    with pytest.raises(ApprovalError), two.open() as runbook:
         runbook.section("01").apply()
     assert two.sandbox.writes() == []
 
