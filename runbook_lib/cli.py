@@ -40,6 +40,7 @@ FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
 SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
 #: How typer ends a command that Ctrl-C ended.
 INTERRUPTED = 130
+RUN_AGAIN = "Interrupted. Run it again: it reads the current state and completes what is missing."
 
 app = typer.Typer(
     help="Connect PortSIP PBX tenants to Twilio Elastic SIP Trunking, and keep a record of it.",
@@ -531,6 +532,8 @@ def _run(
         runs = [tenant.folder for tenant in result.tenants]
         for remark in (*result.remarks, *_kept_elsewhere(result.index.parent, runs)):
             complain(f"Beside the work, which it did not touch: {remark}")
+        if result.not_begun:
+            complain(RUN_AGAIN)
         conclude(*plain_summary(result))
         return result.exit_status
 
@@ -616,9 +619,9 @@ def main() -> None:
     try:
         status = _guarded(lambda: _command(interruption))
         finish()
-        interruption.ignore()
     except KeyboardInterrupt:  # while the end was being told
         pass
+    interruption.ignore()
     raise SystemExit(status)
 
 
@@ -636,6 +639,6 @@ def _command(interruption: Interruption) -> int:
         complain(usage.getvalue())
         status = WRONG_INPUT
     if status == INTERRUPTED:
-        complain("Interrupted. Run it again: it reads the current state and completes what is missing.")
+        complain(RUN_AGAIN)
         status = FAILED
     return status

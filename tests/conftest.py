@@ -134,6 +134,8 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSa
 @pytest.fixture
 def sandbox(running_sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch) -> TestSandbox:
     running_sandbox.control("POST", "reset")
+    shutil.rmtree(running_sandbox.root / "parameters")
+    shutil.copytree(CHECKOUT / "parameters", running_sandbox.root / "parameters")
     for folder in (running_sandbox.root / "records", running_sandbox.root.parent / "state"):
         shutil.rmtree(folder, ignore_errors=True)
     for name, value in running_sandbox.environment.items():

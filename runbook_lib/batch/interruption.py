@@ -56,6 +56,9 @@ class Interruption:
 
     def ignore(self) -> None:
         """Ignore Ctrl-C from now on; Python would let the last one kill it while it shuts down."""
+        # Where Ctrl-C came while a string was being executed (as dataclasses do when they are imported),
+        # ``python -m`` kills itself with SIGINT at its end, unless another string was executed since.
+        exec("")  # noqa: S102
         if signal.getsignal(signal.SIGINT) is self:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 

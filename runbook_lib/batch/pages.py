@@ -171,6 +171,7 @@ def write_index(records: Path) -> Path:
     columns = ("Run", "Site", "Tenant", "Target", "Mode", "Outcome", "Approved", "Sections", "#Writes")
     body = f"<h1>Records</h1><p>{len(runs)} runs, newest first.</p>{_list(columns, [row for _, row in runs])}"
     target = "sandbox" if targets == {"sandbox"} else ""
+    records.mkdir(parents=True, exist_ok=True)
     return _write(records / INDEX, "Records", target, body, "")
 
 

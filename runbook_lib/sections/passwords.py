@@ -159,14 +159,16 @@ class PasswordPair:
         user, settings = self._user, self._settings
         if user is None:
             return f"there is no user for it in credential list {settings.credential_list_name}"
-        last = next((one for one in self._context.answered_writes(user.sid) if _dated(one, user)), None)
+        # Twilio's dates are to the second, in which two runs can have written.
+        written = [one for one in self._context.answered_writes(user.sid) if _dated(one, user)]
+        last = max(written, key=sent_at, default=None)
         if last is None:
             return "the records do not show that the runbook wrote the password at Twilio last"
         reference = settings.password
         if not any((row["setting"], row["desired"]) == (AT_TWILIO, str(reference)) for row in last["rows"]):
             return "the parameters name another secret than the one that was written last"
-        written = written_at(reference, self._context.root)
-        if written is not None and written > _wrote_at(last, user):
+        changed = written_at(reference, self._context.root)
+        if changed is not None and changed > _wrote_at(last, user):
             return f"{reference} was changed after the password was written last"
         return ""
 

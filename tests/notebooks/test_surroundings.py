@@ -6,6 +6,8 @@ import asyncio
 import itertools
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,7 +117,8 @@ def test_a_signal_between_two_sections_leaves_no_record_open(
     assert [tenant.outcome for tenant in result.tenants] == ["interrupted" if started else "succeeded"]
     assert result.not_begun == ("globex",) and result.exit_status == 1
     assert bool(sandbox.writes()) != started
-    check_all_closed(sandbox, 1)
+    # What is interrupted before its record was opened has no record.
+    check_all_closed(sandbox, 0 if callback == "on_tenant_start" else 1)
 
 
 @pytest.mark.parametrize("error", [error for error in ERRORS if isinstance(error, Exception)])
@@ -173,3 +176,19 @@ def test_an_unforeseen_error_fails_its_tenant_only(
     assert [tenant.outcome for tenant in result.tenants] == ["failed", "succeeded"]
     assert type(error).__name__ in result.tenants[0].sections[0].message
     check_all_closed(sandbox, 2)
+
+
+def test_ctrl_c_while_a_string_is_executed_ends_with_the_status_of_the_command(tmp_path: Path) -> None:
+    """As importing a dataclass does; Python would end a module that was started with ``-m`` by SIGINT."""
+    (tmp_path / "interrupted.py").write_text(
+        "from runbook_lib.batch.interruption import interrupted_once\n"
+        "interruption = interrupted_once()\n"
+        "try:\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "except KeyboardInterrupt:\n"
+        "    interruption.ignore()\n"
+        "raise SystemExit(7)\n"
+    )
+    command = [sys.executable, "-m", "interrupted"]
+    environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{tmp_path}"}
+    assert subprocess.run(command, env=environment, cwd=tmp_path).returncode == 7
