@@ -10,7 +10,8 @@ from typing import Any
 
 from .connect import Endpoints, endpoints, pbx_of
 from .parameters import Site, Tenant, TrunkScope
-from .records.journal import Journal, answered_writes, made_by_us
+from .records.journal import Journal
+from .records.ownership import Ownership
 from .records.to_undo import RecordToUndo
 from .secret import resolve
 from .sections.pbx_trunk import PbxTrunk
@@ -115,16 +116,17 @@ class Context:
 
     def made_by_us(self, resource: str, vendor_id: str, created: datetime | None = None) -> bool:
         """Whether the journals of this tenant (of the site, for a shared trunk) show that we made it."""
-        return made_by_us(self._own_records, self.journal.target, resource, vendor_id, created)
+        return self._ownership.made(resource, vendor_id, created)
 
     def answered_writes(self, vendor_id: str) -> Iterator[dict[str, Any]]:
-        """Yield what these journals have of a resource; see ``records.journal``."""
-        return answered_writes(self._own_records, self.journal.target, vendor_id)
+        """Yield what these journals have of a resource; see ``records.ownership``."""
+        return self._ownership.answered_writes(vendor_id)
 
-    @property
-    def _own_records(self) -> Path:
-        """The tenant's records; the site's for a shared trunk, which any tenant's run may have made."""
-        return self.records if self.settings.shared else self.records / self.tenant.name
+    @cached_property
+    def _ownership(self) -> Ownership:
+        """By the tenant's records; by the site's for a shared trunk, which any tenant's run may have made."""
+        records = self.records if self.settings.shared else self.records / self.tenant.name
+        return Ownership(records, self.journal.target)
 
     @property
     def has_tenant(self) -> bool:

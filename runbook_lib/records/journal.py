@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import RunbookError
 from ..identity import plain_identities
-from ..plain_files import describe, descriptor
+from ..plain_files import descriptor
 from ..plain_files import read as read_plain
 from ..plan import Row
 from .chain import CLOSED_WHILE_RUNNING, Chain
@@ -305,61 +305,3 @@ def vendor_time(write: Mapping[str, Any]) -> datetime:
 
 #: A resource that a lost answer may have made is as old as the write, give or take the way there.
 CLOCKS = timedelta(minutes=2)
-
-
-def answered_writes(records: Path, target: dict[str, str], vendor_id: str) -> Iterator[dict[str, Any]]:
-    """Yield the writes on the resource with this vendor id that the vendor answered.
-
-    The journals below ``records``, by the names of their runs; of one journal the last write first. Which
-    of two runs came first is not the names' to say: compare the dates that the vendor gave.
-    """
-    for path in sorted(records.glob(f"**/{FILE_NAME}"), reverse=True):
-        for write in reversed(read(path)):
-            ends = (write["answer"], write["found"])
-            if write["target"] == target and any(end and end["result"] == vendor_id for end in ends):
-                yield write
-
-
-def made_by_us(
-    records: Path, target: dict[str, str], resource: str, vendor_id: str, created: datetime | None = None
-) -> bool:
-    """Say whether a journal below ``records`` shows that we made this resource.
-
-    True when a write for the resource of this name at this target was answered with this vendor id,
-    or, with ``created`` (when the vendor says that it was made), when such a write of that time left
-    and had no answer. This is how a run that was cut off recognizes its own half.
-
-    Raises ``RecordError`` when no journal shows it and one of them cannot be read: what we made would
-    be taken for somebody else's.
-    """
-    unreadable = list[str]()
-
-    def note(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # before the first run there is no folder
-            unreadable.append(describe(error))
-
-    walk = os.walk(records, onerror=note)
-    paths = [Path(folder, FILE_NAME) for folder, *names in walk if any(FILE_NAME in some for some in names)]
-    for path in sorted(paths, reverse=True):
-        try:
-            for write in read(path):
-                if write["resource"] != resource or write["target"] != target:
-                    continue
-                answer = write["answer"] or {"status": None, "result": None, "error": None}
-                if answer["result"] == vendor_id:
-                    return True
-                lost = answer["status"] is None and not (answer["error"] or "").startswith("Connect")
-                if lost and created is not None and abs(created - vendor_time(write)) < CLOCKS:
-                    return True
-        except OSError as error:
-            unreadable.append(describe(error))
-        except (ValueError, TypeError, AttributeError):
-            unreadable.append(f"{path}: changed: not as the runbook writes it")
-    if unreadable:
-        raise RecordError(
-            f"whether {resource} was made by the runbook cannot be told: " + "; ".join(unreadable),
-            meaning="the journals show what the runbook made, and one of them cannot be read; nothing was"
-            " written for it",
-            next_step="make the file readable for this account or put it back from a copy, then run again",
-        )
-    return False

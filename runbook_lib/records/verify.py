@@ -31,6 +31,7 @@ from .chain import (
     digest_of_file,
 )
 from .needs import ATTRIBUTES
+from .ownership import OWNERSHIP
 from .record import (
     CHECKSUMS,
     OPENING,
@@ -64,8 +65,8 @@ INDEX = "index.html"
 #: Of locks, and of the names of those that hold them.
 OWN_SUFFIXES = (".lock", ".holder")
 #: Between the runs, beside locks: the chain, the page over it, which heads were kept elsewhere and by what
-#: command, and what is remembered of signing in.
-OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, ATTRIBUTES, "sign-in-refused.json"})
+#: command, which journals speak of what, and what is remembered of signing in.
+OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, ATTRIBUTES, OWNERSHIP, "sign-in-refused.json"})
 
 
 @dataclass(frozen=True)
@@ -534,7 +535,7 @@ def _is_ours(path: Path) -> bool:
     if path.name == FILE_NAME:
         return True  # looked at by itself
     try:
-        with opened(path, LIMIT if path.name == INDEX else SMALL):
+        with opened(path, LIMIT if path.name in (INDEX, OWNERSHIP) else SMALL):
             return True
     except FileNotFoundError:
         return True  # the name of a lock's holder, gone with the lock

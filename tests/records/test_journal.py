@@ -13,7 +13,8 @@ from runbook_lib.batch.runner import Aside, Job, Observer, TenantResult, _record
 from runbook_lib.plan import Action, Row
 from runbook_lib.records import journal
 from runbook_lib.records.errors import RecordError
-from runbook_lib.records.journal import Journal, is_readable, made_by_us, read
+from runbook_lib.records.journal import Journal, is_readable, read
+from runbook_lib.records.ownership import Ownership
 from runbook_lib.records.record import close_record, write_record
 from runbook_lib.records.to_undo import record_to_undo
 from runbook_lib.secret import Filter, remember, scrub_data
@@ -126,7 +127,7 @@ def test_nothing_is_rolled_back_by_a_journal_that_cannot_be_read(tmp_path: Path)
 
 
 def test_before_the_first_run_nothing_was_made_by_us(tmp_path: Path) -> None:
-    assert not made_by_us(tmp_path / "none", {}, "trunk PortSIP acme", "TK1")
+    assert not Ownership(tmp_path / "none", {}).made("trunk PortSIP acme", "TK1")
 
 
 def test_files_that_nobody_can_make_sense_of_are_a_problem_and_no_traceback(tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ def test_a_run_that_died_is_the_other_s_to_read_and_to_close(shared: Shared) -> 
     died = shared.run(ANNA, "-c", code)
     assert died.returncode == 0, died.stderr
     known = (
-        "from pathlib import Path; from runbook_lib.records.journal import made_by_us\n"
-        "raise SystemExit(not made_by_us(Path('records'), {}, 'trunk', 'TK1'))"
+        "from pathlib import Path; from runbook_lib.records.ownership import Ownership\n"
+        "raise SystemExit(not Ownership(Path('records'), {}).made('trunk', 'TK1'))"
     )
     assert shared.run(BEN, "-c", known).returncode == 0
     assert shared.runbook(BEN, "records", "close", DIED).returncode == 0

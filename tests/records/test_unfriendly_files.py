@@ -20,7 +20,7 @@ from runbook_lib.lock import held
 from runbook_lib.records import living
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
-from runbook_lib.records.journal import made_by_us
+from runbook_lib.records.ownership import Ownership
 from runbook_lib.records.record import close_dead, open_record
 from runbook_lib.records.signatures import signed_heads
 from runbook_lib.records.to_undo import record_to_undo
@@ -309,12 +309,12 @@ def test_a_journal_that_shows_what_is_ours(root: Path, what: str) -> None:
     records = root / "records"
     replace(records / RUN / "journal.jsonl", what)
     with as_another_account():
-        assert made_by_us(records, {}, "trunk PortSIP acme", "TK1")
+        assert Ownership(records, {}).made("trunk PortSIP acme", "TK1")
         if what in ("missing", "empty"):
-            assert not made_by_us(records, {}, "trunk PortSIP acme", "TK2")
+            assert not Ownership(records, {}).made("trunk PortSIP acme", "TK2")
             return
         with pytest.raises(RecordError, match=r"journal\.jsonl"):
-            made_by_us(records, {}, "trunk PortSIP acme", "TK2")
+            Ownership(records, {}).made("trunk PortSIP acme", "TK2")
 
 
 def test_the_newest_record_to_roll_back_is_asked_of_the_chain(root: Path) -> None:
