@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .connect import Endpoints, endpoints, pbx_of
+from .facts.moment import Moment
 from .parameters import Site, Tenant, TrunkScope
 from .records.journal import Journal
 from .records.ownership import Ownership
@@ -57,6 +58,8 @@ class Context:
         self.accept_interruption = tenant.accept_interruption
         self.settings = Settings.of(site, tenant)
         self.account = site.twilio_accounts[self.settings.account_name]
+        #: What was read from both vendors.
+        self.moment = Moment()
         self._transports: list[Transport] = []
 
     @property
@@ -74,7 +77,11 @@ class Context:
             else (None, account.auth_token)
         )
         transport = Transport(
-            "Twilio", self.journal, verify=self._endpoints.twilio_trust, proxy=account.proxy
+            "Twilio",
+            self.journal,
+            verify=self._endpoints.twilio_trust,
+            proxy=account.proxy,
+            moment=self.moment,
         )
         self._transports.append(transport)
         return Twilio(
@@ -95,7 +102,9 @@ class Context:
     @cached_property
     def pbx(self) -> Pbx:
         """The PBX."""
-        transport = Transport("PortSIP", self.journal, verify=self._endpoints.portsip_trust)
+        transport = Transport(
+            "PortSIP", self.journal, verify=self._endpoints.portsip_trust, moment=self.moment
+        )
         self._transports.append(transport)
         domain = self.tenant.pbx_domain if isinstance(self.tenant, Tenant) else None
         return pbx_of(self.site, self.root, transport, self._endpoints.portsip, domain=domain)

@@ -25,7 +25,7 @@ from .identity import plain_identities
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .paths import near
-from .plan import CHANGING, Plan, Row, Slice, shown
+from .plan import CHANGING, STOPPING, Plan, Row, Slice, shown
 from .records import living
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
@@ -271,6 +271,11 @@ class SectionRun:
         self._section = SECTION_CLASSES[number](runbook.context)
         self._started = time.monotonic()
         self._own_record_closed = False
+        #: What was asked for in the present moment: to ask for it again is to ask how it stands now.
+        self._asked: set[str] = set()
+        #: The locks of a section that changes something, from what it shows as its plan to its last write.
+        self._locks = ExitStack()
+        self._is_locked = False
         self._result: dict[str, Any] = {
             "run_id": runbook.run_id,
             "section": number,
@@ -334,11 +339,49 @@ class SectionRun:
         self._close()
         return self._result
 
+    def _begin_if_asked_again(self, what: str) -> None:
+        moment = self.runbook.context.moment
+        if what in self._asked or moment.is_over:
+            moment.begin()
+        if moment.began is None:
+            self._asked.clear()
+        self._asked.add(what)
+
+    def _lock(self) -> None:
+        """Let no other run work on the tenant, nor on a shared trunk, until ``_locks`` is closed."""
+        context, locks = self.runbook.context, self._locks
+        locks.enter_context(held(context.records / context.tenant.name, f"tenant {context.tenant.name}"))
+        if context.settings.shared:
+            locks.enter_context(held(context.records, f"trunk {context.settings.shared}"))
+        self._is_locked = True
+        locks.callback(setattr, self, "_is_locked", False)
+
+    def _read_for_apply(self) -> None:
+        """In a recorded apply, see to it that what is shown and what the writes stand on are one reading.
+
+        It is made under the lock. Only where everything is in place it may rest on what the run has read
+        before, as long as nothing was written.
+        """
+        runbook = self.runbook
+        if self._is_locked or runbook.mode != "apply" or not runbook.is_recorded:
+            return
+        moment = runbook.context.moment
+        if moment.began is not None and not moment.is_over:
+            rows = self._section.plan().rows
+            if not any(row.action in CHANGING | STOPPING for row in rows):
+                return
+        self._lock()
+        moment.begin()
+
     def _current(self) -> list[View]:
+        self._begin_if_asked_again("current")
+        self._read_for_apply()
         self._section.read()
         return self._section.views()
 
     def _plan(self) -> Slice:
+        self._begin_if_asked_again("plan")
+        self._read_for_apply()
         part = self._section.plan()
         self._result["plan"] = [_plain(row) for row in part.rows]
         differences = self.runbook.context.journal.clocks.differences()
@@ -349,18 +392,19 @@ class SectionRun:
         context, recorded = self.runbook.context, self.runbook.is_recorded
         if not recorded:
             try_out(context.records.parent)  # also what the locks below need
-        with ExitStack() as stack:
-            stack.enter_context(held(context.records / context.tenant.name, f"tenant {context.tenant.name}"))
-            if context.settings.shared:
-                stack.enter_context(held(context.records, f"trunk {context.settings.shared}"))
+        # Of what was planned in this moment, only rows in place were not read under the lock.
+        as_read = recorded and "plan" in self._asked and not context.moment.is_over
+        with self._locks:
+            if not self._is_locked:
+                self._lock()
             if recorded:
-                return self._carried_out()
+                return self._carried_out(as_read=as_read)
             with self._own_record():
                 outcome = self._carried_out()
                 self._verify()
                 return outcome
 
-    def _carried_out(self) -> Outcome:
+    def _carried_out(self, *, as_read: bool = False) -> Outcome:
         approved = None
         if self.runbook.approved is not None:
             approved = self.runbook.approved.slice(self.number)
@@ -372,7 +416,7 @@ class SectionRun:
                 )
         self._require_use()
         try:
-            outcome = self._section.apply(approved)
+            outcome = self._section.apply(approved, as_read=as_read)
         finally:
             self._result["writes"] = self.runbook.context.journal.writes
         self._result["applied"] = [_plain(row) for row in outcome.rows if row.action in CHANGING]
@@ -444,6 +488,7 @@ class SectionRun:
             )
 
     def _verify(self) -> Verification:
+        self._begin_if_asked_again("verify")
         verification = self._section.verify(wait=self.runbook.mode == "apply")
         self._result["verification"] = {
             "ok": verification.ok,
@@ -480,6 +525,7 @@ class SectionRun:
         self._result["error"] = _error(error)
 
     def _close(self) -> None:
+        self._locks.close()
         self._measure()
         self.runbook.context.close()
         if not self._own_record_closed:

@@ -147,14 +147,20 @@ class Section(ABC):
         """Return the guide's expected results as rows, from the state as read."""
         return []
 
+    def read_again(self) -> None:
+        """Read what may have changed since it was read."""
+        self.context.moment.begin()
+        self.read()
+
     def plan(self) -> Slice:
         """Read, and return the section's slice of the plan."""
         self.read()
         return Slice(self.number, (*self._cautions(), *_rows(self._guarded_items())))
 
-    def apply(self, approved: Slice | None = None) -> Outcome:
+    def apply(self, approved: Slice | None = None, *, as_read: bool = False) -> Outcome:
         """Carry out the plan, one write at a time.
 
+        ``as_read`` says that the state was read for this, under the lock, so the first round goes by it.
         Raises ``ConflictError`` or ``StalePlanError`` before the first write. After a write whose
         outcome is unknown, reads until it shows or the vendors' lag is over, and goes on from there.
         After a write that was refused because somebody else was first, plans again.
@@ -162,7 +168,7 @@ class Section(ABC):
         before = self.context.journal.writes
         done: dict[tuple[str, str], Row] = {}
         for remaining in reversed(range(ROUNDS)):
-            items = self._settled_items()
+            items = self._settled_items(as_read=as_read and remaining == ROUNDS - 1)
             self.context.account_is_proven()
             self._check(_rows(items), approved, written=self.context.journal.writes > before)
             try:
@@ -195,14 +201,15 @@ class Section(ABC):
         """
         deadline = time.monotonic() + (SETTLE_S if wait else 0)
         self.reading_back = True
+        self.read()
         while True:
-            self.read()
             rows = (*_rows(self.items()), *self.expected())
             differences = tuple(row for row in rows if row.action in CHANGING | STOPPING)
             now = time.monotonic()
             if now > deadline if differences else now >= self._late_until:
                 return Verification(rows, differences)
             time.sleep(POLL_S if differences else SLOW_POLL_S)
+            self.read_again()
 
     def row(
         self,
@@ -247,17 +254,19 @@ class Section(ABC):
         row = Row(step, f"number of: {setting}", 1, len(found), Action.CONFLICT, note=note)
         return [Item((row,), passing_s=passing_s)]
 
-    def _settled_items(self) -> list[Item]:
+    def _settled_items(self, *, as_read: bool) -> list[Item]:
         """Read, and return the items, once no conflict is left that may pass by itself, or time is up."""
         began = time.monotonic()
+        if not as_read:
+            self.read_again()
         while True:
-            self.read()
             items = self._guarded_items()
             stopping = [item for item in items if any(row.action in STOPPING for row in item.rows)]
             patience = min((item.passing_s for item in stopping), default=0.0)
             if time.monotonic() - began >= patience:
                 return items
             time.sleep(SLOW_POLL_S)
+            self.read_again()
 
     def _guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run has no leave to carry out."""
@@ -294,6 +303,7 @@ class Section(ABC):
         assert item.write is not None
         try:
             with at_step(item.rows[0].step):
+                self.context.moment.begin()  # what a write looks at first, it has to see as it is now
                 item.write()
                 keep_what_was_made(self.context)
         except VendorError as error:
@@ -312,7 +322,7 @@ class Section(ABC):
             return False
         deadline = time.monotonic() + (SETTLE_S if lag is None else lag)
         while True:
-            self.read()
+            self.read_again()
             live = self._rows_now(item)
             if all(row is not None and row.action in SETTLED for row in live):
                 return True

@@ -122,10 +122,15 @@ class Session:
         return response
 
     def _send(self, method: str, path: str, kind: Kind, **content: Any) -> httpx.Response:
-        request = self._transport.build(
-            method, self._url + path, headers=_bearer(self._live_token()), **content
+        def request(headers: dict[str, str] | None = None) -> httpx.Request:
+            return self._transport.build(method, self._url + path, headers=headers, **content)
+
+        if kind == "read":  # what was read already needs no sign-in
+            url = request().url
+            return self._transport.read(lambda: request(_bearer(self._live_token())), url, self._scope)
+        return self._transport.send(
+            request(_bearer(self._live_token())), kind, result=lambda body: body.get("id") if body else None
         )
-        return self._transport.send(request, kind, result=lambda body: body.get("id") if body else None)
 
     def _live_token(self) -> Tokens:
         if self._token is None:

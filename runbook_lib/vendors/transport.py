@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import httpx
 import stamina
 
 from ..errors import OutcomeUnknownError, UnreachableError
+from ..facts.moment import Moment
 from ..records.clocks import steady
 from ..records.journal import Journal
 from ..records.result import now
@@ -100,6 +102,8 @@ class Transport:
         ``http://HOST:PORT``, asked for a tunnel to the vendor; the environment's proxies are never used.
     limits
         Time limits of every request.
+    moment
+        Remembers what was read; a write begins it anew. By default the client's own.
     """
 
     def __init__(
@@ -110,10 +114,13 @@ class Transport:
         verify: ssl.SSLContext | bool = True,
         proxy: str | None = None,
         limits: TimeLimits | None = None,
+        moment: Moment | None = None,
     ) -> None:
         limits = limits or TimeLimits()
+        self._moment = Moment() if moment is None else moment
         self.vendor = vendor
         self.requests = 0
+        self._counting = threading.Lock()
         self._journal = journal
         self._proxy = proxy
         self._client = httpx.Client(
@@ -132,6 +139,21 @@ class Transport:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def read(self, request: Callable[[], httpx.Request], url: httpx.URL, whose: str) -> httpx.Response:
+        """Send a read, or return what was answered to it in this moment; raises as ``send``.
+
+        Parameters
+        ----------
+        request
+            Makes the request, with its credentials, if it has to be sent.
+        url
+            What it asks for.
+        whose
+            The session that reads: what it may see is not what another one may.
+        """
+        key = (self.vendor, whose, str(url))
+        return self._moment.once(key, lambda: self.send(request(), "read"))
 
     def send(
         self, request: httpx.Request, kind: Kind, *, result: Callable[[Any], str | None] | None = None
@@ -156,7 +178,7 @@ class Transport:
                 timeout=None,
             ):
                 with attempt:
-                    return self._journalled(request, result) if kind == "write" else self._once(request, kind)
+                    return self._written(request, result) if kind == "write" else self._once(request, kind)
         except _TryAgainError as error:
             if isinstance(error.cause, httpx.Response):
                 return error.cause
@@ -181,11 +203,20 @@ class Transport:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         """Send once, and learn from the answer what time it is for the vendor."""
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
         asked_at = steady()
         response = self._client.send(request)
         self._journal.clocks.saw(self.vendor, response.headers.get("Date"), asked_at)
         return response
+
+    def _written(self, request: httpx.Request, result: Callable[[Any], str | None] | None) -> httpx.Response:
+        """Send a write; nothing that was read before it, or while it was on its way, counts after it."""
+        self._moment.begin()
+        try:
+            return self._journalled(request, result)
+        finally:
+            self._moment.begin()
 
     def _journalled(
         self, request: httpx.Request, result: Callable[[Any], str | None] | None

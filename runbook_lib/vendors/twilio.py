@@ -334,8 +334,12 @@ class _HttpClient(HttpClient):
         )
         if auth:
             request = next(httpx.BasicAuth(*auth).auth_flow(request))
-        kind = "read" if method.upper() == "GET" else "write"
-        response = self._transport.send(request, kind, result=lambda body: body.get("sid") if body else None)
+        if method.upper() == "GET":
+            response = self._transport.read(lambda: request, request.url, "account")
+        else:
+            response = self._transport.send(
+                request, "write", result=lambda body: body.get("sid") if body else None
+            )
         self._check.look_at(request, response)
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(response)

@@ -1,0 +1,1 @@
+"""Reading: what was read at one time, and side by side."""
