@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 from .errors import InputError, UnreachableError
 from .parameters import Site, TwilioAccount
 from .secret import resolve
+from .vendors.lending import Lender
 from .vendors.pbx import Pbx
 from .vendors.sign_in import SignInGate
 from .vendors.transport import Transport
 
 #: For tests only, and to this machine only: never through a parameter.
-OVERRIDES = ("RUNBOOK_TWILIO_API_URL", "RUNBOOK_TWILIO_TRUNKING_URL", "RUNBOOK_PORTSIP_URL")
+PBX_OVERRIDE = "RUNBOOK_PORTSIP_URL"
+OVERRIDES = ("RUNBOOK_TWILIO_API_URL", "RUNBOOK_TWILIO_TRUNKING_URL", PBX_OVERRIDE)
 
 
 @dataclass(frozen=True)
@@ -37,31 +39,39 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
 
     Raises ``InputError`` when a test's override does not point at this machine.
     """
-    api, trunking, portsip = (_override(name) for name in OVERRIDES)
-    ca_file = site.pbx.ca_file.path(root) if site.pbx.ca_file else None
+    api, trunking, _ = (_override(name) for name in OVERRIDES)
     if site.target == "sandbox":
-        from .sandbox import certificate, process  # only a sandbox site pays for the import
+        if not (api and trunking):
+            from .sandbox import process  # only a sandbox site pays for the import
 
-        if not (api and trunking and portsip):
             running = process.ensure_running(root)
             api, trunking = api or running.twilio_url, trunking or running.twilio_url
-            portsip = portsip or running.portsip_url
         routes = trunking  # the sandbox has every API of Twilio on one port
-        ca_file = ca_file or certificate.ensure(root)
     else:
         from .vendors.twilio import live_hosts
 
         live = live_hosts(account.region, account.edge)
         routes = trunking or live["routes"]
-        api, trunking, portsip = api or live["api"], trunking or live["trunking"], portsip or site.pbx.url
-    portsip = portsip.rstrip("/").removesuffix("/api")
-    pin = site.pbx.certificate_sha256
+        api, trunking = api or live["api"], trunking or live["trunking"]
     return Endpoints(
         {"api": api, "trunking": trunking, "routes": routes},
         _trust(account.ca_file.path(root) if account.ca_file else None, "twilio_accounts.NAME.ca_file"),
-        portsip + "/api",
-        _pinned(portsip, pin) if pin else _trust(ca_file, "pbx.ca_file"),
+        *pbx_endpoint(site, root),
     )
+
+
+def pbx_endpoint(site: Site, root: Path) -> tuple[str, ssl.SSLContext | bool]:
+    """Return the base URL of a site's PBX, and whose certificates are trusted there; as ``endpoints``."""
+    url = _override(PBX_OVERRIDE)
+    ca_file = site.pbx.ca_file.path(root) if site.pbx.ca_file else None
+    if site.target == "sandbox":
+        from .sandbox import certificate, process
+
+        url = url or process.ensure_running(root).portsip_url
+        ca_file = ca_file or certificate.ensure(root)
+    url = (url or site.pbx.url).rstrip("/").removesuffix("/api")
+    pin = site.pbx.certificate_sha256
+    return url + "/api", _pinned(url, pin) if pin else _trust(ca_file, "pbx.ca_file")
 
 
 def pbx_of(
@@ -72,8 +82,11 @@ def pbx_of(
     *,
     domain: str | None,
     ask: Callable[[], str] | None = None,
+    lender: Lender | None = None,
 ) -> Pbx:
     """Return a site's PBX for a tenant's domain (``None``: for no tenant), as its administrator.
+
+    ``ask`` and ``lender`` as for ``Session``.
 
     Raises ``SecretError`` when the reference of the password leads nowhere.
     """
@@ -85,6 +98,7 @@ def pbx_of(
         password=resolve(site.pbx.password, root).reveal(),
         domain=domain,
         ask=ask,
+        lender=lender,
     )
 
 

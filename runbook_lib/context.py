@@ -19,6 +19,7 @@ from .sections.pbx_trunk import PbxTrunk
 from .sections.rules import Rules
 from .sections.settings import Settings
 from .sections.twilio_trunk import TwilioTrunk
+from .vendors.lending import Lender, lent_by_runner
 from .vendors.pbx import Pbx
 from .vendors.transport import Transport
 from .vendors.twilio import Twilio
@@ -27,7 +28,8 @@ from .vendors.twilio import Twilio
 class Context:
     """One tenant's run.
 
-    The clients are made with the first use and send nothing before; ``close`` signs out.
+    The clients are made with the first use and send nothing before; ``close`` signs out of the sessions
+    that were begun here. A run's sessions belong to its runner; see ``lender``.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ class Context:
         self.account = site.twilio_accounts[self.settings.account_name]
         #: What was read from both vendors.
         self.moment = Moment()
+        #: Who has the sessions at the PBX, if it is not this context.
+        self.lender: Lender = lent_by_runner
         self._transports: list[Transport] = []
 
     @property
@@ -107,7 +111,14 @@ class Context:
         )
         self._transports.append(transport)
         domain = self.tenant.pbx_domain if isinstance(self.tenant, Tenant) else None
-        return pbx_of(self.site, self.root, transport, self._endpoints.portsip, domain=domain)
+        return pbx_of(
+            self.site,
+            self.root,
+            transport,
+            self._endpoints.portsip,
+            domain=domain,
+            lender=self.lender,
+        )
 
     @property
     def twilio_trunk(self) -> TwilioTrunk:

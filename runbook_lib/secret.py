@@ -277,8 +277,10 @@ def remember_token(value: str, name: str) -> None:
     """Make the filter know a token, which is dead after its session.
 
     Only the latest are kept (``LATEST_TOKENS``): a process that lives for days signs in thousands of
-    times.
+    times. One that still lives is remembered again with its use.
     """
+    if value in _latest_tokens:
+        _latest_tokens.remove(value)
     _latest_tokens.append(value)
     _tokens.add(value, name)
     while len(_latest_tokens) > LATEST_TOKENS:

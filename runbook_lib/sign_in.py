@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from .connect import endpoints, pbx_of
+from .connect import pbx_endpoint, pbx_of
 from .parameters import Site
 from .records.journal import FILE_NAME, Journal
 from .secret import scrub_data
@@ -26,11 +26,11 @@ def sign_in(site: Site, root: Path, domains: Sequence[str], ask: Callable[[], st
     """
     who = site.pbx.username
     yield f"{who}, for the whole PBX:"
-    with _pbx(site, root, None, ask) as pbx:
+    with pbx_alone(site, root, None, ask) as pbx:
         yield _outcome(pbx.system.sign_in())
     for domain in domains:
         yield f"{who}, for the tenant {domain}:"
-        with _pbx(site, root, domain, ask) as pbx:
+        with pbx_alone(site, root, domain, ask) as pbx:
             yield _outcome(pbx.session.sign_in())
 
 
@@ -40,19 +40,21 @@ def clear(site: Site, root: Path) -> Iterator[str]:
         yield "Forgotten: the next run signs in again."
     else:
         yield "No refusal was remembered."
-    with _pbx(site, root, None) as pbx:
+    with pbx_alone(site, root) as pbx:
         if ended := pbx.sign_out_kept():
             yield f"Signed out: {ended} kept {'session' if ended == 1 else 'sessions'}."
 
 
 @contextmanager
-def _pbx(site: Site, root: Path, domain: str | None, ask: Callable[[], str] | None = None) -> Iterator[Pbx]:
-    account = next(iter(site.twilio_accounts.values()))
-    where = endpoints(site, account, root)
+def pbx_alone(
+    site: Site, root: Path, domain: str | None = None, ask: Callable[[], str] | None = None
+) -> Iterator[Pbx]:
+    """Yield a site's PBX for sessions only, without a run; sign out at the end."""
+    url, trust = pbx_endpoint(site, root)
     # Signing in is not a write, so nothing of this journal ever reaches a disk.
     journal = Journal(root / "records" / site.name / FILE_NAME, scrub_data, {})
-    with closing(Transport("PortSIP", journal, verify=where.portsip_trust)) as transport:
-        pbx = pbx_of(site, root, transport, where.portsip, domain=domain, ask=ask)
+    with closing(Transport("PortSIP", journal, verify=trust)) as transport:
+        pbx = pbx_of(site, root, transport, url, domain=domain, ask=ask)
         try:
             yield pbx
         finally:

@@ -19,7 +19,6 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"
 #: Declared for another reason than an import of ours.
 USED_OTHERWISE = {
     "jupyterlab": "started as a module by runbook lab",
-    "ipykernel": "started as a module: the kernels",
     "jsonschema": "bounded only: newer ones make every start slow",
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict, make_ipkernel_cmd
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.utils import run_sync
 
+from ..asking import RUNNER
+from .channel import Channel
 from .scratch import Scratch
 
 KERNEL = "python3"
+#: What is run in the place of ipykernel's own launcher.
+MAIN = "runbook_lib.batch.kernel"
 #: Run by the kernel before it takes its first request; a kernel that cannot do it fails in the notebook.
 WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
@@ -68,10 +72,13 @@ class KernelPool:
     ----------
     folder
         The folder in which the kernels run.
+    channel
+        Answers what the kernels ask; without one they have nobody to ask.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, channel: Channel | None = None) -> None:
         self._folder = folder
+        self._channel = channel
         self._waiting: dict[Path, AsyncKernelManager] = {}
         self._all: list[AsyncKernelManager] = []
         self._scratch = Scratch()
@@ -102,16 +109,28 @@ class KernelPool:
             transport="ipc",
             connection_file=str(connection),
         )
+        kernel.kernel_spec.argv = make_ipkernel_cmd(MAIN)
         self._all.append(kernel)
-        run_sync(kernel.start_kernel)(
-            extra_arguments=[f"--IPKernelApp.exec_lines={WARM_UP}", "--HistoryManager.enabled=False"],
-            env={**os.environ, **jupyter_folders(self._scratch.path), **environment},
-            cwd=str(self._folder),
-            **SILENT,
-        )
+        with self._asking() as (variables, inherited):
+            run_sync(kernel.start_kernel)(
+                extra_arguments=[f"--IPKernelApp.exec_lines={WARM_UP}", "--HistoryManager.enabled=False"],
+                env={**os.environ, **jupyter_folders(self._scratch.path), **environment, **variables},
+                cwd=str(self._folder),
+                pass_fds=inherited,
+                **SILENT,
+            )
         self._waiting[key] = kernel
 
     def take(self, key: Path, environment: Mapping[str, str]) -> AsyncKernelManager:
         """Return the kernel for ``key``; who takes it ends it when the notebook has run."""
         self.prepare(key, environment)
         return self._waiting.pop(key)
+
+    @contextmanager
+    def _asking(self) -> Iterator[tuple[dict[str, str], tuple[int, ...]]]:
+        """The variables and files that a kernel inherits so that it can ask; here they are closed then."""
+        if self._channel is None:
+            yield {}, ()
+            return
+        with self._channel.connect() as end:
+            yield {RUNNER: str(end.fileno())}, (end.fileno(),)

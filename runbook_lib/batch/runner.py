@@ -8,7 +8,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ from ..records.result import RUN_FOLDER, new_run_id, now, write_json
 from ..runbook import Runbook
 from ..secret import scrub, scrub_data
 from ..sections.base import told_stop
+from ..vendors.lending import TOKEN, Lender, answer_with
+from .channel import Channel
 from .ending import outcome_of, result_of, settle
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
 from .interruption import INTERRUPTIONS, Interruption, interruptible, told
@@ -48,6 +52,7 @@ from .kernels import KERNEL, KernelPool
 from .pages import INDEX, write_index, write_page, write_run_index
 from .scan import CHANGE_IT, scan, withhold
 from .scan import told as leaks_told
+from .sessions import Sessions
 
 NOT_RUN = "not run"
 FINE, BROKEN = 0, 1
@@ -262,16 +267,25 @@ def run_tenants(
     papermill_engines.register("runbook", RunbookEngine)
     root = project_root()
     jobs = jobs_of(root, site, tenants, mode, approval, tuple(sections), options or {})
+    site = settled(site, root)
     steps = [(job, section) for job in jobs for section in job.order]
     results: list[TenantResult] = []
     # A signal ends what a section does, and nothing else: neither a record nor the end of another tenant.
     with interruptible() as interruption, interruption.held():
         aside = Aside(observer, interruption)
-        with KernelPool(root) as kernels:
+        sessions, channel = Sessions(site, root), Channel()
+        channel.register(TOKEN, partial(answer_with, sessions.lend))
+        with ExitStack() as stack:
+            stack.callback(aside.attempt, "signing out", sessions.end)
+            kernels = stack.enter_context(KernelPool(root, channel))
             for job in jobs:
                 if interruption.arrived is not None or INTERRUPTED in {one.outcome for one in results}:
                     break
-                results.append(_run_tenant(job, mode, root, kernels, _followers(steps), aside, interruption))
+                after = _followers(steps)
+                results.append(
+                    _run_tenant(job, mode, root, kernels, sessions.lend, after, aside, interruption)
+                )
+                aside.attempt("signing out", sessions.end_tenants)
         aside.attempt("writing the page over all records", write_index, root / "records")
     not_begun = tuple(job.tenant for job in jobs[len(results) :])
     index = root / "records" / INDEX
@@ -320,7 +334,7 @@ def jobs_of(
     return jobs
 
 
-def _in_the_way(job: Job) -> str:
+def _in_the_way(job: Job, lender: Lender) -> str:
     """Why the tenant could not be carried through, looked up before its first write; empty if it can.
 
     An approved plan is compared section by section instead; what keeps us from planning, a
@@ -332,6 +346,7 @@ def _in_the_way(job: Job) -> str:
         with Runbook.open(
             job.parameters["site"], job.parameters["tenant"], sections=job.sections, **job.options
         ) as runbook:
+            runbook.context.lender = lender
             plan = runbook.plan()
     except RunbookError:
         return ""
@@ -357,6 +372,7 @@ def _run_tenant(
     mode: str,
     root: Path,
     kernels: KernelPool,
+    lender: Lender,
     following: Callable[[Job, str], tuple[Job, str] | None],
     aside: Aside,
     interruption: Interruption,
@@ -367,11 +383,11 @@ def _run_tenant(
         try:
             if not sections:
                 with interruption.allowed():
-                    affected = _affected(job)
+                    affected = _affected(job, lender)
                 aside.remarks += [one for one in _open(job, mode, affected) if one not in aside.remarks]
                 opened = True
                 with interruption.allowed():
-                    in_the_way = _in_the_way(job)
+                    in_the_way = _in_the_way(job, lender)
             if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
                 result = SectionResult(section, NOT_RUN)
             else:
@@ -397,7 +413,7 @@ def _run_tenant(
     return result
 
 
-def _affected(job: Job) -> list[dict[str, str]] | None:
+def _affected(job: Job, lender: Lender) -> list[dict[str, str]] | None:
     """Whose calls a run for a shared trunk is about; ``None`` for a tenant's run, or if it cannot be read.
 
     What keeps us from reading it, a section's notebook will tell in its record.
@@ -407,6 +423,7 @@ def _affected(job: Job) -> list[dict[str, str]] | None:
         return None
     try:
         with Runbook.open(job.parameters["site"], tenant) as runbook:
+            runbook.context.lender = lender
             return runbook.tenants_affected()
     except RunbookError:
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import VendorError
 from ..meaning import meaning
+from .lending import Lender
 from .portsip import Session
 from .sign_in import SYSTEM, KeptSignIns, SignInGate
 from .transport import Transport
@@ -29,6 +30,8 @@ class Pbx:
         The tenant's SIP domain; ``None`` where nothing is done for a tenant.
     ask
         Asks the operator for a one-time code; see ``Session``.
+    lender
+        Who may have the sessions already; see ``Session``.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Pbx:
         password: str,
         domain: str | None,
         ask: Callable[[], str] | None = None,
+        lender: Lender | None = None,
     ) -> None:
         self._transport = transport
         self._url = url
@@ -48,17 +52,18 @@ class Pbx:
         self._credentials = {"username": username, "password": password}
         self._domain = domain
         self._ask = ask
+        self._lender = lender
         self._opened: list[Session] = []
 
     @cached_property
     def system(self) -> Session:
         """The session in system scope."""
-        return self._open(None)
+        return self.open(None)
 
     @cached_property
     def session(self) -> Session:
         """The session in the tenant's scope."""
-        return self._open(self.tenant["id"])
+        return self.open(self.tenant["id"])
 
     @cached_property
     def tenant(self) -> dict[str, Any]:
@@ -147,12 +152,23 @@ class Pbx:
         """End the sessions that are kept for later runs; return how many there were."""
         scopes = KeptSignIns(self._url, self._credentials["username"]).scopes()
         for scope in scopes:
-            self._open(None if scope == SYSTEM else scope).sign_out_kept()
+            self.open(None if scope == SYSTEM else scope).sign_out_kept()
         return len(scopes)
 
-    def _open(self, tenant_id: str | None) -> Session:
+    def is_at(self, url: str, username: str) -> bool:
+        """Whether this is the PBX at a URL, as this administrator sees it."""
+        return (url, username) == (self._url, self._credentials["username"])
+
+    def open(self, tenant_id: str | None) -> Session:
+        """Return a session for a tenant, or the system (``None``); ``sign_out`` ends it with the others."""
         session = Session(
-            self._transport, self._url, self._gate, **self._credentials, tenant_id=tenant_id, ask=self._ask
+            self._transport,
+            self._url,
+            self._gate,
+            **self._credentials,
+            tenant_id=tenant_id,
+            ask=self._ask,
+            lender=self._lender,
         )
         self._opened.append(session)
         return session

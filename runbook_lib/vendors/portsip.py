@@ -6,14 +6,17 @@ scope (system, a tenant) has a session of its own.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 
 from ..errors import SignInError, UnreachableError, VendorError
 from ..secret import remember_token
+from .lending import Lender
 from .sign_in import SYSTEM, KeptSignIns, SignInGate, Tokens
 from .transport import Kind, Transport
 
@@ -38,6 +41,9 @@ class Session:
     ask
         Asks the operator for the one-time code that the PBX has sent; a session that is opened so is
         kept for later runs. Without it a PBX that asks for a code is an error.
+    lender
+        Who may have a session of this scope already. A session that is lent is refreshed and ended by
+        its owner; without one, this signs in itself.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class Session:
         domain: str | None = None,
         tenant_id: str | None = None,
         ask: Callable[[], str] | None = None,
+        lender: Lender | None = None,
     ) -> None:
         self._transport = transport
         self._url = url
@@ -63,6 +70,8 @@ class Session:
         self._kept = KeptSignIns(url, username)
         self._scope = tenant_id or SYSTEM
         self._token: Tokens | None = None
+        self._lender = lender
+        self._refused: str | None = None
 
     def get(self, path: str, **params: str | int) -> dict[str, Any]:
         """Return the answer of a GET as plain data."""
@@ -91,10 +100,16 @@ class Session:
         """Sign in now rather than with the first request; return whether the session is kept."""
         return self._live_token().kept
 
+    def token(self, refused: str | None = None) -> Tokens:
+        """Return the tokens of the live session; those of another one if its access token is ``refused``."""
+        if self._token is not None and self._token.access == refused:
+            self._discard()
+        return self._live_token()
+
     def sign_out(self) -> None:
-        """End the session at the PBX, if it was begun and is not kept; an error here changes nothing."""
+        """End the session at the PBX, if it was begun here and is not kept; an error here changes nothing."""
         token, self._token = self._token, None
-        if token is not None and not token.kept:
+        if token is not None and not token.kept and not token.lent:
             self._end(token)
 
     def sign_out_kept(self) -> None:
@@ -133,13 +148,23 @@ class Session:
         )
 
     def _live_token(self) -> Tokens:
-        if self._token is None:
-            self._token = self._kept.take(self._scope) or self._sign_in()
-        elif time.monotonic() > self._token.expires_at - REFRESH_BEFORE_S:
-            self._token = self._refreshed(self._token) or self._sign_in()
-        else:
+        if self._token is not None and time.monotonic() <= self._token.expires_at - REFRESH_BEFORE_S:
             return self._token
-        token = self._token
+        lent = (
+            self._lender(self._url, self._credentials["username"], self._scope, self._refused)
+            if self._lender is not None
+            else None
+        )
+        self._token = lent or self._own_token()
+        return self._token
+
+    def _own_token(self) -> Tokens:
+        if self._token is None or self._token.lent:
+            token = self._kept.take(self._scope) or self._sign_in()
+        else:
+            token = self._refreshed(self._token) or self._sign_in()
+        # Whatever interrupts this, sign-out ends the session, and nobody uses it before it was switched.
+        self._token = replace(token, expires_at=-math.inf)
         try:
             # Whether a refreshed session keeps its tenant is not documented: switch again.
             self._switch(token)
@@ -147,13 +172,14 @@ class Session:
             self._end(token)
             self._discard()
             if token.kept and error.status == httpx.codes.UNAUTHORIZED:
-                return self._live_token()  # it was revoked since it was kept
+                return self._own_token()  # it was revoked since it was kept
             raise
         return token
 
     def _discard(self) -> None:
         if self._token is not None and self._token.kept:
             self._kept.drop(self._scope, self._token)
+        self._refused = self._token.access if self._token is not None else None
         self._token = None
 
     def _sign_in(self) -> Tokens:

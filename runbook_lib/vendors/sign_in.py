@@ -133,13 +133,15 @@ def _is_writable(folder: Path) -> bool:
 class Tokens:
     """The tokens of a session.
 
-    ``expires_at`` is in seconds of ``time.monotonic``; ``kept``: for later runs too.
+    ``expires_at`` is in seconds of ``time.monotonic``; ``kept``: for later runs too; ``lent``: by
+    somebody who refreshes and ends the session, and keeps the refresh token.
     """
 
     access: str
     refresh: str
     expires_at: float
     kept: bool = False
+    lent: bool = False
 
     @classmethod
     def of(cls, answer: dict[str, Any], *, kept: bool = False) -> Tokens:
@@ -153,9 +155,21 @@ class Tokens:
             time.monotonic() + float(answer["expires_in"]),
             kept,
         )
-        remember_token(tokens.access, "access token of the PBX")
-        remember_token(tokens.refresh, "refresh token of the PBX")
+        tokens.remember()
         return tokens
+
+    @classmethod
+    def borrowed(cls, access: str, expires_in: float) -> Tokens:
+        """The part of somebody's tokens that is lent, which the filter of secrets knows from now on."""
+        tokens = cls(access, "", time.monotonic() + expires_in, lent=True)
+        tokens.remember()
+        return tokens
+
+    def remember(self) -> None:
+        """Make the filter of secrets know the tokens, as the latest of this process."""
+        remember_token(self.access, "access token of the PBX")
+        if self.refresh:
+            remember_token(self.refresh, "refresh token of the PBX")
 
 
 class KeptSignIns:

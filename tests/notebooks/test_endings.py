@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from runbook_lib.batch.kernels import MAIN
 from runbook_lib.guide import RUN_ORDER
 from runbook_lib.records.journal import read
 from tests.conftest import CHECKOUT, TestSandbox
@@ -61,7 +62,7 @@ def kernels(process: subprocess.Popen[str]) -> list[int]:
     """The kernels among a process's children."""
     path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     children = [int(one) for one in path.read_text().split()]
-    return [one for one in children if b"ipykernel" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return [one for one in children if MAIN.encode() in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
 def check(sandbox: TestSandbox, outcome: str) -> dict[str, object]:

@@ -1,0 +1,17 @@
+"""``python -m runbook_lib.batch.kernel``: an IPython kernel of a run.
+
+IPython's configuration and startup files are programs of the account's, which may start others. So the
+socket of the runner is taken before IPython is imported.
+"""
+
+import sys
+
+from .. import asking  # noqa: F401 - takes the socket
+
+if __name__ == "__main__":
+    # As ipykernel's own launcher does; IPython adds the current folder again.
+    del sys.path[0]
+
+    from ipykernel import kernelapp
+
+    kernelapp.launch_new_instance()

@@ -1,0 +1,75 @@
+"""The sessions at the PBX of a batch: one for the system, and one for the tenant whose turn it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from ..parameters import load_site
+from ..sign_in import pbx_alone
+from ..vendors.pbx import Pbx
+from ..vendors.portsip import Session
+from ..vendors.sign_in import SYSTEM, Tokens
+
+#: How long the end of a run waits for a sign-in that is under way; later it is left to expire.
+PATIENCE_S = 5.0
+
+
+class Sessions:
+    """Signs in when a session is needed, refreshes it, and signs out; nobody else in the batch does.
+
+    ``lend`` is a ``Lender``, which any thread may call.
+
+    Parameters
+    ----------
+    site
+        The site's parameter file.
+    root
+        The project's root folder.
+    """
+
+    def __init__(self, site: Path, root: Path) -> None:
+        self._site = site
+        self._root = root
+        self._pbx: Pbx | None = None
+        self._by_scope: dict[str, Session] = {}
+        self._turn = threading.Lock()
+        self._stack = ExitStack()
+
+    def lend(self, url: str, username: str, scope: str, refused: str | None) -> Tokens | None:
+        """Return what a borrower needs of the session of a scope, which is opened if there is none."""
+        with self._turn:
+            if self._pbx is None:
+                site = load_site(self._site, self._root)
+                self._pbx = self._stack.enter_context(pbx_alone(site, self._root))
+            if not self._pbx.is_at(url, username):
+                return None  # the site's file was changed since the batch began
+            if scope not in self._by_scope:
+                self._by_scope[scope] = self._pbx.open(None if scope == SYSTEM else scope)
+            tokens = self._by_scope[scope].token(refused)
+            tokens.remember()  # also in a long batch, in which it would no longer be among the latest
+            return replace(tokens, refresh="", kept=False, lent=True)
+
+    def end_tenants(self) -> None:
+        """Sign out of the tenants' sessions; the system's serves the next tenant as well."""
+        with self._at_the_end() as can_end:
+            for scope in [scope for scope in self._by_scope if scope != SYSTEM and can_end]:
+                self._by_scope.pop(scope).sign_out()
+
+    def end(self) -> None:
+        """Sign out of every session, and close the connections."""
+        with self._at_the_end() as can_end:
+            if can_end:
+                self._stack.close()
+
+    @contextmanager
+    def _at_the_end(self) -> Iterator[bool]:
+        can_end = self._turn.acquire(timeout=PATIENCE_S)
+        try:
+            yield can_end
+        finally:
+            if can_end:
+                self._turn.release()
