@@ -20,6 +20,7 @@ from pydantic_core import to_jsonable_python
 from .approval import Approval, approval_of
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
+from .facts.sharing import hand_on, join_run
 from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
 from .identity import plain_identities
 from .lock import held, whoami
@@ -273,6 +274,7 @@ class SectionRun:
         self._own_record_closed = False
         #: What was asked for in the present moment: to ask for it again is to ask how it stands now.
         self._asked: set[str] = set()
+        self._is_shared = False
         #: The locks of a section that changes something, from what it shows as its plan to its last write.
         self._locks = ExitStack()
         self._is_locked = False
@@ -341,6 +343,9 @@ class SectionRun:
 
     def _begin_if_asked_again(self, what: str) -> None:
         moment = self.runbook.context.moment
+        if self.runbook.is_recorded and not self._is_shared:
+            self._is_shared = True
+            join_run(moment, self.runbook.run_id)
         if what in self._asked or moment.is_over:
             moment.begin()
         if moment.began is None:
@@ -527,6 +532,8 @@ class SectionRun:
     def _close(self) -> None:
         self._locks.close()
         self._measure()
+        if self._is_shared:
+            hand_on(self.runbook.context.moment, self.runbook.run_id)
         self.runbook.context.close()
         if not self._own_record_closed:
             write_result(self.runbook.folder, self.number, scrub_data(self._result))

@@ -20,6 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 from pydantic_core import to_jsonable_python
 
 from ..errors import RunbookError
+from ..facts.sharing import MOMENT, SharedMoment
 from ..guide import SECTIONS
 from ..parameters import load_all, project_root, settled
 from ..parameters.loading import SHARED
@@ -275,6 +276,8 @@ def run_tenants(
         aside = Aside(observer, interruption)
         sessions, channel = Sessions(site, root), Channel()
         channel.register(TOKEN, partial(answer_with, sessions.lend))
+        moment = SharedMoment()
+        channel.register(MOMENT, moment.answer)
         with ExitStack() as stack:
             stack.callback(aside.attempt, "signing out", sessions.end)
             kernels = stack.enter_context(KernelPool(root, channel))
@@ -282,8 +285,9 @@ def run_tenants(
                 if interruption.arrived is not None or INTERRUPTED in {one.outcome for one in results}:
                     break
                 after = _followers(steps)
+                moment.start(job.folder.name)
                 results.append(
-                    _run_tenant(job, mode, root, kernels, sessions.lend, after, aside, interruption)
+                    _run_tenant(job, mode, root, kernels, sessions.lend, moment, after, aside, interruption)
                 )
                 aside.attempt("signing out", sessions.end_tenants)
         aside.attempt("writing the page over all records", write_index, root / "records")
@@ -334,7 +338,7 @@ def jobs_of(
     return jobs
 
 
-def _in_the_way(job: Job, lender: Lender) -> str:
+def _in_the_way(job: Job, lender: Lender, moment: SharedMoment) -> str:
     """Why the tenant could not be carried through, looked up before its first write; empty if it can.
 
     An approved plan is compared section by section instead; what keeps us from planning, a
@@ -348,6 +352,7 @@ def _in_the_way(job: Job, lender: Lender) -> str:
         ) as runbook:
             runbook.context.lender = lender
             plan = runbook.plan()
+            moment.keep(runbook.context.moment)
     except RunbookError:
         return ""
     rows = [row for part in plan.slices for row in part.stopping]
@@ -373,6 +378,7 @@ def _run_tenant(
     root: Path,
     kernels: KernelPool,
     lender: Lender,
+    moment: SharedMoment,
     following: Callable[[Job, str], tuple[Job, str] | None],
     aside: Aside,
     interruption: Interruption,
@@ -387,7 +393,7 @@ def _run_tenant(
                 aside.remarks += [one for one in _open(job, mode, affected) if one not in aside.remarks]
                 opened = True
                 with interruption.allowed():
-                    in_the_way = _in_the_way(job, lender)
+                    in_the_way = _in_the_way(job, lender, moment)
             if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
                 result = SectionResult(section, NOT_RUN)
             else:

@@ -29,6 +29,8 @@ class Moment:
         self._answers: dict[Key, Future[httpx.Response]] = {}
         #: When the first answer was asked for, by the monotonic clock, which all processes share.
         self._began: float | None = None
+        #: Called before everything is forgotten, for those who share this moment.
+        self.before_it_ends: Callable[[], object] | None = None
 
     @property
     def began(self) -> datetime | None:
@@ -44,6 +46,8 @@ class Moment:
 
     def begin(self) -> None:
         """Forget everything: before what has to be read anew, and around every write."""
+        if self.before_it_ends is not None:
+            self.before_it_ends()
         with self._lock:
             self._answers, self._began = {}, None
 
