@@ -335,7 +335,7 @@ class SectionRun:
         return self._result
 
     def _current(self) -> list[View]:
-        self._section.read()
+        self._section.new_reading()
         return self._section.views()
 
     def _plan(self) -> Slice:

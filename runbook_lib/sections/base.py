@@ -147,9 +147,14 @@ class Section(ABC):
         """Return the guide's expected results as rows, from the state as read."""
         return []
 
+    def new_reading(self) -> None:
+        """Read the current state in a moment of its own: nothing that was read before serves it."""
+        self.context.moment.begin()
+        self.read()
+
     def plan(self) -> Slice:
         """Read, and return the section's slice of the plan."""
-        self.read()
+        self.new_reading()
         return Slice(self.number, (*self._cautions(), *_rows(self._guarded_items())))
 
     def apply(self, approved: Slice | None = None) -> Outcome:
@@ -196,7 +201,7 @@ class Section(ABC):
         deadline = time.monotonic() + (SETTLE_S if wait else 0)
         self.reading_back = True
         while True:
-            self.read()
+            self.new_reading()
             rows = (*_rows(self.items()), *self.expected())
             differences = tuple(row for row in rows if row.action in CHANGING | STOPPING)
             now = time.monotonic()
@@ -251,7 +256,7 @@ class Section(ABC):
         """Read, and return the items, once no conflict is left that may pass by itself, or time is up."""
         began = time.monotonic()
         while True:
-            self.read()
+            self.new_reading()
             items = self._guarded_items()
             stopping = [item for item in items if any(row.action in STOPPING for row in item.rows)]
             patience = min((item.passing_s for item in stopping), default=0.0)
@@ -312,7 +317,7 @@ class Section(ABC):
             return False
         deadline = time.monotonic() + (SETTLE_S if lag is None else lag)
         while True:
-            self.read()
+            self.new_reading()
             live = self._rows_now(item)
             if all(row is not None and row.action in SETTLED for row in live):
                 return True

@@ -6,6 +6,7 @@ scope (system, a tenant) has a session of its own.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -63,6 +64,7 @@ class Session:
         self._kept = KeptSignIns(url, username)
         self._scope = tenant_id or SYSTEM
         self._token: Tokens | None = None
+        self._lock = threading.RLock()
 
     def get(self, path: str, **params: str | int) -> dict[str, Any]:
         """Return the answer of a GET as plain data."""
@@ -89,7 +91,8 @@ class Session:
 
     def sign_in(self) -> bool:
         """Sign in now rather than with the first request; return whether the session is kept."""
-        return self._live_token().kept
+        with self._lock:
+            return self._live_token().kept
 
     def sign_out(self) -> None:
         """End the session at the PBX, if it was begun and is not kept; an error here changes nothing."""
@@ -112,20 +115,25 @@ class Session:
             return  # the token expires by itself
 
     def _call(self, method: str, path: str, kind: Kind, **content: Any) -> httpx.Response:
-        response = self._send(method, path, kind, **content)
+        token, response = self._send(method, path, kind, **content)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             # Expired or revoked before its time: the request was not carried out.
-            self._discard()
-            response = self._send(method, path, kind, **content)
+            with self._lock:
+                if self._token is token:  # else another thread has signed in again
+                    self._discard()
+            _, response = self._send(method, path, kind, **content)
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(response)
         return response
 
-    def _send(self, method: str, path: str, kind: Kind, **content: Any) -> httpx.Response:
-        request = self._transport.build(
-            method, self._url + path, headers=_bearer(self._live_token()), **content
+    def _send(self, method: str, path: str, kind: Kind, **content: Any) -> tuple[Tokens, httpx.Response]:
+        with self._lock:  # threads that begin at once sign in once
+            token = self._live_token()
+        request = self._transport.build(method, self._url + path, headers=_bearer(token), **content)
+        response = self._transport.send(
+            request, kind, result=lambda body: body.get("id") if body else None, scope=self._scope
         )
-        return self._transport.send(request, kind, result=lambda body: body.get("id") if body else None)
+        return token, response
 
     def _live_token(self) -> Tokens:
         if self._token is None:

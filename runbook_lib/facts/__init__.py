@@ -1,0 +1,1 @@
+"""Reading: what is read at one time, and reads that go out side by side."""

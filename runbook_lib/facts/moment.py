@@ -1,0 +1,95 @@
+"""A moment: within it each read is sent once, and its answer serves everybody who asks.
+
+A moment is 60 s old at most. It ends with every write, with Refresh, and whenever a reading has to be
+new: a write makes it begin again before it leaves and when it was answered, so that nothing that was
+read while the write was on its way is believed afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+
+from ..records.clocks import steady
+
+LIFETIME_S = 60.0
+#: Refused or absent is what the vendor says of the state, as much as what it has.
+_REMEMBERED = frozenset({httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND})
+#: They describe the bytes of one exchange; what is remembered was decoded.
+_OF_THE_EXCHANGE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+@dataclass
+class _Question:
+    """A read of this moment; whoever holds the lock is sending it, the others wait for the answer."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    answer: httpx.Response | None = None
+
+
+class Moment:
+    """The answers of one moment; safe to use from several threads.
+
+    Parameters
+    ----------
+    lifetime_s
+        How old an answer may be, in seconds; counted from the moment's first read.
+    """
+
+    def __init__(self, lifetime_s: float = LIFETIME_S) -> None:
+        self._lifetime_s = lifetime_s
+        self._lock = threading.Lock()
+        self._forget()
+
+    @property
+    def began(self) -> datetime | None:
+        """When the oldest answer of this moment was asked for (UTC); ``None`` before the first read."""
+        with self._lock:
+            if self._is_over():
+                self._forget()
+            return self._began
+
+    def begin(self) -> None:
+        """Forget everything. A read that is on its way still serves who asked for it, and nobody else."""
+        with self._lock:
+            self._forget()
+
+    def once(self, key: Hashable, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        """Return the answer to the read of this key: as remembered in this moment, or else from ``ask``.
+
+        Only a usable answer (2xx, 403, 404) is remembered. After any other one, or an error, whoever
+        has waited for it asks for itself.
+        """
+        question = self._question(key)
+        with question.lock:
+            if question.answer is None:
+                answer = ask()
+                if not (answer.is_success or answer.status_code in _REMEMBERED):
+                    return answer
+                question.answer = answer
+            return _copy(question.answer)
+
+    def _question(self, key: Hashable) -> _Question:
+        with self._lock:
+            if self._is_over():
+                self._forget()
+            if self._began is None:
+                self._began, self._began_at = datetime.now(UTC), steady()
+            return self._questions.setdefault(key, _Question())
+
+    def _is_over(self) -> bool:
+        return self._began is not None and steady() - self._began_at >= self._lifetime_s
+
+    def _forget(self) -> None:
+        self._questions: dict[Hashable, _Question] = {}
+        self._began: datetime | None = None
+        self._began_at = 0.0
+
+
+def _copy(answer: httpx.Response) -> httpx.Response:
+    headers = [item for item in answer.headers.multi_items() if item[0].lower() not in _OF_THE_EXCHANGE]
+    return httpx.Response(answer.status_code, headers=headers, content=answer.content, request=answer.request)
