@@ -19,6 +19,7 @@ from .sections.pbx_trunk import PbxTrunk
 from .sections.rules import Rules
 from .sections.settings import Settings
 from .sections.twilio_trunk import TwilioTrunk
+from .vendors.budget import Budget
 from .vendors.lending import Lender, lent_by_runner
 from .vendors.pbx import Pbx
 from .vendors.transport import Transport
@@ -80,14 +81,10 @@ class Context:
             if account.api_key_sid
             else (None, account.auth_token)
         )
-        transport = Transport(
-            "Twilio",
-            self.journal,
-            verify=self._endpoints.twilio_trust,
-            proxy=account.proxy,
-            moment=self.moment,
-        )
-        self._transports.append(transport)
+        # An account can be that of several sites.
+        budget = Budget(self.records.parent, f"twilio-{account.account_sid}")
+        trust = self._endpoints.twilio_trust
+        transport = self._transport("Twilio", budget, verify=trust, proxy=account.proxy)
         return Twilio(
             transport,
             account_sid=account.account_sid,
@@ -106,10 +103,8 @@ class Context:
     @cached_property
     def pbx(self) -> Pbx:
         """The PBX."""
-        transport = Transport(
-            "PortSIP", self.journal, verify=self._endpoints.portsip_trust, moment=self.moment
-        )
-        self._transports.append(transport)
+        budget = Budget(self.records, "portsip")
+        transport = self._transport("PortSIP", budget, verify=self._endpoints.portsip_trust)
         domain = self.tenant.pbx_domain if isinstance(self.tenant, Tenant) else None
         return pbx_of(
             self.site,
@@ -172,11 +167,18 @@ class Context:
 
     def close(self) -> None:
         """Sign out and close the connections; the context can be used again afterwards."""
+        for transport in self._transports:
+            transport.finish()
         if "pbx" in self.__dict__:
             self.__dict__.pop("pbx").sign_out()
         self.__dict__.pop("twilio", None)
         while self._transports:
             self._transports.pop().close()
+
+    def _transport(self, vendor: str, budget: Budget, **options: Any) -> Transport:
+        transport = Transport(vendor, self.journal, moment=self.moment, budget=budget, **options)
+        self._transports.append(transport)
+        return transport
 
     @cached_property
     def _endpoints(self) -> Endpoints:

@@ -346,7 +346,7 @@ class SectionRun:
         if self.runbook.is_recorded and not self._is_shared:
             self._is_shared = True
             join_run(moment, self.runbook.run_id)
-        if what in self._asked or moment.is_over:
+        if what in self._asked:
             moment.begin()
         if moment.began is None:
             self._asked.clear()
@@ -371,7 +371,7 @@ class SectionRun:
         if self._is_locked or runbook.mode != "apply" or not runbook.is_recorded:
             return
         moment = runbook.context.moment
-        if moment.began is not None and not moment.is_over:
+        if moment.began is not None:
             rows = self._section.plan().rows
             if not any(row.action in CHANGING | STOPPING for row in rows):
                 return
@@ -398,7 +398,7 @@ class SectionRun:
         if not recorded:
             try_out(context.records.parent)  # also what the locks below need
         # Of what was planned in this moment, only rows in place were not read under the lock.
-        as_read = recorded and "plan" in self._asked and not context.moment.is_over
+        as_read = recorded and "plan" in self._asked and context.moment.began is not None
         with self._locks:
             if not self._is_locked:
                 self._lock()

@@ -1,1 +1,1 @@
-"""Reading: what was read at one time, and side by side."""
+"""Reading: what is read at one time, and reads that go out side by side."""

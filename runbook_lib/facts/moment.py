@@ -1,93 +1,116 @@
-"""A moment: what was read at one time, in which every request is sent once."""
+"""A moment: within it each read is sent once, and its answer serves everybody who asks.
+
+A moment is 60 s old at most. It ends with every write, with Refresh, and whenever a reading has to be
+new: a write makes it begin again before it leaves and when it was answered, so that nothing that was
+read while the write was on its way is believed afterwards.
+"""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import httpx
 
-#: What was read longer ago (s) is read again.
-LIFETIME_S = 60.0
-#: Answers that say something of the state: a success, and what this account may not read or does not have.
-_KEPT = frozenset({httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND})
+from ..records.clocks import steady
 
-Key = tuple[str, ...]
+LIFETIME_S = 60.0
+#: Refused or absent is what the vendor says of the state, as much as what it has.
+_REMEMBERED = frozenset({httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND})
+#: They describe the bytes of one exchange; what is remembered was decoded.
+_OF_THE_EXCHANGE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+@dataclass
+class _Question:
+    """A read of this moment; whoever holds the lock is sending it, the others wait for the answer."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    answer: httpx.Response | None = None
 
 
 class Moment:
-    """Remembers the answers of reads until it begins anew; may be used by several threads.
+    """The answers of one moment; safe to use from several threads.
 
-    Between the processes of a run it is handed over with ``answers`` and ``join``.
+    Parameters
+    ----------
+    lifetime_s
+        How old an answer may be, in seconds; counted from the moment's first read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lifetime_s: float = LIFETIME_S) -> None:
+        self._lifetime_s = lifetime_s
         self._lock = threading.Lock()
-        self._answers: dict[Key, Future[httpx.Response]] = {}
-        #: When the first answer was asked for, by the monotonic clock, which all processes share.
-        self._began: float | None = None
         #: Called before everything is forgotten, for those who share this moment.
         self.before_it_ends: Callable[[], object] | None = None
+        self._forget()
 
     @property
     def began(self) -> datetime | None:
-        """When the first of its answers was asked for (UTC); ``None`` before."""
-        began = self._began
-        return None if began is None else datetime.now(UTC) - timedelta(seconds=time.monotonic() - began)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is too old to be read from."""
-        began = self._began
-        return began is not None and time.monotonic() - began > LIFETIME_S
+        """When the oldest answer of this moment was asked for (UTC); ``None`` before the first read."""
+        with self._lock:
+            if self._is_over():
+                self._forget()
+            return self._began
 
     def begin(self) -> None:
-        """Forget everything: before what has to be read anew, and around every write."""
+        """Forget everything. A read that is on its way still serves who asked for it, and nobody else."""
         if self.before_it_ends is not None:
             self.before_it_ends()
         with self._lock:
-            self._answers, self._began = {}, None
+            self._forget()
 
-    def once(self, key: Key, ask: Callable[[], httpx.Response]) -> httpx.Response:
-        """Return the answer to a read, asking only if nobody has asked in this moment.
+    def once(self, key: Hashable, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        """Return the answer to the read of this key: as remembered in this moment, or else from ``ask``.
 
-        Whoever asks while another thread waits for the same answer waits for it, too, and gets the same
-        error.
+        Only a usable answer (2xx, 403, 404) is remembered. After any other one, or an error, whoever
+        has waited for it asks for itself.
         """
-        with self._lock:
-            answers, waiting = self._answers, self._answers.get(key)
-            if waiting is None:
-                own = answers[key] = Future[httpx.Response]()
-                if self._began is None:
-                    self._began = time.monotonic()
-        if waiting is not None:
-            return waiting.result()
-        try:
-            response = ask()
-        except BaseException as error:
-            answers.pop(key, None)
-            own.set_exception(error)
-            raise
-        if not response.is_success and response.status_code not in _KEPT:
-            answers.pop(key, None)
-        own.set_result(response)
-        return response
+        question = self._question(key)
+        with question.lock:
+            if question.answer is None:
+                answer = ask()
+                if not (answer.is_success or answer.status_code in _REMEMBERED):
+                    return answer
+                question.answer = answer
+            return _copy(question.answer)
 
-    def answers(self) -> tuple[float | None, dict[Key, tuple[int, bytes]]]:
-        """Return when it began (monotonic) and what was answered, status and body, for another process."""
+    def answers(self) -> tuple[float, dict[Hashable, httpx.Response]]:
+        """Return how old it is (s), and its answers: for another process of the run, to ``join``."""
         with self._lock:
-            done = {key: one for key, one in self._answers.items() if one.done() and not one.exception()}
-            return self._began, {
-                key: (one.result().status_code, one.result().content) for key, one in done.items()
+            age = steady() - self._began_at if self._began is not None else self._lifetime_s
+            return age, {
+                key: _copy(question.answer)
+                for key, question in self._questions.items()
+                if question.answer is not None
             }
 
-    def join(self, began: float | None, answers: Mapping[Key, tuple[int, bytes]]) -> None:
-        """Go on with a moment of another process of this machine, in the place of this one."""
+    def join(self, age_s: float, answers: Mapping[Hashable, httpx.Response]) -> None:
+        """Go on with the answers of another process, which began so many seconds ago."""
         with self._lock:
-            self._began, self._answers = began, {}
-            for key, (status, body) in answers.items():
-                one = self._answers[key] = Future[httpx.Response]()
-                one.set_result(httpx.Response(status, content=body))
+            self._forget()
+            self._began, self._began_at = datetime.now(UTC) - timedelta(seconds=age_s), steady() - age_s
+            self._questions = {key: _Question(answer=answer) for key, answer in answers.items()}
+
+    def _question(self, key: Hashable) -> _Question:
+        with self._lock:
+            if self._is_over():
+                self._forget()
+            if self._began is None:
+                self._began, self._began_at = datetime.now(UTC), steady()
+            return self._questions.setdefault(key, _Question())
+
+    def _is_over(self) -> bool:
+        return self._began is not None and steady() - self._began_at >= self._lifetime_s
+
+    def _forget(self) -> None:
+        self._questions: dict[Hashable, _Question] = {}
+        self._began: datetime | None = None
+        self._began_at = 0.0
+
+
+def _copy(answer: httpx.Response) -> httpx.Response:
+    headers = [item for item in answer.headers.multi_items() if item[0].lower() not in _OF_THE_EXCHANGE]
+    return httpx.Response(answer.status_code, headers=headers, content=answer.content)

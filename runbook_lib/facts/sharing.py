@@ -6,7 +6,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
+
 from ..asking import ask_runner
+from ..records.clocks import steady
 from .moment import Moment
 
 #: The name of the questions.
@@ -17,9 +20,8 @@ def join_run(moment: Moment, run: str) -> None:
     """Go on with what the run has read so far, if there is a runner; what ends the moment ends the run's."""
     known = ask_runner(MOMENT, run=run)
     if known:
-        moment.join(
-            known["began"], {tuple(key): (status, _bytes(body)) for key, status, body in known["kept"]}
-        )
+        answers = {tuple(key): _answer(*parts) for key, *parts in known["answers"]}
+        moment.join(steady() - known["began"], answers)
     moment.before_it_ends = lambda: ask_runner(MOMENT, run=run, ended=True)
 
 
@@ -51,21 +53,25 @@ class SharedMoment:
         with self._turn:
             if question["run"] != self._run:
                 return None
-            if question.get("ended"):
+            if "ended" in question:
                 self._known = None
-            elif "kept" in question and self._known is not None:
-                self._known = {name: question[name] for name in ("began", "kept")}
+            elif "answers" in question and self._known is not None:
+                self._known = {name: question[name] for name in ("began", "answers")}
             return self._known or None
 
 
 def _told(moment: Moment) -> dict[str, Any]:
-    began, answers = moment.answers()
-    return {"began": began, "kept": [(key, status, _text(body)) for key, (status, body) in answers.items()]}
+    """A moment as plain data; its beginning by a clock that the processes of a machine share."""
+    age_s, answers = moment.answers()
+    # Bytes as text, and back again: whatever they are.
+    told = [
+        (key, one.status_code, one.headers.multi_items(), one.content.decode("latin-1"))
+        for key, one in answers.items()
+    ]
+    return {"began": steady() - age_s, "answers": told}
 
 
-def _text(body: bytes) -> str:
-    return body.decode("latin-1")  # any bytes, and back again
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("latin-1")
+def _answer(status: int, headers: list[list[str]], body: str) -> httpx.Response:
+    return httpx.Response(
+        status, headers=[(name, value) for name, value in headers], content=body.encode("latin-1")
+    )

@@ -1,21 +1,53 @@
-"""Reads that do not wait for each other, side by side."""
+"""Reads that do not wait for each other, sent side by side."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
+T = TypeVar("T")
+
+#: As many as a vendor answers at a time, by default.
 AT_ONCE = 4
 
 
-def side_by_side(*calls: Callable[[], Any]) -> tuple[Any, ...]:
-    """Call all of them, at most 4 at a time, and return their results in order.
+def side_by_side(*calls: Callable[[], T]) -> tuple[T, ...]:
+    """Call all of these, in at most four threads, and return their results in order.
 
-    Raises the error of the first call, in order, that raised one, when all of them have ended.
+    Raises the error of the first call, in their order, that failed. Calls after a failed one that have
+    not begun are left out. A single call is made in this thread. An interruption of this thread is
+    raised at once: reads that are on their way change nothing and are left behind.
     """
-    if len(calls) < 2:
-        return tuple(call() for call in calls)
-    with ThreadPoolExecutor(min(len(calls), AT_ONCE)) as threads:
-        waiting = [threads.submit(call) for call in calls]
-    return tuple(one.result() for one in waiting)
+    if len(calls) == 1:
+        return (calls[0](),)
+    results: dict[int, T] = {}
+    errors: dict[int, BaseException] = {}
+    waiting = list(enumerate(calls))[::-1]
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                if errors or not waiting:
+                    return
+                number, call = waiting.pop()
+            try:
+                results[number] = call()
+            except BaseException as error:  # raised in the thread that asked
+                errors[number] = error
+
+    # Daemons: the end of the process waits for none of them.
+    threads = [threading.Thread(target=work, daemon=True) for _ in calls[:AT_ONCE]]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        with lock:
+            waiting.clear()
+        raise
+    if errors:
+        raise errors[min(errors)]
+    return tuple(results[number] for number in range(len(calls)))

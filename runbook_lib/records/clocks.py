@@ -72,7 +72,7 @@ class VendorClocks:
         What could as well come from the way that an answer takes is left out.
         """
         found = {}
-        for vendor, seen in self._seen.items():
+        for vendor, seen in dict(self._seen).items():
             ahead = (datetime.now(UTC) - self.now(vendor)).total_seconds()
             certain = max(abs(ahead) - seen.within_s, 0.0)
             found[vendor] = round(certain if ahead > 0 else -certain, 1) or 0.0

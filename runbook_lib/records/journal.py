@@ -104,6 +104,11 @@ class Journal:
         finally:
             self._subject = None
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether this is within a ``with`` block of ``writing``."""
+        return self._subject is not None
+
     def stop(self, error: RunbookError) -> None:
         """Let no write of this run out any more, to any vendor: each raises this error instead."""
         self._stopped_by = self._stopped_by or error

@@ -147,8 +147,8 @@ class Section(ABC):
         """Return the guide's expected results as rows, from the state as read."""
         return []
 
-    def read_again(self) -> None:
-        """Read what may have changed since it was read."""
+    def new_reading(self) -> None:
+        """Read the current state in a moment of its own: nothing that was read before serves it."""
         self.context.moment.begin()
         self.read()
 
@@ -209,7 +209,7 @@ class Section(ABC):
             if now > deadline if differences else now >= self._late_until:
                 return Verification(rows, differences)
             time.sleep(POLL_S if differences else SLOW_POLL_S)
-            self.read_again()
+            self.new_reading()
 
     def row(
         self,
@@ -258,7 +258,7 @@ class Section(ABC):
         """Read, and return the items, once no conflict is left that may pass by itself, or time is up."""
         began = time.monotonic()
         if not as_read:
-            self.read_again()
+            self.new_reading()
         while True:
             items = self._guarded_items()
             stopping = [item for item in items if any(row.action in STOPPING for row in item.rows)]
@@ -266,7 +266,7 @@ class Section(ABC):
             if time.monotonic() - began >= patience:
                 return items
             time.sleep(SLOW_POLL_S)
-            self.read_again()
+            self.new_reading()
 
     def _guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run has no leave to carry out."""
@@ -303,7 +303,6 @@ class Section(ABC):
         assert item.write is not None
         try:
             with at_step(item.rows[0].step):
-                self.context.moment.begin()  # what a write looks at first, it has to see as it is now
                 item.write()
                 keep_what_was_made(self.context)
         except VendorError as error:
@@ -322,7 +321,7 @@ class Section(ABC):
             return False
         deadline = time.monotonic() + (SETTLE_S if lag is None else lag)
         while True:
-            self.read_again()
+            self.new_reading()
             live = self._rows_now(item)
             if all(row is not None and row.action in SETTLED for row in live):
                 return True

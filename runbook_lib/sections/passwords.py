@@ -259,9 +259,9 @@ def find_user(context: Context, username: str | None = None) -> Any | None:
     """Read a user (ours, without a name) of our credential list; ``None`` when either does not exist."""
     settings, sip = context.settings, context.twilio.account.sip
     username = settings.username if username is None else username
-    lists = sip.credential_lists.list(page_size=1000)
+    lists = sip.credential_lists.list()
     ours = next((one for one in lists if one.friendly_name == settings.credential_list_name), None)
     if ours is None:
         return None
-    users = sip.credential_lists(ours.sid).credentials.list(page_size=1000)
+    users = sip.credential_lists(ours.sid).credentials.list()
     return next((user for user in users if user.username == username), None)

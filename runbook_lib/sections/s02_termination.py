@@ -28,19 +28,19 @@ class Termination(Section):
         self._attached_acls: list[Any] = []
         self._attached_lists: list[Any] = []
         if self._trunk is not None:
-            self._attached_acls = twilio.trunks(self._trunk.sid).ip_access_control_lists.list(page_size=1000)
-            self._attached_lists = twilio.trunks(self._trunk.sid).credentials_lists.list(page_size=1000)
+            self._attached_acls = twilio.trunks(self._trunk.sid).ip_access_control_lists.list()
+            self._attached_lists = twilio.trunks(self._trunk.sid).credentials_lists.list()
         sip = twilio.account.sip
-        acls = sip.ip_access_control_lists.list(page_size=1000)
-        lists = sip.credential_lists.list(page_size=1000)
+        acls = sip.ip_access_control_lists.list()
+        lists = sip.credential_lists.list()
         self._acls = [one for one in acls if one.friendly_name == settings.acl_name]
         self._lists = [one for one in lists if one.friendly_name == settings.credential_list_name]
         self._acl = self._ours(acls, settings.acl_name, self._attached_acls, ACL)
         self._list = self._ours(lists, settings.credential_list_name, self._attached_lists, LIST)
         if self._acl is not None:
-            self._addresses = sip.ip_access_control_lists(self._acl.sid).ip_addresses.list(page_size=1000)
+            self._addresses = sip.ip_access_control_lists(self._acl.sid).ip_addresses.list()
         if self._list is not None:
-            self._users = sip.credential_lists(self._list.sid).credentials.list(page_size=1000)
+            self._users = sip.credential_lists(self._list.sid).credentials.list()
         self._user = next((user for user in self._users if user.username == settings.username), None)
         self._pair = PasswordPair(self.context, self._user, reading_back=self.reading_back)
 

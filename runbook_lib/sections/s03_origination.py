@@ -28,8 +28,8 @@ class Origination(Section):
         self._attached: list[Any] = []
         if self._trunk is not None:
             trunk = self.context.twilio.trunks(self._trunk.sid)
-            self._live = trunk.origination_urls.list(page_size=1000)
-            self._attached = trunk.phone_numbers.list(page_size=1000)
+            self._live = trunk.origination_urls.list()
+            self._attached = trunk.phone_numbers.list()
         self._transports = self.context.pbx.transports()
 
     def views(self) -> list[View]:
@@ -185,10 +185,10 @@ class Origination(Section):
         # read. Where two runs on different machines make it at the same moment, each takes its own back
         # unless it is the first: one stays. Verification finds what stays twice all the same.
         wanted = _meant(desired["sip_url"])
-        if any(_meant(uri.sip_url) == wanted for uri in urls.list(page_size=1000)):
+        if any(_meant(uri.sip_url) == wanted for uri in urls.list()):
             return
         made = urls.create(**desired)
-        same = [uri for uri in urls.list(page_size=1000) if _meant(uri.sip_url) == wanted]
+        same = [uri for uri in urls.list() if _meant(uri.sip_url) == wanted]
         if same and made.sid != min(same, key=lambda uri: (uri.date_created, uri.sid)).sid:
             made.delete()
 

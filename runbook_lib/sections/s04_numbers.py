@@ -27,7 +27,7 @@ class AssignNumbers(Section):
         numbers = twilio.numbers_like([*tenant.dids, *tenant.remove])
         if self._trunk is not None and not self.context.settings.shared:
             # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
-            numbers = [*twilio.trunks(self._trunk.sid).phone_numbers.list(page_size=1000), *numbers]
+            numbers = [*twilio.trunks(self._trunk.sid).phone_numbers.list(), *numbers]
         self._numbers = {number.phone_number: number for number in numbers}
         self._sids: dict[str, set[str]] = {}
         for number in numbers:

@@ -144,7 +144,7 @@ class RollBack(Section):
         for users in context.rules.callers(lost, {path.rpartition("/")[2] for path in going}).values():
             found |= set(users)
         trunk = context.twilio_trunk.require()
-        numbers = context.twilio.trunks(trunk.sid).phone_numbers.list(page_size=1000) if trunk else []
+        numbers = context.twilio.trunks(trunk.sid).phone_numbers.list() if trunk else []
         return found | {
             f"number {one.phone_number} of the Twilio trunk"
             for one in numbers

@@ -48,9 +48,9 @@ class Retire(Section):
         if self._trunk is not None:
             trunk = context.twilio.trunks(self._trunk.sid)
             with at_step("4.1"):
-                self._numbers = trunk.phone_numbers.list(page_size=1000)
+                self._numbers = trunk.phone_numbers.list()
             with at_step("3.1"):
-                self._uris = trunk.origination_urls.list(page_size=1000)
+                self._uris = trunk.origination_urls.list()
         dids = context.tenant.dids if context.has_tenant else ()
         ours = {one["id"] for _, one in self._rules}
         with at_step("6.1"):
@@ -127,7 +127,7 @@ class Retire(Section):
         )
         return [
             (kind, one, hanging_on(self.context, f"{self._sip}/{path}/{one.sid}.json"))
-            for one in lists.list(page_size=1000)
+            for one in lists.list()
             if one.friendly_name == name
         ][:1]
 

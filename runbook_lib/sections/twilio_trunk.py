@@ -31,7 +31,7 @@ class TwilioTrunk:
 
     def find(self) -> Found:
         """Read the account's trunks (at most 100: Twilio's limit) and choose."""
-        trunks = tuple(self._twilio.trunks.list(page_size=1000))
+        trunks = tuple(self._twilio.trunks.list())
         ours = [trunk for trunk in trunks if meaning("domain_name", trunk.domain_name) == self._domain]
         if len(ours) > 1:
             return Found(trunks, None, f"{len(ours)} trunks have the termination URI {self._domain}")

@@ -294,19 +294,19 @@ def _on_trunk(context: Context, sid: str) -> dict[str, str]:
     trunk, base = context.twilio.trunks(sid), f"/v1/Trunks/{sid}"
     found = {
         context.twilio.number_path(one.sid): f"number {one.phone_number}"
-        for one in trunk.phone_numbers.list(page_size=1000)
+        for one in trunk.phone_numbers.list()
     }
     found |= {
         f"{base}/OriginationUrls/{one.sid}": f"origination URI {one.sip_url}"
-        for one in trunk.origination_urls.list(page_size=1000)
+        for one in trunk.origination_urls.list()
     }
     found |= {
         f"{base}/IpAccessControlLists/{one.sid}": f"IP access control list {one.friendly_name}"
-        for one in trunk.ip_access_control_lists.list(page_size=1000)
+        for one in trunk.ip_access_control_lists.list()
     }
     found |= {
         f"{base}/CredentialLists/{one.sid}": f"credential list {one.friendly_name}"
-        for one in trunk.credentials_lists.list(page_size=1000)
+        for one in trunk.credentials_lists.list()
     }
     in_pbx = context.pbx_trunk.find()
     return found | ({f"/providers/{in_pbx['id']}": f"PBX trunk {in_pbx['name']}"} if in_pbx else {})
@@ -317,17 +317,17 @@ def _on_list(context: Context, kind: str, sid: str) -> dict[str, str]:
     if kind == "CredentialLists":
         entries = [
             ("Credentials", one.sid, f"user {one.username}")
-            for one in sip.credential_lists(sid).credentials.list(page_size=1000)
+            for one in sip.credential_lists(sid).credentials.list()
         ]
     else:
         entries = [
             ("IpAddresses", one.sid, f"address {one.ip_address}/{one.cidr_prefix_length}")
-            for one in sip.ip_access_control_lists(sid).ip_addresses.list(page_size=1000)
+            for one in sip.ip_access_control_lists(sid).ip_addresses.list()
         ]
     found = {f"{base}/{kind}/{sid}/{part}/{one}.json": words for part, one, words in entries}
     # No filter asks which trunks have a list, so each is asked that has lists of its kind (at most 100
     # trunks, Twilio's limit). Twilio's own refusal to delete a list in use comes after its entries are gone.
-    for trunk in context.twilio.trunks.list(page_size=1000):
+    for trunk in context.twilio.trunks.list():
         if _AUTH_TYPES[kind] not in (trunk.auth_type or ""):
             continue
         path = f"/v1/Trunks/{trunk.sid}/{kind}/{sid}"

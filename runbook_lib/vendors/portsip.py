@@ -7,6 +7,7 @@ scope (system, a tenant) has a session of its own.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -72,6 +73,7 @@ class Session:
         self._token: Tokens | None = None
         self._lender = lender
         self._refused: str | None = None
+        self._lock = threading.RLock()
 
     def get(self, path: str, **params: str | int) -> dict[str, Any]:
         """Return the answer of a GET as plain data."""
@@ -98,7 +100,8 @@ class Session:
 
     def sign_in(self) -> bool:
         """Sign in now rather than with the first request; return whether the session is kept."""
-        return self._live_token().kept
+        with self._lock:
+            return self._live_token().kept
 
     def token(self, refused: str | None = None) -> Tokens:
         """Return the tokens of the live session; those of another one if its access token is ``refused``."""
@@ -127,25 +130,35 @@ class Session:
             return  # the token expires by itself
 
     def _call(self, method: str, path: str, kind: Kind, **content: Any) -> httpx.Response:
-        response = self._send(method, path, kind, **content)
+        token, response = self._send(method, path, kind, **content)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             # Expired or revoked before its time: the request was not carried out.
-            self._discard()
-            response = self._send(method, path, kind, **content)
+            with self._lock:
+                if self._token is token:  # else another thread has signed in again
+                    self._discard()
+            _, response = self._send(method, path, kind, **content)
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(response)
         return response
 
-    def _send(self, method: str, path: str, kind: Kind, **content: Any) -> httpx.Response:
-        def request(headers: dict[str, str] | None = None) -> httpx.Request:
-            return self._transport.build(method, self._url + path, headers=headers, **content)
+    def _send(
+        self, method: str, path: str, kind: Kind, **content: Any
+    ) -> tuple[Tokens | None, httpx.Response]:
+        used: list[Tokens] = []
 
-        if kind == "read":  # what was read already needs no sign-in
-            url = request().url
-            return self._transport.read(lambda: request(_bearer(self._live_token())), url, self._scope)
-        return self._transport.send(
-            request(_bearer(self._live_token())), kind, result=lambda body: body.get("id") if body else None
+        def sign(request: httpx.Request) -> None:
+            with self._lock:  # threads that begin at once sign in once
+                used.append(self._live_token())
+            request.headers |= _bearer(used[-1])
+
+        response = self._transport.send(
+            self._transport.build(method, self._url + path, **content),
+            kind,
+            result=lambda body: body.get("id") if body else None,
+            scope=self._scope,
+            sign=sign,
         )
+        return used[-1] if used else None, response
 
     def _live_token(self) -> Tokens:
         if self._token is not None and time.monotonic() <= self._token.expires_at - REFRESH_BEFORE_S:

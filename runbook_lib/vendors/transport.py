@@ -1,5 +1,9 @@
 """The HTTP seam that both vendors' clients share: time limits, retries, and the journal of writes.
 
+It is made of httpx transports around each other: ``_Remembering`` (reads) around ``_Retrying`` around
+``_Journalling`` (writes) around ``_Budgeted`` around ``Wire``. What kind of request it is travels in the
+request's ``extensions``. All of it may be used from several threads.
+
 Reads are repeated after anything that may pass. Writes are repeated only where the vendor cannot
 have seen them: a refused connection, or 429 (Twilio documents that a request answered 429 was not
 processed). Any other write without a usable answer ends in ``OutcomeUnknownError``: the caller
@@ -16,16 +20,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import stamina
 
 from ..errors import OutcomeUnknownError, UnreachableError
-from ..facts.moment import Moment
 from ..records.clocks import steady
 from ..records.journal import Journal
 from ..records.result import now
+
+if TYPE_CHECKING:
+    from ..facts.moment import Moment
+    from .budget import Budget
 
 Kind = Literal["read", "write", "sign_in", "sign_out"]
 
@@ -103,7 +110,9 @@ class Transport:
     limits
         Time limits of every request.
     moment
-        Remembers what was read; a write begins it anew. By default the client's own.
+        Remembers what was read; without one every read is sent.
+    budget
+        The requests that may be in flight; without one, any number.
     """
 
     def __init__(
@@ -115,19 +124,29 @@ class Transport:
         proxy: str | None = None,
         limits: TimeLimits | None = None,
         moment: Moment | None = None,
+        budget: Budget | None = None,
     ) -> None:
         limits = limits or TimeLimits()
-        self._moment = Moment() if moment is None else moment
         self.vendor = vendor
-        self.requests = 0
-        self._counting = threading.Lock()
         self._journal = journal
-        self._proxy = proxy
+        self._wire = Wire(
+            httpx.HTTPTransport(
+                verify=_public_trust() if verify is True else verify, proxy=proxy, trust_env=False
+            ),
+            vendor,
+            journal,
+        )
+        peer = _Peer(vendor, proxy)
+        layers: httpx.BaseTransport = self._wire
+        if budget is not None:
+            layers = _Budgeted(layers, budget, journal)
+        layers = _Retrying(_Journalling(layers, peer, journal), peer)
+        if moment is not None:
+            layers = _Remembering(layers, vendor, moment, journal)
         self._client = httpx.Client(
-            verify=_public_trust() if verify is True else verify,
+            transport=layers,
             timeout=httpx.Timeout(limits.answer, connect=limits.connect),
             follow_redirects=False,
-            proxy=proxy,
             trust_env=False,
         )
 
@@ -136,93 +155,143 @@ class Transport:
         """The journal of the run's writes."""
         return self._journal
 
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+        return self._wire.requests
+
+    def finish(self) -> None:
+        """Let nothing out any more but sign-outs: no thread that was left behind signs in again."""
+        self._wire.is_finished = True
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def read(self, request: Callable[[], httpx.Request], url: httpx.URL, whose: str) -> httpx.Response:
-        """Send a read, or return what was answered to it in this moment; raises as ``send``.
-
-        Parameters
-        ----------
-        request
-            Makes the request, with its credentials, if it has to be sent.
-        url
-            What it asks for.
-        whose
-            The session that reads: what it may see is not what another one may.
-        """
-        key = (self.vendor, whose, str(url))
-        return self._moment.once(key, lambda: self.send(request(), "read"))
-
     def send(
-        self, request: httpx.Request, kind: Kind, *, result: Callable[[Any], str | None] | None = None
+        self,
+        request: httpx.Request,
+        kind: Kind,
+        *,
+        result: Callable[[Any], str | None] | None = None,
+        scope: str | None = None,
+        sign: Callable[[httpx.Request], None] | None = None,
     ) -> httpx.Response:
         """Send a request and return the vendor's answer, whatever its status.
 
         ``kind`` is ``"read"``, ``"write"`` (journalled), ``"sign_in"`` (repeated only where the
         connection was refused: a second attempt could lock the account) or ``"sign_out"``.
-        ``result`` picks the resource's id out of the answer.
+        ``result`` picks the resource's id out of the answer. ``scope`` says on whose behalf a read is
+        sent, where that is not in its URL; without it the answer is never one of a moment. ``sign`` gives
+        the request its credentials, if it has to be sent.
 
         Raises ``UnreachableError`` when nothing was changed for sure, and ``OutcomeUnknownError``
         when a write may have happened.
         """
-        attempts = SESSION_ATTEMPTS if kind in ("sign_in", "sign_out") else ATTEMPTS
+        request.extensions |= {KIND: kind, RESULT: result, SCOPE: scope, SIGN: sign}
+        return self._client.send(request)
+
+    def build(self, method: str, url: str, **content: Any) -> httpx.Request:
+        """Return a request with this client's defaults (httpx's ``Client.build_request``)."""
+        return self._client.build_request(method, url, **content)
+
+
+#: What ``request.extensions`` says of a request, for the layers below the client.
+KIND, RESULT, SCOPE, SIGN = "runbook.kind", "runbook.result", "runbook.scope", "runbook.sign"
+
+
+class _Layer(httpx.BaseTransport):
+    """A transport around another one."""
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self._inner = inner
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _Remembering(_Layer):
+    """Sends a read once within a moment; a write ends it, before it leaves and when it was answered."""
+
+    def __init__(self, inner: httpx.BaseTransport, vendor: str, moment: Moment, journal: Journal) -> None:
+        super().__init__(inner)
+        self._vendor = vendor
+        self._moment = moment
+        self._journal = journal
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        kind, scope = request.extensions[KIND], request.extensions[SCOPE]
+        if kind == "write":
+            self._moment.begin()
+            try:
+                return self._inner.handle_request(request)
+            finally:
+                self._moment.begin()
+        # What is looked at in the middle of a change is looked at now.
+        if kind != "read" or scope is None or self._journal.is_writing:
+            return self._inner.handle_request(request)
+        key = (self._vendor, scope, request.method, str(request.url))
+        return self._moment.once(key, lambda: self._inner.handle_request(request))
+
+
+class _Retrying(_Layer):
+    """Sends again what failed in a way that may pass, if that is safe; waits in between."""
+
+    def __init__(self, inner: httpx.BaseTransport, peer: _Peer) -> None:
+        super().__init__(inner)
+        self._peer = peer
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        kind = request.extensions[KIND]
+        if request.extensions[SIGN]:
+            request.extensions[SIGN](request)
         try:
             for attempt in stamina.retry_context(
                 on=_again,
-                attempts=attempts,
+                attempts=SESSION_ATTEMPTS if kind in ("sign_in", "sign_out") else ATTEMPTS,
                 wait_initial=FIRST_WAIT_S,
                 wait_max=LONGEST_WAIT_S,
                 wait_jitter=JITTER_S,
                 timeout=None,
             ):
                 with attempt:
-                    return self._written(request, result) if kind == "write" else self._once(request, kind)
+                    # What may be repeated of a write is for the journal to say.
+                    return (
+                        self._inner.handle_request(request) if kind == "write" else self._once(request, kind)
+                    )
         except _TryAgainError as error:
             if isinstance(error.cause, httpx.Response):
                 return error.cause
-            raise self._unreachable(request, error.cause) from None
+            raise self._peer.unreachable(request, error.cause) from None
         raise AssertionError("the last attempt either returns or raises")
-
-    def build(self, method: str, url: str, **content: Any) -> httpx.Request:
-        """Return a request with this client's defaults (httpx's ``Client.build_request``)."""
-        return self._client.build_request(method, url, **content)
 
     def _once(self, request: httpx.Request, kind: Kind) -> httpx.Response:
         try:
-            response = self._answer(request)
+            response = self._inner.handle_request(request)
             _check_json(response)
         except (httpx.TransportError, ValueError) as error:
             if _certificate_problem(error) or not _may_repeat(kind, error):
-                raise self._unreachable(request, error) from None
+                raise self._peer.unreachable(request, error) from None
             raise _TryAgainError(error) from None
         if kind == "read" and response.status_code in PASSING_STATUS:
             raise _TryAgainError(response)
         return response
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        """Send once, and learn from the answer what time it is for the vendor."""
-        with self._counting:
-            self.requests += 1
-        asked_at = steady()
-        response = self._client.send(request)
-        self._journal.clocks.saw(self.vendor, response.headers.get("Date"), asked_at)
-        return response
 
-    def _written(self, request: httpx.Request, result: Callable[[Any], str | None] | None) -> httpx.Response:
-        """Send a write; nothing that was read before it, or while it was on its way, counts after it."""
-        self._moment.begin()
-        try:
-            return self._journalled(request, result)
-        finally:
-            self._moment.begin()
+class _Journalling(_Layer):
+    """Records each attempt of a write before it leaves and when it was answered."""
 
-    def _journalled(
-        self, request: httpx.Request, result: Callable[[Any], str | None] | None
-    ) -> httpx.Response:
+    def __init__(self, inner: httpx.BaseTransport, peer: _Peer, journal: Journal) -> None:
+        super().__init__(inner)
+        self._peer = peer
+        self._journal = journal
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.extensions[KIND] != "write":
+            return self._inner.handle_request(request)
+        result: Callable[[Any], str | None] | None = request.extensions[RESULT]
         entry = self._journal.sending(
-            self.vendor, request.method, request.url.raw_path.decode(), _body(request)
+            self._peer.vendor, request.method, request.url.raw_path.decode(), _body(request)
         )
         started = time.monotonic()
         response: httpx.Response | None = None
@@ -230,7 +299,7 @@ class Transport:
         vendor_id: str | None = None
         fields: dict[str, Any] | None = None
         try:
-            response = self._answer(request)
+            response = self._inner.handle_request(request)
             _check_json(response)
             if result and response.is_success:
                 answer = response.json() if response.content else None
@@ -253,18 +322,76 @@ class Transport:
         )
         if problem is not None:
             if _certificate_problem(problem):
-                raise self._unreachable(request, problem) from None
+                raise self._peer.unreachable(request, problem) from None
             if isinstance(problem, NOT_SENT):
                 raise _TryAgainError(problem) from None
-            raise self._outcome_unknown(request, f"{type(problem).__name__}") from None
+            raise self._peer.outcome_unknown(request, f"{type(problem).__name__}") from None
         assert response is not None
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise _TryAgainError(response)
         if response.is_server_error:
-            raise self._outcome_unknown(request, f"HTTP {response.status_code}")
+            raise self._peer.outcome_unknown(request, f"HTTP {response.status_code}")
         return response
 
-    def _outcome_unknown(self, request: httpx.Request, how: str) -> OutcomeUnknownError:
+
+class _Budgeted(_Layer):
+    """Holds one of the account's slots for each exchange."""
+
+    def __init__(self, inner: httpx.BaseTransport, budget: Budget, journal: Journal) -> None:
+        super().__init__(inner)
+        self._budget = budget
+        self._journal = journal
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        # A section that has written reads to see what became of it.
+        confirms = self._journal.is_writing or self._journal.writes > 0
+        kind = request.extensions[KIND]
+        first = kind in ("write", "sign_out") or (kind == "read" and confirms)
+        with self._budget.slot(first=first):
+            sent_at = time.time()
+            response = self._inner.handle_request(request)
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            self._budget.refused(sent_at)
+        return response
+
+
+class Wire(_Layer):
+    """One exchange with the vendor: sends, reads all of the answer, and learns the vendor's time from it."""
+
+    def __init__(self, inner: httpx.BaseTransport, vendor: str, journal: Journal) -> None:
+        super().__init__(inner)
+        self.requests = 0
+        self.is_finished = False
+        self._vendor = vendor
+        self._journal = journal
+        self._counting = threading.Lock()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send once."""
+        if self.is_finished and request.extensions[KIND] != "sign_out":
+            raise RuntimeError("nothing is sent any more: the run has signed out")
+        with self._counting:
+            self.requests += 1
+        asked_at = steady()
+        response = self._inner.handle_request(request)
+        response.request = request
+        try:
+            response.read()
+        finally:
+            response.close()
+        _check_redirect(response)
+        self._journal.clocks.saw(self._vendor, response.headers.get("Date"), asked_at)
+        return response
+
+
+@dataclass(frozen=True)
+class _Peer:
+    """Who is spoken to, for messages."""
+
+    vendor: str
+    proxy: str | None
+
+    def outcome_unknown(self, request: httpx.Request, how: str) -> OutcomeUnknownError:
         return OutcomeUnknownError(
             f"{self.vendor} gave no usable answer to {request.method} {request.url.path} ({how})",
             vendor=self.vendor,
@@ -272,14 +399,14 @@ class Transport:
             next_step="run the same section again: it reads first and sends only what is still missing",
         )
 
-    def _unreachable(self, request: httpx.Request, cause: object) -> UnreachableError:
+    def unreachable(self, request: httpx.Request, cause: object) -> UnreachableError:
         if isinstance(cause, httpx.Response):
             status, how = cause.status_code, f"HTTP {cause.status_code}"
         else:
             status, how = None, str(cause) or type(cause).__name__
         host = f"{request.url.host}:{request.url.port or (443 if request.url.scheme == 'https' else 80)}"
-        if self._proxy:
-            host += f" (through the proxy {self._proxy})"
+        if self.proxy:
+            host += f" (through the proxy {self.proxy})"
         problem = _certificate_problem(cause) if isinstance(cause, Exception) else None
         if problem is not None and problem.verify_code in OUT_OF_TIME:
             return UnreachableError(
@@ -303,9 +430,18 @@ class Transport:
             vendor=self.vendor,
             status=status,
             meaning="nothing was changed by this request",
-            next_step=f"check {'the proxy' if self._proxy else 'the network'} and the vendor's status page,"
+            next_step=f"check {'the proxy' if self.proxy else 'the network'} and the vendor's status page,"
             " then run the same section again",
         )
+
+
+def _check_redirect(response: httpx.Response) -> None:
+    """Raise ``RemoteProtocolError`` for a redirection to no address: httpx would outside of the layers."""
+    try:
+        if response.has_redirect_location:
+            httpx.URL(response.headers["Location"])
+    except httpx.InvalidURL as error:
+        raise httpx.RemoteProtocolError(f"Invalid URL in location header: {error}.") from None
 
 
 def _check_json(response: httpx.Response) -> None:

@@ -17,9 +17,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 from pydantic_core import to_jsonable_python
+from twilio.base.version import Version
 from twilio.http import HttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
+from twilio.rest.api.v2010 import V2010
+from twilio.rest.trunking.v1 import V1
 
 from ..errors import AccountError, OutcomeUnknownError, UnreachableError, VendorError
 from .account import AccountCheck
@@ -92,14 +95,31 @@ MEANINGS: dict[int, tuple[str, str]] = {
     21634: ("a number of the trunk has emergency calling", "take the emergency address off the number first"),
 }
 
+#: The largest page that Twilio's lists have; the default is 50.
+PAGE_SIZE = 1000
 #: The product whose API has paths that begin so; the others are of the 2010-04-01 API.
 _PRODUCTS = {"/v1/": "trunking", "/v2/": "routes"}
 #: How Twilio refuses what a key may not read. Which of them it is for another account is not documented.
 _NOT_FOR_THIS_KEY = frozenset({401, 403, 404})
 
 
+class _WholePages(Version):
+    """A version of one of Twilio's APIs whose lists are read in the largest pages that there are."""
+
+    def read_limits(self, limit: int | None = None, page_size: int | None = None) -> dict[str, object]:
+        return super().read_limits(limit, page_size or PAGE_SIZE)
+
+
+class _Api(_WholePages, V2010):
+    pass
+
+
+class _Trunking(_WholePages, V1):
+    pass
+
+
 class Twilio:
-    """One Twilio account.
+    """One Twilio account, through the SDK; lists come whole, whatever the pages.
 
     Parameters
     ----------
@@ -133,12 +153,12 @@ class Twilio:
     @property
     def account(self) -> Any:
         """The account's part of the 2010-04-01 API (SDK object)."""
-        return self.sdk.api.v2010.accounts(self.account_sid)
+        return _Api(self.sdk.api).accounts(self.account_sid)
 
     @property
     def trunks(self) -> Any:
         """The trunks of the trunking API (SDK object)."""
-        return self.sdk.trunking.v1.trunks
+        return _Trunking(self.sdk.trunking).trunks
 
     def prove_account(self) -> bool:
         """Say whether the credentials are known to act on the site's account; find out what can be.
@@ -220,9 +240,16 @@ class Twilio:
             return None
 
     def entries(self, path: str) -> list[dict[str, Any]]:
-        """Return the resources of a collection, at most 1,000; none when the collection is not there."""
-        page = self.read(f"{path}?PageSize=1000") or {}
-        return next((one for one in page.values() if isinstance(one, list)), [])
+        """Return the resources of a collection, page after page; none when the collection is not there."""
+        found: list[dict[str, Any]] = []
+        following: str | None = f"{path}?PageSize={PAGE_SIZE}"
+        while following:
+            page = self.read(following) or {}
+            found += next((part for part in page.values() if isinstance(part, list)), [])
+            # Absolute in the trunking API, below "meta"; relative in the 2010-04-01 API.
+            link = page.get("next_page_uri") or page.get("meta", {}).get("next_page_url") or ""
+            following = urlunsplit(("", "", *urlsplit(link)[2:4], ""))
+        return found
 
     def write(self, path: str, fields: dict[str, Any]) -> None:
         """Send fields, under the names of Twilio's answers, to a resource or a collection.
@@ -254,14 +281,14 @@ class Twilio:
         if not numbers:
             return []
         common = os.path.commonprefix(list(numbers))  # noqa: RUF071 - digits, not paths
-        found = self.account.incoming_phone_numbers.list(phone_number=common, page_size=1000)
+        found = self.account.incoming_phone_numbers.list(phone_number=common)
         if not set(numbers) <= {one.phone_number for one in found}:
             found = self.all_numbers()
         return [one for one in found if one.phone_number.startswith(common)]
 
     def all_numbers(self) -> list[Any]:
         """Return every incoming number of the account; one request per 1,000."""
-        return self.account.incoming_phone_numbers.list(page_size=1000)
+        return self.account.incoming_phone_numbers.list()
 
 
 def as_read(resource: Any) -> dict[str, Any]:
@@ -334,12 +361,13 @@ class _HttpClient(HttpClient):
         )
         if auth:
             request = next(httpx.BasicAuth(*auth).auth_flow(request))
-        if method.upper() == "GET":
-            response = self._transport.read(lambda: request, request.url, "account")
-        else:
-            response = self._transport.send(
-                request, "write", result=lambda body: body.get("sid") if body else None
-            )
+        kind = "read" if method.upper() == "GET" else "write"
+        response = self._transport.send(
+            request,
+            kind,
+            result=lambda body: body.get("sid") if body else None,
+            scope=self._check.account_sid,
+        )
         self._check.look_at(request, response)
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(response)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from runbook_lib.guide import RUN_ORDER, TRUNK_ORDER
-from runbook_lib.vendors.transport import Transport
+from runbook_lib.vendors.transport import Wire
 from tests import test_sign_in
 from tests.conftest import TestSandbox
 from tests.documents import NOT_IN_THE_DOCUMENTS, Contract, require_documents
@@ -27,13 +28,14 @@ CARRIER = "trunk:carrier"
 def contract(monkeypatch: pytest.MonkeyPatch) -> Iterator[Contract]:
     require_documents()
     contract = Contract()
-    begin = Transport.__init__
+    send = Wire.handle_request
 
-    def watched(self: Transport, *args: Any, **options: Any) -> None:
-        begin(self, *args, **options)
-        contract.watch(self._client)
+    def watched(self: Wire, request: httpx.Request) -> httpx.Response:
+        response = send(self, request)
+        contract.check(response)
+        return response
 
-    monkeypatch.setattr(Transport, "__init__", watched)
+    monkeypatch.setattr(Wire, "handle_request", watched)
     yield contract
     assert not contract.broken, "\n".join(contract.broken)
     assert contract.checked

@@ -1,0 +1,177 @@
+"""How many requests may be in flight at one vendor's account, whoever sends them.
+
+A slot is a file lock, for one exchange: the operating system lets go of it with the process, and the
+processes of a run and all runs of a records folder share the same files. Whoever holds a slot waits for
+nothing but the vendor's answer, so slots can never be part of a deadlock, and waiting for one is never
+an error. Where no file can be made, there is no budget, and everything else works.
+
+Writes, what is read to confirm them, and sign-outs go first: ordinary reads leave one slot free for them,
+and take none while one of them waits. After 429 the budget is half as large, and then recovers one by one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ..plain_files import SMALL, descriptor
+from ..records.clocks import steady
+
+#: Requests in flight per vendor and account.
+SLOTS = 4
+#: After 429, the budget grows by one in so many seconds.
+RECOVERY_S = 10.0
+#: Between two looks for a free slot; by chance up to twice as long.
+POLL_S = 0.005
+#: Longer than any exchange takes. If no slot has changed hands for so long, their holders are suspended.
+PATIENCE_S = 60.0
+
+
+class Budget:
+    """The requests in flight at one account of one vendor.
+
+    Parameters
+    ----------
+    folder
+        Where the slots' files are, for every process to see; made if it can be.
+    name
+        Names vendor and account within the folder.
+    slots
+        How many requests may be in flight.
+    """
+
+    def __init__(self, folder: Path, name: str, slots: int = SLOTS) -> None:
+        self._folder = folder
+        self._slots = [folder / f".{name}-{number}.lock" for number in range(slots)]
+        #: Its lock is shared by those of the first rank who wait; its content is the last 429.
+        self._state = folder / f".{name}.lock"
+        self._own_state = (slots, 0.0)
+        #: Who held the slots when patience ran out: as long as they do, nobody waits for them again.
+        self._stuck = list[int]()
+
+    @contextmanager
+    def slot(self, *, first: bool) -> Iterator[None]:
+        """Hold a slot during the ``with`` block; waits for one. ``first``: before ordinary reads."""
+        slot = self._wait(first)
+        try:
+            yield
+        finally:
+            if slot is not None:
+                _release(slot)
+
+    def refused(self, sent_at: float) -> None:
+        """Halve the budget after 429; ``sent_at`` (``time.time``) is when the request left.
+
+        Requests that were in flight together halve it once.
+        """
+        slots, halved_at = self._read_state()
+        now = time.time()
+        if sent_at <= halved_at <= now:
+            return
+        self._own_state = (max(1, self._grown(slots, halved_at, now) // 2), now)
+        with suppress(OSError), _opened(self._state) as file:
+            # In place: a file that is replaced would have another lock.
+            os.pwrite(file.fileno(), f"{self._own_state[0]:4} {now:20.6f}\n".encode(), 0)
+
+    @property
+    def size(self) -> int:
+        """How many requests may be in flight now."""
+        return self._grown(*self._read_state(), time.time())
+
+    def _grown(self, slots: int, halved_at: float, now: float) -> int:
+        """The budget by now; all of it where the clock was set back since."""
+        whole = len(self._slots)
+        grown = int(min((now - halved_at) / RECOVERY_S, whole)) if now >= halved_at else whole
+        return max(1, min(whole, slots + grown))
+
+    def _read_state(self) -> tuple[int, float]:
+        """The budget after the latest 429 and when that was; also where its file may not be written."""
+        try:
+            with _opened(self._state) as file:
+                slots, halved_at = os.pread(file.fileno(), SMALL, 0).split()
+            shared = (int(slots), float(halved_at))
+        except (OSError, ValueError):  # not written yet, or by somebody else
+            return self._own_state
+        return max(shared, self._own_state, key=lambda state: state[1])
+
+    def _wait(self, first: bool) -> BinaryIO | None:
+        """Take a slot; ``None`` where there can be none, or their holders are suspended."""
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as queue:
+            seen, since = list[int](), steady()
+            waits = False
+            while True:
+                slot, holders = self._try(first)
+                if slot is not None or not holders:
+                    return slot
+                if holders != seen:
+                    seen, since = holders, steady()
+                elif holders == self._stuck or steady() - since > PATIENCE_S:
+                    self._stuck = holders
+                    return None
+                if first and not waits:
+                    waits = True
+                    with suppress(OSError):
+                        state = queue.enter_context(_opened(self._state))
+                        fcntl.flock(state, fcntl.LOCK_SH)
+                time.sleep(POLL_S * random.uniform(1, 2))  # noqa: S311 - not a secret
+
+    def _try(self, first: bool) -> tuple[BinaryIO | None, list[int]]:
+        """Take a free slot; else return what changes whenever a slot changes hands, empty without slots."""
+        size = self.size
+        # The first slot is for those who go first; a budget of one is everybody's.
+        mine = self._slots[0 if first or size == 1 else 1 : size]
+        yields = not first and self._somebody_goes_first()
+        holders = list[int]()
+        for path in mine:
+            try:
+                slot = _opened(path)
+            except OSError:
+                continue
+            if not yields:
+                try:
+                    fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    pass
+                except OSError:  # a file system without locks
+                    slot.close()
+                    continue
+                else:
+                    with suppress(OSError):
+                        os.utime(slot.fileno())
+                    return slot, holders
+            holders.append(os.fstat(slot.fileno()).st_mtime_ns)
+            slot.close()
+        return None, holders
+
+    def _somebody_goes_first(self) -> bool:
+        try:
+            with _opened(self._state) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file, which is made where there is none; another account's may be readable only."""
+    try:
+        return os.fdopen(descriptor(path, os.O_RDWR | os.O_CREAT, SMALL), "rb+", buffering=0)
+    except PermissionError:
+        return os.fdopen(descriptor(path, os.O_RDONLY, SMALL), "rb", buffering=0)
+
+
+def _release(slot: BinaryIO) -> None:
+    # Closing is not enough where a process was forked meanwhile: it has the file open as well.
+    with suppress(OSError):
+        fcntl.flock(slot, fcntl.LOCK_UN)
+    slot.close()
