@@ -35,7 +35,7 @@ class Line:
         self._lines = end.makefile("rw", encoding="utf-8", newline="\n")
         self._turn = threading.Lock()
 
-    def ask(self, name: str, **details: Any) -> Any | None:
+    def ask(self, name: str, /, **details: Any) -> Any | None:
         """Return the runner's answer; ``None`` also when the runner is gone.
 
         Raises the ``RunbookError`` that the runner met while it looked for the answer.
@@ -66,7 +66,7 @@ class Line:
             raise
 
 
-def ask_runner(name: str, **details: Any) -> Any | None:
+def ask_runner(name: str, /, **details: Any) -> Any | None:
     """Ask the runner that started this kernel; ``None`` where there is none."""
     return _line.ask(name, **details) if _line else None
 
