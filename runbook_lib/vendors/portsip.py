@@ -149,7 +149,7 @@ class Session:
         def sign(request: httpx.Request) -> None:
             with self._lock:  # threads that begin at once sign in once
                 used.append(self._live_token())
-            request.headers |= _bearer(used[-1])
+            request.headers.update(_bearer(used[-1]))
 
         response = self._transport.send(
             self._transport.build(method, self._url + path, **content),
