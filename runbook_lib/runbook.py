@@ -343,7 +343,7 @@ class SectionRun:
 
     def _begin_if_asked_again(self, what: str) -> None:
         moment = self.runbook.context.moment
-        if self.runbook.is_recorded and not self._is_shared:
+        if not self._is_shared:
             self._is_shared = True
             join_run(moment, self.runbook.run_id)
         if what in self._asked:
