@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from runbook_lib.approval import NAMESPACE, approval_beside, old_signature_of, read_plan, sign_statement
+from runbook_lib.batch.pages import write_index
 from runbook_lib.batch.plans import show_changes
 from runbook_lib.cli import app
 from runbook_lib.errors import ApprovalError, InputError, RunbookError
@@ -29,7 +30,6 @@ from runbook_lib.plan import Plan, Row, Slice, deviations
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.record import close_record, open_record, write_record
 from runbook_lib.records.result import write_json
-from runbook_lib.records.reviews import unreviewed
 from runbook_lib.records.verify import verify
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import Statement
@@ -439,7 +439,7 @@ def test_two_approvers_are_two_keys_and_two_names(two: TwoPersons) -> None:
     with pytest.raises(ApprovalError, match="2 approvers"):
         two.open()
     command = ["approve", str(two.plan_file), "--approval", str(two.approval), "--key", str(two.sam)]
-    signed = CliRunner().invoke(app, command, input="acme\n")
+    signed = CliRunner().invoke(app, command, input="demo/acme\n")
     assert signed.exit_code == 0, signed.output
     assert two.open().approved_by["who"] == f"{PAT}, sam@example.com"
 
@@ -588,7 +588,9 @@ def test_one_approval_over_several_plans(two: TwoPersons) -> None:
     with Runbook.open(two.site, ACME.replace("acme", "globex")) as runbook:
         other.write_text(json.dumps(runbook.plan().to_document()))
     command = ["approve", str(two.plan_file), str(other), "--ticket", "CHG-7", "--key", str(two.pat)]
-    signed = CliRunner().invoke(app, command, input="CHG-7\n")
+    for typed in ("CHG-7", "demo/acme\nglobex", "demo/globex\ndemo/acme", "demo/acme\ndemo/acme"):
+        assert CliRunner().invoke(app, command, input=f"{typed}\n").exit_code == 3
+    signed = CliRunner().invoke(app, command, input="demo/acme\ndemo/globex\n")
     assert signed.exit_code == 0, signed.output
     tenants = {two.plan_file: ACME, other: ACME.replace("acme", "globex")}
     for path, tenant in tenants.items():
@@ -598,11 +600,12 @@ def test_one_approval_over_several_plans(two: TwoPersons) -> None:
 
 def test_approve_shows_the_plan_and_signs_once(two: TwoPersons) -> None:
     command = ["approve", str(two.plan_file), "--key", str(two.pat)]
-    assert CliRunner().invoke(app, command, input="acme\n").exit_code == 3  # without a ticket
+    assert CliRunner().invoke(app, command, input="demo/acme\n").exit_code == 3  # without a ticket
     command += ["--ticket", "CHG-7"]
-    refused = CliRunner().invoke(app, command, input="globex\n")
-    assert refused.exit_code == 3 and not two.approval.exists() and not two.signature.exists()
-    signed = CliRunner().invoke(app, command, input="acme\n")
+    for typed in ("demo/globex", "acme", "other/acme", "CHG-7"):
+        refused = CliRunner().invoke(app, command, input=f"{typed}\n")
+        assert refused.exit_code == 3 and not two.approval.exists() and not two.signature.exists()
+    signed = CliRunner().invoke(app, command, input="demo/acme\n")
     assert signed.exit_code == 0, signed.output
     for expected in ("Create a SIP trunk on Twilio", DOMAIN, read_plan(two.plan_file).digest, "Signed: "):
         assert expected in signed.output
@@ -753,14 +756,17 @@ def test_an_emergency_is_marked_and_counted_until_another_person_reviews_it(
     assert result["approved_by"]["how"] == "emergency, not approved"
     assert json.loads((folder / "record.json").read_text())["emergency"] == "no calls since 02:10"
     run = folder.relative_to(two.records).as_posix()
-    assert unreviewed(two.records, Chain(two.records).entries()) == [run]
+    assert verify(two.records).unreviewed == (run,)
     review = ["records", "review", run, "--remark", "was right"]
-    assert run in CliRunner().invoke(app, ["records", "verify"]).output
+    for command in ("verify", "list"):
+        assert "nobody has reviewed" in CliRunner().invoke(app, ["records", command]).output
+    assert f">{run}</div>" in write_index(two.records).read_text()
     monkeypatch.setenv("SUDO_USER", "another-name-of-the-same")
     assert CliRunner().invoke(app, review).exit_code == 1  # the account ran it
     monkeypatch.setattr("runbook_lib.identity.user", lambda: "sam")
     assert CliRunner().invoke(app, review).exit_code == 0
-    assert unreviewed(two.records, Chain(two.records).entries()) == []
+    assert verify(two.records).unreviewed == ()
+    assert f">{run}</div>" not in (two.records / "index.html").read_text()
     assert CliRunner().invoke(app, review).exit_code == 3
     assert verify(two.records).status == "consistent, not anchored"
 
