@@ -790,16 +790,16 @@ def test_the_record_of_a_signed_run_keeps_plan_and_signature(two: TwoPersons) ->
     assert again.exit_code == 1 and "was used by run" in "".join(again.output.split("\n")), again.output
 
 
-def _values(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def values(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of all plain values of a document."""
     if isinstance(document, dict | list):
         for key, value in document.items() if isinstance(document, dict) else enumerate(document):
-            yield from _values(value, (*path, key))
+            yield from values(value, (*path, key))
     else:
         yield path
 
 
-def _changed(value: Any) -> list[Any]:
+def changed(value: Any) -> list[Any]:
     """Other values in its place: of the same type, and of one that Python takes for the same."""
     if isinstance(value, bool):
         return [not value, int(value)]
@@ -812,26 +812,26 @@ def test_every_value_of_a_plan_is_not_shown_or_compared(two: TwoPersons) -> None
     """Each value changed, with a digest that fits: the approver sees none that apply does not refuse."""
     document = json.loads(two.plan_file.read_text())
     document["slices"] = [one for one in document["slices"] if one["section"] in ("01", "02", "03")]
-    original = Plan.from_document({**document, "digest": _digest(document)})
-    shown = _shown(original)
+    original = Plan.from_document({**document, "digest": digest_of_edited(document)})
+    shown = shown_to_approver(original)
     two.policy(approval="required")
     with Runbook.open(two.site, ACME) as runbook:
         live = {part.section: part.rows for part in runbook.plan().slices}
     refused = 0
-    for path in _values(document):
+    for path in values(document):
         if path == ("digest",):
             continue
-        for value in _changed(_at_path(document, path)):
+        for value in changed(at_path(document, path)):
             edited = json.loads(json.dumps(document))
-            _at_path(edited, path[:-1])[path[-1]] = value
+            at_path(edited, path[:-1])[path[-1]] = value
             try:
-                edited["digest"] = _digest(edited)
+                edited["digest"] = digest_of_edited(edited)
                 two.plan_file.write_text(json.dumps(edited))
                 plan = read_plan(two.plan_file)
             except (ApprovalError, ValueError, TypeError, KeyError, AttributeError):
                 refused += 1  # it is no plan: approve and apply read it the same way
                 continue
-            if _shown(plan) == shown:
+            if shown_to_approver(plan) == shown:
                 continue
             try:
                 two.open(approved_plan=plan.digest, approved_by="sam")
@@ -846,7 +846,7 @@ def test_every_value_of_a_plan_is_not_shown_or_compared(two: TwoPersons) -> None
     assert refused > 50
 
 
-def _digest(document: dict[str, Any]) -> str:
+def digest_of_edited(document: dict[str, Any]) -> str:
     """The digest that fits a document, however it was edited."""
     try:
         Plan.from_document({**document, "digest": "sha256:0"})
@@ -859,13 +859,13 @@ def _digest(document: dict[str, Any]) -> str:
     raise AssertionError("no plan has this digest")
 
 
-def _at_path(document: Any, path: tuple[Any, ...]) -> Any:
+def at_path(document: Any, path: tuple[Any, ...]) -> Any:
     for key in path:
         document = document[key]
     return document
 
 
-def _shown(plan: Plan) -> str:
+def shown_to_approver(plan: Plan) -> str:
     screen = Console(record=True, width=300, file=io.StringIO())
     show_changes(plan, screen)
     # The digest and the count of what is not signed are ours, made from the rest.
