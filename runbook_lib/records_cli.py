@@ -24,6 +24,7 @@ from .paths import current_folder, locate
 from .plain_files import opened, read_mapping
 from .records import living
 from .records.anchor import SETTINGS, Kept, age_of, head_cautions, kept_heads
+from .records.approvals import signed_approvals
 from .records.chain import ADOPTED, CLOSED, Chain, Entry, unreadable
 from .records.clocks import clock_cautions, describe_set_back
 from .records.errors import RecordError
@@ -203,6 +204,10 @@ def verify(
     revoked: Annotated[
         Path | None, typer.Option(help="Keys that never count: public keys, or what ssh-keygen -k made.")
     ] = None,
+    approvers: Annotated[
+        Path | None,
+        typer.Option(help="OpenSSH's file of the keys that may approve: check signed approvals again."),
+    ] = None,
     records: Records = None,
 ) -> None:
     """Say whether the records are what they were when they were closed; needs no secret."""
@@ -212,18 +217,23 @@ def verify(
         anchors, signed = _anchors(kept_head, head_file), Signatures((), (), ())
         if (allowed_signers is None) != (not identity):
             raise InputError(["--allowed-signers and --identity: give both, or none"])
-        if revoked is not None and allowed_signers is None:
-            raise InputError(["--revoked: is for --allowed-signers"])
+        if revoked is not None and allowed_signers is None and approvers is None:
+            raise InputError(["--revoked: is for --allowed-signers and --approvers"])
         if allowed_signers is not None and identity:
             signed = signed_heads(folder, allowed_signers, identity, _given(revoked))
+        problems, notes = list(signed.problems), list(signed.notes)
+        if approvers is not None:
+            found = signed_approvals(folder, _given(approvers) or approvers, _given(revoked))
+            problems += found[0]
+            notes += found[1]
         kept = kept_heads(folder)
         # A head that was kept after the chain's present end: the end was taken away, or put back from before.
         known = {entry.digest for entry in read_chain(folder)[0]}
         lost = [
             Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
         ]
-        report = verify_records(folder, [*anchors, *signed.anchors, *lost], signed.problems)
-    for note in signed.notes:
+        report = verify_records(folder, [*anchors, *signed.anchors, *lost], problems)
+    for note in notes:
         _line(f"· {note}")
     if kept or (folder / SETTINGS).exists():
         _line(f"· {_age(kept, report)}")

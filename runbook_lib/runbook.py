@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic_core import to_jsonable_python
 
-from .approval import Approval, approval_of
+from .approval import Approval, approval_of, refuse_out_of_time
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
 from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
@@ -135,6 +135,8 @@ class Runbook:
             runbook.approval = approval_of(
                 context, runbook.target, plan_file, approved_plan, approved_by, approval_file
             )
+            if runbook.approval and (use := runbook.approval.use):
+                journal.before_first_write = lambda: refuse_out_of_time(context, use)
         return runbook
 
     def __enter__(self) -> Self:

@@ -83,16 +83,18 @@ def test_a_weaker_policy_is_refused_for_the_same_account_or_pbx(tmp_path: Path, 
     opening(tmp_path, 5, weak, twilio_account="AC2", pbx="https://other")
 
 
-def test_the_strictest_counts_part_by_part(tmp_path: Path) -> None:
-    open_to_all = {**WEAKER, "approval": "none", "allowed_signers": None}
-    opening(tmp_path, 1, open_to_all, twilio_account="AC2")
-    opening(tmp_path, 2, {**open_to_all, "approvers": 2}, pbx="https://other")
-    for weak in ({**open_to_all, "approvers": 2, "approval_valid": 8}, open_to_all):
-        with pytest.raises(ApprovalError):
-            opening(tmp_path, 3, weak)
-    opening(tmp_path, 4, STRICT)
-    with pytest.raises(ApprovalError):
-        opening(tmp_path, 5, {**open_to_all, "approvers": 2}, twilio_account="AC2")
+@pytest.mark.parametrize("name", WEAKER)
+@pytest.mark.parametrize("stricter", [0, 1], ids=["older", "newer"])
+def test_the_strictest_counts_part_by_part(tmp_path: Path, name: str, stricter: int) -> None:
+    """One record of the same PBX and one of the same account: neither of the two is enough."""
+    loose = {**WEAKER, "approval": "none", "allowed_signers": None}
+    policies = [loose, loose]
+    policies[stricter] = strict = loose | {name: STRICT[name]}
+    opening(tmp_path, 1, policies[0], twilio_account="AC2")
+    opening(tmp_path, 2, policies[1], pbx="https://other")
+    with pytest.raises(ApprovalError, match=name):
+        opening(tmp_path, 3, loose)
+    assert opening(tmp_path, 3, strict)["policy_seen"] == "as before or stricter"
 
 
 def test_the_sandbox_shows_and_does_not_refuse(tmp_path: Path) -> None:
