@@ -28,11 +28,9 @@ from .records.chain import Chain, Entry, digest_of
 from .records.record import APPROVED, EMERGENCY, STATEMENT, TICKET, signature_names
 from .records.result import RUN_FOLDER
 from .records.uses import latest_time, refuse_revoked
-from .statement import Statement, Use, unknown_sections
+from .statement import NAMESPACE, SIGNED, Statement, Use, unknown_sections
 
-#: Apart from the namespace of signed records: a signature of the one is never one of the other.
-NAMESPACE = "runbook-approval"
-SIGNED, CLAIMED, SELF = "ssh signature", "claimed", "self-approved, claimed"
+CLAIMED, SELF = "claimed", "self-approved, claimed"
 NOT_APPROVED = "emergency, not approved"
 SUFFIX = ".approval.json"
 #: By how much the approver's clock may be ahead of the operator's.
@@ -123,6 +121,13 @@ def approval_of(
         return approval
     own = person(approved_by) in {person(one.name) for one in identities()}
     return Approval(plan, {"who": approved_by, "how": SELF if own else CLAIMED}, files=_kept(plan))
+
+
+def refuse_out_of_time(context: Context, use: Use) -> None:
+    """Raise ``ApprovalError`` when an approval has ended, also by the clocks of the vendors asked so far."""
+    entries = Chain(context.root / "records").entries()
+    time = latest_time(entries, context.journal.clocks.latest())
+    _refuse_outside_window(use.statement, context.site.policies.approval_valid, time)
 
 
 def read_plan(path: Path) -> Plan:
@@ -223,7 +228,7 @@ def _signed_approval(context: Context, plan: Plan, path: Path, allowed_signers: 
     entries = Chain(records).entries()
     _refuse_another_register(statement, plan, entries)
     refuse_revoked(records, entries, statement.id)
-    _refuse_outside_window(statement, context.site.policies.approval_valid, entries)
+    _refuse_outside_window(statement, context.site.policies.approval_valid, latest_time(entries))
     typed = os.environ.get(TICKET)
     if typed and typed != statement.ticket:
         raise _refused(f"the approval is for ticket {statement.ticket}, and the run is for {typed}")
@@ -282,8 +287,8 @@ def _refuse_another_register(statement: Statement, plan: Plan, entries: Sequence
         raise _refused("the approval is for another records folder")
 
 
-def _refuse_outside_window(statement: Statement, days: int, entries: Sequence[Entry]) -> None:
-    time, end = latest_time(entries), statement.end(days)
+def _refuse_outside_window(statement: Statement, days: int, time: datetime) -> None:
+    end = statement.end(days)
     if time > end:
         raise _refused(f"the approval ended on {end.isoformat()}")
     if time + SKEW < datetime.fromisoformat(statement.not_before):

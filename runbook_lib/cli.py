@@ -257,11 +257,10 @@ def approve(
         for one in plans:
             show_changes(one, screen)
         show_statement(statement, screen)
-        names = sorted({one.tenant for one in plans})
-        asked = "the tenant's name" if len(plans) == 1 else "the ticket"
-        wanted = names[0] if len(plans) == 1 else statement.ticket
-        if not yes and typer.prompt(f"To approve it, type {asked}") != wanted:
-            raise InputError([f"that is not {asked}: nothing was signed"])
+        # As the Apply form asks: a tenant's name alone can be that of another site's.
+        for name in dict.fromkeys(f"{statement.site}/{one.tenant}" for one in plans):
+            if not yes and typer.prompt(f"To approve it, type {visible(name)}").strip() != name:
+                raise InputError([f"that is not {name}: nothing was signed"])
         default = Path(os.path.expanduser(ssh.DEFAULT_KEY))
         signature = sign_statement(where, statement, _given(key) if key else default)
         screen.print(f"Signed: {escape(str(signature))}", soft_wrap=True)
@@ -277,14 +276,18 @@ def revoke(
 ) -> None:
     """Withdraw an approval, as an entry in the records; a run that has begun writes no further section."""
     from .approval import read_statement
+    from .batch.pages import renew_index
     from .records.uses import revoke as enter
 
     def run() -> int:
         path = _given(Path(approval))
         known = re.fullmatch(r"[0-9a-f]{32}", approval)
         found = approval if known and not path.is_file() else read_statement(path)[0].id
-        entry = enter(project_root() / "records", found, reason)
+        records = project_root() / "records"
+        entry = enter(records, found, reason)
         screen.print(f"Revoked: {found}, {entry.digest}", soft_wrap=True)
+        for caution in renew_index(records):
+            complain(f"Caution: {caution}")
         return FINE
 
     raise typer.Exit(_guarded(run))
@@ -542,16 +545,9 @@ def _run(
 
 def _kept_elsewhere(records: Path, runs: Sequence[Path]) -> list[str]:
     """Keep the newest head where the records are not, if this batch has closed one; why it is not kept."""
-    from .records.anchor import keep_head
+    from .records.anchor import head_cautions
 
-    try:
-        if any(os.path.lexists(run / CHECKSUMS) for run in runs):
-            keep_head(records)
-    except RunbookError as error:
-        return [str(error)]
-    except KeyboardInterrupt:  # the run has ended: only this is interrupted
-        return ["keeping the newest head elsewhere was interrupted: runbook records head shows it"]
-    return []
+    return head_cautions(records) if any(os.path.lexists(run / CHECKSUMS) for run in runs) else []
 
 
 def _guarded(call: Callable[[], int]) -> int:

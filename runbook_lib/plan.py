@@ -193,6 +193,11 @@ class Plan:
         if len({*sections}) < len(sections) or len({*keys}) < len(keys):
             # Of two rows with one name, apply would compare one only.
             raise ValueError("this is not a plan document: a section or a row is in it twice")
+        if any(
+            canonical(row.desired) == canonical(row.current) for part in plan.slices for row in part.changing
+        ):
+            # Shown as a change, and taken for done by apply.
+            raise ValueError("this is not a plan document: a row to carry out changes nothing")
         if plan.digest != document.get("digest"):
             raise ValueError("the plan's digest does not fit its content: it was edited after it was written")
         return plan
@@ -282,6 +287,8 @@ def deviations(approved: Slice, live: Iterable[Row]) -> list[Deviation]:
         elif row.action in CHANGING:
             if canonical(row.covered()) != canonical(approved_row.covered()):  # 1 is not true
                 found.append(Deviation(approved_row, row, "differs from the approved row"))
+        elif row.action is Action.NOT_MANAGED:
+            found.append(Deviation(approved_row, row, "approved, but not the runbook's to change"))
         elif row.action in SETTLED and canonical(row.desired) != canonical(approved_row.desired):
             found.append(Deviation(approved_row, row, "stands at another value than the approved one"))
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,12 +23,13 @@ from .parameters import load_site, project_root
 from .paths import current_folder, locate
 from .plain_files import opened, read_mapping
 from .records import living
-from .records.anchor import SETTINGS, Kept, age_of, keep_head, kept_heads
+from .records.anchor import SETTINGS, Kept, age_of, head_cautions, kept_heads
+from .records.approvals import signed_approvals
 from .records.chain import ADOPTED, CLOSED, Chain, Entry, unreadable
 from .records.clocks import clock_cautions, describe_set_back
 from .records.errors import RecordError
 from .records.export import export_record
-from .records.policy import POLICY, OldSigner, change_policy
+from .records.policy import OldSigner, change_policy
 from .records.record import (
     OPENING,
     Closing,
@@ -39,11 +40,10 @@ from .records.record import (
     run_name,
 )
 from .records.result import now
+from .records.reviews import describe_events, unreviewed
 from .records.reviews import review as review_run
-from .records.reviews import unreviewed
 from .records.signatures import Signatures, sign_head, signed_heads
 from .records.summary import NOT_ENDED
-from .records.uses import REVOKED
 from .records.verify import (
     INDEX,
     LINE_ENDS,
@@ -102,9 +102,10 @@ def list_records(
             "Writes",
             "State",
         ]
-        rows, cautions = [], list[str]()
+        rows, cautions, openings = [], list[str](), dict[str, dict[str, Any]]()
         for run, digests in runs.items():
             opening, record, wrong = read_record(folder, run, digests)
+            openings[run] = opening
             if tenant is not None and not _is_of(run, opening, tenant, domains):
                 continue
             problems += wrong
@@ -138,7 +139,7 @@ def list_records(
             _line(f"! {caution}", "yellow")
         # A narrower terminal scrolls or wraps lines: run ids are to be copied, so nothing is folded.
         _name_events(folder, entries)
-        _name_emergencies(folder, entries)
+        _name_emergencies(unreviewed(entries, openings))
         if rows:
             screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
     if problems:
@@ -203,6 +204,10 @@ def verify(
     revoked: Annotated[
         Path | None, typer.Option(help="Keys that never count: public keys, or what ssh-keygen -k made.")
     ] = None,
+    approvers: Annotated[
+        Path | None,
+        typer.Option(help="OpenSSH's file of the keys that may approve: check signed approvals again."),
+    ] = None,
     records: Records = None,
 ) -> None:
     """Say whether the records are what they were when they were closed; needs no secret."""
@@ -212,18 +217,23 @@ def verify(
         anchors, signed = _anchors(kept_head, head_file), Signatures((), (), ())
         if (allowed_signers is None) != (not identity):
             raise InputError(["--allowed-signers and --identity: give both, or none"])
-        if revoked is not None and allowed_signers is None:
-            raise InputError(["--revoked: is for --allowed-signers"])
+        if revoked is not None and allowed_signers is None and approvers is None:
+            raise InputError(["--revoked: is for --allowed-signers and --approvers"])
         if allowed_signers is not None and identity:
             signed = signed_heads(folder, allowed_signers, identity, _given(revoked))
+        problems, notes = list(signed.problems), list(signed.notes)
+        if approvers is not None:
+            found = signed_approvals(folder, _given(approvers) or approvers, _given(revoked))
+            problems += found[0]
+            notes += found[1]
         kept = kept_heads(folder)
         # A head that was kept after the chain's present end: the end was taken away, or put back from before.
         known = {entry.digest for entry in read_chain(folder)[0]}
         lost = [
             Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
         ]
-        report = verify_records(folder, [*anchors, *signed.anchors, *lost], signed.problems)
-    for note in signed.notes:
+        report = verify_records(folder, [*anchors, *signed.anchors, *lost], problems)
+    for note in notes:
         _line(f"· {note}")
     if kept or (folder / SETTINGS).exists():
         _line(f"· {_age(kept, report)}")
@@ -271,7 +281,7 @@ def close(
 
     Who closed it, when and why is kept in it, with what stands at the vendors now, if that can be read.
     """
-    from .batch.pages import write_index, write_run_index
+    from .batch.pages import write_run_index
 
     with _reported():
         folder = _folder(records)
@@ -285,12 +295,9 @@ def close(
                 write_run_index,
             )
             _line(f"Closed: {name}, {close_dead(folder, folder / name, closing).digest}")
-            with suppress(Exception):  # the page over all records is made anew by the next run
-                write_index(folder)
-            try:
-                keep_head(folder)
-            except RunbookError as error:
-                complain(str(error))
+            _renew_index(folder)
+            for caution in head_cautions(folder):
+                complain(f"Caution: {caution}")
         else:
             remove_unopened(folder, folder / name)
             _line(f"Removed: {name}. Its run died before its record was opened, so it wrote nothing.")
@@ -309,6 +316,7 @@ def adopt_record(
         if not path.is_dir() or not path.is_relative_to(folder) or not is_run(run_name(folder, path)):
             raise InputError([f"{run}: no run's folder in {folder}"])
         entry = adopt(folder, path, reason)
+        _renew_index(folder)
         _line(f"Adopted: {entry.run}, {entry.digest}")
 
 
@@ -360,6 +368,7 @@ def policy(
         the_site = load_site(_given(site) or site, root)
         for entry in change_policy(_folder(records), the_site, root, reason, old):
             _line(f"Entered: {entry.file}, {entry.digest}")
+        _renew_index(_folder(records))
 
 
 @app.command()
@@ -373,6 +382,15 @@ def review(
         folder = _folder(records)
         name = _find(_runs(Chain(folder).entries()), run)
         _line(f"Reviewed: {name}, {review_run(folder, name, remark).digest}")
+        _renew_index(folder)
+
+
+def _renew_index(folder: Path) -> None:
+    """Write the page over all records again; a failure is a caution, as nothing depends on the page."""
+    from .batch.pages import renew_index
+
+    for caution in renew_index(folder):
+        complain(f"Caution: {caution}")
 
 
 @contextmanager
@@ -512,7 +530,7 @@ def _show(records: Path, report: Report) -> None:
     if (records / INDEX).exists():
         _line(f"· {INDEX} is made from the records, and nothing vouches for the page itself")
     _name_events(records, report.entries)
-    _name_emergencies(records, report.entries)
+    _name_emergencies(report.unreviewed)
     counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
     if report.going_on:
         count = len(report.going_on)
@@ -544,19 +562,13 @@ def _shown(problems: Sequence[Problem]) -> list[Problem]:
 
 def _name_events(records: Path, entries: Sequence[Entry]) -> None:
     """Name what was changed about policies and approvals, which is in no record of a run."""
-    for entry in entries:
-        if entry.event in (POLICY, REVOKED):
-            told = read_mapping(records / entry.file)
-            who = ", ".join(str(one.get("name")) for one in _list(told, "by")[:1])
-            what = "approval revoked" if entry.event == REVOKED else "policy changed"
-            less = told.get("weaker")
-            weaker = f" (weaker: {'; '.join(map(str, less))})" if isinstance(less, list) and less else ""
-            _line(f"· {what} {entry.at} by {who}: {told.get('reason')}{weaker}")
+    for line in describe_events(records, entries):
+        _line(f"· {line}")
 
 
-def _name_emergencies(records: Path, entries: Sequence[Entry]) -> None:
+def _name_emergencies(runs: Sequence[str]) -> None:
     """Count what nobody approved before and nobody reviewed since."""
-    if runs := unreviewed(records, entries):
+    if runs:
         _line(f"! {len(runs)} runs of an emergency that nobody has reviewed: {', '.join(runs)}", "yellow")
         _line("  to review one, as another person: runbook records review RUN --remark TEXT")
 

@@ -8,16 +8,18 @@ or raises.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic_core import to_jsonable_python
 
-from .approval import Approval, approval_of
+from .approval import Approval, approval_of, refuse_out_of_time
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
 from .facts.sharing import hand_on, join_run
@@ -28,12 +30,13 @@ from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .paths import near
 from .plan import CHANGING, STOPPING, Plan, Row, Slice, shown
 from .records import living
+from .records.anchor import head_cautions
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
 from .records.journal import FILE_NAME, Journal
 from .records.needs import try_out
 from .records.policy import policy_of, require_floor
-from .records.record import RUN, close_record, is_open, open_record, run_name, write_record
+from .records.record import OPENING, RUN, close_record, is_open, open_record, run_name, write_record
 from .records.result import new_run_id, now, run_folder, write_json, write_result
 from .records.to_undo import record_to_undo
 from .records.uses import claimed_by, register_of
@@ -134,6 +137,8 @@ class Runbook:
             runbook.approval = approval_of(
                 context, runbook.target, plan_file, approved_plan, approved_by, approval_file
             )
+            if runbook.approval and (use := runbook.approval.use):
+                journal.before_first_write = lambda: refuse_out_of_time(context, use)
         return runbook
 
     def __enter__(self) -> Self:
@@ -395,19 +400,40 @@ class SectionRun:
 
     def _apply(self) -> Outcome:
         context, recorded = self.runbook.context, self.runbook.is_recorded
-        if not recorded:
-            try_out(context.records.parent)  # also what the locks below need
-        # Of what was planned in this moment, only rows in place were not read under the lock.
-        as_read = recorded and "plan" in self._asked and context.moment.began is not None
+        if recorded:
+            # Of what was planned in this moment, only rows in place were not read under the lock.
+            as_read = "plan" in self._asked and context.moment.began is not None
+            return self._locked(partial(self._carried_out, as_read=as_read))
+        try_out(context.records.parent)  # also what the locks need
+        try:
+            return self._locked(self._recorded)
+        finally:
+            self._after_own_record()
+
+    def _locked(self, call: Callable[[], Outcome]) -> Outcome:
+        """Call while nobody else works on the tenant or its shared trunk."""
         with self._locks:
             if not self._is_locked:
                 self._lock()
-            if recorded:
-                return self._carried_out(as_read=as_read)
-            with self._own_record():
-                outcome = self._carried_out()
-                self._verify()
-                return outcome
+            return call()
+
+    def _recorded(self) -> Outcome:
+        with self._own_record():
+            outcome = self._carried_out()
+            self._verify()
+            return outcome
+
+    def _after_own_record(self) -> None:
+        """What the runner does after a batch; no lock is held by now, and what fails here is a caution."""
+        from .batch.pages import renew_index  # loads what makes pages, which most runs do not need here
+
+        records = self.runbook.context.records.parent
+        if not os.path.lexists(self.runbook.folder / OPENING):
+            return  # it was refused before its record opened
+        cautions = renew_index(records)
+        if self._own_record_closed:
+            cautions += head_cautions(records)
+        self._result["cautions"] = [*self._result["cautions"], *cautions]
 
     def _carried_out(self, *, as_read: bool = False) -> Outcome:
         approved = None

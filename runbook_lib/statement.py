@@ -16,6 +16,12 @@ from .guide import RETIRE, ROLL_BACK, SECTIONS
 from .plan import Plan
 
 FORMAT = 1
+#: Apart from the namespace of signed records: a signature of the one is never one of the other.
+NAMESPACE = "runbook-approval"
+#: … and of the signatures over a plan's digest alone that older runbooks made.
+OLD_NAMESPACE = "runbook-plan"
+#: How an approver is known who signed.
+SIGNED = "ssh signature"
 #: How long an approval is valid, unless the site or the approver says less.
 VALID_DAYS = 7
 APPLY, RETIREMENT = "apply", "retire"

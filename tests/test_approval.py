@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,19 +21,21 @@ from rich.console import Console
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from runbook_lib.approval import NAMESPACE, approval_beside, old_signature_of, read_plan, sign_statement
+from runbook_lib import ssh
+from runbook_lib.approval import approval_beside, old_signature_of, read_plan, sign_statement
+from runbook_lib.batch.pages import write_index
 from runbook_lib.batch.plans import show_changes
 from runbook_lib.cli import app
 from runbook_lib.errors import ApprovalError, InputError, RunbookError
 from runbook_lib.lock import user
 from runbook_lib.plan import Plan, Row, Slice, deviations
+from runbook_lib.records import living
 from runbook_lib.records.chain import Chain
-from runbook_lib.records.record import close_record, open_record, write_record
+from runbook_lib.records.record import Closing, close_dead, close_record, open_record, write_record
 from runbook_lib.records.result import write_json
-from runbook_lib.records.reviews import unreviewed
 from runbook_lib.records.verify import verify
 from runbook_lib.runbook import Runbook
-from runbook_lib.statement import Statement
+from runbook_lib.statement import NAMESPACE, Statement
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_tenant_level import ACME, DOMAIN
 
@@ -100,6 +103,7 @@ class TwoPersons:
             order=order or ("01",),
             parameters={},
             files={},
+            approval=runbook.approver,
             **runbook.kept,
         )
         return runbook.folder
@@ -439,7 +443,7 @@ def test_two_approvers_are_two_keys_and_two_names(two: TwoPersons) -> None:
     with pytest.raises(ApprovalError, match="2 approvers"):
         two.open()
     command = ["approve", str(two.plan_file), "--approval", str(two.approval), "--key", str(two.sam)]
-    signed = CliRunner().invoke(app, command, input="acme\n")
+    signed = CliRunner().invoke(app, command, input="demo/acme\n")
     assert signed.exit_code == 0, signed.output
     assert two.open().approved_by["who"] == f"{PAT}, sam@example.com"
 
@@ -503,6 +507,150 @@ def test_two_runs_at_once_cannot_use_one_approval(two: TwoPersons) -> None:
             two.start(second)
         two.end(folder, "failed")
         two.start(second)
+
+
+def dies(folder: Path) -> None:
+    """Let go of a run's lock and leave all else as it is, as the system does when a process is killed."""
+    os.close(living._own.pop(folder.absolute()))
+
+
+def test_a_killed_run_is_continued_though_its_record_is_open(two: TwoPersons) -> None:
+    two.sign()
+    with two.open() as runbook:
+        killed = two.start(runbook, "01", "02")
+        section = runbook.section("01")
+        section.apply()
+        section.finish()
+    dies(killed)
+    with two.open() as runbook:
+        folder = two.start(runbook, "01", "02")
+        used = json.loads((folder / "used.json").read_text())
+        assert (used["sections"], used["done"]) == (["02"], ["01"])
+    dies(folder)  # killed before it wrote: it uses nothing, and what the first one did stays done
+    (killed / "01.result.json").unlink()  # the chain has it by now
+    with two.open() as runbook:
+        folder = two.start(runbook, "01", "02")
+        used = json.loads((folder / "used.json").read_text())
+        assert (used["sections"], used["done"]) == (["02"], ["01"])
+        with two.open() as second, pytest.raises(ApprovalError, match="going on"):
+            two.start(second)
+        section = runbook.section("02")
+        section.apply()
+        section.finish()
+    two.end(folder, "succeeded", "01", "02")
+    with two.open() as runbook, pytest.raises(ApprovalError, match="was used by run"):
+        two.start(runbook, "01", "02")
+
+
+def test_a_run_killed_on_another_host_blocks_until_it_is_closed(
+    two: TwoPersons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.sign()
+    with monkeypatch.context() as there:
+        there.setattr("socket.gethostname", lambda: "elsewhere")
+        killed = two.start(two.open())
+    dies(killed)
+    with two.open() as runbook, pytest.raises(ApprovalError, match="elsewhere"):
+        two.start(runbook)
+    close_dead(two.records, killed, Closing(reason="host is gone", confirmed=killed.name))
+    two.start(two.open())
+
+
+def test_an_attempt_without_a_write_uses_nothing(two: TwoPersons) -> None:
+    """Section 01 succeeds as all is in place, 02 fails before it writes: 01 is still approved."""
+    two.sign()
+    with two.open() as runbook:
+        folder = two.start(runbook, "01", "02")
+    sections = [{"section": "01", "outcome": "succeeded"}, {"section": "02", "outcome": "failed"}]
+    write_json(folder / "run.json", {"outcome": "failed", "sections": sections})
+    write_record(folder)
+    close_record(two.records, folder)
+    with two.open() as runbook:
+        folder = two.start(runbook, "01", "02")
+    assert json.loads((folder / "used.json").read_text())["sections"] == ["01", "02"]
+
+
+@pytest.mark.parametrize("door", ["recorded", "own record"])
+def test_an_approval_that_ended_by_the_vendors_clock_is_refused_before_the_first_write(
+    two: TwoPersons, door: str
+) -> None:
+    two.sign(not_after=_at(1))
+    two.sandbox.control("POST", "clock", {"advance": 2 * 86400})
+    two.sandbox.clear_log()
+    with two.open() as runbook:
+        if door == "recorded":
+            two.start(runbook)
+        section = runbook.section("01")
+        with pytest.raises(ApprovalError, match="ended"):
+            section.apply()
+    assert two.sandbox.writes() == []
+    assert not list(two.records.glob("**/journal.jsonl"))
+
+
+def _expires(two: TwoPersons) -> None:
+    two.allow(two.line(PAT, two.pat, f'valid-before="{datetime.now() + timedelta(seconds=1):%Y%m%d%H%M%S}" '))
+    time.sleep(2.1)
+
+
+def _stranger(two: TwoPersons) -> None:
+    two.allow(two.line("sam@example.com", two.sam))
+
+
+def _never_valid(two: TwoPersons) -> None:
+    two.allow(two.line(PAT, two.pat, 'valid-before="20200101" '))
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [(_expires, 0), (_stranger, 1), (_never_valid, 1)],
+    ids=["expired since", "a stranger's", "never valid"],
+)
+def test_a_records_approval_is_judged_at_the_time_of_its_use(
+    two: TwoPersons, change: Callable[[TwoPersons], None], status: int
+) -> None:
+    two.sign()
+    two.end(two.start(two.open()))
+    check = ["records", "verify", "--approvers", str(two.signers)]
+    checked = CliRunner().invoke(app, check)
+    assert checked.exit_code == 0 and PAT in checked.output, checked.output
+    change(two)
+    checked = CliRunner().invoke(app, check)
+    assert checked.exit_code == status, checked.output
+    revoked = two.folder / "revoked"
+    revoked.write_text(two.pat.with_suffix(".pub").read_text())
+    assert CliRunner().invoke(app, [*check, "--revoked", str(revoked)]).exit_code == 1
+
+
+def test_an_approval_in_the_old_form_is_still_checked_in_its_record(two: TwoPersons) -> None:
+    _in_the_old_form(two)
+    two.policy(approval="none")
+    runbook = Runbook.open(two.site, ACME, mode="apply")
+    plan, signature = two.plan_file.read_bytes(), old_signature_of(two.plan_file).read_bytes()
+    by = {
+        "who": PAT,
+        "how": "ssh signature",
+        "key": ssh.signing_key(
+            f"{read_plan(two.plan_file).digest}\n".encode(), old_signature_of(two.plan_file), "runbook-plan"
+        ),
+    }
+    open_record(
+        two.records,
+        runbook.folder,
+        mode="apply",
+        site="demo",
+        tenant="acme",
+        target=runbook.target,
+        order=("01",),
+        parameters={},
+        files={},
+        approval={"plan": read_plan(two.plan_file).digest, "by": by},
+        kept={"approved.plan.json": plan, "approved.plan.json.sig": signature},
+    )
+    two.end(runbook.folder)
+    check = ["records", "verify", "--approvers", str(two.signers)]
+    assert CliRunner().invoke(app, check).exit_code == 0
+    _stranger(two)
+    assert CliRunner().invoke(app, check).exit_code == 1
 
 
 def test_an_apply_outside_of_the_runner_uses_its_approval_once(two: TwoPersons) -> None:
@@ -588,7 +736,9 @@ def test_one_approval_over_several_plans(two: TwoPersons) -> None:
     with Runbook.open(two.site, ACME.replace("acme", "globex")) as runbook:
         other.write_text(json.dumps(runbook.plan().to_document()))
     command = ["approve", str(two.plan_file), str(other), "--ticket", "CHG-7", "--key", str(two.pat)]
-    signed = CliRunner().invoke(app, command, input="CHG-7\n")
+    for typed in ("CHG-7", "demo/acme\nglobex", "demo/globex\ndemo/acme", "demo/acme\ndemo/acme"):
+        assert CliRunner().invoke(app, command, input=f"{typed}\n").exit_code == 3
+    signed = CliRunner().invoke(app, command, input="demo/acme\ndemo/globex\n")
     assert signed.exit_code == 0, signed.output
     tenants = {two.plan_file: ACME, other: ACME.replace("acme", "globex")}
     for path, tenant in tenants.items():
@@ -598,11 +748,12 @@ def test_one_approval_over_several_plans(two: TwoPersons) -> None:
 
 def test_approve_shows_the_plan_and_signs_once(two: TwoPersons) -> None:
     command = ["approve", str(two.plan_file), "--key", str(two.pat)]
-    assert CliRunner().invoke(app, command, input="acme\n").exit_code == 3  # without a ticket
+    assert CliRunner().invoke(app, command, input="demo/acme\n").exit_code == 3  # without a ticket
     command += ["--ticket", "CHG-7"]
-    refused = CliRunner().invoke(app, command, input="globex\n")
-    assert refused.exit_code == 3 and not two.approval.exists() and not two.signature.exists()
-    signed = CliRunner().invoke(app, command, input="acme\n")
+    for typed in ("demo/globex", "acme", "other/acme", "CHG-7"):
+        refused = CliRunner().invoke(app, command, input=f"{typed}\n")
+        assert refused.exit_code == 3 and not two.approval.exists() and not two.signature.exists()
+    signed = CliRunner().invoke(app, command, input="demo/acme\n")
     assert signed.exit_code == 0, signed.output
     for expected in ("Create a SIP trunk on Twilio", DOMAIN, read_plan(two.plan_file).digest, "Signed: "):
         assert expected in signed.output
@@ -642,16 +793,16 @@ def test_the_record_of_a_signed_run_keeps_plan_and_signature(two: TwoPersons) ->
     assert again.exit_code == 1 and "was used by run" in "".join(again.output.split("\n")), again.output
 
 
-def _values(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def values(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of all plain values of a document."""
     if isinstance(document, dict | list):
         for key, value in document.items() if isinstance(document, dict) else enumerate(document):
-            yield from _values(value, (*path, key))
+            yield from values(value, (*path, key))
     else:
         yield path
 
 
-def _changed(value: Any) -> list[Any]:
+def changed(value: Any) -> list[Any]:
     """Other values in its place: of the same type, and of one that Python takes for the same."""
     if isinstance(value, bool):
         return [not value, int(value)]
@@ -664,26 +815,26 @@ def test_every_value_of_a_plan_is_not_shown_or_compared(two: TwoPersons) -> None
     """Each value changed, with a digest that fits: the approver sees none that apply does not refuse."""
     document = json.loads(two.plan_file.read_text())
     document["slices"] = [one for one in document["slices"] if one["section"] in ("01", "02", "03")]
-    original = Plan.from_document({**document, "digest": _digest(document)})
-    shown = _shown(original)
+    original = Plan.from_document({**document, "digest": digest_of_edited(document)})
+    shown = shown_to_approver(original)
     two.policy(approval="required")
     with Runbook.open(two.site, ACME) as runbook:
         live = {part.section: part.rows for part in runbook.plan().slices}
     refused = 0
-    for path in _values(document):
+    for path in values(document):
         if path == ("digest",):
             continue
-        for value in _changed(_at_path(document, path)):
+        for value in changed(at_path(document, path)):
             edited = json.loads(json.dumps(document))
-            _at_path(edited, path[:-1])[path[-1]] = value
+            at_path(edited, path[:-1])[path[-1]] = value
             try:
-                edited["digest"] = _digest(edited)
+                edited["digest"] = digest_of_edited(edited)
                 two.plan_file.write_text(json.dumps(edited))
                 plan = read_plan(two.plan_file)
             except (ApprovalError, ValueError, TypeError, KeyError, AttributeError):
                 refused += 1  # it is no plan: approve and apply read it the same way
                 continue
-            if _shown(plan) == shown:
+            if shown_to_approver(plan) == shown:
                 continue
             try:
                 two.open(approved_plan=plan.digest, approved_by="sam")
@@ -698,7 +849,7 @@ def test_every_value_of_a_plan_is_not_shown_or_compared(two: TwoPersons) -> None
     assert refused > 50
 
 
-def _digest(document: dict[str, Any]) -> str:
+def digest_of_edited(document: dict[str, Any]) -> str:
     """The digest that fits a document, however it was edited."""
     try:
         Plan.from_document({**document, "digest": "sha256:0"})
@@ -711,13 +862,13 @@ def _digest(document: dict[str, Any]) -> str:
     raise AssertionError("no plan has this digest")
 
 
-def _at_path(document: Any, path: tuple[Any, ...]) -> Any:
+def at_path(document: Any, path: tuple[Any, ...]) -> Any:
     for key in path:
         document = document[key]
     return document
 
 
-def _shown(plan: Plan) -> str:
+def shown_to_approver(plan: Plan) -> str:
     screen = Console(record=True, width=300, file=io.StringIO())
     show_changes(plan, screen)
     # The digest and the count of what is not signed are ours, made from the rest.
@@ -753,14 +904,17 @@ def test_an_emergency_is_marked_and_counted_until_another_person_reviews_it(
     assert result["approved_by"]["how"] == "emergency, not approved"
     assert json.loads((folder / "record.json").read_text())["emergency"] == "no calls since 02:10"
     run = folder.relative_to(two.records).as_posix()
-    assert unreviewed(two.records, Chain(two.records).entries()) == [run]
+    assert verify(two.records).unreviewed == (run,)
     review = ["records", "review", run, "--remark", "was right"]
-    assert run in CliRunner().invoke(app, ["records", "verify"]).output
+    for command in ("verify", "list"):
+        assert "nobody has reviewed" in CliRunner().invoke(app, ["records", command]).output
+    assert f">{run}</div>" in write_index(two.records).read_text()
     monkeypatch.setenv("SUDO_USER", "another-name-of-the-same")
     assert CliRunner().invoke(app, review).exit_code == 1  # the account ran it
     monkeypatch.setattr("runbook_lib.identity.user", lambda: "sam")
     assert CliRunner().invoke(app, review).exit_code == 0
-    assert unreviewed(two.records, Chain(two.records).entries()) == []
+    assert verify(two.records).unreviewed == ()
+    assert f">{run}</div>" not in (two.records / "index.html").read_text()
     assert CliRunner().invoke(app, review).exit_code == 3
     assert verify(two.records).status == "consistent, not anchored"
 

@@ -74,11 +74,19 @@ def test_edited_document_is_refused(damage: str) -> None:
         Plan.from_document(document)
 
 
+def test_a_row_in_place_is_not_made_a_change_in_the_file() -> None:
+    """Apply takes it for done, whatever an approver was shown of it."""
+    changing_nothing = plan_of(dataclasses.replace(DONE, action=Action.UPDATE)).to_document()
+    with pytest.raises(ValueError, match="changes nothing"):
+        Plan.from_document(changing_nothing)
+
+
 @pytest.mark.parametrize(
     ("live", "count"),
     [
         ([ROW], 0),
         ([DONE], 0),
+        ([dataclasses.replace(ROW, action=Action.NOT_MANAGED)], 1),
         ([dataclasses.replace(ROW, current=5)], 1),
         ([dataclasses.replace(ROW, effect=Effect.INTERRUPTS_INBOUND)], 1),
         ([dataclasses.replace(DONE, desired=11, current=11)], 1),

@@ -30,7 +30,7 @@ from .runner import (
     TenantResult,
     jobs_of,
 )
-from .worker import ENDED, ERROR, REMARK, SECTION, STARTED
+from .worker import ENDED, ERROR, POLICY, REMARK, SECTION, STARTED
 
 POLL_S = 0.1
 LOOK = "its journal under the tenant's records holds what it did; run it again to do what is missing"
@@ -49,8 +49,9 @@ def run_at_once(
     """Run the sections' notebooks for tenants, at most ``at_once`` of them at a time.
 
     As ``run_tenants``, but the observer is told of a tenant when it has ended, so that the lines of
-    one tenant stand together. A process that dies is a failed tenant. When this process is
-    interrupted, it interrupts the others and waits for them; what had not begun is left out.
+    one tenant stand together; of its site's policy at once. A process that dies is a failed tenant. When
+    this process is interrupted, it interrupts the others and waits for them; what had not begun is left
+    out.
 
     Raises ``InputError`` with the problems of all files before anything runs.
     """
@@ -64,7 +65,16 @@ def run_at_once(
     with interruptible() as interruption, interruption.held():
         aside = Aside(observer, interruption)
 
+        policies_shown = set[int]()
+
+        def going(index: int, process: Detached) -> None:
+            for event, what in _events(process.printed()):
+                if event == POLICY and index not in policies_shown:
+                    policies_shown.add(index)
+                    aside.on_policy(*what)
+
         def ended(index: int, process: Detached) -> None:
+            going(index, process)
             results[index] = result = _result(jobs[index], process)
             aside.on_tenant_start(result.tenant)
             for section in result.sections:
@@ -73,7 +83,7 @@ def run_at_once(
             aside.remarks += [what for event, what in _events(process.printed()) if event == REMARK]
 
         # A process that cannot be started: what runs is waited for, and the rest was not begun.
-        aside.attempt("starting another process", run_all, commands, root, at_once, ended)
+        aside.attempt("starting another process", run_all, commands, root, at_once, ended, going)
         aside.attempt("writing the page over all records", write_index, root / "records")
     not_begun = tuple(job.tenant for index, job in enumerate(jobs) if index not in results)
     whole = tuple(results[index] for index in sorted(results))
@@ -81,9 +91,15 @@ def run_at_once(
 
 
 def run_all(
-    commands: Sequence[Sequence[str]], root: Path, at_once: int, ended: Callable[[int, Detached], None]
+    commands: Sequence[Sequence[str]],
+    root: Path,
+    at_once: int,
+    ended: Callable[[int, Detached], None],
+    going: Callable[[int, Detached], None] = lambda *_: None,
 ) -> bool:
     """Run commands, at most ``at_once`` at a time; ``ended`` is told of each with its index.
+
+    ``going`` is called again and again with each that runs.
 
     Returns whether all of them were begun: after an interruption no other is, and those that run are
     interrupted too.
@@ -105,6 +121,8 @@ def run_all(
                 process = running.pop(index)
                 ended(index, process)
                 process.close()
+            for index, process in running.items():
+                going(index, process)
             if interrupted:
                 time.sleep(POLL_S)
                 continue

@@ -21,11 +21,13 @@ from ..guide import SECTIONS
 from ..notebook.display import Box, escaped
 from ..plain_files import read_mapping, write_whole
 from ..records import living
-from ..records.chain import CLOSED
+from ..records.chain import CLOSED, Entry
 from ..records.clocks import in_order
 from ..records.record import OPENING, RUN
+from ..records.reviews import describe_events, unreviewed
 from ..records.summary import NOT_ENDED
 from ..records.verify import INDEX, by_event, is_run, read_chain, run_folders
+from ..secret import scrub
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -166,16 +168,44 @@ def write_index(records: Path) -> Path:
     entries, _ = read_chain(records)
     chained = {run: digests for run, digests in by_event(entries).items() if is_run(run)}
     names = reversed(in_order(entries, sorted({*chained, *run_folders(records)})))
-    runs = [row for name in names if (row := _run_row(records / name, name, chained.get(name))) is not None]
+    openings = {run: read_mapping(records / run / OPENING) for run in chained}
+    rows = [_run_row(records / name, name, chained.get(name), openings.get(name, {})) for name in names]
+    runs = [row for row in rows if row is not None]
     targets = {target for target, _ in runs}
     columns = ("Run", "Site", "Tenant", "Target", "Mode", "Outcome", "Approved", "Sections", "#Writes")
-    body = f"<h1>Records</h1><p>{len(runs)} runs, newest first.</p>{_list(columns, [row for _, row in runs])}"
+    body = (
+        f"<h1>Records</h1>{_to_look_at(records, entries, openings)}<p>{len(runs)} runs, newest first.</p>"
+        f"{_list(columns, [row for _, row in runs])}"
+    )
     target = "sandbox" if targets == {"sandbox"} else ""
     records.mkdir(parents=True, exist_ok=True)
     return _write(records / INDEX, "Records", target, body, "")
 
 
-def _run_row(folder: Path, name: str, chained: Mapping[str, str] | None) -> tuple[str, list[str]] | None:
+def renew_index(records: Path) -> list[str]:
+    """Write the page over all records after something else; why it cannot be written, as cautions."""
+    try:
+        write_index(records)
+    except Exception as error:  # what was done before stays done
+        return [scrub(f"the page over all records was not written ({type(error).__name__}: {error})")]
+    return []
+
+
+def _to_look_at(records: Path, entries: Sequence[Entry], openings: Mapping[str, Mapping[str, Any]]) -> str:
+    """What another person should look at: emergencies that nobody has reviewed, changes of policy."""
+    parts = []
+    if runs := unreviewed(entries, openings):
+        how = "To review one, as another person: runbook records review RUN --remark TEXT"
+        title = f"Runs of an emergency that nobody has reviewed: {len(runs)}"
+        parts.append(Box("caution", title, (*runs, how)).html())
+    if changes := describe_events(records, entries):
+        parts.append(Box("caution", "Changes of policies and approvals", tuple(changes)).html())
+    return "".join(parts)
+
+
+def _run_row(
+    folder: Path, name: str, chained: Mapping[str, str] | None, opening: Mapping[str, Any]
+) -> tuple[str, list[str]] | None:
     """A run's target and its cells; ``None`` for a folder in which no run has left anything to show.
 
     ``chained`` has what the chain knows of it: its opening, and its closing if that is there.
@@ -187,7 +217,7 @@ def _run_row(folder: Path, name: str, chained: Mapping[str, str] | None) -> tupl
         run = read_mapping(folder / RUN)
         results = [result for path in paths if (result := read_mapping(path))]
         if len(results) == len(paths) and (run or not os.path.lexists(folder / RUN)):
-            return _row_of(folder, name, run, results, chained)
+            return _row_of(folder, name, run, results, chained, opening)
     except Exception:  # noqa: S110 - somebody made something else of its files: other runs keep their lines
         pass
     cells = map(escaped, (folder.name, *name.split("/")[:2], "unknown", ""))
@@ -200,8 +230,9 @@ def _row_of(
     run: Mapping[str, Any],
     results: Sequence[Mapping[str, Any]],
     chained: Mapping[str, str] | None,
+    opening: Mapping[str, Any],
 ) -> tuple[str, list[str]]:
-    first, opening = results[0] if results else {}, read_mapping(folder / OPENING)
+    first = results[0] if results else {}
     target = (run.get("target") or first.get("target") or opening.get("target") or {}).get(
         "target", "unknown"
     )

@@ -36,6 +36,9 @@ class Progress(Observer):
     def on_tenant_start(self, tenant: str) -> None:
         self._screen.print(Text(f"Tenant {visible(tenant)}", style="bold"))
 
+    def on_policy(self, tenant: str, seen: str) -> None:
+        self._screen.print(Padding(Text(visible(f"! {tenant}: {seen}"), style="yellow"), (0, 0, 0, 2)))
+
     def on_section_start(self, tenant: str, section: str) -> None:
         self._status.update(f"{section} {SECTIONS[section].title} …")
         self._status.start()

@@ -148,6 +148,9 @@ class Observer:
     def on_tenant_start(self, tenant: str) -> None:
         """Called before a tenant's first section."""
 
+    def on_policy(self, tenant: str, seen: str) -> None:
+        """Called before a tenant's first section when something has to be said of the site's policy."""
+
     def on_section_start(self, tenant: str, section: str) -> None:
         """Called before a section's notebook runs."""
 
@@ -176,6 +179,9 @@ class Aside(Observer):
 
     def on_tenant_start(self, tenant: str) -> None:
         self.attempt("showing the progress", self._observer.on_tenant_start, tenant)
+
+    def on_policy(self, tenant: str, seen: str) -> None:
+        self.attempt("showing the progress", self._observer.on_policy, tenant, seen)
 
     def on_section_start(self, tenant: str, section: str) -> None:
         self.attempt("showing the progress", self._observer.on_section_start, tenant, section)
@@ -390,7 +396,7 @@ def _run_tenant(
             if not sections:
                 with interruption.allowed():
                     affected = _affected(job, lender)
-                aside.remarks += [one for one in _open(job, mode, affected) if one not in aside.remarks]
+                _open(job, mode, affected, aside)
                 opened = True
                 with interruption.allowed():
                     in_the_way = _in_the_way(job, lender, moment)
@@ -435,15 +441,15 @@ def _affected(job: Job, lender: Lender) -> list[dict[str, str]] | None:
         return None
 
 
-def _open(job: Job, mode: str, affected: list[dict[str, str]] | None) -> list[str]:
+def _open(job: Job, mode: str, affected: list[dict[str, str]] | None, aside: Aside) -> None:
     """Make the run's folder, and the run visible in the chain of records before its first write.
 
-    Returns what the record has to do without here, and what has to be said of the site's policy.
+    What has to be said of the site's policy is said now; what the record has to do without here is a remark.
     """
     if not is_chained(mode):
         refuse_links(job.records, run_name(job.records, job.folder))
         job.folder.mkdir(parents=True)
-        return []
+        return
     open_record(
         job.records,
         job.folder,
@@ -459,11 +465,11 @@ def _open(job: Job, mode: str, affected: list[dict[str, str]] | None) -> list[st
         **job.kept,
     )
     opening = read_mapping(job.folder / OPENING)
-    remarks = [f"the records folder: {note}" for note in opening.get("notes", ())]
+    notes = [f"the records folder: {note}" for note in opening.get("notes", ())]
+    aside.remarks += [note for note in notes if note not in aside.remarks]
     seen = opening.get("policy_seen", UNCHANGED)
     if seen != UNCHANGED and (job.target["target"] == LIVE or seen != FIRST_SEEN):
-        remarks.append(f"{job.tenant}: {seen}")
-    return remarks
+        aside.on_policy(job.tenant, seen)
 
 
 def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> TenantResult:

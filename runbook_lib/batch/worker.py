@@ -20,9 +20,13 @@ from ..secret import scrub_data
 from .runner import Observer, SectionResult, TenantResult, run_tenants
 
 STARTED, SECTION, ENDED, ERROR, REMARK = "started", "section", "ended", "error", "remark"
+POLICY = "policy"
 
 
 class _Teller(Observer):
+    def on_policy(self, tenant: str, seen: str) -> None:
+        _tell(POLICY, [tenant, seen])
+
     def on_section_start(self, tenant: str, section: str) -> None:
         _tell(STARTED, section)
 

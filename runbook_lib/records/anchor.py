@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from ..errors import RunbookError
 from ..plain_files import MIB, SMALL, describe, descriptor, read
 from ..secret import scrub
 from .chain import Chain, Entry
@@ -68,6 +69,17 @@ def keep_head(records: Path) -> Kept | None:
     except OSError as error:
         raise RecordError(f"the head was kept, and that cannot be written down ({describe(error)})") from None
     return kept
+
+
+def head_cautions(records: Path) -> list[str]:
+    """Keep the newest head after work that does not depend on it; return why it is not kept."""
+    try:
+        keep_head(records)
+    except RunbookError as error:
+        return [str(error)]
+    except KeyboardInterrupt:  # what was done has ended: only this is interrupted
+        return ["keeping the newest head elsewhere was interrupted: runbook records head shows it"]
+    return []
 
 
 def kept_heads(records: Path) -> list[Kept]:

@@ -66,6 +66,10 @@ class VendorClocks:
         seen = self._seen.get(vendor)
         return seen and seen.vendor_time + timedelta(seconds=steady() - seen.at)
 
+    def latest(self) -> datetime | None:
+        """Return the present time by the vendor's clock that is ahead; ``None`` before the first answer."""
+        return max(filter(None, map(self.known, self._seen)), default=None)
+
     def differences(self) -> dict[str, float]:
         """Return by how many seconds this machine's clock is ahead of each vendor's now.
 

@@ -77,6 +77,8 @@ class Journal:
         self.target = target
         #: What the vendors' answers show of their clocks; the transport keeps it.
         self.clocks = VendorClocks()
+        #: Called before a section's first write, when the vendors' clocks are known; raises to refuse it.
+        self.before_first_write: Callable[[], None] | None = None
         self._redact = redact
         self.move_to(path)
         self._subject: Subject | None = None
@@ -89,6 +91,7 @@ class Journal:
         """Keep what follows in the folder of another run."""
         self.path = path
         self.writes = 0
+        self._begun = set[str]()
         folder = path.absolute().parent
         self._chain, self._run = Chain(folder.parents[2]), "/".join(folder.parts[-3:])
         self._open_at: tuple[int, int, int] | None = None
@@ -116,13 +119,17 @@ class Journal:
     def sending(self, vendor: str, method: str, path: str, body: Any) -> str:
         """Record that a write is about to leave; return its id. On disk when this returns.
 
-        Raises ``UnjournalledWriteError`` outside of ``writing``, what stopped the run, if it was, and
-        ``RecordError`` when the run has no open entry in the chain: it never opened, or was closed meanwhile.
+        Raises ``UnjournalledWriteError`` outside of ``writing``, what stopped the run, if it was, what
+        ``before_first_write`` raises, and ``RecordError`` when the run has no open entry in the chain: it
+        never opened, or was closed meanwhile.
         """
         if self._stopped_by is not None:
             raise self._stopped_by
         if self._subject is None:
             raise UnjournalledWriteError(f"{method} {path} is not part of a plan")
+        if self.before_first_write is not None and self._subject.section not in self._begun:
+            self.before_first_write()
+            self._begun.add(self._subject.section)
         entry = f"{self._process}-{self.writes + 1}"
         vendor_time = self.clocks.known(vendor)
         # Nobody can close the record between the look-up and the line.

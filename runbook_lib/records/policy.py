@@ -11,7 +11,7 @@ import stat
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..parameters import Site
 from ..plain_files import parse_mapping, read
 from ..plan import canonical
 from ..secret import scrub_data
-from .chain import OPENED, Chain, Entry, digest_of, digest_of_file, unreadable
+from .chain import CLOSED, OPENED, Chain, Entry, digest_of, digest_of_file, unreadable
 from .errors import RecordError
 from .result import now
 
@@ -88,47 +88,107 @@ def stricter(pinned: Mapping[str, Any], policy: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def pinned_policy(records: Path, entries: Sequence[Entry], target: Mapping[str, str]) -> dict[str, Any]:
-    """Return the strictest policy that the records have for a target's Twilio account or PBX; or ``{}``.
+@dataclass(frozen=True)
+class Pins:
+    """The policies that are pinned in a records folder, by the Twilio account or PBX that each is for.
 
-    Each opening and each change of policy carries what was pinned until then, so that the newest for
-    the account and the newest for the PBX stand for all.
+    ``whole`` is false when a file that may hold a stricter one could not be used.
+    """
+
+    policies: Mapping[str, Mapping[str, Any]]
+    whole: bool = True
+
+    def for_target(self, target: Mapping[str, str]) -> dict[str, Any]:
+        """Return the strictest policy that is pinned for a target's account or PBX; or ``{}``."""
+        found: dict[str, Any] = {}
+        for key in _keys(target):
+            found = stricter(found, pinned) if (pinned := self.policies.get(key)) else found
+        return found
+
+    def with_pin(self, target: Mapping[str, str], policy: Mapping[str, Any]) -> Pins:
+        """Return the same with a policy pinned for a target's account and its PBX."""
+        return Pins({**self.policies, **dict.fromkeys(_keys(target), policy)}, self.whole)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What the file of an entry keeps of them: nothing where something may be missing."""
+        return {"pins": dict(self.policies)} if self.whole else {}
+
+
+def _keys(target: Mapping[str, str]) -> list[str]:
+    return [f"{target.get('target')} {key} {target.get(key)}" for key in ("twilio_account", "pbx")]
+
+
+def pins_of(records: Path, entries: Sequence[Entry], *, live: bool) -> Pins:
+    """Return the pinned policies of a records folder.
+
+    Every opening of an apply and every change of policy keeps all of them, so the newest is enough,
+    however many there are. Those of an older runbook keep the one of their own target: they are read until
+    one that keeps all.
+
+    Raises ``RecordError`` for a live target when one of these files is missing or not as it was recorded: it
+    may have held a stricter policy. The sandbox shows and does not refuse.
     """
     found: dict[str, Any] = {}
-    missing = {"twilio_account", "pbx"}
+    whole = True
     for entry in reversed(entries):
-        if entry.event not in (OPENED, POLICY) or not missing:
+        if entry.event not in (OPENED, POLICY):
             continue
         try:
-            told = _content(records, entry)
+            told = _content(records, entry, entries)
         except RecordError:
-            if target.get("target") == LIVE:
+            if live:
                 raise
-            continue  # the sandbox shows and does not refuse; records verify names the file
-        targets = told.get("target") if isinstance(told.get("target"), dict) else {}
-        same = {key for key in missing if targets.get(key) == target.get(key)}
-        pin = told.get("pinned_policy")
-        if targets.get("target") == target.get("target") and same and isinstance(pin, dict):
-            found = stricter(found, pin)
-            missing -= same
-    return found
+            whole = False
+            continue  # records verify names the file
+        if isinstance(pins := told.get("pins"), dict):
+            return Pins(pins | found, whole)
+        target, pin = told.get("target"), told.get("pinned_policy")
+        if isinstance(target, dict) and isinstance(pin, dict):
+            found = dict.fromkeys(_keys(target), pin) | found
+    return Pins(found, whole)
 
 
-def _content(records: Path, entry: Entry) -> dict[str, Any]:
-    """The file of an entry, as it was entered; empty for one that is gone, which ``verify`` names."""
+def _content(records: Path, entry: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
+    """The file of an entry, as it was entered; empty for an opening that the runbook itself replaced."""
     try:
         content = read(records / entry.file)
     except FileNotFoundError:
-        return {}
+        if _was_replaced(records, entry, entries):
+            return {}
+        raise _unknown_policy(f"{entry.file} is missing, and the chain has it") from None
     except OSError as error:
         raise unreadable(error) from None
     if digest_of(content) != entry.content:
-        raise RecordError(
-            f"{entry.file} is not as it was recorded",
-            meaning="it cannot be told which policy was in force; nothing was sent",
-            next_step="look at all records with: runbook records verify",
-        )
+        raise _unknown_policy(f"{entry.file} is not as it was recorded")
     return parse_mapping(content)
+
+
+def _was_replaced(records: Path, entry: Entry, entries: Sequence[Entry]) -> bool:
+    """Whether the chain says that a run's record was closed without its opening.
+
+    So it was withheld because the opening held a secret. Whoever deletes an opening later does not
+    change the checksums that the closing stands for.
+    """
+    closing = next((one for one in entries if one.event == CLOSED and one.run == entry.run), None)
+    if entry.event != OPENED or closing is None:
+        return False
+    try:
+        content = read(records / closing.file)
+    except OSError:
+        return False
+    listed = parse_mapping(content).get("files")
+    name = PurePosixPath(entry.file).name
+    return digest_of(content) == closing.content and isinstance(listed, dict) and name not in listed
+
+
+def _unknown_policy(what: str) -> RecordError:
+    return RecordError(
+        what,
+        meaning="the policy that it kept is unknown, and may be stricter than the site's; nothing was sent",
+        next_step="put that file back from a copy of the records (runbook records verify shows all that is"
+        " wrong); if a withheld run never closed, first: runbook records close RUN",
+    )
 
 
 def pin(
@@ -136,9 +196,11 @@ def pin(
 ) -> dict[str, Any]:
     """Return what an opening keeps of the policy, and whether it was seen before.
 
-    Raises ``ApprovalError`` on a live target when the policy is weaker than the pinned one.
+    Raises ``ApprovalError`` on a live target when the policy is weaker than the pinned one, ``RecordError``
+    when that cannot be known.
     """
-    pinned = pinned_policy(records, entries, target)
+    pins = pins_of(records, entries, live=target.get("target") == LIVE)
+    pinned = pins.for_target(target)
     less = weaker(pinned, policy)
     if less and target.get("target") == LIVE:
         raise ApprovalError(
@@ -147,10 +209,12 @@ def pin(
             next_step="use the site file of before; if the change is wanted: runbook records policy",
         )
     seen = "weaker than before: " + "; ".join(less) if less else UNCHANGED
+    strictest = stricter(pinned, policy)
     return {
         "policy": dict(policy),
-        "pinned_policy": stricter(pinned, policy),
+        "pinned_policy": strictest,
         "policy_seen": seen if pinned else FIRST_SEEN,
+        **pins.with_pin(target, strictest).kept,
     }
 
 
@@ -173,13 +237,16 @@ def change_policy(
         for account in site.twilio_accounts.values()
     ]
     with chain.held():
-        for target, before in [(one, pinned_policy(records, chain.entries(), one)) for one in targets]:
+        known = pins = pins_of(records, chain.entries(), live=site.target == LIVE)
+        for target in targets:
+            before, pins = known.for_target(target), pins.with_pin(target, policy)
             statement = {"target": target, "policy": policy, "before": before, "reason": reason}
             less, signed = weaker(before, policy), {}
             if less and before.get("approval") == "two-person":
                 signed = _signed(canonical(statement).encode(), before, old)
             told = {"format": 1, "at": now(), "by": plain_identities(), **statement, "weaker": less, **signed}
-            entries.append(chain.record(POLICY, None, scrub_data({**told, "pinned_policy": policy})))
+            told |= {"pinned_policy": policy, **pins.kept}
+            entries.append(chain.record(POLICY, None, scrub_data(told)))
     return entries
 
 
@@ -217,7 +284,7 @@ def _signed(message: bytes, before: Mapping[str, Any], old: OldSigner | None) ->
     )
 
 
-def require_floor(target: Mapping[str, str], policy: Mapping[str, Any], path: Path = FLOOR) -> None:
+def require_floor(target: Mapping[str, str], policy: Mapping[str, Any], path: Path | None = None) -> None:
     """Raise ``ApprovalError`` when a live site's policy is weaker than the machine's; see ``FLOOR``.
 
     Raises ``RunbookError`` for a floor that others than root can write, or that cannot be read: nobody
@@ -225,6 +292,7 @@ def require_floor(target: Mapping[str, str], policy: Mapping[str, Any], path: Pa
     """
     if target.get("target") != LIVE:
         return
+    path = path or FLOOR
     try:
         status = path.stat()
         floor = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -41,7 +41,7 @@ from .chain import (
 )
 from .errors import RecordError
 from .needs import keep_as_it_is, try_out
-from .policy import pin
+from .policy import pin, pins_of
 from .result import CHECKSUMS, now, write_json
 from .summary import UNKNOWN, summarize
 from .uses import USED, USED_FILE, claim
@@ -179,6 +179,8 @@ def open_record(
         _refuse_unknown(chain, folder.parent)
         if policy is not None:
             opening |= pin(records, chain.entries(), target, policy)
+        else:  # a plan or verification that is chained must not make the next apply look further back
+            opening |= pins_of(records, chain.entries(), live=False).kept
         folder.mkdir(parents=True)
         try:
             living.begin(folder)

@@ -1,8 +1,11 @@
-"""Runs of an emergency, which nobody approved before: counted until another person has reviewed them."""
+"""What somebody else should look at: runs of an emergency until they are reviewed, weaker policies.
+
+A run of an emergency was approved by nobody before; it is named until another person has reviewed it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +15,35 @@ from ..plain_files import read, read_mapping
 from ..secret import scrub_data
 from .chain import CLOSED, OPENED, Chain, Entry, digest_of, unreadable
 from .errors import RecordError
+from .policy import POLICY
 from .result import now
+from .uses import REVOKED
 
 REVIEWED = "reviewed"
 
 
-def unreviewed(records: Path, entries: Sequence[Entry]) -> list[str]:
-    """Return the runs of an emergency that nobody has reviewed yet, in the chain's order."""
+def unreviewed(entries: Sequence[Entry], openings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the runs of an emergency that nobody has reviewed yet, in the chain's order.
+
+    ``openings`` are those that the caller has read, by run.
+    """
     reviewed = {entry.run for entry in entries if entry.event == REVIEWED}
-    opened = [entry for entry in entries if entry.event == OPENED and entry.run not in reviewed]
-    return [str(entry.run) for entry in opened if read_mapping(records / entry.file).get("emergency")]
+    opened = [str(entry.run) for entry in entries if entry.event == OPENED and entry.run not in reviewed]
+    return [run for run in opened if openings.get(run, {}).get("emergency")]
+
+
+def describe_events(records: Path, entries: Sequence[Entry]) -> list[str]:
+    """Say what was changed about policies and approvals, which is in no record of a run."""
+    lines = []
+    for entry in entries:
+        if entry.event in (POLICY, REVOKED):
+            told = read_mapping(records / entry.file)
+            by, less = told.get("by"), told.get("weaker")
+            who = by[0].get("name") if isinstance(by, list) and by and isinstance(by[0], dict) else "unknown"
+            what = "approval revoked" if entry.event == REVOKED else "policy changed"
+            weaker = f" (weaker: {'; '.join(map(str, less))})" if isinstance(less, list) and less else ""
+            lines.append(f"{what} {entry.at} by {who}: {told.get('reason')}{weaker}")
+    return lines
 
 
 def review(records: Path, run: str, remark: str) -> Entry:

@@ -6,6 +6,8 @@ A copy of the folder has a chain of its own from then on, and cannot know what w
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,16 +16,17 @@ from typing import Any
 
 from ..errors import ApprovalError, InputError
 from ..identity import plain_identities
-from ..plain_files import opened, read
+from ..plain_files import opened, read, read_mapping
 from ..secret import scrub_data
 from ..statement import Use
-from .chain import CLOSED, FILE_NAME, LIMIT, Chain, Entry, digest_of, unreadable
+from . import living
+from .chain import CLOSED, FILE_NAME, LIMIT, OPENED, Chain, Entry, digest_of, unreadable
 from .errors import RecordError
 from .result import now
 
 USED, REVOKED = "used", "revoked"
 USED_FILE = "used.json"
-RECORD = "record.json"
+RECORD, JOURNAL = "record.json", "journal.jsonl"
 SUCCEEDED = "succeeded"
 
 
@@ -38,8 +41,12 @@ class Claim:
 def claim(records: Path, entries: Sequence[Entry], use: Use, order: Sequence[str]) -> Claim:
     """Return what a run may do under an approval; hold the chain's lock until the use is entered.
 
-    Raises ``ApprovalError`` when the approval is revoked, used up, or in use by a run whose record is
-    open; ``RecordError`` when a record that has used it is not as it was closed.
+    A run that was killed no longer uses it, whether or not its record is closed. A section is done when it
+    succeeded in a run that succeeded or wrote something: an attempt without a write uses nothing.
+
+    Raises ``ApprovalError`` when the approval is revoked, used up, or in use by a run that is going on, or
+    may be going on on another machine; ``RecordError`` when a record that has used it is not as it was
+    closed.
     """
     refuse_revoked(records, entries, use.statement.id)
     done: dict[str, str] = {}
@@ -50,16 +57,16 @@ def claim(records: Path, entries: Sequence[Entry], use: Use, order: Sequence[str
         if (used.get("approval"), used.get("plan")) != (use.statement.id, use.line.plan):
             continue
         run = str(entry.run)
-        closing = next((one for one in entries if one.run == run and one.event == CLOSED), None)
-        if closing is None:
-            raise ApprovalError(
-                f"the approval is in use by run {run}, whose record is open",
-                meaning="one approval is for one run at a time; nothing was sent",
-                next_step=f"wait until that run has ended; if it died: runbook records close {run}",
-            )
-        for section in _succeeded(records, closing):
-            if section in used.get("sections", ()):
-                done[section] = run
+        own = {one.event: one for one in entries if one.run == run}
+        if CLOSED in own:
+            succeeded = _succeeded(records, own[CLOSED])
+        else:
+            _require_dead(records, own[OPENED])
+            succeeded = _succeeded_so_far(records / run, used.get("sections", ()))
+        # What the run itself found done is in the chain: also what a run left behind whose record was open.
+        for section in (*used.get("done", ()), *succeeded):
+            if section in (*used.get("done", ()), *used.get("sections", ())):
+                done.setdefault(section, run)
     left = tuple(section for section in order if section not in done)
     if not left:
         raise ApprovalError(
@@ -117,17 +124,47 @@ def revoke(records: Path, approval: str, reason: str) -> Entry:
         return chain.record(REVOKED, None, scrub_data(told))
 
 
-def latest_time(entries: Sequence[Entry]) -> datetime:
-    """Return the time by which a window is judged: the latest of the clock and of all entries."""
-    return max([datetime.now(UTC), *(datetime.fromisoformat(entry.at) for entry in entries)])
+def latest_time(entries: Sequence[Entry], vendor_time: datetime | None = None) -> datetime:
+    """Return the time by which a window is judged: the latest of the clock, all entries and the vendors'."""
+    times = [datetime.now(UTC), *(datetime.fromisoformat(entry.at) for entry in entries)]
+    return max(times) if vendor_time is None else max(*times, vendor_time)
+
+
+def _require_dead(records: Path, opening: Entry) -> None:
+    """Raise ``ApprovalError`` unless the run of an open record is one that died, as seen from here."""
+    run = str(opening.run)
+    process = _content(records, opening.file, opening.content).get("process") or {}
+    host, here = process.get("host"), socket.gethostname()
+    if living.is_going_on(records / run):
+        what, next_step = "which is going on", "wait until that run has ended"
+    elif host != here:
+        what = f"which was opened on {host}: whether it has ended cannot be seen from {here}"
+        next_step = f"wait until that run has ended; if it died: runbook records close {run}"
+    else:
+        return
+    raise ApprovalError(
+        f"the approval is in use by run {run}, {what}",
+        meaning="one approval is for one run at a time; nothing was sent",
+        next_step=next_step,
+    )
 
 
 def _succeeded(records: Path, closing: Entry) -> list[str]:
-    """The sections that succeeded in a closed record."""
+    """The sections that succeeded in a closed record; none if it failed before its first write."""
     listed = _content(records, closing.file, closing.content).get("files") or {}
     record = _content(records, f"{closing.run}/{RECORD}", listed.get(RECORD))
+    if record.get("outcome") != SUCCEEDED and JOURNAL not in listed:
+        return []
     sections = record.get("guide_sections") or []
     return [one["section"] for one in sections if one.get("outcome") == SUCCEEDED]
+
+
+def _succeeded_so_far(folder: Path, sections: Sequence[str]) -> list[str]:
+    """The sections that succeeded in a run that died, by their results; none if it had not written."""
+    if not os.path.lexists(folder / JOURNAL):
+        return []
+    results = {one: read_mapping(folder / f"{one}.result.json") for one in sections}
+    return [one for one, result in results.items() if result.get("outcome") == SUCCEEDED]
 
 
 def _content(records: Path, name: str, digest: object) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from .record import (
     refuse_links,
     withheld_from,
 )
+from .reviews import unreviewed
 
 VERIFIED, CONSISTENT, DAMAGED = "verified", "consistent, not anchored", "not verified"
 CHANGED = "changed"
@@ -96,7 +97,8 @@ class Report:
     vouches for any of them. ``unopened`` are the folders of runs that died before the chain knew them:
     nothing was written, and ``runbook records close`` removes them. ``going_on`` are the runs that are open
     and hold their lock; ``older`` the folders with writes that are not in the chain and never claimed to be:
-    from before every door wrote to the register.
+    from before every door wrote to the register; ``unreviewed`` the runs of an emergency that nobody has
+    reviewed.
     """
 
     problems: tuple[Problem, ...]
@@ -109,6 +111,7 @@ class Report:
     unopened: tuple[str, ...] = ()
     going_on: tuple[str, ...] = ()
     older: tuple[str, ...] = ()
+    unreviewed: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -143,8 +146,9 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     going_on = [run for run in open_runs(entries) if is_run(run) and living.is_going_on(records / run)]
     problems += [*_histories(entries, going_on), *_events(records, entries), *known]
     closed_by_content = {one.content: str(one.run) for one in entries if one.event == CLOSED}
+    openings: dict[str, dict[str, Any]] = {}
     for run in sorted(filter(is_run, by_run)):
-        problems += _record(records, run, by_run[run], closed_by_content)
+        problems += _record(records, run, by_run[run], closed_by_content, openings)
     adopted = {entry.run: entry for entry in entries if entry.event == ADOPTED}
     problems += [one for entry in adopted.values() for one in _adopted(records, entry)]
     unchained, reading, unopened, older = list[str](), list[str](), list[str](), list[str]()
@@ -192,6 +196,7 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
         tuple(unopened),
         tuple(going_on),
         tuple(older),
+        tuple(unreviewed(entries, openings)),
     )
 
 
@@ -199,7 +204,7 @@ def check_record(records: Path, run: str, entries: Sequence[Entry]) -> list[Prob
     """Return what is wrong with one record, beside the chain as a whole."""
     own = [entry for entry in entries if entry.run == run]
     if digests := by_event(own).get(run):
-        return list(_record(records, run, digests, {}))
+        return list(_record(records, run, digests, {}, {}))
     return [problem for entry in own if entry.event == ADOPTED for problem in _adopted(records, entry)]
 
 
@@ -376,9 +381,16 @@ def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
 
 
 def _record(
-    records: Path, run: str, contents_by_event: Mapping[str, str], closed_by_content: Mapping[str, str]
+    records: Path,
+    run: str,
+    contents_by_event: Mapping[str, str],
+    closed_by_content: Mapping[str, str],
+    openings: dict[str, dict[str, Any]],
 ) -> Iterator[Problem]:
-    """What is wrong with a record, by the digests that the chain has of its opening and its closing."""
+    """What is wrong with a record, by the digests that the chain has of its opening and its closing.
+
+    The opening that was read is put into ``openings``, so that nobody reads it again.
+    """
     folder = records / run
     try:
         refuse_links(records, run)
@@ -386,7 +398,7 @@ def _record(
             what = "missing: the whole record"
             yield Problem(run, "withheld: a secret was found in it" if withheld_from(folder) else what)
             return
-        yield from _files(folder, run, contents_by_event, closed_by_content)
+        yield from _files(folder, run, contents_by_event, closed_by_content, openings)
     except NotPlainError as error:
         yield _not_plain(records, error)
     except OSError as error:
@@ -395,10 +407,21 @@ def _record(
 
 
 def _files(
-    folder: Path, run: str, contents_by_event: Mapping[str, str], closed_by_content: Mapping[str, str]
+    folder: Path,
+    run: str,
+    contents_by_event: Mapping[str, str],
+    closed_by_content: Mapping[str, str],
+    openings: dict[str, dict[str, Any]],
 ) -> Iterator[Problem]:
     opened = contents_by_event.get(OPENED)
-    opening_differs = _compared(folder / OPENING, opened) if opened is not None else ""
+    opening_differs = ""
+    if opened is not None:
+        try:
+            content = read(folder / OPENING)
+            openings[run] = parse_mapping(content)
+            opening_differs = "" if digest_of(content) == opened else _changed(content, opened)
+        except OSError as error:
+            opening_differs = _unread(error)
     if opening_differs:
         yield Problem(f"{run}/{OPENING}", opening_differs)
     if CLOSED not in contents_by_event:
@@ -414,7 +437,7 @@ def _files(
     there = {*names} - {CHECKSUMS}
     for name in sorted(listed.keys() | there):
         # The chain names the opening's digest as well, and that one was compared above.
-        if name == OPENING and name in there and opening_differs:
+        if name == OPENING and name in there and (opening_differs or listed.get(name) == opened):
             continue
         if name not in listed:
             yield Problem(f"{run}/{name}", "extra: not among the checksums")
@@ -427,14 +450,13 @@ def _files(
 def _compared(path: Path, digest: str) -> str:
     """What is wrong with a file; empty if it has this digest."""
     try:
-        return "" if digest_of_file(path) == digest else _changed(path, digest)
+        return "" if digest_of_file(path) == digest else _changed(read(path), digest)
     except OSError as error:
         return _unread(error)
 
 
-def _changed(path: Path, digest: str) -> str:
+def _changed(content: bytes, digest: str) -> str:
     """What became of a file that has not the digest that it had."""
-    content = read(path)
     if (pointed := _LFS.match(content)) and pointed[1].decode() == digest:
         return POINTER
     if b"\r\n" in content and digest_of(content.replace(b"\r\n", b"\n")) == digest:

@@ -18,9 +18,11 @@ from runbook_lib.records.anchor import keep_head, kept_heads
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records_cli import app
+from runbook_lib.runbook import Runbook
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.records.conftest import make
+from tests.sections.test_tenant_level import ACME, DOMAIN, SITE
 
 RUN = "demo/acme/20261123T000000Z-aaaaaa"
 
@@ -173,3 +175,39 @@ def test_a_batch_keeps_its_last_head_once(
     # Plans close no record, so there is nothing to keep.
     runbook("plan", tenants[0])
     assert len(noted(notes)) == 1
+
+
+#: Notes which locks of the project somebody holds while the head goes out.
+LOCKS = """
+import fcntl, pathlib, sys
+held = []
+for path in pathlib.Path(".").rglob(".*.lock"):
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            held.append(str(path))
+pathlib.Path(sys.argv[2]).write_text(repr(held))
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "fails"])
+def test_an_apply_outside_of_the_runner_keeps_its_head_and_renews_the_page(
+    sandbox: TestSandbox, tmp_path: Path, fails: bool
+) -> None:
+    records, notes, held = sandbox.root / "records", tmp_path / "notes", tmp_path / "held"
+    code = NOTES + LOCKS + ("sys.exit('the remote is down')" if fails else "")
+    settings(records, *python(code, str(notes), str(held)))
+    if fails:
+        (records / "index.html").mkdir()  # the page cannot be written either
+    with Runbook.open(SITE, ACME, mode="apply") as book:
+        section = book.section("01")
+        section.apply()
+        result = section.finish()
+    assert result["outcome"] == "succeeded" and DOMAIN in sandbox.vendors.trunk_sids()
+    assert [head for head, _ in noted(notes)] == [f"{Chain(records).head}\n"]
+    assert held.read_text() == "[]"
+    assert len(result["cautions"]) == (2 if fails else 0)
+    assert json.loads((book.folder / "record.json").read_text())["outcome"] == "succeeded"
+    assert fails or book.run_id in (records / "index.html").read_text()
+    assert fails or verify(records).exit_code == 0

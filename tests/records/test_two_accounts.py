@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.records.chain import Chain
+from runbook_lib.records.verify import verify
 from tests.conftest import CHECKOUT, TestSandbox
 
 ANNA, BEN, GROUP = 54321, 54322, 54320
@@ -193,6 +195,28 @@ def test_whom_the_umask_keeps_out_is_told_so(shared: Shared) -> None:
     assert private.returncode == 0
     kept_out = shared.runbook(BEN, "records", "verify")
     assert kept_out.returncode == 1 and "Permission denied" in kept_out.stdout
+
+
+def test_an_emergency_is_applied_by_one_and_reviewed_by_another(shared: Shared) -> None:
+    site = shared.root / "parameters/sandbox/site.yaml"
+    policies = "  policies:\n    approval: required\n    emergency: true\n"
+    site.write_text(site.read_text().replace("  policies:\n", policies))
+    apply = ["apply", "parameters/sandbox/acme.yaml", "--section", "01"]
+    records = shared.root / "records"
+    assert shared.runbook(ANNA, *apply).returncode == 1 and not (records / "chain.jsonl").exists()
+    done = shared.runbook(ANNA, *apply, "--emergency", "no calls since 02:10")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [one.event for one in Chain(records).entries()] == ["opened", "closed"]
+    run = Chain(records).entries()[0].run
+    assert json.loads((records / run / "record.json").read_text())["emergency"] == "no calls since 02:10"
+    assert verify(records).unreviewed == (run,)
+    assert f">{run}</div>" in (records / "index.html").read_text()
+    review = ["records", "review", run, "--remark", "was right"]
+    assert shared.runbook(ANNA, *review).returncode == 1
+    assert verify(records).unreviewed == (run,)
+    assert shared.runbook(BEN, *review).returncode == 0
+    assert verify(records).unreviewed == () and shared.runbook(ANNA, "records", "verify").returncode == 0
+    assert f">{run}</div>" not in (records / "index.html").read_text()
 
 
 _MAKE = f"from pathlib import Path; from tests.records.conftest import make; make(Path('records'), {DIED!r})"

@@ -1,0 +1,105 @@
+"""The signed approvals of records, checked again by whoever reads them.
+
+A signature has no time of its own. It was good when its run opened, so whether its key was valid is judged
+at the time of that entry of the chain: a key that expired, or whose holder left since, spoils no record.
+That is the clock of the machine that made the entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from .. import ssh
+from ..plain_files import SMALL, describe, parse_mapping, read, require_plain
+from ..statement import NAMESPACE, OLD_NAMESPACE, SIGNED
+from .chain import OPENED, Entry, digest_of
+from .record import APPROVED, STATEMENT, signature_names
+from .uses import USED
+from .verify import Problem, is_run, read_chain
+
+
+def signed_approvals(
+    records: Path, allowed_signers: Path, revoked: Path | None = None
+) -> tuple[list[Problem], list[str]]:
+    """Judge the signatures under which the runs of a records folder were opened.
+
+    Every key that a run's opening names has to hold. Returns what does not, and notes of what does.
+
+    Parameters
+    ----------
+    allowed_signers
+        OpenSSH's file of the keys that may sign approvals, kept where the records are not. Whose line is
+        taken out of it can no longer be checked; to end a key, give its line ``valid-before``.
+    revoked
+        A list of keys that never count, whenever they signed.
+    """
+    if revoked is not None:
+        ssh.require_revocations(revoked)
+    problems, notes = list[Problem](), list[str]()
+    entries = read_chain(records)[0]
+    uses = {entry.run: entry for entry in entries if entry.event == USED}
+    for entry in entries:
+        if entry.event != OPENED or not is_run(str(entry.run)):
+            continue
+        try:
+            told = parse_mapping(read(records / entry.file)).get("approval")
+            by = told.get("by") if isinstance(told, dict) else None
+            if not isinstance(by, dict) or by.get("how") != SIGNED:
+                continue
+            used = uses.get(entry.run)
+            message, signatures, namespace = _signed(records, str(entry.run), used)
+            wanted = str(by.get("key")).split(", ")
+            holding = _holding(message, signatures, namespace, allowed_signers, used or entry, revoked)
+        except (OSError, ValueError) as error:
+            why = describe(error) if isinstance(error, OSError) else str(error)
+            problems.append(Problem(str(entry.run), f"its approval cannot be checked: {why}"))
+            continue
+        for key in wanted:
+            if key in holding:
+                notes.append(f"{entry.run}: approved by {holding[key]} with {key}; judged at {entry.at}")
+            else:
+                what = (
+                    f"its approval, signed with {key}, does not hold at {entry.at} by {allowed_signers.name}"
+                )
+                problems.append(Problem(str(entry.run), what))
+    return problems, notes
+
+
+def _signed(records: Path, run: str, used: Entry | None) -> tuple[bytes, list[Path], str]:
+    """What was signed for a run, the files of its signatures, and their namespace.
+
+    Raises ``OSError`` for what cannot be read, ``ValueError`` for a statement that is not the used one.
+    """
+    folder = records / run
+    if used is None:  # from before a use was an entry: a signature over the plan's digest
+        digest = parse_mapping(read(folder / APPROVED[0])).get("digest")
+        return f"{digest}\n".encode(), [folder / APPROVED[1]], OLD_NAMESPACE
+    content = read(records / used.file)
+    if digest_of(content) != used.content:
+        raise ValueError(f"{used.file} is not as it was recorded")
+    message = read(folder / STATEMENT, SMALL)
+    if digest_of(message) != parse_mapping(content).get("statement"):
+        raise ValueError(f"{STATEMENT} is not the one that was used")
+    return message, [one for one in signature_names(folder / STATEMENT) if one.exists()], NAMESPACE
+
+
+def _holding(
+    message: bytes,
+    signatures: Sequence[Path],
+    namespace: str,
+    allowed_signers: Path,
+    entry: Entry,
+    revoked: Path | None,
+) -> dict[str, str]:
+    """The keys whose signatures held at the time of an entry, each with whose it was."""
+    at, found = datetime.fromisoformat(entry.at), dict[str, str]()
+    for signature in signatures:
+        require_plain(signature, SMALL)
+        key = ssh.signing_key(message, signature, namespace)
+        for name in ssh.principals(signature, allowed_signers, at_any_time=True) if key else ():
+            check = ssh.verify(message, signature, allowed_signers, namespace, name, at=at, revoked=revoked)
+            if key and check.returncode == 0:
+                found.setdefault(key, name)
+    return found
