@@ -18,8 +18,7 @@ if __name__ == "__main__":
         twilio = runbook.context.twilio
         print("ready", flush=True)
         for _ in sys.stdin:
-            # Each is a question of its own.
-            side_by_side(
-                *[lambda n=n: twilio.read(f"/v1/Trunks?PageSize=1&Page={n}") for n in range(threads)]
-            )
+            runbook.context.moment.begin()
+            paths = [f"/v1/Trunks?PageSize=1&Page={number}" for number in range(threads)]
+            side_by_side(*[lambda path=path: twilio.read(path) for path in paths])
             print("done", flush=True)
