@@ -206,10 +206,6 @@ class Contract:
         self.broken: list[str] = []
         self.checked = 0
 
-    def watch(self, client: httpx.Client) -> None:
-        """Check all traffic of a client from now on."""
-        client.event_hooks = {"response": [self.check]}
-
     def check(self, response: httpx.Response) -> None:
         """Check one answer and the request that it answers."""
         response.read()

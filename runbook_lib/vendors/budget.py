@@ -27,8 +27,8 @@ from ..records.clocks import steady
 SLOTS = 4
 #: After 429, the budget grows by one in so many seconds.
 RECOVERY_S = 10.0
-#: Between two looks for a free slot; by chance up to twice as long.
-POLL_S = 0.005
+#: Between two looks for a free slot: at first, and in the end; by chance up to twice as long.
+POLL_S, LONGEST_POLL_S = 0.002, 0.016
 #: Longer than any exchange takes. If no slot has changed hands for so long, their holders are suspended.
 PATIENCE_S = 60.0
 
@@ -77,7 +77,9 @@ class Budget:
         self._own_state = (max(1, self._grown(slots, halved_at, now) // 2), now)
         with suppress(OSError), _opened(self._state) as file:
             # In place: a file that is replaced would have another lock.
-            os.pwrite(file.fileno(), f"{self._own_state[0]:4} {now:20.6f}\n".encode(), 0)
+            state = "{} {:.6f}\n".format(*self._own_state).encode()
+            os.pwrite(file.fileno(), state, 0)
+            os.ftruncate(file.fileno(), len(state))
 
     @property
     def size(self) -> int:
@@ -106,7 +108,7 @@ class Budget:
             self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as queue:
             seen, since = list[int](), steady()
-            waits = False
+            waits, pause = False, POLL_S
             while True:
                 slot, holders = self._try(first)
                 if slot is not None or not holders:
@@ -121,7 +123,8 @@ class Budget:
                     with suppress(OSError):
                         state = queue.enter_context(_opened(self._state))
                         fcntl.flock(state, fcntl.LOCK_SH)
-                time.sleep(POLL_S * random.uniform(1, 2))  # noqa: S311 - not a secret
+                time.sleep(pause * random.uniform(1, 2))  # noqa: S311 - not a secret
+                pause = min(pause * 1.5, LONGEST_POLL_S)
 
     def _try(self, first: bool) -> tuple[BinaryIO | None, list[int]]:
         """Take a free slot; else return what changes whenever a slot changes hands, empty without slots."""

@@ -1,0 +1,86 @@
+"""Reads side by side: in order, four at most, with the error that reading one after the other would have."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from runbook_lib.facts.side_by_side import AT_ONCE, side_by_side
+
+
+def test_results_come_in_order_and_four_at_most_are_on_their_way() -> None:
+    lock, now, most = threading.Lock(), 0, 0
+
+    def call(number: int) -> int:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02 * (10 - number))
+        with lock:
+            now -= 1
+        return number
+
+    assert side_by_side(*((lambda n=n: call(n)) for n in range(10))) == tuple(range(10))
+    assert most == AT_ONCE == 4
+
+
+def test_calls_that_wait_for_each_other_are_side_by_side() -> None:
+    together = threading.Barrier(AT_ONCE, timeout=10)
+    assert len(side_by_side(*[together.wait] * AT_ONCE)) == AT_ONCE
+
+
+def test_one_call_or_none_needs_no_thread() -> None:
+    assert side_by_side() == ()
+    assert side_by_side(threading.get_ident) == (threading.get_ident(),)
+
+
+def test_the_first_error_in_order_is_raised_whichever_came_first() -> None:
+    def fail(name: str, after_s: float) -> Callable[[], None]:
+        def call() -> None:
+            time.sleep(after_s)
+            raise ValueError(name)
+
+        return call
+
+    with pytest.raises(ValueError, match="second"):
+        side_by_side(lambda: None, fail("second", 0.2), fail("third", 0))
+
+
+def test_what_has_not_begun_when_one_failed_is_left_out() -> None:
+    called = []
+
+    def fail() -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        side_by_side(*[fail] * AT_ONCE, lambda: called.append(1))
+    assert not called
+
+
+INTERRUPTED = """
+import sys, time
+from runbook_lib.facts.side_by_side import side_by_side
+print("on their way", flush=True)
+try:
+    side_by_side(lambda: time.sleep(60), lambda: time.sleep(60))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_waits_for_no_read() -> None:
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(0.3)
+        began = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 130
+        assert time.monotonic() - began < 20
