@@ -23,6 +23,7 @@ from .approval import Approval, approval_of, refuse_out_of_time
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
 from .facts.sharing import hand_on, join_run
+from .facts.side_by_side import side_by_side
 from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
 from .identity import plain_identities
 from .lock import held, whoami
@@ -244,11 +245,15 @@ class Runbook:
         Each section counts those before it as applied, so that a tenant can be planned before
         anything of it exists. One section alone counts nothing: what it waits for is ``blocked``.
         """
-        slices, ahead = [], frozenset[str]()
+        sections, ahead = [], frozenset[str]()
         for number in self.order:
-            slices.append(SECTION_CLASSES[number](self.context, ahead).plan())
+            sections.append(SECTION_CLASSES[number](self.context, ahead))
             ahead |= {number}
-        return self.plan_of(*slices)
+        if len(sections) > 1:
+            # What they read goes out side by side, and then serves them one after the other.
+            _ = self.context.twilio, self.context.pbx
+            side_by_side(*(section.read for section in sections))
+        return self.plan_of(*(section.plan() for section in sections))
 
     def plan_of(self, *slices: Slice) -> Plan:
         """Return these sections' parts as a plan of this tenant."""

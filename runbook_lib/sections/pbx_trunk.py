@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import VerificationError
+from ..facts.side_by_side import side_by_side
 from ..meaning import meaning
 from ..signalling import Associated
 from ..vendors.pbx import quoted
@@ -112,7 +114,8 @@ class PbxTrunk:
             named = [one for one in found if one.get("name") == name]
             matching = [one for one in named if self._made_by_us(f"PBX trunk {name}", one["id"])]
             self.namesake = next((one for one in named if one not in matching), None)
-        return [self.session.get(f"/providers/{one['id']}") for one in matching]
+        session = self.session
+        return list(side_by_side(*(partial(session.get, f"/providers/{one['id']}") for one in matching)))
 
     def _at_our_hostname(self, trunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         wanted = meaning("hostname", self._settings.domain)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from ..did_pool import DidPool
+from ..facts.side_by_side import side_by_side
 from ..vendors.portsip import Session
 
 
@@ -31,7 +33,8 @@ class Rules:
     def outbound(self) -> list[dict[str, Any]]:
         """Read the tenant's outbound rules in full: the list leaves the routes out."""
         session = self._session()
-        return [session.get(f"/outbound_rules/{one['id']}") for one in session.list("/outbound_rules")]
+        paths = [f"/outbound_rules/{one['id']}" for one in session.list("/outbound_rules")]
+        return list(side_by_side(*(partial(session.get, path) for path in paths)))
 
     def through(self, trunk_id: str) -> list[tuple[str, dict[str, Any]]]:
         """Return the rules that use a PBX trunk, each with its kind as for ``write``."""

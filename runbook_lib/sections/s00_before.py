@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..facts.side_by_side import side_by_side
 from ..parameters import secret_references
 from ..plan import Action, Row, Value
 from ..secret import exposure
@@ -25,18 +26,25 @@ class BeforeYouBegin(Section):
     number = "00"
 
     def read(self) -> None:
-        context = self.context
-        self._account = context.twilio.read_account()
-        self._is_proven = context.account_is_proven()
-        self._voice_region = context.twilio.voice_region(context.settings.domain)
-        self._numbers = {one.phone_number: one for one in context.twilio.all_numbers()}
-        pbx = context.pbx
-        self._info = pbx.system.get("/info")
-        self._version = pbx.system.get("/admin/status").get("version")
-        self._role = pbx.system.get("/auth/user").get("role")
-        self._tenant = pbx.tenant
+        context, twilio, pbx = self.context, self.context.twilio, self.context.pbx
+        account, self._voice_region, numbers, self._info, status, user, self._tenant, transports = (
+            side_by_side(
+                # First of all: whose account it is explains what is refused to the others.
+                lambda: (twilio.read_account(), context.account_is_proven()),
+                lambda: twilio.voice_region(context.settings.domain),
+                twilio.all_numbers,
+                lambda: pbx.system.get("/info"),
+                lambda: pbx.system.get("/admin/status"),
+                lambda: pbx.system.get("/auth/user"),
+                lambda: pbx.tenant,
+                pbx.transports,
+            )
+        )
+        self._account, self._is_proven = account
+        self._numbers = {one.phone_number: one for one in numbers}
+        self._version, self._role = status.get("version"), user.get("role")
         self._may_have_trunks = pbx.tenant_may_have_trunks
-        self._transports = pbx.transports()
+        self._transports = transports
 
     def views(self) -> list[View]:
         tenant, account = self.context.tenant, self.context.account

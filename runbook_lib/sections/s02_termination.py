@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ..facts.side_by_side import side_by_side
 from ..plan import Action, Effect, Row
 from ..vendors.twilio import as_read
 from .base import SETTLE_S, Item, Section, View, time_to_pass
@@ -21,26 +22,24 @@ class Termination(Section):
     number = "02"
 
     def read(self) -> None:
-        twilio, settings = self.context.twilio, self.context.settings
-        self._trunk = self.context.twilio_trunk.require()
-        self._addresses: list[Any] = []
-        self._users: list[Any] = []
-        self._attached_acls: list[Any] = []
-        self._attached_lists: list[Any] = []
+        settings, twilio, sip = self.context.settings, self.context.twilio, self.context.twilio.account.sip
+        self._trunk, acls, lists = side_by_side(
+            self.context.twilio_trunk.require, sip.ip_access_control_lists.list, sip.credential_lists.list
+        )
+        self._attached_acls, self._attached_lists = [], []
         if self._trunk is not None:
-            self._attached_acls = twilio.trunks(self._trunk.sid).ip_access_control_lists.list()
-            self._attached_lists = twilio.trunks(self._trunk.sid).credentials_lists.list()
-        sip = twilio.account.sip
-        acls = sip.ip_access_control_lists.list()
-        lists = sip.credential_lists.list()
+            trunk = twilio.trunks(self._trunk.sid)
+            self._attached_acls, self._attached_lists = side_by_side(
+                trunk.ip_access_control_lists.list, trunk.credentials_lists.list
+            )
         self._acls = [one for one in acls if one.friendly_name == settings.acl_name]
         self._lists = [one for one in lists if one.friendly_name == settings.credential_list_name]
         self._acl = self._ours(acls, settings.acl_name, self._attached_acls, ACL)
         self._list = self._ours(lists, settings.credential_list_name, self._attached_lists, LIST)
-        if self._acl is not None:
-            self._addresses = sip.ip_access_control_lists(self._acl.sid).ip_addresses.list()
-        if self._list is not None:
-            self._users = sip.credential_lists(self._list.sid).credentials.list()
+        self._addresses, self._users = side_by_side(
+            lambda: sip.ip_access_control_lists(self._acl.sid).ip_addresses.list() if self._acl else [],
+            lambda: sip.credential_lists(self._list.sid).credentials.list() if self._list else [],
+        )
         self._user = next((user for user in self._users if user.username == settings.username), None)
         self._pair = PasswordPair(self.context, self._user, reading_back=self.reading_back)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ..facts.side_by_side import side_by_side
 from ..meaning import meaning
 from ..plan import Action, Effect, Row, Value
 from ..sip_uri import OriginationUri
@@ -23,14 +24,12 @@ class Origination(Section):
     number = "03"
 
     def read(self) -> None:
-        self._trunk = self.context.twilio_trunk.require()
-        self._live: list[Any] = []
-        self._attached: list[Any] = []
+        pbx = self.context.pbx
+        self._trunk, self._transports = side_by_side(self.context.twilio_trunk.require, pbx.transports)
+        self._live, self._attached = [], []
         if self._trunk is not None:
             trunk = self.context.twilio.trunks(self._trunk.sid)
-            self._live = trunk.origination_urls.list()
-            self._attached = trunk.phone_numbers.list()
-        self._transports = self.context.pbx.transports()
+            self._live, self._attached = side_by_side(trunk.origination_urls.list, trunk.phone_numbers.list)
 
     def views(self) -> list[View]:
         urls = sorted(self._live, key=_order)

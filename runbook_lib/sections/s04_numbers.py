@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ..facts.side_by_side import side_by_side
 from ..plan import Action, Effect, Row
 from ..vendors.twilio import as_read, serves_something
 from .base import Item, Section, View
@@ -20,11 +21,12 @@ class AssignNumbers(Section):
     number = "04"
 
     def read(self) -> None:
-        found = self.context.twilio_trunk.find()
+        tenant, twilio = self.context.tenant, self.context.twilio
+        found, numbers = side_by_side(
+            self.context.twilio_trunk.find, lambda: twilio.numbers_like([*tenant.dids, *tenant.remove])
+        )
         self._trunk = found.trunk
         self._trunks = {trunk.sid: trunk.domain_name or trunk.friendly_name for trunk in found.all}
-        tenant, twilio = self.context.tenant, self.context.twilio
-        numbers = twilio.numbers_like([*tenant.dids, *tenant.remove])
         if self._trunk is not None and not self.context.settings.shared:
             # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
             numbers = [*twilio.trunks(self._trunk.sid).phone_numbers.list(), *numbers]

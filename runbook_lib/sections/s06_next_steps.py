@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..did_pool import DidPool
+from ..facts.side_by_side import side_by_side
 from ..parameters import InboundRule, OutboundRule
 from ..plan import Action, Effect, Row, Value
 from .base import Item, Section, View
@@ -35,9 +36,10 @@ class NextSteps(Section):
 
     def read(self) -> None:
         rules = self.context.rules
-        self._trunk = self.context.pbx_trunk.find()
-        self._inbound = rules.inbound()
-        self._outbound = rules.outbound()
+        _ = self.context.pbx
+        self._trunk, self._inbound, self._outbound = side_by_side(
+            self.context.pbx_trunk.find, rules.inbound, rules.outbound
+        )
         self._uncovered = rules.uncovered(self.context.tenant.dids)
 
     def views(self) -> list[View]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from ..errors import VendorError
+from ..facts.side_by_side import side_by_side
 from ..meaning import meaning
 from .lending import Lender
 from .portsip import Session
@@ -54,19 +56,37 @@ class Pbx:
         self._ask = ask
         self._lender = lender
         self._opened: list[Session] = []
+        self._session: Session | None = None
+        # For several threads there is one session of a scope, and the tenant is looked up once.
+        self._opening, self._looking = threading.Lock(), threading.Lock()
 
-    @cached_property
+    @property
     def system(self) -> Session:
         """The session in system scope."""
+        with self._opening:
+            return self._system
+
+    @property
+    def session(self) -> Session:
+        """The session in the tenant's scope."""
+        tenant_id = self.tenant["id"]
+        with self._opening:
+            if self._session is None:
+                self._session = self.open(tenant_id)
+            return self._session
+
+    @property
+    def tenant(self) -> dict[str, Any]:
+        """The tenant as the PBX describes it; see ``_found_tenant``."""
+        with self._looking:
+            return self._found_tenant
+
+    @cached_property
+    def _system(self) -> Session:
         return self.open(None)
 
     @cached_property
-    def session(self) -> Session:
-        """The session in the tenant's scope."""
-        return self.open(self.tenant["id"])
-
-    @cached_property
-    def tenant(self) -> dict[str, Any]:
+    def _found_tenant(self) -> dict[str, Any]:
         """The tenant as the PBX describes it; only with a ``domain``.
 
         Raises ``VendorError`` when the PBX has no tenant of this domain.
@@ -133,11 +153,12 @@ class Pbx:
         The status is asked for by protocol, as PortSIP's OpenAPI document of 22.2 has it; protocols that
         it does not have (WSS is for browsers) are left out.
         """
+        found = [
+            one for one in self.system.list("/transports") if one["protocol"].upper() in ("UDP", "TCP", "TLS")
+        ]
+        states = side_by_side(*(partial(self._status_of, one["protocol"]) for one in found))
         return [
-            one
-            for one in self.system.list("/transports")
-            if one["protocol"].upper() in ("UDP", "TCP", "TLS")
-            and meaning("status", self._status_of(one["protocol"])) == "activated"
+            one for one, state in zip(found, states, strict=True) if meaning("status", state) == "activated"
         ]
 
     def _status_of(self, protocol: str) -> str | None:

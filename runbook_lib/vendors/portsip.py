@@ -74,6 +74,7 @@ class Session:
         self._lender = lender
         self._refused: str | None = None
         self._lock = threading.RLock()
+        self._sign_in_error: SignInError | None = None
 
     def get(self, path: str, **params: str | int) -> dict[str, Any]:
         """Return the answer of a GET as plain data."""
@@ -147,8 +148,14 @@ class Session:
         used: list[Tokens] = []
 
         def sign(request: httpx.Request) -> None:
-            with self._lock:  # threads that begin at once sign in once
-                used.append(self._live_token())
+            with self._lock:  # threads that begin at once sign in once, and are refused by one error
+                if self._sign_in_error is not None:
+                    raise self._sign_in_error
+                try:
+                    used.append(self._live_token())
+                except SignInError as error:
+                    self._sign_in_error = error
+                    raise
             request.headers.update(_bearer(used[-1]))
 
         response = self._transport.send(
