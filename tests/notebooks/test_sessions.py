@@ -202,7 +202,7 @@ def test_the_token_is_in_no_argument_variable_or_file(
 
 
 def test_what_a_notebook_shows_of_the_token_is_taken_out(sandbox: TestSandbox) -> None:
-    """Also late in a batch: the filter knows the latest tokens only, and the system's session is an old one."""
+    """Also late in a batch: the filter knows the latest tokens only, and the system's is an old one."""
     root = project_root()
     sessions = Sessions(root / SITE, root)
     with Runbook.open(SITE, ACME) as borrower:
@@ -220,9 +220,7 @@ def test_what_a_notebook_shows_of_the_token_is_taken_out(sandbox: TestSandbox) -
     assert sandbox.control("GET", "sessions").json() == {"alive": 0}
 
 
-def test_the_kernels_filter_knows_what_it_was_lent(
-    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_kernels_filter_knows_a_lent_token(sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     lent = {"access_token": "a-token-that-only-the-runner-knew", "expires_in": 600.0}
     monkeypatch.setattr("runbook_lib.vendors.lending.ask_runner", lambda *_, **__: lent)
     with Runbook.open(SITE, ACME) as runbook:
