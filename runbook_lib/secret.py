@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import stat
+import threading
 import unicodedata
 from collections import deque
 from collections.abc import Mapping
@@ -49,6 +50,8 @@ class Filter:
         self._names: dict[str, str] = {}
         self._forms: dict[str, frozenset[str]] = {}
         self._automaton: ahocorasick.Automaton | None = None
+        # The runner signs in on one thread and looks through outputs on another.
+        self._changing = threading.RLock()
         for value, name in (names or {}).items():
             self.add(value, name)
 
@@ -59,18 +62,20 @@ class Filter:
 
     def add(self, value: str, name: str) -> None:
         """Look for a value as well; one shorter than ``SHORTEST_FILTERED`` is not looked for."""
-        if self._names.get(value) == name:
-            return
-        self._names[value] = name
-        if len(value) >= SHORTEST_FILTERED and value not in self._forms:
-            self._forms[value] = forms(value)
-        self._automaton = None
+        with self._changing:
+            if self._names.get(value) == name:
+                return
+            self._names[value] = name
+            if len(value) >= SHORTEST_FILTERED and value not in self._forms:
+                self._forms[value] = forms(value)
+            self._automaton = None
 
     def discard(self, value: str) -> None:
         """Look no longer for a value."""
-        self._names.pop(value, None)
-        self._forms.pop(value, None)
-        self._automaton = None
+        with self._changing:
+            self._names.pop(value, None)
+            self._forms.pop(value, None)
+            self._automaton = None
 
     def found_in(self, text: str) -> dict[str, str]:
         """Return the forms that are in a text, each with its value's name."""
@@ -79,19 +84,19 @@ class Filter:
         return dict(found for _, found in automaton.iter(text)) if len(automaton) else {}
 
     def _built(self) -> ahocorasick.Automaton:
-        automaton = ahocorasick.Automaton()
-        for value, its_forms in list(self._forms.items()):
-            name = self._names.get(value)
-            if name is not None:
+        with self._changing:
+            automaton = ahocorasick.Automaton()
+            for value, its_forms in self._forms.items():
                 for form in its_forms:
-                    automaton.add_word(form, (form, name))
-        automaton.make_automaton()
-        self._automaton = automaton
+                    automaton.add_word(form, (form, self._names[value]))
+            automaton.make_automaton()
+            self._automaton = automaton
         return automaton
 
 
 _secrets, _tokens = Filter(), Filter()
 _latest_tokens: deque[str] = deque()
+_remembering = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -279,17 +284,18 @@ def remember_token(value: str, name: str) -> None:
     Only the latest are kept (``LATEST_TOKENS``): a process that lives for days signs in thousands of
     times. One that still lives is remembered again with its use.
     """
-    if value in _latest_tokens:
-        _latest_tokens.remove(value)
-    _latest_tokens.append(value)
-    _tokens.add(value, name)
-    while len(_latest_tokens) > LATEST_TOKENS:
-        _tokens.discard(_latest_tokens.popleft())
+    with _remembering:
+        if value in _latest_tokens:
+            _latest_tokens.remove(value)
+        _latest_tokens.append(value)
+        _tokens.add(value, name)
+        while len(_latest_tokens) > LATEST_TOKENS:
+            _tokens.discard(_latest_tokens.popleft())
 
 
 def known() -> dict[Secret, str]:
     """Return every secret that the filter knows, with the reference or name that is shown for it."""
-    return {Secret(value): name for one in (_secrets, _tokens) for value, name in one.names.items()}
+    return {Secret(value): name for one in (_secrets, _tokens) for value, name in list(one.names.items())}
 
 
 def sip_password_problem(value: str) -> str | None:

@@ -10,10 +10,12 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+import ahocorasick
 import pydantic
 import pytest
 from hypothesis import given
@@ -337,3 +339,21 @@ def test_thousands_of_secrets_are_looked_for_in_one_pass() -> None:
     assert find("Tenant-7-password", many) == []
     many.add("Tenant-7-password", "env:AGAIN")
     assert find(base64.b64encode(b"user:Tenant-7-password").decode(), many) == ["env:AGAIN"]
+
+
+def test_a_secret_that_comes_while_another_thread_searches_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner signs in on one thread and looks through a notebook's outputs on another."""
+    known, adding = Filter({"a-secret-that-is-known": "env:FIRST"}), []
+
+    class Slow(ahocorasick.Automaton):
+        def make_automaton(self) -> None:
+            if not adding:
+                adding.append(threading.Thread(target=known.add, args=("a-token-that-comes-now", "token")))
+                adding[0].start()
+                adding[0].join(0.5)
+            super().make_automaton()
+
+    monkeypatch.setattr(ahocorasick, "Automaton", Slow)
+    assert known.found_in("nothing") == {}
+    adding[0].join()
+    assert "token" in known.found_in("shown: a-token-that-comes-now").values()

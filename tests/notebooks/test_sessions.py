@@ -202,21 +202,31 @@ def test_the_token_is_in_no_argument_variable_or_file(
 
 
 def test_what_a_notebook_shows_of_the_token_is_taken_out(sandbox: TestSandbox) -> None:
-    """On the kernel's side: a token that was lent is known to its filter."""
+    """Also late in a batch: the filter knows the latest tokens only, and the system's is an old one."""
     root = project_root()
     sessions = Sessions(root / SITE, root)
     with Runbook.open(SITE, ACME) as borrower:
         borrower.context.lender = sessions.lend
         token = borrower.context.pbx.system.token()
         assert token.lent and not token.refresh
-        for number in range(2 * LATEST_TOKENS):  # other tenants' sessions, in a long batch
-            remember_token(f"another-token-of-the-PBX-{number:04}", "access token of the PBX")
-        again = sessions.lend(url_of(sandbox), "admin", SYSTEM, None)
-        assert again is not None and again.access == token.access
+        for tenant in range(4):  # of a long batch, each with sessions of its own
+            again = sessions.lend(url_of(sandbox), "admin", SYSTEM, None)
+            assert again is not None and again.access == token.access
+            for number in range(LATEST_TOKENS * 2 // 3):
+                remember_token(f"token-of-another-tenant-{tenant}-{number}", "access token of the PBX")
         assert token.access not in scrub(f"shown: {token.access}")
     assert sandbox.control("GET", "sessions").json() == {"alive": 1}  # the borrower ended nothing
     sessions.end()
     assert sandbox.control("GET", "sessions").json() == {"alive": 0}
+
+
+def test_the_kernels_filter_knows_a_lent_token(sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    lent = {"access_token": "a-token-that-only-the-runner-knew", "expires_in": 600.0}
+    monkeypatch.setattr("runbook_lib.vendors.lending.ask_runner", lambda *_, **__: lent)
+    with Runbook.open(SITE, ACME) as runbook:
+        assert runbook.context.pbx.system.token().access == lent["access_token"]
+    assert lent["access_token"] not in scrub(f"shown: {lent['access_token']}")
+    assert sessions_of(sandbox) == {"alive": 0}
 
 
 def url_of(sandbox: TestSandbox) -> str:
