@@ -16,13 +16,13 @@ from typing import Any
 import httpx
 
 from ..errors import SignInError, UnreachableError, VendorError
+from ..facts.side_by_side import AT_ONCE
 from ..secret import remember_token
 from .lending import Lender
 from .sign_in import SYSTEM, KeptSignIns, SignInGate, Tokens
 from .transport import Kind, Transport
 
 PAGE = 100  # the API's own maximum of `top`
-REFRESH_BEFORE_S = 60.0
 _REFUSED = frozenset({400, 401, 403, 404, 423})
 
 
@@ -131,13 +131,19 @@ class Session:
             return  # the token expires by itself
 
     def _call(self, method: str, path: str, kind: Kind, **content: Any) -> httpx.Response:
-        token, response = self._send(method, path, kind, **content)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        has_renewed = False
+        for _ in range(2 * AT_ONCE):
+            token, response = self._send(method, path, kind, **content)
+            if response.status_code != httpx.codes.UNAUTHORIZED:
+                break
             # Expired or revoked before its time: the request was not carried out.
             with self._lock:
-                if self._token is token:  # else another thread has signed in again
+                is_latest = self._token is token  # else another thread has renewed it meanwhile
+                if is_latest and has_renewed:
+                    break
+                if is_latest:
                     self._discard()
-            _, response = self._send(method, path, kind, **content)
+                    has_renewed = True
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise _error(response)
         return response
@@ -168,7 +174,7 @@ class Session:
         return used[-1] if used else None, response
 
     def _live_token(self) -> Tokens:
-        if self._token is not None and time.monotonic() <= self._token.expires_at - REFRESH_BEFORE_S:
+        if self._token is not None and time.monotonic() <= self._token.renew_at:
             return self._token
         lent = (
             self._lender(self._url, self._credentials["username"], self._scope, self._refused)

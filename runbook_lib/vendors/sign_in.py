@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -129,6 +130,9 @@ def _is_writable(folder: Path) -> bool:
     return os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
+RENEW_BEFORE_S = 60.0
+
+
 @dataclass(frozen=True)
 class Tokens:
     """The tokens of a session.
@@ -142,6 +146,13 @@ class Tokens:
     expires_at: float
     kept: bool = False
     lent: bool = False
+    #: How long they were good for in the beginning, in seconds.
+    lifetime_s: float = math.inf
+
+    @property
+    def renew_at(self) -> float:
+        """When to get new ones: a minute before they expire, or after half of a time that is shorter."""
+        return self.expires_at - min(RENEW_BEFORE_S, self.lifetime_s / 2)
 
     @classmethod
     def of(cls, answer: dict[str, Any], *, kept: bool = False) -> Tokens:
@@ -154,6 +165,7 @@ class Tokens:
             answer["refresh_token"],
             time.monotonic() + float(answer["expires_in"]),
             kept,
+            lifetime_s=float(answer["expires_in"]),
         )
         tokens.remember()
         return tokens
@@ -161,7 +173,7 @@ class Tokens:
     @classmethod
     def borrowed(cls, access: str, expires_in: float) -> Tokens:
         """The part of somebody's tokens that is lent, which the filter of secrets knows from now on."""
-        tokens = cls(access, "", time.monotonic() + expires_in, lent=True)
+        tokens = cls(access, "", time.monotonic() + expires_in, lent=True, lifetime_s=expires_in)
         tokens.remember()
         return tokens
 
