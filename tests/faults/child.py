@@ -39,7 +39,7 @@ def wait_for_effect(control_url: str, nth: int) -> None:
 
 def die_at(nth: int, where: str, control_url: str) -> None:
     """Let this process die at its nth request."""
-    count, send = 0, httpx.Client.send
+    count, send = 0, httpx.HTTPTransport.handle_request
 
     def trace(event: str, _: Any) -> None:
         # The request is on its way and nothing of the answer was read.
@@ -47,19 +47,19 @@ def die_at(nth: int, where: str, control_url: str) -> None:
             wait_for_effect(control_url, nth)
             die()
 
-    def counted(client: httpx.Client, request: httpx.Request, **choices: Any) -> httpx.Response:
+    def counted(wire: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
         nonlocal count
         count += 1
         if count < nth:
-            return send(client, request, **choices)
+            return send(wire, request)
         if where == "killed_before":
             die()
         if where == "killed_after_effect":
             request.extensions["trace"] = trace
-        send(client, request, **choices)
+        send(wire, request).read()
         die()
 
-    httpx.Client.send = counted  # type: ignore[method-assign]
+    httpx.HTTPTransport.handle_request = counted  # type: ignore[method-assign]
 
 
 def serve() -> None:

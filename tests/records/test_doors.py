@@ -215,9 +215,9 @@ HOOK = '''
 """Kills this process at a request, and looks at each write on its way out: has its run opened?"""
 import json, os, pathlib, signal, httpx
 records, told = pathlib.Path(os.environ["DOORS_RECORDS"]), pathlib.Path(os.environ["DOORS_TOLD"])
-nth, send = int(os.environ["DOORS_NTH"]), httpx.Client.send
+nth, send = int(os.environ["DOORS_NTH"]), httpx.HTTPTransport.handle_request
 
-def counted(client, request, **choices):
+def counted(wire, request):
     with (told / "count").open("a") as file:
         file.write(".")
         file.flush()
@@ -237,12 +237,13 @@ def counted(client, request, **choices):
             (told / "without").open("a").write(f"{request.method} {path}\\n")
     if count == nth:
         os.kill(os.getpid(), signal.SIGKILL)
-    answer = send(client, request, **choices)
+    answer = send(wire, request)
     if count == -nth:
+        answer.read()
         os.kill(os.getpid(), signal.SIGKILL)
     return answer
 
-httpx.Client.send = counted
+httpx.HTTPTransport.handle_request = counted
 '''
 #: Requests of section 01 alone through the door that sends most; killed before (+) and after (-) each. The
 #: button's page plans before, in a process of its own.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from runbook_lib.context import Context
@@ -101,6 +104,31 @@ def test_a_write_without_an_answer_ends_it_too(sandbox: TestSandbox, context: Co
         make_trunk(context, "new")
     after = {trunk.friendly_name for trunk in context.twilio.trunks.list()}
     assert after == names | ({"new"} if kind != "reset_before" else set())
+
+
+def test_what_others_read_while_a_write_is_on_its_way_is_forgotten(
+    sandbox: TestSandbox, context: Context
+) -> None:
+    """A moment may be shared with somebody who does not know of the write."""
+    asked: list[int] = []
+
+    def ask() -> httpx.Response:
+        asked.append(1)
+        return httpx.Response(200, json={}, request=httpx.Request("GET", "https://vendor.example/"))
+
+    barrier = {"vendor": "twilio", "method": "POST", "path": "/v1/Trunks$", "waiters": 2, "timeout": 600}
+    sandbox.control("POST", "barriers", barrier)
+    writing = threading.Thread(target=make_trunk, args=(context, "new"))
+    writing.start()
+    while not sent(sandbox, "/v1/Trunks", "POST"):
+        time.sleep(0.01)
+    for _ in range(2):
+        context.moment.once("somebody's", ask)
+    assert len(asked) == 1
+    sandbox.control("DELETE", "barriers")
+    writing.join(60)
+    context.moment.once("somebody's", ask)
+    assert len(asked) == 2
 
 
 def test_what_is_read_in_the_middle_of_a_change_is_read_then(sandbox: TestSandbox, context: Context) -> None:
