@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .connect import Endpoints, endpoints, pbx_of
+from .keys import ResourceKey
 from .parameters import Site, Tenant, TrunkScope
 from .records.journal import Journal, answered_writes, made_by_us
 from .records.to_undo import RecordToUndo
@@ -113,7 +114,7 @@ class Context:
             self.made_by_us,
         )
 
-    def made_by_us(self, resource: str, vendor_id: str, created: datetime | None = None) -> bool:
+    def made_by_us(self, resource: ResourceKey, vendor_id: str, created: datetime | None = None) -> bool:
         """Whether the journals of this tenant (of the site, for a shared trunk) show that we made it."""
         return made_by_us(self._own_records, self.journal.target, resource, vendor_id, created)
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..did_pool import DidPool
+from ..keys import Kind, ResourceKey, Why
 from ..parameters import InboundRule, OutboundRule
 from ..plan import Action, Effect, Row, Value
 from .base import Item, Section, View
@@ -93,28 +94,27 @@ class NextSteps(Section):
         if rules is None:
             return []
         if self._trunk is None and "05" not in self.ahead:
-            wanted = [("6.1", f"outbound rule {one.name}") for one in rules.outbound]
-            wanted += [("6.2", f"inbound rule {one.name}") for one in rules.inbound]
+            wanted = [("6.1", _outbound(one.name)) for one in rules.outbound]
+            wanted += [("6.2", _inbound(one.name)) for one in rules.inbound]
             name = self.context.settings.pbx_name
             return [self.blocked(step, f"{rule}: trunk", name, "05") for step, rule in wanted]
         items: list[Item] = []
         for outbound in rules.outbound:
             items.append(self._outbound_item(outbound))
-            items += self._duplicates("6.1", f"outbound rule {outbound.name}", self._outbound)
+            items += self._duplicates("6.1", _outbound(outbound.name), self._outbound)
         for inbound in rules.inbound:
             items.append(self._inbound_item(inbound))
-            items += self._duplicates("6.2", f"inbound rule {inbound.name}", self._inbound)
+            items += self._duplicates("6.2", _inbound(inbound.name), self._inbound)
         return items
 
-    def _duplicates(self, step: str, label: str, live: list[dict[str, Any]]) -> list[Item]:
-        name = label.split(" rule ", 1)[1]
-        return self.duplicates(step, label, [one for one in live if one["name"] == name])
+    def _duplicates(self, step: str, rule: ResourceKey, live: list[dict[str, Any]]) -> list[Item]:
+        return self.duplicates(step, str(rule), [one for one in live if one["name"] == rule.name])
 
     def _inbound_item(self, rule: InboundRule) -> Item:
         live = next((one for one in self._inbound if one["name"] == rule.name), None)
-        label, fields = f"inbound rule {rule.name}", {}
+        key, fields = _inbound(rule.name), {}
         if live is not None and self._foreign(live["provider_id"]):
-            return self._taken("6.2", label)
+            return self._taken("6.2", key)
         settings: list[tuple[str, str, Value, Value]] = [
             ("enabled", "enabled", True, live.get("enabled") if live else None),
             ("did_numbers", "numbers", str(rule.dids), live.get("did_numbers") if live else None),
@@ -129,14 +129,14 @@ class NextSteps(Section):
             extension = getattr(rule, key) or rule.extension
             fields[field] = {"action": RING, "number": extension}
             settings.append((field, time, f"rings {extension}", _rings(live.get(field)) if live else None))
-        return self._item("6.2", label, "inbound_rules", live, settings, fields)
+        return self._item("6.2", key, "inbound_rules", live, settings, fields)
 
     def _outbound_item(self, rule: OutboundRule) -> Item:
         live = next((one for one in self._outbound if one["name"] == rule.name), None)
-        label = f"outbound rule {rule.name}"
+        key = _outbound(rule.name)
         routes = (live.get("routes") or []) if live else []
         if live is not None and any(self._foreign(route.get("provider_id")) for route in routes):
-            return self._taken("6.1", label)
+            return self._taken("6.1", key)
         route = routes[0] if routes else {}
         settings: list[tuple[str, str, Value, Value]] = [
             ("enabled", "enabled", True, live.get("enabled") if live else None),
@@ -162,12 +162,12 @@ class NextSteps(Section):
             "prepend": rule.prepend,
             "outbound_caller_id": rule.caller_id or "",
         }
-        return self._item("6.1", label, "outbound_rules", live, settings, {"routes": [wanted]})
+        return self._item("6.1", key, "outbound_rules", live, settings, {"routes": [wanted]})
 
     def _item(
         self,
         step: str,
-        label: str,
+        key: ResourceKey,
         kind: str,
         live: dict[str, Any] | None,
         settings: list[tuple[str, str, Value, Value]],
@@ -181,7 +181,7 @@ class NextSteps(Section):
         rows = tuple(
             self.row(
                 step,
-                f"{label}: {words}",
+                f"{key}: {words}",
                 desired,
                 current,
                 effect=_effect(field, words, desired, current)
@@ -198,8 +198,8 @@ class NextSteps(Section):
         }
         if not changed:
             return Item(rows)
-        write = partial(self._write, kind, live, changed, label.split(" rule ", 1)[1])
-        return Item(rows, label, write, before=live)
+        write = partial(self._write, kind, live, changed, key.name)
+        return Item(rows, key, write, before=live)
 
     def _write(self, kind: str, live: dict[str, Any] | None, changed: dict[str, Any], name: str) -> None:
         trunk = self._trunk or self.context.pbx_trunk.find()
@@ -217,20 +217,29 @@ class NextSteps(Section):
     def _foreign(self, provider_id: str | None) -> bool:
         return provider_id is not None and (self._trunk is None or provider_id != self._trunk["id"])
 
-    def _taken(self, step: str, label: str) -> Item:
+    def _taken(self, step: str, key: ResourceKey) -> Item:
         note = "a rule of this name uses another trunk; choose another name"
         return Item(
             (
                 Row(
                     step,
-                    f"{label}: trunk",
+                    f"{key}: trunk",
                     self.context.settings.pbx_name,
                     "another trunk",
                     Action.CONFLICT,
                     note=note,
+                    why=Why.TAKEN,
                 ),
             )
         )
+
+
+def _inbound(name: str) -> ResourceKey:
+    return ResourceKey.of(Kind.INBOUND_RULE, name)
+
+
+def _outbound(name: str) -> ResourceKey:
+    return ResourceKey.of(Kind.OUTBOUND_RULE, name)
 
 
 def _effect(field: str, words: str, desired: Value, current: Value) -> Effect:
