@@ -227,10 +227,11 @@ class Section(ABC):
         action = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
         return Row(step, setting, desired, current, action, effect, note)
 
-    def blocked(self, step: str, setting: str, desired: Value, by: str) -> Item:
+    def blocked(self, step: str, setting: str, desired: Value, by: str, *, field: str = "") -> Item:
         """Return a row that cannot be planned before another section was applied."""
         note = f"run section {by} first: {SECTIONS[by].title}"
-        row = Row(step, setting, desired, None, Action.BLOCKED, note=note, why=Why.BLOCKED_BY_SECTION)
+        why = Why.BLOCKED_BY_SECTION
+        row = Row(step, setting, desired, None, Action.BLOCKED, note=note, field=field, why=why)
         return Item((row,))
 
     def _cautions(self) -> tuple[Row, ...]:

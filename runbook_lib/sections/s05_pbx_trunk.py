@@ -10,7 +10,7 @@ from .. import keys
 from ..did_pool import DidPool
 from ..keys import Why
 from ..parameters import TrunkScope
-from ..plan import CHANGING, PASSWORD_AT_PBX, Action, Effect, Row, Value
+from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
 from ..vendors.pbx import quoted
 from .base import Item, Section, View
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
@@ -140,9 +140,13 @@ class PbxTrunkSection(Section):
             ]
         pair, is_planned = PasswordPair(context, find_user(context)), "02" in self.ahead
         if not pair.at_twilio and not is_planned and not context.site.pbx.update_keeps_password:
-            return [Item(rows), self.blocked("5.3", AT_TWILIO, str(settings.password), "02")]
+            return [Item(rows), self._blocked_password()]
         written_before = is_planned and (not pair.at_twilio or context.tenant.set_password)
         return pair.items_of_update(rows, changed, live, written_before=written_before)
+
+    def _blocked_password(self) -> Item:
+        reference = str(self.context.settings.password)
+        return self.blocked("5.3", AT_TWILIO, reference, "02", field=PASSWORD_AT_TWILIO)
 
     def _create(self) -> None:
         settings = self.context.settings

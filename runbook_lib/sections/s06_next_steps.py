@@ -125,8 +125,8 @@ class NextSteps(Section):
                 (live.get("cid_number_mask") or "") if live else None,
             ),
         ]
-        for time, field, key in TIMES:
-            extension = getattr(rule, key) or rule.extension
+        for time, field, name in TIMES:
+            extension = getattr(rule, name) or rule.extension
             fields[field] = {"action": RING, "number": extension}
             settings.append((field, time, f"rings {extension}", _rings(live.get(field)) if live else None))
         return self._item("6.2", key, "inbound_rules", live, settings, fields)

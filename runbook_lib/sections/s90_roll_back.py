@@ -16,7 +16,7 @@ from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
 from .base import TENANTS_STEPS, Item, Section, View, at_step
-from .passwords import NOT_READABLE, PasswordPair, find_user
+from .passwords import SIDES, PasswordPair, find_user
 from .way_back import EFFECTS, Resource, collection, hanging_on, locate, resource_of
 from .whose import Whose
 
@@ -186,7 +186,7 @@ def _rows(
 
 def _inverse(trace: Trace, row: Row, action: Action | None, why: Why | None, note: str) -> Row:
     desired, current, field = row.current, row.desired, row.field
-    if desired == NOT_READABLE:
+    if field in SIDES:
         return Row(
             row.step,
             row.setting,
