@@ -25,7 +25,7 @@ from ..paths import current_folder, locate, near
 from ..plain_files import describe, read_mapping
 from ..plan import CHANGING
 from ..records.clocks import clock_cautions
-from ..records.policy import FIRST_SEEN, LIVE, UNCHANGED
+from ..records.policy import LIVE, Seen
 from ..records.record import (
     OPENING,
     carry_opening,
@@ -437,9 +437,9 @@ def _open(job: Job, mode: str, affected: list[dict[str, str]] | None) -> list[st
     )
     opening = read_mapping(job.folder / OPENING)
     remarks = [f"the records folder: {note}" for note in opening.get("notes", ())]
-    seen = opening.get("policy_seen", UNCHANGED)
-    if seen != UNCHANGED and (job.target["target"] == LIVE or seen != FIRST_SEEN):
-        remarks.append(f"{job.tenant}: {seen}")
+    seen = opening.get("policy_compared", Seen.UNCHANGED)
+    if seen == Seen.WEAKER or (seen == Seen.FIRST and job.target["target"] == LIVE):
+        remarks.append(f"{job.tenant}: {opening['policy_seen']}")
     return remarks
 
 

@@ -26,7 +26,9 @@ TIMES = (
 FORWARDS = frozenset(field for _, field, _ in TIMES)
 #: Which calls an outbound rule takes; empty for all.
 CONDITIONS = frozenset({"number_prefix", "number_length", "number_mask"})
-CALLER_ID = "caller id"
+CALLER_ID = "outbound_caller_id"
+#: Fields of a rule's route: the PBX takes all routes together.
+OF_ROUTE = frozenset({"strip_digits", "prepend", CALLER_ID})
 
 
 class NextSteps(Section):
@@ -151,16 +153,16 @@ class NextSteps(Section):
         for field, words, value in (
             ("strip_digits", "digits to strip", rule.strip_digits),
             ("prepend", "prepend", rule.prepend),
-            ("outbound_caller_id", CALLER_ID, rule.caller_id or ""),
+            (CALLER_ID, "caller id", rule.caller_id or ""),
         ):
             # A route that leaves a field out has its default.
             unset = 0 if field == "strip_digits" else ""
-            settings.append(("routes", words, value, (route.get(field) or unset) if live else None))
+            settings.append((field, words, value, (route.get(field) or unset) if live else None))
         wanted = {
             "enabled": True,
             "strip_digits": rule.strip_digits,
             "prepend": rule.prepend,
-            "outbound_caller_id": rule.caller_id or "",
+            CALLER_ID: rule.caller_id or "",
         }
         return self._item("6.1", key, "outbound_rules", live, settings, {"routes": [wanted]})
 
@@ -184,18 +186,16 @@ class NextSteps(Section):
                 f"{key}: {words}",
                 desired,
                 current,
-                effect=_effect(field, words, desired, current)
-                if live and live.get("enabled")
-                else Effect.NONE,
+                effect=_effect(field, desired, current) if live and live.get("enabled") else Effect.NONE,
                 field=field,
             )
             for field, words, desired, current in settings
         )
-        changed = {
-            field: nested.get(field, desired)
-            for (field, _, desired, _), row in zip(settings, rows, strict=True)
-            if row.action is not Action.IN_PLACE
-        }
+        changed = {}
+        for (field, _, desired, _), row in zip(settings, rows, strict=True):
+            if row.action is not Action.IN_PLACE:
+                sent = "routes" if field in OF_ROUTE else field
+                changed[sent] = nested.get(sent, desired)
         if not changed:
             return Item(rows)
         write = partial(self._write, kind, live, changed, key.name)
@@ -242,7 +242,7 @@ def _outbound(name: str) -> ResourceKey:
     return ResourceKey.of(Kind.OUTBOUND_RULE, name)
 
 
-def _effect(field: str, words: str, desired: Value, current: Value) -> Effect:
+def _effect(field: str, desired: Value, current: Value) -> Effect:
     """What a change of an enabled rule does to calls that it serves today.
 
     An extension that rings no longer counts as cut off: whether the other one exists cannot be asked
@@ -254,7 +254,7 @@ def _effect(field: str, words: str, desired: Value, current: Value) -> Effect:
         return Effect.INTERRUPTS_INBOUND
     if field in CONDITIONS and desired:  # without a condition the rule takes every call that it took
         return Effect.INTERRUPTS_OUTBOUND
-    if field == "routes" and current is not None and not (words == CALLER_ID and desired):
+    if field in OF_ROUTE and current is not None and not (field == CALLER_ID and desired):
         return Effect.INTERRUPTS_OUTBOUND
     return Effect.NONE
 
