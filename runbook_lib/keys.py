@@ -155,7 +155,7 @@ def assignment(name: str, tenant: str) -> ResourceKey:
 
 
 #: The phrases of journals that have no keys, as they were: never edited, also when ``WORDS`` is. The first
-#: one that fits counts; what ends with ``ON_TRUNK`` fits only writes below a trunk.
+#: one that fits counts; a list's place on a trunk fits only writes below a trunk.
 _ON_TRUNK = r" on trunk (?P<trunk>\S+)"
 _OLD_PHRASES: tuple[tuple[str, Kind, Kind | None], ...] = (
     (r"assignment of PBX trunk (?P<parent>.+) to tenant (?P<name>\S+)", Kind.ASSIGNMENT, Kind.PBX_TRUNK),
@@ -180,7 +180,8 @@ def key_of_phrase(phrase: str, path: str) -> ResourceKey:
     for pattern, kind, parent_kind in _OLD_PHRASES:
         found = re.fullmatch(pattern, phrase, re.DOTALL)
         # A list may have any name, also one that ends like its place on a trunk.
-        if found is None or (parent_kind is Kind.TRUNK and not path.startswith("/v1/Trunks/")):
+        is_place = kind in LISTS and parent_kind is Kind.TRUNK
+        if found is None or (is_place and not path.startswith("/v1/Trunks/")):
             continue
         parts = found.groupdict()
         if kind is Kind.ORIGINATION_URI:
