@@ -10,6 +10,7 @@ from typing import Any
 
 from .connect import Endpoints, endpoints, pbx_of
 from .facts.moment import Moment
+from .keys import ResourceKey
 from .parameters import Site, Tenant, TrunkScope
 from .records.journal import Journal
 from .records.ownership import Ownership
@@ -129,7 +130,7 @@ class Context:
             self.made_by_us,
         )
 
-    def made_by_us(self, resource: str, vendor_id: str, created: datetime | None = None) -> bool:
+    def made_by_us(self, resource: ResourceKey, vendor_id: str, created: datetime | None = None) -> bool:
         """Whether the journals of this tenant (of the site, for a shared trunk) show that we made it."""
         return self._ownership.made(resource, vendor_id, created)
 

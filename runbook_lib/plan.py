@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
+
+from .keys import Why
 
 Value = str | int | bool | None
 
@@ -47,6 +49,12 @@ STOPPING = frozenset({Action.BLOCKED, Action.CONFLICT})
 SETTLED = frozenset({Action.IN_PLACE, Action.UNREADABLE})
 
 
+#: Keys of settings that journals and other rows are searched for, by ``Row.field``.
+PASSWORD_AT_TWILIO, PASSWORD_AT_PBX = "password_at_twilio", "password_at_pbx"
+#: What these are called in journals and plan files that have no keys: never edited.
+_OLD_SETTINGS = {"password at Twilio": PASSWORD_AT_TWILIO, "password at the PBX": PASSWORD_AT_PBX}
+
+
 class Effect(StrEnum):
     """What carrying out a row does to calls."""
 
@@ -65,13 +73,19 @@ class Row:
     step
         Step id of the guide, for example ``"3.1"``.
     setting
-        What is set, named as people know it; never a vendor's id. Unique within its section.
+        What is set, named as people know it; never a vendor's id. Unique within its step. It is what
+        an approver was shown, so plan files and digests cover it.
     desired, current
         Plain values; ``None`` means absent. Secrets are shown by their reference.
     action, effect
         See the enumerations.
     note
         Why, in one sentence; not covered by the digest, and not read from a plan's file.
+    field
+        Key of the setting, where it is known by more than its name within one plan: rows of a journal
+        and of a plan are the same setting then, whatever it is called. Not covered by the digest.
+    why
+        Why the row stops or is left alone, for the program; the note says it to people.
     """
 
     step: str
@@ -81,11 +95,13 @@ class Row:
     action: Action
     effect: Effect = Effect.NONE
     note: str = ""
+    field: str = ""
+    why: Why | None = None
 
     @property
     def key(self) -> tuple[str, str]:
-        """What identifies the row within its section."""
-        return (self.step, self.setting)
+        """What identifies the row within its section: its step, and the key of its setting or its name."""
+        return (self.step, self.field or self.setting)
 
     def covered(self) -> dict[str, Value]:
         """Return what the digest covers of this row."""
@@ -97,6 +113,22 @@ class Row:
             "action": str(self.action),
             "effect": str(self.effect),
         }
+
+    def to_journal(self) -> dict[str, Value]:
+        """Return what a journal keeps of this row: as covered, and the key of its setting."""
+        return self.covered() | ({"field": self.field} if self.field else {})
+
+    @classmethod
+    def from_journal(cls, data: Mapping[str, Any]) -> Self:
+        """Build the row that a journal kept; of an older one with the key that its setting has by now."""
+        covered = {name: data[name] for name in ("step", "setting", "desired", "current")}
+        action, effect = Action(data["action"]), Effect(data["effect"])
+        return cls(**covered, action=action, effect=effect, field=field_of(data))
+
+
+def field_of(data: Mapping[str, Any]) -> str:
+    """Return the key of a row's setting, from the row as plain data; empty when it has only its name."""
+    return data.get("field") or _OLD_SETTINGS.get(data["setting"], "")
 
 
 @dataclass(frozen=True)
@@ -214,6 +246,7 @@ def _row(data: dict[str, Any]) -> Row:
         current=data["current"],
         action=Action(data["action"]),
         effect=Effect(data["effect"]),
+        field=_text(field_of(data)),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,9 +47,8 @@ from .records.signatures import Signatures, sign_head, signed_heads
 from .records.summary import NOT_ENDED
 from .records.verify import (
     INDEX,
-    LINE_ENDS,
-    POINTER,
     Anchor,
+    Damage,
     Problem,
     Report,
     by_event,
@@ -551,12 +551,13 @@ def _show(records: Path, report: Report) -> None:
 
 def _shown(problems: Sequence[Problem]) -> list[Problem]:
     """The problems, with what a transfer made of many files told once."""
-    shown = [problem for problem in problems if problem.what not in (LINE_ENDS, POINTER)]
-    for what in (LINE_ENDS, POINTER):
-        same = [problem for problem in problems if problem.what == what]
+    by_transfer = (Damage.LINE_ENDS, Damage.POINTER)
+    shown = [problem for problem in problems if problem.damage not in by_transfer]
+    for damage in by_transfer:
+        same = [problem for problem in problems if problem.damage is damage]
         if same:
             more = f" (and {len(same) - 1} more files)" if len(same) > 1 else ""
-            shown.append(Problem(f"{same[0].path}{more}", what))
+            shown.append(replace(same[0], path=f"{same[0].path}{more}"))
     return shown
 
 

@@ -590,7 +590,7 @@ def _target(site: Site, tenant: Tenant | TrunkScope) -> dict[str, str]:
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    return {**row.covered(), "note": row.note}
+    return {**row.covered(), "note": row.note, "why": row.why and str(row.why)}
 
 
 def _told(error: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK, SECTIONS
+from ..keys import Why
 from ..notebook.display import visible
 from ..notebook.tables import row_table
 from ..parameters import project_root, secret_cautions
@@ -18,7 +19,6 @@ from ..plan import Effect, Plan, Row, shown
 from ..records.result import write_json
 from ..runbook import Runbook
 from ..screen import conclude
-from ..sections.base import NO_LEAVE
 from ..statement import Statement
 from .at_once import run_all
 
@@ -61,7 +61,7 @@ def plan_tenant(
     counts = f"{changing} to carry out, {stopping} in conflict or blocked. Digest {plan.digest}"
     screen.print(Text(counts, style="bold"))
     conclude(f"Plan of tenant {plan.tenant}: {counts}")
-    if any(NO_LEAVE in row.note for part in plan.slices for row in part.stopping):
+    if any(row.why is Why.NO_LEAVE for part in plan.slices for row in part.stopping):
         way = (
             "--accept-interruption"
             if {ROLL_BACK, RETIRE} & set(sections)

@@ -28,7 +28,7 @@ from ..paths import current_folder, locate, near
 from ..plain_files import describe, read_mapping
 from ..plan import CHANGING
 from ..records.clocks import clock_cautions
-from ..records.policy import FIRST_SEEN, LIVE, UNCHANGED
+from ..records.policy import LIVE, Seen
 from ..records.record import (
     OPENING,
     carry_opening,
@@ -467,9 +467,9 @@ def _open(job: Job, mode: str, affected: list[dict[str, str]] | None, aside: Asi
     opening = read_mapping(job.folder / OPENING)
     notes = [f"the records folder: {note}" for note in opening.get("notes", ())]
     aside.remarks += [note for note in notes if note not in aside.remarks]
-    seen = opening.get("policy_seen", UNCHANGED)
-    if seen != UNCHANGED and (job.target["target"] == LIVE or seen != FIRST_SEEN):
-        aside.on_policy(job.tenant, seen)
+    seen = opening.get("policy_compared", Seen.UNCHANGED)
+    if seen == Seen.WEAKER or (seen == Seen.FIRST and job.target["target"] == LIVE):
+        aside.on_policy(job.tenant, opening["policy_seen"])
 
 
 def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> TenantResult:

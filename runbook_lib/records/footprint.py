@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from ..keys import ResourceKey
 from ..meaning import meaning
-from ..plan import Action, Effect, Row
+from ..plan import Row
+from .journal import key_of
 
 Kind = Literal["made", "changed", "removed"]
 Write = Mapping[str, Any]
@@ -40,7 +42,7 @@ class Trace:
     kind
         Whether the run made, changed or removed it.
     section, resource
-        The section that touched it first, and its name as people know it.
+        The section that touched it first, and its key.
     rows
         The rows of the plan that were carried out on it, from the first ``current`` to the last
         ``desired``.
@@ -56,7 +58,7 @@ class Trace:
     path: str
     kind: Kind
     section: str
-    resource: str
+    resource: ResourceKey
     rows: tuple[Row, ...]
     before: Mapping[str, Any] = field(default_factory=dict)
     left: Mapping[str, Any] = field(default_factory=dict)
@@ -153,10 +155,7 @@ def _trace(write: Write, path: str, kind: Kind) -> Trace:
     # What attaches a list to a trunk has the list's id: that is the path, not a field.
     identity = path.rpartition("/")[2]
     left = {name: value for name, value in sent.items() if value not in (HIDDEN, identity)}
-    rows = tuple(
-        Row(**{**row, "action": Action(row["action"]), "effect": Effect(row["effect"])})
-        for row in write["rows"]
-    )
+    rows = tuple(map(Row.from_journal, write["rows"]))
     # Of an association all that counts is that it is there: its fields are those of the list.
     said = {} if identity in sent.values() or kind != "made" else _said(write)
     told = {
@@ -165,7 +164,7 @@ def _trace(write: Write, path: str, kind: Kind) -> Trace:
         if name not in _NOT_SETTINGS and name not in left and value != HIDDEN
     }
     before = write["before"] or {}
-    return Trace(write["vendor"], path, kind, write["section"], write["resource"], rows, before, left, told)
+    return Trace(write["vendor"], path, kind, write["section"], key_of(write), rows, before, left, told)
 
 
 def _said(write: Write) -> Mapping[str, Any]:

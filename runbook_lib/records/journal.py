@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import RunbookError
 from ..identity import plain_identities
+from ..keys import ResourceKey, key_of_phrase
 from ..plain_files import descriptor
 from ..plain_files import read as read_plain
 from ..plan import Row
@@ -48,13 +49,13 @@ class UnjournalledWriteError(RuntimeError):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a write is for: the rows that it carries out and the resource, named as people know it.
+    """What a write is for: the rows that it carries out and the resource.
 
     ``before`` is what the vendor said of the resource before; ``None`` for one that is made.
     """
 
     section: str
-    resource: str
+    resource: ResourceKey
     rows: tuple[Row, ...]
     before: Mapping[str, Any] | None
 
@@ -98,7 +99,11 @@ class Journal:
 
     @contextmanager
     def writing(
-        self, section: str, resource: str, rows: tuple[Row, ...], before: Mapping[str, Any] | None = None
+        self,
+        section: str,
+        resource: ResourceKey,
+        rows: tuple[Row, ...],
+        before: Mapping[str, Any] | None = None,
     ) -> Iterator[None]:
         """Allow writes, and say for what, until the end of the ``with`` block."""
         self._subject = Subject(section, resource, rows, before)
@@ -144,13 +149,14 @@ class Journal:
                     ),
                     "target": self.target,
                     "section": self._subject.section,
-                    "resource": self._subject.resource,
+                    "resource": str(self._subject.resource),
+                    "key": self._subject.resource.to_data(),
                     "vendor": vendor,
                     "method": method,
                     "path": path,
                     "body": body,
                     "before": self._subject.before,
-                    "rows": [row.covered() for row in self._subject.rows],
+                    "rows": [row.to_journal() for row in self._subject.rows],
                 }
             )
         self.writes += 1
@@ -166,11 +172,13 @@ class Journal:
         seconds: float,
         result: str | None,
         error: str | None,
+        left: bool = True,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
         """Record what became of a write: HTTP status, the vendor's request id, duration, id of the resource.
 
-        ``status`` is ``None`` when no answer came; ``error`` then says how it failed. ``fields`` are
+        ``status`` is ``None`` when no answer came; ``error`` then says how it failed, and ``left`` whether
+        the write may have left: without a connection it did not. ``fields`` are
         what the vendor answered of a resource that the write made, and of one that it changed when
         that was (``date_updated``).
         """
@@ -183,6 +191,7 @@ class Journal:
                 "seconds": round(seconds, 3),
                 "result": result,
                 "error": error,
+                "left": left,
                 **({"fields": fields} if fields else {}),
             }
         )
@@ -300,6 +309,26 @@ def _unreadable(number: int) -> dict[str, Any]:
         "answer": None,
         "found": None,
     }
+
+
+def key_of(write: Mapping[str, Any]) -> ResourceKey:
+    """Return the key of the resource that a write of a journal is for.
+
+    Journals of before have a phrase only, and their phrases are read through one table.
+    """
+    if (data := write.get("key")) is not None:
+        return ResourceKey.from_data(data)
+    return key_of_phrase(write["resource"], write["path"])
+
+
+def is_lost(write: Mapping[str, Any]) -> bool:
+    """Whether a write left, as far as anybody knows, and had no answer."""
+    answer = write["answer"]
+    if answer is None:
+        return True
+    # Journals of before say by the class of the error that there was no connection.
+    left = answer.get("left", not (answer["error"] or "").startswith("Connect"))
+    return answer["status"] is None and left
 
 
 def sent_at(write: Mapping[str, Any]) -> datetime:

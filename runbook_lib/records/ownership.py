@@ -17,12 +17,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..keys import ResourceKey
 from ..plain_files import describe, read_mapping, write_whole
+from ..plan import canonical
 from .errors import RecordError
-from .journal import CLOCKS, FILE_NAME, read, vendor_time
+from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read, vendor_time
 
 OWNERSHIP = ".ownership.json"
-FORMAT = 1
+FORMAT = 2
 #: So many journals are read at every look rather than writing the index again.
 FEW = 16
 #: Runs lie two folders below a site's, and one that is withheld another one deeper.
@@ -31,7 +33,7 @@ DEPTH = 3
 
 @dataclass(frozen=True)
 class _Journal:
-    """What one journal speaks of: the vendor's ids, and the resources whose write has no answer."""
+    """What one journal speaks of: the vendor's ids, and the keys of what was written without an answer."""
 
     stamp: tuple[int, ...]
     ids: frozenset[str]
@@ -55,10 +57,10 @@ class Ownership:
         self._target = target
         self._known: dict[str, _Journal] | None = None
 
-    def made(self, resource: str, vendor_id: str, created: datetime | None = None) -> bool:
+    def made(self, resource: ResourceKey, vendor_id: str, created: datetime | None = None) -> bool:
         """Say whether a journal shows that we made this resource.
 
-        True when a write for the resource of this name at this target was answered with this vendor id,
+        True when a write for the resource of this key at this target was answered with this vendor id,
         or, with ``created`` (when the vendor says that it was made), when such a write of that time left
         and had no answer. This is how a run that was cut off recognizes its own half.
 
@@ -66,13 +68,14 @@ class Ownership:
         be taken for somebody else's.
         """
         journals, unreadable = self._look()
+        lost = canonical(resource.to_data())
         for name, journal in journals.items():
-            if vendor_id not in journal.ids and (created is None or resource not in journal.lost):
+            if vendor_id not in journal.ids and (created is None or lost not in journal.lost):
                 continue
             try:
                 if any(self._shows(write, resource, vendor_id, created) for write in self._read(name)):
                     return True
-            except (OSError, ValueError, TypeError, AttributeError) as error:
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                 unreadable.append(self._problem(name, error))
         if unreadable:
             raise RecordError(
@@ -99,11 +102,11 @@ class Ownership:
                         yield write
 
     def _shows(self, write: dict[str, Any], resource: str, vendor_id: str, created: datetime | None) -> bool:
-        if write["resource"] != resource or write["target"] != self._target:
+        if write["target"] != self._target or key_of(write) != resource:
             return False
         if (write["answer"] or {}).get("result") == vendor_id:
             return True
-        return _is_lost(write) and created is not None and abs(created - vendor_time(write)) < CLOCKS
+        return is_lost(write) and created is not None and abs(created - vendor_time(write)) < CLOCKS
 
     def _read(self, name: str) -> list[dict[str, Any]]:
         return read(self._records / name / FILE_NAME)
@@ -122,9 +125,9 @@ class Ownership:
                 try:
                     writes = self._read(name)
                     ids = frozenset(one for write in writes for one in _ids(write))
-                    lost = frozenset(write["resource"] for write in writes if _is_lost(write))
+                    lost = frozenset(canonical(key_of(write).to_data()) for write in writes if is_lost(write))
                     journal = _Journal(stamps[name], ids, lost)
-                except (OSError, ValueError, TypeError, AttributeError) as error:
+                except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                     unreadable.append(self._problem(name, error))
                     continue
             journals[name] = journal
@@ -168,12 +171,6 @@ def _journals(
 def _ids(write: dict[str, Any]) -> list[str]:
     """The vendor's ids that a write was answered with, or that were read of what it made."""
     return [end["result"] for end in (write["answer"], write["found"]) if end and end["result"]]
-
-
-def _is_lost(write: dict[str, Any]) -> bool:
-    """Whether a write may have been carried out, and nobody knows."""
-    answer = write["answer"] or {"status": None, "error": None}
-    return answer["status"] is None and not (answer["error"] or "").startswith("Connect")
 
 
 def _of_index(index: dict[str, Any]) -> dict[str, _Journal]:

@@ -11,6 +11,7 @@ import stat
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -31,8 +32,14 @@ NAMESPACE = "runbook-policy"
 FLOOR = Path("/etc/portsip-runbook/policy.toml")
 APPROVALS = ("none", "required", "two-person")
 LIVE = "live"
-#: What an opening says of the policy, beside "weaker than before: …".
-FIRST_SEEN, UNCHANGED = "policy first seen here", "as before or stricter"
+
+
+class Seen(StrEnum):
+    """How an opening's policy compares with those that the records have: a word of the opening."""
+
+    FIRST = "first"
+    UNCHANGED = "unchanged"
+    WEAKER = "weaker"
 
 
 def policy_of(site: Site, root: Path) -> dict[str, Any]:
@@ -208,12 +215,18 @@ def pin(
             meaning="nothing was sent",
             next_step="use the site file of before; if the change is wanted: runbook records policy",
         )
-    seen = "weaker than before: " + "; ".join(less) if less else UNCHANGED
+    seen = Seen.WEAKER if pinned and less else Seen.UNCHANGED if pinned else Seen.FIRST
+    told = {
+        Seen.FIRST: "policy first seen here",
+        Seen.UNCHANGED: "as before or stricter",
+        Seen.WEAKER: "weaker than before: " + "; ".join(less),
+    }
     strictest = stricter(pinned, policy)
     return {
         "policy": dict(policy),
         "pinned_policy": strictest,
-        "policy_seen": seen if pinned else FIRST_SEEN,
+        "policy_seen": told[seen],
+        "policy_compared": str(seen),
         **pins.with_pin(target, strictest).kept,
     }
 

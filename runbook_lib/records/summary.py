@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .clocks import largest
+from .journal import is_lost
 
 FORMAT = 1
 UNKNOWN = "unknown"
@@ -52,7 +53,7 @@ def summarize(
         "guide_sections": _sections(opening, run, results, writes),
         "before": [row for one in results for row in _standing(one, one.get("plan") or [])],
         "changes": [_change(write) for write in writes],
-        "in_flight": [_change(write) for write in writes if _in_flight(write)],
+        "in_flight": [_change(write) for write in writes if is_lost(write)],
         "after": [
             row for one in results for row in _standing(one, (one.get("verification") or {}).get("rows", []))
         ],
@@ -117,6 +118,7 @@ def _change(write: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "section": write["section"],
         "resource": write["resource"],
+        **({"key": write["key"]} if "key" in write else {}),  # journals of before have none
         "vendor": write["vendor"],
         "method": write["method"],
         "path": write["path"],
@@ -128,14 +130,6 @@ def _change(write: Mapping[str, Any]) -> dict[str, Any]:
         "result": answer.get("result"),
         "error": answer.get("error"),
     }
-
-
-def _in_flight(write: Mapping[str, Any]) -> bool:
-    """Whether a write left and nobody knows what became of it."""
-    answer = write["answer"]
-    if answer is None:
-        return True
-    return answer["status"] is None and not (answer["error"] or "").startswith("Connect")
 
 
 def _verification(result: Mapping[str, Any]) -> dict[str, Any]:

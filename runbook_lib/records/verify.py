@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
@@ -46,10 +47,20 @@ from .record import (
 from .reviews import unreviewed
 
 VERIFIED, CONSISTENT, DAMAGED = "verified", "consistent, not anchored", "not verified"
+
+
+class Damage(Enum):
+    """What became of a file: changed, or what git (core.autocrlf, LFS) or a transfer as text makes of it."""
+
+    CHANGED = auto()
+    LINE_ENDS = auto()
+    POINTER = auto()
+
+
 CHANGED = "changed"
-#: What git (core.autocrlf, LFS) or a transfer as text makes of a file: named as that, not as changed.
 LINE_ENDS = "line ends: they are CRLF now, as a transfer as text or git's core.autocrlf leaves them"
 POINTER = "a Git LFS pointer is in its place: fetch the file with git lfs pull"
+_TOLD = {Damage.CHANGED: CHANGED, Damage.LINE_ENDS: LINE_ENDS, Damage.POINTER: POINTER}
 _LFS = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\r?\n(?:.*\n)*?oid (sha256:[0-9a-f]{64})\r?\n"
 )
@@ -72,10 +83,14 @@ OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, ATTRIBUTES, OWNERSHIP, "s
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it was: the file, relative to the records folder, and what is wrong."""
+    """Something that is not as it was: the file, relative to the records folder, and what is wrong.
+
+    ``damage`` is what became of a file that is there and has another digest.
+    """
 
     path: str
     what: str
+    damage: Damage | None = None
 
 
 @dataclass(frozen=True)
@@ -283,7 +298,7 @@ def read_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
     if not any(line.endswith(b"\r\n") for line in lines):
         return _linked(lines)
     entries, problems = _linked([line.replace(b"\r\n", b"\n") for line in lines])
-    return entries, [Problem(FILE_NAME, LINE_ENDS), *problems]
+    return entries, [Problem(FILE_NAME, LINE_ENDS, Damage.LINE_ENDS), *problems]
 
 
 def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
@@ -351,11 +366,11 @@ def _events(records: Path, entries: Sequence[Entry]) -> Iterator[Problem]:
             continue
         try:
             refuse_links(records, str(PurePosixPath(entry.file).parent))
-            what = _compared(records / entry.file, entry.content)
+            problem = _compared(records / entry.file, entry.file, entry.content)
         except NotPlainError as error:
-            what = _unread(error)
-        if what:
-            yield Problem(entry.file, what)
+            problem = Problem(entry.file, _unread(error))
+        if problem:
+            yield problem
 
 
 def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
@@ -372,8 +387,8 @@ def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
         for name in sorted(listed.keys() | there):
             if name not in listed:
                 yield Problem(f"{run}/{name}", "extra: not among the files that were adopted")
-            elif what := _compared(folder / name, listed[name]):
-                yield Problem(f"{run}/{name}", what)
+            elif problem := _compared(folder / name, f"{run}/{name}", listed[name]):
+                yield problem
     except NotPlainError as error:
         yield _not_plain(records, error)
     except OSError as error:
@@ -414,23 +429,26 @@ def _files(
     openings: dict[str, dict[str, Any]],
 ) -> Iterator[Problem]:
     opened = contents_by_event.get(OPENED)
-    opening_differs = ""
+    opening_differs = None
     if opened is not None:
+        name = f"{run}/{OPENING}"
         try:
             content = read(folder / OPENING)
             openings[run] = parse_mapping(content)
-            opening_differs = "" if digest_of(content) == opened else _changed(content, opened)
+            if digest_of(content) != opened:
+                opening_differs = _damaged(name, content, opened)
         except OSError as error:
-            opening_differs = _unread(error)
+            opening_differs = Problem(name, _unread(error))
     if opening_differs:
-        yield Problem(f"{run}/{OPENING}", opening_differs)
+        yield opening_differs
     if CLOSED not in contents_by_event:
         return
     path = folder / CHECKSUMS
-    if what := _compared(path, contents_by_event[CLOSED]):
-        other = closed_by_content.get(digest_of_file(path)) if what == CHANGED else None
-        yield Problem(f"{run}/{CHECKSUMS}", f"swapped: it is that of {other}" if other else what)
-        if what == POINTER:  # what the record has is in the file that is not there
+    if problem := _compared(path, f"{run}/{CHECKSUMS}", contents_by_event[CLOSED]):
+        is_changed = problem.damage is Damage.CHANGED
+        other = closed_by_content.get(digest_of_file(path)) if is_changed else None
+        yield replace(problem, what=f"swapped: it is that of {other}") if other else problem
+        if problem.damage is Damage.POINTER:  # what the record has is in the file that is not there
             return
     listed = _checksums(path)
     names, empty = contents(folder)
@@ -441,27 +459,28 @@ def _files(
             continue
         if name not in listed:
             yield Problem(f"{run}/{name}", "extra: not among the checksums")
-        elif what := _compared(folder / name, listed[name]):
-            yield Problem(f"{run}/{name}", what)
+        elif problem := _compared(folder / name, f"{run}/{name}", listed[name]):
+            yield problem
     for name in sorted(empty):
         yield Problem(f"{run}/{name}", "extra: an empty folder")
 
 
-def _compared(path: Path, digest: str) -> str:
-    """What is wrong with a file; empty if it has this digest."""
+def _compared(path: Path, name: str, digest: str) -> Problem | None:
+    """What is wrong with a file, of this name in the records folder; ``None`` if it has this digest."""
     try:
-        return "" if digest_of_file(path) == digest else _changed(read(path), digest)
+        return None if digest_of_file(path) == digest else _damaged(name, read(path), digest)
     except OSError as error:
-        return _unread(error)
+        return Problem(name, _unread(error))
 
 
-def _changed(content: bytes, digest: str) -> str:
+def _damaged(name: str, content: bytes, digest: str) -> Problem:
     """What became of a file that has not the digest that it had."""
+    damage = Damage.CHANGED
     if (pointed := _LFS.match(content)) and pointed[1].decode() == digest:
-        return POINTER
-    if b"\r\n" in content and digest_of(content.replace(b"\r\n", b"\n")) == digest:
-        return LINE_ENDS
-    return CHANGED
+        damage = Damage.POINTER
+    elif b"\r\n" in content and digest_of(content.replace(b"\r\n", b"\n")) == digest:
+        damage = Damage.LINE_ENDS
+    return Problem(name, _TOLD[damage], damage)
 
 
 def _unread(error: OSError) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
 from ..guide import SECTIONS
+from ..keys import ResourceKey, Why
 from ..meaning import meaning
 from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
 from ..records.journal import CLOCKS
@@ -58,14 +59,14 @@ class View:
 class Item:
     """Rows that belong together and the one write that carries them out (``None``: nothing to do).
 
-    ``resource`` names what is written, as people know it, for the journal; ``before`` is what the
+    ``resource`` is the key of what is written, for the journal; ``before`` is what the
     vendor said of it before (``None`` for what is new), which is the way back. ``repeatable`` says
     that reading cannot show whether it was done and that doing it twice does no harm (a password).
     ``passing_s`` is how long a conflict may take to pass by itself; see ``time_to_pass``.
     """
 
     rows: tuple[Row, ...]
-    resource: str = ""
+    resource: ResourceKey | None = None
     write: Callable[[], Any] | None = None
     repeatable: bool = False
     before: Mapping[str, Any] | None = None
@@ -175,6 +176,7 @@ class Section(ABC):
                 for item in items:
                     if item.write is None:
                         continue
+                    assert item.resource is not None, "a write without its resource"
                     with self.context.journal.writing(self.number, item.resource, item.rows, item.before):
                         self._carry_out(item)
                     done.update((row.key, row) for row in item.rows)
@@ -232,10 +234,12 @@ class Section(ABC):
         action = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
         return Row(step, setting, desired, current, action, effect, note)
 
-    def blocked(self, step: str, setting: str, desired: Value, by: str) -> Item:
+    def blocked(self, step: str, setting: str, desired: Value, by: str, *, field: str = "") -> Item:
         """Return a row that cannot be planned before another section was applied."""
         note = f"run section {by} first: {SECTIONS[by].title}"
-        return Item((Row(step, setting, desired, None, Action.BLOCKED, note=note),))
+        why = Why.BLOCKED_BY_SECTION
+        row = Row(step, setting, desired, None, Action.BLOCKED, note=note, field=field, why=why)
+        return Item((row,))
 
     def _cautions(self) -> tuple[Row, ...]:
         """What a person should know before this is applied; shown with the first section of a plan."""
@@ -251,7 +255,7 @@ class Section(ABC):
         if len(found) < 2:
             return []
         note = "it exists more than once: delete the duplicates at the vendor, then plan again"
-        row = Row(step, f"number of: {setting}", 1, len(found), Action.CONFLICT, note=note)
+        row = Row(step, f"number of: {setting}", 1, len(found), Action.CONFLICT, note=note, why=Why.AMBIGUOUS)
         return [Item((row,), passing_s=passing_s)]
 
     def _settled_items(self, *, as_read: bool) -> list[Item]:
@@ -400,6 +404,7 @@ def _kept_shared(item: Item, name: str | None) -> Item:
             row,
             action=Action.CONFLICT,
             note=f"a setting of the shared trunk {name}: change it with runbook apply --trunk {name}",
+            why=Why.SHARED,
         )
         if row.action in changes and row.step not in TENANTS_STEPS
         else row
@@ -419,6 +424,7 @@ def _guarded(item: Item) -> Item:
             row,
             action=Action.CONFLICT,
             note=NO_LEAVE + (f"; {row.note}" if row.note else ""),
+            why=Why.NO_LEAVE,
         )
         if row.effect is not Effect.NONE and row.action in CHANGING
         else row

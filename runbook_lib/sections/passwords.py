@@ -21,8 +21,10 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .. import keys
 from ..errors import OutcomeUnknownError, RunbookError, UnreachableError, VendorError
-from ..plan import CHANGING, Action, Effect, Row
+from ..keys import Kind, ResourceKey, Why
+from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, field_of
 from ..records.journal import CLOCKS, sent_at
 from ..secret import written_at
 from ..vendors.twilio import as_read, read_date
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 NOT_READABLE = "(not readable)"
 AT_TWILIO, AT_PBX = "password at Twilio", "password at the PBX"
+#: What the plan calls the password of each side.
+SIDES = {PASSWORD_AT_TWILIO: AT_TWILIO, PASSWORD_AT_PBX: AT_PBX}
 BOTH = "neither side can be read back, so both are written together"
 OVERWRITTEN = "the password that is there now cannot be restored"
 SENT_AGAIN = "the password is sent along: it is the one that the runbook wrote last, at Twilio as well"
@@ -52,10 +56,11 @@ class PasswordPair:
         self._reading_back = reading_back
 
     @property
-    def resource(self) -> str:
-        """The credential as people know it, for the journal."""
+    def resource(self) -> ResourceKey:
+        """The key of the credential."""
         name = self._settings.username if self._user is None else self._user.username
-        return f"user {name} in credential list {self._settings.credential_list_name}"
+        of_list = ResourceKey.of(Kind.CREDENTIAL_LIST, self._settings.credential_list_name)
+        return ResourceKey.of(Kind.USER, name, of_list)
 
     @property
     def at_twilio(self) -> bool:
@@ -65,39 +70,35 @@ class PasswordPair:
     def items_at_twilio(self, users: Callable[[], Any]) -> list[Item]:
         """Return section 2's items. ``users`` returns the SDK's credentials of the list, once it exists."""
         name, reference = self._settings.username, str(self._settings.password)
+        user = self.resource.words
         at_pbx = self._context.pbx_trunk.exists()
         leave = self._context.tenant.set_password
         if self._user is None:
             if at_pbx and not leave:
                 note = "the PBX trunk has a password already, and set_password is not set"
-                return [Item((Row("2.3", f"user {name}", name, None, Action.CONFLICT, note=note),))]
+                row = Row("2.3", user, name, None, Action.CONFLICT, note=note, why=Why.NOT_OURS)
+                return [Item((row,))]
             rows = (
-                Row("2.3", f"user {name}", name, None, Action.CREATE),
-                Row("2.3", AT_TWILIO, reference, None, Action.CREATE),
+                Row("2.3", user, name, None, Action.CREATE),
+                Row("2.3", AT_TWILIO, reference, None, Action.CREATE, field=PASSWORD_AT_TWILIO),
             )
             create = lambda: users().create(name, self._context.sip_password())  # noqa: E731
             return [Item(rows, self.resource, create), *(self._at_pbx() if at_pbx else [])]
-        found = Item((Row("2.3", f"user {name}", name, name, Action.IN_PLACE),))
+        found = Item((Row("2.3", user, name, name, Action.IN_PLACE),))
         if at_pbx and leave and not self._reading_back:
             return [found, self.item_at_twilio(Effect.INTERRUPTS_OUTBOUND), *self._at_pbx()]
         if not at_pbx and not self._may_write():
             note = "it is at Twilio only and not made by this runbook, and set_password is not set"
-            return [
-                found,
-                Item(
-                    (Row("2.3", AT_TWILIO, reference, NOT_READABLE, Action.CONFLICT, note=note),),
-                    passing_s=self.time_to_pass,
-                ),
-            ]
-        return [found, Item((Row("2.3", AT_TWILIO, reference, NOT_READABLE, Action.UNREADABLE),))]
+            row = self._row("2.3", PASSWORD_AT_TWILIO, Action.CONFLICT, note=note, why=Why.NOT_OURS)
+            return [found, Item((row,), passing_s=self.time_to_pass)]
+        return [found, Item((self._row("2.3", PASSWORD_AT_TWILIO, Action.UNREADABLE),))]
 
     def item_at_twilio(self, effect: Effect = Effect.NONE, step: str = "2.3") -> Item:
         """Return the item that writes the password at Twilio again."""
         if self._user is not None and not self._ours:
             effect = Effect.INTERRUPTS_OUTBOUND  # whatever uses it today
-        reference = str(self._settings.password)
         note = BOTH if self._user is None else f"{BOTH}; {OVERWRITTEN}"
-        row = Row(step, AT_TWILIO, reference, NOT_READABLE, Action.UPDATE, effect, note)
+        row = self._row(step, PASSWORD_AT_TWILIO, Action.UPDATE, effect, note)
         return Item(
             (row,),
             self.resource,
@@ -112,12 +113,7 @@ class PasswordPair:
         They stand where the pair stands when it is written, so that a plan from before can be applied
         again.
         """
-        reference = str(self._settings.password)
-        return Item(
-            tuple(
-                Row("5.3", side, reference, NOT_READABLE, Action.UNREADABLE) for side in (AT_TWILIO, AT_PBX)
-            )
-        )
+        return Item(tuple(self._row("5.3", side, Action.UNREADABLE) for side in SIDES))
 
     def items_of_update(
         self,
@@ -140,7 +136,7 @@ class PasswordPair:
         written_before
             Whether the plan writes both sides before it comes to this update.
         """
-        trunk, resource = self._context.pbx_trunk, f"PBX trunk {self._settings.pbx_name}"
+        trunk, resource = self._context.pbx_trunk, keys.pbx_trunk(self._settings.pbx_name)
         if self._context.site.pbx.update_keeps_password:
             return [Item(rows, resource, partial(trunk.update, changes), before=before), self.unreadable()]
         doubt = "" if written_before else self._doubt()
@@ -148,9 +144,9 @@ class PasswordPair:
             rows = tuple(_with_note(row, SENT_AGAIN) if row.action in CHANGING else row for row in rows)
             write = lambda: trunk.update({**changes, "password": self._context.sip_password()})  # noqa: E731
             return [Item(rows, resource, write, before=before), self.unreadable()]
-        reference, effect = str(self._settings.password), Effect.INTERRUPTS_OUTBOUND
+        effect = Effect.INTERRUPTS_OUTBOUND
         note = f"{doubt}, so nobody knows which password works today; {BOTH}; {OVERWRITTEN}"
-        password = Row("5.3", AT_PBX, reference, NOT_READABLE, Action.UPDATE, effect, note)
+        password = self._row("5.3", PASSWORD_AT_PBX, Action.UPDATE, effect, note)
         update = Item((*rows, password), resource, partial(self._update_second_half, changes), before=before)
         return [self.item_at_twilio(effect, step="5.3"), update] if self.at_twilio else [update]
 
@@ -165,7 +161,8 @@ class PasswordPair:
         if last is None:
             return "the records do not show that the runbook wrote the password at Twilio last"
         reference = settings.password
-        if not any((row["setting"], row["desired"]) == (AT_TWILIO, str(reference)) for row in last["rows"]):
+        wrote = (PASSWORD_AT_TWILIO, str(reference))
+        if not any((field_of(row), row["desired"]) == wrote for row in last["rows"]):
             return "the parameters name another secret than the one that was written last"
         changed = written_at(reference, self._context.root)
         if changed is not None and changed > _wrote_at(last, user):
@@ -195,8 +192,7 @@ class PasswordPair:
         if self._user is None or self._may_write():
             return None
         note = "the credential is at Twilio only and not made by this runbook, and set_password is not set"
-        reference = str(self._settings.password)
-        return Row("5.3", AT_TWILIO, reference, NOT_READABLE, Action.CONFLICT, note=note)
+        return self._row("5.3", PASSWORD_AT_TWILIO, Action.CONFLICT, note=note, why=Why.NOT_OURS)
 
     @property
     def time_to_pass(self) -> float:
@@ -217,19 +213,25 @@ class PasswordPair:
         return user is not None and self._context.made_by_us(self.resource, user.sid, user.date_created)
 
     def _at_pbx(self) -> list[Item]:
-        row = Row(
-            "5.3",
-            AT_PBX,
-            str(self._settings.password),
-            NOT_READABLE,
-            Action.UPDATE,
-            Effect.INTERRUPTS_OUTBOUND,
-            f"{BOTH}; {OVERWRITTEN}",
-        )
+        note = f"{BOTH}; {OVERWRITTEN}"
+        row = self._row("5.3", PASSWORD_AT_PBX, Action.UPDATE, Effect.INTERRUPTS_OUTBOUND, note)
         trunk = self._context.pbx_trunk
         write = lambda: trunk.update({"password": self._context.sip_password()})  # noqa: E731
-        resource = f"PBX trunk {self._settings.pbx_name}"
+        resource = keys.pbx_trunk(self._settings.pbx_name)
         return [Item((row,), resource, write, repeatable=True, before=trunk.find())]
+
+    def _row(
+        self,
+        step: str,
+        side: str,
+        action: Action,
+        effect: Effect = Effect.NONE,
+        note: str = "",
+        why: Why | None = None,
+    ) -> Row:
+        """The row of one side's password, where there is one already."""
+        reference = str(self._settings.password)
+        return Row(step, SIDES[side], reference, NOT_READABLE, action, effect, note, side, why)
 
     def _user_now(self) -> Any:
         return self._user or find_user(self._context)

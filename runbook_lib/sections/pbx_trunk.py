@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import VerificationError
 from ..facts.side_by_side import side_by_side
+from ..keys import ResourceKey, pbx_trunk
 from ..meaning import meaning
 from ..signalling import Associated
 from ..vendors.pbx import quoted
@@ -76,11 +77,14 @@ class PbxTrunk:
     session
         Called for a session in the scope that owns the trunk, when it is first needed.
     made_by_us
-        Called with a resource's name and id: whether the journals show that we made it.
+        Called with a resource's key and id: whether the journals show that we made it.
     """
 
     def __init__(
-        self, session: Callable[[], Session], settings: Settings, made_by_us: Callable[[str, str], bool]
+        self,
+        session: Callable[[], Session],
+        settings: Settings,
+        made_by_us: Callable[[ResourceKey, str], bool],
     ) -> None:
         self._session = session
         self._settings = settings
@@ -112,7 +116,7 @@ class PbxTrunk:
             matching = self._at_our_hostname(self.session.list("/providers", filter=f"brand eq {brand}"))
         if not matching:
             named = [one for one in found if one.get("name") == name]
-            matching = [one for one in named if self._made_by_us(f"PBX trunk {name}", one["id"])]
+            matching = [one for one in named if self._made_by_us(pbx_trunk(name), one["id"])]
             self.namesake = next((one for one in named if one not in matching), None)
         session = self.session
         return list(side_by_side(*(partial(session.get, f"/providers/{one['id']}") for one in matching)))

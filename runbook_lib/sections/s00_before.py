@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..facts.side_by_side import side_by_side
+from ..keys import Why
 from ..parameters import secret_references
 from ..plan import Action, Row, Value
 from ..secret import exposure
@@ -231,4 +232,4 @@ def _check(step: str, setting: str, desired: Value, current: Value, note: str) -
     """A row that nobody but a person can settle: in place or in conflict."""
     if desired == current:
         return Row(step, setting, desired, current, Action.IN_PLACE)
-    return Row(step, setting, desired, current, Action.CONFLICT, note=note)
+    return Row(step, setting, desired, current, Action.CONFLICT, note=note, why=Why.UNSUITABLE)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from .. import keys
+from ..keys import Why
 from ..plan import Action, Row
 from ..vendors.twilio import as_read
 from .base import Item, Section, View
@@ -51,7 +53,13 @@ class CreateTrunk(Section):
         trunk = self._found.trunk
         if self._found.conflict:
             row = Row(
-                "1.1", "trunk", settings.friendly_name, None, Action.CONFLICT, note=self._found.conflict
+                "1.1",
+                "trunk",
+                settings.friendly_name,
+                None,
+                Action.CONFLICT,
+                note=self._found.conflict,
+                why=Why.AMBIGUOUS,
             )
             return [Item((row,))]
         if trunk is None:
@@ -60,11 +68,11 @@ class CreateTrunk(Section):
                 self.row("1.1", "friendly name", settings.friendly_name, None),
                 self.row("2.1", "termination URI", settings.domain, None, note=note),
             )
-            return [Item(rows, f"trunk {settings.domain}", self._create)]
+            return [Item(rows, keys.trunk(settings.domain), self._create)]
         name = self.row("1.1", "friendly name", settings.friendly_name, trunk.friendly_name)
         if name.action is not Action.IN_PLACE and not self._ours(trunk):
             note = f"the termination URI is that of another trunk, {trunk.friendly_name!r}, not made here"
-            return [Item((replace(name, action=Action.CONFLICT, note=note),))]
+            return [Item((replace(name, action=Action.CONFLICT, note=note, why=Why.NOT_OURS),))]
         rename = (
             None
             if name.action is Action.IN_PLACE
@@ -77,14 +85,16 @@ class CreateTrunk(Section):
             )
         ]
         return [
-            Item((name,), f"trunk {settings.domain}", rename, before=as_read(trunk)),
+            Item((name,), keys.trunk(settings.domain), rename, before=as_read(trunk)),
             *(uri or []),
             *(Item((row,)) for row in self._general_rows()),
         ]
 
     def _ours(self, trunk: Any) -> bool:
         """Whether we made the trunk; one that has no termination URI yet was adopted by its name."""
-        return self.context.made_by_us(f"trunk {self.context.settings.domain}", trunk.sid, trunk.date_created)
+        return self.context.made_by_us(
+            keys.trunk(self.context.settings.domain), trunk.sid, trunk.date_created
+        )
 
     def _create(self) -> None:
         settings = self.context.settings
@@ -106,11 +116,20 @@ class CreateTrunk(Section):
         rows = [
             Row("1.2", label, default, value, Action.IN_PLACE)
             if value == default
-            else Row("1.2", label, default, value, Action.NOT_MANAGED, note=note)
+            else Row("1.2", label, default, value, Action.NOT_MANAGED, note=note, why=Why.KEPT)
             for label, default, value in values
         ]
         tls = self.context.settings.pbx_transport == "TLS"
         if trunk.secure == tls:
             return rows
         note = "pbx_trunk.transport and secure trunking do not fit, so calls would be refused; change one"
-        return [Row("1.2", GENERAL["secure"][0], tls, trunk.secure, Action.CONFLICT, note=note), *rows[1:]]
+        secure = Row(
+            "1.2",
+            GENERAL["secure"][0],
+            tls,
+            trunk.secure,
+            Action.CONFLICT,
+            note=note,
+            why=Why.UNSUITABLE,
+        )
+        return [secure, *rows[1:]]

@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from .. import keys
 from ..facts.side_by_side import side_by_side
+from ..keys import WORDS, Kind, ResourceKey, Why
 from ..plan import Action, Effect, Row
 from ..vendors.twilio import as_read
 from .base import SETTLE_S, Item, Section, View, time_to_pass
@@ -45,8 +47,8 @@ class Termination(Section):
 
     def views(self) -> list[View]:
         trunk = self._trunk
-        lists = [(ACL, one.friendly_name) for one in self._attached_acls]
-        lists += [(LIST, one.friendly_name) for one in self._attached_lists]
+        lists = [(WORDS[ACL], one.friendly_name) for one in self._attached_acls]
+        lists += [(WORDS[LIST], one.friendly_name) for one in self._attached_lists]
         return [
             View(
                 "Termination of the trunk",
@@ -69,8 +71,8 @@ class Termination(Section):
         if self._trunk is None and "01" not in self.ahead:
             wanted = (
                 ("2.1", "termination URI", settings.domain),
-                ("2.2", ACL, settings.acl_name),
-                ("2.3", LIST, settings.credential_list_name),
+                ("2.2", WORDS[ACL], settings.acl_name),
+                ("2.3", WORDS[LIST], settings.credential_list_name),
             )
             return [self.blocked(step, setting, desired, "01") for step, setting, desired in wanted]
         return [*self._uri(), *self._acl_items(), *self._list_items()]
@@ -81,13 +83,12 @@ class Termination(Section):
             return []  # made together with the trunk: section 01 shows it
         row = self.row("2.1", "termination URI", domain, trunk.domain_name or None, field="domain_name")
         write = None if row.action is Action.IN_PLACE else lambda: trunk.update(domain_name=domain)
-        return [Item((row,), f"termination URI {domain}", write, before=as_read(trunk))]
+        return [Item((row,), ResourceKey.of(Kind.TERMINATION_URI, domain), write, before=as_read(trunk))]
 
     def _acl_items(self) -> list[Item]:
         name, lists = self.context.settings.acl_name, self.context.twilio.account.sip.ip_access_control_lists
-        resource = f"{ACL} {name}"
-        items = [self._list_item("2.2", ACL, name, self._acl, lists, resource)]
-        items += self.duplicates("2.2", f"{ACL} {name}", self._acls)
+        items = [self._list_item("2.2", ACL, name, self._acl, lists)]
+        items += self.duplicates("2.2", ResourceKey.of(ACL, name).words, self._acls)
         by_address = {one.ip_address: one for one in self._addresses}
         by_label = {one.friendly_name: one for one in self._addresses}
         ours = set()
@@ -104,16 +105,18 @@ class Termination(Section):
 
     def _extra_address(self, entry: Any) -> Item:
         """An address that the parameters do not ask for: left alone, unless it is one that we put there."""
-        address = f"address {_cidr(entry)}"
-        resource = f"{address} in {ACL} {self.context.settings.acl_name}"
+        resource = self._address(_cidr(entry))
         if entry.friendly_name == _label(entry.ip_address) and self.context.made_by_us(resource, entry.sid):
-            row = self.row("2.2", address, None, _cidr(entry), effect=Effect.INTERRUPTS_OUTBOUND)
+            row = self.row("2.2", resource.words, None, _cidr(entry), effect=Effect.INTERRUPTS_OUTBOUND)
             return Item((row,), resource, entry.delete, before=as_read(entry))
-        return Item((Row("2.2", address, None, _cidr(entry), Action.NOT_MANAGED, note=NOT_OURS),))
+        return Item((_not_ours("2.2", resource, _cidr(entry)),))
+
+    def _address(self, cidr: str) -> ResourceKey:
+        return ResourceKey.of(Kind.ADDRESS, cidr, ResourceKey.of(ACL, self.context.settings.acl_name))
 
     def _address_item(self, address: str, entry: Any | None) -> Item:
         desired, label = f"{address}/32", _label(address)
-        resource = f"address {desired} in {ACL} {self.context.settings.acl_name}"
+        resource = self._address(desired)
         if entry is None:
             row = self.row("2.2", f"address {address}", desired, None, effect=self._effect_on(self._acl, ACL))
             return Item(
@@ -140,73 +143,60 @@ class Termination(Section):
     def _list_items(self) -> list[Item]:
         settings, sip = self.context.settings, self.context.twilio.account.sip
         name = settings.credential_list_name
-        items = [self._list_item("2.3", LIST, name, self._list, sip.credential_lists, f"{LIST} {name}")]
-        items += self.duplicates("2.3", f"{LIST} {name}", self._lists)
+        items = [self._list_item("2.3", LIST, name, self._list, sip.credential_lists)]
+        items += self.duplicates("2.3", ResourceKey.of(LIST, name).words, self._lists)
         items += self._pair.items_at_twilio(self._users_of_list)
         same = [user for user in self._users if user.username == settings.username]
         items += self.duplicates("2.3", f"user {settings.username}", same)
         items += [
-            Item((Row("2.3", f"user {one.username}", None, one.username, Action.NOT_MANAGED, note=NOT_OURS),))
+            Item((_not_ours("2.3", ResourceKey.of(Kind.USER, one.username), one.username),))
             for one in self._users
             if one.username != settings.username
         ]
         return [*items, *self._attach_items("2.3", LIST, name, self._attached_lists, self._attached_acls)]
 
-    def _list_item(
-        self, step: str, kind: str, name: str, found: Any | None, lists: Any, resource: str
-    ) -> Item:
-        row = self.row(step, kind, name, found.friendly_name if found else None)
+    def _list_item(self, step: str, kind: Kind, name: str, found: Any | None, lists: Any) -> Item:
+        row = self.row(step, WORDS[kind], name, found.friendly_name if found else None)
         if row.action is Action.IN_PLACE:
             return Item((row,))
         return Item(
             (row,),
-            resource,
+            ResourceKey.of(kind, name),
             partial(self._make_or_rename, kind, name, found, lists),
             before=as_read(found) if found else None,
         )
 
-    def _make_or_rename(self, kind: str, name: str, found: Any | None, lists: Any) -> None:
+    def _make_or_rename(self, kind: Kind, name: str, found: Any | None, lists: Any) -> None:
         if found is not None:
             found.update(friendly_name=name)
-        elif kind == ACL:
+        elif kind is ACL:
             self._acl = lists.create(friendly_name=name)
         else:
             self._list = lists.create(friendly_name=name)
 
     def _attach_items(
-        self, step: str, kind: str, name: str, attached: list[Any], other_kind: list[Any]
+        self, step: str, kind: Kind, name: str, attached: list[Any], other_kind: list[Any]
     ) -> list[Item]:
-        ours = self._acl if kind == ACL else self._list
+        ours = self._acl if kind is ACL else self._list
         on_trunk = ours is not None and any(one.sid == ours.sid for one in attached)
         effect = Effect.NONE
         if other_kind and not attached and self._calls_may_flow(other_kind):
             effect = Effect.INTERRUPTS_OUTBOUND
-        row = self.row(step, f"{kind} on the trunk", name, name if on_trunk else None, effect=effect)
-        items = [Item((row,), f"{kind} {name} on trunk {self.context.settings.domain}", None)]
-        if row.action is not Action.IN_PLACE:
-            items = [Item((row,), items[0].resource, partial(self._attach, kind))]
+        row = self.row(step, f"{WORDS[kind]} on the trunk", name, name if on_trunk else None, effect=effect)
+        write = None if row.action is Action.IN_PLACE else partial(self._attach, kind)
+        resource = keys.on_trunk(ResourceKey.of(kind, name), self.context.settings.domain)
+        items = [Item((row,), resource, write)]
         items += [
-            Item(
-                (
-                    Row(
-                        step,
-                        f"{kind} {one.friendly_name}",
-                        None,
-                        "on the trunk",
-                        Action.NOT_MANAGED,
-                        note=NOT_OURS,
-                    ),
-                )
-            )
+            Item((_not_ours(step, ResourceKey.of(kind, one.friendly_name), "on the trunk"),))
             for one in attached
             if ours is None or one.sid != ours.sid
         ]
         return items
 
-    def _attach(self, kind: str) -> None:
+    def _attach(self, kind: Kind) -> None:
         trunk = self._trunk or self.context.twilio_trunk.require()
         lists = self.context.twilio.trunks(trunk.sid)
-        if kind == ACL:
+        if kind is ACL:
             lists.ip_access_control_lists.create(self._acl.sid)
         else:
             lists.credentials_lists.create(self._list.sid)
@@ -216,10 +206,12 @@ class Termination(Section):
         ours = {self.context.settings.acl_name, self.context.settings.credential_list_name}
         return any(one.friendly_name not in ours for one in other_kind) or self.context.pbx_trunk.exists()
 
-    def _effect_on(self, found: Any | None, kind: str) -> Effect:
+    def _effect_on(self, found: Any | None, kind: Kind) -> Effect:
         """A change to a list that we did not make may touch whatever else uses it."""
-        name = self.context.settings.acl_name if kind == ACL else self.context.settings.credential_list_name
-        ours = found is None or self.context.made_by_us(f"{kind} {name}", found.sid, found.date_created)
+        name = self.context.settings.acl_name if kind is ACL else self.context.settings.credential_list_name
+        ours = found is None or self.context.made_by_us(
+            ResourceKey.of(kind, name), found.sid, found.date_created
+        )
         return Effect.NONE if ours else Effect.INTERRUPTS_OUTBOUND
 
     def _entries(self) -> Any:
@@ -228,21 +220,21 @@ class Termination(Section):
     def _users_of_list(self) -> Any:
         return self.context.twilio.account.sip.credential_lists(self._list.sid).credentials
 
-    def _ours(self, lists: list[Any], name: str, attached: list[Any], kind: str) -> Any | None:
+    def _ours(self, lists: list[Any], name: str, attached: list[Any], kind: Kind) -> Any | None:
         """Return our list by its name; renamed by somebody, by the journal that shows that we made it."""
         named = next((one for one in lists if one.friendly_name == name), None)
         if named is not None:
             return named
-        sids = {one.sid for one in attached}
-        return next(
-            (one for one in lists if one.sid in sids and self.context.made_by_us(f"{kind} {name}", one.sid)),
-            None,
-        )
+        sids, key = {one.sid for one in attached}, ResourceKey.of(kind, name)
+        return next((one for one in lists if one.sid in sids and self.context.made_by_us(key, one.sid)), None)
 
 
-ACL = "IP access control list"
-LIST = "credential list"
+ACL, LIST = Kind.ACCESS_LIST, Kind.CREDENTIAL_LIST
 NOT_OURS = "not in this site's records; left alone"
+
+
+def _not_ours(step: str, resource: ResourceKey, current: str) -> Row:
+    return Row(step, resource.words, None, current, Action.NOT_MANAGED, note=NOT_OURS, why=Why.NOT_OURS)
 
 
 def _label(address: str) -> str:

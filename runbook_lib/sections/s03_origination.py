@@ -6,7 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from .. import keys
 from ..facts.side_by_side import side_by_side
+from ..keys import Kind, ResourceKey, Why
 from ..meaning import meaning
 from ..plan import Action, Effect, Row, Value
 from ..sip_uri import OriginationUri
@@ -74,7 +76,11 @@ class Origination(Section):
             note = (
                 f"the PBX has no {protocol.upper()} transport; add one there, or change origination.transport"
             )
-            return [Item((Row("3.1", "transport", protocol, None, Action.CONFLICT, note=note),))]
+            return [
+                Item(
+                    (Row("3.1", "transport", protocol, None, Action.CONFLICT, note=note, why=Why.UNSUITABLE),)
+                )
+            ]
         items, ours = [], set()
         # Of two that are the same, the first is ours and the others are the duplicates.
         by_url = {uri.sip_url: uri for uri in reversed(self._live)}
@@ -99,7 +105,7 @@ class Origination(Section):
             # Of two runs that made it at one time, one is about to take its own back.
             now = self.context.journal.clocks.now("Twilio")
             passing_s = time_to_pass(SETTLE_S, now, *(one.date_created for one in same))
-            items += self.duplicates("3.2", f"origination URI {url}", same, passing_s=passing_s)
+            items += self.duplicates("3.2", _setting(url), same, passing_s=passing_s)
         return items
 
     @property
@@ -114,14 +120,15 @@ class Origination(Section):
 
     def _extra_item(self, live: Any) -> Item:
         """A URI that the parameters do not ask for: left alone, unless it is one that we put there."""
-        setting, resource = f"origination URI {live.sip_url}", self._resource(live.sip_url)
+        setting, resource = _setting(live.sip_url), self._resource(live.sip_url)
         if self._made(live):
             # What the parameters ask for is made before this is taken away.
             last = live.enabled and not any(uri.enabled for uri in self.context.settings.origination_uris)
             effect = self._effect_of_losing(live) if last else self._effect_of_rerouting()
             row = self.row("3.2", setting, None, "present", effect=effect)
             return Item((row,), resource, live.delete, before=as_read(live))
-        return Item((Row("3.2", setting, None, "present", Action.NOT_MANAGED, note=NOT_OURS),))
+        row = Row("3.2", setting, None, "present", Action.NOT_MANAGED, note=NOT_OURS, why=Why.NOT_OURS)
+        return Item((row,))
 
     def expected(self) -> list[Row]:
         urls = [url for _, url, _, _, enabled in self.path if enabled]
@@ -224,9 +231,9 @@ class Origination(Section):
         ours = self.context.made_by_us(self._resource(live.sip_url), live.sid)
         return wanted.get(_meant(live.sip_url), not ours)
 
-    def _resource(self, sip_url: str) -> str:
-        """What the journal calls a URI: as we write it, however Twilio has it now."""
-        return f"origination URI {_meant(sip_url)} on trunk {self.context.settings.domain}"
+    def _resource(self, sip_url: str) -> ResourceKey:
+        """The key of a URI: as we write it, however Twilio has it now."""
+        return keys.origination_uri(sip_url, self.context.settings.domain)
 
     def _port(self) -> int | None:
         """The PBX's port for our transport; ``None`` when the PBX does not have it."""
@@ -265,6 +272,11 @@ def host_of(sip_url: str) -> str:
     """Return the host that an origination URI leads to."""
     address = sip_url.strip().lower().removeprefix("sip:").split(";")[0]
     return meaning("hostname", address.split("@")[-1].split(":")[0])
+
+
+def _setting(sip_url: str) -> str:
+    """What a plan calls a URI: as Twilio has it."""
+    return ResourceKey.of(Kind.ORIGINATION_URI, sip_url).words
 
 
 def _meant(sip_url: str | None) -> Any:

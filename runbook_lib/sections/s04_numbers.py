@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..facts.side_by_side import side_by_side
+from ..keys import Kind, ResourceKey, Why
 from ..plan import Action, Effect, Row
 from ..vendors.twilio import as_read, serves_something
 from .base import Item, Section, View
@@ -66,40 +67,43 @@ class AssignNumbers(Section):
     def _item(self, did: str, number: Any | None) -> Item:
         domain = self.context.settings.domain
         if number is None:
-            return self._conflict(did, None, "the Twilio account does not own it")
+            return self._conflict(did, None, Why.UNSUITABLE, "the Twilio account does not own it")
         now = self._answered_by(number)
         if self._trunk is not None and number.trunk_sid == self._trunk.sid:
             return Item((self.row("4.1", did, domain, domain),))
         if not number.capabilities.get("voice"):
-            return self._conflict(did, now, "it is not voice-capable")
+            return self._conflict(did, now, Why.UNSUITABLE, "it is not voice-capable")
         effect, note = Effect.NONE, ""
         if serves_something(number):
             if did not in self.context.tenant.move:
                 return self._conflict(
-                    did, now, "something answers it today; name it under move to take it over"
+                    did, now, Why.TAKEN, "something answers it today; name it under move to take it over"
                 )
             reason = self._not_ready(did)
             if reason:
-                return Item((Row("4.1", did, domain, now, Action.BLOCKED, note=reason),))
+                row = Row("4.1", did, domain, now, Action.BLOCKED, note=reason, why=Why.NOT_READY)
+                return Item((row,))
             effect, note = (
                 Effect.INTERRUPTS_INBOUND,
                 "moved as asked: it stops reaching what answers it today",
             )
         row = self.row("4.1", did, domain, now, effect=effect, note=note)
-        return Item((row,), f"number {did}", partial(self._point_at_trunk, number), before=as_read(number))
+        return Item((row,), _key(did), partial(self._point_at_trunk, number), before=as_read(number))
 
     def _extra_item(self, number: Any) -> Item:
         did, domain = number.phone_number, self.context.settings.domain
         if did not in self.context.tenant.remove:
             note = "on this trunk but not in dids; left alone until it is named under remove"
-            return Item((Row("4.1", did, None, domain, Action.NOT_MANAGED, note=note),))
+            row = Row("4.1", did, None, domain, Action.NOT_MANAGED, note=note, why=Why.KEPT)
+            return Item((row,))
         users = self.context.rules.users_of(did)
         if users:
-            return self._conflict(did, domain, f"still used by {', '.join(users)}", desired=None)
+            note = f"still used by {', '.join(users)}"
+            return self._conflict(did, domain, Why.IN_USE, note, desired=None)
         row = self.row(
             "4.1", did, None, domain, note="kept in the account and billed; it reaches nothing any more"
         )
-        return Item((row,), f"number {did}", partial(self._take_away, number), before=as_read(number))
+        return Item((row,), _key(did), partial(self._take_away, number), before=as_read(number))
 
     def _point_at_trunk(self, number: Any) -> None:
         # Setting TrunkSid on the number moves it in one step, also from another trunk; adding it to
@@ -128,6 +132,10 @@ class AssignNumbers(Section):
             return "a voice application"
         return f"voice URL {number.voice_url}" if number.voice_url else None
 
-    def _conflict(self, did: str, now: str | None, note: str, *, desired: str | None = "") -> Item:
+    def _conflict(self, did: str, now: str | None, why: Why, note: str, *, desired: str | None = "") -> Item:
         wanted = self.context.settings.domain if desired == "" else desired
-        return Item((Row("4.1", did, wanted, now, Action.CONFLICT, note=note),))
+        return Item((Row("4.1", did, wanted, now, Action.CONFLICT, note=note, why=why),))
+
+
+def _key(did: str) -> ResourceKey:
+    return ResourceKey.of(Kind.NUMBER, did)

@@ -6,9 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from .. import keys
 from ..did_pool import DidPool
+from ..keys import Why
 from ..parameters import TrunkScope
-from ..plan import CHANGING, Action, Effect, Row, Value
+from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
 from ..vendors.pbx import quoted
 from .base import Item, Section, View
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
@@ -60,9 +62,8 @@ class PbxTrunkSection(Section):
 
     def items(self) -> list[Item]:
         settings = self.context.settings
-        conflict = self._conflict()
-        if conflict:
-            return [Item((Row("5.1", "trunk", settings.pbx_name, None, Action.CONFLICT, note=conflict),))]
+        if conflict := self._conflict():
+            return [conflict]
         rows = {
             name: self.row(
                 step,
@@ -85,7 +86,7 @@ class PbxTrunkSection(Section):
                 note = (
                     "the PBX cannot change it: delete the trunk there (its rules first), then run this again"
                 )
-                rows[name] = replace(rows[name], action=Action.CONFLICT, note=note)
+                rows[name] = replace(rows[name], action=Action.CONFLICT, note=note, why=Why.IMMUTABLE)
         changed = {name: row.desired for name, row in rows.items() if row.action in CHANGING}
         update = self._to_update(self._live, tuple(rows.values()), changed)
         return [*update, Item(self._further_ranges()), *self._assignment()]
@@ -121,9 +122,9 @@ class PbxTrunkSection(Section):
             return [Item((conflict,), passing_s=self._pair.time_to_pass)]
         if not settings.shared and not self.context.pbx.tenant_may_have_trunks:
             note = "the PBX does not allow trunks at tenant level (its settings, or the tenant's features)"
-            return [Item((Row("5.1", "trunk", settings.pbx_name, None, Action.CONFLICT, note=note),))]
-        password = Row("5.3", AT_PBX, str(settings.password), None, Action.CREATE)
-        create = Item((*rows.values(), password), f"PBX trunk {settings.pbx_name}", self._create)
+            return [self._stopped(Why.UNSUITABLE, note)]
+        password = Row("5.3", AT_PBX, str(settings.password), None, Action.CREATE, field=PASSWORD_AT_PBX)
+        create = Item((*rows.values(), password), keys.pbx_trunk(settings.pbx_name), self._create)
         return [self._pair.item_at_twilio(step="5.3"), create]
 
     def _to_update(
@@ -134,14 +135,18 @@ class PbxTrunkSection(Section):
         if not changed or context.creates_only:
             write = partial(context.pbx_trunk.update, changed) if changed else None
             return [
-                Item(rows, f"PBX trunk {settings.pbx_name}", write, before=live),
+                Item(rows, keys.pbx_trunk(settings.pbx_name), write, before=live),
                 PasswordPair(context, None).unreadable(),
             ]
         pair, is_planned = PasswordPair(context, find_user(context)), "02" in self.ahead
         if not pair.at_twilio and not is_planned and not context.site.pbx.update_keeps_password:
-            return [Item(rows), self.blocked("5.3", AT_TWILIO, str(settings.password), "02")]
+            return [Item(rows), self._blocked_password()]
         written_before = is_planned and (not pair.at_twilio or context.tenant.set_password)
         return pair.items_of_update(rows, changed, live, written_before=written_before)
+
+    def _blocked_password(self) -> Item:
+        reference = str(self.context.settings.password)
+        return self.blocked("5.3", AT_TWILIO, reference, "02", field=PASSWORD_AT_TWILIO)
 
     def _create(self) -> None:
         settings = self.context.settings
@@ -174,7 +179,7 @@ class PbxTrunkSection(Section):
         return [
             Item(
                 rows,
-                f"assignment of PBX trunk {name} to tenant {tenant.name}",
+                keys.assignment(name, tenant.name),
                 partial(self._assign, body),
                 before=live or None,
             )
@@ -209,7 +214,8 @@ class PbxTrunkSection(Section):
         )
         if taken or in_use or unread:
             note = "; ".join(taken + in_use + unread)
-            return Row(step, label, desired, current, Action.CONFLICT, note=note)
+            why = Why.TAKEN if taken else Why.IN_USE if in_use else Why.UNSUITABLE
+            return Row(step, label, desired, current, Action.CONFLICT, note=note, why=why)
         note = f"{', '.join(kept)} not in dids; left until named under remove" if kept else ""
         return self.row(step, label, desired, current, note=note, field="did_numbers")
 
@@ -256,7 +262,7 @@ class PbxTrunkSection(Section):
                 f"remove_signalling_ranges names a part of {', '.join(ranges.in_part)}: name the whole of it,"
                 " and what of it is to stay among the site's additional_signalling_ranges"
             )
-            return replace(row, action=Action.CONFLICT, effect=Effect.NONE, note=note)
+            return replace(row, action=Action.CONFLICT, effect=Effect.NONE, note=note, why=Why.UNSUITABLE)
         # The PBX takes calls in from these addresses only.
         # Without any it may take them from everywhere, and does not from then on.
         narrower = ranges.removed or not ranges.live.strip()
@@ -271,7 +277,7 @@ class PbxTrunkSection(Section):
             " without a password. To take it off: pbx_trunk.remove_signalling_ranges"
         )
         return tuple(
-            Row("5.4", f"further range {text}", None, text, Action.NOT_MANAGED, note=note)
+            Row("5.4", f"further range {text}", None, text, Action.NOT_MANAGED, note=note, why=Why.KEPT)
             for text in associated(self.context.settings, self._live).kept
         )
 
@@ -279,16 +285,24 @@ class PbxTrunkSection(Section):
     def _tenant_id(self) -> str:
         return self.context.pbx.tenant["id"]
 
-    def _conflict(self) -> str:
+    def _conflict(self) -> Item | None:
+        """What keeps the section from having a trunk of its own to work on."""
         hostname = self.context.settings.domain
         if len(self._candidates) > 1:
-            return f"{len(self._candidates)} trunks of the PBX have the hostname {hostname} or this name"
+            note = f"{len(self._candidates)} trunks of the PBX have the hostname {hostname} or this name"
+            return self._stopped(Why.AMBIGUOUS, note)
         if self._live is None and self._namesake is not None:
             other = self._namesake.get("hostname")
-            return f"a trunk of this name has the hostname {other}; choose another pbx_trunk.name"
+            note = f"a trunk of this name has the hostname {other}; choose another pbx_trunk.name"
+            return self._stopped(Why.TAKEN, note)
         if self._live is not None and self._live.get("shared") and not self.context.settings.shared:
-            return f"a system-level trunk shared with this tenant has the hostname {hostname}"
-        return ""
+            note = f"a system-level trunk shared with this tenant has the hostname {hostname}"
+            return self._stopped(Why.NOT_OURS, note)
+        return None
+
+    def _stopped(self, why: Why, note: str) -> Item:
+        name = self.context.settings.pbx_name
+        return Item((Row("5.1", "trunk", name, None, Action.CONFLICT, note=note, why=why),))
 
     def _effect(self, field: str, desired: Value) -> Effect:
         if self._live is None:

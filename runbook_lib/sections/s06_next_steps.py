@@ -10,6 +10,7 @@ from typing import Any
 
 from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
+from ..keys import Kind, ResourceKey, Why
 from ..parameters import InboundRule, OutboundRule
 from ..plan import Action, Effect, Row, Value
 from .base import Item, Section, View
@@ -26,7 +27,9 @@ TIMES = (
 FORWARDS = frozenset(field for _, field, _ in TIMES)
 #: Which calls an outbound rule takes; empty for all.
 CONDITIONS = frozenset({"number_prefix", "number_length", "number_mask"})
-CALLER_ID = "caller id"
+CALLER_ID = "outbound_caller_id"
+#: Fields of a rule's route: the PBX takes all routes together.
+OF_ROUTE = frozenset({"strip_digits", "prepend", CALLER_ID})
 
 
 class NextSteps(Section):
@@ -95,28 +98,27 @@ class NextSteps(Section):
         if rules is None:
             return []
         if self._trunk is None and "05" not in self.ahead:
-            wanted = [("6.1", f"outbound rule {one.name}") for one in rules.outbound]
-            wanted += [("6.2", f"inbound rule {one.name}") for one in rules.inbound]
+            wanted = [("6.1", _outbound(one.name)) for one in rules.outbound]
+            wanted += [("6.2", _inbound(one.name)) for one in rules.inbound]
             name = self.context.settings.pbx_name
             return [self.blocked(step, f"{rule}: trunk", name, "05") for step, rule in wanted]
         items: list[Item] = []
         for outbound in rules.outbound:
             items.append(self._outbound_item(outbound))
-            items += self._duplicates("6.1", f"outbound rule {outbound.name}", self._outbound)
+            items += self._duplicates("6.1", _outbound(outbound.name), self._outbound)
         for inbound in rules.inbound:
             items.append(self._inbound_item(inbound))
-            items += self._duplicates("6.2", f"inbound rule {inbound.name}", self._inbound)
+            items += self._duplicates("6.2", _inbound(inbound.name), self._inbound)
         return items
 
-    def _duplicates(self, step: str, label: str, live: list[dict[str, Any]]) -> list[Item]:
-        name = label.split(" rule ", 1)[1]
-        return self.duplicates(step, label, [one for one in live if one["name"] == name])
+    def _duplicates(self, step: str, rule: ResourceKey, live: list[dict[str, Any]]) -> list[Item]:
+        return self.duplicates(step, str(rule), [one for one in live if one["name"] == rule.name])
 
     def _inbound_item(self, rule: InboundRule) -> Item:
         live = next((one for one in self._inbound if one["name"] == rule.name), None)
-        label, fields = f"inbound rule {rule.name}", {}
+        key, fields = _inbound(rule.name), {}
         if live is not None and self._foreign(live["provider_id"]):
-            return self._taken("6.2", label)
+            return self._taken("6.2", key)
         settings: list[tuple[str, str, Value, Value]] = [
             ("enabled", "enabled", True, live.get("enabled") if live else None),
             ("did_numbers", "numbers", str(rule.dids), live.get("did_numbers") if live else None),
@@ -127,18 +129,18 @@ class NextSteps(Section):
                 (live.get("cid_number_mask") or "") if live else None,
             ),
         ]
-        for time, field, key in TIMES:
-            extension = getattr(rule, key) or rule.extension
+        for time, field, name in TIMES:
+            extension = getattr(rule, name) or rule.extension
             fields[field] = {"action": RING, "number": extension}
             settings.append((field, time, f"rings {extension}", _rings(live.get(field)) if live else None))
-        return self._item("6.2", label, "inbound_rules", live, settings, fields)
+        return self._item("6.2", key, "inbound_rules", live, settings, fields)
 
     def _outbound_item(self, rule: OutboundRule) -> Item:
         live = next((one for one in self._outbound if one["name"] == rule.name), None)
-        label = f"outbound rule {rule.name}"
+        key = _outbound(rule.name)
         routes = (live.get("routes") or []) if live else []
         if live is not None and any(self._foreign(route.get("provider_id")) for route in routes):
-            return self._taken("6.1", label)
+            return self._taken("6.1", key)
         route = routes[0] if routes else {}
         settings: list[tuple[str, str, Value, Value]] = [
             ("enabled", "enabled", True, live.get("enabled") if live else None),
@@ -153,23 +155,23 @@ class NextSteps(Section):
         for field, words, value in (
             ("strip_digits", "digits to strip", rule.strip_digits),
             ("prepend", "prepend", rule.prepend),
-            ("outbound_caller_id", CALLER_ID, rule.caller_id or ""),
+            (CALLER_ID, "caller id", rule.caller_id or ""),
         ):
             # A route that leaves a field out has its default.
             unset = 0 if field == "strip_digits" else ""
-            settings.append(("routes", words, value, (route.get(field) or unset) if live else None))
+            settings.append((field, words, value, (route.get(field) or unset) if live else None))
         wanted = {
             "enabled": True,
             "strip_digits": rule.strip_digits,
             "prepend": rule.prepend,
-            "outbound_caller_id": rule.caller_id or "",
+            CALLER_ID: rule.caller_id or "",
         }
-        return self._item("6.1", label, "outbound_rules", live, settings, {"routes": [wanted]})
+        return self._item("6.1", key, "outbound_rules", live, settings, {"routes": [wanted]})
 
     def _item(
         self,
         step: str,
-        label: str,
+        key: ResourceKey,
         kind: str,
         live: dict[str, Any] | None,
         settings: list[tuple[str, str, Value, Value]],
@@ -183,25 +185,23 @@ class NextSteps(Section):
         rows = tuple(
             self.row(
                 step,
-                f"{label}: {words}",
+                f"{key}: {words}",
                 desired,
                 current,
-                effect=_effect(field, words, desired, current)
-                if live and live.get("enabled")
-                else Effect.NONE,
+                effect=_effect(field, desired, current) if live and live.get("enabled") else Effect.NONE,
                 field=field,
             )
             for field, words, desired, current in settings
         )
-        changed = {
-            field: nested.get(field, desired)
-            for (field, _, desired, _), row in zip(settings, rows, strict=True)
-            if row.action is not Action.IN_PLACE
-        }
+        changed = {}
+        for (field, _, desired, _), row in zip(settings, rows, strict=True):
+            if row.action is not Action.IN_PLACE:
+                sent = "routes" if field in OF_ROUTE else field
+                changed[sent] = nested.get(sent, desired)
         if not changed:
             return Item(rows)
-        write = partial(self._write, kind, live, changed, label.split(" rule ", 1)[1])
-        return Item(rows, label, write, before=live)
+        write = partial(self._write, kind, live, changed, key.name)
+        return Item(rows, key, write, before=live)
 
     def _write(self, kind: str, live: dict[str, Any] | None, changed: dict[str, Any], name: str) -> None:
         trunk = self._trunk or self.context.pbx_trunk.find()
@@ -219,23 +219,32 @@ class NextSteps(Section):
     def _foreign(self, provider_id: str | None) -> bool:
         return provider_id is not None and (self._trunk is None or provider_id != self._trunk["id"])
 
-    def _taken(self, step: str, label: str) -> Item:
+    def _taken(self, step: str, key: ResourceKey) -> Item:
         note = "a rule of this name uses another trunk; choose another name"
         return Item(
             (
                 Row(
                     step,
-                    f"{label}: trunk",
+                    f"{key}: trunk",
                     self.context.settings.pbx_name,
                     "another trunk",
                     Action.CONFLICT,
                     note=note,
+                    why=Why.TAKEN,
                 ),
             )
         )
 
 
-def _effect(field: str, words: str, desired: Value, current: Value) -> Effect:
+def _inbound(name: str) -> ResourceKey:
+    return ResourceKey.of(Kind.INBOUND_RULE, name)
+
+
+def _outbound(name: str) -> ResourceKey:
+    return ResourceKey.of(Kind.OUTBOUND_RULE, name)
+
+
+def _effect(field: str, desired: Value, current: Value) -> Effect:
     """What a change of an enabled rule does to calls that it serves today.
 
     An extension that rings no longer counts as cut off: whether the other one exists cannot be asked
@@ -247,7 +256,7 @@ def _effect(field: str, words: str, desired: Value, current: Value) -> Effect:
         return Effect.INTERRUPTS_INBOUND
     if field in CONDITIONS and desired:  # without a condition the rule takes every call that it took
         return Effect.INTERRUPTS_OUTBOUND
-    if field == "routes" and current is not None and not (words == CALLER_ID and desired):
+    if field in OF_ROUTE and current is not None and not (field == CALLER_ID and desired):
         return Effect.INTERRUPTS_OUTBOUND
     return Effect.NONE
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..did_pool import DidPool
+from ..keys import Kind, ResourceKey, Why
 from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
 from .base import TENANTS_STEPS, Item, Section, View, at_step
-from .passwords import NOT_READABLE, PasswordPair, find_user
+from .passwords import SIDES, PasswordPair, find_user
 from .way_back import EFFECTS, Resource, collection, hanging_on, locate, resource_of
 from .whose import Whose
 
@@ -58,7 +59,7 @@ class RollBack(Section):
                 f"What record {undo.name} did, the last first{doubt}",
                 ("Section", "Resource", "What it did", "Now"),
                 tuple(
-                    (one.trace.section, one.trace.resource, one.trace.kind, _now(one, live, foreign))
+                    (one.trace.section, str(one.trace.resource), one.trace.kind, _now(one, live, foreign))
                     for one, live, foreign in zip(self._resources, self._live, self._foreign, strict=True)
                 ),
             )
@@ -68,7 +69,7 @@ class RollBack(Section):
         items, going = [], set[str]()
         found = zip(self._resources, self._live, self._hanging, self._foreign, strict=True)
         for resource, live, hanging, foreign in found:
-            others = {words for path, words in hanging.items() if path not in going}
+            others = {key.words for path, key in hanging.items() if path not in going}
             found_items = self._items_of(resource, live, others, foreign, going)
             if all(row.action is not Action.CONFLICT for item in found_items for row in item.rows):
                 going.add(resource.trace.path)
@@ -109,18 +110,21 @@ class RollBack(Section):
         trace = resource.trace
         if self._others and not any(row.step in TENANTS_STEPS for row in trace.rows):
             note = f"kept: the shared trunk is also used by {', '.join(self._others)}"
-            return Item(_rows(trace, Action.NOT_MANAGED, note))
+            return Item(_rows(trace, Action.NOT_MANAGED, Why.SHARED, note))
         if resource.is_as_before(live):
             return Item(_as_before(trace))
         if foreign:
-            return Item(_rows(trace, Action.CONFLICT, f"{NOT_THE_TENANTS}: it hangs on {foreign}"))
+            note = f"{NOT_THE_TENANTS}: it hangs on {foreign}"
+            return Item(_rows(trace, Action.CONFLICT, Why.NOT_THE_TENANTS, note))
         if not resource.is_as_left(live):
-            return Item(_rows(trace, Action.CONFLICT, f"changed since: {resource.differences(live)}"))
+            note = f"changed since: {resource.differences(live)}"
+            return Item(_rows(trace, Action.CONFLICT, Why.MOVED, note))
         if missing := resource.missing():
-            return Item(_rows(trace, Action.CONFLICT, missing))
+            return Item(_rows(trace, Action.CONFLICT, Why.GONE, missing))
         hanging = hanging | self._users_of_lost(trace, live, going)
         if hanging:
-            return Item(_rows(trace, Action.CONFLICT, f"still used by {', '.join(sorted(hanging))}"))
+            note = f"still used by {', '.join(sorted(hanging))}"
+            return Item(_rows(trace, Action.CONFLICT, Why.IN_USE, note))
         rows = _rows(trace)
         if not any(row.action in CHANGING for row in rows):
             return Item(rows)
@@ -135,7 +139,7 @@ class RollBack(Section):
         context, before = self.context, trace.before.get("did_numbers")
         lost = set(DidPool.read(live["did_numbers"])) - set(DidPool.read(before) if before else ())
         found = {
-            f"inbound rule {one['name']}"
+            ResourceKey.of(Kind.INBOUND_RULE, one["name"]).words
             for kind, one in context.rules.through(trace.path.split("/")[2])
             if kind == "inbound_rules"
             and f"/{kind}/{one['id']}" not in going
@@ -159,35 +163,47 @@ class RollBack(Section):
             return []
         ours = f"/providers/{trunk['id']}/assignees/{context.pbx.tenant['id']}"
         hanging = hanging_on(context, f"/providers/{trunk['id']}")
-        return sorted(words for path, words in hanging.items() if "/assignees/" in path and path != ours)
+        return sorted(key.words for path, key in hanging.items() if key.kind is Kind.TENANT and path != ours)
 
 
-def _rows(trace: Trace, action: Action | None = None, note: str = "") -> tuple[Row, ...]:
-    """The rows of a trace, turned round; ``action`` for all of them that would change something.
+def _rows(
+    trace: Trace, action: Action | None = None, why: Why | None = None, note: str = ""
+) -> tuple[Row, ...]:
+    """The rows of a trace, turned round; ``action`` for all of them that would change something, and why.
 
     What was made is one row, as it goes away as a whole; what was changed has a row for each setting.
     """
     if trace.kind == "changed":
-        return tuple(_inverse(trace, row, action, note) for row in trace.rows)
+        return tuple(_inverse(trace, row, action, why, note) for row in trace.rows)
     made = trace.kind == "made"
     desired, current = (None, PRESENT) if made else (PRESENT, None)
     usual, effect = (Action.REMOVE, EFFECTS[collection(trace.path)]) if made else (Action.CREATE, Effect.NONE)
     if action is not None:
         usual, effect = action, Effect.NONE
-    return (Row(trace.rows[0].step, trace.resource, desired, current, usual, effect, note),)
+    setting = str(trace.resource)
+    return (Row(trace.rows[0].step, setting, desired, current, usual, effect, note, why=why),)
 
 
-def _inverse(trace: Trace, row: Row, action: Action | None, note: str) -> Row:
-    desired, current = row.current, row.desired
-    if desired == NOT_READABLE:
-        return Row(row.step, row.setting, current, current, Action.UNREADABLE, note=CANNOT)
+def _inverse(trace: Trace, row: Row, action: Action | None, why: Why | None, note: str) -> Row:
+    desired, current, field = row.current, row.desired, row.field
+    if field in SIDES:
+        return Row(
+            row.step,
+            row.setting,
+            current,
+            current,
+            Action.UNREADABLE,
+            note=CANNOT,
+            field=field,
+            why=Why.CANNOT_BE_UNDONE,
+        )
     if desired == current:
-        return Row(row.step, row.setting, desired, current, Action.IN_PLACE)
+        return Row(row.step, row.setting, desired, current, Action.IN_PLACE, field=field)
     if action is not None:
-        return Row(row.step, row.setting, desired, current, action, note=note)
+        return Row(row.step, row.setting, desired, current, action, note=note, field=field, why=why)
     usual = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
     effect = row.effect if row.effect is not Effect.NONE else _effect_of_taking_back(trace)
-    return Row(row.step, row.setting, desired, current, usual, effect)
+    return Row(row.step, row.setting, desired, current, usual, effect, field=field)
 
 
 def _effect_of_taking_back(trace: Trace) -> Effect:
@@ -209,12 +225,12 @@ def _once(items: list[Item]) -> list[Item]:
     """
     rows = [row for item in items for row in item.rows]
     written = {row.key for row in rows if row.action is not Action.UNREADABLE}
-    explained = {row.key for row in rows if row.note}
+    explained = {row.key for row in rows if row.why is not None}
 
     def stays(row: Row) -> bool:
         if row.action is not Action.UNREADABLE:
             return True
-        return row.key not in written and (bool(row.note) or row.key not in explained)
+        return row.key not in written and (row.why is not None or row.key not in explained)
 
     once = [replace(item, rows=tuple(filter(stays, item.rows))) for item in items]
     return [item for item in once if item.rows]
@@ -224,7 +240,14 @@ def _as_before(trace: Trace) -> tuple[Row, ...]:
     return tuple(
         row
         if row.action is Action.UNREADABLE
-        else Row(row.step, row.setting, row.desired, row.desired, Action.IN_PLACE, note=AS_BEFORE)
+        else replace(
+            row,
+            current=row.desired,
+            action=Action.IN_PLACE,
+            effect=Effect.NONE,
+            note=AS_BEFORE,
+            why=Why.AS_BEFORE,
+        )
         for row in _rows(trace)
     )
 

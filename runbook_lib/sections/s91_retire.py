@@ -8,16 +8,19 @@ write.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from .. import keys
 from ..did_pool import DidPool
+from ..keys import LISTS, WORDS, Kind, ResourceKey, Why
 from ..plan import Action, Effect, Row
 from ..vendors.twilio import as_read
 from .base import Item, Section, View, at_step
 from .s02_termination import ACL, LIST
 from .s03_origination import host_of
-from .way_back import hanging_on
+from .way_back import RULES, hanging_on
 
 KEPT_NUMBER = "kept in the account and billed; nothing answers it any more"
 INBOUND, OUTBOUND = Effect.INTERRUPTS_INBOUND, Effect.INTERRUPTS_OUTBOUND
@@ -59,19 +62,23 @@ class Retire(Section):
             self._lists = [] if self._only_assigned else [*self._read_lists(ACL), *self._read_lists(LIST)]
 
     def views(self) -> list[View]:
-        rows = [("PBX trunk", one["name"]) for one in self._candidates]
-        rows += [(kind.removesuffix("s").replace("_", " "), one["name"]) for kind, one in self._rules]
+        rows = [(WORDS[Kind.PBX_TRUNK], one["name"]) for one in self._candidates]
+        rows += [(WORDS[RULES[kind]], one["name"]) for kind, one in self._rules]
         rows += [("assigned tenant", name) for name in self._assignees.values()]
         rows += [("Twilio trunk", self._trunk.domain_name)] if self._trunk is not None else []
         rows += [("number on the trunk", one.phone_number) for one in self._numbers]
         rows += [("origination URI", one.sip_url) for one in self._uris]
-        rows += [(kind, one.friendly_name) for kind, one, _ in self._lists]
+        rows += [(WORDS[kind], one.friendly_name) for kind, one, _ in self._lists]
         return [View("What is there of the tenant and its trunk", ("Kind", "Name"), tuple(rows))]
 
     def items(self) -> list[Item]:
         if len(self._candidates) > 1:
             note = f"{len(self._candidates)} trunks of the PBX have this hostname or name"
-            return [self._conflict("5.1", "PBX trunk", self.context.settings.pbx_name, note)]
+            return [
+                self._conflict(
+                    "5.1", WORDS[Kind.PBX_TRUNK], self.context.settings.pbx_name, Why.AMBIGUOUS, note
+                )
+            ]
         items = [*self._rule_items(), *self._pbx_items(), *self._number_items()]
         if not self._only_assigned:
             items += [*self._uri_items(), *self._list_items(), *self._trunk_items()]
@@ -112,17 +119,17 @@ class Retire(Section):
         path = f"/providers/{self._in_pbx['id']}"
         hanging = hanging_on(self.context, path)
         return {
-            key.rpartition("/")[2]: words.removeprefix("tenant ")
-            for key, words in hanging.items()
-            if "/assignees/" in key
+            assigned.rpartition("/")[2]: key.name
+            for assigned, key in hanging.items()
+            if key.kind is Kind.TENANT
         }
 
-    def _read_lists(self, kind: str) -> list[tuple[str, Any, dict[str, str]]]:
+    def _read_lists(self, kind: Kind) -> list[tuple[Kind, Any, dict[str, ResourceKey]]]:
         """Our list of a kind, with what hangs on it; at most one."""
         sip, settings = self.context.twilio.account.sip, self.context.settings
         lists, name, path = (
             (sip.ip_access_control_lists, settings.acl_name, "IpAccessControlLists")
-            if kind == ACL
+            if kind is ACL
             else (sip.credential_lists, settings.credential_list_name, "CredentialLists")
         )
         return [
@@ -139,23 +146,20 @@ class Retire(Section):
         }
         items = []
         for kind, one in self._rules:
-            step, words, effect = (
-                ("6.2", "inbound rule", INBOUND)
-                if kind == "inbound_rules"
-                else ("6.1", "outbound rule", OUTBOUND)
-            )
-            setting, name = f"{words} {one['name']}", one["name"]
+            step, effect = ("6.2", INBOUND) if kind == "inbound_rules" else ("6.1", OUTBOUND)
+            name = one["name"]
+            key = ResourceKey.of(RULES[kind], name)
             elsewhere = any(
                 route.get("provider_id") != self._in_pbx["id"] for route in one.get("routes") or ()
             )
             if name not in ours[kind] or elsewhere:
                 note = "it uses another trunk too" if elsewhere else "it is not in the parameters"
                 note += ": take this trunk out of it, or delete it in the PBX first"
-                items.append(self._conflict(step, setting, "present", note))
+                items.append(self._conflict(step, str(key), "present", Why.IN_USE, note))
                 continue
-            row = self.row(step, setting, None, "present", effect=effect)
+            row = self.row(step, str(key), None, "present", effect=effect)
             write = partial(self.context.rules.remove, kind, one["id"])
-            items.append(Item((row,), setting, write, before=one))
+            items.append(Item((row,), key, write, before=one))
         return items
 
     def _pbx_items(self) -> list[Item]:
@@ -168,17 +172,18 @@ class Retire(Section):
                 return []
             row = self.row("5.5", "the tenant's assignment", None, name, effect=BOTH_WAYS)
             path = f"{path}/assignees/{self.context.pbx.tenant['id']}"
-            resource = f"assignment of PBX trunk {name} to tenant {self.context.tenant.name}"
+            resource = keys.assignment(name, self.context.tenant.name)
             write = partial(session.post, f"{path}/destroy")
             return [Item((row,), resource, write, before=session.get(path))]
         if self._in_pbx.get("shared") and not self.context.settings.shared:
-            return [self._conflict("5.1", "PBX trunk", name, "it is a system-level trunk, not the tenant's")]
+            note = "it is a system-level trunk, not the tenant's"
+            return [self._conflict("5.1", WORDS[Kind.PBX_TRUNK], name, Why.NOT_OURS, note)]
         if self._assignees:
             note = f"assigned to {', '.join(sorted(self._assignees.values()))}: retire these tenants first"
-            return [self._conflict("5.1", "PBX trunk", name, note)]
-        row = self.row("5.1", "PBX trunk", None, name, effect=BOTH_WAYS)
+            return [self._conflict("5.1", WORDS[Kind.PBX_TRUNK], name, Why.IN_USE, note)]
+        row = self.row("5.1", WORDS[Kind.PBX_TRUNK], None, name, effect=BOTH_WAYS)
         write = partial(session.post, f"{path}/destroy")
-        return [Item((row,), f"PBX trunk {name}", write, before=self._in_pbx)]
+        return [Item((row,), keys.pbx_trunk(name), write, before=self._in_pbx)]
 
     def _number_items(self) -> list[Item]:
         dids = self.context.tenant.dids if self.context.has_tenant else ()
@@ -189,29 +194,30 @@ class Retire(Section):
             if did not in dids:
                 if did in self._pool:
                     note = "it is in the tenant's pool and not in dids: add it to dids, or remove it first"
-                    items.append(self._conflict("4.1", did, domain, note))
+                    items.append(self._conflict("4.1", did, domain, Why.IN_USE, note))
                 elif not self._only_assigned:
                     note = "it is on the trunk and not in dids: move it first, or add it to dids"
-                    items.append(self._conflict("4.1", did, domain, note))
+                    items.append(self._conflict("4.1", did, domain, Why.IN_USE, note))
                 continue
             if users := self._callers.get(did):
-                items.append(self._conflict("4.1", did, domain, f"still used by {', '.join(users)}"))
+                note = f"still used by {', '.join(users)}"
+                items.append(self._conflict("4.1", did, domain, Why.IN_USE, note))
                 continue
             row = self.row("4.1", did, None, domain, effect=INBOUND, note=KEPT_NUMBER)
             write = self.context.twilio.trunks(self._trunk.sid).phone_numbers(number.sid).delete
-            items.append(Item((row,), f"number {did}", write, before=as_read(number)))
+            items.append(Item((row,), ResourceKey.of(Kind.NUMBER, did), write, before=as_read(number)))
         return items
 
     def _uri_items(self) -> list[Item]:
         items, address = [], self.context.settings.pbx_address
         for one in self._uris:
-            setting = f"origination URI {one.sip_url}"
+            setting = ResourceKey.of(Kind.ORIGINATION_URI, one.sip_url).words
             if host_of(one.sip_url) != address:
                 note = "it leads to something else than this PBX: move it to a trunk of its own first"
-                items.append(self._conflict("3.1", setting, "present", note))
+                items.append(self._conflict("3.1", setting, "present", Why.NOT_OURS, note))
                 continue
             row = self.row("3.1", setting, None, "present", effect=INBOUND)
-            resource = f"{setting} on trunk {self.context.settings.domain}"
+            resource = keys.origination_uri(one.sip_url, self.context.settings.domain)
             items.append(Item((row,), resource, one.delete, before=as_read(one)))
         return items
 
@@ -219,39 +225,44 @@ class Retire(Section):
         items = []
         ours = {one.sid for _, one, _ in self._lists}
         hanging = hanging_on(self.context, f"/v1/Trunks/{self._trunk.sid}") if self._trunk is not None else {}
-        for path, words in hanging.items():
-            if "Lists/" in path and path.rpartition("/")[2] not in ours:
+        for path, key in hanging.items():
+            if key.kind in LISTS and path.rpartition("/")[2] not in ours:
                 note = "it is on the trunk and not in this site's records: detach it first"
-                items.append(self._conflict("2.2", f"{words} on the trunk", "present", note))
+                setting = f"{key.words} on the trunk"
+                items.append(self._conflict("2.2", setting, "present", Why.NOT_OURS, note))
         for kind, one, users in self._lists:
             items += self._items_of_list(kind, one, users)
         return items
 
-    def _items_of_list(self, kind: str, one: Any, hanging: dict[str, str]) -> list[Item]:
+    def _items_of_list(self, kind: Kind, one: Any, hanging: dict[str, ResourceKey]) -> list[Item]:
         """Off the trunk, then its entries, then the list; a list that something else needs stays whole."""
-        step, name, settings = "2.2" if kind == ACL else "2.3", one.friendly_name, self.context.settings
+        step, name, settings = "2.2" if kind is ACL else "2.3", one.friendly_name, self.context.settings
         own = f"/v1/Trunks/{self._trunk.sid}/" if self._trunk is not None else "(no trunk)"
         attached = next((path for path in hanging if path.startswith(own)), None)
-        entries = {path: words for path, words in hanging.items() if path.startswith(self._sip)}
-        wanted = {f"user {settings.username}"} | {f"address {one}/32" for one in settings.acl_addresses}
+        entries = {path: key for path, key in hanging.items() if path.startswith(self._sip)}
+        wanted = {ResourceKey.of(Kind.USER, settings.username)} | {
+            ResourceKey.of(Kind.ADDRESS, f"{address}/32") for address in settings.acl_addresses
+        }
         foreign = sorted(
-            words
-            for path, words in hanging.items()
-            if path != attached and not (path in entries and words in wanted)
+            key.words
+            for path, key in hanging.items()
+            if path != attached and not (path in entries and key in wanted)
         )
-        items = []
+        items, of_list = [], ResourceKey.of(kind, name)
         if attached:
-            row = self.row(step, f"{kind} on the trunk", None, name, effect=OUTBOUND)
-            resource = f"{kind} {name} on trunk {settings.domain}"
+            row = self.row(step, f"{WORDS[kind]} on the trunk", None, name, effect=OUTBOUND)
+            resource = keys.on_trunk(of_list, settings.domain)
             items.append(Item((row,), resource, partial(self.context.twilio.remove, attached)))
         if foreign:
             note = f"kept: it has or serves {', '.join(foreign)}"
-            return [*items, Item((Row(step, kind, None, name, Action.NOT_MANAGED, note=note),))]
-        for path, words in entries.items():
-            row = self.row(step, words, None, "present")
-            items.append(Item((row,), f"{words} in {kind} {name}", partial(self.context.twilio.remove, path)))
-        row = self.row(step, kind, None, name)
-        return [*items, Item((row,), f"{kind} {name}", one.delete, before=as_read(one))]
+            row = Row(step, WORDS[kind], None, name, Action.NOT_MANAGED, note=note, why=Why.IN_USE)
+            return [*items, Item((row,))]
+        for path, key in entries.items():
+            row = self.row(step, key.words, None, "present")
+            resource = replace(key, parent=of_list)
+            items.append(Item((row,), resource, partial(self.context.twilio.remove, path)))
+        row = self.row(step, WORDS[kind], None, name)
+        return [*items, Item((row,), of_list, one.delete, before=as_read(one))]
 
     def _trunk_items(self) -> list[Item]:
         if self._trunk is None:
@@ -259,12 +270,12 @@ class Retire(Section):
         domain = self._trunk.domain_name
         if not domain:
             note = "it has our friendly name and no termination URI, so it may be somebody else's"
-            return [self._conflict("1.1", "trunk", self._trunk.friendly_name, note)]
+            return [self._conflict("1.1", "trunk", self._trunk.friendly_name, Why.NOT_OURS, note)]
         row = self.row("1.1", "trunk", None, domain, effect=BOTH_WAYS)
-        return [Item((row,), f"trunk {domain}", self._trunk.delete, before=as_read(self._trunk))]
+        return [Item((row,), keys.trunk(domain), self._trunk.delete, before=as_read(self._trunk))]
 
-    def _conflict(self, step: str, setting: str, current: str, note: str) -> Item:
-        return Item((Row(step, setting, None, current, Action.CONFLICT, note=note),))
+    def _conflict(self, step: str, setting: str, current: str, why: Why, note: str) -> Item:
+        return Item((Row(step, setting, None, current, Action.CONFLICT, note=note, why=why),))
 
     @property
     def _sip(self) -> str:

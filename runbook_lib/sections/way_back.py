@@ -12,9 +12,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import VendorError
+from ..keys import Kind, ResourceKey, pbx_trunk
 from ..plan import Effect
 from ..records.footprint import Trace, Write, makes, path_of, same, snake
-from ..records.journal import CLOCKS, vendor_time
+from ..records.journal import CLOCKS, key_of, vendor_time
 from ..vendors.twilio import read_date, serves_something
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ EFFECTS = {
     "inbound_rules": Effect.INTERRUPTS_INBOUND,
     "outbound_rules": Effect.INTERRUPTS_OUTBOUND,
 }
+
+#: The kinds of rules, by their collections.
+RULES = {"inbound_rules": Kind.INBOUND_RULE, "outbound_rules": Kind.OUTBOUND_RULE}
 
 #: What a resource is made with again, by its collection; the only ones that a run removes.
 _MADE_WITH = {
@@ -268,13 +272,14 @@ def keep_what_was_made(context: Context) -> None:
     path = path or locate(context, write)
     if path is None:
         return
-    live = resource_of(context, Trace(write["vendor"], path, "made", "", "", ())).read()
+    trace = Trace(write["vendor"], path, "made", write["section"], key_of(write), ())
+    live = resource_of(context, trace).read()
     if live is not None:
         context.journal.found(write["entry"], path.rpartition("/")[2].removesuffix(".json"), live)
 
 
-def hanging_on(context: Context, path: str) -> dict[str, str]:
-    """Return what would be lost or broken with a resource: the paths of it, each in words."""
+def hanging_on(context: Context, path: str) -> dict[str, ResourceKey]:
+    """Return what would be lost or broken with a resource: the paths of it, each with its key."""
     kind, sid = collection(path), path.rpartition("/")[2].removesuffix(".json")
     if kind == "Trunks":
         return _on_trunk(context, sid)
@@ -284,47 +289,55 @@ def hanging_on(context: Context, path: str) -> dict[str, str]:
         return _on_pbx_trunk(context, sid)
     if kind == "assignees":
         return {
-            f"/{rules}/{one['id']}": f"rule {one['name']}"
+            f"/{rules}/{one['id']}": _rule(rules, one)
             for rules, one in context.rules.through(path.split("/")[2])
         }
     return {}
 
 
-def _on_trunk(context: Context, sid: str) -> dict[str, str]:
+def _rule(rules: str, rule: Mapping[str, Any]) -> ResourceKey:
+    return ResourceKey.of(RULES[rules], rule["name"])
+
+
+def _on_trunk(context: Context, sid: str) -> dict[str, ResourceKey]:
     trunk, base = context.twilio.trunks(sid), f"/v1/Trunks/{sid}"
     found = {
-        context.twilio.number_path(one.sid): f"number {one.phone_number}"
+        context.twilio.number_path(one.sid): ResourceKey.of(Kind.NUMBER, one.phone_number)
         for one in trunk.phone_numbers.list()
     }
     found |= {
-        f"{base}/OriginationUrls/{one.sid}": f"origination URI {one.sip_url}"
+        f"{base}/OriginationUrls/{one.sid}": ResourceKey.of(Kind.ORIGINATION_URI, one.sip_url)
         for one in trunk.origination_urls.list()
     }
     found |= {
-        f"{base}/IpAccessControlLists/{one.sid}": f"IP access control list {one.friendly_name}"
+        f"{base}/IpAccessControlLists/{one.sid}": ResourceKey.of(Kind.ACCESS_LIST, one.friendly_name)
         for one in trunk.ip_access_control_lists.list()
     }
     found |= {
-        f"{base}/CredentialLists/{one.sid}": f"credential list {one.friendly_name}"
+        f"{base}/CredentialLists/{one.sid}": ResourceKey.of(Kind.CREDENTIAL_LIST, one.friendly_name)
         for one in trunk.credentials_lists.list()
     }
     in_pbx = context.pbx_trunk.find()
-    return found | ({f"/providers/{in_pbx['id']}": f"PBX trunk {in_pbx['name']}"} if in_pbx else {})
+    return found | ({f"/providers/{in_pbx['id']}": pbx_trunk(in_pbx["name"])} if in_pbx else {})
 
 
-def _on_list(context: Context, kind: str, sid: str) -> dict[str, str]:
+def _on_list(context: Context, kind: str, sid: str) -> dict[str, ResourceKey]:
     sip, base = context.twilio.account.sip, f"/2010-04-01/Accounts/{context.twilio.account_sid}/SIP"
     if kind == "CredentialLists":
         entries = [
-            ("Credentials", one.sid, f"user {one.username}")
+            ("Credentials", one.sid, ResourceKey.of(Kind.USER, one.username))
             for one in sip.credential_lists(sid).credentials.list()
         ]
     else:
         entries = [
-            ("IpAddresses", one.sid, f"address {one.ip_address}/{one.cidr_prefix_length}")
+            (
+                "IpAddresses",
+                one.sid,
+                ResourceKey.of(Kind.ADDRESS, f"{one.ip_address}/{one.cidr_prefix_length}"),
+            )
             for one in sip.ip_access_control_lists(sid).ip_addresses.list()
         ]
-    found = {f"{base}/{kind}/{sid}/{part}/{one}.json": words for part, one, words in entries}
+    found = {f"{base}/{kind}/{sid}/{part}/{one}.json": key for part, one, key in entries}
     # No filter asks which trunks have a list, so each is asked that has lists of its kind (at most 100
     # trunks, Twilio's limit). Twilio's own refusal to delete a list in use comes after its entries are gone.
     for trunk in context.twilio.trunks.list():
@@ -332,11 +345,11 @@ def _on_list(context: Context, kind: str, sid: str) -> dict[str, str]:
             continue
         path = f"/v1/Trunks/{trunk.sid}/{kind}/{sid}"
         if context.twilio.read(path):
-            found[path] = f"trunk {trunk.domain_name or trunk.friendly_name}"
+            found[path] = ResourceKey.of(Kind.TRUNK, trunk.domain_name or trunk.friendly_name)
     return found
 
 
-def _on_pbx_trunk(context: Context, trunk_id: str) -> dict[str, str]:
+def _on_pbx_trunk(context: Context, trunk_id: str) -> dict[str, ResourceKey]:
     found = {}
     if context.settings.shared:
         path = f"/providers/{trunk_id}/assignees"
@@ -344,10 +357,10 @@ def _on_pbx_trunk(context: Context, trunk_id: str) -> dict[str, str]:
         names = context.pbx.tenant_names({one["tenant_id"] for one in assignees})
         for one in assignees:
             tenant = one["tenant_id"]
-            found[f"{path}/{tenant}"] = f"tenant {names.get(tenant, tenant)}"
+            found[f"{path}/{tenant}"] = ResourceKey.of(Kind.TENANT, names.get(tenant, tenant))
     if context.has_tenant:
         for rules, one in context.rules.through(trunk_id):
-            found[f"/{rules}/{one['id']}"] = f"rule {one['name']}"
+            found[f"/{rules}/{one['id']}"] = _rule(rules, one)
     return found
 
 

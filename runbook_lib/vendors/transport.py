@@ -318,6 +318,7 @@ class _Journalling(_Layer):
             seconds=time.monotonic() - started,
             result=vendor_id,
             error=f"{type(problem).__name__}: {problem}" if problem is not None else None,
+            left=not isinstance(problem, NOT_SENT),
             fields=fields,
         )
         if problem is not None:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from runbook_lib.batch import Observer, run_tenants
 from runbook_lib.batch.pages import write_index
 from runbook_lib.errors import ConflictError, VendorError
+from runbook_lib.keys import trunk
 from runbook_lib.plan import Action, Row
 from runbook_lib.records import living
 from runbook_lib.records.chain import ADOPTED, CLOSED, CLOSED_WHILE_RUNNING, FILE_NAME, OPENED, Chain
@@ -47,7 +48,7 @@ def cli(records: Path, *arguments: str) -> Any:
 
 
 def write(journal: Journal) -> str:
-    with journal.writing("01", "trunk PortSIP acme", (ROW,)):
+    with journal.writing("01", trunk("PortSIP acme"), (ROW,)):
         return journal.sending("Twilio", "POST", "/v1/Trunks", {})
 
 

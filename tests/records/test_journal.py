@@ -10,6 +10,7 @@ import pytest
 from runbook_lib import secret
 from runbook_lib.batch.interruption import Interruption
 from runbook_lib.batch.runner import Aside, Job, Observer, TenantResult, _recorded
+from runbook_lib.keys import trunk
 from runbook_lib.plan import Action, Row
 from runbook_lib.records import journal
 from runbook_lib.records.errors import RecordError
@@ -30,9 +31,9 @@ def own_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secret, "_secrets", Filter())
 
 
-def written(path: Path, body: object, resource: str = "trunk PortSIP acme") -> list[dict[str, object]]:
+def written(path: Path, body: object, name: str = "PortSIP acme") -> list[dict[str, object]]:
     kept = Journal(path, scrub_data, {"target": "sandbox"})
-    with kept.writing("01", resource, (ROW,)):
+    with kept.writing("01", trunk(name), (ROW,)):
         entry = kept.sending("Twilio", "POST", "/v1/Trunks", body)
         kept.answered(entry, status=201, request_id="RQ1", seconds=0.1, result="TK1", error=None)
     return read(path)
@@ -59,9 +60,9 @@ def test_a_secret_in_a_key_or_a_number_from_outside_is_taken_out(tmp_path: Path)
 
 
 def test_line_ends_inside_of_a_text_end_no_line(tmp_path: Path) -> None:
-    name = "trunk \u2028 \x85 \u2029 acme"
+    name = "\u2028 \x85 \u2029 acme"
     (write,) = written(start(tmp_path, RUN) / "journal.jsonl", {"FriendlyName": name}, name)
-    assert write["resource"] == name and write["answer"]["result"] == "TK1"
+    assert journal.key_of(write) == trunk(name) and write["answer"]["result"] == "TK1"
 
 
 def lines_of(folder: Path) -> list[str]:
@@ -127,7 +128,7 @@ def test_nothing_is_rolled_back_by_a_journal_that_cannot_be_read(tmp_path: Path)
 
 
 def test_before_the_first_run_nothing_was_made_by_us(tmp_path: Path) -> None:
-    assert not Ownership(tmp_path / "none", {}).made("trunk PortSIP acme", "TK1")
+    assert not Ownership(tmp_path / "none", {}).made(trunk("PortSIP acme"), "TK1")
 
 
 def test_files_that_nobody_can_make_sense_of_are_a_problem_and_no_traceback(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib.keys import trunk
 from runbook_lib.records import ownership
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.ownership import FEW, OWNERSHIP, Ownership
@@ -56,44 +57,44 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_only_the_journals_that_speak_of_it_are_opened(records: Path, opened: list[str]) -> None:
-    assert Ownership(records, TARGET).made("trunk a", "TK7")
+    assert Ownership(records, TARGET).made(trunk("a"), "TK7")
     assert len(opened) == MANY + 1
     opened.clear()
-    assert Ownership(records, TARGET).made("trunk a", "TK7") and opened == ["run-007"]
+    assert Ownership(records, TARGET).made(trunk("a"), "TK7") and opened == ["run-007"]
     opened.clear()
     fresh = Ownership(records, TARGET)
-    assert not fresh.made("trunk a", "TK-of-somebody") and opened == []
+    assert not fresh.made(trunk("a"), "TK-of-somebody") and opened == []
     assert [one["answer"]["result"] for one in fresh.answered_writes("TK3")] == ["TK3"]
     assert opened == ["run-003"]
 
 
 def test_the_resource_and_the_target_are_asked_of_the_journal(records: Path) -> None:
     own = Ownership(records, TARGET)
-    assert not own.made("trunk b", "TK7")
-    assert not Ownership(records, {"target": "live"}).made("trunk a", "TK7")
+    assert not own.made(trunk("b"), "TK7")
+    assert not Ownership(records, {"target": "live"}).made(trunk("a"), "TK7")
     assert list(Ownership(records, {"target": "live"}).answered_writes("TK7")) == []
 
 
 def test_what_is_new_changed_or_gone_counts_as_it_lies_there_now(records: Path, opened: list[str]) -> None:
     own = Ownership(records, TARGET)
-    assert own.made("trunk a", "TK7")
+    assert own.made(trunk("a"), "TK7")
     journal(records, "acme/run-new", "TK-new")
     journal(records, "acme/run-003", "TK-other")
     (records / "acme/run-005/journal.jsonl").unlink()
     opened.clear()
     for each in (own, Ownership(records, TARGET)):
-        assert each.made("trunk a", "TK-new") and each.made("trunk a", "TK-other")
-        assert not each.made("trunk a", "TK3") and not each.made("trunk a", "TK5")
+        assert each.made(trunk("a"), "TK-new") and each.made(trunk("a"), "TK-other")
+        assert not each.made(trunk("a"), "TK3") and not each.made(trunk("a"), "TK5")
     assert set(opened) == {"run-new", "run-003"}
 
 
 def test_a_lost_answer_counts_by_its_time(records: Path) -> None:
     journal(records, "acme/run-lost", None)
-    assert Ownership(records, TARGET).made("trunk a", "TK-x", datetime(2026, 11, 23, 0, 1, tzinfo=UTC))
+    assert Ownership(records, TARGET).made(trunk("a"), "TK-x", datetime(2026, 11, 23, 0, 1, tzinfo=UTC))
     for own in (Ownership(records, TARGET), Ownership(records, TARGET)):
-        assert own.made("trunk a", "TK-x", datetime(2026, 11, 23, 0, 1, tzinfo=UTC))
-        assert not own.made("trunk a", "TK-x", datetime(2026, 11, 23, 0, 3, tzinfo=UTC))
-        assert not own.made("trunk b", "TK-x", datetime(2026, 11, 23, 0, 1, tzinfo=UTC))
+        assert own.made(trunk("a"), "TK-x", datetime(2026, 11, 23, 0, 1, tzinfo=UTC))
+        assert not own.made(trunk("a"), "TK-x", datetime(2026, 11, 23, 0, 3, tzinfo=UTC))
+        assert not own.made(trunk("b"), "TK-x", datetime(2026, 11, 23, 0, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -102,15 +103,15 @@ def test_a_lost_answer_counts_by_its_time(records: Path) -> None:
         "",
         "{",
         "[]",
-        '{"format": 2, "journals": {}}',
-        '{"format": 1}',
-        '{"format": 1, "journals": {"acme/run-007": [1]}}',
-        '{"format": 1, "journals": {"acme/run-007": [[1, 2, 3], 4, null]}}',
+        '{"format": 3, "journals": {}}',
+        '{"format": 2}',
+        '{"format": 2, "journals": {"acme/run-007": [1]}}',
+        '{"format": 2, "journals": {"acme/run-007": [[1, 2, 3], 4, null]}}',
     ],
 )
 def test_an_index_that_cannot_be_made_sense_of_is_made_again(records: Path, content: str) -> None:
     (records / OWNERSHIP).write_text(content)
-    assert Ownership(records, TARGET).made("trunk a", "TK7")
+    assert Ownership(records, TARGET).made(trunk("a"), "TK7")
     assert len(json.loads((records / OWNERSHIP).read_text())["journals"]) == MANY
 
 
@@ -122,16 +123,16 @@ def test_something_else_in_its_place_is_no_obstacle(records: Path, what: str) ->
         "a named pipe": lambda: os.mkfifo(place),
         "a link to itself": lambda: place.symlink_to(place),
     }[what]()
-    assert Ownership(records, TARGET).made("trunk a", "TK7")
+    assert Ownership(records, TARGET).made(trunk("a"), "TK7")
 
 
 def test_what_the_index_says_is_not_believed(records: Path) -> None:
-    assert Ownership(records, TARGET).made("trunk a", "TK7")
+    assert Ownership(records, TARGET).made(trunk("a"), "TK7")
     index = json.loads((records / OWNERSHIP).read_text())
     for told in index["journals"].values():
         told[1] = ["TK-of-somebody"]
     (records / OWNERSHIP).write_text(json.dumps(index))
-    assert not Ownership(records, TARGET).made("trunk a", "TK-of-somebody")
+    assert not Ownership(records, TARGET).made(trunk("a"), "TK-of-somebody")
 
 
 def test_a_journal_that_cannot_be_read_is_an_error_only_where_it_may_count(records: Path) -> None:
@@ -139,9 +140,9 @@ def test_a_journal_that_cannot_be_read_is_an_error_only_where_it_may_count(recor
     path.unlink()
     path.mkdir()
     for own in (Ownership(records, TARGET), Ownership(records, TARGET)):
-        assert own.made("trunk a", "TK7")
+        assert own.made(trunk("a"), "TK7")
         with pytest.raises(RecordError, match="run-004"):
-            own.made("trunk a", "TK4")
+            own.made(trunk("a"), "TK4")
 
 
 def test_an_account_that_may_only_read_does_without(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +150,7 @@ def test_an_account_that_may_only_read_does_without(records: Path, monkeypatch: 
         raise PermissionError(13, "Permission denied", str(records / OWNERSHIP))
 
     monkeypatch.setattr(ownership, "write_whole", refuse)
-    assert Ownership(records, TARGET).made("trunk a", "TK7")
+    assert Ownership(records, TARGET).made(trunk("a"), "TK7")
     assert not (records / OWNERSHIP).exists()
 
 
@@ -158,7 +159,7 @@ def _write_and_ask(records: Path, worker: int) -> None:
         journal(records, f"acme/worker-{worker}-{number}", f"W{worker}-{number}")
         (records / OWNERSHIP).unlink(missing_ok=True)
         own = Ownership(records, TARGET)
-        assert own.made("trunk a", f"W{worker}-{number}") and own.made("trunk a", "TK7")
+        assert own.made(trunk("a"), f"W{worker}-{number}") and own.made(trunk("a"), "TK7")
 
 
 def test_two_writers(records: Path) -> None:
@@ -169,14 +170,14 @@ def test_two_writers(records: Path) -> None:
         one.join(60)
     assert [one.exitcode for one in workers] == [0] * 4
     own = Ownership(records, TARGET)
-    assert all(own.made("trunk a", f"W{worker}-{number}") for worker in range(4) for number in range(5))
+    assert all(own.made(trunk("a"), f"W{worker}-{number}") for worker in range(4) for number in range(5))
 
 
 def test_the_register_passes_over_the_index(tmp_path: Path) -> None:
     for number in range(MANY):
         make(tmp_path, f"demo/acme/20261123T0000{number:02}Z-aaaaaa")
     for scope in ("demo", "demo/acme"):
-        Ownership(tmp_path / scope, {}).made("trunk PortSIP acme", "TK1")
+        Ownership(tmp_path / scope, {}).made(trunk("PortSIP acme"), "TK1")
         assert (tmp_path / scope / OWNERSHIP).exists()
     report = verify(tmp_path)
     assert report.problems == () and report.strays == ()

@@ -19,6 +19,7 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from runbook_lib.errors import RunbookError
+from runbook_lib.keys import trunk
 from runbook_lib.records import chain, living, record
 from runbook_lib.records.chain import Chain, Event
 from runbook_lib.records.errors import RecordError
@@ -344,7 +345,7 @@ def test_the_umask_says_who_may_read_a_record(tmp_path: Path) -> None:
         try:
             folder = start(records, RUN)
             kept = Journal(folder / "journal.jsonl", lambda event: event, {})
-            with kept.writing("01", "trunk", ()):
+            with kept.writing("01", trunk("one"), ()):
                 kept.sending("Twilio", "POST", "/v1/Trunks", {})
             assert (folder / "journal.jsonl").stat().st_mode & 0o777 == journal
             assert (records / "chain.jsonl").stat().st_mode & 0o777 == journal

@@ -144,18 +144,19 @@ def test_both_apply_and_read(shared: Shared) -> None:
 def test_a_run_that_died_is_the_other_s_to_read_and_to_close(shared: Shared) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.records.conftest import start\n"
-        "from runbook_lib.records.journal import Journal\n"
+        "from runbook_lib.keys import trunk; from runbook_lib.records.journal import Journal\n"
         f"folder = start(Path('records'), {DIED!r})\n"
         "kept = Journal(folder / 'journal.jsonl', lambda event: event, {})\n"
-        "with kept.writing('01', 'trunk', ()):\n"
+        "with kept.writing('01', trunk('one'), ()):\n"
         "    entry = kept.sending('Twilio', 'POST', '/v1/Trunks', {})\n"
         "    kept.answered(entry, status=201, request_id=None, seconds=0, result='TK1', error=None)\n"
     )
     died = shared.run(ANNA, "-c", code)
     assert died.returncode == 0, died.stderr
     known = (
-        "from pathlib import Path; from runbook_lib.records.ownership import Ownership\n"
-        "raise SystemExit(not Ownership(Path('records'), {}).made('trunk', 'TK1'))"
+        "from pathlib import Path; from runbook_lib.keys import trunk\n"
+        "from runbook_lib.records.ownership import Ownership\n"
+        "raise SystemExit(not Ownership(Path('records'), {}).made(trunk('one'), 'TK1'))"
     )
     assert shared.run(BEN, "-c", known).returncode == 0
     assert shared.runbook(BEN, "records", "close", DIED).returncode == 0

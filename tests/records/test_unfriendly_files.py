@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from runbook_lib import cli
 from runbook_lib.batch.pages import write_index
 from runbook_lib.errors import RunbookError, SignInError
+from runbook_lib.keys import trunk
 from runbook_lib.lock import held
 from runbook_lib.records import living
 from runbook_lib.records.chain import Chain
@@ -309,12 +310,12 @@ def test_a_journal_that_shows_what_is_ours(root: Path, what: str) -> None:
     records = root / "records"
     replace(records / RUN / "journal.jsonl", what)
     with as_another_account():
-        assert Ownership(records, {}).made("trunk PortSIP acme", "TK1")
+        assert Ownership(records, {}).made(trunk("PortSIP acme"), "TK1")
         if what in ("missing", "empty"):
-            assert not Ownership(records, {}).made("trunk PortSIP acme", "TK2")
+            assert not Ownership(records, {}).made(trunk("PortSIP acme"), "TK2")
             return
         with pytest.raises(RecordError, match=r"journal\.jsonl"):
-            Ownership(records, {}).made("trunk PortSIP acme", "TK2")
+            Ownership(records, {}).made(trunk("PortSIP acme"), "TK2")
 
 
 def test_the_newest_record_to_roll_back_is_asked_of_the_chain(root: Path) -> None:

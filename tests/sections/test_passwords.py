@@ -22,7 +22,15 @@ from ruamel.yaml import YAML
 
 from runbook_lib.errors import ConflictError, StalePlanError, VendorError
 from runbook_lib.guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
-from runbook_lib.plan import CHANGING, Action, Effect, Plan, Row
+from runbook_lib.plan import (
+    CHANGING,
+    PASSWORD_AT_PBX,
+    PASSWORD_AT_TWILIO,
+    Action,
+    Effect,
+    Plan,
+    Row,
+)
 from runbook_lib.records.journal import FILE_NAME
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox
@@ -39,7 +47,7 @@ ROTATED = hashlib.sha256(BY_HAND.encode()).hexdigest()
 USER, TRUNK = "acme-pbx", ACME_PBX_TRUNK["name"]
 SHARED_USER, SHARED_TRUNK = "carrier-pbx", "Twilio-Shared-Trunk"
 LEAVE = acme(accept_interruption=True)
-PAIR = [("5.3", "password at Twilio"), ("5.3", "password at the PBX")]
+PAIR = [("5.3", PASSWORD_AT_TWILIO), ("5.3", PASSWORD_AT_PBX)]
 #: As somebody changes it behind everybody's back: no update, so no password is lost by it.
 ONE_FIELD = {"verify_port": True}
 

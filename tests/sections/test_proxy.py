@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from runbook_lib.errors import InputError, UnreachableError
+from runbook_lib.keys import trunk
 from runbook_lib.records import living
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox
@@ -138,7 +139,10 @@ def test_a_proxy_that_lets_nothing_through(
         with Runbook.open(through(proxy=url), acme(), mode="apply") as runbook:
             context = runbook.context
             runbook.open_own_record("01")
-            with pytest.raises(UnreachableError) as caught, context.journal.writing("01", "x", (), None):
+            with (
+                pytest.raises(UnreachableError) as caught,
+                context.journal.writing("01", trunk("x"), (), None),
+            ):
                 context.twilio.write("/v1/Trunks", {"friendly_name": "x"})
             living.end(runbook.folder)
         assert url in str(caught.value)

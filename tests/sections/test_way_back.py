@@ -15,7 +15,7 @@ import pytest
 
 from runbook_lib.errors import ApprovalError, ConflictError, InputError, StalePlanError, VendorError
 from runbook_lib.guide import RETIRE, ROLL_BACK, RUN_ORDER
-from runbook_lib.plan import Action, Effect, Row
+from runbook_lib.plan import PASSWORD_AT_TWILIO, Action, Effect, Row
 from runbook_lib.records import chain as chain_module
 from runbook_lib.records import living
 from runbook_lib.records.errors import RecordError
@@ -241,7 +241,7 @@ def test_an_overwritten_password_cannot_be_undone_and_the_plan_says_so_before(sa
     assert "the password that is there now cannot be restored" in note
     with recorded(sandbox, "acme", 2):
         run_all(tenant=tenant)
-    row = rows(ROLL_BACK)["2.3", "password at Twilio"]
+    row = rows(ROLL_BACK)["2.3", PASSWORD_AT_TWILIO]
     assert row.action is Action.UNREADABLE and row.note.startswith("cannot be undone")
     assert way_back(ROLL_BACK)["writes"] == 0
 
@@ -655,7 +655,8 @@ def test_nothing_is_taken_from_another_makers_trunk(sandbox: TestSandbox, chaine
         entry, row = f"forged-{nth}", {**sending["rows"][0], "setting": f"claim {nth}"}
         is_number = path == number_path
         lines += [
-            {**sending, "entry": entry, "path": path, "body": body, "resource": f"claim {nth}", "rows": [row]}
+            {**sending, "entry": entry, "path": path, "body": body, "rows": [row]}
+            | {"key": {**sending["key"], "name": f"claim {nth}"}}
             | {"before": {"trunk_sid": None} if is_number else None},
             {**answered, "entry": entry, "result": sid},
         ]
