@@ -245,6 +245,7 @@ class Runbook:
         Each section counts those before it as applied, so that a tenant can be planned before
         anything of it exists. One section alone counts nothing: what it waits for is ``blocked``.
         """
+        self.context.moment.begin()  # whoever asks again asks how it stands now
         sections, ahead = [], frozenset[str]()
         for number in self.order:
             sections.append(SECTION_CLASSES[number](self.context, ahead))

@@ -145,6 +145,12 @@ class SectionPage:
         context = self._runbook.context
         return f"{context.site.name}/{context.tenant.name}"
 
+    @property
+    def _as_read(self) -> str:
+        """What the page is for, and when that was read."""
+        began = self._runbook.context.moment.began
+        return self.name if began is None else f"{self.name} · read {began:%H:%M:%S} UTC"
+
     def is_current(self) -> bool:
         """Whether the page is still for the notebook's parameters, as far as the kernel can know."""
         watch = watch_cells()
@@ -193,7 +199,7 @@ class SectionPage:
         with told_plainly():
             views = self._run.current()
         self._read = True
-        return Stack(tuple(view_table(view) for view in views)).headed(self.name)
+        return Stack(tuple(view_table(view) for view in views)).headed(self._as_read)
 
     def plan(self) -> Stack:
         """Read, and show what turns the current state into the desired one."""
@@ -203,7 +209,7 @@ class SectionPage:
         self._read = True
         if self.form is not None:
             self._offer(self.form, part)
-        return plan_shown(part, self._run.cautions).headed(self.name)
+        return plan_shown(part, self._run.cautions).headed(self._as_read)
 
     def apply(self) -> Shown | None:
         """Carry out the plan in mode ``apply``; in another mode, say that nothing was written.
@@ -224,7 +230,7 @@ class SectionPage:
         self._begin()
         with told_plainly():
             verification = self._run.verify()
-        return verification_shown(verification, planning=self.mode == "plan").headed(self.name)
+        return verification_shown(verification, planning=self.mode == "plan").headed(self._as_read)
 
     def finish(self) -> Shown:
         """Keep the section's result, sign out, and say where the record lies.
@@ -288,6 +294,9 @@ class SectionPage:
     def _begin(self) -> None:
         """Begin a run of its own after the last one has ended."""
         self._must_be_current()
+        if self.form is not None:
+            # What the button starts writes in a process of its own: each cell reads how it stands now.
+            self._runbook.context.moment.begin()
         if not self._ended:
             return
         opened_for = self.name, self._runbook.context.journal.target
