@@ -24,9 +24,9 @@ WAIT_S = 30.0
 def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
     """Hold the lock of ``what`` (``"tenant acme"``) within ``folder`` during the ``with`` block.
 
-    Waits ``wait_s`` seconds for another holder, then raises ``LockedError`` with the other's name
-    and start time. The lock is the operating system's: a process that dies lets go of it. Raises
-    ``RunbookError`` when there is something else in the lock's place, or it may not be written.
+    Waits ``wait_s`` seconds for another holder, and for as long as the holders change (the tenants of a
+    shared trunk take turns); then raises ``LockedError`` with the other's name and start time. The lock
+    is the operating system's: a process that dies lets go of it. Raises ``RunbookError`` when there is something else in the lock's place, or it may not be written.
     """
     path = folder / f".{what.replace(' ', '-')}.lock"
     holder = path.with_suffix(".holder")
@@ -35,7 +35,14 @@ def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
             if folder.is_symlink():
                 raise NotPlainError(errno.ELOOP, "a link, which is not followed", str(folder))
             folder.mkdir(parents=True, exist_ok=True)
-            taken.enter_context(file_lock(path, wait_s))
+            seen = _holder(holder)
+            while True:
+                try:
+                    taken.enter_context(file_lock(path, wait_s))
+                    break
+                except Timeout:
+                    if seen == (seen := _holder(holder)):
+                        raise
             name = {"who": whoami(), "since": _now(), "process": os.getpid()}
             write_whole(holder, json.dumps(name).encode())
         except Timeout:
@@ -86,12 +93,17 @@ def whoami() -> str:
     return f"{user()}@{socket.gethostname()}"
 
 
-def _refusal(what: str, holder: Path) -> LockedError:
+def _holder(holder: Path) -> str:
+    """Who holds a lock, as its file says it."""
     try:
         other = json.loads(read(holder, SMALL))
-        by = f"{other['who']} since {other['since']} (process {other['process']})"
+        return f"{other['who']} since {other['since']} (process {other['process']})"
     except (OSError, ValueError, KeyError, TypeError):
-        by = "another run"
+        return "another run"
+
+
+def _refusal(what: str, holder: Path) -> LockedError:
+    by = _holder(holder)
     return LockedError(
         f"{what} is being worked on by {by}",
         meaning="two runs at once could undo each other; nothing was written",
