@@ -26,7 +26,8 @@ def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
 
     Waits ``wait_s`` seconds for another holder, and for as long as the holders change (the tenants of a
     shared trunk take turns); then raises ``LockedError`` with the other's name and start time. The lock
-    is the operating system's: a process that dies lets go of it. Raises ``RunbookError`` when there is something else in the lock's place, or it may not be written.
+    is the operating system's: a process that dies lets go of it. Raises ``RunbookError`` when there is
+    something else in the lock's place, or it may not be written.
     """
     path = folder / f".{what.replace(' ', '-')}.lock"
     holder = path.with_suffix(".holder")
