@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from .display import SANS, Shown, escaped, visible
+from .display import SANS, Shown, escaped, heading, visible
 
 #: Label, SIP URI, priority, weight, enabled.
 Hop = tuple[str, str, int, int, bool]
@@ -38,9 +38,9 @@ class Picture(Shown):
     description: tuple[str, ...]
     svg: str
 
-    def headed(self, owner: str) -> Self:
+    def headed(self, owner: str, read: str = "") -> Self:
         """Return the same picture with ``owner`` before its title."""
-        return replace(self, title=f"{owner} · {self.title}")
+        return replace(self, title=heading(owner, self.title, read))
 
     def html(self) -> str:
         words = "".join(f"<li>{escaped(line)}</li>" for line in self.description)

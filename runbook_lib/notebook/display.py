@@ -64,8 +64,8 @@ class Shown:
         """Return plain text."""
         raise NotImplementedError
 
-    def headed(self, owner: str) -> Self:
-        """Return the same with a heading that names its owner, where it has a heading."""
+    def headed(self, owner: str, read: str = "") -> Self:
+        """Return the same with a heading that names its owner and when it was read, where it has one."""
         return self
 
     def _repr_html_(self) -> str:
@@ -86,9 +86,9 @@ class Box(Shown):
     title: str
     lines: tuple[str, ...] = ()
 
-    def headed(self, owner: str) -> Self:
+    def headed(self, owner: str, read: str = "") -> Self:
         """Return the same box with ``owner``, such as ``demo/acme``, before its title."""
-        return replace(self, title=f"{owner} · {self.title}")
+        return replace(self, title=heading(owner, self.title, read))
 
     def html(self) -> str:
         colour, symbol = TONES[self.tone]
@@ -105,6 +105,11 @@ class Box(Shown):
         for line in self.lines:
             lines += wrapped(visible(line), WIDTH - 4, indent="    ")
         return "\n".join(lines)
+
+
+def heading(owner: str, title: str, read: str = "") -> str:
+    """Return a heading: whose it is, what it is, and when it was read, where that is known."""
+    return " · ".join(part for part in (owner, title, read) if part)
 
 
 def badge(content: str, colour: str) -> str:

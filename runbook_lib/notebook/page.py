@@ -146,10 +146,10 @@ class SectionPage:
         return f"{context.site.name}/{context.tenant.name}"
 
     @property
-    def _as_read(self) -> str:
-        """What the page is for, and when that was read."""
+    def _read_at(self) -> str:
+        """When what is shown was read, for its heading."""
         began = self._runbook.context.moment.began
-        return self.name if began is None else f"{self.name} · read {began:%H:%M:%S} UTC"
+        return "" if began is None else f"read {began:%H:%M:%S} UTC"
 
     def is_current(self) -> bool:
         """Whether the page is still for the notebook's parameters, as far as the kernel can know."""
@@ -199,7 +199,7 @@ class SectionPage:
         with told_plainly():
             views = self._run.current()
         self._read = True
-        return Stack(tuple(view_table(view) for view in views)).headed(self._as_read)
+        return Stack(tuple(view_table(view) for view in views)).headed(self.name, self._read_at)
 
     def plan(self) -> Stack:
         """Read, and show what turns the current state into the desired one."""
@@ -209,7 +209,7 @@ class SectionPage:
         self._read = True
         if self.form is not None:
             self._offer(self.form, part)
-        return plan_shown(part, self._run.cautions).headed(self._as_read)
+        return plan_shown(part, self._run.cautions).headed(self.name, self._read_at)
 
     def apply(self) -> Shown | None:
         """Carry out the plan in mode ``apply``; in another mode, say that nothing was written.
@@ -230,7 +230,7 @@ class SectionPage:
         self._begin()
         with told_plainly():
             verification = self._run.verify()
-        return verification_shown(verification, planning=self.mode == "plan").headed(self._as_read)
+        return verification_shown(verification, planning=self.mode == "plan").headed(self.name, self._read_at)
 
     def finish(self) -> Shown:
         """Keep the section's result, sign out, and say where the record lies.

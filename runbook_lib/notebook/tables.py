@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
-from .display import SANS, Box, Shown, badge, escaped, visible, wrapped
+from .display import SANS, Box, Shown, badge, escaped, heading, visible, wrapped
 from .spreadsheets import csv_text
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Table(Shown):
         What it says instead of rows when there are none.
     owner
         Whose it is, such as ``demo/acme``: shown before the caption.
+    read
+        When it was read: shown behind the caption.
     """
 
     def __init__(
@@ -81,9 +83,10 @@ class Table(Shown):
         *,
         empty: str = "nothing",
         owner: str = "",
+        read: str = "",
     ) -> None:
         self.caption = caption
-        self.heading = f"{owner} · {caption}" if owner else caption
+        self.heading = heading(owner, caption, read)
         self.columns = tuple(columns)
         self.rows = tuple(tuple(row) for row in rows)
         self.empty = empty
@@ -99,9 +102,9 @@ class Table(Shown):
         """Write the table as CSV for spreadsheets (UTF-8 with a mark), without formulas; never overwrites."""
         return _write_csv(path, [self])
 
-    def headed(self, owner: str) -> Self:
-        """Return the same table with ``owner`` before its caption."""
-        return type(self)(self.caption, self.columns, self.rows, empty=self.empty, owner=owner)
+    def headed(self, owner: str, read: str = "") -> Self:
+        """Return the same table with ``owner`` before its caption, and behind it when it was read."""
+        return type(self)(self.caption, self.columns, self.rows, empty=self.empty, owner=owner, read=read)
 
     def plain(self, row: Sequence[Any]) -> list[str]:
         """Return a row's values as text, without marks."""
@@ -177,9 +180,9 @@ class Stack(Shown):
         """Write the tables as CSV, below each other; see ``Table.csv``."""
         return _write_csv(path, [part for part in self.parts if isinstance(part, Table)])
 
-    def headed(self, owner: str) -> Self:
-        """Return the same parts, each with ``owner`` in its heading."""
-        return replace(self, parts=tuple(part.headed(owner) for part in self.parts))
+    def headed(self, owner: str, read: str = "") -> Self:
+        """Return the same parts, each with ``owner``, and when it was read, in its heading."""
+        return replace(self, parts=tuple(part.headed(owner, read) for part in self.parts))
 
     def html(self) -> str:
         return "\n".join(part.html() for part in self.parts)
