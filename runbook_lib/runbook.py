@@ -71,6 +71,8 @@ class Runbook:
         #: The parameters' sources, for a record: files, or content that was passed.
         self.sources: Mapping[str, Source] = {}
         self.approval: Approval | None = None
+        #: What was asked of which section in this moment: to ask again is to ask how it stands now.
+        self.asked: set[tuple[str, str]] = set()
         self._sections = sections
 
     @classmethod
@@ -283,8 +285,6 @@ class SectionRun:
         self._section = SECTION_CLASSES[number](runbook.context)
         self._started = time.monotonic()
         self._own_record_closed = False
-        #: What was asked for in the present moment: to ask for it again is to ask how it stands now.
-        self._asked: set[str] = set()
         self._is_shared = False
         #: The locks of a section that changes something, from what it shows as its plan to its last write.
         self._locks = ExitStack()
@@ -357,11 +357,12 @@ class SectionRun:
         if not self._is_shared:
             self._is_shared = True
             join_run(moment, self.runbook.run_id)
-        if what in self._asked:
+        asked = self.runbook.asked
+        if (self.number, what) in asked:
             moment.begin()
         if moment.began is None:
-            self._asked.clear()
-        self._asked.add(what)
+            asked.clear()
+        asked.add((self.number, what))
 
     def _lock(self) -> None:
         """Let no other run work on the tenant, nor on a shared trunk, until ``_locks`` is closed."""
@@ -408,7 +409,7 @@ class SectionRun:
         context, recorded = self.runbook.context, self.runbook.is_recorded
         if recorded:
             # Of what was planned in this moment, only rows in place were not read under the lock.
-            as_read = "plan" in self._asked and context.moment.began is not None
+            as_read = (self.number, "plan") in self.runbook.asked and context.moment.began is not None
             return self._locked(partial(self._carried_out, as_read=as_read))
         try_out(context.records.parent)  # also what the locks need
         try:

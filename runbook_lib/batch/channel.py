@@ -20,6 +20,8 @@ Handler = Callable[[Mapping[str, Any]], Any]
 class Channel:
     """Answers questions of kernels, each of which has a socket and a thread of its own.
 
+    To a question that nobody has registered for the answer is ``None``, as if there were no runner.
+
     A thread ends when its kernel has ended, whatever ended it.
     """
 
@@ -45,7 +47,8 @@ class Channel:
     def _answer(self, line: str) -> dict[str, Any]:
         try:
             question = json.loads(line)
-            return {"answer": self._handlers[question["ask"]](question)}
+            handler = self._handlers.get(question["ask"])
+            return {"answer": None if handler is None else handler(question)}
         except RunbookError as error:
             return {"error": data_of(error)}
         except Exception as error:

@@ -119,7 +119,8 @@ class Pins:
     @property
     def kept(self) -> dict[str, Any]:
         """What the file of an entry keeps of them: nothing where something may be missing."""
-        return {"pins": dict(self.policies)} if self.whole else {}
+        pins = [{"for": key, "policy": policy} for key, policy in self.policies.items()]
+        return {"pins": pins} if self.whole else {}
 
 
 def _keys(target: Mapping[str, str]) -> list[str]:
@@ -148,8 +149,8 @@ def pins_of(records: Path, entries: Sequence[Entry], *, live: bool) -> Pins:
                 raise
             whole = False
             continue  # records verify names the file
-        if isinstance(pins := told.get("pins"), dict):
-            return Pins(pins | found, whole)
+        if isinstance(pins := told.get("pins"), list):
+            return Pins({one["for"]: one["policy"] for one in pins} | found, whole)
         target, pin = told.get("target"), told.get("pinned_policy")
         if isinstance(target, dict) and isinstance(pin, dict):
             found = dict.fromkeys(_keys(target), pin) | found

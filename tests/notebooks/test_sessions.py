@@ -358,8 +358,8 @@ def test_a_run_that_is_interrupted_signs_out(
     assert process.returncode != 0, shown
     time.sleep(3)  # the request that was cut off may still have its effect
     found = sessions_of(sandbox)
-    # A sign-in that is cut off opens a session at the PBX whose token nobody has: as ever, it expires.
-    assert found["alive"] == (1 if path.startswith("/auth") else 0)
+    # A sign-in that is under way is waited for, if not for long: a session whose token nobody has expires.
+    assert found["alive"] <= (1 if path.startswith("/auth") else 0)
 
 
 def test_a_run_that_is_killed_leaves_its_sessions_to_expire(
