@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.facts.side_by_side import side_by_side
+from runbook_lib.keys import trunk as trunk_key
 from runbook_lib.plan import Action, Row
 from runbook_lib.records.verify import verify
 from runbook_lib.runbook import Runbook
@@ -127,7 +128,7 @@ def test_a_write_gets_through_while_reads_wait(sandbox: TestSandbox) -> None:
         for child in children:
             child.go()
         until(lambda: held(sandbox) == SLOTS - 1)
-        with context.journal.writing("01", "trunk new", ROWS):
+        with context.journal.writing("01", trunk_key("new"), ROWS):
             trunk = context.twilio.trunks.create(friendly_name="new", domain_name="new.pstn.twilio.com")
         assert trunk.sid in sandbox.control("GET", "state").json()["twilio"]["trunks"]
         # What confirms it goes first as well.

@@ -15,6 +15,7 @@ from runbook_lib.context import Context
 from runbook_lib.errors import OutcomeUnknownError, VendorError
 from runbook_lib.facts.side_by_side import side_by_side
 from runbook_lib.guide import RUN_ORDER
+from runbook_lib.keys import trunk as trunk_key
 from runbook_lib.plan import Action, Row
 from runbook_lib.runbook import Runbook
 from tests.conftest import TestSandbox
@@ -38,7 +39,7 @@ def sent(sandbox: TestSandbox, path: str = "", method: str = "") -> list[dict[st
 
 
 def make_trunk(context: Context, name: str) -> Any:
-    with context.journal.writing("01", f"trunk {name}", ROWS):
+    with context.journal.writing("01", trunk_key(name), ROWS):
         return context.twilio.trunks.create(friendly_name=name, domain_name=f"{name}.pstn.twilio.com")
 
 
@@ -134,7 +135,7 @@ def test_what_others_read_while_a_write_is_on_its_way_is_forgotten(
 def test_what_is_read_in_the_middle_of_a_change_is_read_then(sandbox: TestSandbox, context: Context) -> None:
     """Somebody else may have been quicker: what a write looks at before it leaves is never remembered."""
     context.twilio.trunks.list()
-    with context.journal.writing("01", "trunk new", ROWS):
+    with context.journal.writing("01", trunk_key("new"), ROWS):
         context.twilio.trunks.list()
         context.twilio.trunks.list()
     context.twilio.trunks.list()
@@ -169,13 +170,15 @@ def test_a_section_asks_nothing_twice_within_a_reading(sandbox: TestSandbox) -> 
         assert {key: count for key, count in asked.items() if count > 1 + (key[0] == "portsip")} == {}, number
 
 
-def test_each_reading_of_a_section_is_new(sandbox: TestSandbox) -> None:
+def test_who_asks_again_asks_how_it_stands_now(sandbox: TestSandbox) -> None:
+    """Current state, plan and verification are of one moment; the second of each begins another one."""
     run_all()
     with Runbook.open(SITE, ACME) as runbook:
         section = runbook.section("01")
         assert not section.plan().changing
         change = {"match": {"domain_name": DOMAIN}, "set": {"friendly_name": "somebody else's"}}
         sandbox.control("POST", "state/patch", {"vendor": "twilio", "kind": "trunks", **change})
+        assert not section.verify().differences
         assert section.plan().changing
         assert section.verify().differences
 
