@@ -87,8 +87,8 @@ class Box(Shown):
     lines: tuple[str, ...] = ()
 
     def headed(self, owner: str, read: str = "") -> Self:
-        """Return the same box with ``owner``, such as ``demo/acme``, before its title."""
-        return replace(self, title=heading(owner, self.title, read))
+        """Return the same box with ``owner``, such as ``demo/acme``, before its title, which is a sentence."""
+        return replace(self, title=heading(owner, self.title))
 
     def html(self) -> str:
         colour, symbol = TONES[self.tone]
