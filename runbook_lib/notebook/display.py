@@ -87,7 +87,7 @@ class Box(Shown):
     lines: tuple[str, ...] = ()
 
     def headed(self, owner: str, read: str = "") -> Self:
-        """Return the same box with ``owner``, such as ``demo/acme``, before its title, which is a sentence."""
+        """Return the same box with ``owner``, such as ``demo/acme``, before its title, a sentence."""
         return replace(self, title=heading(owner, self.title))
 
     def html(self) -> str:
