@@ -256,6 +256,7 @@ class Runbook:
             # What they read goes out side by side, and then serves them one after the other.
             _ = self.context.twilio, self.context.pbx
             side_by_side(*(section.read for section in sections))
+            return self.plan_of(*(section.planned() for section in sections))
         return self.plan_of(*(section.plan() for section in sections))
 
     def plan_of(self, *slices: Slice) -> Plan:
@@ -356,7 +357,7 @@ class SectionRun:
         moment = self.runbook.context.moment
         if not self._is_shared:
             self._is_shared = True
-            join_run(moment, self.runbook.run_id)
+            join_run(moment, self.runbook.context.journal.clocks, self.runbook.run_id)
         asked = self.runbook.asked
         if (self.number, what) in asked:
             moment.begin()
@@ -566,7 +567,8 @@ class SectionRun:
         self._locks.close()
         self._measure()
         if self._is_shared:
-            hand_on(self.runbook.context.moment, self.runbook.run_id)
+            context = self.runbook.context
+            hand_on(context.moment, context.journal.clocks, self.runbook.run_id)
         self.runbook.context.close()
         if not self._own_record_closed:
             write_result(self.runbook.folder, self.number, scrub_data(self._result))

@@ -358,7 +358,7 @@ def _in_the_way(job: Job, lender: Lender, moment: SharedMoment) -> str:
         ) as runbook:
             runbook.context.lender = lender
             plan = runbook.plan()
-            moment.keep(runbook.context.moment)
+            moment.keep(runbook.context.moment, runbook.context.journal.clocks)
     except RunbookError:
         return ""
     rows = [row for part in plan.slices for row in part.stopping]

@@ -59,6 +59,7 @@ class Moment:
         """Forget everything. A read that is on its way still serves who asked for it, and nobody else."""
         if self.before_it_ends is not None:
             self.before_it_ends()
+            self.before_it_ends = None  # it ends once for those who share it
         with self._lock:
             self._forget()
 

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
 
 from ..asking import ask_runner
-from ..records.clocks import steady
+from ..errors import RunbookError
+from ..records.clocks import VendorClocks, steady
 from .moment import Moment
 
 #: The name of the questions.
 MOMENT = "moment"
 
 
-def join_run(moment: Moment, run: str) -> None:
-    """Go on with what the run has read so far, if there is a runner; what ends the moment ends the run's."""
+def join_run(moment: Moment, clocks: VendorClocks, run: str) -> None:
+    """Go on with what the run has read so far, if there is a runner; what ends the moment ends the run's.
+
+    What the answers showed of the vendors' clocks goes on as well.
+    """
     known = ask_runner(MOMENT, run=run)
     if known:
         answers = {tuple(key): _answer(*parts) for key, *parts in known["answers"]}
         moment.join(steady() - known["began"], answers)
+        clocks.join(known["clocks"])
     moment.before_it_ends = lambda: ask_runner(MOMENT, run=run, ended=True)
 
 
-def hand_on(moment: Moment, run: str) -> None:
-    """Let the run's next notebooks go on with this moment."""
-    ask_runner(MOMENT, run=run, **_told(moment))
+def hand_on(moment: Moment, clocks: VendorClocks, run: str) -> None:
+    """Let the run's next notebooks go on with this moment; without it they only read more."""
+    with suppress(RunbookError):
+        ask_runner(MOMENT, run=run, **_told(moment, clocks))
 
 
 class SharedMoment:
@@ -43,10 +50,10 @@ class SharedMoment:
         with self._turn:
             self._run, self._known = run, {}
 
-    def keep(self, moment: Moment) -> None:
+    def keep(self, moment: Moment, clocks: VendorClocks) -> None:
         """Hand the run's first notebook what was read before it."""
         with self._turn:
-            self._known = _told(moment)
+            self._known = _told(moment, clocks)
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any] | None:
         """Take what a notebook has read, or that it ends the moment for good; return what is known."""
@@ -56,11 +63,11 @@ class SharedMoment:
             if "ended" in question:
                 self._known = None
             elif "answers" in question and self._known is not None:
-                self._known = {name: question[name] for name in ("began", "answers")}
+                self._known = {name: question[name] for name in ("began", "answers", "clocks")}
             return self._known or None
 
 
-def _told(moment: Moment) -> dict[str, Any]:
+def _told(moment: Moment, clocks: VendorClocks) -> dict[str, Any]:
     """A moment as plain data; its beginning by a clock that the processes of a machine share."""
     age_s, answers = moment.answers()
     # Bytes as text, and back again: whatever they are.
@@ -68,7 +75,7 @@ def _told(moment: Moment) -> dict[str, Any]:
         (key, one.status_code, one.headers.multi_items(), one.content.decode("latin-1"))
         for key, one in answers.items()
     ]
-    return {"began": steady() - age_s, "answers": told}
+    return {"began": steady() - age_s, "answers": told, "clocks": clocks.told()}
 
 
 def _answer(status: int, headers: list[list[str]], body: str) -> httpx.Response:

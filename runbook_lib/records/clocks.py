@@ -57,6 +57,18 @@ class VendorClocks:
             return  # without one, or with one that says nothing
         self._seen[vendor] = _Seen(moment, received, within)
 
+    def told(self) -> list[tuple[str, str, float, float]]:
+        """Return what is known as plain data, for another process of this machine, to ``join``."""
+        return [
+            (vendor, seen.vendor_time.isoformat(), seen.at, seen.within_s)
+            for vendor, seen in dict(self._seen).items()
+        ]
+
+    def join(self, told: Iterable[tuple[str, str, float, float]]) -> None:
+        """Know what another process has told; what this one has seen itself counts more."""
+        for vendor, moment, at, within_s in told:
+            self._seen.setdefault(vendor, _Seen(datetime.fromisoformat(moment), at, within_s))
+
     def now(self, vendor: str) -> datetime:
         """Return the present time by a vendor's clock; by this machine's before its first answer."""
         return self.known(vendor) or datetime.now(UTC)

@@ -156,6 +156,10 @@ class Section(ABC):
     def plan(self) -> Slice:
         """Read, and return the section's slice of the plan."""
         self.read()
+        return self.planned()
+
+    def planned(self) -> Slice:
+        """Return the section's slice of the plan, from the state as read."""
         return Slice(self.number, (*self._cautions(), *_rows(self._guarded_items())))
 
     def apply(self, approved: Slice | None = None, *, as_read: bool = False) -> Outcome:

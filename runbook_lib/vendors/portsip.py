@@ -106,9 +106,10 @@ class Session:
 
     def token(self, refused: str | None = None) -> Tokens:
         """Return the tokens of the live session; those of another one if its access token is ``refused``."""
-        if self._token is not None and self._token.access == refused:
-            self._discard()
-        return self._live_token()
+        with self._lock:
+            if self._token is not None and self._token.access == refused:
+                self._discard()
+            return self._live_token()
 
     def sign_out(self) -> None:
         """End the session at the PBX, if it was begun here and is not kept; an error here changes nothing."""
