@@ -115,9 +115,10 @@ def lab(
     port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free one.")] = 8888,
 ) -> None:
     """Open JupyterLab on the notebooks, with the sandbox running."""
+    from runbook_sandbox import process
+
     from .batch.kernels import jupyter_folders
     from .batch.scratch import Scratch
-    from .sandbox import process
 
     def run() -> int:
         root = project_root()
@@ -157,7 +158,7 @@ def sandbox(
     """Start, show, reset or end the sandbox of this project."""
     import httpx
 
-    from .sandbox import process, server
+    from runbook_sandbox import process, server
 
     root = project_root()
     if foreground:

@@ -42,7 +42,7 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
     api, trunking, _ = (_override(name) for name in OVERRIDES)
     if site.target == "sandbox":
         if not (api and trunking):
-            from .sandbox import process  # only a sandbox site pays for the import
+            from runbook_sandbox import process  # only a sandbox site pays for the import
 
             running = process.ensure_running(root)
             api, trunking = api or running.twilio_url, trunking or running.twilio_url
@@ -65,7 +65,7 @@ def pbx_endpoint(site: Site, root: Path) -> tuple[str, ssl.SSLContext | bool]:
     url = _override(PBX_OVERRIDE)
     ca_file = site.pbx.ca_file.path(root) if site.pbx.ca_file else None
     if site.target == "sandbox":
-        from .sandbox import certificate, process
+        from runbook_sandbox import certificate, process
 
         url = url or process.ensure_running(root).portsip_url
         ca_file = ca_file or certificate.ensure(root)

@@ -12,14 +12,14 @@ from .connect import Endpoints, endpoints, pbx_of
 from .facts.moment import Moment
 from .keys import ResourceKey
 from .parameters import Site, Tenant, TrunkScope
+from .parameters.settings import Settings
 from .records.journal import Journal
 from .records.ownership import Ownership
 from .records.to_undo import RecordToUndo
+from .resources.pbx_trunk import PbxTrunk
+from .resources.rules import Rules
+from .resources.twilio_trunk import TwilioTrunk
 from .secret import resolve
-from .sections.pbx_trunk import PbxTrunk
-from .sections.rules import Rules
-from .sections.settings import Settings
-from .sections.twilio_trunk import TwilioTrunk
 from .vendors.budget import Budget
 from .vendors.lending import Lender, lent_by_runner
 from .vendors.pbx import Pbx

@@ -42,13 +42,15 @@ from .records.result import new_run_id, now, run_folder, write_json, write_resul
 from .records.to_undo import record_to_undo
 from .records.uses import claimed_by, register_of
 from .secret import scrub_data
-from .sections import SECTION_CLASSES, Outcome, Verification, View
+from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
+from .undo import UNDO_CLASSES
 
 MODES = ("plan", "apply", "verify")
 #: What a record says of parameters that no file holds.
 AS_CONTENT = "(passed as content)"
 #: … and of the executed notebook when the runner did not run it.
 KEPT_ELSEWHERE = "kept by papermill, not here"
+ALL_SECTIONS: dict[str, type[Section]] = {**SECTION_CLASSES, **UNDO_CLASSES}
 T = TypeVar("T")
 
 
@@ -250,7 +252,7 @@ class Runbook:
         self.context.moment.begin()  # whoever asks again asks how it stands now
         sections, ahead = [], frozenset[str]()
         for number in self.order:
-            sections.append(SECTION_CLASSES[number](self.context, ahead))
+            sections.append(ALL_SECTIONS[number](self.context, ahead))
             ahead |= {number}
         if len(sections) > 1:
             # What they read goes out side by side, and then serves them one after the other.
@@ -283,7 +285,7 @@ class SectionRun:
     def __init__(self, runbook: Runbook, number: str) -> None:
         self.runbook = runbook
         self.number = number
-        self._section = SECTION_CLASSES[number](runbook.context)
+        self._section = ALL_SECTIONS[number](runbook.context)
         self._started = time.monotonic()
         self._own_record_closed = False
         self._is_shared = False

@@ -107,7 +107,7 @@ def started(root: Path) -> Iterator[TestSandbox]:
     """A sandbox with a project root of its own, ended with the ``with`` block."""
     shutil.copytree(CHECKOUT / "parameters", root / "parameters")
     shutil.copytree(CHECKOUT / "notebooks", root / "notebooks")
-    command = [sys.executable, "-m", "runbook_lib.sandbox", "--root", str(root), "--foreground"]
+    command = [sys.executable, "-m", "runbook_sandbox", "--root", str(root), "--foreground"]
     with subprocess.Popen(
         [*command, "--twilio-port", "0", "--portsip-port", "0"],
         stdout=subprocess.PIPE,

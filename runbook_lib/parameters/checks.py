@@ -351,7 +351,7 @@ def _account_of(site: Mapping[str, Any], tenant: Mapping[str, Any]) -> str | Non
 
 
 def _make_sandbox_secrets(root: Path) -> None:
-    from ..sandbox import secrets  # only a sandbox site pays for the import
+    from runbook_sandbox import secrets  # only a sandbox site pays for the import
 
     try:
         secrets.ensure(root)

@@ -10,8 +10,6 @@ from .s03_origination import Origination
 from .s04_numbers import AssignNumbers
 from .s05_pbx_trunk import PbxTrunkSection
 from .s06_next_steps import NextSteps
-from .s90_roll_back import RollBack
-from .s91_retire import Retire
 
 SECTION_CLASSES: dict[str, type[Section]] = {
     one.number: one
@@ -23,8 +21,6 @@ SECTION_CLASSES: dict[str, type[Section]] = {
         AssignNumbers,
         PbxTrunkSection,
         NextSteps,
-        RollBack,
-        Retire,
     )
 }
 

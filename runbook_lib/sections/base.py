@@ -20,7 +20,7 @@ from ..keys import ResourceKey, Why
 from ..meaning import meaning
 from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
 from ..records.journal import CLOCKS
-from .way_back import keep_what_was_made
+from ..resources.written import keep_what_was_made
 
 if TYPE_CHECKING:
     from ..context import Context

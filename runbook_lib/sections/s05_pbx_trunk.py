@@ -11,10 +11,10 @@ from ..did_pool import DidPool
 from ..keys import Why
 from ..parameters import TrunkScope
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
+from ..resources.pbx_trunk import associated, desired_fields
 from ..vendors.pbx import quoted
 from .base import Item, Section, View
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
-from .pbx_trunk import associated, desired_fields
 
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
 IMMUTABLE = ("brand", "auth_mode")

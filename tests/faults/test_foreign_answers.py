@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from runbook_lib.errors import AccountError
-from runbook_lib.sandbox.demo import ACCOUNT_SID, OTHER_ACCOUNT_SID
+from runbook_sandbox.demo import ACCOUNT_SID, OTHER_ACCOUNT_SID
 from tests.conftest import TestSandbox, sample
 from tests.faults.lab import Lab
 from tests.faults.running import hurry

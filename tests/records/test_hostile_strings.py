@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from runbook_lib.notebook.display import visible
 from runbook_lib.notebook.tables import Stack, Table
-from runbook_lib.sandbox import demo
+from runbook_sandbox import demo
 from tests.conftest import TestSandbox
 from tests.notebooks.test_lab import CHROMIUM, PATIENCE_MS, lab
 from tests.test_cli import SITE, runbook

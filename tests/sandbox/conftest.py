@@ -16,7 +16,7 @@ import pytest
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
-from runbook_lib.sandbox import demo, secrets
+from runbook_sandbox import demo, secrets
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -89,7 +89,7 @@ def _trust(ca_file: str) -> Any:
 @contextmanager
 def foreground(root: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """A sandbox of a root in the foreground, and what it announced; gone after the ``with`` block."""
-    command = [sys.executable, "-m", "runbook_lib.sandbox", "--root", str(root), "--foreground"]
+    command = [sys.executable, "-m", "runbook_sandbox", "--root", str(root), "--foreground"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         try:
             assert process.stdout is not None

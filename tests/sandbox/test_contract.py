@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from runbook_lib.sandbox import demo
+from runbook_sandbox import demo
 from tests.documents import Contract, operations, require_documents
 
 

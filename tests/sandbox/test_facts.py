@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from runbook_lib.sandbox.switches import ALL
+from runbook_sandbox.switches import ALL
 from tests.documents import FACTS as FOLDER
 from tests.documents import require
 

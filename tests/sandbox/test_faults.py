@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from runbook_lib.sandbox import demo
+from runbook_sandbox import demo
 
 TRUNKS = "/v1/Trunks"
 

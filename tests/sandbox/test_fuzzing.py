@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from runbook_lib.sandbox import demo
+from runbook_sandbox import demo
 from tests.documents import content, operations, require_documents
 
 from .conftest import Running

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from runbook_lib.sandbox import demo
+from runbook_sandbox import demo
 from tests.sections.expected import ACME_PBX_TRUNK
 
 ADMIN = {"username": "admin"}

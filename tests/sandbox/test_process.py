@@ -18,7 +18,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from runbook_lib.sandbox import certificate, demo, process, secrets
+from runbook_sandbox import certificate, demo, process, secrets
 
 from .conftest import REPOSITORY, foreground
 
@@ -61,7 +61,7 @@ def test_foreground_announces_serves_and_ends_cleanly(tmp_path):
 def test_taken_port(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "runbook_lib.sandbox", "--root", str(tmp_path), "--foreground"]
+        command = [sys.executable, "-m", "runbook_sandbox", "--root", str(tmp_path), "--foreground"]
         ended = subprocess.run(
             [*command, "--twilio-port", str(port)], capture_output=True, text=True, cwd=REPOSITORY, timeout=30
         )

@@ -7,7 +7,7 @@ import re
 import pytest
 from twilio.base.exceptions import TwilioRestException
 
-from runbook_lib.sandbox import demo
+from runbook_sandbox import demo
 
 
 def code_of(error: pytest.ExceptionInfo[TwilioRestException]) -> int:

@@ -19,8 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runbook_lib.sandbox.demo import API_KEY_SID
 from runbook_lib.secret import Filter, find
+from runbook_sandbox.demo import API_KEY_SID
 from tests.conftest import CHECKOUT, TestSandbox
 
 #: Characters that URLs, JSON, HTML and base64 write in different ways, in the secrets that may have them.

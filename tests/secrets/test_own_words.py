@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from runbook_lib.own_words import is_own
-from runbook_lib.sandbox import secrets
 from runbook_lib.secret_forms import SHORTEST_FILTERED
+from runbook_sandbox import secrets
 from tests.conftest import TestSandbox
 from tests.test_cli import ACME, SITE, runbook
 

@@ -19,7 +19,8 @@ from runbook_lib.parameters import load
 from runbook_lib.plan import Action
 from runbook_lib.records.journal import FILE_NAME, read
 from runbook_lib.runbook import Runbook
-from runbook_lib.sandbox.demo import (
+from runbook_lib.vendors.account import accounts_named
+from runbook_sandbox.demo import (
     ACCOUNT_SID,
     API_KEY_SID,
     LEGACY_TRUNK_SID,
@@ -29,7 +30,6 @@ from runbook_lib.sandbox.demo import (
     SUBACCOUNT_SID,
     number_sid,
 )
-from runbook_lib.vendors.account import accounts_named
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_tenant_level import ACME, DOMAIN, SITE, run_all
 from tests.sections.test_way_back import recorded

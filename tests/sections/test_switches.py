@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.sandbox.switches import ALL
+from runbook_sandbox.switches import ALL
 from tests.conftest import TestSandbox, sample
 from tests.sections import test_drift, test_system_level, test_tenant_level
 from tests.sections.expected import ACME_PBX_TRUNK, ACME_TRUNK, CARRIER_PBX_TRUNK

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..parameters import OriginationTarget, Site, Tenant, TrunkScope
 from ..secret import SecretRef
+from .model import OriginationTarget, Site, Tenant, TrunkScope
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from ..keys import Kind, ResourceKey, Why
 from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
-from .base import TENANTS_STEPS, Item, Section, View, at_step
-from .passwords import SIDES, PasswordPair, find_user
-from .way_back import EFFECTS, Resource, collection, hanging_on, locate, resource_of
+from ..resources.written import collection, locate
+from ..sections.base import TENANTS_STEPS, Item, Section, View, at_step
+from ..sections.passwords import SIDES, PasswordPair, find_user
+from .way_back import EFFECTS, Resource, hanging_on, resource_of
 from .whose import Whose
 
 CANNOT = "cannot be undone: the password that it replaced is nowhere to be read"

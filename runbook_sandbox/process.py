@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from filelock import FileLock
 
-from ..errors import SandboxError
+from runbook_lib.errors import SandboxError
 
 IDLE_SECONDS = 1800.0
 START_WITHIN_S = 30.0
@@ -139,10 +139,10 @@ def serve_detached(root: Path, idle_seconds: float) -> int:
 
 
 def _start(root: Path, idle_seconds: float) -> None:
-    command = [sys.executable, "-m", "runbook_lib.sandbox", "--root", str(root)]
+    command = [sys.executable, "-m", "runbook_sandbox", "--root", str(root)]
     command += ["--detached", "--idle-seconds", str(idle_seconds)]
     log = os.open(root / ".sandbox" / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    library = str(Path(__file__).resolve().parents[2])
+    library = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join([library, *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         # The child forks and ends at once (see __main__), so nobody has to wait for the server.

@@ -1,4 +1,4 @@
-"""``python -m runbook_lib.sandbox``: the sandbox on its own."""
+"""``python -m runbook_sandbox``: the sandbox on its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import process, server
 
 def main() -> int:
     """Serve in the foreground, or become the root's detached sandbox."""
-    parser = argparse.ArgumentParser(prog="python -m runbook_lib.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m runbook_sandbox", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path.cwd())
     parser.add_argument("--twilio-port", type=int, default=0)
     parser.add_argument("--portsip-port", type=int, default=0)

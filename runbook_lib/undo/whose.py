@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..records.footprint import Trace
-from .way_back import collection
+from ..resources.written import collection
 
 if TYPE_CHECKING:
     from ..context import Context

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import VendorError
 from ..keys import Kind, ResourceKey, pbx_trunk
 from ..plan import Effect
-from ..records.footprint import Trace, Write, makes, path_of, same, snake
-from ..records.journal import CLOCKS, key_of, vendor_time
-from ..vendors.twilio import read_date, serves_something
+from ..records.footprint import Trace, same
+from ..resources.written import collection, is_number, number_or_path, read_at, session_of
+from ..vendors.portsip import Session
+from ..vendors.twilio import serves_something
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -51,11 +51,6 @@ _AUTH_TYPES = {"CredentialLists": "CREDENTIAL_LIST", "IpAccessControlLists": "IP
 #: A number's voice settings that pointing it at a trunk may take away. Source: Twilio,
 #: IncomingPhoneNumber resource (setting TrunkSid deletes the voice application; URLs are ignored).
 _VOICE = ("voice_url", "voice_method", "voice_fallback_url", "voice_fallback_method", "voice_application_sid")
-
-
-def collection(path: str) -> str:
-    """Return the collection that a resource's path belongs to, for example ``"Trunks"``."""
-    return path.split("/")[-2]
 
 
 class Resource(ABC):
@@ -149,7 +144,7 @@ class _Number(Resource):
     """A number: its place on a trunk, and the voice settings that it loses by that."""
 
     def read(self) -> Mapping[str, Any] | None:
-        return self.context.twilio.read(self._path)
+        return read_at(self.context, "Twilio", self.trace.path)
 
     def is_as_left(self, live: Mapping[str, Any] | None) -> bool:
         if live is None:
@@ -191,19 +186,14 @@ class _Number(Resource):
 
     @property
     def _path(self) -> str:
-        return self.context.twilio.number_path(self._sid)
+        return number_or_path(self.context, self.trace.path)
 
 
 class _AtPbx(Resource):
     """A trunk, an assignment or a rule; a trunk that was changed, section 90 updates with its password."""
 
     def read(self) -> Mapping[str, Any] | None:
-        try:
-            return self._session.get(self.trace.path)
-        except VendorError as error:
-            if error.status != 404:
-                raise
-            return None
+        return read_at(self.context, "PortSIP", self.trace.path)
 
     def take_back(self) -> None:
         trace, kind = self.trace, collection(self.trace.path)
@@ -216,66 +206,15 @@ class _AtPbx(Resource):
             self.context.rules.write(kind, trace.path.rpartition("/")[2], before)
 
     @property
-    def _session(self) -> Any:
-        ours = collection(self.trace.path) in ("providers", "assignees")
-        return self.context.pbx_trunk.session if ours else self.context.pbx.session
+    def _session(self) -> Session:
+        return session_of(self.context, self.trace.path)
 
 
 def resource_of(context: Context, trace: Trace) -> Resource:
     """Return the resource of a trace."""
     if trace.vendor == "PortSIP":
         return _AtPbx(context, trace)
-    is_number = collection(trace.path) in ("IncomingPhoneNumbers", "PhoneNumbers")
-    return (_Number if is_number else _AtTwilio)(context, trace)
-
-
-def locate(context: Context, write: Write) -> str | None:
-    """Find a resource that was made by a write whose answer was lost; return its path, or ``None``.
-
-    It has what was sent, and at Twilio the time at which it was sent.
-    """
-    body = {name: value for name, value in (write["body"] or {}).items() if name.lower() != "password"}
-    path = write["path"]
-    if write["vendor"] == "PortSIP":
-        path = path.removeprefix("/api")
-        rules = path in ("/inbound_rules", "/outbound_rules")
-        session = context.pbx.session if rules else context.pbx_trunk.session
-        named = [f"{path}/{one['id']}" for one in session.list(path) if one["name"] == body.get("name")]
-        found = [one for one in named if same(body, session.get(one))]  # lists leave fields out
-        return found[0] if len(found) == 1 else None
-    stem, suffix = path.removesuffix(".json"), ".json" if path.endswith(".json") else ""
-    for sid_of_list in ("CredentialListSid", "IpAccessControlListSid"):
-        if sid_of_list in body:  # an association has the list's id
-            attached = f"{stem}/{body[sid_of_list]}"
-            return attached if context.twilio.read(attached) else None
-    wanted = {snake(name): value for name, value in body.items()}
-    found = [
-        one["sid"]
-        for one in context.twilio.entries(path)
-        if same(wanted, one) and abs(read_date(one["date_created"]) - vendor_time(write)) < CLOCKS
-    ]
-    return f"{stem}/{found[0]}{suffix}" if len(found) == 1 else None
-
-
-def keep_what_was_made(context: Context) -> None:
-    """Journal what is there of the resource that the last write made, if its answer did not say it.
-
-    An answer may have been lost, and of a rule the PBX answers no more than its id and is sent no more
-    than some fields. A trunk of the PBX and its assignment are sent as a whole.
-    """
-    write = context.journal.last
-    if write is None or not makes(write):
-        return
-    path, at_pbx = path_of(write), write["vendor"] == "PortSIP"
-    if (at_pbx and "_rules" not in write["path"]) or (path is not None and not at_pbx):
-        return
-    path = path or locate(context, write)
-    if path is None:
-        return
-    trace = Trace(write["vendor"], path, "made", write["section"], key_of(write), ())
-    live = resource_of(context, trace).read()
-    if live is not None:
-        context.journal.found(write["entry"], path.rpartition("/")[2].removesuffix(".json"), live)
+    return (_Number if is_number(trace.path) else _AtTwilio)(context, trace)
 
 
 def hanging_on(context: Context, path: str) -> dict[str, ResourceKey]:

@@ -16,10 +16,10 @@ from .. import keys
 from ..did_pool import DidPool
 from ..keys import LISTS, WORDS, Kind, ResourceKey, Why
 from ..plan import Action, Effect, Row
+from ..sections.base import Item, Section, View, at_step
+from ..sections.s02_termination import ACL, LIST
+from ..sections.s03_origination import host_of
 from ..vendors.twilio import as_read
-from .base import Item, Section, View, at_step
-from .s02_termination import ACL, LIST
-from .s03_origination import host_of
 from .way_back import RULES, hanging_on
 
 KEPT_NUMBER = "kept in the account and billed; nothing answers it any more"

@@ -15,7 +15,7 @@ from ..vendors.pbx import quoted
 from ..vendors.portsip import Session
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..parameters.settings import Settings
 
 AUTH_MODE = "REGISTER_AUTH"
 
