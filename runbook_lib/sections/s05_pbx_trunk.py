@@ -283,7 +283,7 @@ class PbxTrunkSection(Section):
 
     @property
     def _tenant_id(self) -> str:
-        return self.context.pbx.tenant["id"]
+        return self.context.pbx.tenant_id
 
     def _conflict(self) -> Item | None:
         """What keeps the section from having a trunk of its own to work on."""
