@@ -41,6 +41,8 @@ class Context:
         The site's records folder, ``records/<site>``.
     to_undo
         The record that is to be rolled back, where that is what the run is for.
+    moment
+        What was read already; for a plan or a verification, an estate.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Context:
         tenant: Tenant | TrunkScope,
         journal: Journal,
         to_undo: RecordToUndo | None = None,
+        moment: Moment | None = None,
     ) -> None:
         self.root = root
         self.records = records
@@ -63,7 +66,7 @@ class Context:
         self.settings = Settings.of(site, tenant)
         self.account = site.twilio_accounts[self.settings.account_name]
         #: What was read from both vendors.
-        self.moment = Moment()
+        self.moment = moment or Moment()
         #: Who has the sessions at the PBX, if it is not this context.
         self.lender: Lender = lent_by_runner
         self._transports: list[Transport] = []
@@ -92,6 +95,7 @@ class Context:
             username=key or account.account_sid,
             password=resolve(secret, self.root).reveal(),
             hosts=self._endpoints.twilio,
+            reads_whole=self.moment.reads_whole,
         )
 
     def account_is_proven(self) -> bool:
@@ -114,6 +118,7 @@ class Context:
             self._endpoints.portsip,
             domain=domain,
             lender=self.lender,
+            reads_whole=self.moment.reads_whole,
         )
 
     @property
