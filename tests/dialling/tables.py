@@ -26,6 +26,18 @@ _HEAD = re.compile(
 #: An outbound rule with one route, as the PBX keeps it when nothing else is written.
 _RULE = {"enabled": True, "priority": 1000, "number_prefix": "", "number_length": "", "number_mask": ""}
 _ROUTE = {"enabled": True, "strip_digits": 0, "prepend": ""}
+#: A tenant's E.164 processing, enabled, with the PBX's own defaults for the rest.
+_E164 = {
+    "enabled": True,
+    "international_code": "",
+    "country": "",
+    "area_code": "",
+    "national_code": "",
+    "prefix": "",
+    "remove_special_chars": False,
+    "remove_duplicate_countries": True,
+    "remove_duplicate_area_codes": True,
+}
 
 
 class Dialled(NamedTuple):
@@ -84,6 +96,24 @@ def golden() -> list[Golden]:
                 caller_groups=tuple(row["caller_groups"].split()),
                 sent=frozenset(None if number == "none" else number for number in row["sent"].split("|")),
             )
+            for row in csv.DictReader(file)
+        ]
+
+
+class GoldenE164(NamedTuple):
+    """A case in PortSIP's page on E.164 processing, and what the outbound rules see afterwards."""
+
+    name: str
+    settings: dict[str, Any]
+    dialled: str
+    becomes: str
+
+
+def golden_e164() -> list[GoldenE164]:
+    """Return the cases in PortSIP's page on E.164 processing."""
+    with (FOLDER / "golden_e164.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            GoldenE164(row["case"], _E164 | json.loads(row["settings"]), row["dialled"], row["becomes"])
             for row in csv.DictReader(file)
         ]
 

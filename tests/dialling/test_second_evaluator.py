@@ -11,8 +11,9 @@ import pytest
 
 from . import second_evaluator
 from .made_up import Pair, pairs
+from .second_e164 import processed
 from .second_evaluator import sent
-from .tables import Golden, golden
+from .tables import Golden, GoldenE164, golden, golden_e164
 
 SWITCHES = [
     pytest.param({"length_counts_plus": counts, "first_of_equals": first}, id=f"{first}-{counts}")
@@ -29,6 +30,11 @@ def test_it_is_short_enough_to_be_read_beside_the_pages() -> None:
 def test_it_gives_what_the_pages_say(case: Golden, switches: dict[str, Any]) -> None:
     number = sent(case.rules, case.dialled, case.caller, caller_groups=case.caller_groups, **switches)
     assert number in case.sent
+
+
+@pytest.mark.parametrize("case", golden_e164(), ids=lambda case: case.name)
+def test_e164_processing_gives_what_its_page_says(case: GoldenE164) -> None:
+    assert processed(case.settings, case.dialled) == case.becomes
 
 
 def test_each_way_to_choose_among_equals_is_used() -> None:
