@@ -13,7 +13,7 @@ help:
 	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
 	@echo "make bench        set up, and measure what the record costs, and chains of requests"
 	@echo "make scale        set up, and count the requests of every section at full scale"
-	@echo "make schema       write parameters/schema.json and the README's table from the schema"
+	@echo "make schema       write parameters/schema.json and the table in docs/parameters.md from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
 	@echo "make wheelhouse   fetch what a machine without a network needs, into wheelhouse/"
 	@echo "make platforms    run the demo and fast tests in bare Debian systems, and with lowest and newest versions"

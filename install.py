@@ -39,7 +39,7 @@ def main(extra):
     except OSError as error:
         print("{}: {}".format(error.filename or CHECKOUT, error.strerror), file=sys.stderr)
     except subprocess.CalledProcessError:
-        advice = "With a network it can be run again; without one, see the README on offline installation."
+        advice = "With a network it can be run again; docs/machine.md explains how to install without one."
         print("The packages could not be installed; the reason is above. " + advice, file=sys.stderr)
     return 1
 
