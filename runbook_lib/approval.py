@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypedDict
 
 from . import ssh
 from .context import Context
@@ -49,6 +50,15 @@ class Approval:
     by: dict[str, str]
     use: Use | None = None
     files: dict[str, bytes] = field(default_factory=dict)
+
+
+class GivenApproval(TypedDict, total=False):
+    """An approval as parameters give it; see ``approval_of``."""
+
+    plan_file: str | None
+    approved_plan: str | None
+    approved_by: str | None
+    approval_file: str | None
 
 
 def approval_of(

@@ -69,7 +69,9 @@ def pbx_endpoint(site: Site, root: Path) -> tuple[str, ssl.SSLContext | bool]:
 
         url = url or process.ensure_running(root).portsip_url
         ca_file = ca_file or certificate.ensure(root)
-    url = (url or site.pbx.url).rstrip("/").removesuffix("/api")
+    url = url or site.pbx.url or ""
+    assert url, "a live site without its PBX's API is refused with the parameters"
+    url = url.rstrip("/").removesuffix("/api")
     pin = site.pbx.certificate_sha256
     return url + "/api", _pinned(url, pin) if pin else _trust(ca_file, "pbx.ca_file")
 

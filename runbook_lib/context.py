@@ -60,7 +60,6 @@ class Context:
         self.site = site
         self.tenant = tenant
         self.journal = journal
-        self.to_undo = to_undo
         #: Whether rows that interrupt calls may be carried out.
         self.accept_interruption = tenant.accept_interruption
         self.settings = Settings.of(site, tenant)
@@ -69,7 +68,19 @@ class Context:
         self.moment = moment or Moment()
         #: Who has the sessions at the PBX, if it is not this context.
         self.lender: Lender = lent_by_runner
+        self._to_undo = to_undo
         self._transports: list[Transport] = []
+
+    @property
+    def undoes(self) -> RecordToUndo | None:
+        """The record that this run rolls back, where that is what it is for."""
+        return self._to_undo
+
+    @property
+    def to_undo(self) -> RecordToUndo:
+        """As ``undoes``, for what only a rollback does."""
+        assert self._to_undo is not None, "only a rollback asks for the record that it takes back"
+        return self._to_undo
 
     @property
     def requests(self) -> dict[str, int]:
@@ -80,11 +91,9 @@ class Context:
     def twilio(self) -> Twilio:
         """The Twilio account."""
         account = self.account
-        key, secret = (
-            (account.api_key_sid, account.api_key_secret)
-            if account.api_key_sid
-            else (None, account.auth_token)
-        )
+        key = account.api_key_sid
+        secret = account.api_key_secret if key else account.auth_token
+        assert secret is not None, "an account without credentials is refused with the parameters"
         # An account can be that of several sites.
         budget = Budget(self.records.parent, f"twilio-{account.account_sid}")
         trust = self._endpoints.twilio_trust

@@ -44,6 +44,7 @@ from .records.to_undo import record_to_undo
 from .records.uses import claimed_by, register_of
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
+from .sections.s03_origination import Origination
 from .undo import UNDO_CLASSES
 
 MODES = ("plan", "apply", "verify")
@@ -185,8 +186,8 @@ class Runbook:
     @property
     def target(self) -> dict[str, str]:
         """What a plan of this runbook is for."""
-        target, to_undo = self.context.journal.target, self.context.to_undo
-        return target if to_undo is None else {**target, "undoes": to_undo.identity}
+        target, undoes = self.context.journal.target, self.context.undoes
+        return target if undoes is None else {**target, "undoes": undoes.identity}
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -323,6 +324,7 @@ class SectionRun:
     @property
     def call_path(self) -> list[tuple[str, str, int, int, bool]]:
         """Section 3: the desired call path, in failover order: label, SIP URI, priority, weight, enabled."""
+        assert isinstance(self._section, Origination), "section 3 is where calls come in"
         return self._section.path
 
     @property

@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute, Route
 from . import patch, scale
 from .world import World, world_of
 
-Handler = Callable[[World, Request, dict[str, Any]], Any]
+#: Takes the body, an object or for some an array, and returns plain data.
+Handler = Callable[[World, Request, Any], Any]
 
 
 def routes() -> list[BaseRoute]:

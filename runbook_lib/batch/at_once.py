@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..approval import GivenApproval
 from ..detached import Detached
 from ..parameters import project_root
 from .interruption import INTERRUPTIONS, interruptible
@@ -39,9 +40,9 @@ NOTHING = "no section had begun, so nothing was written"
 
 def run_at_once(
     site: Path,
-    tenants: Sequence[Path],
+    tenants: Sequence[Path | str],
     mode: str,
-    approval: Mapping[str, str | None],
+    approval: GivenApproval,
     observer: Observer,
     sections: Sequence[str],
     at_once: int,

@@ -109,7 +109,9 @@ class KernelPool:
             transport="ipc",
             connection_file=str(connection),
         )
-        kernel.kernel_spec.argv = make_ipkernel_cmd(MAIN)
+        spec = kernel.kernel_spec
+        assert spec is not None, "our own specs have it"
+        spec.argv = make_ipkernel_cmd(MAIN)
         self._all.append(kernel)
         with self._asking() as (variables, inherited):
             run_sync(kernel.start_kernel)(

@@ -119,7 +119,7 @@ def show_statement(statement: Statement, screen: Console) -> None:
 
 def plan_at_once(
     site: Path,
-    tenants: Sequence[Path],
+    tenants: Sequence[Path | str],
     out: Path | None,
     screen: Console,
     sections: Sequence[str],
@@ -136,7 +136,9 @@ def plan_at_once(
 
     def ended(index: int, process: Detached) -> None:
         screen.print(Text(process.printed()), soft_wrap=True)
-        statuses.append(process.status if (process.status or 0) >= 0 else FAILED)
+        status = process.status
+        assert status is not None, "it has ended"
+        statuses.append(status if status >= 0 else FAILED)
         conclude(f"Plan of {tenants[index]}: exit status {statuses[-1]}")
 
     if not run_all(commands, project_root(), at_once, ended):

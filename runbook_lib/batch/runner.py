@@ -19,6 +19,7 @@ from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from pydantic_core import to_jsonable_python
 
+from ..approval import GivenApproval
 from ..errors import RunbookError
 from ..facts.sharing import MOMENT, SharedMoment
 from ..guide import SECTIONS
@@ -247,7 +248,7 @@ def run_tenants(
     site: Path,
     tenants: Sequence[Path | str],
     mode: str,
-    approval: Mapping[str, str | None],
+    approval: GivenApproval,
     observer: Observer,
     sections: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
@@ -307,7 +308,7 @@ def jobs_of(
     site: Path,
     tenants: Sequence[Path | str],
     mode: str,
-    approval: Mapping[str, str | None],
+    approval: GivenApproval,
     sections: tuple[str, ...],
     options: Mapping[str, Any],
 ) -> list[Job]:
@@ -390,7 +391,7 @@ def _run_tenant(
     interruption: Interruption,
 ) -> TenantResult:
     aside.on_tenant_start(job.tenant)
-    started, sections, in_the_way, opened = now(), [], "", False
+    started, sections, in_the_way, opened = now(), list[SectionResult](), "", False
     for section in job.order:
         try:
             if not sections:
@@ -417,12 +418,12 @@ def _run_tenant(
             result = SectionResult(section, FAILED, message=_unexpected(error))
         sections.append(result)
         aside.on_section_end(job.tenant, result)
-    result = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
+    whole = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
     # A run that was refused before it opened leaves nothing: it is no record, and must not look like one.
     if opened or is_open(job.folder):
-        result = _recorded(job, result, mode, started, aside)
-    aside.on_tenant_end(result)
-    return result
+        whole = _recorded(job, whole, mode, started, aside)
+    aside.on_tenant_end(whole)
+    return whole
 
 
 def _affected(job: Job, lender: Lender) -> list[dict[str, str]] | None:

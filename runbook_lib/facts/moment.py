@@ -48,7 +48,9 @@ class Moment:
         self._lock = threading.Lock()
         #: Called before everything is forgotten, for those who share this moment.
         self.before_it_ends: Callable[[], object] | None = None
-        self._forget()
+        self._questions: dict[Hashable, _Question] = {}
+        self._began: datetime | None = None
+        self._began_at = 0.0
 
     @property
     def began(self) -> datetime | None:
@@ -110,8 +112,8 @@ class Moment:
         return self._began is not None and steady() - self._began_at >= self._lifetime_s
 
     def _forget(self) -> None:
-        self._questions: dict[Hashable, _Question] = {}
-        self._began: datetime | None = None
+        self._questions = {}
+        self._began = None
         self._began_at = 0.0
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import overload
 
 from ..errors import InputError, SecretError
 from ..paths import current_folder, locate
@@ -74,6 +75,10 @@ def load_all(site: Source, tenants: Sequence[Source], root: Path) -> list[tuple[
     return loaded
 
 
+@overload
+def settled(source: Path, root: Path) -> Path: ...
+@overload
+def settled(source: Source, root: Path) -> Source: ...
 def settled(source: Source, root: Path) -> Source:
     """Return a source that means the same wherever this process goes: of a file, its full path.
 

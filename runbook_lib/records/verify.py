@@ -198,8 +198,8 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     found = [by_digest[anchor.digest] for anchor in anchors if anchor.digest in by_digest]
     last = max(found, key=lambda one: one.seq, default=None)
     named = {one.path for one in problems}
-    told = {entry.file for entry in entries}
-    strays = [one for one in strays if one not in named | told and not _is_kept(one, by_run)]
+    chained = {entry.file for entry in entries}
+    strays = [one for one in strays if one not in named | chained and not _is_kept(one, by_run)]
     return Report(
         tuple(problems),
         tuple(entries),

@@ -41,8 +41,8 @@ class Retire(Section):
             self._candidates = context.pbx_trunk.candidates()
         self._in_pbx = self._candidates[0] if len(self._candidates) == 1 else None
         with at_step("6.1 to 6.2"):
-            has_rules = self._in_pbx and context.has_tenant
-            self._rules = context.rules.through(self._in_pbx["id"]) if has_rules else []
+            in_pbx = self._in_pbx if context.has_tenant else None
+            self._rules = context.rules.through(in_pbx["id"]) if in_pbx else []
         with at_step("5.5"):
             self._assignees = self._read_assignees() if self._in_pbx and settings.shared else {}
             self._pool = self._read_pool()
@@ -100,15 +100,21 @@ class Retire(Section):
         return self.context.creates_only
 
     @property
+    def _pbx_trunk(self) -> dict[str, Any]:
+        """The PBX trunk, for what only hangs on one that is there."""
+        assert self._in_pbx is not None
+        return self._in_pbx
+
+    @property
     def _assigned(self) -> str | None:
         """The name of the trunk that is assigned to the tenant."""
-        return self._in_pbx["name"] if self.context.pbx.tenant_id in self._assignees else None
+        return self._pbx_trunk["name"] if self.context.pbx.tenant_id in self._assignees else None
 
     def _read_pool(self) -> DidPool | tuple[()]:
         """The numbers of the tenant's assignment, as far as they can be read."""
         if not self._only_assigned or self._assigned is None:
             return ()
-        path = f"/providers/{self._in_pbx['id']}/assignees/{self.context.pbx.tenant_id}"
+        path = f"/providers/{self._pbx_trunk['id']}/assignees/{self.context.pbx.tenant_id}"
         try:
             return DidPool.read(self.context.pbx_trunk.session.get(path).get("did_numbers") or "")
         except ValueError:
@@ -116,7 +122,7 @@ class Retire(Section):
 
     def _read_assignees(self) -> dict[str, str]:
         """The tenants of the shared trunk: id and name."""
-        path = f"/providers/{self._in_pbx['id']}"
+        path = f"/providers/{self._pbx_trunk['id']}"
         hanging = hanging_on(self.context, path)
         return {
             assigned.rpartition("/")[2]: key.name
@@ -150,7 +156,7 @@ class Retire(Section):
             name = one["name"]
             key = ResourceKey.of(RULES[kind], name)
             elsewhere = any(
-                route.get("provider_id") != self._in_pbx["id"] for route in one.get("routes") or ()
+                route.get("provider_id") != self._pbx_trunk["id"] for route in one.get("routes") or ()
             )
             if name not in ours[kind] or elsewhere:
                 note = "it uses another trunk too" if elsewhere else "it is not in the parameters"
@@ -188,7 +194,9 @@ class Retire(Section):
     def _number_items(self) -> list[Item]:
         dids = self.context.tenant.dids if self.context.has_tenant else ()
         domain = self.context.settings.domain
-        items = []
+        items = list[Item]()
+        if self._trunk is None:
+            return items
         for number in sorted(self._numbers, key=lambda one: one.phone_number):
             did = number.phone_number
             if did not in dids:

@@ -67,7 +67,7 @@ class RollBack(Section):
         ]
 
     def items(self) -> list[Item]:
-        items, going = [], set[str]()
+        items, going = list[Item](), set[str]()
         found = zip(self._resources, self._live, self._hanging, self._foreign, strict=True)
         for resource, live, hanging, foreign in found:
             others = {key.words for path, key in hanging.items() if path not in going}
@@ -96,6 +96,7 @@ class RollBack(Section):
             return [item]
         if item.write is None:
             return [item, PasswordPair(self.context, None).unreadable()]
+        assert item.before is not None, "what was changed, and is as it was left, is there"
         former = {name: trace.before.get(name) for name in trace.changed}
         user = find_user(self.context, former.get("auth_id", item.before["auth_id"]))
         return PasswordPair(self.context, user).items_of_update(item.rows, former, item.before)
@@ -264,7 +265,7 @@ def _doubted(item: Item) -> Item:
     return replace(item, rows=rows)
 
 
-def _now(resource: Resource, live: object, foreign: str) -> str:
+def _now(resource: Resource, live: Mapping[str, Any] | None, foreign: str) -> str:
     if resource.is_as_before(live):
         return "as it was before"
     if foreign:

@@ -63,8 +63,8 @@ class Whose:
         if (context.twilio.read(path) or {}).get("friendly_name") == wanted:
             return ""
         # The name in the parameters may have been another one when the record was made.
-        on_trunk = self._vouched and self._trunk is not None
-        if on_trunk and context.twilio.read(f"/v1/Trunks/{self._trunk.sid}/{kind}/{sid}"):
+        trunk = self._trunk if self._vouched else None
+        if trunk is not None and context.twilio.read(f"/v1/Trunks/{trunk.sid}/{kind}/{sid}"):
             return ""
         return "a list that the parameters do not name"
 

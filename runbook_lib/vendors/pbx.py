@@ -99,6 +99,7 @@ class Pbx:
 
     @cached_property
     def _found_id(self) -> str:
+        assert self._domain is not None, "a tenant is looked up by its domain"
         narrowed = {} if self._reads_whole else {"filter": f"domain eq {quoted(self._domain)}"}
         # The PBX's filter compares letters: the same domain in another case is found among all.
         found = self._at_domain(**narrowed) or self._at_domain()

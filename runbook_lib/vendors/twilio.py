@@ -26,7 +26,7 @@ from twilio.rest.trunking.v1 import V1
 
 from ..errors import AccountError, OutcomeUnknownError, UnreachableError, VendorError
 from .account import AccountCheck
-from .transport import Transport
+from .transport import Kind, Transport
 
 _CREDENTIAL_RULES = (
     "a password has 12 characters or more with upper and lower case and a digit, a user name 32 at most"
@@ -372,7 +372,7 @@ class _HttpClient(HttpClient):
         )
         if auth:
             request = next(httpx.BasicAuth(*auth).auth_flow(request))
-        kind = "read" if method.upper() == "GET" else "write"
+        kind: Kind = "read" if method.upper() == "GET" else "write"
         response = self._transport.send(
             request,
             kind,
