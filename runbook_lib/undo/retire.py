@@ -16,8 +16,8 @@ from .. import keys
 from ..did_pool import DidPool
 from ..keys import LISTS, WORDS, Kind, ResourceKey, Why
 from ..plan import Action, Effect, Row
+from ..resources.lists import ACL, CREDENTIALS, ListKind
 from ..sections.base import Item, Section, View, at_step
-from ..sections.s02_termination import ACL, LIST
 from ..sections.s03_origination import host_of
 from ..vendors.twilio import as_read
 from .way_back import RULES, hanging_on
@@ -38,8 +38,8 @@ class Retire(Section):
             found = context.twilio_trunk.find()
         self._trunk, self._all_trunks = found.trunk, found.all
         with at_step("5.1"):
-            self._candidates = context.pbx_trunk.candidates()
-        self._in_pbx = self._candidates[0] if len(self._candidates) == 1 else None
+            in_pbx = context.pbx_trunk.look()
+        self._candidates, self._in_pbx = in_pbx.candidates, in_pbx.trunk
         with at_step("6.1 to 6.2"):
             has_rules = self._in_pbx and context.has_tenant
             self._rules = context.rules.through(self._in_pbx["id"]) if has_rules else []
@@ -59,7 +59,9 @@ class Retire(Section):
         with at_step("6.1"):
             self._callers = context.rules.callers(dids, ours) if context.has_tenant else {}
         with at_step("2.2 to 2.3"):
-            self._lists = [] if self._only_assigned else [*self._read_lists(ACL), *self._read_lists(LIST)]
+            self._lists = (
+                [] if self._only_assigned else [*self._read_lists(ACL), *self._read_lists(CREDENTIALS)]
+            )
 
     def views(self) -> list[View]:
         rows = [(WORDS[Kind.PBX_TRUNK], one["name"]) for one in self._candidates]
@@ -71,7 +73,7 @@ class Retire(Section):
         rows += [(WORDS[kind], one.friendly_name) for kind, one, _ in self._lists]
         return [View("What is there of the tenant and its trunk", ("Kind", "Name"), tuple(rows))]
 
-    def items(self) -> list[Item]:
+    def wanted(self) -> list[Item]:
         if len(self._candidates) > 1:
             note = f"{len(self._candidates)} trunks of the PBX have this hostname or name"
             return [
@@ -124,17 +126,12 @@ class Retire(Section):
             if key.kind is Kind.TENANT
         }
 
-    def _read_lists(self, kind: Kind) -> list[tuple[Kind, Any, dict[str, ResourceKey]]]:
+    def _read_lists(self, kind: ListKind) -> list[tuple[Kind, Any, dict[str, ResourceKey]]]:
         """Our list of a kind, with what hangs on it; at most one."""
-        sip, settings = self.context.twilio.account.sip, self.context.settings
-        lists, name, path = (
-            (sip.ip_access_control_lists, settings.acl_name, "IpAccessControlLists")
-            if kind is ACL
-            else (sip.credential_lists, settings.credential_list_name, "CredentialLists")
-        )
+        name = kind.name(self.context.settings)
         return [
-            (kind, one, hanging_on(self.context, f"{self._sip}/{path}/{one.sid}.json"))
-            for one in lists.list()
+            (kind.kind, one, hanging_on(self.context, f"{self._sip}/{kind.path}/{one.sid}.json"))
+            for one in kind.of_account(self.context.twilio).list()
             if one.friendly_name == name
         ][:1]
 
@@ -236,7 +233,11 @@ class Retire(Section):
 
     def _items_of_list(self, kind: Kind, one: Any, hanging: dict[str, ResourceKey]) -> list[Item]:
         """Off the trunk, then its entries, then the list; a list that something else needs stays whole."""
-        step, name, settings = "2.2" if kind is ACL else "2.3", one.friendly_name, self.context.settings
+        step, name, settings = (
+            "2.2" if kind is Kind.ACCESS_LIST else "2.3",
+            one.friendly_name,
+            self.context.settings,
+        )
         own = f"/v1/Trunks/{self._trunk.sid}/" if self._trunk is not None else "(no trunk)"
         attached = next((path for path in hanging if path.startswith(own)), None)
         entries = {path: key for path, key in hanging.items() if path.startswith(self._sip)}

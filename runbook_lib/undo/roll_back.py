@@ -66,7 +66,7 @@ class RollBack(Section):
             )
         ]
 
-    def items(self) -> list[Item]:
+    def wanted(self) -> list[Item]:
         items, going = [], set[str]()
         found = zip(self._resources, self._live, self._hanging, self._foreign, strict=True)
         for resource, live, hanging, foreign in found:

@@ -87,5 +87,5 @@ class Whose:
         return self._context.twilio_trunk.require()
 
     @cached_property
-    def _in_pbx(self) -> set[str]:
-        return {one["id"] for one in self._context.pbx_trunk.candidates()}
+    def _in_pbx(self) -> frozenset[str]:
+        return self._context.pbx_trunk.look().ids
