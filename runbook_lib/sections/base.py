@@ -409,7 +409,7 @@ class Section(ABC):
     def _guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run has no leave to carry out."""
         items = self.items()
-        if self.context.creates_only:
+        if self.context.scope.creates_only:
             items = [_kept_shared(item, self.context.settings.shared) for item in items]
         return self._within_leave(items)
 

@@ -143,7 +143,7 @@ class BeforeYouBegin(Section):
 
     def wanted(self) -> list[Item]:
         rows = [self._account_row(), *self._did_rows(), *self._address_rows(), *self._transport_rows()]
-        if not self.context.settings.shared:
+        if not self.context.scope.is_shared:
             rows.append(self._tenant_row())
         return [Item((row,)) for row in rows]
 

@@ -44,7 +44,7 @@ class Origination(Section):
         facts, transports = side_by_side(self._look_at_twilio, self.context.pbx.transports)
         facts = replace(facts, transports=tuple(transports))
         # A shared trunk on its own has no tenant whose rules could take its calls.
-        if not self.context.has_tenant or not facts.attached or not self._leads_elsewhere(facts):
+        if not self.context.scope.has_tenant or not facts.attached or not self._leads_elsewhere(facts):
             return facts
         in_pbx = self.context.pbx_trunk
         return replace(facts, rules=self.context.rules.look(lambda: in_pbx.look().ids, users=False))

@@ -25,7 +25,7 @@ class Facts:
     """What section 4 goes by.
 
     ``trunks`` has the account's trunks as people know them, by SID; ``found`` the tenant's numbers and
-    those on the trunk (SDK objects), in which one can be twice. What the PBX has is read only where a
+    those on the trunk, perhaps others beside them (SDK objects), in which one can be twice. What the PBX has is read only where a
     number is to be moved or taken away.
     """
 
@@ -39,6 +39,14 @@ class Facts:
     def numbers(self) -> dict[str, Any]:
         """The numbers as Twilio describes them, by number."""
         return {number.phone_number: number for number in self.found}
+
+    @cached_property
+    def sids(self) -> dict[str, set[str]]:
+        """The SIDs of each number: more than one where the account has it twice."""
+        sids: dict[str, set[str]] = {}
+        for number in self.found:
+            sids.setdefault(number.phone_number, set()).add(number.sid)
+        return sids
 
     def on_trunk(self, number: Any) -> bool:
         """Whether a number is on the trunk."""
@@ -59,10 +67,14 @@ class AssignNumbers(Section):
     def look(self) -> Facts:
         context, tenant, twilio = self.context, self.context.tenant, self.context.twilio
         found, numbers = side_by_side(
-            context.twilio_trunk.find, lambda: twilio.numbers_like([*tenant.dids, *tenant.remove])
+            context.twilio_trunk.find,
+            # Where section 0 is planned as well, it reads all of them anyway.
+            twilio.all_numbers
+            if "00" in self.ahead
+            else lambda: twilio.numbers_like([*tenant.dids, *tenant.remove]),
         )
         trunk = found.trunk
-        if trunk is not None and not context.settings.shared:
+        if trunk is not None and not context.scope.is_shared:
             # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
             numbers = [*twilio.trunks(trunk.sid).phone_numbers.list(), *numbers]
         names = {one.sid: one.domain_name or one.friendly_name for one in found.all}
@@ -100,9 +112,7 @@ class AssignNumbers(Section):
         dids = self.context.tenant.dids
         items = [self._item(did, self.facts.numbers.get(did)) for did in dids]
         for did in dids:
-            items += self.duplicates(
-                "4.1", did, {one.sid for one in self.facts.found if one.phone_number == did}
-            )
+            items += self.duplicates("4.1", did, self.facts.sids.get(did, ()))
         return items + [self._extra_item(number) for number in self._extra(self.facts)]
 
     def _extra(self, facts: Facts) -> list[Any]:
@@ -113,7 +123,7 @@ class AssignNumbers(Section):
             for one in facts.numbers.values()
             if facts.on_trunk(one) and one.phone_number not in tenant.dids
         ]
-        if self.context.settings.shared:
+        if self.context.scope.is_shared:
             # The others are other tenants' numbers.
             extra = [one for one in extra if one.phone_number in tenant.remove]
         return sorted(extra, key=lambda number: number.phone_number)

@@ -11,7 +11,6 @@ from .. import keys
 from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
 from ..keys import Why
-from ..parameters import TrunkScope
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
 from ..resources.pbx_trunk import InPbx, associated, desired_fields
 from ..resources.rules import RulesAsRead
@@ -80,11 +79,11 @@ class PbxTrunkSection(Section):
     number = "05"
 
     def look(self) -> Facts:
-        pbx, trunk = self.context.pbx, self.context.pbx_trunk
+        pbx, trunk, has_tenant = self.context.pbx, self.context.pbx_trunk, self.context.scope.has_tenant
         in_pbx, tenant_id, of_brand = side_by_side(
             trunk.look,
-            lambda: None if self._alone else pbx.tenant["id"],
-            lambda: () if self._alone else trunk.of_brand(pbx.session),
+            lambda: pbx.tenant["id"] if has_tenant else None,
+            lambda: trunk.of_brand(pbx.session) if has_tenant else (),
         )
         facts = Facts(in_pbx, tenant_id, of_brand=of_brand)
         return self._with_what_making_needs(facts) if facts.live is None else self._with_the_trunk(facts)
@@ -93,7 +92,7 @@ class PbxTrunkSection(Section):
         context = self.context
         user, may_have_trunks = side_by_side(
             partial(find_user, context),
-            lambda: bool(context.settings.shared) or context.pbx.tenant_may_have_trunks,
+            lambda: context.scope.is_shared or context.pbx.tenant_may_have_trunks,
         )
         return replace(facts, user=user, tenant_may_have_trunks=may_have_trunks)
 
@@ -101,13 +100,14 @@ class PbxTrunkSection(Section):
         """The facts with the trunk's own; and the user at Twilio where an update is to be planned."""
         session, path = self.context.pbx_trunk.session, f"/providers/{facts.live['id']}"
         (assignees, names), status = side_by_side(
-            lambda: self._shares(path) if self.context.settings.shared else ((), {}),
+            lambda: self._shares(path) if self.context.scope.is_shared else ((), {}),
             lambda: session.get(f"{path}/status").get("status"),
         )
         facts = replace(facts, status=status, assignees=assignees, tenant_names=names)
-        pool = (facts.share if self.context.settings.shared else facts.live).get("did_numbers")
-        leaves = not self._alone and any(did in self.context.tenant.remove for did in self._extra(pool))
-        changes = not self.context.creates_only and bool(_changes(self._rows(facts)))
+        scope = self.context.scope
+        pool = (facts.share if scope.is_shared else facts.live).get("did_numbers")
+        leaves = scope.has_tenant and any(did in self.context.tenant.remove for did in self._extra(pool))
+        changes = not scope.creates_only and bool(_changes(self._rows(facts)))
         rules, user = side_by_side(
             lambda: self.context.rules.look(lambda: facts.in_pbx.ids, users=True) if leaves else facts.rules,
             lambda: find_user(self.context) if changes else None,
@@ -123,12 +123,12 @@ class PbxTrunkSection(Section):
         live, settings = self.facts.live, self.context.settings
         fields = desired_fields(settings)
         rows = [(label, _plain(live.get(name))) for name, (_, label, _) in fields.items()] if live else []
-        if live and not settings.shared:
+        if live and not self.context.scope.is_shared:
             rows.append(("DID pool", live.get("did_numbers")))
         if live:
             rows.append(("status", self.facts.status))
         views = [View(f"Trunk {settings.pbx_name} in the PBX", ("Field", "Value"), tuple(rows))]
-        if settings.shared:
+        if self.context.scope.is_shared:
             views.append(self._assignee_view())
         return views
 
@@ -159,7 +159,7 @@ class PbxTrunkSection(Section):
             ],
         )
         rows["additional_ips"] = self._ranges_row(rows["additional_ips"], live)
-        if not settings.shared:
+        if not self.context.scope.is_shared:
             rows["did_numbers"] = self._pool_row(facts, "5.2", "DID pool", (live or {}).get("did_numbers"))
         if live is None:
             return rows
@@ -188,11 +188,6 @@ class PbxTrunkSection(Section):
         note = "registration is off, so the trunk is always Online: this proves nothing about the credentials"
         return [self.row("5.E", "status", "ONLINE", self.facts.status, note=note, field="status")]
 
-    @property
-    def _alone(self) -> bool:
-        """Whether this is a shared trunk on its own, without a tenant to assign it to."""
-        return isinstance(self.context.tenant, TrunkScope)
-
     def _to_create(self, rows: dict[str, Row]) -> list[Item]:
         settings, pair = self.context.settings, PasswordPair(self.context, self.facts.user)
         if not pair.at_twilio and "02" not in self.ahead:
@@ -211,7 +206,7 @@ class PbxTrunkSection(Section):
     ) -> list[Item]:
         context, settings = self.context, self.context.settings
         # What a shared trunk has already, a tenant's run does not change: there these are conflicts.
-        if not changed or context.creates_only:
+        if not changed or context.scope.creates_only:
             write = partial(context.pbx_trunk.update, changed) if changed else None
             return [
                 Item(rows, keys.pbx_trunk(settings.pbx_name), write, before=live),
@@ -230,13 +225,13 @@ class PbxTrunkSection(Section):
     def _create(self) -> None:
         settings = self.context.settings
         fields = {name: value for name, (_, _, value) in desired_fields(settings).items()}
-        if not settings.shared:
+        if not self.context.scope.is_shared:
             fields["did_numbers"] = str(self.context.tenant.dids)
         self.context.pbx_trunk.create({**fields, "password": self.context.sip_password()})
 
     def _assignment(self) -> list[Item]:
         """Step 5.5: this tenant's share of a shared trunk; nobody else's is touched."""
-        if not self.context.settings.shared or self._alone:
+        if not (self.context.scope.is_shared and self.context.scope.has_tenant):
             return []
         tenant, name = self.context.tenant, self.context.settings.pbx_name
         live = self.facts.share
@@ -355,7 +350,7 @@ class PbxTrunkSection(Section):
             other = in_pbx.namesake.get("hostname")
             note = f"a trunk of this name has the hostname {other}; choose another pbx_trunk.name"
             return self._stopped(Why.TAKEN, note)
-        if live is not None and live.get("shared") and not self.context.settings.shared:
+        if live is not None and live.get("shared") and not self.context.scope.is_shared:
             note = f"a system-level trunk shared with this tenant has the hostname {hostname}"
             return self._stopped(Why.NOT_OURS, note)
         return None

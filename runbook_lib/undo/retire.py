@@ -33,7 +33,7 @@ class Retire(Section):
     number = "91"
 
     def read(self) -> None:
-        context, settings = self.context, self.context.settings
+        context = self.context
         with at_step("1.1"):
             found = context.twilio_trunk.find()
         self._trunk, self._all_trunks = found.trunk, found.all
@@ -41,10 +41,10 @@ class Retire(Section):
             in_pbx = context.pbx_trunk.look()
         self._candidates, self._in_pbx = in_pbx.candidates, in_pbx.trunk
         with at_step("6.1 to 6.2"):
-            has_rules = self._in_pbx and context.has_tenant
+            has_rules = self._in_pbx and context.scope.has_tenant
             self._rules = context.rules.through(self._in_pbx["id"]) if has_rules else []
         with at_step("5.5"):
-            self._assignees = self._read_assignees() if self._in_pbx and settings.shared else {}
+            self._assignees = self._read_assignees() if self._in_pbx and context.scope.is_shared else {}
             self._pool = self._read_pool()
         self._numbers: list[Any] = []
         self._uris: list[Any] = []
@@ -54,10 +54,10 @@ class Retire(Section):
                 self._numbers = trunk.phone_numbers.list()
             with at_step("3.1"):
                 self._uris = trunk.origination_urls.list()
-        dids = context.tenant.dids if context.has_tenant else ()
+        dids = context.tenant.dids if context.scope.has_tenant else ()
         ours = {one["id"] for _, one in self._rules}
         with at_step("6.1"):
-            self._callers = context.rules.callers(dids, ours) if context.has_tenant else {}
+            self._callers = context.rules.callers(dids, ours) if context.scope.has_tenant else {}
         with at_step("2.2 to 2.3"):
             self._lists = (
                 [] if self._only_assigned else [*self._read_lists(ACL), *self._read_lists(CREDENTIALS)]
@@ -99,7 +99,7 @@ class Retire(Section):
     @property
     def _only_assigned(self) -> bool:
         """Whether the tenant has a share of a trunk, and not the trunk."""
-        return self.context.creates_only
+        return self.context.scope.creates_only
 
     @property
     def _assigned(self) -> str | None:
@@ -136,7 +136,7 @@ class Retire(Section):
         ][:1]
 
     def _rule_items(self) -> list[Item]:
-        rules = self.context.tenant.rules if self.context.has_tenant else None
+        rules = self.context.tenant.rules if self.context.scope.has_tenant else None
         ours = {
             "inbound_rules": {one.name for one in rules.inbound} if rules else set(),
             "outbound_rules": {one.name for one in rules.outbound} if rules else set(),
@@ -172,7 +172,7 @@ class Retire(Section):
             resource = keys.assignment(name, self.context.tenant.name)
             write = partial(session.post, f"{path}/destroy")
             return [Item((row,), resource, write, before=session.get(path))]
-        if self._in_pbx.get("shared") and not self.context.settings.shared:
+        if self._in_pbx.get("shared") and not self.context.scope.is_shared:
             note = "it is a system-level trunk, not the tenant's"
             return [self._conflict("5.1", WORDS[Kind.PBX_TRUNK], name, Why.NOT_OURS, note)]
         if self._assignees:
@@ -183,7 +183,7 @@ class Retire(Section):
         return [Item((row,), keys.pbx_trunk(name), write, before=self._in_pbx)]
 
     def _number_items(self) -> list[Item]:
-        dids = self.context.tenant.dids if self.context.has_tenant else ()
+        dids = self.context.tenant.dids if self.context.scope.has_tenant else ()
         domain = self.context.settings.domain
         items = []
         for number in sorted(self._numbers, key=lambda one: one.phone_number):

@@ -48,7 +48,7 @@ class Whose:
     def _problem_of_number(self, trunk_sid: str | None, live: Mapping[str, Any] | None) -> str:
         if problem := self._problem_of_trunk(trunk_sid):
             return problem
-        if self._vouched or not self._context.has_tenant:
+        if self._vouched or not self._context.scope.has_tenant:
             return ""
         # On a shared trunk there are numbers of other tenants.
         tenant, did = self._context.tenant, (live or {}).get("phone_number")
