@@ -25,8 +25,8 @@ class Facts:
     """What section 4 goes by.
 
     ``trunks`` has the account's trunks as people know them, by SID; ``found`` the tenant's numbers and
-    those on the trunk, perhaps others beside them (SDK objects), in which one can be twice. What the PBX has is read only where a
-    number is to be moved or taken away.
+    those on the trunk (SDK objects), in which one can be twice, and others of the account perhaps. What
+    the PBX has is read only where a number is to be moved or taken away.
     """
 
     trunk: Any | None = None
