@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..facts.side_by_side import side_by_side
@@ -28,20 +29,25 @@ class Facts:
     """What section 0 goes by.
 
     ``account`` is ``None`` for an API key that may not read it, ``voice_region`` where it is not known.
-    ``numbers`` are the account's (SDK objects), by number. ``info``, ``version`` and ``role`` are the
-    PBX's own, ``transports`` those that are activated.
+    ``found`` are the account's numbers (SDK objects). ``info``, ``status`` and ``user`` are what the PBX
+    says of itself and of the administrator, ``transports`` those that are activated.
     """
 
     account: Mapping[str, Any] | None
-    is_proven: bool
     voice_region: str | None
-    numbers: Mapping[str, Any]
+    found: Sequence[Any]
     info: Mapping[str, Any]
-    version: str | None
-    role: str | None
+    status: Mapping[str, Any]
+    user: Mapping[str, Any]
     tenant: Mapping[str, Any]
-    transports: tuple[Mapping[str, Any], ...]
+    transports: Sequence[Mapping[str, Any]]
     may_have_trunks: bool
+    is_proven: bool
+
+    @cached_property
+    def numbers(self) -> dict[str, Any]:
+        """The account's numbers, by number."""
+        return {number.phone_number: number for number in self.found}
 
 
 class BeforeYouBegin(Section):
@@ -50,11 +56,10 @@ class BeforeYouBegin(Section):
     number = "00"
 
     def look(self) -> Facts:
-        context, twilio, pbx = self.context, self.context.twilio, self.context.pbx
-        (account, is_proven), region, numbers, info, status, user, tenant, transports, may = side_by_side(
-            # First of all: whose account it is explains what is refused to the others.
-            lambda: (twilio.read_account(), context.account_is_proven()),
-            lambda: twilio.voice_region(context.settings.domain),
+        twilio, pbx = self.context.twilio, self.context.pbx
+        read = side_by_side(
+            self._own_account,
+            lambda: twilio.voice_region(self.context.settings.domain),
             twilio.all_numbers,
             lambda: pbx.system.get("/info"),
             lambda: pbx.system.get("/admin/status"),
@@ -63,18 +68,12 @@ class BeforeYouBegin(Section):
             pbx.transports,
             lambda: pbx.tenant_may_have_trunks,
         )
-        return Facts(
-            account=account,
-            is_proven=is_proven,
-            voice_region=region,
-            numbers={number.phone_number: number for number in numbers},
-            info=info,
-            version=status.get("version"),
-            role=user.get("role"),
-            tenant=tenant,
-            transports=tuple(transports),
-            may_have_trunks=may,
-        )
+        return Facts(*read, is_proven=self.context.account_is_proven())
+
+    def _own_account(self) -> dict[str, Any] | None:
+        account = self.context.twilio.read_account()
+        self.context.account_is_proven()  # whose it is explains what is refused to the others
+        return account
 
     def views(self) -> list[View]:
         tenant, account = self.context.tenant, self.context.account
@@ -94,8 +93,8 @@ class BeforeYouBegin(Section):
                     ("Twilio", "proxy", account.proxy or "none"),
                     ("Twilio", "certificates trusted", str(account.ca_file or "public authorities")),
                     ("Twilio", f"Region that serves {self.context.settings.domain}", self._served_by()),
-                    ("PortSIP", "version", self.facts.version),
-                    ("PortSIP", "role", self.facts.role),
+                    ("PortSIP", "version", self.facts.status.get("version")),
+                    ("PortSIP", "role", self.facts.user.get("role")),
                     ("PortSIP", "tenant", f"{self.facts.tenant['name']} ({self.facts.tenant['domain']})"),
                     ("PortSIP", "tenant may have trunks of its own", self.facts.may_have_trunks),
                 ),

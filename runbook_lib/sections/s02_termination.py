@@ -36,11 +36,6 @@ class Termination(Section):
     number = "02"
     needs = "01"
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        #: Lists that were made after the facts were read.
-        self._made: dict[ListKind, Any] = {}
-
     def look(self) -> Facts:
         context = self.context
         _ = context.pbx
@@ -223,18 +218,16 @@ class Termination(Section):
         ]
 
     def _make(self, kind: ListKind, fields: Mapping[str, Any]) -> None:
-        self._made[kind] = kind.of_account(self.context.twilio).create(**fields)
-
-    def _sid(self, kind: ListKind) -> str:
-        """The SID of our list, as read or as just made."""
-        return (self.facts.lists[kind].own or self._made[kind]).sid
+        made = kind.of_account(self.context.twilio).create(**fields)
+        lists = replace(self.facts.lists[kind], own=made)  # the section's next writes go to it
+        self.facts = replace(self.facts, lists={**self.facts.lists, kind: lists})
 
     def _entries(self, kind: ListKind) -> Any:
-        return kind.of_list(self.context.twilio, self._sid(kind))
+        return kind.of_list(self.context.twilio, self.facts.lists[kind].own.sid)
 
     def _attach(self, kind: ListKind) -> None:
         trunk = self.facts.trunk or self.context.twilio_trunk.require()
-        kind.of_trunk(self.context.twilio, trunk.sid).create(self._sid(kind))
+        kind.of_trunk(self.context.twilio, trunk.sid).create(self.facts.lists[kind].own.sid)
 
 
 def _label(address: str) -> str:

@@ -24,15 +24,14 @@ def number(did: str, *, voice: bool = True) -> Any:
     )
 
 
-NUMBERS = {did: number(did) for did in DIDS}
 FACTS: dict[str, Any] = {
     "account": {"status": "active", "friendly_name": "Main"},
     "is_proven": True,
     "voice_region": "us1",
-    "numbers": NUMBERS,
+    "found": tuple(map(number, DIDS)),
     "info": {"public_ipv4": "203.0.113.10"},
-    "version": "22.2",
-    "role": "Admin",
+    "status": {"version": "22.2"},
+    "user": {"role": "Admin"},
     "tenant": {"name": "acme", "domain": "acme.pbx.example"},
     "transports": ({"protocol": "UDP", "port": 5060},),
     "may_have_trunks": True,
@@ -46,8 +45,11 @@ CONFLICT = "conflict"
         ({}, set()),
         ({"account": None}, {("0.1", "unreadable", "none")}),
         ({"account": {"status": "suspended", "friendly_name": "Main"}}, {("0.1", CONFLICT, "none")}),
-        ({"numbers": {}}, {("0.1", CONFLICT, "none")}),
-        ({"numbers": {**NUMBERS, DIDS[0]: number(DIDS[0], voice=False)}}, {("0.1", CONFLICT, "none")}),
+        ({"found": ()}, {("0.1", CONFLICT, "none")}),
+        (
+            {"found": (number(DIDS[0], voice=False), *(number(did) for did in DIDS[1:]))},
+            {("0.1", CONFLICT, "none")},
+        ),
         ({"info": {}}, {("0.2", CONFLICT, "none")}),
         ({"info": {"public_ipv4": "203.0.113.11"}}, {("0.2", CONFLICT, "none")}),
         ({"transports": ({"protocol": "TCP", "port": 5060},)}, {("0.2", CONFLICT, "none")}),
@@ -61,8 +63,8 @@ def test_what_must_be_there(section: Make, changes: dict[str, Any], expected: se
 
 
 def test_a_share_needs_no_trunks_at_tenant_level(section: Make) -> None:
-    numbers = {did: number(did) for did in ("+12025550105", "+12025550106")}
-    facts = s00.Facts(**{**FACTS, "numbers": numbers, "may_have_trunks": False})
+    found = tuple(map(number, ("+12025550105", "+12025550106")))
+    facts = s00.Facts(**{**FACTS, "found": found, "may_have_trunks": False})
     assert outcome(rows_of(section("00", facts, of=GLOBEX))) == set()
 
 
