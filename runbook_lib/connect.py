@@ -83,10 +83,11 @@ def pbx_of(
     domain: str | None,
     ask: Callable[[], str] | None = None,
     lender: Lender | None = None,
+    reads_whole: bool = False,
 ) -> Pbx:
     """Return a site's PBX for a tenant's domain (``None``: for no tenant), as its administrator.
 
-    ``ask`` and ``lender`` as for ``Session``.
+    ``ask`` and ``lender`` as for ``Session``, ``reads_whole`` as for ``Pbx``.
 
     Raises ``SecretError`` when the reference of the password leads nowhere.
     """
@@ -99,6 +100,7 @@ def pbx_of(
         domain=domain,
         ask=ask,
         lender=lender,
+        reads_whole=reads_whole,
     )
 
 

@@ -42,6 +42,8 @@ class Context:
         The site's records folder, ``records/<site>``.
     to_undo
         The record that is to be rolled back, where that is what the run is for.
+    moment
+        What was read already; for a plan or a verification, an estate.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Context:
         tenant: Tenant | TrunkScope,
         journal: Journal,
         to_undo: RecordToUndo | None = None,
+        moment: Moment | None = None,
     ) -> None:
         self.root = root
         self.records = records
@@ -66,7 +69,7 @@ class Context:
         self.settings = Settings.of(site, tenant)
         self.account = site.twilio_accounts[self.settings.account_name]
         #: What was read from both vendors.
-        self.moment = Moment()
+        self.moment = moment or Moment()
         #: Who has the sessions at the PBX, if it is not this context.
         self.lender: Lender = lent_by_runner
         self._transports: list[Transport] = []
@@ -95,6 +98,7 @@ class Context:
             username=key or account.account_sid,
             password=resolve(secret, self.root).reveal(),
             hosts=self._endpoints.twilio,
+            reads_whole=self.moment.reads_whole,
         )
 
     def account_is_proven(self) -> bool:
@@ -116,6 +120,7 @@ class Context:
             self._endpoints.portsip,
             domain=self.scope.pbx_domain,
             lender=self.lender,
+            reads_whole=self.moment.reads_whole,
         )
 
     @property

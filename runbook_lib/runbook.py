@@ -22,6 +22,7 @@ from pydantic_core import to_jsonable_python
 from .approval import Approval, approval_of, refuse_out_of_time
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
+from .facts.estate import Estate
 from .facts.sharing import hand_on, join_run
 from .facts.side_by_side import side_by_side
 from .guide import ROLL_BACK, SECTIONS, steps_of
@@ -92,6 +93,7 @@ class Runbook:
         only: Sequence[str] = (),
         accept_interruption: bool = False,
         approval_file: str | None = None,
+        estate: Estate | None = None,
     ) -> Self:
         """Check the parameters and make ready; sends no request.
 
@@ -115,12 +117,16 @@ class Runbook:
             Allow rows that interrupt calls, as the tenant's parameter of that name does.
         approval_file
             The signed approval; without it, the one beside the plan's file.
+        estate
+            A reading of the site that serves several tenants; not for ``apply``.
 
         Raises ``InputError`` with all problems at once, ``ApprovalError`` for a plan that is not
         for this tenant and target or not the one that was approved.
         """
         if mode not in MODES:
             raise InputError([f"mode: {mode!r} is not one of {', '.join(MODES)}"])
+        if estate is not None and mode == "apply":
+            raise InputError(["estate: what a write stands on is read for it, under its lock"])
         root = project_root()
         the_site, the_tenant = load(site, tenant, root)
         records = root / "records" / the_site.name
@@ -133,7 +139,7 @@ class Runbook:
                 root / "records", records / the_tenant.name, record, only, target, declared
             )
         journal = Journal(folder / FILE_NAME, scrub_data, target)
-        context = Context(root, records, the_site, the_tenant, journal, to_undo)
+        context = Context(root, records, the_site, the_tenant, journal, to_undo, estate)
         context.accept_interruption |= accept_interruption
         for section in sections:
             context.scope.require(section)

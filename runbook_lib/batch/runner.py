@@ -290,12 +290,12 @@ def run_tenants(
             for job in jobs:
                 if interruption.arrived is not None or INTERRUPTED in {one.outcome for one in results}:
                     break
+                aside.attempt("signing out", sessions.end_tenants)
                 after = _followers(steps)
                 moment.start(job.folder.name)
                 results.append(
                     _run_tenant(job, mode, root, kernels, sessions.lend, moment, after, aside, interruption)
                 )
-                aside.attempt("signing out", sessions.end_tenants)
         aside.attempt("writing the page over all records", write_index, root / "records")
     not_begun = tuple(job.tenant for job in jobs[len(results) :])
     index = root / "records" / INDEX

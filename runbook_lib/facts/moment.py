@@ -40,6 +40,9 @@ class Moment:
         How old an answer may be, in seconds; counted from the moment's first read.
     """
 
+    #: Whether collections are asked for whole where a filter would do for one tenant.
+    reads_whole = False
+
     def __init__(self, lifetime_s: float = LIFETIME_S) -> None:
         self._lifetime_s = lifetime_s
         self._lock = threading.Lock()

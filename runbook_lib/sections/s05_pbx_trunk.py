@@ -82,7 +82,7 @@ class PbxTrunkSection(Section):
         pbx, trunk, has_tenant = self.context.pbx, self.context.pbx_trunk, self.context.scope.has_tenant
         in_pbx, tenant_id, of_brand = side_by_side(
             trunk.look,
-            lambda: pbx.tenant["id"] if has_tenant else None,
+            lambda: pbx.tenant_id if has_tenant else None,
             lambda: trunk.of_brand(pbx.session) if has_tenant else (),
         )
         facts = Facts(in_pbx, tenant_id, of_brand=of_brand)

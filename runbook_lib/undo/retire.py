@@ -104,13 +104,13 @@ class Retire(Section):
     @property
     def _assigned(self) -> str | None:
         """The name of the trunk that is assigned to the tenant."""
-        return self._in_pbx["name"] if self.context.pbx.tenant["id"] in self._assignees else None
+        return self._in_pbx["name"] if self.context.pbx.tenant_id in self._assignees else None
 
     def _read_pool(self) -> DidPool | tuple[()]:
         """The numbers of the tenant's assignment, as far as they can be read."""
         if not self._only_assigned or self._assigned is None:
             return ()
-        path = f"/providers/{self._in_pbx['id']}/assignees/{self.context.pbx.tenant['id']}"
+        path = f"/providers/{self._in_pbx['id']}/assignees/{self.context.pbx.tenant_id}"
         try:
             return DidPool.read(self.context.pbx_trunk.session.get(path).get("did_numbers") or "")
         except ValueError:
@@ -168,7 +168,7 @@ class Retire(Section):
             if self._assigned is None:
                 return []
             row = self.row("5.5", "the tenant's assignment", None, name, effect=BOTH_WAYS)
-            path = f"{path}/assignees/{self.context.pbx.tenant['id']}"
+            path = f"{path}/assignees/{self.context.pbx.tenant_id}"
             resource = keys.assignment(name, self.context.tenant.name)
             write = partial(session.post, f"{path}/destroy")
             return [Item((row,), resource, write, before=session.get(path))]

@@ -162,7 +162,7 @@ class RollBack(Section):
         trunk = context.pbx_trunk.find() if context.scope.creates_only else None
         if trunk is None:
             return []
-        ours = f"/providers/{trunk['id']}/assignees/{context.pbx.tenant['id']}"
+        ours = f"/providers/{trunk['id']}/assignees/{context.pbx.tenant_id}"
         hanging = hanging_on(context, f"/providers/{trunk['id']}")
         return sorted(key.words for path, key in hanging.items() if key.kind is Kind.TENANT and path != ours)
 

@@ -73,7 +73,7 @@ class Whose:
         if kind in ("providers", "assignees"):
             if f"/providers/{parts[2]}" not in self._made and parts[2] not in self._in_pbx:
                 return "a PBX trunk that the parameters do not name"
-            others = kind == "assignees" and parts[4] != self._context.pbx.tenant["id"]
+            others = kind == "assignees" and parts[4] != self._context.pbx.tenant_id
             return "the assignment of another tenant" if others else ""
         # A rule is read in the tenant's scope, where there are no others.
         routes = fields.get("routes") or ()

@@ -131,16 +131,26 @@ class Twilio:
         ``AC…`` and the auth token, or an API key's ``SK…`` and its secret.
     hosts
         Base URL by product: ``"api"``, ``"trunking"`` and ``"routes"``.
+    reads_whole
+        Whether the account's numbers are read for others as well, so that no filter is asked for.
     """
 
     def __init__(
-        self, transport: Transport, *, account_sid: str, username: str, password: str, hosts: dict[str, str]
+        self,
+        transport: Transport,
+        *,
+        account_sid: str,
+        username: str,
+        password: str,
+        hosts: dict[str, str],
+        reads_whole: bool = False,
     ) -> None:
         self.account_sid = account_sid
         self._has_key = username != account_sid
         self._check = AccountCheck(account_sid, username, transport.journal)
         self._was_asked = False
         self._routes_answer = True
+        self._reads_whole = reads_whole
         # A non-empty `environment` keeps the SDK from reading TWILIO_EDGE and TWILIO_REGION.
         self.sdk = Client(
             username,
@@ -281,7 +291,8 @@ class Twilio:
         if not numbers:
             return []
         common = os.path.commonprefix(list(numbers))  # noqa: RUF071 - digits, not paths
-        found = self.account.incoming_phone_numbers.list(phone_number=common)
+        filters = {} if self._reads_whole else {"phone_number": common}
+        found = self.account.incoming_phone_numbers.list(**filters)
         if not set(numbers) <= {one.phone_number for one in found}:
             found = self.all_numbers()
         return [one for one in found if one.phone_number.startswith(common)]
