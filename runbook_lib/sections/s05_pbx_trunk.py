@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from .. import keys
@@ -55,6 +55,7 @@ class Facts:
         """The tenant's assignment of a shared trunk; empty without one."""
         return next((share for share in self.assignees if share["tenant_id"] == self.tenant_id), {})
 
+    @cached_property
     def foreign_pools(self) -> list[tuple[str, DidPool]]:
         """Other pools that can be seen: of the tenant's trunks of the brand, and of this trunk's tenants.
 
@@ -273,7 +274,7 @@ class PbxTrunkSection(Section):
         tenant = self.context.tenant
         taken = [
             f"{', '.join(overlap)} {'is' if len(overlap) == 1 else 'are'} in the pool of {owner}"
-            for owner, pool in facts.foreign_pools()
+            for owner, pool in facts.foreign_pools
             if (overlap := tenant.dids.overlap(pool))
         ]
         extra = self._extra(current)
