@@ -19,6 +19,7 @@ from .records.to_undo import RecordToUndo
 from .resources.pbx_trunk import PbxTrunk
 from .resources.rules import Rules
 from .resources.twilio_trunk import TwilioTrunk
+from .scopes import scope_of
 from .secret import resolve
 from .vendors.budget import Budget
 from .vendors.lending import Lender, lent_by_runner
@@ -62,6 +63,8 @@ class Context:
         self.journal = journal
         #: Whether rows that interrupt calls may be carried out.
         self.accept_interruption = tenant.accept_interruption
+        #: Whose trunk it is.
+        self.scope = scope_of(tenant)
         self.settings = Settings.of(site, tenant)
         self.account = site.twilio_accounts[self.settings.account_name]
         #: What was read from both vendors.
@@ -119,13 +122,12 @@ class Context:
         """The PBX."""
         budget = Budget(self.records, "portsip")
         transport = self._transport("PortSIP", budget, verify=self._endpoints.portsip_trust)
-        domain = self.tenant.pbx_domain if isinstance(self.tenant, Tenant) else None
         return pbx_of(
             self.site,
             self.root,
             transport,
             self._endpoints.portsip,
-            domain=domain,
+            domain=self.scope.pbx_domain,
             lender=self.lender,
             reads_whole=self.moment.reads_whole,
         )
@@ -138,11 +140,7 @@ class Context:
     @property
     def pbx_trunk(self) -> PbxTrunk:
         """The PBX trunk that the parameters speak of, in the scope that owns it."""
-        return PbxTrunk(
-            lambda: self.pbx.system if self.settings.shared else self.pbx.session,
-            self.settings,
-            self.made_by_us,
-        )
+        return PbxTrunk(lambda: self.scope.session(self.pbx), self.settings, self.made_by_us)
 
     def made_by_us(self, resource: ResourceKey, vendor_id: str, created: datetime | None = None) -> bool:
         """Whether the journals of this tenant (of the site, for a shared trunk) show that we made it."""
@@ -154,27 +152,12 @@ class Context:
 
     @cached_property
     def _ownership(self) -> Ownership:
-        """By the tenant's records; by the site's for a shared trunk, which any tenant's run may have made."""
-        records = self.records if self.settings.shared else self.records / self.tenant.name
-        return Ownership(records, self.journal.target)
-
-    @property
-    def has_tenant(self) -> bool:
-        """Whether this run is for a tenant, not for a shared trunk on its own."""
-        return isinstance(self.tenant, Tenant)
-
-    @property
-    def creates_only(self) -> bool:
-        """Whether this run may make what is absent of the trunk and change nothing that is there.
-
-        So it is for a tenant of a shared trunk: its settings are every tenant's.
-        """
-        return self.settings.shared is not None and self.has_tenant
+        return Ownership(self.scope.journals(self.records), self.journal.target)
 
     @property
     def rules(self) -> Rules:
         """The tenant's call rules."""
-        return Rules(lambda: self.pbx.session, lambda: {one["id"] for one in self.pbx_trunk.candidates()})
+        return Rules(lambda: self.pbx.session)
 
     def sip_password(self) -> str:
         """Return the value of the password that both sides of the trunk share."""

@@ -25,7 +25,7 @@ from .errors import ApprovalError, InputError, RunbookError, StalePlanError, Ver
 from .facts.estate import Estate
 from .facts.sharing import hand_on, join_run
 from .facts.side_by_side import side_by_side
-from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
+from .guide import ROLL_BACK, SECTIONS, steps_of
 from .identity import plain_identities
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
@@ -142,6 +142,8 @@ class Runbook:
         journal = Journal(folder / FILE_NAME, scrub_data, target)
         context = Context(root, records, the_site, the_tenant, journal, to_undo, estate)
         context.accept_interruption |= accept_interruption
+        for section in sections:
+            context.scope.require(section)
         runbook = cls(context, folder, mode, tuple(sections))
         runbook.sources = {"site": site, "tenant": tenant}
         if mode == "apply":
@@ -194,12 +196,12 @@ class Runbook:
         """The sections in the order in which they are run."""
         if self._sections:
             return self._sections
-        return TRUNK_ORDER if isinstance(self.context.tenant, TrunkScope) else RUN_ORDER
+        return self.context.scope.sections
 
     def tenants_affected(self) -> list[dict[str, str]]:
         """Read which tenants share the trunk (``name``, ``pbx_domain``), by name; none for a tenant's own."""
         context = self.context
-        trunk = context.pbx_trunk.find() if context.settings.shared else None
+        trunk = context.pbx_trunk.find() if context.scope.is_shared else None
         if trunk is None:
             return []
         ids = {
@@ -221,7 +223,7 @@ class Runbook:
         """Open a record for one section's ``apply``; another one, beside it, for each after the first."""
         context = self.context
         # Of a shared trunk on its own, whose calls are at stake; asked before anything is opened.
-        affected = None if context.has_tenant else self.tenants_affected()
+        affected = None if context.scope.has_tenant else self.tenants_affected()
         if self.folder.exists():
             # Another section's, or of a run that died; what a page has put there already stays a plan's.
             self.folder = self.folder.with_name(new_run_id())
@@ -247,7 +249,11 @@ class Runbook:
         )
 
     def section(self, number: str) -> SectionRun:
-        """Return the run of one section; ``KeyError`` for a number that the guide does not have."""
+        """Return the run of one section; ``KeyError`` for a number that the guide does not have.
+
+        Raises ``InputError`` for a section that a shared trunk on its own has not.
+        """
+        self.context.scope.require(number)
         return SectionRun(self, number)
 
     def plan(self) -> Plan:

@@ -5,6 +5,8 @@ A rule is identified by its name. Rules that the parameters do not name stay as 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,8 +14,10 @@ from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
 from ..parameters import InboundRule, OutboundRule
-from ..plan import Action, Effect, Row, Value
-from .base import Item, Section, View
+from ..plan import Effect, Value
+from ..resources.pbx_trunk import InPbx
+from ..resources.rules import RulesAsRead
+from .base import Field, Item, Section, View
 
 RING = "FORWARD_TO_NUMBER"
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
@@ -32,21 +36,33 @@ CALLER_ID = "outbound_caller_id"
 OF_ROUTE = frozenset({"strip_digits", "prepend", CALLER_ID})
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What section 6 goes by: our trunk in the PBX and the tenant's rules."""
+
+    in_pbx: InPbx
+    rules: RulesAsRead
+
+    @property
+    def trunk(self) -> Mapping[str, Any] | None:
+        """The trunk, where it is known which one it is."""
+        return self.in_pbx.trunk
+
+
 class NextSteps(Section):
     """Steps 6.1 and 6.2."""
 
     number = "06"
+    needs = "05"
 
-    def read(self) -> None:
+    def look(self) -> Facts:
         rules = self.context.rules
         _ = self.context.pbx
-        self._trunk, self._inbound, self._outbound = side_by_side(
-            self.context.pbx_trunk.find, rules.inbound, rules.outbound
-        )
-        self._uncovered = rules.uncovered(self.context.tenant.dids)
+        in_pbx, inbound, outbound = side_by_side(self.context.pbx_trunk.look, rules.inbound, rules.outbound)
+        return Facts(in_pbx, RulesAsRead(in_pbx.ids, tuple(inbound), tuple(outbound)))
 
     def views(self) -> list[View]:
-        ours = self._trunk["id"] if self._trunk else None
+        ours = self.facts.trunk["id"] if self.facts.trunk else None
         return [
             View(
                 "Inbound rules of the tenant",
@@ -59,7 +75,7 @@ class NextSteps(Section):
                         _rings(one.get("office_hours_forward_rule")),
                         one.get("provider_id") == ours,
                     )
-                    for one in self._inbound
+                    for one in self.facts.rules.inbound
                 ),
             ),
             View(
@@ -83,128 +99,60 @@ class NextSteps(Section):
                         one.get("number_mask"),
                         any(route.get("provider_id") == ours for route in one.get("routes") or ()),
                     )
-                    for one in self._outbound
+                    for one in self.facts.rules.outbound
                 ),
             ),
             View(
                 "Numbers that no enabled rule of our trunk takes: calls to them ring nowhere",
                 ("Number",),
-                tuple((did,) for did in self._uncovered),
+                tuple((did,) for did in self.facts.rules.uncovered(self.context.tenant.dids)),
             ),
         ]
 
-    def items(self) -> list[Item]:
-        rules = self.context.tenant.rules
+    def outline(self) -> list[tuple[str, str, Value]]:
+        rules, name = self.context.tenant.rules, self.context.settings.pbx_name
         if rules is None:
             return []
-        if self._trunk is None and "05" not in self.ahead:
-            wanted = [("6.1", _outbound(one.name)) for one in rules.outbound]
-            wanted += [("6.2", _inbound(one.name)) for one in rules.inbound]
-            name = self.context.settings.pbx_name
-            return [self.blocked(step, f"{rule}: trunk", name, "05") for step, rule in wanted]
-        items: list[Item] = []
-        for outbound in rules.outbound:
-            items.append(self._outbound_item(outbound))
-            items += self._duplicates("6.1", _outbound(outbound.name), self._outbound)
-        for inbound in rules.inbound:
-            items.append(self._inbound_item(inbound))
-            items += self._duplicates("6.2", _inbound(inbound.name), self._inbound)
-        return items
+        wanted = [("6.1", _outbound(rule.name)) for rule in rules.outbound]
+        wanted += [("6.2", _inbound(rule.name)) for rule in rules.inbound]
+        return [(step, f"{key}: trunk", name) for step, key in wanted]
 
-    def _duplicates(self, step: str, rule: ResourceKey, live: list[dict[str, Any]]) -> list[Item]:
-        return self.duplicates(step, str(rule), [one for one in live if one["name"] == rule.name])
-
-    def _inbound_item(self, rule: InboundRule) -> Item:
-        live = next((one for one in self._inbound if one["name"] == rule.name), None)
-        key, fields = _inbound(rule.name), {}
-        if live is not None and self._foreign(live["provider_id"]):
-            return self._taken("6.2", key)
-        settings: list[tuple[str, str, Value, Value]] = [
-            ("enabled", "enabled", True, live.get("enabled") if live else None),
-            ("did_numbers", "numbers", str(rule.dids), live.get("did_numbers") if live else None),
-            (
-                "cid_number_mask",
-                "only for callers",
-                "",
-                (live.get("cid_number_mask") or "") if live else None,
-            ),
+    def wanted(self) -> list[Item]:
+        rules, live = self.context.tenant.rules, self.facts.rules
+        if rules is None:
+            return []
+        outbound = [
+            (_outbound(rule.name), _same_name(live.outbound, rule), partial(_fields_of_outbound, rule))
+            for rule in rules.outbound
         ]
-        for time, field, name in TIMES:
-            extension = getattr(rule, name) or rule.extension
-            fields[field] = {"action": RING, "number": extension}
-            settings.append((field, time, f"rings {extension}", _rings(live.get(field)) if live else None))
-        return self._item("6.2", key, "inbound_rules", live, settings, fields)
-
-    def _outbound_item(self, rule: OutboundRule) -> Item:
-        live = next((one for one in self._outbound if one["name"] == rule.name), None)
-        key = _outbound(rule.name)
-        routes = (live.get("routes") or []) if live else []
-        if live is not None and any(self._foreign(route.get("provider_id")) for route in routes):
-            return self._taken("6.1", key)
-        route = routes[0] if routes else {}
-        settings: list[tuple[str, str, Value, Value]] = [
-            ("enabled", "enabled", True, live.get("enabled") if live else None),
-            ("priority", "priority", rule.priority, live.get("priority") if live else None),
+        inbound = [
+            (_inbound(rule.name), _same_name(live.inbound, rule), partial(_fields_of_inbound, rule))
+            for rule in rules.inbound
         ]
-        for field, words, value in (
-            ("number_prefix", "number begins with", rule.number_prefix),
-            ("number_length", "digits dialled", rule.number_length),
-            ("number_mask", "extensions", rule.extensions),
-        ):
-            settings.append((field, words, value or "", (live.get(field) or "") if live else None))
-        for field, words, value in (
-            ("strip_digits", "digits to strip", rule.strip_digits),
-            ("prepend", "prepend", rule.prepend),
-            (CALLER_ID, "caller id", rule.caller_id or ""),
-        ):
-            # A route that leaves a field out has its default.
-            unset = 0 if field == "strip_digits" else ""
-            settings.append((field, words, value, (route.get(field) or unset) if live else None))
-        wanted = {
-            "enabled": True,
-            "strip_digits": rule.strip_digits,
-            "prepend": rule.prepend,
-            CALLER_ID: rule.caller_id or "",
-        }
-        return self._item("6.1", key, "outbound_rules", live, settings, {"routes": [wanted]})
+        items = [item for rule in outbound for item in self._items("6.1", "outbound_rules", *rule)]
+        return items + [item for rule in inbound for item in self._items("6.2", "inbound_rules", *rule)]
 
-    def _item(
+    def _items(
         self,
         step: str,
-        key: ResourceKey,
         kind: str,
-        live: dict[str, Any] | None,
-        settings: list[tuple[str, str, Value, Value]],
-        nested: dict[str, Any],
-    ) -> Item:
-        """The item of one rule: its rows, and one write with the fields that differ.
+        key: ResourceKey,
+        same: list[dict[str, Any]],
+        fields: Callable[[Mapping[str, Any] | None], list[Field]],
+    ) -> list[Item]:
+        """One rule: made, or its fields corrected; a rule of its name on another trunk is a conflict."""
+        live = same[0] if same else None
+        if live is not None and any(self._foreign(provider_id) for provider_id in _providers(live)):
+            note = "a rule of this name uses another trunk; choose another name"
+            trunk, name = f"{key}: trunk", self.context.settings.pbx_name
+            item = self.conflict(step, trunk, name, Why.TAKEN, note, current="another trunk")
+        else:
+            named = [replace(field, label=f"{key}: {field.label}") for field in fields(live)]
+            item = self.item(step, key, named, partial(self._write, kind, live, key.name), live)
+        return [item, *self.duplicates(step, str(key), same)]
 
-        ``settings`` holds (field, words, desired, current); ``nested`` the fields that are sent as
-        something else than the row shows.
-        """
-        rows = tuple(
-            self.row(
-                step,
-                f"{key}: {words}",
-                desired,
-                current,
-                effect=_effect(field, desired, current) if live and live.get("enabled") else Effect.NONE,
-                field=field,
-            )
-            for field, words, desired, current in settings
-        )
-        changed = {}
-        for (field, _, desired, _), row in zip(settings, rows, strict=True):
-            if row.action is not Action.IN_PLACE:
-                sent = "routes" if field in OF_ROUTE else field
-                changed[sent] = nested.get(sent, desired)
-        if not changed:
-            return Item(rows)
-        write = partial(self._write, kind, live, changed, key.name)
-        return Item(rows, key, write, before=live)
-
-    def _write(self, kind: str, live: dict[str, Any] | None, changed: dict[str, Any], name: str) -> None:
-        trunk = self._trunk or self.context.pbx_trunk.find()
+    def _write(self, kind: str, live: Mapping[str, Any] | None, name: str, changed: dict[str, Any]) -> None:
+        trunk = self.facts.trunk or self.context.pbx_trunk.find()
         for route in changed.get("routes", ()):
             route["provider_id"] = trunk["id"]
         if live is None:
@@ -217,23 +165,78 @@ class NextSteps(Section):
         self.context.rules.write(kind, live["id"] if live else None, changed)
 
     def _foreign(self, provider_id: str | None) -> bool:
-        return provider_id is not None and (self._trunk is None or provider_id != self._trunk["id"])
+        trunk = self.facts.trunk
+        return provider_id is not None and (trunk is None or provider_id != trunk["id"])
 
-    def _taken(self, step: str, key: ResourceKey) -> Item:
-        note = "a rule of this name uses another trunk; choose another name"
-        return Item(
-            (
-                Row(
-                    step,
-                    f"{key}: trunk",
-                    self.context.settings.pbx_name,
-                    "another trunk",
-                    Action.CONFLICT,
-                    note=note,
-                    why=Why.TAKEN,
-                ),
-            )
-        )
+
+def _same_name(live: Iterable[dict[str, Any]], rule: InboundRule | OutboundRule) -> list[dict[str, Any]]:
+    return [found for found in live if found["name"] == rule.name]
+
+
+def _providers(live: Mapping[str, Any]) -> list[str | None]:
+    """The PBX trunks that a rule uses: an inbound rule's own, or those of an outbound rule's routes."""
+    routes = live.get("routes") or []
+    return [live.get("provider_id"), *(route.get("provider_id") for route in routes)]
+
+
+def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> list[Field]:
+    """The settings of an inbound rule; those that the parameters leave out are the PBX's defaults."""
+    read = live or {}
+    fields = [
+        _field("enabled", "enabled", True, live, read.get("enabled")),
+        _field("did_numbers", "numbers", str(rule.dids), live, read.get("did_numbers")),
+        _field("cid_number_mask", "only for callers", "", live, read.get("cid_number_mask") or ""),
+    ]
+    for time, name, parameter in TIMES:
+        extension = getattr(rule, parameter) or rule.extension
+        sent = {name: {"action": RING, "number": extension}}
+        fields.append(_field(name, time, f"rings {extension}", live, _rings(read.get(name)), sent))
+    return fields
+
+
+def _fields_of_outbound(rule: OutboundRule, live: Mapping[str, Any] | None) -> list[Field]:
+    """The settings of an outbound rule; the PBX takes those of its route together."""
+    read = live or {}
+    route = next(iter(read.get("routes") or ()), {})
+    fields = [
+        _field("enabled", "enabled", True, live, read.get("enabled")),
+        _field("priority", "priority", rule.priority, live, read.get("priority")),
+    ]
+    for name, words, value in (
+        ("number_prefix", "number begins with", rule.number_prefix),
+        ("number_length", "digits dialled", rule.number_length),
+        ("number_mask", "extensions", rule.extensions),
+    ):
+        fields.append(_field(name, words, value or "", live, read.get(name) or ""))
+    wanted = {
+        "enabled": True,
+        "strip_digits": rule.strip_digits,
+        "prepend": rule.prepend,
+        CALLER_ID: rule.caller_id or "",
+    }
+    for name, words in (
+        ("strip_digits", "digits to strip"),
+        ("prepend", "prepend"),
+        (CALLER_ID, "caller id"),
+    ):
+        # A route that leaves a field out has its default.
+        unset = 0 if name == "strip_digits" else ""
+        sent = {"routes": [wanted]}
+        fields.append(_field(name, words, wanted[name], live, route.get(name) or unset, sent))
+    return fields
+
+
+def _field(
+    name: str,
+    label: str,
+    desired: Value,
+    live: Mapping[str, Any] | None,
+    current: Value,
+    sent: Mapping[str, Any] | None = None,
+) -> Field:
+    """A setting of a rule: ``current`` counts where there is one, and its effect where that is enabled."""
+    effect = _effect(name, desired, current) if live and live.get("enabled") else Effect.NONE
+    return Field(name, label, desired, current if live else None, effect, sent=sent)
 
 
 def _inbound(name: str) -> ResourceKey:

@@ -66,7 +66,7 @@ class RollBack(Section):
             )
         ]
 
-    def items(self) -> list[Item]:
+    def wanted(self) -> list[Item]:
         items, going = list[Item](), set[str]()
         found = zip(self._resources, self._live, self._hanging, self._foreign, strict=True)
         for resource, live, hanging, foreign in found:
@@ -136,7 +136,7 @@ class RollBack(Section):
     def _users_of_lost(self, trace: Trace, live: Mapping[str, Any] | None, going: set[str]) -> set[str]:
         """What still uses numbers that a pool of the PBX trunk loses when it shrinks again."""
         in_pool = collection(trace.path) in ("providers", "assignees") and "did_numbers" in trace.changed
-        if trace.kind != "changed" or not in_pool or live is None or not self.context.has_tenant:
+        if trace.kind != "changed" or not in_pool or live is None or not self.context.scope.has_tenant:
             return set()
         context, before = self.context, trace.before.get("did_numbers")
         lost = set(DidPool.read(live["did_numbers"])) - set(DidPool.read(before) if before else ())
@@ -160,7 +160,7 @@ class RollBack(Section):
     def _other_tenants(self) -> list[str]:
         """Who else uses the shared trunk of a tenant's record."""
         context = self.context
-        trunk = context.pbx_trunk.find() if context.creates_only else None
+        trunk = context.pbx_trunk.find() if context.scope.creates_only else None
         if trunk is None:
             return []
         ours = f"/providers/{trunk['id']}/assignees/{context.pbx.tenant_id}"

@@ -48,7 +48,7 @@ class Whose:
     def _problem_of_number(self, trunk_sid: str | None, live: Mapping[str, Any] | None) -> str:
         if problem := self._problem_of_trunk(trunk_sid):
             return problem
-        if self._vouched or not self._context.has_tenant:
+        if self._vouched or not self._context.scope.has_tenant:
             return ""
         # On a shared trunk there are numbers of other tenants.
         tenant, did = self._context.tenant, (live or {}).get("phone_number")
@@ -87,5 +87,5 @@ class Whose:
         return self._context.twilio_trunk.require()
 
     @cached_property
-    def _in_pbx(self) -> set[str]:
-        return {one["id"] for one in self._context.pbx_trunk.candidates()}
+    def _in_pbx(self) -> frozenset[str]:
+        return self._context.pbx_trunk.look().ids

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Collection
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -148,7 +149,7 @@ class Twilio:
         self.account_sid = account_sid
         self._has_key = username != account_sid
         self._check = AccountCheck(account_sid, username, transport.journal)
-        self._was_asked = False
+        self._was_asked, self._proving = False, threading.Lock()
         self._routes_answer = True
         self._reads_whole = reads_whole
         # A non-empty `environment` keeps the SDK from reading TWILIO_EDGE and TWILIO_REGION.
@@ -178,11 +179,12 @@ class Twilio:
 
         Raises ``AccountError`` for credentials of another account.
         """
-        if not self._check.proven and not self._was_asked:
-            self._was_asked = True
-            self._request("GET", "/v1/Trunks?PageSize=1")
-            if not self._check.proven:
-                self._ask_for_accounts()
+        with self._proving:  # sections that are read side by side wait for the answer
+            if not self._check.proven and not self._was_asked:
+                self._was_asked = True
+                self._request("GET", "/v1/Trunks?PageSize=1")
+                if not self._check.proven:
+                    self._ask_for_accounts()
         return self._check.proven
 
     def _ask_for_accounts(self) -> None:
