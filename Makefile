@@ -2,13 +2,17 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Two workers; a file stays with one of them, as its tests share what they set up.
+SHARED := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help ready ready-for-tests demo lab test sweep scale test-faults bench schema constraints wheelhouse platforms clean
+.PHONY: help ready ready-for-tests demo lab checks test sweep-sample test-all sweep scale test-faults bench schema constraints wheelhouse platforms clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
 	@echo "make lab          set up, and open JupyterLab on the notebooks, with the sandbox running"
-	@echo "make test         set up, and run every check and test"
+	@echo "make test         set up, and run every check, the short tests and a sample of the long ones"
+	@echo "make sweep-sample set up, and run a larger sample of the long tests"
+	@echo "make test-all     set up, and run every check and test"
 	@echo "make sweep        set up, and run the tests that take long in full"
 	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
 	@echo "make bench        set up, and measure what the record costs, and chains of requests"
@@ -25,12 +29,21 @@ demo: ready
 lab: ready
 	@$(BIN)/runbook lab
 
-test: ready-for-tests
+test: checks
+	$(BIN)/python -m pytest $(SHARED) --sample 0:380
+
+# As much again of the long tests as twelve minutes hold, and all of them; a sample is another one each time.
+sweep-sample: ready-for-tests
+	$(BIN)/python -m pytest $(SHARED) --long-only --sample 380:1700
+
+test-all: checks
+	$(BIN)/python -m pytest $(SHARED)
+
+checks: ready-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ready ready-for-tests:
 	@command -v "$(PYTHON)" >/dev/null || \

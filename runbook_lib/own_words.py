@@ -26,7 +26,8 @@ def is_own(text: str) -> bool:
 @cache
 def _everything() -> bytes:
     project = PACKAGE.parent
-    paths = [*PACKAGE.rglob("*.py"), *project.glob("notebooks/*.ipynb"), project / "parameters/schema.json"]
+    sources = [*PACKAGE.rglob("*.py"), *(project / "runbook_sandbox").rglob("*.py")]
+    paths = [*sources, *project.glob("notebooks/*.ipynb"), project / "parameters/schema.json"]
     for name in TOOLS:
         found = find_spec(name)
         for folder in found.submodule_search_locations or () if found else ():
