@@ -103,19 +103,20 @@ def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
     return [*found, *_emergency_taken(before, after, changed)]
 
 
-def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, str]:
-    """Return the emergency numbers that something else takes today and a rule of ours would, by number."""
-    found: dict[str, str] = {}
+def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, list[str]]:
+    """Return the emergency numbers that go another way today than by a rule of ours, by that rule's name."""
+    found: dict[str, list[str]] = {}
     for number in country_of(after.country).emergency:
         for caller in callers(after.rules):
-            then = {one.rule.name for one in possible(after, number, caller) if one.rule and one.rule.managed}
             now = {
                 one.rule.name if one.rule else ""
                 for one in possible(before, number, caller)
                 if one.outcome is not Outcome.NONE
             }
-            if now and (new := then - now):
-                found.setdefault(number, sorted(new)[0])
+            then = {one.rule.name for one in possible(after, number, caller) if one.rule and one.rule.managed}
+            for name in sorted(then - now if now else ()):
+                if number not in found.setdefault(name, []):
+                    found[name].append(number)
     return found
 
 
@@ -361,11 +362,7 @@ def _not_e164(rule: Rule) -> Iterator[Finding]:
     route = rule.route
     assert route is not None
     for prefix in rule.prefixes or ("",):
-        if not prefix and not rule.lengths and not route.prepend:
-            string = ""
-        else:
-            length = min(rule.lengths, default=max(len(prefix) + 9, 11))
-            string = (prefix + _FILLINGS[0])[: max(length + prefix.startswith("+"), len(prefix))]
+        string = _string_of(rule, prefix)
         if not string:
             continue
         sent = route.rewritten(string)
@@ -380,6 +377,18 @@ def _not_e164(rule: Rule) -> Iterator[Finding]:
                 string,
             )
             return
+
+
+def sample_of(rule: Rule) -> str:
+    """Return a number that a rule is for; empty for a rule that is told by its callers alone."""
+    return _string_of(rule, rule.prefixes[0] if rule.prefixes else "")
+
+
+def _string_of(rule: Rule, prefix: str) -> str:
+    if not prefix and not rule.lengths:
+        return ""
+    length = min(rule.lengths, default=max(len(prefix) + 9, 11)) + prefix.startswith("+")
+    return (prefix + _FILLINGS[0])[: max(length, len(prefix))]
 
 
 def _refused_front(sent: str, known: str) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..did_pool import DidPool
+from ..errors import VendorError
 from ..facts.side_by_side import side_by_side
 from ..vendors.portsip import Session
 
@@ -35,6 +36,15 @@ class Rules:
         session = self._session()
         paths = [f"/outbound_rules/{one['id']}" for one in session.list("/outbound_rules")]
         return list(side_by_side(*(partial(session.get, path) for path in paths)))
+
+    def emergency_numbers(self) -> list[dict[str, Any]] | None:
+        """Read the PBX's own emergency numbers; ``None`` where this administrator may not read them."""
+        try:
+            return list(self._session().list("/emergency_numbers"))
+        except VendorError as error:
+            if error.status not in (403, 404):
+                raise
+            return None
 
     def through(self, trunk_id: str) -> list[tuple[str, dict[str, Any]]]:
         """Return the rules that use a PBX trunk, each with its kind as for ``write``."""

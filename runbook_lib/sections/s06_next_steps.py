@@ -5,17 +5,22 @@ A rule is identified by its name. Rules that the parameters do not name stay as 
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
+from ..dialling import judgement, tables
+from ..dialling.destinations import as_sent, in_words
+from ..dialling.evaluator import DialPlan, explain
+from ..dialling.sources import as_wanted, from_parameters, from_pbx
 from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
 from ..parameters import InboundRule, OutboundRule
-from ..plan import Action, Effect, Row, Value
+from ..plan import CHANGING, Action, Effect, Row, Value
 from .base import Item, Section, View
 
-RING = "FORWARD_TO_NUMBER"
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
 TIMES = (
     ("office hours", "office_hours_forward_rule", "extension"),
@@ -38,12 +43,37 @@ class NextSteps(Section):
     number = "06"
 
     def read(self) -> None:
-        rules = self.context.rules
+        rules, tenant = self.context.rules, self.context.tenant
         _ = self.context.pbx
-        self._trunk, self._inbound, self._outbound = side_by_side(
-            self.context.pbx_trunk.find, rules.inbound, rules.outbound
+        # What only the dial plan needs is read only where there is one to judge.
+        further = (rules.emergency_numbers, self.context.pbx.version) if tenant.country else ()
+        self._trunk, self._inbound, self._outbound, *read = side_by_side(
+            self.context.pbx_trunk.find, rules.inbound, rules.outbound, *further
         )
-        self._uncovered = rules.uncovered(self.context.tenant.dids)
+        self._own_list, self._version = read or (None, None)
+        self._uncovered = rules.uncovered(tenant.dids)
+        self.__dict__.pop("_standing", None)
+
+    @cached_property
+    def _standing(self) -> DialPlan:
+        """The dial plan as it stands at the PBX, as read."""
+        return from_pbx(
+            self.context.tenant,
+            self._outbound,
+            self._inbound,
+            self._trunk["id"] if self._trunk else None,
+            described=self.context.pbx.tenant,
+            own_list=self._own_list,
+            version=self._version,
+        )
+
+    @property
+    def _wanted(self) -> DialPlan:
+        """The dial plan as it is with the rules of the parameters."""
+        return as_wanted(self._standing, from_parameters(self.context.tenant).rules)
+
+    def cautions(self) -> list[str]:
+        return [str(finding) for finding in judgement.cautions(self._wanted)]
 
     def views(self) -> list[View]:
         ours = self._trunk["id"] if self._trunk else None
@@ -56,7 +86,7 @@ class NextSteps(Section):
                         one["name"],
                         one.get("enabled"),
                         one.get("did_numbers"),
-                        _rings(one.get("office_hours_forward_rule")),
+                        in_words(one.get("office_hours_forward_rule")),
                         one.get("provider_id") == ours,
                     )
                     for one in self._inbound
@@ -64,27 +94,13 @@ class NextSteps(Section):
             ),
             View(
                 "Outbound rules of the tenant",
-                (
-                    "Rule",
-                    "Enabled",
-                    "Priority",
-                    "Number begins with",
-                    "Digits",
-                    "Extensions",
-                    "Through our trunk",
-                ),
-                tuple(
-                    (
-                        one["name"],
-                        one.get("enabled"),
-                        one.get("priority"),
-                        one.get("number_prefix"),
-                        one.get("number_length"),
-                        one.get("number_mask"),
-                        any(route.get("provider_id") == ours for route in one.get("routes") or ()),
-                    )
-                    for one in self._outbound
-                ),
+                tables.RULE_COLUMNS,
+                tuple(tables.rule_row(rule, ours) for rule in self._outbound),
+            ),
+            View(
+                tables.caption("as the rules stand"),
+                tables.CALL_COLUMNS,
+                tuple(map(tables.call_row, tables.sample_calls(self._standing))),
             ),
             View(
                 "Numbers that no enabled rule of our trunk takes: calls to them ring nowhere",
@@ -94,22 +110,52 @@ class NextSteps(Section):
         ]
 
     def items(self) -> list[Item]:
-        rules = self.context.tenant.rules
+        rules = self.context.tenant.call_rules
         if rules is None:
-            return []
+            return self._examples()
         if self._trunk is None and "05" not in self.ahead:
             wanted = [("6.1", _outbound(one.name)) for one in rules.outbound]
             wanted += [("6.2", _inbound(one.name)) for one in rules.inbound]
             name = self.context.settings.pbx_name
             return [self.blocked(step, f"{rule}: trunk", name, "05") for step, rule in wanted]
         items: list[Item] = []
+        moved = judgement.moved_emergency(self._standing, self._wanted)
         for outbound in rules.outbound:
-            items.append(self._outbound_item(outbound))
+            items.append(_needing_leave(self._outbound_item(outbound), moved.get(outbound.name, ())))
             items += self._duplicates("6.1", _outbound(outbound.name), self._outbound)
         for inbound in rules.inbound:
             items.append(self._inbound_item(inbound))
             items += self._duplicates("6.2", _inbound(inbound.name), self._inbound)
-        return items
+        return [*items, *self._conflicts(), *self._examples()]
+
+    def _conflicts(self) -> list[Item]:
+        """What the rules as a whole must not become: rules that tie, emergency numbers taken away."""
+        rows = [
+            Row(
+                "6.1",
+                f"{' and '.join(str(_outbound(name)) for name in finding.rules)}: {finding.example}",
+                "one way",
+                str(finding.trouble),
+                Action.CONFLICT,
+                note=str(finding),
+                why=Why.UNSUITABLE,
+            )
+            for finding in judgement.conflicts(self._standing, self._wanted)
+        ]
+        return [Item((row,)) for row in rows]
+
+    def _examples(self) -> list[Item]:
+        """The examples of the parameters, each as it comes out; one that does not is in conflict."""
+        if self._trunk is None and "05" not in self.ahead:
+            return []
+        rows = []
+        for dialled, expected in self._wanted.examples:
+            call = explain(self._wanted, dialled)
+            row = Row("6.1", f"example {dialled}", expected, call.decision.result, Action.IN_PLACE)
+            if call.decision.result != expected:
+                row = replace(row, action=Action.CONFLICT, note=call.verdict, why=Why.UNSUITABLE)
+            rows.append(row)
+        return [Item((row,)) for row in rows]
 
     def _duplicates(self, step: str, rule: ResourceKey, live: list[dict[str, Any]]) -> list[Item]:
         return self.duplicates(step, str(rule), [one for one in live if one["name"] == rule.name])
@@ -131,8 +177,9 @@ class NextSteps(Section):
         ]
         for time, field, name in TIMES:
             extension = getattr(rule, name) or rule.extension
-            fields[field] = {"action": RING, "number": extension}
-            settings.append((field, time, f"rings {extension}", _rings(live.get(field)) if live else None))
+            fields[field] = as_sent(extension)
+            current = in_words(live.get(field)) if live else None
+            settings.append((field, time, in_words(fields[field]), current))
         return self._item("6.2", key, "inbound_rules", live, settings, fields)
 
     def _outbound_item(self, rule: OutboundRule) -> Item:
@@ -261,18 +308,19 @@ def _effect(field: str, desired: Value, current: Value) -> Effect:
     return Effect.NONE
 
 
+def _needing_leave(item: Item, numbers: Sequence[str]) -> Item:
+    """The item of a rule; where it would take emergency numbers over, as one that interrupts calls."""
+    changing = next((row for row in item.rows if row.action in CHANGING), None)
+    if not numbers or changing is None:
+        return item
+    note = f"emergency numbers that go another way today would be sent by this rule: {', '.join(numbers)}"
+    marked = replace(changing, effect=Effect.INTERRUPTS_OUTBOUND, note=note)
+    return replace(item, rows=tuple(marked if row is changing else row for row in item.rows))
+
+
 def _loses(current: Value, desired: Value) -> bool:
     """Whether a rule is taken away from numbers that it serves today."""
     try:
         return bool(set(DidPool.read(str(current))) - set(DidPool.read(str(desired))))
     except ValueError:
         return False
-
-
-def _rings(forward: dict[str, Any] | None) -> str | None:
-    """Where a forward rule sends a call, in words; ``None`` when it is not set."""
-    if not forward or not forward.get("action"):
-        return None
-    if forward["action"] == RING:
-        return f"rings {forward.get('number')}"
-    return forward["action"].lower().replace("_", " ")
