@@ -52,7 +52,7 @@ def show(
     _show_calls(tables.caption(how), calls or tables.sample_calls(plan), screen)
     for finding in judgement.cautions(plan):
         screen.print(Text(f"Caution: {visible(str(finding))}"), soft_wrap=True)
-    screen.print(Text(NOT_LOOKED_AT))
+    screen.print(Text(NOT_LOOKED_AT), soft_wrap=True)
 
 
 def dial_cautions(owners: Iterable[Tenant | TrunkScope]) -> list[str]:

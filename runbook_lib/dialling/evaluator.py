@@ -320,8 +320,10 @@ def _by(plan: DialPlan, rule: Rule, dialled: str, processed: str, semantics: Sem
         return Decision(rule, processed, sent, outcome, reason)
     if not route.ours:
         return Decision(rule, processed, sent, Outcome.ELSEWHERE)
-    reason = numbers.refusal(sent)
-    return Decision(rule, processed, sent, Outcome.REFUSED if reason else Outcome.SENT, reason)
+    if reason := numbers.refusal(sent):
+        return Decision(rule, processed, sent, Outcome.REFUSED, reason)
+    doubt = "" if numbers.is_valid(sent) else "possible, but no number of its country's plan"
+    return Decision(rule, processed, sent, Outcome.SENT, doubt)
 
 
 def _way(rule: Rule, decision: Decision) -> tuple[str | None, bool | None, str | None]:
@@ -347,7 +349,7 @@ def _sentence(decision: Decision) -> str:
         return f"Would be sent as {sent}{by}; whether the call is answered is not promised."
     if outcome is Outcome.REFUSED:
         return f"Would be sent as {sent}: {decision.reason}."
-    return f"Sent as {sent}{by}."
+    return f"Sent as {sent}{by}" + (f" ({decision.reason})." if decision.reason else ".")
 
 
 def _caller_id(rule: Rule) -> str:

@@ -336,7 +336,7 @@ def _of_rules(plan: DialPlan) -> Iterator[Finding]:
         if not rule.enabled or route is None or not route.ours:
             continue
         if not processed:
-            yield from _not_e164(rule)
+            yield from _not_e164(rule, country_of(plan.country))
         if rule.prefixes and "+" in rule.prefixes and _version(plan.version) < LONE_PLUS_SINCE:
             yield Finding(
                 Trouble.LONE_PLUS,
@@ -354,7 +354,7 @@ def _of_rules(plan: DialPlan) -> Iterator[Finding]:
             )
 
 
-def _not_e164(rule: Rule) -> Iterator[Finding]:
+def _not_e164(rule: Rule, country: Country) -> Iterator[Finding]:
     """Where a rule's prefix, strip and prepend alone show that what it sends is not +E.164.
 
     What stands in front of the number that is left has to be the + and the first digits of a country code.
@@ -363,8 +363,8 @@ def _not_e164(rule: Rule) -> Iterator[Finding]:
     assert route is not None
     for prefix in rule.prefixes or ("",):
         string = _string_of(rule, prefix)
-        if not string:
-            continue
+        if not string or len(string) < 4 or string in country.emergency:
+            continue  # short numbers are services; emergency numbers are judged by themselves
         sent = route.rewritten(string)
         known = route.rewritten(prefix) if len(prefix) >= route.strip else route.prepend
         reason = _refused_front(sent, known)
