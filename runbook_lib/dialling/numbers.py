@@ -74,6 +74,7 @@ def emergency_accepted(dialled: str, sent: str, country: str | None, *, ours: bo
     return True, ""
 
 
+@lru_cache(maxsize=4096)
 def has_national_zero(sent: str) -> bool:
     """Return whether a national 0 is left behind the country code; in Italy it belongs there."""
     number = _parsed(sent, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .countries import Country, Direct
 
@@ -40,6 +41,7 @@ class PresetRule:
     priority: int = FIRST_PRIORITY
 
 
+@lru_cache(maxsize=512)
 def preset_rules(country: Country, wanted: Wanted) -> tuple[PresetRule, ...]:
     """Return the rules of a country's ways of dialling, in the order in which they are to be tried."""
     found = [
