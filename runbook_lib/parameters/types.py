@@ -214,7 +214,6 @@ Fingerprint = Annotated[
     _string(),
 ]
 Username = _pattern_type("[A-Za-z0-9._-]{1,32}", "1 to 32 letters, digits, '.', '_' and '-'")
-Extension = _pattern_type("[0-9]{1,20}", "an extension has digits only")
 Destination = Annotated[str, _parsed(destination), _string(minLength=1)]
 Country = Annotated[str, _parsed(_country), _string(pattern="^[A-Z]{2}$")]
 Dialled = _pattern_type(r"\+?[0-9*#]{1,32}", "what people dial: digits, * and #, with or without a leading +")

@@ -45,12 +45,16 @@ class NextSteps(Section):
     def read(self) -> None:
         rules, tenant = self.context.rules, self.context.tenant
         _ = self.context.pbx
-        # What only the dial plan needs is read only where there is one to judge.
-        further = (rules.emergency_numbers, self.context.pbx.version) if tenant.country else ()
-        self._trunk, self._inbound, self._outbound, *read = side_by_side(
-            self.context.pbx_trunk.find, rules.inbound, rules.outbound, *further
+        # What only the dial plan needs is read only where it says something.
+        wanted = from_parameters(tenant).rules
+        lone_plus = any("+" in rule.prefixes for rule in wanted)
+        self._trunk, self._inbound, self._outbound, self._own_list, self._version = side_by_side(
+            self.context.pbx_trunk.find,
+            rules.inbound,
+            rules.outbound,
+            rules.emergency_numbers if tenant.country else _unread,
+            self.context.pbx.version if tenant.country or lone_plus else _unread,
         )
-        self._own_list, self._version = read or (None, None)
         self._uncovered = rules.uncovered(tenant.dids)
         self.__dict__.pop("_standing", None)
 
@@ -281,6 +285,10 @@ class NextSteps(Section):
                 ),
             )
         )
+
+
+def _unread() -> None:
+    """In the place of a reading that nothing depends on."""
 
 
 def _inbound(name: str) -> ResourceKey:

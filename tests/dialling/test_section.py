@@ -207,6 +207,7 @@ def test_the_old_demo_file_plans_the_same_rows_and_applies(sandbox: TestSandbox)
     result = six(tenant, "apply")
     assert result["outcome"] == "succeeded" and result["writes"] == 5
     assert any("does not document" in line for line in result["cautions"])
+    assert any("22.2.11" in line for line in result["cautions"])  # which does not match a lone +
 
 
 def test_a_block_of_numbers_is_one_rule(sandbox: TestSandbox) -> None:
