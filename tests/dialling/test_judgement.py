@@ -143,6 +143,14 @@ def test_a_foreign_rule_in_a_tie_is_a_caution() -> None:
     assert named(cautions(plan), Trouble.TIE, "By hand")
 
 
+def test_a_tie_that_stands_already_does_not_stop_another_change_of_its_rules() -> None:
+    first, second = rule("National", "0", "", 1, "+49"), rule("Abroad", "00", "", 2, "+")
+    other_caller = replace(first, routes=(replace(first.routes[0], caller_id="+4930231250"),))
+    before = DialPlan((first, second))
+    assert conflicts(before, replace(before, rules=(other_caller, second))) == []
+    assert named(cautions(before), Trouble.TIE, "National")
+
+
 def test_a_tie_that_depends_on_how_a_plus_counts_is_a_caution() -> None:
     """The demo's tenant of before: 10 digits and a + that both have the default priority."""
     before = (

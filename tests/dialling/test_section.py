@@ -208,6 +208,10 @@ def test_the_old_demo_file_plans_the_same_rows_and_applies(sandbox: TestSandbox)
     assert result["outcome"] == "succeeded" and result["writes"] == 5
     assert any("does not document" in line for line in result["cautions"])
     assert any("22.2.11" in line for line in result["cautions"])  # which does not match a lone +
+    # A plan in which all is in place shows them as well.
+    with Runbook.open(site(), tenant) as runbook:
+        assert not any(part.changing for part in runbook.plan().slices if part.section == "06")
+        assert {*result["cautions"]} <= {*runbook.cautions}
 
 
 def test_a_block_of_numbers_is_one_rule(sandbox: TestSandbox) -> None:
