@@ -24,6 +24,7 @@ from rich.text import Text
 
 from . import records_cli, ssh
 from .batch.interruption import Interruption, interrupted_once
+from .dial import dial_cautions
 from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
@@ -187,6 +188,33 @@ def validate(
         return FINE
 
     raise typer.Exit(_guarded(check))
+
+
+@app.command()
+def dial(
+    tenant: Annotated[Path, typer.Argument(help="Tenant file.")],
+    numbers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NUMBER]...", help="What is dialled [default: each way of dialling]."),
+    ] = None,
+    site: SiteFile = SANDBOX_SITE,
+    caller: Annotated[str | None, typer.Option("--from", help="The extension that dials.")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="By all rules that the PBX has now, instead of the parameters.")
+    ] = False,
+    called: Annotated[
+        bool, typer.Option("--called", help="The numbers are the tenant's own, called from outside.")
+    ] = False,
+) -> None:
+    """Show where dialled numbers go, as what, and why; calls nobody and changes nothing."""
+    from . import dial as dialled
+
+    def run() -> int:
+        given, [owner] = _files(site, [tenant])
+        dialled.show(given, owner, numbers or [], caller, screen, live=live, called=called)
+        return FINE
+
+    raise typer.Exit(_guarded(run))
 
 
 @app.command()
@@ -588,10 +616,12 @@ def _announce(site: Path) -> None:
 
 
 def _caution(site: Path, owners: Sequence[Path | str]) -> None:
-    """Check the parameters, and name the secrets' files that others can reach, each once."""
+    """Check the parameters, and show what to look at: secrets that others can reach, call rules."""
     root = project_root()
     loaded = load_all(site, owners, root)
     for line in dict.fromkeys(line for each in loaded for line in secret_cautions(*each, root)):
+        complain(f"Caution: {line}")
+    for line in dial_cautions(tenant for _, tenant in loaded):
         complain(f"Caution: {line}")
 
 

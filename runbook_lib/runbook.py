@@ -77,6 +77,8 @@ class Runbook:
         self.approval: Approval | None = None
         #: What was asked of which section in this moment: to ask again is to ask how it stands now.
         self.asked: set[tuple[str, str]] = set()
+        #: What a person should look at in the state that the newest whole plan was made from.
+        self.cautions: list[str] = []
         self._sections = sections
 
     @classmethod
@@ -271,8 +273,11 @@ class Runbook:
             # What they read goes out side by side, and then serves them one after the other.
             _ = self.context.twilio, self.context.pbx
             side_by_side(*(section.read for section in sections))
-            return self.plan_of(*(section.planned() for section in sections))
-        return self.plan_of(*(section.plan() for section in sections))
+            slices = [section.planned() for section in sections]
+        else:
+            slices = [section.plan() for section in sections]
+        self.cautions = [caution for section in sections for caution in section.cautions()]
+        return self.plan_of(*slices)
 
     def plan_of(self, *slices: Slice) -> Plan:
         """Return these sections' parts as a plan of this tenant."""

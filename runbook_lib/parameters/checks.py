@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import signalling
+from ..dialling import presets
+from ..dialling.countries import country_of, is_country
+from ..dialling.destinations import size
 from ..did_pool import DidPool, e164
 from ..errors import InputError, SecretError
 from ..paths import candidates, lies_in, locate, looked_for
@@ -62,6 +65,7 @@ def check_tenant(site: Document, tenant: Document) -> None:
     _add(tenant, _level(content, site.content))
     _add(tenant, _numbers(content))
     _add(tenant, _rules(content))
+    _add(tenant, _dialling(content))
     _add(tenant, _trunk(content, (), site.content))
     if content.get("shared_trunk") is None:
         _add(tenant, _account(content.get("twilio_account"), ("twilio_account",), site.content))
@@ -277,6 +281,46 @@ def _rules(tenant: Mapping[str, Any]) -> Problems:
                 if any(pool.overlap(other) for other in taken):
                     yield (*path, "dids"), "another inbound rule takes a number of these"
                 taken.append(pool)
+                for key in ("extension", "outside_hours", "holidays"):
+                    extensions = size(str(_at(rule, key)))
+                    if extensions is not None and extensions != len(pool):
+                        message = f"has {extensions} extensions, and dids has {len(pool)} numbers"
+                        yield (*path, key), f"{message}: a range needs as many"
+
+
+def _dialling(tenant: Mapping[str, Any]) -> Problems:
+    given, region = tenant.get("dialling"), tenant.get("country")
+    if not isinstance(given, Mapping):
+        return
+    if region is None:
+        yield ("country",), "is missing: dialling makes rules for a country"
+    if not isinstance(region, str) or not is_country(region):
+        return
+    styles = given.get("styles", list(presets.STYLES[:3]))
+    wanted = presets.Wanted(
+        _texts_of(styles),
+        _texts_of(given.get("emergency")),
+        given["area_code"] if isinstance(given.get("area_code"), str) else None,
+        _texts_of(given.get("international_prefixes")),
+    )
+    country = country_of(region)
+    for key, message in presets.problems(country, wanted):
+        yield ("dialling", key), message
+    own = {_at(rule, "name") for rule in _list(_at(tenant, "rules", "outbound"))}
+    for rule in presets.preset_rules(country, wanted):
+        if rule.name in own:
+            yield ("dialling",), f"makes a rule {rule.name}, and rules.outbound has one of that name"
+        if len(";".join(rule.prefixes)) > presets.LONGEST_CONDITION:
+            message = f"more prefixes than the PBX takes in one rule ({presets.LONGEST_CONDITION} characters)"
+            yield ("dialling", "international_prefixes"), message
+    caller, dids = _parsed(e164, given.get("caller_id")), _parsed(DidPool.parse, tenant.get("dids"))
+    if caller is not None and dids is not None and caller not in dids:
+        message = "not in dids: a tenant calls with numbers of its own pool only"
+        yield ("dialling", "caller_id"), message
+
+
+def _texts_of(value: Any) -> tuple[str, ...]:
+    return tuple(one for one in _list(value) if isinstance(one, str))
 
 
 def _outbound(rule: Any, path: PathInFile, dids: DidPool | None) -> Problems:

@@ -10,13 +10,19 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from ..dialling.countries import country_of
+from ..dialling.presets import FIRST_PRIORITY, Wanted, preset_rules
 from ..sip_uri import SUFFIX
 from ..statement import VALID_DAYS
 from .types import (
     AccountSid,
     ApiKeySid,
+    Country,
+    Destination,
+    Dialled,
+    Digits,
     Domain,
-    Extension,
+    Expected,
     Extensions,
     FilePath,
     Fingerprint,
@@ -320,12 +326,16 @@ class InboundRule(Strict):
 
     name: Name = Field(description="The rule's name in the PBX.")
     dids: OneEntry = Field(description="One number or one range, within the tenant's dids.")
-    extension: Extension = Field(description="The extension that rings.")
-    outside_hours: Extension | None = Field(
-        None, description="The extension that rings outside office hours; default: extension."
+    extension: Destination = Field(
+        description="The extension that rings; a range of as many extensions as dids has numbers (100-299);"
+        " keep (the number that was called is the extension); voicemail:EXTENSION; hang up; or an outside"
+        " number, +E.164."
     )
-    holidays: Extension | None = Field(
-        None, description="The extension that rings on holidays; default: extension."
+    outside_hours: Destination | None = Field(
+        None, description="Where calls go outside office hours; default: as extension."
+    )
+    holidays: Destination | None = Field(
+        None, description="Where calls go on holidays; default: as extension."
     )
 
 
@@ -334,6 +344,56 @@ class Rules(Strict):
 
     outbound: list[OutboundRule] = Field([], description="Outbound rules, for calls to the trunk.")
     inbound: list[InboundRule] = Field([], description="Inbound rules, for calls from the trunk.")
+
+
+class Dialling(Strict):
+    """How people dial: makes outbound rules for the tenant's country, beside the tenant's own (6.1)."""
+
+    styles: list[Literal["plus", "international", "national", "local"]] = Field(
+        ["plus", "international", "national"],
+        description="Ways of dialling, one rule or more for each; local needs area_code.",
+        min_length=1,
+    )
+    emergency: list[Digits] = Field(
+        description="Emergency numbers that are to leave through Twilio; [] for none. Has to be written: the"
+        " runbook makes no such rule by itself, and promises nothing about such calls."
+    )
+    area_code: Digits | None = Field(
+        None, description="The area code of local calls, without the national prefix in front."
+    )
+    international_prefixes: list[Digits] = Field(
+        [],
+        description="What is dialled before a country code, with a carrier code where one is dialled;"
+        " default: the country's.",
+    )
+    caller_id: Number | None = Field(None, description="Outbound caller id of these rules, one of dids.")
+    extensions: Extensions | None = Field(None, description="Condition of these rules: who calls.")
+    priority: int = Field(
+        FIRST_PRIORITY, description="Of the first of these rules; each next one has one more.", ge=0, le=10**6
+    )
+
+    def rules(self, country: str) -> list[OutboundRule]:
+        """Return the outbound rules for a country."""
+        return [
+            OutboundRule(
+                name=rule.name,
+                number_prefix=";".join(rule.prefixes),
+                number_length=";".join(map(str, rule.lengths)) or None,
+                extensions=self.extensions,
+                strip_digits=rule.strip,
+                prepend=rule.prepend,
+                caller_id=self.caller_id,
+                priority=rule.priority - FIRST_PRIORITY + self.priority,
+            )
+            for rule in preset_rules(country_of(country), self.wanted)
+        ]
+
+    @property
+    def wanted(self) -> Wanted:
+        """The ways of dialling as values."""
+        return Wanted(
+            tuple(self.styles), tuple(self.emergency), self.area_code, tuple(self.international_prefixes)
+        )
 
 
 class Tenant(Strict):
@@ -360,7 +420,18 @@ class Tenant(Strict):
     termination: Termination | None = Field(None, description="Calls from the PBX to Twilio.")
     origination: Origination = Field(Origination(), description="Calls from Twilio to the PBX.")
     pbx_trunk: PbxTrunk = Field(PbxTrunk(), description="The trunk in the PBX.")
+    country: Country | None = Field(
+        None,
+        description="The country that people dial in (ISO 3166, such as DE): call rules are judged by it; it"
+        " makes none.",
+    )
+    dialling: Dialling | None = Field(None, description="Outbound rules for the ways of dialling there.")
     rules: Rules | None = Field(None, description="Call rules of the tenant.")
+    examples: dict[Dialled, Expected] = Field(
+        {},
+        description="Tests of the outbound rules: what is dialled, and the number that Twilio must get"
+        " (+E.164), none (nothing leaves) or emergency.",
+    )
     move: list[Number] = Field(
         [], description="Numbers of dids to take over even though something answers them today."
     )
@@ -373,6 +444,14 @@ class Tenant(Strict):
     def level(self) -> Literal["tenant", "system"]:
         """Where the tenant's trunk is made: its own, or the site's shared one."""
         return "system" if self.shared_trunk is not None else "tenant"
+
+    @property
+    def call_rules(self) -> Rules | None:
+        """The tenant's own call rules and, in front, those of its ways of dialling; ``None`` for neither."""
+        if self.dialling is None or self.country is None:
+            return self.rules
+        own = self.rules or Rules()
+        return Rules(outbound=[*self.dialling.rules(self.country), *own.outbound], inbound=own.inbound)
 
     def trunk_of(self, site: Site) -> TrunkSettings:
         """Return the settings of the trunk that the tenant uses: its own, or the shared one."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..did_pool import DidPool
+from ..errors import VendorError
 from ..facts.side_by_side import side_by_side
 from ..vendors.portsip import Session
 
@@ -102,6 +103,15 @@ class Rules:
             lambda: self.tenant() if users else {},
         )
         return RulesAsRead(ids, tuple(inbound), tuple(outbound), tenant)
+
+    def emergency_numbers(self) -> list[dict[str, Any]] | None:
+        """Read the PBX's own emergency numbers; ``None`` where this administrator may not read them."""
+        try:
+            return list(self._session().list("/emergency_numbers"))
+        except VendorError as error:
+            if error.status not in (403, 404):
+                raise
+            return None
 
     def through(self, trunk_id: str) -> list[tuple[str, dict[str, Any]]]:
         """Return the rules that use a PBX trunk, each with its kind as for ``write``."""

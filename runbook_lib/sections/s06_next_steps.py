@@ -5,21 +5,24 @@ A rule is identified by its name. Rules that the parameters do not name stay as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from ..dialling import judgement, tables
+from ..dialling.destinations import as_sent, in_words
+from ..dialling.evaluator import DialPlan, explain
+from ..dialling.sources import as_wanted, from_parameters, from_pbx
 from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
 from ..parameters import InboundRule, OutboundRule
-from ..plan import Effect, Value
+from ..plan import CHANGING, Action, Effect, Row, Value
 from ..resources.pbx_trunk import InPbx
 from ..resources.rules import RulesAsRead
 from .base import Field, Item, Section, View
 
-RING = "FORWARD_TO_NUMBER"
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
 TIMES = (
     ("office hours", "office_hours_forward_rule", "extension"),
@@ -38,10 +41,17 @@ OF_ROUTE = frozenset({"strip_digits", "prepend", CALLER_ID})
 
 @dataclass(frozen=True)
 class Facts:
-    """What section 6 goes by: our trunk in the PBX and the tenant's rules."""
+    """What section 6 goes by: our trunk in the PBX, the tenant's rules, and what stands in front of them.
+
+    ``tenant`` is the tenant as the PBX describes it. ``own_list`` has the PBX's emergency numbers and
+    ``version`` is the PBX's; ``None`` where they were not read.
+    """
 
     in_pbx: InPbx
     rules: RulesAsRead
+    tenant: Mapping[str, Any] = field(default_factory=dict)
+    own_list: tuple[Mapping[str, Any], ...] | None = None
+    version: str | None = None
 
     @property
     def trunk(self) -> Mapping[str, Any] | None:
@@ -56,10 +66,46 @@ class NextSteps(Section):
     needs = "05"
 
     def look(self) -> Facts:
-        rules = self.context.rules
-        _ = self.context.pbx
-        in_pbx, inbound, outbound = side_by_side(self.context.pbx_trunk.look, rules.inbound, rules.outbound)
-        return Facts(in_pbx, RulesAsRead(in_pbx.ids, tuple(inbound), tuple(outbound)))
+        rules, tenant, pbx = self.context.rules, self.context.tenant, self.context.pbx
+        # What only the dial plan needs is read only where it says something.
+        lone_plus = any("+" in rule.prefixes for rule in from_parameters(tenant).rules)
+        in_pbx, inbound, outbound, described, own_list, version = side_by_side(
+            self.context.pbx_trunk.look,
+            rules.inbound,
+            rules.outbound,
+            lambda: pbx.tenant,
+            rules.emergency_numbers if tenant.country else _unread,
+            pbx.version if tenant.country or lone_plus else _unread,
+        )
+        return Facts(
+            in_pbx,
+            RulesAsRead(in_pbx.ids, tuple(inbound), tuple(outbound)),
+            described,
+            None if own_list is None else tuple(own_list),
+            version,
+        )
+
+    @property
+    def _standing(self) -> DialPlan:
+        """The dial plan as it stands at the PBX."""
+        facts = self.facts
+        return from_pbx(
+            self.context.tenant,
+            facts.rules.outbound,
+            facts.rules.inbound,
+            facts.trunk["id"] if facts.trunk else None,
+            described=facts.tenant,
+            own_list=facts.own_list,
+            version=facts.version,
+        )
+
+    @property
+    def _with_ours(self) -> DialPlan:
+        """The dial plan as it is with the rules of the parameters."""
+        return as_wanted(self._standing, from_parameters(self.context.tenant).rules)
+
+    def cautions(self) -> list[str]:
+        return [str(finding) for finding in judgement.cautions(self._with_ours)]
 
     def views(self) -> list[View]:
         ours = self.facts.trunk["id"] if self.facts.trunk else None
@@ -72,7 +118,7 @@ class NextSteps(Section):
                         one["name"],
                         one.get("enabled"),
                         one.get("did_numbers"),
-                        _rings(one.get("office_hours_forward_rule")),
+                        in_words(one.get("office_hours_forward_rule")),
                         one.get("provider_id") == ours,
                     )
                     for one in self.facts.rules.inbound
@@ -80,27 +126,13 @@ class NextSteps(Section):
             ),
             View(
                 "Outbound rules of the tenant",
-                (
-                    "Rule",
-                    "Enabled",
-                    "Priority",
-                    "Number begins with",
-                    "Digits",
-                    "Extensions",
-                    "Through our trunk",
-                ),
-                tuple(
-                    (
-                        one["name"],
-                        one.get("enabled"),
-                        one.get("priority"),
-                        one.get("number_prefix"),
-                        one.get("number_length"),
-                        one.get("number_mask"),
-                        any(route.get("provider_id") == ours for route in one.get("routes") or ()),
-                    )
-                    for one in self.facts.rules.outbound
-                ),
+                tables.RULE_COLUMNS,
+                tuple(tables.rule_row(rule, ours) for rule in self.facts.rules.outbound),
+            ),
+            View(
+                tables.caption("as the rules stand"),
+                tables.CALL_COLUMNS,
+                tuple(map(tables.call_row, tables.sample_calls(self._standing))),
             ),
             View(
                 "Numbers that no enabled rule of our trunk takes: calls to them ring nowhere",
@@ -110,7 +142,7 @@ class NextSteps(Section):
         ]
 
     def outline(self) -> list[tuple[str, str, Value]]:
-        rules, name = self.context.tenant.rules, self.context.settings.pbx_name
+        rules, name = self.context.tenant.call_rules, self.context.settings.pbx_name
         if rules is None:
             return []
         wanted = [("6.1", _outbound(rule.name)) for rule in rules.outbound]
@@ -118,9 +150,9 @@ class NextSteps(Section):
         return [(step, f"{key}: trunk", name) for step, key in wanted]
 
     def wanted(self) -> list[Item]:
-        rules, live = self.context.tenant.rules, self.facts.rules
+        rules, live = self.context.tenant.call_rules, self.facts.rules
         if rules is None:
-            return []
+            return self._examples()
         outbound = [
             (_outbound(rule.name), _same_name(live.outbound, rule), partial(_fields_of_outbound, rule))
             for rule in rules.outbound
@@ -129,8 +161,38 @@ class NextSteps(Section):
             (_inbound(rule.name), _same_name(live.inbound, rule), partial(_fields_of_inbound, rule))
             for rule in rules.inbound
         ]
-        items = [item for rule in outbound for item in self._items("6.1", "outbound_rules", *rule)]
-        return items + [item for rule in inbound for item in self._items("6.2", "inbound_rules", *rule)]
+        moved = judgement.moved_emergency(self._standing, self._with_ours)
+        items = []
+        for rule in outbound:
+            made, *others = self._items("6.1", "outbound_rules", *rule)
+            items += [_needing_permission(made, moved.get(rule[0].name, ())), *others]
+        items += [item for rule in inbound for item in self._items("6.2", "inbound_rules", *rule)]
+        return [*items, *self._conflicts(), *self._examples()]
+
+    def _conflicts(self) -> list[Item]:
+        """What the rules as a whole must not become: rules that tie, emergency numbers taken away."""
+        return [
+            self.conflict(
+                "6.1",
+                f"{' and '.join(str(_outbound(name)) for name in finding.rules)}: {finding.example}",
+                "one way",
+                Why.UNSUITABLE,
+                str(finding),
+                current=str(finding.trouble),
+            )
+            for finding in judgement.conflicts(self._standing, self._with_ours)
+        ]
+
+    def _examples(self) -> list[Item]:
+        """The examples of the parameters, each as it comes out; one that does not is in conflict."""
+        rows, plan = [], self._with_ours
+        for dialled, expected in plan.examples:
+            call = explain(plan, dialled)
+            row = Row("6.1", f"example {dialled}", expected, call.decision.result, Action.IN_PLACE)
+            if call.decision.result != expected:
+                row = replace(row, action=Action.CONFLICT, note=call.verdict, why=Why.UNSUITABLE)
+            rows.append(row)
+        return [Item((row,)) for row in rows]
 
     def _items(
         self,
@@ -189,8 +251,8 @@ def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> lis
     ]
     for time, name, parameter in TIMES:
         extension = getattr(rule, parameter) or rule.extension
-        sent = {name: {"action": RING, "number": extension}}
-        fields.append(_field(name, time, f"rings {extension}", live, _rings(read.get(name)), sent))
+        forward = as_sent(extension)
+        fields.append(_field(name, time, in_words(forward), live, in_words(read.get(name)), {name: forward}))
     return fields
 
 
@@ -264,18 +326,23 @@ def _effect(field: str, desired: Value, current: Value) -> Effect:
     return Effect.NONE
 
 
+def _needing_permission(item: Item, numbers: Sequence[str]) -> Item:
+    """The item of a rule; where it would take emergency numbers over, as one that interrupts calls."""
+    changing = next((row for row in item.rows if row.action in CHANGING), None)
+    if not numbers or changing is None:
+        return item
+    note = f"emergency numbers that go another way today would be sent by this rule: {', '.join(numbers)}"
+    marked = replace(changing, effect=Effect.INTERRUPTS_OUTBOUND, note=note)
+    return replace(item, rows=tuple(marked if row is changing else row for row in item.rows))
+
+
+def _unread() -> None:
+    """In the place of a reading that nothing depends on."""
+
+
 def _loses(current: Value, desired: Value) -> bool:
     """Whether a rule is taken away from numbers that it serves today."""
     try:
         return bool(set(DidPool.read(str(current))) - set(DidPool.read(str(desired))))
     except ValueError:
         return False
-
-
-def _rings(forward: dict[str, Any] | None) -> str | None:
-    """Where a forward rule sends a call, in words; ``None`` when it is not set."""
-    if not forward or not forward.get("action"):
-        return None
-    if forward["action"] == RING:
-        return f"rings {forward.get('number')}"
-    return forward["action"].lower().replace("_", " ")

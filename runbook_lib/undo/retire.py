@@ -145,7 +145,7 @@ class Retire(Section):
         ][:1]
 
     def _rule_items(self) -> list[Item]:
-        rules = self.context.tenant.rules if self.context.scope.has_tenant else None
+        rules = self.context.tenant.call_rules if self.context.scope.has_tenant else None
         ours = {
             "inbound_rules": {one.name for one in rules.inbound} if rules else set(),
             "outbound_rules": {one.name for one in rules.outbound} if rules else set(),

@@ -159,6 +159,10 @@ class Pbx:
         everywhere = settings.get("enable_tenant_level_trunk") is not False
         return everywhere and self.tenant.get("enable_feature_trunks") is not False
 
+    def version(self) -> str | None:
+        """Read the PBX's version."""
+        return self.system.get("/admin/status").get("version")
+
     def transports(self) -> list[dict[str, Any]]:
         """Return the transports that are activated: ``protocol`` and ``port`` of each.
 
