@@ -328,6 +328,10 @@ class SectionRun:
         """Read the current state and return it as tables."""
         return self._kept(self._current)
 
+    def step(self, step: str) -> tuple[Row, ...]:
+        """Return the rows of one step of the guide, or of an expected result; reads what is not read yet."""
+        return self._kept(partial(self._rows_of, step))
+
     def plan(self) -> Slice:
         """Read, and return what turns the current state into the desired one."""
         return self._kept(self._plan)
@@ -398,6 +402,12 @@ class SectionRun:
         self._read_for_apply()
         self._section.read()
         return self._section.views()
+
+    def _rows_of(self, step: str) -> tuple[Row, ...]:
+        self._begin_if_asked_again(step)
+        self._read_for_apply()
+        rows = (*self._section.plan().rows, *self._section.expected())
+        return tuple(row for row in rows if row.step == step)
 
     def _plan(self) -> Slice:
         self._begin_if_asked_again("plan")

@@ -112,11 +112,15 @@ def heading(owner: str, title: str, read: str = "") -> str:
     return " · ".join(part for part in (owner, title, read) if part)
 
 
-def badge(content: str, colour: str) -> str:
-    """Return a word on a solid ground of its own, so that it reads the same on every page."""
+def badge(content: str, colour: str, *, whole: bool = True) -> str:
+    """Return words on a solid ground of its own, so that they read the same on every page.
+
+    ``whole`` keeps them on one line, where others may take the line's end between two words.
+    """
+    lines = "white-space:nowrap" if whole else "display:inline-block;overflow-wrap:normal"
     return (
         f'<span style="background-color:{colour};color:#ffffff;border-radius:3px;padding:1px 6px;'
-        f'font-weight:600;white-space:nowrap;print-color-adjust:exact">{escaped(content)}</span>'
+        f'font-weight:600;{lines};print-color-adjust:exact">{escaped(content)}</span>'
     )
 
 
