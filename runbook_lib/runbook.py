@@ -329,7 +329,10 @@ class SectionRun:
         return self._kept(self._current)
 
     def step(self, step: str) -> tuple[Row, ...]:
-        """Return the rows of one step of the guide, or of an expected result; reads what is not read yet."""
+        """Return the rows of one step of the guide, or of an expected result; reads what is not read yet.
+
+        Where the section cannot be planned as far as this step, those that stop it.
+        """
         return self._kept(partial(self._rows_of, step))
 
     def plan(self) -> Slice:
@@ -406,8 +409,9 @@ class SectionRun:
     def _rows_of(self, step: str) -> tuple[Row, ...]:
         self._begin_if_asked_again(step)
         self._read_for_apply()
-        rows = (*self._section.plan().rows, *self._section.expected())
-        return tuple(row for row in rows if row.step == step)
+        part = self._section.plan()
+        rows = (*part.rows, *self._section.expected())
+        return tuple(row for row in rows if row.step == step) or part.stopping
 
     def _plan(self) -> Slice:
         self._begin_if_asked_again("plan")

@@ -6,13 +6,12 @@ Both are inert whatever the cells hold, and show each of them whole. Styles are 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .display import SANS, escaped, wrapped
+from .display import SANS, broken, escaped, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,77 +20,63 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent / "templates"
 _TABLE = (
     f"{SANS};font-size:13px;line-height:1.4;border-collapse:collapse;margin:10px 0;table-layout:auto;"
-    "width:auto;max-width:100%"
+    "width:auto;min-width:85%;max-width:100%"
 )
 _CAPTION = (
     "caption-side:top;text-align:left;font-weight:600;font-size:14px;padding:2px 0 6px;color:inherit;"
-    "white-space:normal;overflow-wrap:anywhere"
+    "white-space:normal"
 )
 #: JupyterLab gives every second row a ground of its own: a note would have another one than its row.
 _ROW = "background-color:transparent"
 _RULE = "border-top:1px solid rgba(128,128,128,0.35)"
-_ANY = "text-align:left;vertical-align:top;padding:3px 10px 3px 0"
-_BROKEN = f"{_ANY};white-space:normal;overflow-wrap:anywhere"
-_WHOLE = f"{_ANY};white-space:nowrap"
-_LINE = f"{_BROKEN};padding-top:0;opacity:0.85"
-_BOLD = "font-weight:600"
-#: Where a long word is broken first: after an element of a list, and within an address.
-_BREAKS = re.compile(r"(?<=[;,/@])|(?<=\.)(?=[A-Za-z])")
-#: A word of up to this length is not broken while there is room for it.
+_CELL = "text-align:left;vertical-align:top;padding:3px 8px 3px 0;max-width:30em;white-space:normal"
+_LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
+_HEAD = f"{_CELL};font-weight:600"
+#: So many characters fit side by side in the narrowest page: JupyterLab in 800 pixels beside its file list.
+_NARROWEST = 38
+#: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
-#: Of the window's width, for the longest words of all columns: JupyterLab's own furniture takes the rest.
-_SHARE_VW = 40
 #: So wide is text that goes to no terminal.
 NO_TERMINAL = 120
 #: For text of which no cell is to be folded.
 UNFOLDED = 10_000
 
 
-def broken(text: str) -> str:
-    """Return text as HTML in which a line may end within long words."""
-    return "<wbr>".join(map(escaped, _BREAKS.split(text)))
-
-
-def longest_word(text: str) -> int:
-    """Return the length of the longest part of a text in which no line may end."""
-    return max((len(word) for part in _BREAKS.split(text) for word in part.split()), default=0)
-
-
 def styled_html(
     frame: pd.DataFrame,
+    formats: Sequence[Callable[[Any, int], str]],
+    words: Sequence[int],
     *,
     caption: str,
-    formats: Sequence[Callable[[Any], str]],
-    words: Sequence[int],
-    whole: Collection[str] = (),
+    empty: str,
     lines: Collection[str] = (),
-    hidden: Collection[str] = (),
-    empty: str = "",
 ) -> str:
     """Return a frame as HTML.
 
     Parameters
     ----------
+    formats
+        For each column, what makes HTML of a value with no word longer than a length.
+    words
+        For each column, the length of its longest word.
     caption, empty
         What the table shows, and what it says where it has no rows. Plain text.
-    formats
-        For each column, what makes HTML of a value.
-    words
-        For each column, the length of the longest word in it.
-    whole, lines, hidden
-        Columns whose cells stay on one line, those that are lines of their own below their row, and those
-        that are not shown.
+    lines
+        Columns that are lines of their own below their row.
     """
     import pandas as pd  # takes half a second, so only who shows a table pays for it
 
     names = list(frame.columns)
-    away = [name for name in names if name in lines or name in hidden]
-    styler = _styler()(frame).format(dict(zip(names, formats, strict=True)))
-    styler = styler.format_index(escaped, axis="columns").set_caption(escaped(caption))
-    styler = styler.hide(axis="index").hide(away, axis="columns")
-    seen = [name for name in names if name not in away]
+    seen = [name for name in names if name not in lines]
+    longest = dict.fromkeys(lines, _LONGEST_WORD)
+    longest |= _shares({name: length for name, length in zip(names, words, strict=True) if name in seen})
+    formatters = {
+        name: partial(make, longest=longest[name]) for name, make in zip(names, formats, strict=True)
+    }
+    styler = _styler()(frame).format(formatters).set_caption(escaped(caption))
+    styler = styler.hide(axis="index").hide([name for name in names if name in lines], axis="columns")
     # Whatever the reader's own options say, nothing is cut off.
-    with pd.option_context("styler.render.max_elements", max(1, frame.size) * 2):
+    with pd.option_context("styler.render.max_elements", 2 * max(1, frame.size)):
         return styler.to_html(
             exclude_styles=True,
             max_rows=max(1, len(frame)),
@@ -100,11 +85,12 @@ def styled_html(
             caption_style=_CAPTION,
             row_style=_ROW,
             rule_style=_RULE,
+            head_style=_HEAD,
+            cell_style=_CELL,
             line_style=_LINE,
-            head_styles=_head_styles(seen, dict(zip(names, words, strict=True)), whole),
-            cell_styles=[_WHOLE if name in whole else _BROKEN for name in seen],
+            names=[broken(name, longest[name]) for name in seen],
             lines=[names.index(name) for name in lines if name in names],
-            indented=int(bool(seen) and seen[0] in whole and len(seen) > 1),
+            indented=int(seen[:1] == ["Step"]),
             empty=escaped(empty),
         )
 
@@ -157,13 +143,10 @@ def _styler() -> type[Styler]:
     return Styler.from_custom_template(str(_TEMPLATES), html_table="table.html")
 
 
-def _head_styles(seen: Sequence[str], words: Mapping[str, int], whole: Collection[str]) -> list[str]:
-    """The style of each column's head, which keeps it as wide as its words need, as far as there is room."""
-    wanted = {name: min(_LONGEST_WORD, words[name]) for name in seen}
-    share = _SHARE_VW / (sum(wanted.values()) or 1)
-    return [
-        f"{_WHOLE};{_BOLD}"
-        if name in whole
-        else f"{_BROKEN};{_BOLD};min-width:min({length}ch,{share * length:.1f}vw)"
-        for name, length in wanted.items()
-    ]
+def _shares(words: Mapping[str, int]) -> dict[str, int]:
+    """The length of the longest word that each column has room for: a small one leaves it to the others."""
+    room, shares = _NARROWEST, {}
+    for place, name in enumerate(sorted(words, key=words.__getitem__)):
+        shares[name] = max(4, min(words[name], room // (len(words) - place)))
+        room -= shares[name]
+    return shares

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..guide import RUN_ORDER, STEPS
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
-from .display import Box, Shown, badge, heading, visible
+from .display import Box, Shown, badge, broken, heading, longest_word, visible
 from .spreadsheets import csv_text
-from .styled import NO_TERMINAL, broken, longest_word, styled_html, text_table
+from .styled import NO_TERMINAL, styled_html, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,11 +49,12 @@ RESULTS = {
     SHOWN_ONLY: ("·", "#57606a"),
 }
 
+#: On a page, an action and its effect stand in one column.
+_BOTH = "Action, effect"
 _MARKS: dict[str, dict[Any, tuple[str, str]]] = {"Action": ACTIONS, "Effect": EFFECTS, "Result": RESULTS}
-#: Columns of few and short words, which stay on one line.
-_WHOLE_COLUMNS = frozenset(
-    {"Step", "Priority", "Weight", "Enabled", "Port", "Protocol", "Digits", "Voice", "Ours"}
-)
+_MARKS[_BOTH] = {}
+#: How much wider, in characters, a mark is than its words.
+_BADGE = 4
 _YES_NO_COLUMNS = frozenset({"Owned", "Voice"})
 NOTE = "Note"
 
@@ -125,19 +126,19 @@ class Table(Shown):
         return [_plain(value, name) for name, value in zip(self.columns, row, strict=True)]
 
     def html(self) -> str:
-        columns = {
-            name: [name, *(_text_value(name, row[index]) for row in self.rows)]
-            for index, name in enumerate(self.columns)
-        }
+        frame = self.frame
+        if "Effect" in frame and "Effect" not in self.hidden:  # below its action: a page has no room for both
+            frame["Action"] = list(zip(frame.Action, frame.Effect, strict=True))
+            frame = frame.drop(columns="Effect").rename(columns={"Action": _BOTH})
+        frame = frame.drop(columns=[name for name in self.hidden if name in frame])
+        texts = {name: [name, *(_text_value(name, value) for value in frame[name])] for name in frame}
         return styled_html(
-            self.frame,
+            frame,
+            [partial(_html_value, name) for name in frame],
+            [max(map(longest_word, cells)) + _BADGE * (name in _MARKS) for name, cells in texts.items()],
             caption=self.heading,
-            formats=[partial(_html_value, name) for name in self.columns],
-            words=[max(map(longest_word, cells)) for cells in columns.values()],
-            whole=_WHOLE_COLUMNS,
-            lines=[NOTE],
-            hidden=self.hidden,
             empty=self.empty,
+            lines=[NOTE],
         )
 
     def text(self, width: int = NO_TERMINAL) -> str:
@@ -237,8 +238,11 @@ def row_table(
 
 
 def step_table(step: str, rows: Sequence[Row]) -> Table:
-    """Return what one step of the guide sets: desired beside current."""
-    return row_table(f"{step} {STEPS[step]}", rows, empty="nothing is asked for here", hidden=["Step"])
+    """Return what one step of the guide sets, desired beside current; or the rows that it waits for."""
+    title = f"{step} {STEPS[step]}"
+    if any(row.step != step for row in rows):
+        return row_table(f"{title}: to settle first", rows)
+    return row_table(title, rows, empty="nothing is asked for here", hidden=["Step"])
 
 
 def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
@@ -342,24 +346,25 @@ def _result(row: Row, planning: bool) -> str:
     return AS_EXPECTED if row.action is Action.IN_PLACE else SHOWN_ONLY
 
 
-def _mark(column: str, value: Any) -> tuple[str, str] | None:
-    return _MARKS[column].get(value) if column in _MARKS and isinstance(value, str) else None
+def _marked(column: str, value: Any) -> tuple[tuple[str, str, str], ...]:
+    """Symbol, word and colour of each mark that a value is shown as; nothing for any other value."""
+    if column == _BOTH:
+        return (*_marked("Action", value[0]), *_marked("Effect", value[1]))
+    mark = _MARKS[column].get(value) if column in _MARKS and isinstance(value, str) else None
+    return ((mark[0], str(value), mark[1]),) if mark else ()
 
 
-def _html_value(column: str, value: Any) -> str:
-    mark = _mark(column, value)
-    if mark:
-        symbol, colour = mark
-        return badge(f"{symbol} {value}", colour, whole=False)
+def _html_value(column: str, value: Any, longest: int) -> str:
+    if marks := _marked(column, value):
+        return " ".join(badge(f"{symbol} {word}", colour) for symbol, word, colour in marks)
     if value is None:
         return f'<span title="absent" style="opacity:0.6">{ABSENT}</span>'
-    return broken(_plain(value, column))
+    return broken(_plain(value, column), longest)
 
 
 def _text_value(column: str, value: Any) -> str:
-    mark = _mark(column, value)
-    if mark:
-        return f"{mark[0]} {value}"
+    if marks := _marked(column, value):
+        return ", ".join(f"{symbol} {word}" for symbol, word, _ in marks)
     return ABSENT if value is None else visible(_plain(value, column))
 
 

@@ -69,7 +69,7 @@ class Reader(HTMLParser):
 
     def handle_data(self, text: str) -> None:
         if "td" in self._open or "th" in self._open:
-            self.rows[-1][-1] += text
+            self.rows[-1][-1] += text.replace("\xa0", " ")
         if "caption" in self._open:
             self.caption += text
 
@@ -152,9 +152,9 @@ def test_action_and_effect_come_first_and_a_note_is_a_line_below_its_row() -> No
     ]
     table = row_table("Plan", rows)
     head, first, note, second = Reader(table.html()).rows
-    assert head == ["Step", "Action", "Effect", "Setting", "Desired", "Current"]
-    assert first[:4] == ["2.2", "~ update", "⚠ interrupts inbound", "a"]
-    assert note == ["", "because"] and second[:4] == ["2.2", "✓ in place", "", "b"]
+    assert head == ["Step", "Action, effect", "Setting", "Desired", "Current"]
+    assert first[:3] == ["2.2", "~ update ⚠ interrupts inbound", "a"]
+    assert note == ["", "because"] and second[:3] == ["2.2", "✓ in place", "b"]
     lines = table.text().splitlines()
     assert lines[3].split()[:3] == ["2.2", "~", "update"] and lines[4].strip() == "because"
     # Whoever filters has the same columns whatever the plan says.
