@@ -32,8 +32,8 @@ _RULE = "border-top:1px solid rgba(128,128,128,0.35)"
 _CELL = "text-align:left;vertical-align:top;padding:3px 8px 3px 0;max-width:30em;white-space:normal"
 _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
 _HEAD = f"{_CELL};font-weight:600"
-#: So many characters fit side by side in the narrowest page: JupyterLab in 800 pixels beside its file list.
-_NARROWEST = 38
+#: So many characters and columns fit side by side in the narrowest page: JupyterLab in 800 pixels, with files.
+_NARROWEST = 39
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
 #: So wide is text that goes to no terminal.
@@ -145,7 +145,7 @@ def _styler() -> type[Styler]:
 
 def _shares(words: Mapping[str, int]) -> dict[str, int]:
     """The length of the longest word that each column has room for: a small one leaves it to the others."""
-    room, shares = _NARROWEST, {}
+    room, shares = _NARROWEST - len(words), {}
     for place, name in enumerate(sorted(words, key=words.__getitem__)):
         shares[name] = max(4, min(words[name], room // (len(words) - place)))
         room -= shares[name]
