@@ -32,7 +32,7 @@ _RULE = "border-top:1px solid rgba(128,128,128,0.35)"
 _CELL = "text-align:left;vertical-align:top;padding:3px 8px 3px 0;max-width:30em;white-space:normal"
 _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
 _HEAD = f"{_CELL};font-weight:600"
-#: So many characters and columns fit side by side in the narrowest page: JupyterLab in 800 pixels, with files.
+#: So many characters and columns fit side by side in JupyterLab, 800 pixels wide and with its file list.
 _NARROWEST = 39
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
