@@ -19,6 +19,7 @@ from rich.text import Text
 
 from .errors import InputError, RunbookError
 from .notebook.display import visible
+from .notebook.styled import UNFOLDED
 from .notebook.tables import Table as ColumnTable
 from .parameters import load_site, project_root
 from .paths import current_folder, locate
@@ -141,7 +142,8 @@ def list_records(
         _name_events(folder, entries)
         _name_emergencies(unreviewed(entries, openings))
         if rows:
-            screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
+            table = ColumnTable("Records, the oldest first", columns, rows)
+            screen.print(Text(table.text(UNFOLDED)), soft_wrap=True)
     if problems:
         raise typer.Exit(FAILED)
 

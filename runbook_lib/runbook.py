@@ -347,6 +347,13 @@ class SectionRun:
         """Read the current state and return it as tables."""
         return self._kept(self._current)
 
+    def step(self, step: str) -> tuple[Row, ...]:
+        """Return the rows of one step of the guide, or of an expected result; reads what is not read yet.
+
+        Where the section cannot be planned as far as this step, those that stop it.
+        """
+        return self._kept(partial(self._rows_of, step))
+
     def plan(self) -> Slice:
         """Read, and return what turns the current state into the desired one."""
         return self._kept(self._plan)
@@ -417,6 +424,13 @@ class SectionRun:
         self._read_for_apply()
         self._section.read()
         return self._section.views()
+
+    def _rows_of(self, step: str) -> tuple[Row, ...]:
+        self._begin_if_asked_again(step)
+        self._read_for_apply()
+        part = self._section.plan()
+        rows = (*part.rows, *self._section.expected())
+        return tuple(row for row in rows if row.step == step) or part.stopping
 
     def _plan(self) -> Slice:
         self._begin_if_asked_again("plan")

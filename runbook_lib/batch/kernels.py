@@ -27,7 +27,7 @@ KERNEL = "python3"
 #: What is run in the place of ipykernel's own launcher.
 MAIN = "runbook_lib.batch.kernel"
 #: Run by the kernel before it takes its first request; a kernel that cannot do it fails in the notebook.
-WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections"
+WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections, pandas.io.formats.style"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
 #: All of it arrives in the notebook as well.
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

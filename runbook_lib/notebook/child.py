@@ -178,7 +178,12 @@ def start(order: Order, root: Path, records: Path) -> Child:
     return _children[records]
 
 
+def newest(records: Path) -> Child | None:
+    """Return the child that this kernel started last for the tenant with this records folder."""
+    return _children.get(records)
+
+
 def running(records: Path) -> Child | None:
     """Return the child that works on the tenant with this records folder, if this kernel started one."""
-    child = _children.get(records)
+    child = newest(records)
     return child if child is not None and child.running else None

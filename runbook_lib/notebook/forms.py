@@ -142,6 +142,7 @@ class ApplyForm(Shown):
         self._handle: Any = None
         self._parts: tuple[Any, Any, Any, Any] | None = None
         self._follower: threading.Thread | None = None
+        self._seen: Child | None = None
 
     def show(self) -> None:
         """Show the form, and below it what becomes of a child."""
@@ -210,6 +211,13 @@ class ApplyForm(Shown):
         if self._child is not None:
             self._child.cancel()
             self._enable()
+
+    def may_have_written(self) -> bool:
+        """Whether a child of this kernel may have written since this was asked last."""
+        newest, running = child.newest(self._records), child.running(self._records)
+        changed = newest is not self._seen
+        self._seen = newest if running is None else self._seen
+        return changed
 
     def wait(self, seconds: float) -> None:
         """Wait until the child has ended and that is shown, ``seconds`` at most."""

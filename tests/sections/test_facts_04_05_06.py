@@ -236,7 +236,7 @@ RULES = {
     "outbound": [{"name": "Out", "number_prefix": "1", "caller_id": DIDS[0], "priority": 1}],
     "inbound": [{"name": "In", "dids": "12025550101-12025550102", "extension": "1001"}],
 }
-RINGS = {"action": s06.RING, "number": "1001"}
+RINGS = {"action": "FORWARD_TO_NUMBER", "number": "1001"}
 IN = inbound("12025550101-12025550102", **dict.fromkeys(s06.FORWARDS, RINGS))
 OUT = {**outbound(outbound_caller_id=DIDS[0]), "priority": 1, "number_prefix": "1"}
 
