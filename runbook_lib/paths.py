@@ -1,7 +1,7 @@
 """Which file a path means: one rule for every way in.
 
 A path is looked up in a few folders, in order: one that was typed, in the current folder and then in
-the project's; one inside a parameter file, beside that file and then in the project's folder. Where
+the workspace; one inside a parameter file, beside that file and then in the workspace. Where
 two of them hold it and the two differ, nobody can say which one was meant, so it is refused.
 """
 
@@ -54,7 +54,7 @@ def looked_for(given: str | Path, *folders: Path | None) -> str:
 
 
 def near(path: Path, root: Path) -> str:
-    """Return a path as a person in the project's folder would type it, and as records keep it."""
+    """Return a path as a person in the workspace would type it, and as records keep it."""
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
@@ -74,7 +74,7 @@ class NamedFile:
         return self.place
 
     def path(self, root: Path) -> Path:
-        """Return its full path: beside the parameter file, or else in the project's folder ``root``.
+        """Return its full path: beside the parameter file, or else in the workspace ``root``.
 
         Raises ``InputError`` when there is no such file, or when both hold one and the two differ.
         """

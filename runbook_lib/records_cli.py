@@ -61,6 +61,7 @@ from .records.verify import (
 )
 from .records.verify import verify as verify_records
 from .screen import complain, output_failed, screen
+from .workspace import find_workspace
 
 FAILED, WRONG_INPUT = 1, 3
 
@@ -70,7 +71,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the project's.")]
+Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the workspace's.")]
 Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begins so, or SITE/TENANT/RUN.")]
 
 
@@ -419,7 +420,7 @@ def _folder(records: Path | None) -> Path:
     folder = _given(records)
     if folder is not None and not folder.is_dir():
         raise InputError([f"--records: {folder.absolute()} is not a folder"])
-    return folder if folder is not None else project_root() / "records"
+    return folder if folder is not None else find_workspace().records
 
 
 def _given(path: Path | None) -> Path | None:

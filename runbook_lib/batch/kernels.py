@@ -20,6 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.utils import run_sync
 
 from ..asking import RUNNER
+from ..product import PYTHON, python_path
 from .channel import Channel
 from .scratch import Scratch
 
@@ -109,12 +110,18 @@ class KernelPool:
             transport="ipc",
             connection_file=str(connection),
         )
-        kernel.kernel_spec.argv = make_ipkernel_cmd(MAIN)
+        kernel.kernel_spec.argv = [*PYTHON, *make_ipkernel_cmd(MAIN)[1:]]
         self._all.append(kernel)
         with self._asking() as (variables, inherited):
             run_sync(kernel.start_kernel)(
                 extra_arguments=[f"--IPKernelApp.exec_lines={WARM_UP}", "--HistoryManager.enabled=False"],
-                env={**os.environ, **jupyter_folders(self._scratch.path), **environment, **variables},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": python_path(),
+                    **jupyter_folders(self._scratch.path),
+                    **environment,
+                    **variables,
+                },
                 cwd=str(self._folder),
                 pass_fds=inherited,
                 **SILENT,

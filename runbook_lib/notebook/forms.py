@@ -115,7 +115,7 @@ class ApplyForm(Shown):
     name
         ``site/tenant``: what every heading names and what has to be typed.
     root, records
-        The project's root, and the tenant's records folder.
+        The workspace's folder, and the tenant's records folder.
     here
         The folder of the open notebook, from which links to the record start.
     is_current

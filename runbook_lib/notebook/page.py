@@ -358,7 +358,7 @@ class SectionPage:
             self.current()
 
     def _near(self, path: Path) -> str:
-        """A path as a person in the project's folder would type it."""
+        """A path as a person in the workspace would type it."""
         return near(path, self._runbook.context.root)
 
 

@@ -18,6 +18,7 @@ from .. import signalling
 from ..did_pool import DidPool, e164
 from ..errors import InputError, SecretError
 from ..paths import candidates, lies_in, locate, looked_for
+from ..product import PARAMETERS
 from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
 from ..sip_uri import address, check_host, not_public, termination_label
 from .document import Document, PathInFile
@@ -307,8 +308,8 @@ def _file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
 
 
 def _demo_folders(root: Path) -> list[Path]:
-    """Where parameter files of the sandbox lie: in the project's folder, and beside this library."""
-    return [folder / "parameters" / "sandbox" for folder in (root, Path(__file__).parents[2])]
+    """Where parameter files of the sandbox lie: in the workspace, and in the product."""
+    return [root / "parameters" / "sandbox", PARAMETERS / "sandbox"]
 
 
 def _is_of_a_sandbox(path: Path, root: Path) -> bool:
