@@ -20,10 +20,10 @@ help:
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
 
 demo: ready
-	@$(BIN)/runbook demo
+	@$(BIN)/runbook --workspace . demo
 
 lab: ready
-	@$(BIN)/runbook lab
+	@$(BIN)/runbook --workspace . lab
 
 test: ready-for-tests
 	$(BIN)/ruff check .

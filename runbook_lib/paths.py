@@ -16,6 +16,8 @@ from .errors import InputError
 
 #: Larger files are not compared: neither a parameter file nor a secret is one.
 LARGEST_COMPARED = 1_000_000
+#: Where systemd puts a unit's credentials; ``$CREDENTIALS_DIRECTORY/NAME`` is a path inside.
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 
 def current_folder() -> Path | None:
@@ -29,6 +31,8 @@ def current_folder() -> Path | None:
 def candidates(given: str | Path, *folders: Path | None) -> list[Path]:
     """Return the full paths that a path may mean, in the order in which they are looked up."""
     path = Path(given)
+    if path.parts[:1] == (f"${CREDENTIALS}",) and (credentials := os.environ.get(CREDENTIALS)):
+        path = Path(credentials, *path.parts[1:])
     with suppress(RuntimeError):  # ~ of a user that does not exist
         path = path.expanduser()
     return list(dict.fromkeys(Path(folder, path) for folder in folders if folder is not None))
@@ -51,6 +55,17 @@ def locate(given: str | Path, *folders: Path | None) -> Path | None:
 def looked_for(given: str | Path, *folders: Path | None) -> str:
     """Return the full paths at which nothing was found, for a message."""
     return " and ".join(map(str, candidates(given, *folders)))
+
+
+def is_old_reading(given: str, folder: Path | None, root: Path) -> bool:
+    """Whether a path in a parameter file, of ``folder``, is found in the workspace only, as it once was read.
+
+    What is below ``.sandbox/`` belongs there.
+    """
+    if folder is None or Path(given).parts[:1] == (".sandbox",):
+        return False
+    beside, in_workspace = candidates(given, folder)[0], candidates(given, root)[0]
+    return beside != in_workspace and not _is_there(beside) and _is_there(in_workspace)
 
 
 def near(path: Path, root: Path) -> str:

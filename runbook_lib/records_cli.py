@@ -55,6 +55,7 @@ from .records.verify import (
     check_record,
     is_head,
     is_run,
+    only_newer,
     read_chain,
     read_record,
     unopened,
@@ -122,7 +123,7 @@ def list_records(
                 _approved(approver),
                 opening.get("ticket"),
                 _mapping(record.get("journal")).get("writes"),
-                f"{state}, NOT AS IT WAS" if wrong else state,
+                f"{state}, {_what_of(wrong)}" if wrong else state,
             )
             cautions += [f"{run}: {one}" for one in clock_cautions(record.get("clocks"), "was")]
             rows.append(cells)
@@ -155,8 +156,9 @@ def show(run: Run, records: Records = None) -> None:
         entries, problems = _chain(folder)
         name = _find(_runs(entries), run, problems)
         digests = by_event(entries).get(name, {})
-        opening, closed, _ = read_record(folder, name, digests)
+        opening, closed, unread = read_record(folder, name, digests)
         problems += check_record(folder, name, entries)
+        problems += [one for one in unread if one.damage is Damage.NEWER and one not in problems]
         _warn(problems)
         is_open = bool(digests) and CLOSED not in digests
         # Of a run that has not ended nothing is certain but its opening: what lies in its folder is shown.
@@ -590,8 +592,12 @@ def _warn(problems: Sequence[Problem]) -> None:
     """Say above everything else what of it is not what was recorded."""
     for problem in problems:
         _line(f"✗ {problem.path}: {problem.what}", "red")
-    if problems:
+    if problems and not only_newer(problems):
         _line("NOT AS IT WAS: what is shown below may not be what was done.", "bold red")
+
+
+def _what_of(wrong: Sequence[Problem]) -> str:
+    return "by a newer runbook" if only_newer(wrong) else "NOT AS IT WAS"
 
 
 def _age(kept: Sequence[Kept], report: Report) -> str:

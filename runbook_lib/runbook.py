@@ -44,6 +44,7 @@ from .records.uses import claimed_by, register_of
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
 from .undo import UNDO_CLASSES
+from .version import VERSION
 from .workspace import records_folder
 
 MODES = ("plan", "apply", "verify")
@@ -274,6 +275,7 @@ class Runbook:
             secrets.token_hex(16),
             tuple(plain_identities()),
             register_of(self.context.records.parent),
+            VERSION,
         )
 
 

@@ -22,6 +22,7 @@ from .failures import told_plainly
 from .forms import EXPLAINED, ApplyForm, is_watched, offer
 from .outgoing import filter_kernel_output
 from .passing import check_passed
+from .served import Served
 from .tables import Stack, outcome_shown, plan_shown, verification_shown, view_table
 from .watch import watch_cells
 
@@ -137,7 +138,9 @@ class SectionPage:
         self.form: ApplyForm | None = None
         if watched and self._mode == "plan":
             records = context.records / context.tenant.name
-            self.form = ApplyForm(target, self.name, context.root, records, Path.cwd(), self.is_current)
+            self.form = ApplyForm(
+                target, self.name, context.root, records, Served.by_this_kernel(), self.is_current
+            )
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import InputError, SecretError
 from ..paths import current_folder, locate
 from ..workspace import find_workspace
-from .checks import check_live, check_secrets, check_site, check_tenant
+from .checks import check_live, check_passed_content, check_secrets, check_site, check_tenant
 from .document import Document, Source, is_content
 from .model import Site, Tenant, TrunkScope
 
@@ -50,6 +50,7 @@ def load(
     check_site(site_file, root)
     check_tenant(site_file, tenant_file)
     check_live(site_file, tenant_file, root)
+    check_passed_content(site_file, tenant_file, root)
     before_secrets = len(site_file.found) + len(tenant_file.found)
     if secrets:
         check_secrets(site_file, tenant_file, root)

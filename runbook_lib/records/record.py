@@ -41,6 +41,7 @@ from .chain import (
     unreadable,
 )
 from .errors import RecordError
+from .formats import FORMAT
 from .needs import keep_as_it_is, try_out
 from .policy import LIVE, pin, pins_of
 from .result import CHECKSUMS, now, write_json
@@ -60,7 +61,6 @@ SIGNATURES = 9
 #: Beside the runs of a tenant: records that were taken out of them because a secret was found inside. Each
 #: account has a folder of its own, as nobody else may enter it.
 WITHHELD = "withheld"
-FORMAT = 1
 READ_ONLY = 0o444
 #: Why a run is made, for its record; free text, never a secret.
 TICKET, REASON = "RUNBOOK_TICKET", "RUNBOOK_REASON"
