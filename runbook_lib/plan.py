@@ -158,7 +158,8 @@ class Plan:
 
     ``id`` names this very plan, ``created`` says when it was made, ``author`` who made it (identities)
     and ``register`` where: the digest of the first entry of the records folder's chain, ``None`` where
-    there was none yet; ``runbook`` is the version that made it. The digest covers none of the five; the id stands in what an approver signs.
+    there was none yet; ``runbook`` is the version that made it. The digest covers none of the five; the id
+    stands in what an approver signs.
     """
 
     target: dict[str, str]
