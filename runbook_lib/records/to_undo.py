@@ -155,7 +155,7 @@ def _folders(records: Path, tenant: Path, record: str | None, chained: Collectio
 def _wrote(records: Path, folder: Path, chain: Sequence[Entry]) -> bool:
     """Whether a run wrote something by the guide, so that there is something to take away."""
     try:
-        return any(_is_forward(write) for write in _writes(folder))
+        return any(_is_forward(write) or journal.newer_than_this(write) for write in _writes(folder))
     except OSError as error:
         run = run_name(records, folder)
         closed = any(one.run == run and one.event == CLOSED for one in chain)
