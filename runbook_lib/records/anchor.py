@@ -27,7 +27,6 @@ from ..plain_files import MIB, SMALL, describe, descriptor, read
 from ..secret import scrub
 from .chain import Chain, Entry
 from .errors import RecordError
-from .formats import newer
 from .result import now
 
 SETTINGS, ANCHORS = "settings.toml", "anchors.jsonl"
@@ -96,8 +95,6 @@ def kept_heads(records: Path) -> list[Kept]:
     for line in lines:
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             told: Any = json.loads(line)
-            if later := newer(told, FORMAT):
-                raise RecordError(f"{records / ANCHORS}: {later}")
             if told["format"] == FORMAT:
                 found.append(Kept(int(told["seq"]), str(told["head"]), str(told["at"])))
     return found

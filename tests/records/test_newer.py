@@ -14,7 +14,6 @@ from runbook_lib.cli import app
 from runbook_lib.errors import RunbookError
 from runbook_lib.plan import FORMAT, Plan
 from runbook_lib.records import chain, journal, record, summary
-from runbook_lib.records.anchor import ANCHORS, kept_heads
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.record import close_record
 from runbook_lib.records.to_undo import files_of, record_to_undo
@@ -124,9 +123,3 @@ def test_a_plan_and_an_approval_of_the_next_version() -> None:
     assert Plan.from_document(without).digest == document["digest"]  # of the last version
     with pytest.raises(ValueError, match="format 2"):
         Statement.parse(b'{"format": 2}')
-
-
-def test_a_kept_head_of_the_next_version(tmp_path: Path) -> None:
-    (tmp_path / ANCHORS).write_text('{"format": 2, "head": "new"}\n')
-    with pytest.raises(RunbookError, match="newer runbook"):
-        kept_heads(tmp_path)
