@@ -196,3 +196,38 @@ def test_jupyterlab_opens_working_copies_for_a_tenant(installed: Installed, tmp_
         outputs = json.dumps(nbformat.read(copy.parent / "out.ipynb", as_version=4).cells)
         assert "demo/globex" in outputs
         assert list(folder.glob("records/demo/globex/*/01.result.json"))
+
+
+AS_UID = ("unshare", "--user", "--map-user=12345")
+
+
+def has_user_namespaces() -> bool:
+    return (
+        bool(shutil.which(AS_UID[0]))
+        and not subprocess.run([*AS_UID, "true"], capture_output=True).returncode
+    )
+
+
+@pytest.mark.skipif(not has_user_namespaces(), reason="needs user namespaces (unshare --user)")
+def test_a_read_only_product_under_an_account_without_a_name(installed: Installed, tmp_path: Path) -> None:
+    """As containers run it: nothing but the workspace can be written, and there is no home."""
+    before = installed.files()
+    with workspace(installed, tmp_path) as folder:
+        subprocess.run(["chmod", "-R", "a-w", str(installed.packages)], check=True)
+        try:
+            command = [*AS_UID, str(installed.python), "-P", "-m", "runbook_lib", "--workspace", str(folder)]
+            applied = subprocess.run(
+                [*command, "apply", "--section", "01", "-s", SITE, ACME],
+                cwd="/",
+                env={"PATH": "/usr/bin:/bin"},
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
+        finally:
+            subprocess.run(["chmod", "-R", "u+w", str(installed.packages)], check=True)
+        assert applied.returncode == 0, applied.stdout + applied.stderr
+        (opening,) = folder.glob("records/demo/acme/*/opening.json")
+        told = json.loads(opening.read_text())
+        assert told["workspace"] == str(folder) and told["operator"].startswith("uid 12345@")
+        assert installed.files() == before
