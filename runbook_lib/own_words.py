@@ -11,6 +11,8 @@ from pathlib import Path
 
 from .product import NOTEBOOKS, PACKAGE, PARAMETERS
 
+#: Its source names every key of the vendors' answers, which records hold.
+SANDBOX = PACKAGE.parent / "runbook_sandbox"
 #: These write the notebooks' own keys: their sources are words of a record as ours are.
 TOOLS = ("ipykernel", "papermill")
 
@@ -26,7 +28,12 @@ def is_own(text: str) -> bool:
 
 @cache
 def _everything() -> bytes:
-    paths = [*PACKAGE.rglob("*.py"), *NOTEBOOKS.glob("*.ipynb"), PARAMETERS / "schema.json"]
+    paths = [
+        *PACKAGE.rglob("*.py"),
+        *SANDBOX.rglob("*.py"),
+        *NOTEBOOKS.glob("*.ipynb"),
+        PARAMETERS / "schema.json",
+    ]
     for name in TOOLS:
         found = find_spec(name)
         for folder in found.submodule_search_locations or () if found else ():
