@@ -24,10 +24,10 @@ help:
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
 
 demo: ready
-	@$(BIN)/runbook demo
+	@$(BIN)/runbook --workspace . demo
 
 lab: ready
-	@$(BIN)/runbook lab
+	@$(BIN)/runbook --workspace . lab
 
 test: checks
 	$(BIN)/python -m pytest $(SHARED) --sample 0:380

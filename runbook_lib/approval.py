@@ -135,7 +135,7 @@ def approval_of(
 
 def refuse_out_of_time(context: Context, use: Use) -> None:
     """Raise ``ApprovalError`` when an approval has ended, also by the clocks of the vendors asked so far."""
-    entries = Chain(context.root / "records").entries()
+    entries = Chain(context.records.parent).entries()
     time = latest_time(entries, context.journal.clocks.latest())
     _refuse_outside_window(use.statement, context.site.policies.approval_valid, time)
 
@@ -234,7 +234,7 @@ def _signed_approval(context: Context, plan: Plan, path: Path, allowed_signers: 
         raise _refused(f"the approval is for site {statement.site}")
     signatures = [one for one in signature_names(path) if one.exists()]
     by = _signers(content, signatures, allowed_signers, plan, context.site.policies.approvers)
-    records = context.root / "records"
+    records = context.records.parent
     entries = Chain(records).entries()
     _refuse_another_register(statement, plan, entries)
     refuse_revoked(records, entries, statement.id)

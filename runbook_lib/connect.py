@@ -18,6 +18,7 @@ from .vendors.lending import Lender
 from .vendors.pbx import Pbx
 from .vendors.sign_in import SignInGate
 from .vendors.transport import Transport
+from .workspace import records_folder
 
 #: For tests only, and to this machine only: never through a parameter.
 PBX_OVERRIDE = "RUNBOOK_PORTSIP_URL"
@@ -96,7 +97,7 @@ def pbx_of(
     return Pbx(
         transport,
         url,
-        SignInGate(root / "records" / site.name),
+        SignInGate(records_folder(root) / site.name),
         username=site.pbx.username,
         password=resolve(site.pbx.password, root).reveal(),
         domain=domain,

@@ -37,7 +37,7 @@ class Context:
     Parameters
     ----------
     root
-        The project's root folder.
+        The workspace's folder.
     records
         The site's records folder, ``records/<site>``.
     to_undo

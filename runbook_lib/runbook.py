@@ -46,6 +46,8 @@ from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
 from .sections.s03_origination import Origination
 from .undo import UNDO_CLASSES
+from .version import VERSION
+from .workspace import records_folder
 
 MODES = ("plan", "apply", "verify")
 #: What a record says of parameters that no file holds.
@@ -105,7 +107,7 @@ class Runbook:
         site, tenant
             A file's path, or its content as papermill injects it; ``"trunk:NAME"`` in the tenant's
             place for a shared trunk on its own. A relative path, also of the plan's file, is looked
-            up in the current folder and then in the project's folder.
+            up in the current folder and then in the workspace.
         mode
             ``"plan"``, ``"apply"`` or ``"verify"``.
         plan_file, approved_plan, approved_by
@@ -132,14 +134,14 @@ class Runbook:
             raise InputError(["estate: what a write stands on is read for it, under its lock"])
         root = project_root()
         the_site, the_tenant = load(site, tenant, root)
-        records = root / "records" / the_site.name
+        records = records_folder(root) / the_site.name
         folder = run_folder(root, the_site.name, the_tenant.name)
         target = _target(the_site, the_tenant)
         to_undo = None
         if ROLL_BACK in sections:
             declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
             to_undo = record_to_undo(
-                root / "records", records / the_tenant.name, record, only, target, declared
+                records.parent, records / the_tenant.name, record, only, target, declared
             )
         journal = Journal(folder / FILE_NAME, scrub_data, target)
         context = Context(root, records, the_site, the_tenant, journal, to_undo, estate)
@@ -247,6 +249,7 @@ class Runbook:
             approval=self.approver,
             affected=affected,
             notebook=KEPT_ELSEWHERE,
+            workspace=context.root,
             **self.kept,
         )
 
@@ -289,7 +292,8 @@ class Runbook:
             now(),
             secrets.token_hex(16),
             tuple(plain_identities()),
-            register_of(self.context.root / "records"),
+            register_of(self.context.records.parent),
+            VERSION,
         )
 
 
@@ -546,7 +550,7 @@ class SectionRun:
         use = runbook.approval.use if runbook.approval else None
         if use is None:
             return
-        records = runbook.context.root / "records"
+        records = runbook.context.records.parent
         claim = claimed_by(records, run_name(records, runbook.folder), use.statement.id)
         if claim is None:
             raise ApprovalError(

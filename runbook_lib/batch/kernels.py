@@ -20,6 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.utils import run_sync
 
 from ..asking import RUNNER
+from ..product import PYTHON, python_path
 from .channel import Channel
 from .scratch import Scratch
 
@@ -111,12 +112,18 @@ class KernelPool:
         )
         spec = kernel.kernel_spec
         assert spec is not None, "our own specs have it"
-        spec.argv = make_ipkernel_cmd(MAIN)
+        spec.argv = [*PYTHON, *make_ipkernel_cmd(MAIN)[1:]]
         self._all.append(kernel)
         with self._asking() as (variables, inherited):
             run_sync(kernel.start_kernel)(
                 extra_arguments=[f"--IPKernelApp.exec_lines={WARM_UP}", "--HistoryManager.enabled=False"],
-                env={**os.environ, **jupyter_folders(self._scratch.path), **environment, **variables},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": python_path(),
+                    **jupyter_folders(self._scratch.path),
+                    **environment,
+                    **variables,
+                },
                 cwd=str(self._folder),
                 pass_fds=inherited,
                 **SILENT,

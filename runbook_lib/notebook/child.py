@@ -62,7 +62,7 @@ class Order:
 
     @property
     def command(self) -> str:
-        """The command as an operator would type it, in the project's folder."""
+        """The command as an operator would type it, in the workspace."""
         return shlex.join(["runbook", *self.arguments])
 
 
@@ -100,7 +100,7 @@ class Child:
     order
         What it applies.
     root, records
-        The project's root, and the tenant's records folder in which its run will appear.
+        The workspace's folder, and the tenant's records folder in which its run will appear.
     """
 
     def __init__(self, order: Order, root: Path, records: Path) -> None:

@@ -22,6 +22,7 @@ from .failures import told_plainly
 from .forms import EXPLAINED, ApplyForm, is_watched, offer
 from .outgoing import filter_kernel_output
 from .passing import check_passed
+from .served import Served
 from .tables import Stack, Table, outcome_shown, plan_shown, step_table, verification_shown, view_table
 from .watch import watch_cells
 
@@ -137,7 +138,9 @@ class SectionPage:
         self.form: ApplyForm | None = None
         if watched and self._mode == "plan" and number != READS_ONLY:
             records = context.records / context.tenant.name
-            self.form = ApplyForm(target, self.name, context.root, records, Path.cwd(), self.is_current)
+            self.form = ApplyForm(
+                target, self.name, context.root, records, Served.by_this_kernel(), self.is_current
+            )
 
     @property
     def name(self) -> str:
@@ -381,7 +384,7 @@ class SectionPage:
             self.current()
 
     def _near(self, path: Path) -> str:
-        """A path as a person in the project's folder would type it."""
+        """A path as a person in the workspace would type it."""
         return near(path, self._runbook.context.root)
 
 

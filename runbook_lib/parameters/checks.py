@@ -20,7 +20,8 @@ from ..dialling.countries import country_of, is_country
 from ..dialling.destinations import size
 from ..did_pool import DidPool, e164
 from ..errors import InputError, SecretError
-from ..paths import candidates, lies_in, locate, looked_for
+from ..paths import NamedFile, candidates, is_old_reading, lies_in, locate, looked_for
+from ..product import PARAMETERS
 from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
 from ..sip_uri import address, check_host, not_public, termination_label
 from .document import Document, PathInFile
@@ -87,6 +88,25 @@ def check_live(site: Document, tenant: Document, root: Path) -> None:
                 document.add((document.key, *path), "leads into .sandbox/, and a live site has its own files")
 
 
+def check_passed_content(site: Document, tenant: Document, root: Path) -> None:
+    """Add the files that passed content names and that the other file's folder could mean as well.
+
+    Content has no folder, so a path in it starts at the workspace.
+    """
+    for document, other in ((site, tenant), (tenant, site)):
+        if document.path is not None or other.folder is None:
+            continue
+        for path, place in _files_named(document.content, ()):
+            try:
+                found = locate(place, root, other.folder)
+            except InputError as error:
+                document.add((document.key, *path), error.problems[0])
+                continue
+            if found is not None and not os.path.lexists(candidates(place, root)[0]):
+                message = f"starts at {root}, as this is content that was passed, and there is {found}"
+                document.add((document.key, *path), f"{message}: give the full path")
+
+
 def check_secrets(site: Document, tenant: Document, root: Path) -> None:
     """Resolve the secrets that this tenant's run uses, and add what is wrong with them."""
     account = _account_of(site.content, tenant.content)
@@ -148,11 +168,28 @@ def secret_references(site: Site, owner: Tenant | TrunkScope) -> dict[str, Secre
 
 
 def secret_cautions(site: Site, owner: Tenant | TrunkScope, root: Path) -> list[str]:
-    """Return a line for every secret of a run whose file others can write or everybody can read."""
-    return [
+    """Return a line for every secret of a run whose file others can write or everybody can read.
+
+    And one for every file of a run that is found in the workspace, and not beside the file that names it.
+    """
+    secrets = secret_references(site, owner)
+    exposures = [
         f"{key}: {reference}: {exposed}; give it mode 0600, in a folder that only you can write"
-        for key, reference in secret_references(site, owner).items()
+        for key, reference in secrets.items()
         if (exposed := exposure(reference, root))
+    ]
+    account = owner.trunk_of(site).account_name(site)
+    files: dict[str, SecretRef | NamedFile | None] = {
+        **{key: reference for key, reference in secrets.items() if reference.kind == "file"},
+        f"site.twilio_accounts.{account}.ca_file": site.twilio_accounts[account].ca_file,
+        "site.pbx.ca_file": site.pbx.ca_file,
+        "site.policies.allowed_signers": site.policies.allowed_signers,
+    }
+    return exposures + [
+        f"{key}: {named.place} is not in {named.folder}, where paths of a parameter file start; taken from"
+        f" {root}: write its path from {named.folder}"
+        for key, named in files.items()
+        if named is not None and is_old_reading(named.place, named.folder, root)
     ]
 
 
@@ -351,8 +388,8 @@ def _file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
 
 
 def _demo_folders(root: Path) -> list[Path]:
-    """Where parameter files of the sandbox lie: in the project's folder, and beside this library."""
-    return [folder / "parameters" / "sandbox" for folder in (root, Path(__file__).parents[2])]
+    """Where parameter files of the sandbox lie: in the workspace, and in the product."""
+    return [root / "parameters" / "sandbox", PARAMETERS / "sandbox"]
 
 
 def _is_of_a_sandbox(path: Path, root: Path) -> bool:

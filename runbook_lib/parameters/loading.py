@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import overload
 
 from ..errors import InputError, SecretError
 from ..paths import current_folder, locate
-from .checks import check_live, check_secrets, check_site, check_tenant
+from ..workspace import find_workspace
+from .checks import check_live, check_passed_content, check_secrets, check_site, check_tenant
 from .document import Document, Source, is_content
 from .model import Site, Tenant, TrunkScope
 
@@ -20,9 +20,11 @@ NEXT_STEP = "correct the parameters; nothing was sent"
 
 
 def project_root() -> Path:
-    """Return the project's root folder, from which relative paths start, wherever a notebook runs."""
-    given = os.environ.get("RUNBOOK_ROOT")
-    return Path(given).resolve() if given else Path(__file__).resolve().parent.parent.parent
+    """Return the workspace's folder, in which relative paths are looked up too, wherever a notebook runs.
+
+    Raises ``InputError`` when there is no workspace.
+    """
+    return find_workspace().folder
 
 
 def load(
@@ -49,6 +51,7 @@ def load(
     check_site(site_file, root)
     check_tenant(site_file, tenant_file)
     check_live(site_file, tenant_file, root)
+    check_passed_content(site_file, tenant_file, root)
     before_secrets = len(site_file.found) + len(tenant_file.found)
     if secrets:
         check_secrets(site_file, tenant_file, root)
