@@ -13,12 +13,12 @@ from .evaluator import Call, DialPlan, Outcome, explain
 from .judgement import sample_of, ways
 
 RULE_COLUMNS = (
-    *("Rule", "Enabled", "Priority", "Number begins with", "Digits", "Extensions"),
-    *("Strip", "Prepend", "Caller id", "Routes", "Through our trunk"),
+    *("Rule", "Enabled", "Through our trunk", "Priority", "Number begins with", "Digits", "Extensions"),
+    *("Strip", "Prepend", "Caller id", "Routes"),
 )
 CALL_COLUMNS = (
-    *("Dialled", "From", "Kind", "Rules see", "Rule", "Same priority"),
-    *("Strip", "Prepend", "Sent", "Twilio accepts it", "Caller id", "Verdict"),
+    *("Dialled", "From", "Kind", "Rule", "Sent", "Twilio accepts it", "Caller id"),
+    *("Rules see", "Same priority", "Strip", "Prepend", "Verdict"),
 )
 #: Twilio's side of a number that leaves.
 _ACCEPTED = {
@@ -41,6 +41,7 @@ def rule_row(rule: Mapping[str, Any], trunk_id: str | None) -> tuple[Value, ...]
     return (
         rule["name"],
         rule.get("enabled"),
+        any(route.get("provider_id") == trunk_id for route in routes),
         rule.get("priority"),
         rule.get("number_prefix"),
         rule.get("number_length"),
@@ -49,7 +50,6 @@ def rule_row(rule: Mapping[str, Any], trunk_id: str | None) -> tuple[Value, ...]
         first.get("prepend") or "",
         first.get("outbound_caller_id") or "",
         len(routes),
-        any(route.get("provider_id") == trunk_id for route in routes),
     )
 
 
@@ -61,14 +61,14 @@ def call_row(call: Call) -> tuple[Value, ...]:
         call.dialled,
         call.caller,
         call.kind,
-        decision.processed,
         decision.rule.name if decision.rule else None,
-        ", ".join(call.ties) or None,
-        route.strip if route else None,
-        route.prepend if route else None,
         None if decision.by_own_list else decision.sent,
         None if decision.by_own_list else _ACCEPTED.get(decision.outcome),
         route.caller_id if route else None,
+        decision.processed,
+        ", ".join(call.ties) or None,
+        route.strip if route else None,
+        route.prepend if route else None,
         call.verdict,
     )
 

@@ -57,6 +57,8 @@ _MARKS[_BOTH] = {}
 _BADGE = 4
 _YES_NO_COLUMNS = frozenset({"Owned", "Voice"})
 NOTE = "Note"
+#: So many columns have room in the narrowest page; the others are a line below their row.
+MOST_COLUMNS, FURTHER = 7, "Further columns"
 
 
 class Table(Shown):
@@ -130,7 +132,7 @@ class Table(Shown):
         if "Effect" in frame and "Effect" not in self.hidden:  # below its action: a page has no room for both
             frame["Action"] = list(zip(frame.Action, frame.Effect, strict=True))
             frame = frame.drop(columns="Effect").rename(columns={"Action": _BOTH})
-        frame = frame.drop(columns=[name for name in self.hidden if name in frame])
+        frame = _within_the_page(frame.drop(columns=[name for name in self.hidden if name in frame]))
         texts = {name: [name, *(_text_value(name, value) for value in frame[name])] for name in frame}
         return styled_html(
             frame,
@@ -138,7 +140,7 @@ class Table(Shown):
             [max(map(longest_word, cells)) + _BADGE * (name in _MARKS) for name, cells in texts.items()],
             caption=self.heading,
             empty=self.empty,
-            lines=[NOTE],
+            lines=[FURTHER, NOTE],
         )
 
     def text(self, width: int = NO_TERMINAL) -> str:
@@ -207,6 +209,19 @@ class Stack(Shown):
         return "\n\n".join(part.text() for part in self.parts)
 
 
+def _within_the_page(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the columns that have no room beside the others as one column of text."""
+    seen = [name for name in frame if name != NOTE]
+    further = seen[MOST_COLUMNS:]
+    if not further:
+        return frame
+    texts = [
+        " · ".join(f"{name}: {_text_value(name, value)}" for name, value in zip(further, row, strict=True))
+        for row in frame[further].itertuples(index=False)
+    ]
+    return frame.drop(columns=further).assign(**{FURTHER: texts})
+
+
 def view_table(view: View) -> Table:
     """Return a table of current state."""
     return Table(view.caption, view.columns, view.rows, empty="nothing there yet")
@@ -256,14 +271,14 @@ def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
 def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
     """Return a section's plan with the sentence that sums it up, and what a person should look at."""
     table = row_table(f"Plan: {_counted(part.rows)}", in_order(part.section, part.rows))
-    notices = [Box("caution", "Nothing to do, but look at this.", tuple(cautions))] if cautions else []
-    return Stack((table, _verdict(part), *notices))
+    check = Box("caution", "Check this too. It stops nothing by itself.", tuple(cautions))
+    return Stack((table, _verdict(part), *([check] if cautions else [])))
 
 
 def outcome_shown(section: str, outcome: Outcome) -> Stack:
     """Return what ``apply`` did."""
     if not outcome.writes:
-        return Stack((Box("good", "Everything was in place already: nothing was written."),))
+        return Stack((Box("info", "There was nothing to change: nothing was written."),))
     writes = f"{outcome.writes} write" + ("s" if outcome.writes != 1 else "")
     return Stack((row_table(f"Carried out, in {writes}", in_order(section, outcome.rows)),))
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from runbook_lib.notebook.display import Box, visible
 from runbook_lib.notebook.tables import (
+    MOST_COLUMNS,
     Stack,
     Table,
     outcome_shown,
@@ -220,6 +221,17 @@ def test_rows_are_in_the_order_of_the_guides_steps_but_not_on_the_way_back() -> 
         )
         for part in shown:
             assert list(part.frame.Setting) == expected
+
+
+def test_columns_that_have_no_room_are_a_line_below_their_row() -> None:
+    columns = tuple(f"column {number}" for number in range(12))
+    table = view_table(View("wide", columns, (tuple(f"<value {number}>" for number in range(12)),)))
+    html = table.html().replace("<wbr>", "").replace("&nbsp;", " ")
+    assert html.count("<th ") == MOST_COLUMNS
+    assert all(f"&lt;value {number}&gt;" in html for number in range(12))
+    assert "column 11: &lt;value 11&gt;" in html
+    assert tuple(table.frame) == columns
+    assert all(f"<value {number}>" in table.text(500) for number in range(12))
 
 
 def test_an_outcome_without_writes_says_so() -> None:
