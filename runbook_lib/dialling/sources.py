@@ -51,7 +51,7 @@ def from_pbx(
     """
     wanted = from_parameters(tenant)
     names = {rule.name for rule in wanted.rules}
-    rules = (_read(rule, trunk_id) for rule in outbound)
+    rules = (rule_from_pbx(rule, trunk_id) for rule in outbound)
     return replace(
         wanted,
         rules=tuple(replace(rule, managed=rule.name in names) for rule in rules),
@@ -87,7 +87,7 @@ def managed_rule(rule: OutboundRule) -> Rule:
     )
 
 
-def _read(rule: Mapping[str, Any], trunk_id: str | None) -> Rule:
+def rule_from_pbx(rule: Mapping[str, Any], trunk_id: str | None) -> Rule:
     try:
         lengths, callers = _lengths(rule.get("number_length")), ranges(rule.get("number_mask"))
         readable = True
