@@ -36,7 +36,7 @@ from .records.result import CHECKSUMS
 from .records.versions import runbook_version
 from .screen import complain, conclude, finish, guard, screen
 from .statement import VALID_DAYS, Statement
-from .workspace import VARIABLE, find_workspace
+from .workspace import VARIABLE, find_workspace, full_path
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
 SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
@@ -70,7 +70,7 @@ def _options(
 ) -> None:
     if workspace is not None:
         # For this process and those that it starts, wherever they run.
-        os.environ[VARIABLE] = os.path.abspath(workspace.expanduser())
+        os.environ[VARIABLE] = os.path.abspath(full_path(workspace, "--workspace"))
     if version:
         workspace_cli.show_version()
         raise typer.Exit

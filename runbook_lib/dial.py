@@ -40,7 +40,8 @@ def show(
     dialled = [_dialled(number) for number in given]
     if caller is not None and not re.fullmatch(r"\d{1,20}", caller, re.ASCII):
         raise InputError(["--from: give the extension that dials, digits only"])
-    plan = _read(site, tenant) if live else from_parameters(_loaded(site, tenant))
+    owner = _loaded(site, tenant)
+    plan = _read(site, tenant, owner) if live else from_parameters(owner)
     if called:
         numbers = dialled or list(plan.dids or ())
         for number in numbers:
@@ -96,13 +97,14 @@ def _dialled(number: str) -> str:
 
 def _loaded(site: Path, tenant: Path) -> Tenant:
     _, owner = load(str(site), str(tenant), project_root(), secrets=False)
-    assert isinstance(owner, Tenant)
+    if not isinstance(owner, Tenant):
+        raise InputError([f"{tenant}: a shared trunk alone dials nothing: give a tenant's file"])
     return owner
 
 
-def _read(site: Path, tenant: Path) -> DialPlan:
+def _read(site: Path, tenant: Path, owner: Tenant) -> DialPlan:
     from .resources.dial_plan import read_dial_plan
     from .runbook import Runbook
 
     with Runbook.open(str(site), str(tenant)) as runbook:
-        return read_dial_plan(runbook.context)
+        return read_dial_plan(runbook.context, owner, whole=True).standing(owner)

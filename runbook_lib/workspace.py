@@ -46,7 +46,7 @@ def find_workspace() -> Workspace:
     """
     for variable in (VARIABLE, OLD_VARIABLE):
         if given := os.environ.get(variable):
-            folder = Path(given).expanduser().resolve()
+            folder = full_path(given, variable).resolve()
             # Processes that this one starts have another current folder.
             os.environ[variable] = str(folder)
             return _named(folder, variable)
@@ -68,10 +68,21 @@ def read_workspace(folder: Path) -> Workspace:
     if not os.path.lexists(path):
         return Workspace(folder, folder / RECORDS)
     settings = _read_settings(path)
-    records = (folder / Path(settings.get("records", RECORDS)).expanduser()).absolute()
+    records = (folder / full_path(settings.get("records", RECORDS), f"{path}: records")).absolute()
     if product.is_installation(records):
         raise InputError([f"{path}: records: {records} is where packages are installed"])
     return Workspace(folder, records, settings["made_with"])
+
+
+def full_path(given: str | Path, what: str) -> Path:
+    """Return a path with ``~`` in full; ``what`` is its name for the ``InputError`` where that cannot be."""
+    try:
+        path = Path(given).expanduser()
+    except RuntimeError:
+        path = None
+    if path is None or "\0" in str(path):
+        raise InputError([f"{what}: {str(given)!r} is no path"])
+    return path
 
 
 def records_folder(root: Path) -> Path:
@@ -116,6 +127,8 @@ def _found() -> Path:
     here = current_folder()
     for folder in (here, *here.parents) if here is not None else ():
         if _is_workspace(folder):
+            if not os.path.lexists(folder / FILE) and folder != product.CHECKOUT:
+                _require_owner(folder)  # another checkout, which somebody else may have put there
             return folder
     if product.CHECKOUT is None:
         raise InputError([f"there is no workspace in {here} or above it"], next_step=MAKE_ONE)
@@ -126,10 +139,10 @@ def _is_workspace(folder: Path) -> bool:
     return os.path.lexists(folder / FILE) or product.is_checkout(folder)
 
 
-def _read_settings(path: Path) -> dict[str, str]:
+def _require_owner(path: Path) -> None:
+    """Raise ``InputError`` for what neither root nor this account has put there."""
     try:
         owner = path.stat().st_uid
-        content = read(path, SMALL)
     except OSError as error:
         raise InputError([f"{describe(error)}: the workspace cannot be used"]) from None
     if owner not in (0, os.geteuid()):
@@ -137,6 +150,14 @@ def _read_settings(path: Path) -> dict[str, str]:
             [f"{path} belongs to another account (uid {owner}), which could lead your runs elsewhere"],
             next_step="let root own it (chown root), or make a workspace of your own: runbook init FOLDER",
         )
+
+
+def _read_settings(path: Path) -> dict[str, str]:
+    _require_owner(path)
+    try:
+        content = read(path, SMALL)
+    except OSError as error:
+        raise InputError([f"{describe(error)}: the workspace cannot be used"]) from None
     try:
         settings = tomllib.loads(content.decode())
     except ValueError as error:

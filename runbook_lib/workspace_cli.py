@@ -27,6 +27,7 @@ from .workspace import (
     RECORDS,
     Workspace,
     find_workspace,
+    full_path,
     read_workspace,
     settings_text,
     with_version,
@@ -60,7 +61,7 @@ def init(
     ] = None,
 ) -> None:
     """Make a workspace: a folder for your parameters, with a place for the records of what was done."""
-    folder = Path(os.path.abspath(folder.expanduser()))
+    folder = Path(os.path.abspath(full_path(folder, "FOLDER")))
     if product.is_installation(folder):
         raise InputError(
             [f"{folder} is where packages are installed: an upgrade deletes what is written there"]
@@ -79,6 +80,7 @@ def init(
             files[f"parameters/{name}/{source.name}"] = source.read_bytes()
     try:
         # runbook.toml comes last: a folder that has it is complete.
+        (folder / place).mkdir(parents=True, exist_ok=True)
         for name in [*(name for name in files if name != FILE), FILE]:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,6 @@ def init(
                 _say(f"Kept as it is: {path}")
             else:
                 write_whole(path, files[name])
-        (folder / place).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunbookError(
             describe(error), next_step="make it writable for this account, and run it again"
@@ -189,7 +190,7 @@ def _place_of_records(folder: Path, sandbox: bool, given: Path | None) -> str:
                 next_step="runbook init FOLDER --records FOLDER; to try it without an account: --sandbox",
             )
         given = Path(typer.prompt("Folder for the records of live sites, outside of every git work tree"))
-    records = Path(os.path.abspath(given.expanduser()))
+    records = Path(os.path.abspath(full_path(given, "--records")))
     if product.is_installation(records):
         raise InputError([f"--records: {records} is where packages are installed: an upgrade deletes them"])
     if not sandbox and (tree := work_tree_of(records)):
@@ -265,6 +266,11 @@ def _settings_step(workspace: Workspace) -> Iterator[Step]:
     if _ordered(made_with) > _ordered(VERSION):
         _say(f"Last upgraded by runbook {made_with}, which is newer than this one.")
         return
+    if (owner := path.stat().st_uid) != os.geteuid():
+        raise InputError(
+            [f"{path} belongs to another account (uid {owner}), and would belong to yours afterwards"],
+            next_step="let that account run: runbook upgrade --apply",
+        )
     text = with_version(path.read_text(encoding="utf-8"), VERSION)
     yield f"{FILE}: made_with {made_with or '(none)'} → {VERSION}", lambda: write_whole(path, text.encode())
 

@@ -21,6 +21,8 @@ from tests import sampling
 from tests.documents import FACTS, SPECS
 from tests.vendor_state import VendorState
 
+#: It comes before the variable of the tests' own projects, and may name somebody's real workspace.
+os.environ.pop("RUNBOOK_WORKSPACE", None)
 #: What samples are drawn with: another one each time, the same in every worker.
 SEED = int(os.environ.setdefault("RUNBOOK_SEED", str(random.randrange(10**6))))
 CHECKOUT = Path(__file__).parent.parent

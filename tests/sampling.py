@@ -18,6 +18,8 @@ import pytest
 FILE = Path(__file__).with_name("durations.json")
 #: Seconds from which on a test counts as long.
 LONG_S = 1.5
+#: Always among the long ones: a secret that leaves, a call that is cut off, a record that was changed.
+ALWAYS = ("tests/secrets/test_no_secret", "tests/sections/test_safety", "tests/records/test_tampering")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -41,7 +43,9 @@ def choose(config: pytest.Config, items: list[pytest.Item], seed: int) -> None:
         if first <= position < last:
             kept.add(item.nodeid)
         position += seconds[_function(item.nodeid)]
-    if not config.option.long_only:
+    if config.option.long_only:
+        kept |= {item.nodeid for item in long if item.nodeid.startswith(ALWAYS)}
+    else:
         kept |= {item.nodeid for item in items if _function(item.nodeid) not in seconds}
     left_out = [item for item in items if item.nodeid not in kept]
     items[:] = [item for item in items if item.nodeid in kept]

@@ -89,8 +89,7 @@ def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
 
     ``before`` is the dial plan as it stands at the PBX, ``after`` as the runbook would leave it.
     """
-    as_it_was = {rule.name: rule for rule in before.rules}
-    changed = {rule.name for rule in after.rules if rule.managed and as_it_was.get(rule.name) != rule}
+    changed = _changed(before, after)
     standing = {tie.rules for tie in ties(before.rules) if tie.trouble is Trouble.TIE}
     found = [
         replace(tie, stops=True)
@@ -100,21 +99,34 @@ def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
         and changed & {*tie.rules}
         and all(rule.managed for rule in after.rules if rule.name in tie.rules)
     ]
-    return [*found, *_emergency_taken(before, after, changed)]
+    return [*found, *_emergency_taken(before, after)]
+
+
+def _changed(before: DialPlan, after: DialPlan) -> set[str]:
+    """The names of the rules that the runbook would make or change."""
+    as_it_was = {rule.name: rule for rule in before.rules}
+    return {rule.name for rule in after.rules if rule.managed and as_it_was.get(rule.name) != rule}
 
 
 def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, list[str]]:
-    """Return the emergency numbers that go another way today than by a rule of ours, by that rule's name."""
+    """Return the emergency numbers that go another way today, by the rule of ours that moves them.
+
+    That is the rule of ours that would take the number, and the one that has it today and, changed, would
+    leave it to whatever comes next.
+    """
     found: dict[str, list[str]] = {}
+    changed, those_who_call = _changed(before, after), callers(after.rules)
     for number in country_of(after.country).emergency:
-        for caller in callers(after.rules):
+        for caller in those_who_call:
             now = {
                 one.rule.name if one.rule else ""
                 for one in possible(before, number, caller)
                 if one.outcome is not Outcome.NONE
             }
-            then = {one.rule.name for one in possible(after, number, caller) if one.rule and one.rule.managed}
-            for name in sorted(then - now if now else ()):
+            next_ones = [one.rule for one in possible(after, number, caller) if one.rule]
+            then = {rule.name for rule in next_ones if rule.managed}
+            left = (now & changed) - {rule.name for rule in next_ones}
+            for name in sorted((then - now) | left if now else ()):
                 if number not in found.setdefault(name, []):
                     found[name].append(number)
     return found
@@ -248,13 +260,8 @@ def _common_strings(first: Rule, second: Rule) -> Iterator[str]:
     two rests that differ in every digit is the same only if it is the same for all rests: each takes digits
     off the front and puts others there, nothing else.
     """
-    lengths = {*first.lengths} & {*second.lengths} if first.lengths and second.lengths else set()
-    if first.lengths and second.lengths and not lengths:
-        # Apart for digits alone; one may count a + where the other does not.
-        lengths = set()
-        fixed = {*first.lengths, *second.lengths}
-    else:
-        fixed = lengths or {*first.lengths, *second.lengths}
+    # Where none is common to both, one may still count a + where the other does not.
+    fixed = {*first.lengths} & {*second.lengths} or {*first.lengths, *second.lengths}
     fronts: dict[str, None] = {}
     for one in first.prefixes or ("",):
         for other in second.prefixes or ("",):
@@ -291,15 +298,19 @@ def _longer(first: Rule, second: Rule) -> str:
     return f"as a rule the one that says more, {specific.name}"
 
 
-def _emergency_taken(before: DialPlan, after: DialPlan, changed: set[str]) -> list[Finding]:
-    """The emergency numbers that a rule which the runbook writes would send as something else."""
+def _emergency_taken(before: DialPlan, after: DialPlan) -> list[Finding]:
+    """The emergency numbers that would be sent as something else once the runbook has written its rules.
+
+    By one of these rules, or by one that comes next because of them.
+    """
     found: dict[tuple[str, str], Finding] = {}
+    those_who_call = callers(after.rules)
     for number in country_of(after.country).emergency:
-        for caller in callers(after.rules):
+        for caller in those_who_call:
             now = {one.rule.name for one in possible(before, number, caller) if _is_lost(one)}
             for decision in possible(after, number, caller):
                 rule = decision.rule
-                if rule is None or not _is_lost(decision) or rule.name not in changed or rule.name in now:
+                if rule is None or not _is_lost(decision) or rule.name in now:
                     continue
                 found.setdefault((rule.name, number), replace(_lost(decision, number, rule), stops=True))
     return list(found.values())

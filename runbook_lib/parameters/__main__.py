@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from . import field_table, project_root, write_schema
+from .. import product
+from . import field_table, write_schema
 
-root = project_root()
+root = product.PACKAGE.parent  # what is generated is the product's, whatever workspace is in use
 write_schema(root / "parameters" / "schema.json")
 page = root / "docs" / "parameters.md"
 table = "\n".join(["<!-- parameters:begin -->", *field_table(), "<!-- parameters:end -->"])

@@ -235,7 +235,7 @@ def _level(tenant: Mapping[str, Any], site: Mapping[str, Any]) -> Problems:
                 "belongs to a shared trunk's assignment; use pbx_trunk.max_concurrent_calls",
             )
         return
-    if "concurrency" not in tenant:
+    if tenant.get("concurrency") is None:
         yield ("concurrency",), "is missing: the tenant's share of the trunk's concurrent calls"
     for key in (*TRUNK_KEYS, "twilio_account", "set_password"):
         if key in tenant:

@@ -19,7 +19,7 @@ from .errors import RecordError
 from .formats import newer
 from .record import OPENING, RECORD, run_name
 from .result import CHECKSUMS
-from .verify import check_record, is_run
+from .verify import check_record, is_run, only_newer
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def record_to_undo(
             " rollback or a retirement took away, applying the tenant's parameters makes again",
         )
     [folder] = undoable
+    _check(records, folder, chain)
     if later := next((what for one in _writes(folder) if (what := journal.newer_than_this(one))), ""):
         raise _newer(folder.name, f"{journal.FILE_NAME}: {later}")
     if not all(journal.is_readable(one) for one in _writes(folder)):
@@ -113,7 +114,6 @@ def record_to_undo(
     elsewhere = [one for one in _writes(folder) if one["target"] != dict(target)]
     if elsewhere:
         raise InputError([f"record {folder.name} is of another target (sandbox or live, account, PBX)"])
-    _check(records, folder, chain)
     vouched = run_name(records, folder) in chained
     _refuse_other_places(folder, parameters)
     return RecordToUndo(folder, tuple(only), vouched)
@@ -186,15 +186,16 @@ def _check(records: Path, folder: Path, chain: Sequence[Entry]) -> None:
             next_step="wait until the run has ended; of one that died: runbook records close RUN, and read"
             " what it left (runbook records show RUN)",
         )
-    later = {name: newer(read_mapping(folder / name)) for name in (OPENING, RECORD, CHECKSUMS)}
-    if told := [f"{name}: {what}" for name, what in later.items() if what]:
-        raise _newer(run, "; ".join(told))
-    if problems := check_record(records, run, chain):
+    problems = check_record(records, run, chain)
+    if not only_newer(problems):  # whoever changed a file can write any format into it
         raise RecordError(
-            f"record {run}: " + "; ".join(f"{one.path}: {one.what}" for one in problems),
+            f"record {run}: " + "; ".join(f"{problem.path}: {problem.what}" for problem in problems),
             meaning="what it says that was done may not be what was done; nothing was sent",
             next_step="find out who changed it; undo by hand what has to be undone",
         )
+    later = {name: newer(read_mapping(folder / name)) for name in (OPENING, RECORD, CHECKSUMS)}
+    if found := [f"{name}: {what}" for name, what in later.items() if what]:
+        raise _newer(run, "; ".join(found))
 
 
 def _newer(run: str, what: str) -> RecordError:

@@ -163,7 +163,9 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     runs, strays, unreadable = _survey(records)
     if not entries and not problems and any(os.path.lexists(records / run / CHECKSUMS) for run in runs):
         problems = [Problem(FILE_NAME, "missing or empty: there are closed records, and no entry of them")]
-    is_read = bool(entries) or not problems
+    # What a newer runbook wrote into the chain may be of any run, and any head's entry.
+    has_newer = any(problem.damage is Damage.NEWER for problem in problems)
+    is_read = (bool(entries) or not problems) and not has_newer
     going_on = [run for run in open_runs(entries) if is_run(run) and living.is_going_on(records / run)]
     problems += [*_histories(entries, going_on), *_events(records, entries), *known]
     closed_by_content = {one.content: str(one.run) for one in entries if one.event == CLOSED}
@@ -194,10 +196,12 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     # A folder that is a link, or may not be read, is named once, whatever the chain has below it.
     problems = list(dict.fromkeys([*problems, *unreadable]))
     # What follows a break in the chain is not what the digest of its last entry stands for.
-    whole = not any(one.path == FILE_NAME for one in problems)
+    whole = not any(one.path == FILE_NAME and one.damage is not Damage.NEWER for one in problems)
     by_digest = {one.digest: one for one in entries} if whole else {}
     problems += [
-        Problem(FILE_NAME, f"cut or written anew: {anchor.source}, {anchor.digest}, is not in it")
+        Problem(FILE_NAME, f"{anchor.source}, {anchor.digest}: perhaps of a newer entry", Damage.NEWER)
+        if has_newer and whole
+        else Problem(FILE_NAME, f"cut or written anew: {anchor.source}, {anchor.digest}, is not in it")
         for anchor in anchors
         if anchor.digest not in by_digest
     ]

@@ -6,21 +6,20 @@ A rule is identified by its name. Rules that the parameters do not name stay as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ..dialling import judgement, tables
 from ..dialling.destinations import as_sent, in_words
 from ..dialling.evaluator import DialPlan, explain
-from ..dialling.sources import as_wanted, from_parameters, from_pbx
+from ..dialling.sources import as_wanted, from_parameters
 from ..did_pool import DidPool
-from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
 from ..parameters import InboundRule, OutboundRule
 from ..plan import CHANGING, Action, Effect, Row, Value
-from ..resources.pbx_trunk import InPbx
-from ..resources.rules import RulesAsRead
+from ..resources.dial_plan import DialPlanAsRead as Facts
+from ..resources.dial_plan import read_dial_plan
 from .base import Field, Item, Section, View
 
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
@@ -39,26 +38,6 @@ CALLER_ID = "outbound_caller_id"
 OF_ROUTE = frozenset({"strip_digits", "prepend", CALLER_ID})
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What section 6 goes by: our trunk in the PBX, the tenant's rules, and what stands in front of them.
-
-    ``tenant`` is the tenant as the PBX describes it. ``own_list`` has the PBX's emergency numbers and
-    ``version`` is the PBX's; ``None`` where they were not read.
-    """
-
-    in_pbx: InPbx
-    rules: RulesAsRead
-    tenant: Mapping[str, Any] = field(default_factory=dict)
-    own_list: tuple[Mapping[str, Any], ...] | None = None
-    version: str | None = None
-
-    @property
-    def trunk(self) -> Mapping[str, Any] | None:
-        """The trunk, where it is known which one it is."""
-        return self.in_pbx.trunk
-
-
 class NextSteps(Section):
     """Steps 6.1 and 6.2."""
 
@@ -66,46 +45,19 @@ class NextSteps(Section):
     needs = "05"
 
     def look(self) -> Facts:
-        rules, tenant, pbx = self.context.rules, self.context.tenant, self.context.pbx
-        # What only the dial plan needs is read only where it says something.
-        lone_plus = any("+" in rule.prefixes for rule in from_parameters(tenant).rules)
-        in_pbx, inbound, outbound, described, own_list, version = side_by_side(
-            self.context.pbx_trunk.look,
-            rules.inbound,
-            rules.outbound,
-            lambda: pbx.tenant,
-            rules.emergency_numbers if tenant.country else _unread,
-            pbx.version if tenant.country or lone_plus else _unread,
-        )
-        return Facts(
-            in_pbx,
-            RulesAsRead(in_pbx.ids, tuple(inbound), tuple(outbound)),
-            described,
-            None if own_list is None else tuple(own_list),
-            version,
-        )
+        return read_dial_plan(self.context, self.context.tenant)
 
     @property
     def _standing(self) -> DialPlan:
         """The dial plan as it stands at the PBX."""
-        facts = self.facts
-        return from_pbx(
-            self.context.tenant,
-            facts.rules.outbound,
-            facts.rules.inbound,
-            facts.trunk["id"] if facts.trunk else None,
-            described=facts.tenant,
-            own_list=facts.own_list,
-            version=facts.version,
-        )
+        return self.facts.standing(self.context.tenant)
 
-    @property
-    def _with_ours(self) -> DialPlan:
+    def _with_ours(self, standing: DialPlan) -> DialPlan:
         """The dial plan as it is with the rules of the parameters."""
-        return as_wanted(self._standing, from_parameters(self.context.tenant).rules)
+        return as_wanted(standing, from_parameters(self.context.tenant).rules)
 
     def cautions(self) -> list[str]:
-        return [str(finding) for finding in judgement.cautions(self._with_ours)]
+        return [str(finding) for finding in judgement.cautions(self._with_ours(self._standing))]
 
     def views(self) -> list[View]:
         ours = self.facts.trunk["id"] if self.facts.trunk else None
@@ -151,8 +103,10 @@ class NextSteps(Section):
 
     def wanted(self) -> list[Item]:
         rules, live = self.context.tenant.call_rules, self.facts.rules
+        standing = self._standing
+        planned = self._with_ours(standing)
         if rules is None:
-            return self._examples()
+            return self._examples(planned)
         outbound = [
             (_outbound(rule.name), _same_name(live.outbound, rule), partial(_fields_of_outbound, rule))
             for rule in rules.outbound
@@ -161,15 +115,15 @@ class NextSteps(Section):
             (_inbound(rule.name), _same_name(live.inbound, rule), partial(_fields_of_inbound, rule))
             for rule in rules.inbound
         ]
-        moved = judgement.moved_emergency(self._standing, self._with_ours)
+        moved = judgement.moved_emergency(standing, planned)
         items = []
         for rule in outbound:
             made, *others = self._items("6.1", "outbound_rules", *rule)
             items += [_needing_permission(made, moved.get(rule[0].name, ())), *others]
         items += [item for rule in inbound for item in self._items("6.2", "inbound_rules", *rule)]
-        return [*items, *self._conflicts(), *self._examples()]
+        return [*items, *self._conflicts(standing, planned), *self._examples(planned)]
 
-    def _conflicts(self) -> list[Item]:
+    def _conflicts(self, standing: DialPlan, planned: DialPlan) -> list[Item]:
         """What the rules as a whole must not become: rules that tie, emergency numbers taken away."""
         return [
             self.conflict(
@@ -180,14 +134,14 @@ class NextSteps(Section):
                 str(finding),
                 current=str(finding.trouble),
             )
-            for finding in judgement.conflicts(self._standing, self._with_ours)
+            for finding in judgement.conflicts(standing, planned)
         ]
 
-    def _examples(self) -> list[Item]:
+    def _examples(self, planned: DialPlan) -> list[Item]:
         """The examples of the parameters, each as it comes out; one that does not is in conflict."""
-        rows, plan = [], self._with_ours
-        for dialled, expected in plan.examples:
-            call = explain(plan, dialled)
+        rows = []
+        for dialled, expected in planned.examples:
+            call = explain(planned, dialled)
             row = Row("6.1", f"example {dialled}", expected, call.decision.result, Action.IN_PLACE)
             if call.decision.result != expected:
                 row = replace(row, action=Action.CONFLICT, note=call.verdict, why=Why.UNSUITABLE)
@@ -334,10 +288,6 @@ def _needing_permission(item: Item, numbers: Sequence[str]) -> Item:
     note = f"emergency numbers that go another way today would be sent by this rule: {', '.join(numbers)}"
     marked = replace(changing, effect=Effect.INTERRUPTS_OUTBOUND, note=note)
     return replace(item, rows=tuple(marked if row is changing else row for row in item.rows))
-
-
-def _unread() -> None:
-    """In the place of a reading that nothing depends on."""
 
 
 def _loses(current: Value, desired: Value) -> bool:

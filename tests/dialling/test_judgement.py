@@ -246,6 +246,19 @@ def test_an_emergency_number_that_goes_another_way_today_needs_leave() -> None:
     assert moved_emergency(listed, listed) == {}
 
 
+@pytest.mark.parametrize("managed", [True, False], ids=["ours", "somebody else's"])
+def test_an_emergency_number_that_our_change_leaves_to_another_rule_stops(managed: bool) -> None:
+    """What a rule of ours has today, it does not hand on to one that sends something else."""
+    ours = rule("Emergency", "911", "3", priority=100)
+    other = rule("All", "1;2;9", "", 1, "+44", priority=1000, ours=managed, managed=managed)
+    before = DialPlan((ours, other), country="US")
+    after = replace(before, rules=(replace(ours, priority=2000), other))
+    assert "911" in moved_emergency(before, after)["Emergency"]
+    if managed:
+        assert [one.trouble for one in conflicts(before, after)] == [Trouble.EMERGENCY_TAKEN]
+    assert moved_emergency(before, before) == {} and conflicts(before, before) == []
+
+
 @pytest.mark.parametrize(
     "plan, trouble",
     [

@@ -15,9 +15,10 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.plan import FORMAT, Plan
 from runbook_lib.records import chain, journal, record, summary
 from runbook_lib.records.chain import Chain
+from runbook_lib.records.errors import RecordError
 from runbook_lib.records.record import close_record
 from runbook_lib.records.to_undo import files_of, record_to_undo
-from runbook_lib.records.verify import CONSISTENT, DAMAGED, NEWER, verify
+from runbook_lib.records.verify import CONSISTENT, DAMAGED, NEWER, Anchor, verify
 from runbook_lib.statement import Statement
 from tests.records.conftest import start, work
 
@@ -111,6 +112,38 @@ def test_a_chain_that_the_next_version_has_continued(tmp_path: Path) -> None:
     assert report.status == NEWER and "newer runbook" in report.problems[0].what
     with pytest.raises(RunbookError, match="newer runbook"):
         start(tmp_path, NEW)
+
+
+def test_what_the_next_version_added_to_a_chain_is_not_called_damage(tmp_path: Path) -> None:
+    made(tmp_path)
+    head = Chain(tmp_path).entries()[1]  # the older record's end: what somebody has kept
+    path = tmp_path / chain.FILE_NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    later = [line.replace(b'"format": 2', b'"format": 3') for line in lines[2:]]
+    path.write_bytes(b"".join([*lines[:2], *later]))
+    assert verify(tmp_path).status == NEWER
+    report = verify(tmp_path, [Anchor(head.digest, "head")])
+    assert report.status == NEWER and report.anchored == head
+    assert verify(tmp_path, [Anchor("sha256:" + "0" * 64, "head")]).status == NEWER
+    (tmp_path / OLD / "opening.json").chmod(0o644)
+    (tmp_path / OLD / "opening.json").write_text("{}")
+    assert verify(tmp_path).status == DAMAGED
+
+
+@pytest.mark.parametrize("name", ["opening.json", "record.json", "checksums.json", "journal.jsonl"])
+def test_a_file_that_was_changed_to_look_newer_was_changed(tmp_path: Path, name: str) -> None:
+    made(tmp_path)
+    path = tmp_path / NEW / name
+    path.chmod(0o644)
+    if name == "journal.jsonl":
+        path.write_text(path.read_text() + '{"format": 2}\n')
+    else:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(RecordError) as caught:
+        record_to_undo(
+            tmp_path, tmp_path / "demo/acme", NEW.rpartition("/")[2], (), {}, {"site": {}, "tenant": {}}
+        )
+    assert "upgrade" not in caught.value.next_step
 
 
 def test_a_plan_and_an_approval_of_the_next_version() -> None:

@@ -2,23 +2,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from runbook_lib.vendors.transport import Transport
 from tests.conftest import CHECKOUT
-from tests.sections.from_facts import Make, make_section
+from tests.sections.from_facts import Make, make_section, nothing_is_sent
 
 
 @pytest.fixture
 def no_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever would send a request fails the test."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("a request was sent")
-
-    monkeypatch.setattr(Transport, "send", refuse)
+    nothing_is_sent(monkeypatch)
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from runbook_lib.plan import Row
 from runbook_lib.runbook import Runbook
 from runbook_lib.sections import SECTION_CLASSES, Section
+from runbook_lib.vendors.transport import Transport
 from tests.conftest import CHECKOUT
 
 PARAMETERS = CHECKOUT / "parameters" / "sandbox"
@@ -73,3 +75,12 @@ TRUNK = sdk(
     symmetric_rtp_enabled=False,
     recording={"mode": "do-not-record", "trim": "do-not-trim"},
 )
+
+
+def nothing_is_sent(patch: pytest.MonkeyPatch) -> None:
+    """Let both vendors' transports raise."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a request was sent")
+
+    patch.setattr(Transport, "send", refuse)

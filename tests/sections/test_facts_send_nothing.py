@@ -10,9 +10,8 @@ from runbook_lib.errors import InputError
 from runbook_lib.guide import RUN_ORDER
 from runbook_lib.runbook import Runbook
 from runbook_lib.sections import SECTION_CLASSES
-from runbook_lib.vendors.transport import Transport
 from tests.conftest import TestSandbox
-from tests.sections.from_facts import ACME, CARRIER, DIDS, GLOBEX, SITE
+from tests.sections.from_facts import ACME, CARRIER, DIDS, GLOBEX, SITE, nothing_is_sent
 from tests.sections.test_tenant_level import run_section
 
 #: Own trunk, share and shared trunk; as they are, and as they ask for all that can be asked of facts.
@@ -30,15 +29,6 @@ SCOPES: dict[str, Any] = {
     "share": GLOBEX,
     "shared trunk": CARRIER,
 }
-
-
-def nothing_is_sent(patch: pytest.MonkeyPatch) -> None:
-    """Let both vendors' transports raise."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("a request was sent")
-
-    patch.setattr(Transport, "send", refuse)
 
 
 def read_and_derive(owner: Any, ahead: frozenset[str]) -> None:
