@@ -20,6 +20,7 @@ from runbook_lib.paths import CREDENTIALS
 from runbook_lib.records.record import OPENING, open_record
 from runbook_lib.version import VERSION
 from runbook_lib.workspace import FILE, find_workspace, settings_text, work_tree_of
+from runbook_lib.workspace_cli import _settings_step
 from tests.conftest import CHECKOUT, TestSandbox
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
@@ -157,6 +158,38 @@ def test_settings_of_another_account_are_refused(tmp_path: Path, monkeypatch: py
     assert find_workspace().folder == tmp_path
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to somebody else")
+def test_another_accounts_checkout_is_no_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("notebooks", "runbook_lib", "within"):
+        (tmp_path / name).mkdir()
+    for name in ("pyproject.toml", "runbook_lib/__init__.py"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path / "within")
+    assert find_workspace().folder == tmp_path
+    os.chown(tmp_path, 4711, -1)
+    forget()
+    with pytest.raises(InputError, match="another account"):
+        find_workspace()
+
+
+@pytest.mark.parametrize("place", ["~nobody-of-this-name/x", "records\0"])
+def test_a_place_that_is_no_path_is_wrong_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(make(tmp_path))
+    (tmp_path / FILE).write_text(
+        settings_text(VERSION, "PLACE").replace("PLACE", place.replace("\0", "\\u0000"))
+    )
+    with pytest.raises(InputError):
+        find_workspace()
+    forget()
+    (tmp_path / FILE).unlink()
+    if "\0" not in place:
+        monkeypatch.setenv(workspace.VARIABLE, place)
+        with pytest.raises(InputError):
+            find_workspace()
+
+
 def test_a_link_in_the_settings_place_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "elsewhere")
     (tmp_path / FILE).symlink_to(tmp_path / "elsewhere" / FILE)
@@ -188,6 +221,28 @@ def test_init_overwrites_nothing_and_makes_no_half_workspace(tmp_path: Path) -> 
     assert content == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     demo = runbook(folder, "demo")
     assert demo.returncode == 3 and "no tenants" in demo.stderr and not (folder / ".sandbox").exists()
+
+
+def test_init_can_be_repeated_where_the_records_had_no_place(tmp_path: Path) -> None:
+    (tmp_path / "in-the-way").touch()
+    folder = str(tmp_path / "made")
+    assert runbook(tmp_path, "init", folder, "--records", str(tmp_path / "in-the-way/x")).returncode == 1
+    again = runbook(tmp_path, "init", folder, "--records", str(tmp_path / "kept"))
+    assert again.returncode == 0 and (tmp_path / "kept").is_dir(), again.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
+def test_an_upgrade_leaves_the_settings_to_their_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path)
+    (folder / FILE).write_text(settings_text("0.1.0", "records"))
+    before = (folder / FILE).read_text()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)  # root's file, another account's upgrade
+    with pytest.raises(InputError, match="another account"):
+        list(_settings_step(find_workspace()))
+    assert (folder / FILE).read_text() == before
 
 
 def test_init_keeps_live_records_out_of_every_work_tree(tmp_path: Path) -> None:
