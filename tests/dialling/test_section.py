@@ -319,6 +319,9 @@ def test_the_command_shows_where_numbers_go_without_a_request(sandbox: TestSandb
     assert dialled("--called", "12025550105").exit_code == 0
     for wrong in (("abc",), ("101", "--from", "x")):
         assert dialled(*wrong).exit_code == 3
+    for further in ((), ("--live",)):  # a shared trunk alone has no rules
+        of_a_trunk = ["dial", "-s", "parameters/sandbox/site.yaml", "trunk:carrier", "911", *further]
+        assert CliRunner().invoke(app, of_a_trunk).exit_code == 3
     assert sandbox.control("GET", "requests").json()["requests"] == []
 
 

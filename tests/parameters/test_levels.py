@@ -72,6 +72,7 @@ RULE = {"name": "X", "dids": "12025550105", "extension": "1"}
         ("tenant.twilio_account", "main", "tenant.twilio_account"),
         ("tenant.concurrency", "20", "tenant.concurrency"),
         ("tenant.concurrency", -1, "tenant.concurrency"),
+        ("tenant.concurrency", None, "tenant.concurrency"),
         ("tenant.rules", [], "tenant.rules"),
         ("tenant.rules.inbund", [], "tenant.rules.inbund"),
         ("tenant.rules.inbound", {}, "tenant.rules.inbound"),
