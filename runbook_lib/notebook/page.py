@@ -275,7 +275,10 @@ class SectionPage:
         self._must_be_current()
         settings = self._runbook.context.settings
         return outbound_path(
-            settings.domain, settings.pbx_address, ", ".join(settings.acl_addresses), settings.username
+            str(settings.termination),
+            settings.pbx_address,
+            ", ".join(settings.acl_addresses),
+            settings.username,
         ).headed(self.name)
 
     def _open(self) -> None:

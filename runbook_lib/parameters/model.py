@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from ..sip_uri import SUFFIX
+from ..sip_uri import SUFFIX, TerminationUri
 from ..statement import VALID_DAYS
 from .types import (
     AccountSid,
@@ -25,7 +25,6 @@ from .types import (
     HttpsUrl,
     Ipv4,
     Ipv4Range,
-    Label,
     Lengths,
     Name,
     Number,
@@ -37,6 +36,7 @@ from .types import (
     Reference,
     Regex,
     Strict,
+    TerminationName,
     Username,
 )
 
@@ -133,17 +133,15 @@ class TwilioTrunk(Strict):
     """The Elastic SIP Trunk (sections 1 and 2.1)."""
 
     friendly_name: Name = Field(description="The trunk's name in Twilio's console (1.1).")
-    termination: Label = Field(description=f"Label of the termination URI, the part before {SUFFIX} (2.1).")
+    termination: TerminationName = Field(
+        description=f"Label of the termination URI, the part before {SUFFIX} (2.1). To call through one of"
+        " Twilio's edges, the whole URI: LABEL.pstn.tokyo.twilio.com (5.2)."
+    )
 
     @property
-    def label(self) -> str:
-        """The label in front of Twilio's suffix."""
-        return self.termination
-
-    @property
-    def domain(self) -> str:
-        """The full termination URI."""
-        return self.termination + SUFFIX
+    def uri(self) -> TerminationUri:
+        """The termination URI."""
+        return TerminationUri.parse(self.termination)
 
 
 class AccessList(Strict):
@@ -238,18 +236,18 @@ class TrunkSettings(Strict):
 
     @property
     def termination_domain(self) -> str:
-        """The full termination URI."""
-        return self.trunk.domain
+        """The trunk's domain name at Twilio, which identifies it."""
+        return self.trunk.uri.domain
 
     @property
     def acl_name(self) -> str:
         """The IP access control list's name."""
-        return self.termination.ip_access_control_list.name or f"{self.trunk.label} PBX addresses"
+        return self.termination.ip_access_control_list.name or f"{self.trunk.uri.label} PBX addresses"
 
     @property
     def credential_list_name(self) -> str:
         """The credential list's name."""
-        return self.termination.credentials.list_name or f"{self.trunk.label} credentials"
+        return self.termination.credentials.list_name or f"{self.trunk.uri.label} credentials"
 
     def acl_addresses(self, site: Site) -> list[str]:
         """Return the IPv4 addresses that may call out."""

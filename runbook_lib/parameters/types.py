@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, Val
 from ..did_pool import DidPool, e164
 from ..paths import NamedFile
 from ..secret import SecretRef
-from ..sip_uri import address, check_host, termination_label
+from ..sip_uri import address, check_host, termination
 
 UNQUOTED = "YAML reads this as a number, a date or true/false: put it in quotes"
 FINGERPRINT = re.compile(r"(?:sha256:)?(?:[0-9a-fA-F]{64}|(?:[0-9a-fA-F]{2}:){31}[0-9a-fA-F]{2})", re.ASCII)
@@ -188,7 +188,7 @@ Domain = Annotated[str, _parsed(_domain), _string()]
 Ipv4 = Annotated[str, _parsed(_ipv4), _string(format="ipv4")]
 Ipv4Range = Annotated[str, _parsed(_ipv4_range), _string(pattern=r"^[0-9.]+(/[0-9]{1,2})?$")]
 ProxyUrl = Annotated[str, _parsed(_proxy), _string(format="uri", pattern="^[Hh][Tt][Tt][Pp]://")]
-Label = Annotated[str, _parsed(termination_label), _string()]
+TerminationName = Annotated[str, _parsed(termination), _string()]
 HttpsUrl = Annotated[str, _parsed(_https_url), _string(format="uri", pattern="^https://")]
 AccountSid = _pattern_type("AC[0-9a-f]{32}", "not an account sid: AC and 32 hexadecimal digits in lower case")
 ApiKeySid = _pattern_type("SK[0-9a-f]{32}", "not a key's sid: SK and 32 hexadecimal digits in lower case")

@@ -11,7 +11,7 @@ from ..did_pool import DidPool
 from ..keys import Why
 from ..parameters import TrunkScope
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
-from ..resources.pbx_trunk import associated, desired_fields
+from ..resources.pbx_trunk import associated, desired_fields, edge_caution
 from ..vendors.pbx import quoted
 from .base import Item, Section, View
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
@@ -73,7 +73,7 @@ class PbxTrunkSection(Section):
                 effect=self._effect(name, value),
                 field=name,
             )
-            for name, (step, label, value) in desired_fields(settings).items()
+            for name, (step, label, value) in desired_fields(settings, self._live).items()
         }
         rows["additional_ips"] = self._ranges_row(rows["additional_ips"])
         if not settings.shared:
@@ -94,7 +94,8 @@ class PbxTrunkSection(Section):
     def cautions(self) -> list[str]:
         if self._live is None:
             return []
-        ranges, found = associated(self.context.settings, self._live), []
+        ranges = associated(self.context.settings, self._live)
+        found = edge_caution(self.context.settings, self._live)
         if ranges.kept:
             found.append(f"Kept among the associated IP addresses, not Twilio's: {', '.join(ranges.kept)}.")
         if ranges.wide:
