@@ -92,6 +92,7 @@ class Context:
             username=key or account.account_sid,
             password=resolve(secret, self.root).reveal(),
             hosts=self._endpoints.twilio,
+            region=account.region,
         )
 
     def account_is_proven(self) -> bool:

@@ -328,6 +328,10 @@ class SectionRun:
         """Read the current state and return it as tables."""
         return self._kept(self._current)
 
+    def number_regions(self) -> View:
+        """Section 4: read which Region serves each of the tenant's numbers; a request for each."""
+        return self._kept(self._section.regions)
+
     def plan(self) -> Slice:
         """Read, and return what turns the current state into the desired one."""
         return self._kept(self._plan)

@@ -19,7 +19,7 @@ from ..did_pool import DidPool, e164
 from ..errors import InputError, SecretError
 from ..paths import candidates, lies_in, locate, looked_for
 from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
-from ..sip_uri import address, check_host, not_public, termination_label
+from ..sip_uri import EDGES, address, check_host, not_public, termination_label
 from .document import Document, PathInFile
 from .model import Site, Tenant, TrunkScope
 
@@ -28,6 +28,9 @@ Problems = Iterator[tuple[PathInFile, str]]
 
 SHORTEST_LIVE_SECRET = 8
 LONGEST_LIST_NAME = 64
+
+#: Regions whose APIs are reached through one edge only. Source: Twilio's CLI, "Regional" (valid pairs).
+OWN_EDGE = ("ie1", "au1")
 
 #: Where a project keeps its sandbox's state and secrets.
 SANDBOX = ".sandbox"
@@ -163,6 +166,10 @@ def _site(site: Mapping[str, Any]) -> Problems:
         if isinstance(account, dict) and given not in ([True, False, False], [False, True, True]):
             message = "give either auth_token, or api_key_sid together with api_key_secret"
             yield ("twilio_accounts", name, "auth_token"), message
+        region, edge = _at(account, "region"), _at(account, "edge")
+        if region in OWN_EDGE and edge is not None and edge != EDGES[region]:
+            message = f"Region {region} is reached through its own edge, {EDGES[region]}: take edge out"
+            yield ("twilio_accounts", name, "edge"), message
     host = _parsed(check_host, pbx.get("address"))
     if host is not None and address(host) is None and pbx.get("signalling_ips") is None:
         yield ("pbx", "signalling_ips"), "is missing: address is a name, and the access list needs addresses"

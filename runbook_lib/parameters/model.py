@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from ..sip_uri import SUFFIX, TerminationUri
+from ..sip_uri import EDGES, SUFFIX, TerminationUri
 from ..statement import VALID_DAYS
 from .types import (
     AccountSid,
@@ -57,7 +57,11 @@ class TwilioAccount(Strict):
     region: Literal["us1", "ie1", "au1"] = Field(
         "us1", description="Twilio Region that holds trunks and keys."
     )
-    edge: Edge = Field("ashburn", description="Edge through which Twilio's APIs are reached.")
+    edge: Edge | None = Field(
+        None,
+        description="Edge through which Twilio's APIs are reached; default: the Region's own (us1 ashburn,"
+        " ie1 dublin, au1 sydney). ie1 and au1 have no other.",
+    )
     proxy: ProxyUrl | None = Field(
         None,
         description="The only proxy that Twilio's APIs are reached through, http://HOST:PORT; what the"
@@ -68,6 +72,11 @@ class TwilioAccount(Strict):
         description="CA bundle to trust for Twilio's APIs instead of the public ones: a proxy that"
         " inspects TLS signs with a CA of its own.",
     )
+
+    @property
+    def api_edge(self) -> str:
+        """The edge through which Twilio's APIs are reached."""
+        return self.edge or EDGES[self.region]
 
 
 class SitePbx(Strict):

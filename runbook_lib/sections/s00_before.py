@@ -8,6 +8,7 @@ from ..facts.side_by_side import side_by_side
 from ..keys import Why
 from ..parameters import secret_references
 from ..plan import Action, Row, Value
+from ..resources.regions import NOT_KNOWN, describe_region, is_served_elsewhere
 from ..secret import exposure
 from ..signalling import PUBLISHED
 from ..sip_uri import address
@@ -18,7 +19,6 @@ from .base import ACCOUNT_NOT_PROVEN, Item, Section, View
 MEDIA = ("168.86.128.0/18", "UDP 10000-60000")
 #: Source: PortSIP's installer: media ports of the PBX.
 PBX_MEDIA = "UDP 45000-65000"
-NOT_KNOWN = "not known"
 
 
 class BeforeYouBegin(Section):
@@ -57,10 +57,14 @@ class BeforeYouBegin(Section):
                     ("Twilio", "account", self._account_name()),
                     ("Twilio", "account of the credentials", self._proof()),
                     ("Twilio", "account status", self._account["status"] if self._account else NOT_KNOWN),
-                    ("Twilio", "Region and edge", f"{account.region} through {account.edge}"),
+                    ("Twilio", "Region and edge", f"{account.region} through {account.api_edge}"),
                     ("Twilio", "proxy", account.proxy or "none"),
                     ("Twilio", "certificates trusted", str(account.ca_file or "public authorities")),
-                    ("Twilio", f"Region that serves {self.context.settings.domain}", self._served_by()),
+                    (
+                        "Twilio",
+                        f"Region that serves {self.context.settings.domain}",
+                        describe_region(self._voice_region, account.region),
+                    ),
                     ("PortSIP", "version", self._version),
                     ("PortSIP", "role", self._role),
                     ("PortSIP", "tenant", f"{self._tenant['name']} ({self._tenant['domain']})"),
@@ -114,22 +118,18 @@ class BeforeYouBegin(Section):
             rows.append(self._tenant_row())
         return [Item((row,)) for row in rows]
 
+    def cautions(self) -> list[str]:
+        region, here = self._voice_region, self.context.account.region
+        if not is_served_elsewhere(region, here):
+            return []
+        return [f"Region that serves {self.context.settings.domain}: {describe_region(region, here)}."]
+
     def _account_name(self) -> str:
         sid = self.context.account.account_sid
         return f"{self._account['friendly_name']} ({sid})" if self._account else sid
 
     def _proof(self) -> str:
         return "this account" if self._is_proven else ACCOUNT_NOT_PROVEN
-
-    def _served_by(self) -> str:
-        region, here = self._voice_region, self.context.account.region
-        if region is None:
-            return f"{NOT_KNOWN}: these credentials may not read it"
-        if not region:
-            return "none set: Twilio's default"
-        if region == here:
-            return region
-        return f"{region}, not {here}, where the site makes trunks: calls do not reach a trunk made there"
 
     def _account_row(self) -> Row:
         if self._account is None:

@@ -11,6 +11,7 @@ from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
 from ..meaning import meaning
 from ..plan import Action, Effect, Row, Value
+from ..resources.twilio_trunk import numbers_on
 from ..sip_uri import OriginationUri
 from ..vendors.twilio import as_read
 from .base import SETTLE_S, Item, Section, View, time_to_pass
@@ -31,7 +32,9 @@ class Origination(Section):
         self._live, self._attached = [], []
         if self._trunk is not None:
             trunk = self.context.twilio.trunks(self._trunk.sid)
-            self._live, self._attached = side_by_side(trunk.origination_urls.list, trunk.phone_numbers.list)
+            self._live, self._attached = side_by_side(
+                trunk.origination_urls.list, lambda: numbers_on(self.context.twilio, self._trunk.sid)
+            )
 
     def views(self) -> list[View]:
         urls = sorted(self._live, key=_order)

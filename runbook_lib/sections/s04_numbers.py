@@ -12,6 +12,8 @@ from typing import Any
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
 from ..plan import Action, Effect, Row
+from ..resources.regions import describe_region, why_not_assigned
+from ..resources.twilio_trunk import numbers_on
 from ..vendors.twilio import as_read, serves_something
 from .base import Item, Section, View
 
@@ -30,7 +32,7 @@ class AssignNumbers(Section):
         self._trunks = {trunk.sid: trunk.domain_name or trunk.friendly_name for trunk in found.all}
         if self._trunk is not None and not self.context.settings.shared:
             # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
-            numbers = [*twilio.trunks(self._trunk.sid).phone_numbers.list(), *numbers]
+            numbers = [*numbers_on(self.context.twilio, self._trunk.sid), *numbers]
         self._numbers = {number.phone_number: number for number in numbers}
         self._sids: dict[str, set[str]] = {}
         for number in numbers:
@@ -49,6 +51,13 @@ class AssignNumbers(Section):
                 ),
             )
         ]
+
+    def regions(self) -> View:
+        """Read which Region serves each of the tenant's numbers: a request for each, so only on request."""
+        dids, twilio, here = list(self.context.tenant.dids), self.context.twilio, self.context.account.region
+        found = side_by_side(*(partial(twilio.voice_region_of_number, did) for did in dids))
+        rows = tuple((did, describe_region(one, here)) for did, one in zip(dids, found, strict=True))
+        return View("Region that serves calls to each number", ("Number", "Region"), rows)
 
     def items(self) -> list[Item]:
         tenant = self.context.tenant
@@ -71,6 +80,8 @@ class AssignNumbers(Section):
         now = self._answered_by(number)
         if self._trunk is not None and number.trunk_sid == self._trunk.sid:
             return Item((self.row("4.1", did, domain, domain),))
+        if reason := why_not_assigned(self.context.account.region):
+            return self._conflict(did, now, Why.UNSUITABLE, reason)
         if not number.capabilities.get("voice"):
             return self._conflict(did, now, Why.UNSUITABLE, "it is not voice-capable")
         effect, note = Effect.NONE, ""
@@ -96,6 +107,8 @@ class AssignNumbers(Section):
             note = "on this trunk but not in dids; left alone until it is named under remove"
             row = Row("4.1", did, None, domain, Action.NOT_MANAGED, note=note, why=Why.KEPT)
             return Item((row,))
+        if reason := why_not_assigned(self.context.account.region):
+            return self._conflict(did, domain, Why.UNSUITABLE, reason, desired=None)
         users = self.context.rules.users_of(did)
         if users:
             note = f"still used by {', '.join(users)}"

@@ -16,6 +16,8 @@ from .. import keys
 from ..did_pool import DidPool
 from ..keys import LISTS, WORDS, Kind, ResourceKey, Why
 from ..plan import Action, Effect, Row
+from ..resources.regions import why_not_assigned
+from ..resources.twilio_trunk import numbers_on
 from ..sections.base import Item, Section, View, at_step
 from ..sections.s02_termination import ACL, LIST
 from ..sections.s03_origination import host_of
@@ -51,7 +53,7 @@ class Retire(Section):
         if self._trunk is not None:
             trunk = context.twilio.trunks(self._trunk.sid)
             with at_step("4.1"):
-                self._numbers = trunk.phone_numbers.list()
+                self._numbers = numbers_on(context.twilio, self._trunk.sid)
             with at_step("3.1"):
                 self._uris = trunk.origination_urls.list()
         dids = context.tenant.dids if context.has_tenant else ()
@@ -202,6 +204,9 @@ class Retire(Section):
             if users := self._callers.get(did):
                 note = f"still used by {', '.join(users)}"
                 items.append(self._conflict("4.1", did, domain, Why.IN_USE, note))
+                continue
+            if reason := why_not_assigned(self.context.account.region):
+                items.append(self._conflict("4.1", did, domain, Why.UNSUITABLE, reason))
                 continue
             row = self.row("4.1", did, None, domain, effect=INBOUND, note=KEPT_NUMBER)
             write = self.context.twilio.trunks(self._trunk.sid).phone_numbers(number.sid).delete

@@ -131,12 +131,22 @@ class Twilio:
         ``AC…`` and the auth token, or an API key's ``SK…`` and its secret.
     hosts
         Base URL by product: ``"api"``, ``"trunking"`` and ``"routes"``.
+    region
+        The Region that these hosts are in.
     """
 
     def __init__(
-        self, transport: Transport, *, account_sid: str, username: str, password: str, hosts: dict[str, str]
+        self,
+        transport: Transport,
+        *,
+        account_sid: str,
+        username: str,
+        password: str,
+        hosts: dict[str, str],
+        region: str = "us1",
     ) -> None:
         self.account_sid = account_sid
+        self.region = region
         self._has_key = username != account_sid
         self._check = AccountCheck(account_sid, username, transport.journal)
         self._was_asked = False
@@ -211,7 +221,15 @@ class Twilio:
         return f"/2010-04-01/Accounts/{sid}{part}.json"
 
     def voice_region(self, domain: str) -> str | None:
-        """Return the Region that serves a trunk's calls; empty where none is set, ``None``: not known.
+        """Return the Region that serves a trunk's calls; empty where none is set, ``None``: not known."""
+        return self._voice_region(f"/v2/Trunks/{domain}")
+
+    def voice_region_of_number(self, number: str) -> str | None:
+        """Return the Region that serves calls to a number (+E.164); as ``voice_region``."""
+        return self._voice_region(f"/v2/PhoneNumbers/{number}")
+
+    def _voice_region(self, path: str) -> str | None:
+        """Return the Region that Routes has at a path.
 
         Nothing depends on it, so credentials that may not read it, and a host that a firewall keeps
         away, are no errors.
@@ -219,7 +237,7 @@ class Twilio:
         if not self._routes_answer:
             return None
         try:
-            return (self.read(f"/v2/Trunks/{domain}") or {}).get("voice_region") or ""
+            return (self.read(path) or {}).get("voice_region") or ""
         except AccountError:
             raise
         except VendorError as error:
