@@ -11,8 +11,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from rich.cells import cell_len
+
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
-from .display import SANS, Box, Shown, badge, escaped, heading, visible, wrapped
+from .display import SANS, Box, Shown, badge, escaped, heading, padded, visible, wrapped
 from .spreadsheets import csv_text
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ class Table(Shown):
         return [
             min(
                 _LONGEST_WORD,
-                max((len(word) for row in self.rows for word in _words(name, row[index])), default=0),
+                max((cell_len(word) for row in self.rows for word in _words(name, row[index])), default=0),
             )
             for index, name in enumerate(self.columns)
         ]
@@ -158,7 +160,7 @@ class Table(Shown):
             for row in self.rows
         ]
         head = [visible(name) for name in self.columns]
-        widths = [min(_COLUMN_WIDTH, max(map(len, column))) for column in zip(head, *cells, strict=True)]
+        widths = [min(_COLUMN_WIDTH, max(map(cell_len, column))) for column in zip(head, *cells, strict=True)]
         rule = ["-" * width for width in widths]
         return "\n".join(
             [heading, *(line for row in (head, rule, *cells) for line in _text_lines(row, widths))]
@@ -347,4 +349,4 @@ def _text_lines(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     """One row as lines: a cell that is too long goes on below itself."""
     parts = [wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
     levels = zip_longest(*parts, fillvalue="")
-    return ["  ".join(map(str.ljust, level, widths)).rstrip() for level in levels]
+    return ["  ".join(map(padded, level, widths)).rstrip() for level in levels]

@@ -17,11 +17,13 @@ from typing import Any, TypeVar
 from .. import signalling
 from ..did_pool import DidPool, e164
 from ..errors import InputError, SecretError
+from ..meaning import meaning
 from ..paths import candidates, lies_in, locate, looked_for
 from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
 from ..sip_uri import EDGES, address, check_host, not_public, termination_label
 from .document import Document, PathInFile
 from .model import Site, Tenant, TrunkScope
+from .types import is_plain
 
 T = TypeVar("T")
 Problems = Iterator[tuple[PathInFile, str]]
@@ -273,9 +275,9 @@ def _rules(tenant: Mapping[str, Any]) -> Problems:
     for kind in ("outbound", "inbound"):
         for index, rule in enumerate(_list(rules.get(kind))):
             path, name = ("rules", kind, index), _at(rule, "name")
-            if isinstance(name, str) and (kind, name) in names:
+            if isinstance(name, str) and (kind, meaning("name", name)) in names:
                 yield (*path, "name"), f"another {kind} rule has this name"
-            names |= {(kind, name)} if isinstance(name, str) else set()
+            names |= {(kind, meaning("name", name))} if isinstance(name, str) else set()
             if kind == "outbound":
                 yield from _outbound(rule, path, dids)
             elif (pool := _parsed(DidPool.parse, _at(rule, "dids"))) is not None:
@@ -302,7 +304,7 @@ def _reachable(site: Mapping[str, Any], path: PathInFile, host: Any) -> Problems
 
 
 def _file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
-    if not isinstance(given, str) or not given.isprintable():
+    if not isinstance(given, str) or not is_plain(given):
         return
     try:
         found = locate(given, *folders)
@@ -330,14 +332,14 @@ def _files_named(value: Any, path: PathInFile) -> Iterator[tuple[PathInFile, str
         reference = _parsed(SecretRef.parse, text) if where and where[-1] in SECRET_KEYS else None
         if reference is not None and reference.kind == "file":
             yield where, reference.place
-        elif where and where[-1] in FILE_KEYS and text.isprintable():
+        elif where and where[-1] in FILE_KEYS and is_plain(text):
             yield where, text
 
 
 def _ca_file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
     missing = list(_file(path, given, *folders))
     yield from missing
-    if isinstance(given, str) and given.isprintable() and not missing:
+    if isinstance(given, str) and is_plain(given) and not missing:
         try:
             ssl.create_default_context(cafile=locate(given, *folders))
         except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..did_pool import way_out
 from ..facts.side_by_side import side_by_side
 from ..keys import Why
 from ..parameters import secret_references
@@ -143,7 +144,8 @@ class BeforeYouBegin(Section):
         for did in self.context.tenant.dids:
             number = self._numbers.get(did)
             current = "not owned" if number is None else _voice(number)
-            note = "buying or porting numbers is out of scope: do it in Twilio's console"
+            meant = way_out(did[1:]) if number is None else ""
+            note = meant or "buying or porting numbers is out of scope: do it in Twilio's console"
             rows.append(_check("0.1", f"number {did}", WANTED, current, note))
         return rows
 

@@ -69,7 +69,9 @@ class CreateTrunk(Section):
                 self.row("2.1", "termination URI", settings.domain, None, note=note),
             )
             return [Item(rows, keys.trunk(settings.domain), self._create)]
-        name = self.row("1.1", "friendly name", settings.friendly_name, trunk.friendly_name)
+        name = self.row(
+            "1.1", "friendly name", settings.friendly_name, trunk.friendly_name, field="friendly_name"
+        )
         if name.action is not Action.IN_PLACE and not self._ours(trunk):
             note = f"the termination URI is that of another trunk, {trunk.friendly_name!r}, not made here"
             return [Item((replace(name, action=Action.CONFLICT, note=note, why=Why.NOT_OURS),))]

@@ -12,6 +12,7 @@ from typing import Any
 from .. import keys
 from ..facts.side_by_side import side_by_side
 from ..keys import WORDS, Kind, ResourceKey, Why
+from ..meaning import same_name
 from ..plan import Action, Effect, Row
 from ..vendors.twilio import as_read
 from .base import SETTLE_S, Item, Section, View, time_to_pass
@@ -34,8 +35,8 @@ class Termination(Section):
             self._attached_acls, self._attached_lists = side_by_side(
                 trunk.ip_access_control_lists.list, trunk.credentials_lists.list
             )
-        self._acls = [one for one in acls if one.friendly_name == settings.acl_name]
-        self._lists = [one for one in lists if one.friendly_name == settings.credential_list_name]
+        self._acls = [one for one in acls if same_name(one.friendly_name, settings.acl_name)]
+        self._lists = [one for one in lists if same_name(one.friendly_name, settings.credential_list_name)]
         self._acl = self._ours(acls, settings.acl_name, self._attached_acls, ACL)
         self._list = self._ours(lists, settings.credential_list_name, self._attached_lists, LIST)
         self._addresses, self._users = side_by_side(
@@ -156,7 +157,7 @@ class Termination(Section):
         return [*items, *self._attach_items("2.3", LIST, name, self._attached_lists, self._attached_acls)]
 
     def _list_item(self, step: str, kind: Kind, name: str, found: Any | None, lists: Any) -> Item:
-        row = self.row(step, WORDS[kind], name, found.friendly_name if found else None)
+        row = self.row(step, WORDS[kind], name, found.friendly_name if found else None, field="friendly_name")
         if row.action is Action.IN_PLACE:
             return Item((row,))
         return Item(
@@ -203,8 +204,9 @@ class Termination(Section):
 
     def _calls_may_flow(self, other_kind: list[Any]) -> bool:
         """Whether somebody may call out through the trunk with the kind of list that it has now."""
-        ours = {self.context.settings.acl_name, self.context.settings.credential_list_name}
-        return any(one.friendly_name not in ours for one in other_kind) or self.context.pbx_trunk.exists()
+        ours = (self.context.settings.acl_name, self.context.settings.credential_list_name)
+        foreign = [one for one in other_kind if not any(same_name(one.friendly_name, name) for name in ours)]
+        return bool(foreign) or self.context.pbx_trunk.exists()
 
     def _effect_on(self, found: Any | None, kind: Kind) -> Effect:
         """A change to a list that we did not make may touch whatever else uses it."""
@@ -222,7 +224,7 @@ class Termination(Section):
 
     def _ours(self, lists: list[Any], name: str, attached: list[Any], kind: Kind) -> Any | None:
         """Return our list by its name; renamed by somebody, by the journal that shows that we made it."""
-        named = next((one for one in lists if one.friendly_name == name), None)
+        named = next((one for one in lists if same_name(one.friendly_name, name)), None)
         if named is not None:
             return named
         sids, key = {one.sid for one in attached}, ResourceKey.of(kind, name)

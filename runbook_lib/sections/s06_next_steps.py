@@ -11,6 +11,7 @@ from typing import Any
 from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
+from ..meaning import same_name
 from ..parameters import InboundRule, OutboundRule
 from ..plan import Action, Effect, Row, Value
 from .base import Item, Section, View
@@ -112,10 +113,10 @@ class NextSteps(Section):
         return items
 
     def _duplicates(self, step: str, rule: ResourceKey, live: list[dict[str, Any]]) -> list[Item]:
-        return self.duplicates(step, str(rule), [one for one in live if one["name"] == rule.name])
+        return self.duplicates(step, str(rule), [one for one in live if same_name(one["name"], rule.name)])
 
     def _inbound_item(self, rule: InboundRule) -> Item:
-        live = next((one for one in self._inbound if one["name"] == rule.name), None)
+        live = next((one for one in self._inbound if same_name(one["name"], rule.name)), None)
         key, fields = _inbound(rule.name), {}
         if live is not None and self._foreign(live["provider_id"]):
             return self._taken("6.2", key)
@@ -136,7 +137,7 @@ class NextSteps(Section):
         return self._item("6.2", key, "inbound_rules", live, settings, fields)
 
     def _outbound_item(self, rule: OutboundRule) -> Item:
-        live = next((one for one in self._outbound if one["name"] == rule.name), None)
+        live = next((one for one in self._outbound if same_name(one["name"], rule.name)), None)
         key = _outbound(rule.name)
         routes = (live.get("routes") or []) if live else []
         if live is not None and any(self._foreign(route.get("provider_id")) for route in routes):

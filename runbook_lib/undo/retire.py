@@ -15,6 +15,7 @@ from typing import Any
 from .. import keys
 from ..did_pool import DidPool
 from ..keys import LISTS, WORDS, Kind, ResourceKey, Why
+from ..meaning import same_name
 from ..plan import Action, Effect, Row
 from ..resources.regions import why_not_assigned
 from ..resources.twilio_trunk import numbers_on
@@ -137,14 +138,14 @@ class Retire(Section):
         return [
             (kind, one, hanging_on(self.context, f"{self._sip}/{path}/{one.sid}.json"))
             for one in lists.list()
-            if one.friendly_name == name
+            if same_name(one.friendly_name, name)
         ][:1]
 
     def _rule_items(self) -> list[Item]:
         rules = self.context.tenant.rules if self.context.has_tenant else None
         ours = {
-            "inbound_rules": {one.name for one in rules.inbound} if rules else set(),
-            "outbound_rules": {one.name for one in rules.outbound} if rules else set(),
+            "inbound_rules": [one.name for one in rules.inbound] if rules else [],
+            "outbound_rules": [one.name for one in rules.outbound] if rules else [],
         }
         items = []
         for kind, one in self._rules:
@@ -154,7 +155,7 @@ class Retire(Section):
             elsewhere = any(
                 route.get("provider_id") != self._in_pbx["id"] for route in one.get("routes") or ()
             )
-            if name not in ours[kind] or elsewhere:
+            if not any(same_name(name, own) for own in ours[kind]) or elsewhere:
                 note = "it uses another trunk too" if elsewhere else "it is not in the parameters"
                 note += ": take this trunk out of it, or delete it in the PBX first"
                 items.append(self._conflict(step, str(key), "present", Why.IN_USE, note))
