@@ -192,7 +192,7 @@ def test_of_takes_numbers_only() -> None:
 def test_a_number_that_is_none_names_the_one_that_is_meant(written: str, meant: str) -> None:
     assert meant in way_out(written)
     assert way_out(meant) == ""
-    if written != "39669812345":  # of a possible length, so it is taken
+    if written not in ("39669812345", "789161234567", "112027594810"):  # of a possible length, so taken
         with pytest.raises(ValueError, match=meant):
             DidPool.parse(written)
         with pytest.raises(ValueError, match=meant):
@@ -225,5 +225,5 @@ def test_a_block_with_a_base_number_names_its_entries(block: str, entries: str) 
 
 @pytest.mark.parametrize("text", ["12025550101-1202555010", "5-49301234299", "4930123-44207946000"])
 def test_what_is_no_block_is_not_made_one(text: str) -> None:
-    with pytest.raises(ValueError, match="same number of digits$"):
+    with pytest.raises(ValueError, match=r"same number of digits$"):
         DidPool.parse(text)
