@@ -2,33 +2,48 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Two workers; a file stays with one of them, as its tests share what they set up.
+SHARED := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help ready ready-for-tests demo lab test sweep scale test-faults bench schema constraints wheelhouse platforms clean
+.PHONY: help ready ready-for-tests demo lab checks test sweep-sample test-all sweep scale test-faults bench schema constraints wheelhouse platforms clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
 	@echo "make lab          set up, and open JupyterLab on the notebooks, with the sandbox running"
-	@echo "make test         set up, and run every check and test"
+	@echo "make test         set up, and run every check, the short tests and a sample of the long ones"
+	@echo "make sweep-sample set up, and run a larger sample of the long tests"
+	@echo "make test-all     set up, and run every check and test"
 	@echo "make sweep        set up, and run the tests that take long in full"
 	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
-	@echo "make bench        set up, and measure what the record costs beside bare papermill"
+	@echo "make bench        set up, and measure what the record costs, and chains of requests"
 	@echo "make scale        set up, and count the requests of every section at full scale"
-	@echo "make schema       write parameters/schema.json and the README's table from the schema"
+	@echo "make schema       write parameters/schema.json and the table in docs/parameters.md from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
 	@echo "make wheelhouse   fetch what a machine without a network needs, into wheelhouse/"
 	@echo "make platforms    run the demo and fast tests in bare Debian systems, and with lowest and newest versions"
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
 
 demo: ready
-	@$(BIN)/runbook demo
+	@$(BIN)/runbook --workspace . demo
 
 lab: ready
-	@$(BIN)/runbook lab
+	@$(BIN)/runbook --workspace . lab
 
-test: ready-for-tests
+test: checks
+	$(BIN)/python -m pytest $(SHARED) --sample 0:380
+
+# As much again of the long tests as twelve minutes hold, and all of them; a sample is another one each time.
+sweep-sample: ready-for-tests
+	$(BIN)/python -m pytest $(SHARED) --long-only --sample 380:1700
+
+test-all: checks
+	$(BIN)/python -m pytest $(SHARED)
+
+checks: ready-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 ready ready-for-tests:
 	@command -v "$(PYTHON)" >/dev/null || \
@@ -54,9 +69,10 @@ scale: ready-for-tests
 test-faults: ready-for-tests
 	$(BIN)/python -m tests.faults $(FAULTS)
 
-# What the record costs; other rounds: BENCH='--rounds 1'.
+# What the record costs, and the longest chains of requests; other rounds: BENCH='--rounds 1'.
 bench: ready-for-tests
 	$(BIN)/python -m benchmarks.record_cost $(BENCH)
+	$(BIN)/python -m benchmarks.chains $(BENCH)
 
 schema: ready
 	$(BIN)/python -m runbook_lib.parameters
@@ -81,5 +97,5 @@ platforms:
 
 clean:
 	@if [ -x $(BIN)/runbook ]; then $(BIN)/runbook sandbox --stop || true; fi
-	rm -rf .venv .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,7 +30,7 @@ def main(extra):
     if extra not in EXTRAS:
         print(__doc__, file=sys.stderr)
         return 3
-    problem = too_old() or incomplete()
+    problem = of_another_system() or too_old() or incomplete()
     if problem:
         print(problem, file=sys.stderr)
         return 3
@@ -39,9 +39,16 @@ def main(extra):
     except OSError as error:
         print("{}: {}".format(error.filename or CHECKOUT, error.strerror), file=sys.stderr)
     except subprocess.CalledProcessError:
-        advice = "With a network it can be run again; without one, see the README on offline installation."
+        advice = "With a network it can be run again; docs/machine.md explains how to install without one."
         print("The packages could not be installed; the reason is above. " + advice, file=sys.stderr)
     return 1
+
+
+def of_another_system():
+    """Say where the runbook runs, on a system where it does not; empty otherwise."""
+    if sys.platform != "win32":
+        return ""
+    return "The runbook runs on Linux and macOS; on Windows, run it inside WSL 2."
 
 
 def too_old():

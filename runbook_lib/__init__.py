@@ -1,6 +1,12 @@
-"""Runbooks that connect PortSIP PBX tenants to Twilio Elastic SIP Trunking."""
+"""Runbooks that connect PortSIP PBX tenants to Twilio Elastic SIP Trunking.
+
+A notebook's cells need one name of it: ``from runbook_lib import open_section``.
+"""
 
 import sys
+
+if sys.platform == "win32":  # locks, signals and protected files are those of Linux and macOS
+    raise SystemExit("The runbook runs on Linux and macOS; on Windows, run it inside WSL 2.")
 
 if sys.version_info < (3, 11):  # before anything that an older Python cannot read
     raise SystemExit(
@@ -8,3 +14,14 @@ if sys.version_info < (3, 11):  # before anything that an older Python cannot re
             sys.executable, *sys.version_info[:2]
         )
     )
+
+__all__ = ["open_section"]
+
+
+def __getattr__(name: str) -> object:
+    """Load what a notebook calls when it is asked for: the command does without."""
+    if name in __all__:
+        from . import notebook
+
+        return getattr(notebook, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypedDict
 
 from . import ssh
 from .context import Context
@@ -49,6 +50,15 @@ class Approval:
     by: dict[str, str]
     use: Use | None = None
     files: dict[str, bytes] = field(default_factory=dict)
+
+
+class GivenApproval(TypedDict, total=False):
+    """An approval as parameters give it; see ``approval_of``."""
+
+    plan_file: str | None
+    approved_plan: str | None
+    approved_by: str | None
+    approval_file: str | None
 
 
 def approval_of(
@@ -125,7 +135,7 @@ def approval_of(
 
 def refuse_out_of_time(context: Context, use: Use) -> None:
     """Raise ``ApprovalError`` when an approval has ended, also by the clocks of the vendors asked so far."""
-    entries = Chain(context.root / "records").entries()
+    entries = Chain(context.records.parent).entries()
     time = latest_time(entries, context.journal.clocks.latest())
     _refuse_outside_window(use.statement, context.site.policies.approval_valid, time)
 
@@ -224,7 +234,7 @@ def _signed_approval(context: Context, plan: Plan, path: Path, allowed_signers: 
         raise _refused(f"the approval is for site {statement.site}")
     signatures = [one for one in signature_names(path) if one.exists()]
     by = _signers(content, signatures, allowed_signers, plan, context.site.policies.approvers)
-    records = context.root / "records"
+    records = context.records.parent
     entries = Chain(records).entries()
     _refuse_another_register(statement, plan, entries)
     refuse_revoked(records, entries, statement.id)

@@ -22,19 +22,21 @@ import typer
 from rich.markup import escape
 from rich.text import Text
 
-from . import records_cli, ssh
+from . import records_cli, ssh, workspace_cli
 from .batch.interruption import Interruption, interrupted_once
+from .dial import dial_cautions
 from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
 from .parameters import load_all, load_site, project_root, secret_cautions
-from .paths import current_folder, locate
+from .paths import current_folder, locate, near
 from .plain_files import describe
 from .records.record import EMERGENCY, REASON, TICKET
 from .records.result import CHECKSUMS
 from .records.versions import runbook_version
 from .screen import complain, conclude, finish, guard, screen
 from .statement import VALID_DAYS, Statement
+from .workspace import VARIABLE, find_workspace
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
 SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
@@ -49,6 +51,32 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(records_cli.app, name="records")
+for command in (workspace_cli.init, workspace_cli.lab, workspace_cli.notebooks, workspace_cli.upgrade):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=VARIABLE,
+            help="Folder of your parameters and records [default: the nearest one, upward from the current"
+            " folder, that has runbook.toml].",
+        ),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Version, source, Python, workspace.")] = False,
+) -> None:
+    if workspace is not None:
+        # For this process and those that it starts, wherever they run.
+        os.environ[VARIABLE] = os.path.abspath(workspace.expanduser())
+    if version:
+        workspace_cli.show_version()
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
+
 
 SiteFile = Annotated[Path, typer.Option("--site", "-s", help="Site file.")]
 TenantFiles = Annotated[list[Path] | None, typer.Argument(help="Tenant files.")]
@@ -104,45 +132,12 @@ def demo() -> None:
     tenants = sorted(
         path for path in (root / SANDBOX_SITE).parent.glob("*.yaml") if path.name != SANDBOX_SITE.name
     )
+    if not tenants:
+        raise InputError(
+            [f"there are no tenants in {(root / SANDBOX_SITE).parent}"],
+            next_step="make a workspace with those of the demo: runbook init FOLDER --sandbox",
+        )
     raise typer.Exit(_run(root / SANDBOX_SITE, tenants, "apply"))
-
-
-@app.command()
-def lab(
-    options: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- JUPYTERLAB-OPTION ...]", help="Options of JupyterLab.")
-    ] = None,
-    port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free one.")] = 8888,
-) -> None:
-    """Open JupyterLab on the notebooks, with the sandbox running."""
-    from runbook_sandbox import process
-
-    from .batch.kernels import jupyter_folders
-    from .batch.scratch import Scratch
-
-    def run() -> int:
-        root = project_root()
-        try:
-            running = process.ensure_running(root)
-            screen.print(f"Sandbox: Twilio at {running.twilio_url}, PBX at {running.portsip_url}")
-        except RunbookError as error:
-            complain(str(error))  # a live site needs no sandbox
-        command = [sys.executable, "-m", "jupyterlab", f"--port={port}", f"--ServerApp.root_dir={root}"]
-        command += [
-            "--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs",
-            "--LabApp.default_url=/lab/tree/notebooks/00_before_you_begin.ipynb",
-        ]
-        if os.getuid() == 0:
-            command.append("--allow-root")
-            complain("JupyterLab runs as root: whoever can open it can do anything on this machine.")
-        scratch = Scratch()
-        if folders := jupyter_folders(scratch.path):
-            scratch.hand_over()
-        else:
-            scratch.close()
-        os.execve(sys.executable, [*command, *(options or [])], os.environ | folders)  # noqa: S606
-
-    raise typer.Exit(_guarded(run))
 
 
 @app.command()
@@ -187,6 +182,33 @@ def validate(
         return FINE
 
     raise typer.Exit(_guarded(check))
+
+
+@app.command()
+def dial(
+    tenant: Annotated[Path, typer.Argument(help="Tenant file.")],
+    numbers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NUMBER]...", help="What is dialled [default: each way of dialling]."),
+    ] = None,
+    site: SiteFile = SANDBOX_SITE,
+    caller: Annotated[str | None, typer.Option("--from", help="The extension that dials.")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="By all rules that the PBX has now, instead of the parameters.")
+    ] = False,
+    called: Annotated[
+        bool, typer.Option("--called", help="The numbers are the tenant's own, called from outside.")
+    ] = False,
+) -> None:
+    """Show where dialled numbers go, as what, and why; calls nobody and changes nothing."""
+    from . import dial as dialled
+
+    def run() -> int:
+        given, [owner] = _files(site, [tenant])
+        dialled.show(given, owner, numbers or [], caller, screen, live=live, called=called)
+        return FINE
+
+    raise typer.Exit(_guarded(run))
 
 
 @app.command()
@@ -284,7 +306,7 @@ def revoke(
         path = _given(Path(approval))
         known = re.fullmatch(r"[0-9a-f]{32}", approval)
         found = approval if known and not path.is_file() else read_statement(path)[0].id
-        records = project_root() / "records"
+        records = find_workspace().records
         entry = enter(records, found, reason)
         screen.print(f"Revoked: {found}, {entry.digest}", soft_wrap=True)
         for caution in renew_index(records):
@@ -359,8 +381,8 @@ def rollback(
             run_id = record.rstrip("/").rpartition("/")[2]
             where, [owner] = _files(site, [tenant])
         else:
-            run_id, files = files_of(project_root() / "records", record)
-            # What a record names starts at the project's folder, wherever this is called.
+            run_id, files = files_of(find_workspace().records, record)
+            # What a record names starts at the workspace, wherever this is called.
             where = _given(site) if site else project_root() / files["site"]
             owner = _given(tenant) if tenant else _recorded(files["tenant"])
         options = {
@@ -444,7 +466,7 @@ def _files(site: Path, tenants: Sequence[Path]) -> tuple[Path, list[Path]]:
     relative = [(typed, path) for typed, path in found.items() if path.is_absolute() and path != typed]
     if len({here is not None and path == here / typed for typed, path in relative}) > 1:
         names = ", ".join(str(path) for _, path in relative)
-        complain(f"Note: these files come from two folders, the current one and the project's: {names}")
+        complain(f"Note: these files come from two folders, the current one and the workspace: {names}")
     return found[site], [found[typed] for typed in tenants]
 
 
@@ -578,20 +600,23 @@ def _worst(statuses: list[int]) -> int:
 
 def _announce(site: Path) -> None:
     """Name where a run works, on its first line: for whoever has several checkouts or sites."""
-    root, version = project_root(), runbook_version()["version"]
+    workspace, version = find_workspace(), runbook_version()["version"]
     with suppress(InputError):  # said by the run itself, with all other problems
-        the_site = load_site(site, root)
-        line = f"Project {root} · site {the_site.name} ({the_site.target}) · runbook {version}"
+        the_site = load_site(site, workspace.folder)
+        line = f"Workspace {workspace.folder} · records {near(workspace.records, workspace.folder)}"
+        line += f" · site {the_site.name} ({the_site.target}) · runbook {version}"
         screen.print(Text(visible(line), style="bold"), soft_wrap=True)
         if the_site.target == "sandbox":
             screen.print("Both vendors are simulated on this machine; nothing real is touched.\n")
 
 
 def _caution(site: Path, owners: Sequence[Path | str]) -> None:
-    """Check the parameters, and name the secrets' files that others can reach, each once."""
+    """Check the parameters, and show what to look at: secrets that others can reach, call rules."""
     root = project_root()
     loaded = load_all(site, owners, root)
     for line in dict.fromkeys(line for each in loaded for line in secret_cautions(*each, root)):
+        complain(f"Caution: {line}")
+    for line in dial_cautions(tenant for _, tenant in loaded):
         complain(f"Caution: {line}")
 
 

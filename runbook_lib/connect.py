@@ -18,6 +18,7 @@ from .vendors.lending import Lender
 from .vendors.pbx import Pbx
 from .vendors.sign_in import SignInGate
 from .vendors.transport import Transport
+from .workspace import records_folder
 
 #: For tests only, and to this machine only: never through a parameter.
 PBX_OVERRIDE = "RUNBOOK_PORTSIP_URL"
@@ -69,7 +70,9 @@ def pbx_endpoint(site: Site, root: Path) -> tuple[str, ssl.SSLContext | bool]:
 
         url = url or process.ensure_running(root).portsip_url
         ca_file = ca_file or certificate.ensure(root)
-    url = (url or site.pbx.url).rstrip("/").removesuffix("/api")
+    url = url or site.pbx.url or ""
+    assert url, "a live site without its PBX's API is refused with the parameters"
+    url = url.rstrip("/").removesuffix("/api")
     pin = site.pbx.certificate_sha256
     return url + "/api", _pinned(url, pin) if pin else _trust(ca_file, "pbx.ca_file")
 
@@ -83,22 +86,24 @@ def pbx_of(
     domain: str | None,
     ask: Callable[[], str] | None = None,
     lender: Lender | None = None,
+    reads_whole: bool = False,
 ) -> Pbx:
     """Return a site's PBX for a tenant's domain (``None``: for no tenant), as its administrator.
 
-    ``ask`` and ``lender`` as for ``Session``.
+    ``ask`` and ``lender`` as for ``Session``, ``reads_whole`` as for ``Pbx``.
 
     Raises ``SecretError`` when the reference of the password leads nowhere.
     """
     return Pbx(
         transport,
         url,
-        SignInGate(root / "records" / site.name),
+        SignInGate(records_folder(root) / site.name),
         username=site.pbx.username,
         password=resolve(site.pbx.password, root).reveal(),
         domain=domain,
         ask=ask,
         lender=lender,
+        reads_whole=reads_whole,
     )
 
 

@@ -19,6 +19,7 @@ from .records.to_undo import RecordToUndo
 from .resources.pbx_trunk import PbxTrunk
 from .resources.rules import Rules
 from .resources.twilio_trunk import TwilioTrunk
+from .scopes import scope_of
 from .secret import resolve
 from .vendors.budget import Budget
 from .vendors.lending import Lender, lent_by_runner
@@ -36,11 +37,13 @@ class Context:
     Parameters
     ----------
     root
-        The project's root folder.
+        The workspace's folder.
     records
         The site's records folder, ``records/<site>``.
     to_undo
         The record that is to be rolled back, where that is what the run is for.
+    moment
+        What was read already; for a plan or a verification, an estate.
     """
 
     def __init__(
@@ -51,22 +54,36 @@ class Context:
         tenant: Tenant | TrunkScope,
         journal: Journal,
         to_undo: RecordToUndo | None = None,
+        moment: Moment | None = None,
     ) -> None:
         self.root = root
         self.records = records
         self.site = site
         self.tenant = tenant
         self.journal = journal
-        self.to_undo = to_undo
         #: Whether rows that interrupt calls may be carried out.
         self.accept_interruption = tenant.accept_interruption
+        #: Whose trunk it is.
+        self.scope = scope_of(tenant)
         self.settings = Settings.of(site, tenant)
         self.account = site.twilio_accounts[self.settings.account_name]
         #: What was read from both vendors.
-        self.moment = Moment()
+        self.moment = moment or Moment()
         #: Who has the sessions at the PBX, if it is not this context.
         self.lender: Lender = lent_by_runner
+        self._to_undo = to_undo
         self._transports: list[Transport] = []
+
+    @property
+    def undoes(self) -> RecordToUndo | None:
+        """The record that this run rolls back, where that is what it is for."""
+        return self._to_undo
+
+    @property
+    def to_undo(self) -> RecordToUndo:
+        """As ``undoes``, for what only a rollback does."""
+        assert self._to_undo is not None, "only a rollback asks for the record that it takes back"
+        return self._to_undo
 
     @property
     def requests(self) -> dict[str, int]:
@@ -77,11 +94,9 @@ class Context:
     def twilio(self) -> Twilio:
         """The Twilio account."""
         account = self.account
-        key, secret = (
-            (account.api_key_sid, account.api_key_secret)
-            if account.api_key_sid
-            else (None, account.auth_token)
-        )
+        key = account.api_key_sid
+        secret = account.api_key_secret if key else account.auth_token
+        assert secret is not None, "an account without credentials is refused with the parameters"
         # An account can be that of several sites.
         budget = Budget(self.records.parent, f"twilio-{account.account_sid}")
         trust = self._endpoints.twilio_trust
@@ -92,7 +107,11 @@ class Context:
             username=key or account.account_sid,
             password=resolve(secret, self.root).reveal(),
             hosts=self._endpoints.twilio,
+<<<<<<< HEAD
             region=account.region,
+=======
+            reads_whole=self.moment.reads_whole,
+>>>>>>> main
         )
 
     def account_is_proven(self) -> bool:
@@ -107,14 +126,14 @@ class Context:
         """The PBX."""
         budget = Budget(self.records, "portsip")
         transport = self._transport("PortSIP", budget, verify=self._endpoints.portsip_trust)
-        domain = self.tenant.pbx_domain if isinstance(self.tenant, Tenant) else None
         return pbx_of(
             self.site,
             self.root,
             transport,
             self._endpoints.portsip,
-            domain=domain,
+            domain=self.scope.pbx_domain,
             lender=self.lender,
+            reads_whole=self.moment.reads_whole,
         )
 
     @property
@@ -125,11 +144,7 @@ class Context:
     @property
     def pbx_trunk(self) -> PbxTrunk:
         """The PBX trunk that the parameters speak of, in the scope that owns it."""
-        return PbxTrunk(
-            lambda: self.pbx.system if self.settings.shared else self.pbx.session,
-            self.settings,
-            self.made_by_us,
-        )
+        return PbxTrunk(lambda: self.scope.session(self.pbx), self.settings, self.made_by_us)
 
     def made_by_us(self, resource: ResourceKey, vendor_id: str, created: datetime | None = None) -> bool:
         """Whether the journals of this tenant (of the site, for a shared trunk) show that we made it."""
@@ -141,27 +156,12 @@ class Context:
 
     @cached_property
     def _ownership(self) -> Ownership:
-        """By the tenant's records; by the site's for a shared trunk, which any tenant's run may have made."""
-        records = self.records if self.settings.shared else self.records / self.tenant.name
-        return Ownership(records, self.journal.target)
-
-    @property
-    def has_tenant(self) -> bool:
-        """Whether this run is for a tenant, not for a shared trunk on its own."""
-        return isinstance(self.tenant, Tenant)
-
-    @property
-    def creates_only(self) -> bool:
-        """Whether this run may make what is absent of the trunk and change nothing that is there.
-
-        So it is for a tenant of a shared trunk: its settings are every tenant's.
-        """
-        return self.settings.shared is not None and self.has_tenant
+        return Ownership(self.scope.journals(self.records), self.journal.target)
 
     @property
     def rules(self) -> Rules:
         """The tenant's call rules."""
-        return Rules(lambda: self.pbx.session, lambda: {one["id"] for one in self.pbx_trunk.candidates()})
+        return Rules(lambda: self.pbx.session)
 
     def sip_password(self) -> str:
         """Return the value of the password that both sides of the trunk share."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from .product import PYTHON, python_path
 from .records.result import RUN_FOLDER
 
 
@@ -24,16 +24,17 @@ class Detached:
     arguments
         What follows ``python -m``; no secret is among them, they are in every process list.
     root
-        The project's root, in which it runs.
+        The workspace's folder, in which it runs; nothing is imported from there.
     """
 
     def __init__(self, arguments: Sequence[str], root: Path) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close(), read until then
         own = {name: value for name, value in os.environ.items() if name != RUN_FOLDER}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [*PYTHON, "-m", *arguments],
             cwd=root,
-            env=own | {"PYTHONIOENCODING": "utf-8"},  # as ``printed`` reads it
+            # UTF-8 as ``printed`` reads it.
+            env=own | {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": python_path()},
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -45,6 +45,9 @@ TRUNK_ORDER = ("01", "02", "03", "05")
 
 ROLL_BACK, RETIRE = "90", "91"
 
+#: The section that has nothing to apply.
+READS_ONLY = "00"
+
 STEPS = {
     "0.1": "At least one DID is owned by the Twilio account",
     "0.2": "The PBX has a static public IP address or FQDN",

@@ -9,7 +9,10 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent
+from .product import NOTEBOOKS, PACKAGE, PARAMETERS
+
+#: Its source names every key of the vendors' answers, which records hold.
+SANDBOX = PACKAGE.parent / "runbook_sandbox"
 #: These write the notebooks' own keys: their sources are words of a record as ours are.
 TOOLS = ("ipykernel", "papermill")
 
@@ -25,8 +28,12 @@ def is_own(text: str) -> bool:
 
 @cache
 def _everything() -> bytes:
-    project = PACKAGE.parent
-    paths = [*PACKAGE.rglob("*.py"), *project.glob("notebooks/*.ipynb"), project / "parameters/schema.json"]
+    paths = [
+        *PACKAGE.rglob("*.py"),
+        *SANDBOX.rglob("*.py"),
+        *NOTEBOOKS.glob("*.ipynb"),
+        PARAMETERS / "schema.json",
+    ]
     for name in TOOLS:
         found = find_spec(name)
         for folder in found.submodule_search_locations or () if found else ():

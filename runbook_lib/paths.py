@@ -1,7 +1,7 @@
 """Which file a path means: one rule for every way in.
 
 A path is looked up in a few folders, in order: one that was typed, in the current folder and then in
-the project's; one inside a parameter file, beside that file and then in the project's folder. Where
+the workspace; one inside a parameter file, beside that file and then in the workspace. Where
 two of them hold it and the two differ, nobody can say which one was meant, so it is refused.
 """
 
@@ -16,6 +16,8 @@ from .errors import InputError
 
 #: Larger files are not compared: neither a parameter file nor a secret is one.
 LARGEST_COMPARED = 1_000_000
+#: Where systemd puts a unit's credentials; ``$CREDENTIALS_DIRECTORY/NAME`` is a path inside.
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 
 def current_folder() -> Path | None:
@@ -29,6 +31,8 @@ def current_folder() -> Path | None:
 def candidates(given: str | Path, *folders: Path | None) -> list[Path]:
     """Return the full paths that a path may mean, in the order in which they are looked up."""
     path = Path(given)
+    if path.parts[:1] == (f"${CREDENTIALS}",) and (credentials := os.environ.get(CREDENTIALS)):
+        path = Path(credentials, *path.parts[1:])
     with suppress(RuntimeError):  # ~ of a user that does not exist
         path = path.expanduser()
     return list(dict.fromkeys(Path(folder, path) for folder in folders if folder is not None))
@@ -53,8 +57,19 @@ def looked_for(given: str | Path, *folders: Path | None) -> str:
     return " and ".join(map(str, candidates(given, *folders)))
 
 
+def is_old_reading(given: str, folder: Path | None, root: Path) -> bool:
+    """Whether a path in a parameter file, of ``folder``, is found in the workspace only, as it once was read.
+
+    What is below ``.sandbox/`` belongs there.
+    """
+    if folder is None or Path(given).parts[:1] == (".sandbox",):
+        return False
+    beside, in_workspace = candidates(given, folder)[0], candidates(given, root)[0]
+    return beside != in_workspace and not _is_there(beside) and _is_there(in_workspace)
+
+
 def near(path: Path, root: Path) -> str:
-    """Return a path as a person in the project's folder would type it, and as records keep it."""
+    """Return a path as a person in the workspace would type it, and as records keep it."""
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
@@ -74,7 +89,7 @@ class NamedFile:
         return self.place
 
     def path(self, root: Path) -> Path:
-        """Return its full path: beside the parameter file, or else in the project's folder ``root``.
+        """Return its full path: beside the parameter file, or else in the workspace ``root``.
 
         Raises ``InputError`` when there is no such file, or when both hold one and the two differ.
         """

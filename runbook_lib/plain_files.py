@@ -16,8 +16,9 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 MIB = 1 << 20
 #: The most that a file of a record can have: notebooks and journals have some megabytes.
@@ -59,7 +60,7 @@ def descriptor(path: Path, flags: int, limit: int = LIMIT) -> int:
 
 
 @contextmanager
-def opened(path: Path, limit: int = LIMIT) -> Iterator[BinaryIO]:
+def opened(path: Path, limit: int = LIMIT) -> Iterator[BufferedReader]:
     """Open a plain file for reading; raises as ``descriptor``."""
     with open(descriptor(path, os.O_RDONLY, limit), "rb") as file:
         yield file

@@ -159,7 +159,8 @@ class Plan:
 
     ``id`` names this very plan, ``created`` says when it was made, ``author`` who made it (identities)
     and ``register`` where: the digest of the first entry of the records folder's chain, ``None`` where
-    there was none yet. The digest covers none of the four; the id stands in what an approver signs.
+    there was none yet; ``runbook`` is the version that made it. The digest covers none of the five; the id
+    stands in what an approver signs.
     """
 
     target: dict[str, str]
@@ -170,6 +171,7 @@ class Plan:
     id: str = field(default="", compare=False)
     author: tuple[dict[str, str], ...] = field(default=(), compare=False)
     register: str | None = field(default=None, compare=False)
+    runbook: str = field(default="", compare=False)
 
     @property
     def digest(self) -> str:
@@ -203,8 +205,10 @@ class Plan:
         """
         try:
             if document["format"] not in FORMATS:
+                by = f" by runbook {document['runbook']}" if document.get("runbook") else ""
                 raise ValueError(
-                    f"the plan has format {document['format']!r}; this runbook reads {FORMATS[0]} to {FORMAT}"
+                    f"the plan was written{by} in format {document['format']!r}; this runbook reads formats"
+                    f" {FORMATS[0]} to {FORMAT}: upgrade it, or plan again with it"
                 )
             plan = cls(
                 target=_texts(document["target"]),
@@ -217,6 +221,7 @@ class Plan:
                 created=_text(document.get("created", "")),
                 id=_text(document.get("id", "")),
                 author=tuple(_texts(one) for one in document.get("author", ())),
+                runbook=_text(document.get("runbook", "")),
                 register=None if document.get("register") is None else _text(document["register"]),
             )
         except (KeyError, TypeError, AttributeError) as error:

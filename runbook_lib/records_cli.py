@@ -19,6 +19,7 @@ from rich.text import Text
 
 from .errors import InputError, RunbookError
 from .notebook.display import visible
+from .notebook.styled import UNFOLDED
 from .notebook.tables import Table as ColumnTable
 from .parameters import load_site, project_root
 from .paths import current_folder, locate
@@ -55,12 +56,14 @@ from .records.verify import (
     check_record,
     is_head,
     is_run,
+    only_newer,
     read_chain,
     read_record,
     unopened,
 )
 from .records.verify import verify as verify_records
 from .screen import complain, output_failed, screen
+from .workspace import find_workspace
 
 FAILED, WRONG_INPUT = 1, 3
 
@@ -70,7 +73,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the project's.")]
+Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the workspace's.")]
 Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begins so, or SITE/TENANT/RUN.")]
 
 
@@ -121,7 +124,7 @@ def list_records(
                 _approved(approver),
                 opening.get("ticket"),
                 _mapping(record.get("journal")).get("writes"),
-                f"{state}, NOT AS IT WAS" if wrong else state,
+                f"{state}, {_what_of(wrong)}" if wrong else state,
             )
             cautions += [f"{run}: {one}" for one in clock_cautions(record.get("clocks"), "was")]
             rows.append(cells)
@@ -141,7 +144,8 @@ def list_records(
         _name_events(folder, entries)
         _name_emergencies(unreviewed(entries, openings))
         if rows:
-            screen.print(Text(ColumnTable("Records, the oldest first", columns, rows).text()), soft_wrap=True)
+            table = ColumnTable("Records, the oldest first", columns, rows)
+            screen.print(Text(table.text(UNFOLDED)), soft_wrap=True)
     if problems:
         raise typer.Exit(FAILED)
 
@@ -154,8 +158,9 @@ def show(run: Run, records: Records = None) -> None:
         entries, problems = _chain(folder)
         name = _find(_runs(entries), run, problems)
         digests = by_event(entries).get(name, {})
-        opening, closed, _ = read_record(folder, name, digests)
+        opening, closed, unread = read_record(folder, name, digests)
         problems += check_record(folder, name, entries)
+        problems += [one for one in unread if one.damage is Damage.NEWER and one not in problems]
         _warn(problems)
         is_open = bool(digests) and CLOSED not in digests
         # Of a run that has not ended nothing is certain but its opening: what lies in its folder is shown.
@@ -419,7 +424,7 @@ def _folder(records: Path | None) -> Path:
     folder = _given(records)
     if folder is not None and not folder.is_dir():
         raise InputError([f"--records: {folder.absolute()} is not a folder"])
-    return folder if folder is not None else project_root() / "records"
+    return folder if folder is not None else find_workspace().records
 
 
 def _given(path: Path | None) -> Path | None:
@@ -589,8 +594,12 @@ def _warn(problems: Sequence[Problem]) -> None:
     """Say above everything else what of it is not what was recorded."""
     for problem in problems:
         _line(f"✗ {problem.path}: {problem.what}", "red")
-    if problems:
+    if problems and not only_newer(problems):
         _line("NOT AS IT WAS: what is shown below may not be what was done.", "bold red")
+
+
+def _what_of(wrong: Sequence[Problem]) -> str:
+    return "by a newer runbook" if only_newer(wrong) else "NOT AS IT WAS"
 
 
 def _age(kept: Sequence[Kept], report: Report) -> str:

@@ -22,9 +22,10 @@ from pydantic_core import to_jsonable_python
 from .approval import Approval, approval_of, refuse_out_of_time
 from .context import Context
 from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
+from .facts.estate import Estate
 from .facts.sharing import hand_on, join_run
 from .facts.side_by_side import side_by_side
-from .guide import ROLL_BACK, RUN_ORDER, SECTIONS, TRUNK_ORDER, steps_of
+from .guide import ROLL_BACK, SECTIONS, steps_of
 from .identity import plain_identities
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
@@ -43,7 +44,10 @@ from .records.to_undo import record_to_undo
 from .records.uses import claimed_by, register_of
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
+from .sections.s03_origination import Origination
 from .undo import UNDO_CLASSES
+from .version import VERSION
+from .workspace import records_folder
 
 MODES = ("plan", "apply", "verify")
 #: What a record says of parameters that no file holds.
@@ -75,6 +79,8 @@ class Runbook:
         self.approval: Approval | None = None
         #: What was asked of which section in this moment: to ask again is to ask how it stands now.
         self.asked: set[tuple[str, str]] = set()
+        #: What a person should look at in the state that the newest whole plan was made from.
+        self.cautions: list[str] = []
         self._sections = sections
 
     @classmethod
@@ -92,6 +98,7 @@ class Runbook:
         only: Sequence[str] = (),
         accept_interruption: bool = False,
         approval_file: str | None = None,
+        estate: Estate | None = None,
     ) -> Self:
         """Check the parameters and make ready; sends no request.
 
@@ -100,7 +107,7 @@ class Runbook:
         site, tenant
             A file's path, or its content as papermill injects it; ``"trunk:NAME"`` in the tenant's
             place for a shared trunk on its own. A relative path, also of the plan's file, is looked
-            up in the current folder and then in the project's folder.
+            up in the current folder and then in the workspace.
         mode
             ``"plan"``, ``"apply"`` or ``"verify"``.
         plan_file, approved_plan, approved_by
@@ -115,26 +122,32 @@ class Runbook:
             Allow rows that interrupt calls, as the tenant's parameter of that name does.
         approval_file
             The signed approval; without it, the one beside the plan's file.
+        estate
+            A reading of the site that serves several tenants; not for ``apply``.
 
         Raises ``InputError`` with all problems at once, ``ApprovalError`` for a plan that is not
         for this tenant and target or not the one that was approved.
         """
         if mode not in MODES:
             raise InputError([f"mode: {mode!r} is not one of {', '.join(MODES)}"])
+        if estate is not None and mode == "apply":
+            raise InputError(["estate: what a write stands on is read for it, under its lock"])
         root = project_root()
         the_site, the_tenant = load(site, tenant, root)
-        records = root / "records" / the_site.name
+        records = records_folder(root) / the_site.name
         folder = run_folder(root, the_site.name, the_tenant.name)
         target = _target(the_site, the_tenant)
         to_undo = None
         if ROLL_BACK in sections:
             declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
             to_undo = record_to_undo(
-                root / "records", records / the_tenant.name, record, only, target, declared
+                records.parent, records / the_tenant.name, record, only, target, declared
             )
         journal = Journal(folder / FILE_NAME, scrub_data, target)
-        context = Context(root, records, the_site, the_tenant, journal, to_undo)
+        context = Context(root, records, the_site, the_tenant, journal, to_undo, estate)
         context.accept_interruption |= accept_interruption
+        for section in sections:
+            context.scope.require(section)
         runbook = cls(context, folder, mode, tuple(sections))
         runbook.sources = {"site": site, "tenant": tenant}
         if mode == "apply":
@@ -179,20 +192,20 @@ class Runbook:
     @property
     def target(self) -> dict[str, str]:
         """What a plan of this runbook is for."""
-        target, to_undo = self.context.journal.target, self.context.to_undo
-        return target if to_undo is None else {**target, "undoes": to_undo.identity}
+        target, undoes = self.context.journal.target, self.context.undoes
+        return target if undoes is None else {**target, "undoes": undoes.identity}
 
     @property
     def order(self) -> tuple[str, ...]:
         """The sections in the order in which they are run."""
         if self._sections:
             return self._sections
-        return TRUNK_ORDER if isinstance(self.context.tenant, TrunkScope) else RUN_ORDER
+        return self.context.scope.sections
 
     def tenants_affected(self) -> list[dict[str, str]]:
         """Read which tenants share the trunk (``name``, ``pbx_domain``), by name; none for a tenant's own."""
         context = self.context
-        trunk = context.pbx_trunk.find() if context.settings.shared else None
+        trunk = context.pbx_trunk.find() if context.scope.is_shared else None
         if trunk is None:
             return []
         ids = {
@@ -214,7 +227,7 @@ class Runbook:
         """Open a record for one section's ``apply``; another one, beside it, for each after the first."""
         context = self.context
         # Of a shared trunk on its own, whose calls are at stake; asked before anything is opened.
-        affected = None if context.has_tenant else self.tenants_affected()
+        affected = None if context.scope.has_tenant else self.tenants_affected()
         if self.folder.exists():
             # Another section's, or of a run that died; what a page has put there already stays a plan's.
             self.folder = self.folder.with_name(new_run_id())
@@ -236,11 +249,16 @@ class Runbook:
             approval=self.approver,
             affected=affected,
             notebook=KEPT_ELSEWHERE,
+            workspace=context.root,
             **self.kept,
         )
 
     def section(self, number: str) -> SectionRun:
-        """Return the run of one section; ``KeyError`` for a number that the guide does not have."""
+        """Return the run of one section; ``KeyError`` for a number that the guide does not have.
+
+        Raises ``InputError`` for a section that a shared trunk on its own has not.
+        """
+        self.context.scope.require(number)
         return SectionRun(self, number)
 
     def plan(self) -> Plan:
@@ -258,8 +276,11 @@ class Runbook:
             # What they read goes out side by side, and then serves them one after the other.
             _ = self.context.twilio, self.context.pbx
             side_by_side(*(section.read for section in sections))
-            return self.plan_of(*(section.planned() for section in sections))
-        return self.plan_of(*(section.plan() for section in sections))
+            slices = [section.planned() for section in sections]
+        else:
+            slices = [section.plan() for section in sections]
+        self.cautions = [caution for section in sections for caution in section.cautions()]
+        return self.plan_of(*slices)
 
     def plan_of(self, *slices: Slice) -> Plan:
         """Return these sections' parts as a plan of this tenant."""
@@ -271,7 +292,8 @@ class Runbook:
             now(),
             secrets.token_hex(16),
             tuple(plain_identities()),
-            register_of(self.context.root / "records"),
+            register_of(self.context.records.parent),
+            VERSION,
         )
 
 
@@ -317,6 +339,7 @@ class SectionRun:
     @property
     def call_path(self) -> list[tuple[str, str, int, int, bool]]:
         """Section 3: the desired call path, in failover order: label, SIP URI, priority, weight, enabled."""
+        assert isinstance(self._section, Origination), "section 3 is where calls come in"
         return self._section.path
 
     @property
@@ -328,9 +351,18 @@ class SectionRun:
         """Read the current state and return it as tables."""
         return self._kept(self._current)
 
+<<<<<<< HEAD
     def number_regions(self) -> View:
         """Section 4: read which Region serves each of the tenant's numbers; a request for each."""
         return self._kept(self._section.regions)
+=======
+    def step(self, step: str) -> tuple[Row, ...]:
+        """Return the rows of one step of the guide, or of an expected result; reads what is not read yet.
+
+        Where the section cannot be planned as far as this step, those that stop it.
+        """
+        return self._kept(partial(self._rows_of, step))
+>>>>>>> main
 
     def plan(self) -> Slice:
         """Read, and return what turns the current state into the desired one."""
@@ -402,6 +434,13 @@ class SectionRun:
         self._read_for_apply()
         self._section.read()
         return self._section.views()
+
+    def _rows_of(self, step: str) -> tuple[Row, ...]:
+        self._begin_if_asked_again(step)
+        self._read_for_apply()
+        part = self._section.plan()
+        rows = (*part.rows, *self._section.expected())
+        return tuple(row for row in rows if row.step == step) or part.stopping
 
     def _plan(self) -> Slice:
         self._begin_if_asked_again("plan")
@@ -517,7 +556,7 @@ class SectionRun:
         use = runbook.approval.use if runbook.approval else None
         if use is None:
             return
-        records = runbook.context.root / "records"
+        records = runbook.context.records.parent
         claim = claimed_by(records, run_name(records, runbook.folder), use.statement.id)
         if claim is None:
             raise ApprovalError(

@@ -183,9 +183,11 @@ def look_up(reference: SecretRef, root: Path) -> Secret:
     both vendors.
     """
     if reference.kind == "file":
-        value = _from_file(reference, root)
+        value: str | None = _from_file(reference, root)
+    elif reference.kind == "env":
+        value = os.environ.get(reference.place)
     else:
-        value = {"env": os.environ.get, "keyring": _from_keyring}[reference.kind](reference.place)
+        value = _from_keyring(reference.place)
     if value is None:
         raise SecretError([f"{reference} does not exist"])
     if not value.strip():
@@ -221,7 +223,9 @@ _CONTROLS = {
 def _name_of(character: str) -> str:
     if character == "\ufeff":
         return "ZERO WIDTH NO-BREAK SPACE, the byte order mark"
-    return _CONTROLS.get(character) or unicodedata.name(character, "a character without a name")
+    if character in _CONTROLS:
+        return _CONTROLS[character]
+    return unicodedata.name(character, "a character without a name")
 
 
 def exposure(reference: SecretRef, root: Path) -> str:

@@ -17,6 +17,7 @@ from .secret import scrub_data
 from .vendors.pbx import Pbx
 from .vendors.sign_in import SignInGate
 from .vendors.transport import Transport
+from .workspace import records_folder
 
 
 def sign_in(site: Site, root: Path, domains: Sequence[str], ask: Callable[[], str]) -> Iterator[str]:
@@ -36,7 +37,7 @@ def sign_in(site: Site, root: Path, domains: Sequence[str], ask: Callable[[], st
 
 def clear(site: Site, root: Path) -> Iterator[str]:
     """Forget a refused sign-in and end the sessions that are kept; yield what happened, line by line."""
-    if SignInGate(root / "records" / site.name).clear():
+    if SignInGate(records_folder(root) / site.name).clear():
         yield "Forgotten: the next run signs in again."
     else:
         yield "No refusal was remembered."
@@ -52,7 +53,7 @@ def pbx_alone(
     """Yield a site's PBX for sessions only, without a run; sign out at the end."""
     url, trust = pbx_endpoint(site, root)
     # Signing in is not a write, so nothing of this journal ever reaches a disk.
-    journal = Journal(root / "records" / site.name / FILE_NAME, scrub_data, {})
+    journal = Journal(records_folder(root) / site.name / FILE_NAME, scrub_data, {})
     with closing(Transport("PortSIP", journal, verify=trust)) as transport:
         pbx = pbx_of(site, root, transport, url, domain=domain, ask=ask)
         try:

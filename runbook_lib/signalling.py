@@ -81,7 +81,7 @@ class Associated:
     @property
     def further(self) -> tuple[str, ...]:
         """The ranges that are there and needed for nothing that is known; each once."""
-        needed, seen, found = wanted(self.additional), [], []
+        needed, seen, found = wanted(self.additional), list[Network](), list[str]()
         for text, network in self._entries():
             if network is None:
                 found += [] if text in found else [text]
@@ -133,8 +133,12 @@ class Associated:
 
 
 def _collapsed(networks: Iterable[Network], version: int) -> list[Network]:
-    return list(collapse_addresses(network for network in networks if network.version == version))
+    if version == 4:
+        return [*collapse_addresses(network for network in networks if isinstance(network, IPv4Network))]
+    return [*collapse_addresses(network for network in networks if isinstance(network, IPv6Network))]
 
 
 def _within(part: Network, whole: Network) -> bool:
-    return part.version == whole.version and part.subnet_of(whole)
+    if isinstance(part, IPv4Network):
+        return isinstance(whole, IPv4Network) and part.subnet_of(whole)
+    return isinstance(whole, IPv6Network) and part.subnet_of(whole)

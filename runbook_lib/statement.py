@@ -85,7 +85,10 @@ class Statement:
         try:
             data: Any = json.loads(content)
             if data["format"] != FORMAT:
-                raise ValueError(f"the approval has format {data['format']!r}; this runbook reads {FORMAT}")
+                raise ValueError(
+                    f"the approval was written in format {data['format']!r}; this runbook reads {FORMAT}:"
+                    " use the runbook that wrote it"
+                )
             found = cls(
                 lines=tuple(Line(**line) for line in data["lines"]),
                 **{key: value for key, value in data.items() if key not in ("format", "lines")},

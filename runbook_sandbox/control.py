@@ -13,9 +13,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from . import patch, scale
+from .portsip.dialling import dialled
 from .world import World, world_of
 
-Handler = Callable[[World, Request, dict[str, Any]], Any]
+#: Takes the body, an object or for some an array, and returns plain data.
+Handler = Callable[[World, Request, Any], Any]
 
 
 def routes() -> list[BaseRoute]:
@@ -32,6 +34,7 @@ def routes() -> list[BaseRoute]:
         "credentials": {"POST": _credentials},
         "sessions": {"GET": _sessions, "DELETE": _expire_sessions},
         "clock": {"POST": _clock},
+        "dial": {"POST": _dial},
         "scale": {"POST": _scale},
         "timeline": {"GET": _timeline},
         "stop": {"POST": _stop},
@@ -72,6 +75,11 @@ def _plain(handler: Handler) -> Callable[[Request], Any]:
 
 def _health(world: World, request: Request, body: Any) -> Any:
     return {"ok": True} | world.endpoints
+
+
+def _dial(world: World, request: Request, body: dict[str, Any]) -> Any:
+    """Say what the PBX does with a ``number`` that the extension ``caller`` of a tenant dials."""
+    return dialled(world, body["domain"], body["number"], body.get("caller", ""))
 
 
 def _reset(world: World, request: Request, body: dict[str, Any]) -> Any:

@@ -362,4 +362,5 @@ def _portsip() -> dict[str, Any]:
         "inbound_rules": {rule_in["id"]: rule_in},
         "outbound_rules": {rule_out["id"]: rule_out},
         "holidays": {holiday["id"]: holiday},
+        "emergency_numbers": {},
     }

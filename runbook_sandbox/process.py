@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ import httpx
 from filelock import FileLock
 
 from runbook_lib.errors import SandboxError
+from runbook_lib.product import PYTHON, python_path
+from runbook_lib.records.versions import source_digest
 
 IDLE_SECONDS = 1800.0
 START_WITHIN_S = 30.0
@@ -115,6 +116,18 @@ def stop(root: Path) -> bool:
     return True
 
 
+def is_of_other_source(root: Path) -> bool:
+    """Whether a sandbox runs that another version of this package has started."""
+    state = _read_state(root)
+    return status(root) is not None and (state or {}).get("source") != _source()
+
+
+def restart(root: Path) -> Endpoints:
+    """End the sandbox and start it with this version; what was made in it stays. Raises ``SandboxError``."""
+    stop(root)
+    return ensure_running(root)
+
+
 def serve_detached(root: Path, idle_seconds: float) -> int:
     """Serve in this process as the root's detached sandbox; return the exit status.
 
@@ -139,11 +152,9 @@ def serve_detached(root: Path, idle_seconds: float) -> int:
 
 
 def _start(root: Path, idle_seconds: float) -> None:
-    command = [sys.executable, "-m", "runbook_sandbox", "--root", str(root)]
+    command = [*PYTHON, "-m", "runbook_sandbox", "--root", str(root)]
     command += ["--detached", "--idle-seconds", str(idle_seconds)]
     log = os.open(root / ".sandbox" / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    library = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join([library, *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         # The child forks and ends at once (see __main__), so nobody has to wait for the server.
         subprocess.run(
@@ -153,7 +164,7 @@ def _start(root: Path, idle_seconds: float) -> None:
             stderr=log,
             start_new_session=True,
             check=True,
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": python_path()},
             cwd=root,
         )
     except (OSError, subprocess.CalledProcessError) as error:
@@ -162,6 +173,10 @@ def _start(root: Path, idle_seconds: float) -> None:
         ) from error
     finally:
         os.close(log)
+
+
+def _source() -> str:
+    return source_digest(Path(__file__).parent)
 
 
 def _state_file(root: Path) -> Path:
@@ -181,5 +196,5 @@ def _write_state(root: Path, endpoints: dict[str, Any]) -> None:
     temporary = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(endpoints, file)
+        json.dump({**endpoints, "source": _source()}, file)
     temporary.replace(path)

@@ -139,7 +139,6 @@ class _Running:
         self._connections = {vendor: Connections() for vendor in sockets}
         chain, key = certificate.server_files(root)
         apps = {"twilio": twilio_app.build(world, control.routes()), "portsip": portsip_app.build(world)}
-        tls = {"portsip": {"ssl_certfile": str(chain), "ssl_keyfile": str(key)}}
         self._servers = {
             vendor: _Server(
                 uvicorn.Config(
@@ -155,7 +154,8 @@ class _Running:
                     # longer than clients keep a connection: it must not vanish under a write of theirs
                     timeout_keep_alive=75,
                     timeout_graceful_shutdown=2,
-                    **tls.get(vendor, {}),
+                    ssl_certfile=str(chain) if vendor == "portsip" else None,
+                    ssl_keyfile=str(key) if vendor == "portsip" else None,
                 )
             )
             for vendor in sockets

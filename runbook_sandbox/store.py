@@ -48,6 +48,10 @@ class Clock:
         self._ahead += timedelta(seconds=seconds)
 
 
+#: Tables of the PBX that a state which was read by an older sandbox does not have.
+_NEWER_TABLES = ("emergency_numbers",)
+
+
 class Store:
     """Both vendors' data.
 
@@ -70,6 +74,7 @@ class Store:
         """Go back to the demo data, or to a state; ``KeyError`` for one that lacks a table."""
         fresh = self._seed()
         if state is not None:
+            state = {**state, "portsip": {name: {} for name in _NEWER_TABLES} | state["portsip"]}
             fresh = {
                 vendor: {name: state[vendor][name] for name in tables} for vendor, tables in fresh.items()
             }

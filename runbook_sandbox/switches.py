@@ -125,6 +125,14 @@ ALL: tuple[Switch, ...] = (
     ),
     _choice("portsip.tenant_transports", "visible|hidden", "whether tenants may list transports is unstated"),
     _choice("portsip.filter", "works|ignored", "the filterable fields are unlisted"),
+    _choice("portsip.length_counts_plus", "no|yes", "whether a leading + is a digit of a length: unstated"),
+    _choice("portsip.strip_counts_plus", "yes|no", "whether a leading + is a digit to strip: unstated"),
+    _choice(
+        "portsip.equal_priorities", "first|longest|last", "of rules of one priority any one may be selected"
+    ),
+    _choice(
+        "portsip.emergency_list", "before|after", "how the PBX's own list stands to outbound rules: unstated"
+    ),
     _choice(
         "portsip.admin_settings",
         "readable|forbidden",

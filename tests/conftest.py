@@ -17,6 +17,7 @@ from typing import TypeVar
 import httpx
 import pytest
 
+from tests import sampling
 from tests.documents import FACTS, SPECS
 from tests.vendor_state import VendorState
 
@@ -49,8 +50,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 LONG = ("notebooks", "secrets", "records", "faults")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    sampling.choose(config, items, SEED)
     items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    sampling.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.durations_file and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(sampling.Stopwatch())
 
 
 @dataclass(frozen=True)

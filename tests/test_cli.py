@@ -190,8 +190,6 @@ def test_the_first_line_and_the_opening_name_where_it_worked(sandbox: TestSandbo
         assert str(sandbox.root) in first and "demo (sandbox)" in first and version in first, command
     (opening,) = sandbox.root.glob("records/demo/acme/*/opening.json")
     opened = json.loads(opening.read_text())
-    assert (opened["project"], opened["site"], opened["runbook"]["version"]) == (
-        str(sandbox.root),
-        "demo",
-        version,
-    )
+    told = [opened[key] for key in ("workspace", "records", "site")]
+    assert told == [str(sandbox.root), str(sandbox.root / "records"), "demo"]
+    assert opened["runbook"]["version"] == version

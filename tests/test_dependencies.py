@@ -18,14 +18,17 @@ from tests.conftest import CHECKOUT
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 #: Declared for another reason than an import of ours.
 USED_OTHERWISE = {
+    "import-linter": "called by make test",
     "jupyterlab": "started as a module by runbook lab",
     "jsonschema": "bounded only: newer ones make every start slow",
+    "mypy": "called by make test",
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",
     "ruff": "called by make test",
     "setuptools": "builds the package, so the pins and a wheelhouse need it",
 }
-OWN = {"runbook_lib", "tests", "benchmarks"}
+PACKAGES = ("runbook_lib", "runbook_sandbox")
+OWN = {*PACKAGES, "tests", "benchmarks"}
 
 
 def declared(extra: str | None) -> set[str]:
@@ -53,8 +56,8 @@ def _imports(path: Path) -> set[str]:
 
 
 def test_the_library_declares_what_it_imports_and_nothing_else() -> None:
-    assert imported("runbook_lib") ^ declared(None) <= set(USED_OTHERWISE)
-    assert imported("runbook_lib") <= declared(None)
+    assert imported(*PACKAGES) ^ declared(None) <= set(USED_OTHERWISE)
+    assert imported(*PACKAGES) <= declared(None)
 
 
 def test_the_tests_declare_what_they_import_and_nothing_else() -> None:

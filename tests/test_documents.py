@@ -1,4 +1,4 @@
-"""What is generated is up to date, and what the README promises is there."""
+"""What is generated is up to date, and what the documents promise is there."""
 
 from __future__ import annotations
 
@@ -6,11 +6,32 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from runbook_lib.parameters import field_table, json_schema
 from tests.conftest import CHECKOUT
 
-README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+README = CHECKOUT / "README.md"
+PAGES = sorted((CHECKOUT / "docs").glob("*.md"))
+DOCUMENTS = [README, *PAGES]
+PARAMETERS = CHECKOUT / "docs" / "parameters.md"
+
+
+def links(document: Path) -> set[tuple[Path, str]]:
+    """Return what a document links to in this repository, outside of code: file and heading (or "")."""
+    prose = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose)
+    local = [target.partition("#") for target in targets if not re.match(r"[a-z]+:", target)]
+    return {((document.parent / path).resolve() if path else document, anchor) for path, _, anchor in local}
+
+
+def heading_anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub and JupyterLab make them from the words."""
+    prose = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_schema_is_the_models() -> None:
@@ -18,13 +39,45 @@ def test_schema_is_the_models() -> None:
     assert written == json.loads(json.dumps(json_schema())), "run: make schema"
 
 
-def test_readme_lists_every_parameter() -> None:
-    table = README.split("<!-- parameters:begin -->")[1].split("<!-- parameters:end -->")[0]
+def test_the_table_lists_every_parameter() -> None:
+    text = PARAMETERS.read_text(encoding="utf-8")
+    table = text.split("<!-- parameters:begin -->")[1].split("<!-- parameters:end -->")[0]
     assert table.strip().splitlines() == list(field_table()), "run: make schema"
 
 
-def test_readme_names_only_files_that_exist() -> None:
-    for path in re.findall(r"\]\(([^)#:]+)\)", README):
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for path, anchor in links(document):
+        assert path.exists(), path
+        assert not anchor or anchor in heading_anchors(path), f"{path.name}#{anchor}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set(), [README]
+    while waiting:
+        document = waiting.pop()
+        reached.add(document)
+        waiting += [path for path, _ in links(document) if path.suffix == ".md" and path not in reached]
+    assert not set(PAGES) - reached
+
+
+def test_the_readme_fits_on_three_screens() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert all(len(line) <= 110 for line in lines)
+
+
+def make_targets() -> set[str]:
+    """Return the targets that the Makefile declares."""
+    text = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^\.PHONY: (.+)$", text, flags=re.MULTILINE)[0].split())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_only_targets_and_files_that_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= make_targets()
+    for path in re.findall(r"`(parameters/(?:example|sandbox)/[\w.-]*)`", text):
         assert (CHECKOUT / path).exists(), path
 
 

@@ -14,8 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..approval import GivenApproval
 from ..detached import Detached
 from ..parameters import project_root
+from ..workspace import records_folder
 from .interruption import INTERRUPTIONS, interruptible
 from .pages import INDEX, write_index
 from .runner import (
@@ -39,9 +41,9 @@ NOTHING = "no section had begun, so nothing was written"
 
 def run_at_once(
     site: Path,
-    tenants: Sequence[Path],
+    tenants: Sequence[Path | str],
     mode: str,
-    approval: Mapping[str, str | None],
+    approval: GivenApproval,
     observer: Observer,
     sections: Sequence[str],
     at_once: int,
@@ -84,10 +86,10 @@ def run_at_once(
 
         # A process that cannot be started: what runs is waited for, and the rest was not begun.
         aside.attempt("starting another process", run_all, commands, root, at_once, ended, going)
-        aside.attempt("writing the page over all records", write_index, root / "records")
+        aside.attempt("writing the page over all records", write_index, records_folder(root))
     not_begun = tuple(job.tenant for index, job in enumerate(jobs) if index not in results)
     whole = tuple(results[index] for index in sorted(results))
-    return RunResult(mode, whole, root / "records" / INDEX, not_begun, tuple(aside.remarks))
+    return RunResult(mode, whole, records_folder(root) / INDEX, not_begun, tuple(aside.remarks))
 
 
 def run_all(

@@ -9,8 +9,9 @@ import sys
 from .. import asking  # noqa: F401 - takes the socket
 
 if __name__ == "__main__":
-    # As ipykernel's own launcher does; IPython adds the current folder again.
-    del sys.path[0]
+    # As ipykernel's own launcher does, where Python has put the folder there; IPython adds it again.
+    if not sys.flags.safe_path:
+        del sys.path[0]
 
     from ipykernel import kernelapp
 

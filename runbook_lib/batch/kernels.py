@@ -20,6 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.utils import run_sync
 
 from ..asking import RUNNER
+from ..product import PYTHON, python_path
 from .channel import Channel
 from .scratch import Scratch
 
@@ -27,7 +28,7 @@ KERNEL = "python3"
 #: What is run in the place of ipykernel's own launcher.
 MAIN = "runbook_lib.batch.kernel"
 #: Run by the kernel before it takes its first request; a kernel that cannot do it fails in the notebook.
-WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections"
+WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections, pandas.io.formats.style"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
 #: All of it arrives in the notebook as well.
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -109,12 +110,20 @@ class KernelPool:
             transport="ipc",
             connection_file=str(connection),
         )
-        kernel.kernel_spec.argv = make_ipkernel_cmd(MAIN)
+        spec = kernel.kernel_spec
+        assert spec is not None, "our own specs have it"
+        spec.argv = [*PYTHON, *make_ipkernel_cmd(MAIN)[1:]]
         self._all.append(kernel)
         with self._asking() as (variables, inherited):
             run_sync(kernel.start_kernel)(
                 extra_arguments=[f"--IPKernelApp.exec_lines={WARM_UP}", "--HistoryManager.enabled=False"],
-                env={**os.environ, **jupyter_folders(self._scratch.path), **environment, **variables},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": python_path(),
+                    **jupyter_folders(self._scratch.path),
+                    **environment,
+                    **variables,
+                },
                 cwd=str(self._folder),
                 pass_fds=inherited,
                 **SILENT,

@@ -286,7 +286,8 @@ def _list(columns: tuple[str, ...], rows: list[list[str]]) -> str:
     """A table of HTML cells; a column whose name starts with # holds numbers."""
     kinds = [' class="number"' if name.startswith("#") else "" for name in columns]
     head = "".join(
-        f"<th{kind}>{escaped(name.lstrip('#'))}</th>" for name, kind in zip(columns, kinds, strict=True)
+        f'<th scope="col"{kind}>{escaped(name.lstrip("#"))}</th>'
+        for name, kind in zip(columns, kinds, strict=True)
     )
     lines = "".join(
         "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
@@ -304,7 +305,9 @@ def _stopped(status: str, result: dict[str, Any]) -> Box:
 
 def _facts(pairs: list[tuple[str, str]]) -> str:
     items = "".join(
-        f"<tr><th>{escaped(label)}</th><td>{escaped(value)}</td></tr>" for label, value in pairs if value
+        f'<tr><th scope="row">{escaped(label)}</th><td>{escaped(value)}</td></tr>'
+        for label, value in pairs
+        if value
     )
     return f'<table class="list" style="width:auto"><tbody>{items}</tbody></table>'
 

@@ -13,7 +13,7 @@ from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK, SECTIONS
 from ..keys import Why
 from ..notebook.display import visible
-from ..notebook.tables import row_table
+from ..notebook.tables import in_order, row_table
 from ..parameters import project_root, secret_cautions
 from ..plan import Effect, Plan, Row, shown
 from ..records.result import write_json
@@ -44,17 +44,15 @@ def plan_tenant(
     with Runbook.open(str(site), str(tenant), sections=sections, **(options or {})) as runbook:
         plan = runbook.plan()
         context = runbook.context
-        cautions = secret_cautions(context.site, context.tenant, context.root)
+        cautions = [*secret_cautions(context.site, context.tenant, context.root), *runbook.cautions]
     screen.print(
         Text(f"Plan of tenant {visible(plan.tenant)} ({visible(plan.target['target'])})", style="bold")
     )
     for part in plan.slices:
         screen.print()
-        # Tables keep their columns: a terminal that is narrower wraps lines or scrolls, it cuts nothing.
-        screen.print(
-            Text(row_table(f"{part.section} {SECTIONS[part.section].title}", part.rows).text()),
-            soft_wrap=True,
-        )
+        # A terminal that is narrower than the table's longest words wraps lines or scrolls, it cuts nothing.
+        title = f"{part.section} {SECTIONS[part.section].title}"
+        screen.print(row_table(title, in_order(part.section, part.rows)), soft_wrap=True)
     stopping = sum(len(part.stopping) for part in plan.slices)
     changing = sum(len(part.changing) for part in plan.slices)
     screen.print()
@@ -90,8 +88,10 @@ def show_changes(plan: Plan, screen: Console) -> None:
     for part in plan.slices:
         if part.changing:
             title = f"{part.section} {SECTIONS[part.section].title}"
-            screen.print(Text("\n" + row_table(title, part.changing).text()), soft_wrap=True)
-            for row in part.changing:
+            rows = in_order(part.section, part.changing)
+            screen.print()
+            screen.print(row_table(title, rows), soft_wrap=True)
+            for row in rows:
                 screen.print(Text(visible(describe_change(row))), soft_wrap=True)
     changing = sum(len(part.changing) for part in plan.slices)
     others = sum(len(part.rows) for part in plan.slices) - changing
@@ -119,7 +119,7 @@ def show_statement(statement: Statement, screen: Console) -> None:
 
 def plan_at_once(
     site: Path,
-    tenants: Sequence[Path],
+    tenants: Sequence[Path | str],
     out: Path | None,
     screen: Console,
     sections: Sequence[str],
@@ -136,7 +136,9 @@ def plan_at_once(
 
     def ended(index: int, process: Detached) -> None:
         screen.print(Text(process.printed()), soft_wrap=True)
-        statuses.append(process.status if (process.status or 0) >= 0 else FAILED)
+        status = process.status
+        assert status is not None, "it has ended"
+        statuses.append(status if status >= 0 else FAILED)
         conclude(f"Plan of {tenants[index]}: exit status {statuses[-1]}")
 
     if not run_all(commands, project_root(), at_once, ended):

@@ -53,8 +53,8 @@ class Progress(Observer):
         )
         self._screen.print(line)
         if result.outcome != SUCCEEDED:
-            for line in result.message.splitlines():
-                self._screen.print(Padding(Text(visible(line), style="red"), (0, 0, 0, 6)))
+            for told in result.message.splitlines():
+                self._screen.print(Padding(Text(visible(told), style="red"), (0, 0, 0, 6)))
 
     def on_tenant_end(self, result: TenantResult) -> None:
         for line in result.problem.splitlines():

@@ -19,6 +19,7 @@ from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from pydantic_core import to_jsonable_python
 
+from ..approval import GivenApproval
 from ..errors import RunbookError
 from ..facts.sharing import MOMENT, SharedMoment
 from ..guide import SECTIONS
@@ -27,6 +28,7 @@ from ..parameters.loading import SHARED
 from ..paths import current_folder, locate, near
 from ..plain_files import describe, read_mapping
 from ..plan import CHANGING
+from ..product import NOTEBOOKS
 from ..records.clocks import clock_cautions
 from ..records.policy import LIVE, Seen
 from ..records.record import (
@@ -45,6 +47,7 @@ from ..runbook import Runbook
 from ..secret import scrub, scrub_data
 from ..sections.base import told_stop
 from ..vendors.lending import TOKEN, Lender, answer_with
+from ..workspace import records_folder
 from .channel import Channel
 from .ending import outcome_of, result_of, settle
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
@@ -217,6 +220,8 @@ class Job:
     order: tuple[str, ...]
     sections: tuple[str, ...]
     options: Mapping[str, Any]
+    #: The workspace's folder.
+    root: Path
     approver: Mapping[str, Any] = field(default_factory=dict)
     #: What the opening keeps of policy and approval: ``Runbook.kept``.
     kept: Mapping[str, Any] = field(default_factory=dict)
@@ -232,9 +237,10 @@ class Job:
 
     @property
     def passed(self) -> dict[str, Any]:
-        """The notebooks' parameters: files as they are called in the project's folder, where kernels run."""
-        root = self.records.parent
-        files = {key: near(Path(self.parameters[key]), root) for key in FILES if self.parameters.get(key)}
+        """The notebooks' parameters: files as they are called in the workspace, where kernels run."""
+        files = {
+            key: near(Path(self.parameters[key]), self.root) for key in FILES if self.parameters.get(key)
+        }
         return {**self.parameters, **files}
 
     @property
@@ -247,7 +253,7 @@ def run_tenants(
     site: Path,
     tenants: Sequence[Path | str],
     mode: str,
-    approval: Mapping[str, str | None],
+    approval: GivenApproval,
     observer: Observer,
     sections: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
@@ -290,15 +296,15 @@ def run_tenants(
             for job in jobs:
                 if interruption.arrived is not None or INTERRUPTED in {one.outcome for one in results}:
                     break
+                aside.attempt("signing out", sessions.end_tenants)
                 after = _followers(steps)
                 moment.start(job.folder.name)
                 results.append(
                     _run_tenant(job, mode, root, kernels, sessions.lend, moment, after, aside, interruption)
                 )
-                aside.attempt("signing out", sessions.end_tenants)
-        aside.attempt("writing the page over all records", write_index, root / "records")
+        aside.attempt("writing the page over all records", write_index, records_folder(root))
     not_begun = tuple(job.tenant for job in jobs[len(results) :])
-    index = root / "records" / INDEX
+    index = records_folder(root) / INDEX
     return RunResult(mode, tuple(results), index, not_begun, tuple(aside.remarks))
 
 
@@ -307,7 +313,7 @@ def jobs_of(
     site: Path,
     tenants: Sequence[Path | str],
     mode: str,
-    approval: Mapping[str, str | None],
+    approval: GivenApproval,
     sections: tuple[str, ...],
     options: Mapping[str, Any],
 ) -> list[Job]:
@@ -321,7 +327,7 @@ def jobs_of(
         tenant = settled(path, root)
         # Checks the approval as well, before any kernel starts.
         runbook = Runbook.open(site, tenant, mode=mode, sections=sections, **approval, **options)
-        folder = root / "records" / the_site.name / the_tenant.name / new_run_id()
+        folder = records_folder(root) / the_site.name / the_tenant.name / new_run_id()
         parameters = {"site": str(site), "tenant": str(tenant), "mode": mode, **approval, **options}
         # The kernels use the one that the run's folder keeps.
         parameters.pop("approval_file", None)
@@ -337,6 +343,7 @@ def jobs_of(
                 runbook.order,
                 sections,
                 options,
+                root,
                 runbook.approver,
                 runbook.kept,
             )
@@ -390,7 +397,7 @@ def _run_tenant(
     interruption: Interruption,
 ) -> TenantResult:
     aside.on_tenant_start(job.tenant)
-    started, sections, in_the_way, opened = now(), [], "", False
+    started, sections, in_the_way, opened = now(), list[SectionResult](), "", False
     for section in job.order:
         try:
             if not sections:
@@ -417,12 +424,12 @@ def _run_tenant(
             result = SectionResult(section, FAILED, message=_unexpected(error))
         sections.append(result)
         aside.on_section_end(job.tenant, result)
-    result = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
+    whole = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
     # A run that was refused before it opened leaves nothing: it is no record, and must not look like one.
     if opened or is_open(job.folder):
-        result = _recorded(job, result, mode, started, aside)
-    aside.on_tenant_end(result)
-    return result
+        whole = _recorded(job, whole, mode, started, aside)
+    aside.on_tenant_end(whole)
+    return whole
 
 
 def _affected(job: Job, lender: Lender) -> list[dict[str, str]] | None:
@@ -462,6 +469,7 @@ def _open(job: Job, mode: str, affected: list[dict[str, str]] | None, aside: Asi
         files={name: job.passed[name] for name in ("site", "tenant")},
         approval=job.approver,
         affected=affected,
+        workspace=job.root,
         **job.kept,
     )
     opening = read_mapping(job.folder / OPENING)
@@ -538,7 +546,7 @@ def _run_section(
             if following is not None:
                 kernels.prepare(following[0].output(following[1]), following[0].environment)
             papermill.execute_notebook(
-                str(root / "notebooks" / output.name),
+                str(NOTEBOOKS / output.name),
                 str(output),
                 parameters=job.passed,
                 engine_name="runbook",

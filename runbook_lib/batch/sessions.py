@@ -28,7 +28,7 @@ class Sessions:
     site
         The site's parameter file.
     root
-        The project's root folder.
+        The workspace's folder.
     """
 
     def __init__(self, site: Path, root: Path) -> None:

@@ -40,12 +40,17 @@ class Moment:
         How old an answer may be, in seconds; counted from the moment's first read.
     """
 
+    #: Whether collections are asked for whole where a filter would do for one tenant.
+    reads_whole = False
+
     def __init__(self, lifetime_s: float = LIFETIME_S) -> None:
         self._lifetime_s = lifetime_s
         self._lock = threading.Lock()
         #: Called before everything is forgotten, for those who share this moment.
         self.before_it_ends: Callable[[], object] | None = None
-        self._forget()
+        self._questions: dict[Hashable, _Question] = {}
+        self._began: datetime | None = None
+        self._began_at = 0.0
 
     @property
     def began(self) -> datetime | None:
@@ -107,8 +112,8 @@ class Moment:
         return self._began is not None and steady() - self._began_at >= self._lifetime_s
 
     def _forget(self) -> None:
-        self._questions: dict[Hashable, _Question] = {}
-        self._began: datetime | None = None
+        self._questions = {}
+        self._began = None
         self._began_at = 0.0
 
 

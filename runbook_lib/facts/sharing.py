@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -25,7 +25,9 @@ def join_run(moment: Moment, clocks: VendorClocks, run: str) -> None:
     """
     known = ask_runner(MOMENT, run=run)
     if known:
-        answers = {tuple(key): _answer(*parts) for key, *parts in known["answers"]}
+        answers: dict[Hashable, httpx.Response] = {
+            tuple(key): _answer(*parts) for key, *parts in known["answers"]
+        }
         moment.join(steady() - known["began"], answers)
         clocks.join(known["clocks"])
     moment.before_it_ends = lambda: ask_runner(MOMENT, run=run, ended=True)

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
-T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 #: As many as a vendor answers at a time, by default.
 AT_ONCE = 4
 
 
-def side_by_side(*calls: Callable[[], T]) -> tuple[T, ...]:
+@overload
+def side_by_side(first: Callable[[], A], second: Callable[[], B], /) -> tuple[A, B]: ...
+@overload
+def side_by_side(
+    first: Callable[[], A], second: Callable[[], B], third: Callable[[], C], /
+) -> tuple[A, B, C]: ...
+@overload
+def side_by_side(*calls: Callable[[], Any]) -> tuple[Any, ...]: ...
+def side_by_side(*calls: Callable[[], Any]) -> tuple[Any, ...]:
     """Call all of these, in at most four threads, and return their results in order.
 
     Raises the error of the first call, in their order, that failed. Calls after a failed one that have
@@ -21,7 +31,7 @@ def side_by_side(*calls: Callable[[], T]) -> tuple[T, ...]:
     """
     if len(calls) == 1:
         return (calls[0](),)
-    results: dict[int, T] = {}
+    results: dict[int, Any] = {}
     errors: dict[int, BaseException] = {}
     waiting = list(enumerate(calls))[::-1]
     lock = threading.Lock()

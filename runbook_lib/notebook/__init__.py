@@ -6,6 +6,7 @@ Names are loaded when first used: the command line imports tables without paying
 from __future__ import annotations
 
 from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,4 +31,6 @@ def __getattr__(name: str) -> Any:
     if name == "open_section":
         # The opening cell imports this before it reads the parameters: they may be missing already.
         import_module(".watch", __name__).watch_cells()
+        # The first table needs it: it is loaded while the vendors are asked.
+        Thread(target=import_module, args=("pandas.io.formats.style",), daemon=True).start()
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

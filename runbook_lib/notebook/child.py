@@ -62,7 +62,7 @@ class Order:
 
     @property
     def command(self) -> str:
-        """The command as an operator would type it, in the project's folder."""
+        """The command as an operator would type it, in the workspace."""
         return shlex.join(["runbook", *self.arguments])
 
 
@@ -100,7 +100,7 @@ class Child:
     order
         What it applies.
     root, records
-        The project's root, and the tenant's records folder in which its run will appear.
+        The workspace's folder, and the tenant's records folder in which its run will appear.
     """
 
     def __init__(self, order: Order, root: Path, records: Path) -> None:
@@ -178,7 +178,12 @@ def start(order: Order, root: Path, records: Path) -> Child:
     return _children[records]
 
 
+def newest(records: Path) -> Child | None:
+    """Return the child that this kernel started last for the tenant with this records folder."""
+    return _children.get(records)
+
+
 def running(records: Path) -> Child | None:
     """Return the child that works on the tenant with this records folder, if this kernel started one."""
-    child = _children.get(records)
+    child = newest(records)
     return child if child is not None and child.running else None

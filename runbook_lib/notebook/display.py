@@ -7,6 +7,7 @@ sheets from notebooks that it does not trust, and a record is read in many place
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 import unicodedata
 from collections.abc import Sequence
@@ -19,6 +20,11 @@ from ..secret import scrub
 
 WIDTH = 100
 SANS = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
+
+#: Where a line ends first: after an element of a list, and between the labels of an address.
+_ENDS = re.compile(r"(?<=[;,/@])|(?<=\.)(?=[A-Za-z])")
+#: A character that no visible text has, in the place of such an end.
+_MAY_END = "\ue000"
 
 #: Frame colour, symbol and word of each kind of box. The word carries the meaning too.
 TONES = {
@@ -52,6 +58,7 @@ def escaped(text: str) -> str:
     return html.escape(visible(text), quote=True)
 
 
+<<<<<<< HEAD
 #: ZERO WIDTH NON-JOINER and JOINER.
 _JOINERS = "\u200c\u200d"
 #: Where Unicode has its emoji, also those that this version of Python does not know yet.
@@ -67,6 +74,27 @@ def _are_joined(before: str, after: str) -> bool:
         return True
     joins = before == "\ufe0f" or unicodedata.category(before) in ("So", "Sk")
     return joins and unicodedata.category(after) == "So"
+=======
+def broken(text: str, longest: int = 32) -> str:
+    """Return text for HTML in which a line may end within words that are longer than ``longest``.
+
+    JupyterLab drops the style that would break words from a notebook that it does not trust.
+    """
+
+    def ends(word: re.Match[str]) -> str:
+        parts = _ENDS.sub(_MAY_END, word[0]).split(_MAY_END)
+        return _MAY_END.join(
+            part[start : start + longest] for part in parts for start in range(0, len(part), longest)
+        )
+
+    marked = re.sub(rf"\S{{{longest + 1},}}", ends, visible(text))
+    return html.escape(marked, quote=True).replace(_MAY_END, "<wbr>")
+
+
+def longest_word(text: str) -> int:
+    """Return the length of a text's longest word."""
+    return max(map(len, visible(text).split()), default=0)
+>>>>>>> main
 
 
 def _visible_character(character: str) -> str:
@@ -115,7 +143,7 @@ class Box(Shown):
 
     def html(self) -> str:
         colour, symbol = TONES[self.tone]
-        lines = "".join(f'<div style="margin-top:2px">{escaped(line)}</div>' for line in self.lines)
+        lines = "".join(f'<div style="margin-top:2px">{broken(line)}</div>' for line in self.lines)
         return (
             f'<div style="{SANS};font-size:14px;line-height:1.45;border-left:5px solid {colour};'
             f'padding:6px 12px;margin:8px 0;background:rgba(128,128,128,0.1);overflow-wrap:anywhere">'
@@ -136,10 +164,14 @@ def heading(owner: str, title: str, read: str = "") -> str:
 
 
 def badge(content: str, colour: str) -> str:
-    """Return a word on a solid ground of its own, so that it reads the same on every page."""
+    """Return words on a solid ground of its own, so that they read the same on every page.
+
+    A line may end within it, but not behind its first word, which may be a symbol.
+    """
+    words = escaped(content).replace(" ", "&nbsp;", 1)
     return (
         f'<span style="background-color:{colour};color:#ffffff;border-radius:3px;padding:1px 6px;'
-        f'font-weight:600;white-space:nowrap;print-color-adjust:exact">{escaped(content)}</span>'
+        f'font-weight:600;display:inline-block;print-color-adjust:exact">{words}</span>'
     )
 
 
@@ -147,7 +179,7 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """Return HTML of labelled values in one flowing line."""
     return "".join(
         f'<span style="display:inline-block;margin-right:22px;overflow-wrap:anywhere">'
-        f'<span style="opacity:0.75">{escaped(label)}</span> <b>{escaped(value)}</b></span>'
+        f'<span style="opacity:0.75">{escaped(label)}</span> <b>{broken(value)}</b></span>'
         for label, value in pairs
     )
 

@@ -24,6 +24,7 @@ from . import child
 from .child import RUNNING, Child, Order, Status
 from .display import SANS, Box, Shown, escaped, visible
 from .failures import boxed
+from .served import Served
 from .tables import Stack, Table
 
 if TYPE_CHECKING:
@@ -115,9 +116,9 @@ class ApplyForm(Shown):
     name
         ``site/tenant``: what every heading names and what has to be typed.
     root, records
-        The project's root, and the tenant's records folder.
-    here
-        The folder of the open notebook, from which links to the record start.
+        The workspace's folder, and the tenant's records folder.
+    served
+        Where the open notebook's server shows files, for the links to the record.
     is_current
         Whether the page is still for the notebook's parameters; asked before anything is started.
     """
@@ -128,13 +129,13 @@ class ApplyForm(Shown):
         name: str,
         root: Path,
         records: Path,
-        here: Path,
+        served: Served,
         is_current: Callable[[], bool],
     ) -> None:
         self.name = name
         self.status: Shown | None = None
         self._owner = f"{target.upper()} {name}"
-        self._root, self._records, self._here = root, records, here
+        self._root, self._records, self._served = root, records, served
         self._is_current = is_current
         self._withdrawn = False
         self._offer = NOT_PLANNED
@@ -142,6 +143,7 @@ class ApplyForm(Shown):
         self._handle: Any = None
         self._parts: tuple[Any, Any, Any, Any] | None = None
         self._follower: threading.Thread | None = None
+        self._seen: Child | None = None
 
     def show(self) -> None:
         """Show the form, and below it what becomes of a child."""
@@ -211,6 +213,13 @@ class ApplyForm(Shown):
             self._child.cancel()
             self._enable()
 
+    def may_have_written(self) -> bool:
+        """Whether a child of this kernel may have written since this was asked last."""
+        newest, running = child.newest(self._records), child.running(self._records)
+        changed = newest is not self._seen
+        self._seen = newest if running is None else self._seen
+        return changed
+
     def wait(self, seconds: float) -> None:
         """Wait until the child has ended and that is shown, ``seconds`` at most."""
         if self._follower is not None:
@@ -256,7 +265,7 @@ class ApplyForm(Shown):
             ended = status.state != RUNNING
             now = (status, int(time.monotonic() - begun), started.cancelled)
             if now != last or ended:
-                self._tell(told(started.order, status, now[1], self._here, cancelled=now[2]))
+                self._tell(told(started.order, status, now[1], self._served, cancelled=now[2]))
             if ended:
                 break
             last = now
@@ -273,25 +282,30 @@ class ApplyForm(Shown):
 
 @dataclass(frozen=True, repr=False)
 class Links(Shown):
-    """Links to files, relative to the open notebook, so that they work in its page and in its folder."""
+    """Links to files, from the open notebook; a file that its server does not show is named by its path."""
 
     files: tuple[tuple[str, Path], ...]
-    here: Path
+    served: Served
 
     def html(self) -> str:
-        links = " &nbsp; ".join(
-            f'<a href="{escaped(self._relative(path))}">{escaped(label)}</a>' for label, path in self.files
-        )
-        return f'<div style="{SANS};font-size:14px;margin:8px 0">{links}</div>'
+        shown, hidden = self._parts()
+        links = " &nbsp; ".join(f'<a href="{escaped(link)}">{escaped(label)}</a>' for label, link in shown)
+        lines = [links, *map(escaped, hidden)]
+        return f'<div style="{SANS};font-size:14px;margin:8px 0">{"<br>".join(filter(None, lines))}</div>'
 
     def text(self) -> str:
-        return "\n".join(f"{label}: {visible(self._relative(path))}" for label, path in self.files)
+        shown, hidden = self._parts()
+        return "\n".join([*(f"{label}: {visible(link)}" for label, link in shown), *map(visible, hidden)])
 
-    def _relative(self, path: Path) -> str:
-        return Path(os.path.relpath(path, self.here)).as_posix()
+    def _parts(self) -> tuple[list[tuple[str, str]], list[str]]:
+        """Labels with their links, and lines about what lies outside of what the server shows."""
+        links = [(label, self.served.link(path), path) for label, path in self.files]
+        hidden = [f"{label}: {path}" for label, link, path in links if link is None]
+        outside = ["Outside of the folder that this JupyterLab shows:"] if hidden else []
+        return [(label, link) for label, link, _ in links if link is not None], [*outside, *hidden]
 
 
-def told(order: Order, status: Status, seconds: int, here: Path, *, cancelled: bool) -> Stack:
+def told(order: Order, status: Status, seconds: int, served: Served, *, cancelled: bool) -> Stack:
     """Return what is known of a child: state, writes so far, and in the end its error and its record."""
     ended = status.state != RUNNING
     parts: list[Shown] = [_heading(order, status, seconds, cancelled)]
@@ -306,7 +320,7 @@ def told(order: Order, status: Status, seconds: int, here: Path, *, cancelled: b
             (f"Page of section {order.section}", notebook.with_suffix(".html")),
             ("Executed notebook", notebook),
         )
-        parts.append(Links(tuple((label, path) for label, path in files if path.exists()), here))
+        parts.append(Links(tuple((label, path) for label, path in files if path.exists()), served))
     return Stack(tuple(parts))
 
 

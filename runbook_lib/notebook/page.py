@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StalePageError
-from ..guide import ROLL_BACK, RUN_ORDER, SECTIONS
+from ..errors import InputError, StalePageError
+from ..guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, section_of
 from ..lock import whoami
 from ..parameters import project_root, settled
 from ..paths import current_folder, locate, near
@@ -22,7 +22,8 @@ from .failures import told_plainly
 from .forms import EXPLAINED, ApplyForm, is_watched, offer
 from .outgoing import filter_kernel_output
 from .passing import check_passed
-from .tables import Stack, outcome_shown, plan_shown, verification_shown, view_table
+from .served import Served
+from .tables import Stack, Table, outcome_shown, plan_shown, step_table, verification_shown, view_table
 from .watch import watch_cells
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Header(Shown):
 
 
 class SectionPage:
-    """A section's notebook: ``current``, ``plan``, ``apply``, ``verify``, ``finish``, in this order.
+    """A section's notebook: ``step`` for each, ``current``, ``plan``, ``apply``, ``verify``, ``finish``.
 
     Errors of the runbook fail the cell and are shown without a stack trace. Once the notebook has other
     parameters than the page, every method raises ``StalePageError`` and sends nothing.
@@ -135,9 +136,11 @@ class SectionPage:
             self._open()
         context, target = self._runbook.context, self._runbook.target["target"]
         self.form: ApplyForm | None = None
-        if watched and self._mode == "plan":
+        if watched and self._mode == "plan" and number != READS_ONLY:
             records = context.records / context.tenant.name
-            self.form = ApplyForm(target, self.name, context.root, records, Path.cwd(), self.is_current)
+            self.form = ApplyForm(
+                target, self.name, context.root, records, Served.by_this_kernel(), self.is_current
+            )
 
     @property
     def name(self) -> str:
@@ -193,8 +196,17 @@ class SectionPage:
 
         self._header_display = display(self.header, display_id=True)
 
+    def step(self, step: str) -> Table:
+        """Show what one step of the guide sets, desired beside current; reads what this moment lacks."""
+        self._begin()
+        with told_plainly():
+            if step not in STEPS or (self._number in RUN_ORDER and section_of(step).number != self._number):
+                raise InputError([f"step: {step!r} is not a step of section {self._number}"])
+            rows = self._run.step(step)
+        return step_table(step, rows).headed(self.name, self._read_at)
+
     def current(self) -> Stack:
-        """Read the current state and show it."""
+        """Read the current state and show it: ``state["Origination URIs"]`` is a pandas frame."""
         self._begin()
         with told_plainly():
             views = self._run.current()
@@ -211,6 +223,20 @@ class SectionPage:
             self._offer(self.form, part)
         return plan_shown(part, self._run.cautions).headed(self.name, self._read_at)
 
+    def check(self) -> Stack:
+        """Plan a section that only reads; in mode ``apply``, a row in conflict stops the run here."""
+        shown = self.plan()
+        if self.mode == "apply":
+            try:
+                with told_plainly():
+                    self._run.apply()
+            except Exception:
+                from IPython.display import display
+
+                display(shown)  # the error names the rows, and the table has their notes
+                raise
+        return shown
+
     def apply(self) -> Shown | None:
         """Carry out the plan in mode ``apply``; in another mode, say that nothing was written.
 
@@ -223,14 +249,15 @@ class SectionPage:
             outcome = self._run.apply()
         if outcome is None:
             return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],)).headed(self.name)
-        return outcome_shown(outcome).headed(self.name)
+        return outcome_shown(self._number, outcome).headed(self.name)
 
     def verify(self) -> Stack:
         """Read back, and show it beside the guide's expected result."""
         self._begin()
         with told_plainly():
             verification = self._run.verify()
-        return verification_shown(verification, planning=self.mode == "plan").headed(self.name, self._read_at)
+        shown = verification_shown(self._number, verification, planning=self.mode == "plan")
+        return shown.headed(self.name, self._read_at)
 
     def finish(self) -> Shown:
         """Keep the section's result, sign out, and say where the record lies.
@@ -304,8 +331,7 @@ class SectionPage:
     def _begin(self) -> None:
         """Begin a run of its own after the last one has ended."""
         self._must_be_current()
-        if self.form is not None:
-            # What the button starts writes in a process of its own: each cell reads how it stands now.
+        if self.form is not None and self.form.may_have_written():
             self._runbook.context.moment.begin()
         if not self._ended:
             return
@@ -368,7 +394,7 @@ class SectionPage:
             self.current()
 
     def _near(self, path: Path) -> str:
-        """A path as a person in the project's folder would type it."""
+        """A path as a person in the workspace would type it."""
         return near(path, self._runbook.context.root)
 
 

@@ -1,24 +1,31 @@
-"""Tables of plans, current state and results: complete, captioned, and inert whatever they hold."""
+"""Tables of plans, current state and results: pandas frames that are shown whole, captioned, and inert."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import zip_longest
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+<<<<<<< HEAD
 from rich.cells import cell_len
 
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
 from .display import SANS, Box, Shown, badge, escaped, heading, padded, visible, wrapped
+=======
+from ..guide import RUN_ORDER, STEPS
+from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
+from .display import Box, Shown, badge, broken, heading, longest_word, visible
+>>>>>>> main
 from .spreadsheets import csv_text
+from .styled import NO_TERMINAL, styled_html, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
 
     from ..sections import Outcome, Verification, View
 
@@ -41,32 +48,33 @@ EFFECTS = {
     Effect.INTERRUPTS_INBOUND: ("⚠", "#b3261e"),
     Effect.INTERRUPTS_BOTH: ("⚠", "#b3261e"),
 }
-AS_EXPECTED, DIFFERS, SHOWN_ONLY = "as expected", "differs", "not checked"
-RESULTS = {AS_EXPECTED: ("✓", "#1a7f37"), DIFFERS: ("✗", "#cf222e"), SHOWN_ONLY: ("·", "#57606a")}
+AS_EXPECTED, DIFFERS, NOT_YET, SHOWN_ONLY = "as expected", "differs", "not yet", "not checked"
+RESULTS = {
+    AS_EXPECTED: ("✓", "#1a7f37"),
+    DIFFERS: ("✗", "#cf222e"),
+    NOT_YET: ("·", "#57606a"),
+    SHOWN_ONLY: ("·", "#57606a"),
+}
 
+#: On a page, an action and its effect stand in one column.
+_BOTH = "Action, effect"
 _MARKS: dict[str, dict[Any, tuple[str, str]]] = {"Action": ACTIONS, "Effect": EFFECTS, "Result": RESULTS}
-_ANY = "text-align:left;vertical-align:top;padding:3px 10px 3px 0"
-_CELL = f"{_ANY};max-width:34em;overflow-wrap:anywhere;white-space:normal"
-_NARROW = f"{_ANY};white-space:nowrap"
-_NARROW_COLUMNS = frozenset(
-    {"Step", "Action", "Effect", "Result", "Priority", "Weight", "Enabled", "Port", "Protocol"}
-)
+_MARKS[_BOTH] = {}
+#: How much wider, in characters, a mark is than its words.
+_BADGE = 4
 _YES_NO_COLUMNS = frozenset({"Owned", "Voice"})
-_COLUMN_WIDTH = 44
-#: A word of up to this length is not broken; a longer one is, so that no table needs scrolling.
-_LONGEST_WORD = 30
-_BREAKS = re.compile(r"(?<=[;,])")
+NOTE = "Note"
 
 
 class Table(Shown):
-    """Rows under column names, with a caption: as HTML, as text, and as a pandas frame.
+    """Rows under column names, with a caption: a pandas frame, and what it looks like.
 
     Parameters
     ----------
     caption
         What the table shows, one line.
     columns
-        Column names. ``Action``, ``Effect`` and ``Result`` are shown as marks.
+        Column names. ``Action``, ``Effect`` and ``Result`` are shown as marks, ``Note`` below its row.
     rows
         Plain values, one sequence for each row; ``None`` is absent.
     empty
@@ -75,6 +83,8 @@ class Table(Shown):
         Whose it is, such as ``demo/acme``: shown before the caption.
     read
         When it was read: shown behind the caption.
+    hidden
+        Columns that are in the frame and are not shown.
     """
 
     def __init__(
@@ -86,17 +96,19 @@ class Table(Shown):
         empty: str = "nothing",
         owner: str = "",
         read: str = "",
+        hidden: Iterable[str] = (),
     ) -> None:
         self.caption = caption
         self.heading = heading(owner, caption, read)
         self.columns = tuple(columns)
         self.rows = tuple(tuple(row) for row in rows)
         self.empty = empty
+        self.hidden = frozenset(hidden)
 
-    @cached_property
+    @property
     def frame(self) -> pd.DataFrame:
-        """The rows as a pandas frame; values stay what the vendors sent: for a spreadsheet, take ``csv``."""
-        import pandas as pd  # takes half a second, and most tables are only shown
+        """The rows as a new pandas frame; the vendors' values as they are, use ``csv`` for a spreadsheet."""
+        import pandas as pd  # takes half a second: who prints tables on a terminal does not pay for it
 
         return pd.DataFrame(list(self.rows), columns=list(self.columns), dtype=object)
 
@@ -106,41 +118,37 @@ class Table(Shown):
 
     def headed(self, owner: str, read: str = "") -> Self:
         """Return the same table with ``owner`` before its caption, and behind it when it was read."""
-        return type(self)(self.caption, self.columns, self.rows, empty=self.empty, owner=owner, read=read)
+        return type(self)(
+            self.caption,
+            self.columns,
+            self.rows,
+            empty=self.empty,
+            owner=owner,
+            read=read,
+            hidden=self.hidden,
+        )
 
     def plain(self, row: Sequence[Any]) -> list[str]:
         """Return a row's values as text, without marks."""
         return [_plain(value, name) for name, value in zip(self.columns, row, strict=True)]
 
     def html(self) -> str:
-        head = "".join(
-            f'<th scope="col" style="{_NARROW};font-weight:600;min-width:{width}ch">{escaped(name)}</th>'
-            for name, width in zip(self.columns, self._word_widths(), strict=True)
-        )
-        styles = [_NARROW if name in _NARROW_COLUMNS else _CELL for name in self.columns]
-        lines = [
-            '<tr style="border-bottom:1px solid rgba(128,128,128,0.3)">'
-            + "".join(
-                f'<td style="{style}">{_html_value(name, value)}</td>'
-                for name, style, value in zip(self.columns, styles, row, strict=True)
-            )
-            + "</tr>"
-            for row in self.rows
-        ]
-        if not lines:
-            nothing = (
-                f'<td colspan="{len(self.columns)}" style="{_CELL};opacity:0.75">{escaped(self.empty)}</td>'
-            )
-            lines = [f"<tr>{nothing}</tr>"]
-        return (
-            f'<table style="{SANS};font-size:13px;line-height:1.4;border-collapse:collapse;margin:10px 0;'
-            f'width:auto;min-width:32em"><caption style="caption-side:top;text-align:left;font-weight:600;'
-            f'font-size:14px;padding:2px 0 6px;color:inherit;white-space:normal">'
-            f"{escaped(self.heading)}</caption>"
-            f'<thead><tr style="border-bottom:2px solid rgba(128,128,128,0.6)">{head}</tr></thead>'
-            f"<tbody>{''.join(lines)}</tbody></table>"
+        frame = self.frame
+        if "Effect" in frame and "Effect" not in self.hidden:  # below its action: a page has no room for both
+            frame["Action"] = list(zip(frame.Action, frame.Effect, strict=True))
+            frame = frame.drop(columns="Effect").rename(columns={"Action": _BOTH})
+        frame = frame.drop(columns=[name for name in self.hidden if name in frame])
+        texts = {name: [name, *(_text_value(name, value) for value in frame[name])] for name in frame}
+        return styled_html(
+            frame,
+            [partial(_html_value, name) for name in frame],
+            [max(map(longest_word, cells)) + _BADGE * (name in _MARKS) for name, cells in texts.items()],
+            caption=self.heading,
+            empty=self.empty,
+            lines=[NOTE],
         )
 
+<<<<<<< HEAD
     def _word_widths(self) -> list[int]:
         """The length of each column's longest word that is not to be broken."""
         return [
@@ -165,22 +173,62 @@ class Table(Shown):
         return "\n".join(
             [heading, *(line for row in (head, rule, *cells) for line in _text_lines(row, widths))]
         )
+=======
+    def text(self, width: int = NO_TERMINAL) -> str:
+        """Return the table as text, in lines of ``width`` characters as far as its words fit into them."""
+        title = visible(self.heading)
+        if not self.rows:
+            return f"{title}\n  {visible(self.empty)}"
+        shown = [index for index, name in enumerate(self.columns) if name != NOTE and name not in self.hidden]
+        cells = [[_text_value(self.columns[index], row[index]) for index in shown] for row in self.rows]
+        note = self.columns.index(NOTE) if NOTE in self.columns else None
+        notes = ["" if note is None else visible(_plain(row[note], NOTE)) for row in self.rows]
+        columns = [visible(self.columns[index]) for index in shown]
+        return "\n".join([title, *text_table(columns, cells, notes, width)])
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """What rich prints: as wide as the terminal, and wider where there is none."""
+        from rich.text import Text
+
+        width = options.max_width if console.is_terminal else max(options.max_width, NO_TERMINAL)
+        yield Text(self.text(width))
+>>>>>>> main
 
 
 @dataclass(frozen=True, repr=False)
 class Stack(Shown):
-    """Several things below each other, tables among them."""
+    """Several things below each other; the tables among them are had as frames, by caption.
+
+    ``state["Origination URIs"]`` is the table whose caption begins so.
+    """
 
     parts: tuple[Shown, ...]
 
+    def __getitem__(self, caption: str) -> pd.DataFrame:
+        """Return a table as a pandas frame; ``KeyError`` unless one caption alone is or begins so."""
+        exact = [table for table in self.tables if table.caption == caption]
+        found = exact or [table for table in self.tables if table.caption.startswith(caption)]
+        if len(found) != 1:
+            names = "; ".join(visible(name) for name in self)
+            raise KeyError(f"{'several tables begin' if found else 'no table begins'} so. There are: {names}")
+        return found[0].frame
+
+    def __iter__(self) -> Iterator[str]:
+        return (table.caption for table in self.tables)
+
     @property
-    def frames(self) -> dict[str, pd.DataFrame]:
-        """The tables as pandas frames, by caption."""
-        return {part.caption: part.frame for part in self.parts if isinstance(part, Table)}
+    def tables(self) -> list[Table]:
+        """The tables among the parts, in order."""
+        return [part for part in self.parts if isinstance(part, Table)]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The first table as a pandas frame: of a plan or a verification, its rows."""
+        return self.tables[0].frame
 
     def csv(self, path: Path | str) -> Path:
         """Write the tables as CSV, below each other; see ``Table.csv``."""
-        return _write_csv(path, [part for part in self.parts if isinstance(part, Table)])
+        return _write_csv(path, self.tables)
 
     def headed(self, owner: str, read: str = "") -> Self:
         """Return the same parts, each with ``owner``, and when it was read, in its heading."""
@@ -198,50 +246,74 @@ def view_table(view: View) -> Table:
     return Table(view.caption, view.columns, view.rows, empty="nothing there yet")
 
 
-def row_table(caption: str, rows: Sequence[Row]) -> Table:
-    """Return a table of a plan's rows; columns that would say nothing throughout are left out."""
-    columns: dict[str, Callable[[Row], Any]] = {
-        "Step": lambda row: row.step,
-        "Setting": lambda row: row.setting,
-        "Desired": lambda row: row.desired,
-        "Current": lambda row: row.current,
-        "Action": lambda row: row.action,
-    }
+#: The columns of a plan's table. An action and its effect are read first.
+_PLAN: Mapping[str, Callable[[Row], Any]] = {
+    "Step": lambda row: row.step,
+    "Action": lambda row: str(row.action),
+    "Effect": lambda row: str(row.effect),
+    "Setting": lambda row: row.setting,
+    "Desired": lambda row: row.desired,
+    "Current": lambda row: row.current,
+    NOTE: lambda row: row.note,
+}
+
+
+def row_table(
+    caption: str, rows: Sequence[Row], *, empty: str = "nothing", hidden: Iterable[str] = ()
+) -> Table:
+    """Return a table of a plan's rows; columns that would say nothing throughout are not shown."""
+    hidden = {*hidden}
     if rows and all(row.desired is None for row in rows):
-        del columns["Desired"]  # nothing but removals
-    if any(row.effect is not Effect.NONE for row in rows):
-        columns["Effect"] = lambda row: row.effect
-    if any(row.note for row in rows):
-        columns["Note"] = lambda row: row.note
-    return Table(caption, tuple(columns), [[value(row) for value in columns.values()] for row in rows])
+        hidden.add("Desired")  # nothing but removals
+    if all(row.effect is Effect.NONE for row in rows):
+        hidden.add("Effect")
+    values = [[value(row) for value in _PLAN.values()] for row in rows]
+    return Table(caption, tuple(_PLAN), values, empty=empty, hidden=hidden)
+
+
+def step_table(step: str, rows: Sequence[Row]) -> Table:
+    """Return what one step of the guide sets, desired beside current; or the rows that it waits for."""
+    title = f"{step} {STEPS[step]}"
+    if any(row.step != step for row in rows):
+        return row_table(f"{title}: to settle first", rows)
+    return row_table(title, rows, empty="nothing is asked for here", hidden=["Step"])
+
+
+def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
+    """Return a section's rows in the order of the guide's steps; of the way back, in that of its writes."""
+    if section not in RUN_ORDER:
+        return rows
+    places = {step: place for place, step in enumerate(STEPS)}
+    return sorted(rows, key=lambda row: places.get(row.step, len(places)))
 
 
 def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
     """Return a section's plan with the sentence that sums it up, and what a person should look at."""
-    table = row_table(f"Plan: {_counted(part.rows)}", part.rows)
+    table = row_table(f"Plan: {_counted(part.rows)}", in_order(part.section, part.rows))
     notices = [Box("caution", "Nothing to do, but look at this.", tuple(cautions))] if cautions else []
     return Stack((table, _verdict(part), *notices))
 
 
-def outcome_shown(outcome: Outcome) -> Shown:
+def outcome_shown(section: str, outcome: Outcome) -> Stack:
     """Return what ``apply`` did."""
     if not outcome.writes:
-        return Box("good", "Everything was in place already: nothing was written.")
+        return Stack((Box("good", "Everything was in place already: nothing was written."),))
     writes = f"{outcome.writes} write" + ("s" if outcome.writes != 1 else "")
-    return row_table(f"Carried out, in {writes}", outcome.rows)
+    return Stack((row_table(f"Carried out, in {writes}", in_order(section, outcome.rows)),))
 
 
-def verification_shown(verification: Verification, *, planning: bool) -> Stack:
+def verification_shown(section: str, verification: Verification, *, planning: bool) -> Stack:
     """Return what reading back showed beside what the guide expects."""
-    columns = ["Step", "Setting", "Expected", "Read back", "Result"]
-    noted = any(row.note for row in verification.rows)
+    columns = ["Step", "Result", "Setting", "Expected", "Read back", NOTE]
     rows = [
-        [row.step, row.setting, row.desired, row.current, _result(row), *([row.note] if noted else [])]
-        for row in verification.rows
+        [row.step, _result(row, planning), row.setting, row.desired, row.current, row.note]
+        for row in in_order(section, verification.rows)
     ]
-    table = Table("Expected result, read back", [*columns, "Note"] if noted else columns, rows)
+    table = Table("Expected result, read back", columns, rows)
     count = len(verification.differences)
-    if verification.ok:
+    if verification.ok and not rows:
+        verdict = Box("info", "There is nothing to compare: the parameters ask for nothing here.")
+    elif verification.ok:
         verdict = Box("good", "Everything reads back as expected.")
     elif planning:
         verdict = Box(
@@ -256,7 +328,7 @@ def verification_shown(verification: Verification, *, planning: bool) -> Stack:
 
 def _write_csv(path: Path | str, tables: Sequence[Table]) -> Path:
     with Path(path).open("x", encoding="utf-8-sig", newline="") as file:
-        file.write(csv_text((one.heading, one.columns, map(one.plain, one.rows)) for one in tables))
+        file.write(csv_text((table.heading, table.columns, map(table.plain, table.rows)) for table in tables))
     return Path(path)
 
 
@@ -272,6 +344,8 @@ def _verdict(part: Slice) -> Box:
             f"{_rows(len(stopping))} {kinds}: apply would stop before its first write.",
             ("The note of each such row says how to settle it.",),
         )
+    if not part.rows:
+        return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
     if not changing:
         return Box("good", "Nothing to change: everything is as the parameters ask.")
     interrupting = [row for row in changing if row.effect is not Effect.NONE]
@@ -300,45 +374,42 @@ def _settings(count: int) -> str:
     return "1 setting is" if count == 1 else f"{count} settings are"
 
 
-def _result(row: Row) -> str:
+def _result(row: Row, planning: bool) -> str:
     if row.action in CHANGING | STOPPING:
-        return DIFFERS
+        return NOT_YET if planning else DIFFERS
     return AS_EXPECTED if row.action is Action.IN_PLACE else SHOWN_ONLY
 
 
-def _mark(column: str, value: Any) -> tuple[str, str] | None:
-    return _MARKS[column].get(value) if column in _MARKS and isinstance(value, str) else None
+def _marked(column: str, value: Any) -> tuple[tuple[str, str, str], ...]:
+    """Symbol, word and colour of each mark that a value is shown as; nothing for any other value."""
+    if column == _BOTH:
+        return (*_marked("Action", value[0]), *_marked("Effect", value[1]))
+    mark = _MARKS[column].get(value) if column in _MARKS and isinstance(value, str) else None
+    return ((mark[0], str(value), mark[1]),) if mark else ()
 
 
-def _html_value(column: str, value: Any) -> str:
-    mark = _mark(column, value)
-    if mark:
-        symbol, colour = mark
-        return badge(f"{symbol} {value}", colour)
+def _html_value(column: str, value: Any, longest: int) -> str:
+    if marks := _marked(column, value):
+        return " ".join(badge(f"{symbol} {word}", colour) for symbol, word, colour in marks)
     if value is None:
-        return '<span title="absent" style="opacity:0.6">—</span>'
-    # A line may break after each element of a list, such as a DID pool.
-    return "<wbr>".join(map(escaped, _BREAKS.split(_plain(value, column))))
-
-
-def _words(column: str, value: Any) -> list[str]:
-    return [word for part in _BREAKS.split(_plain(value, column)) for word in part.split()]
+        return f'<span title="absent" style="opacity:0.6">{ABSENT}</span>'
+    return broken(_plain(value, column), longest)
 
 
 def _text_value(column: str, value: Any) -> str:
-    mark = _mark(column, value)
-    if mark:
-        return f"{mark[0]} {value}"
+    if marks := _marked(column, value):
+        return ", ".join(f"{symbol} {word}" for symbol, word, _ in marks)
     return ABSENT if value is None else visible(_plain(value, column))
 
 
 def _plain(value: Any, column: str) -> str:
-    if value is None:
+    if value is None or (column == "Effect" and value == Effect.NONE):
         return ""
     if value is True or value is False:
         words = ("no", "yes") if column in _YES_NO_COLUMNS else ("off", "on")
         return words[value]
     if isinstance(value, list | tuple | set | frozenset):
+<<<<<<< HEAD
         return ", ".join(str(one) for one in value)
     if value == "" and column != "Note":
         return "(empty)"
@@ -350,3 +421,7 @@ def _text_lines(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     parts = [wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
     levels = zip_longest(*parts, fillvalue="")
     return ["  ".join(map(padded, level, widths)).rstrip() for level in levels]
+=======
+        return ", ".join(map(str, value))
+    return "(empty)" if value == "" and column != NOTE else str(value)
+>>>>>>> main

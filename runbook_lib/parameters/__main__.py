@@ -1,4 +1,4 @@
-"""Write what is generated from the schema: ``parameters/schema.json`` and the README's table."""
+"""Write what the schema generates: ``parameters/schema.json`` and the table in ``docs/parameters.md``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from . import field_table, project_root, write_schema
 
 root = project_root()
 write_schema(root / "parameters" / "schema.json")
-readme = root / "README.md"
+page = root / "docs" / "parameters.md"
 table = "\n".join(["<!-- parameters:begin -->", *field_table(), "<!-- parameters:end -->"])
-text = readme.read_text(encoding="utf-8")
-readme.write_text(
+text = page.read_text(encoding="utf-8")
+page.write_text(
     re.sub(r"<!-- parameters:begin -->.*<!-- parameters:end -->", lambda _: table, text, flags=re.DOTALL),
     encoding="utf-8",
 )

@@ -15,10 +15,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import signalling
+from ..dialling import presets
+from ..dialling.countries import country_of, is_country
+from ..dialling.destinations import size
 from ..did_pool import DidPool, e164
 from ..errors import InputError, SecretError
+<<<<<<< HEAD
 from ..meaning import meaning
 from ..paths import candidates, lies_in, locate, looked_for
+=======
+from ..paths import NamedFile, candidates, is_old_reading, lies_in, locate, looked_for
+from ..product import PARAMETERS
+>>>>>>> main
 from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
 from ..sip_uri import EDGES, address, check_host, not_public, termination_label
 from .document import Document, PathInFile
@@ -67,6 +75,7 @@ def check_tenant(site: Document, tenant: Document) -> None:
     _add(tenant, _level(content, site.content))
     _add(tenant, _numbers(content))
     _add(tenant, _rules(content))
+    _add(tenant, _dialling(content))
     _add(tenant, _trunk(content, (), site.content))
     if content.get("shared_trunk") is None:
         _add(tenant, _account(content.get("twilio_account"), ("twilio_account",), site.content))
@@ -86,6 +95,25 @@ def check_live(site: Document, tenant: Document, root: Path) -> None:
         for path, place in _files_named(document.content, ()):
             if any(_is_of_a_sandbox(one, root) for one in candidates(place, document.folder, root)):
                 document.add((document.key, *path), "leads into .sandbox/, and a live site has its own files")
+
+
+def check_passed_content(site: Document, tenant: Document, root: Path) -> None:
+    """Add the files that passed content names and that the other file's folder could mean as well.
+
+    Content has no folder, so a path in it starts at the workspace.
+    """
+    for document, other in ((site, tenant), (tenant, site)):
+        if document.path is not None or other.folder is None:
+            continue
+        for path, place in _files_named(document.content, ()):
+            try:
+                found = locate(place, root, other.folder)
+            except InputError as error:
+                document.add((document.key, *path), error.problems[0])
+                continue
+            if found is not None and not os.path.lexists(candidates(place, root)[0]):
+                message = f"starts at {root}, as this is content that was passed, and there is {found}"
+                document.add((document.key, *path), f"{message}: give the full path")
 
 
 def check_secrets(site: Document, tenant: Document, root: Path) -> None:
@@ -149,11 +177,28 @@ def secret_references(site: Site, owner: Tenant | TrunkScope) -> dict[str, Secre
 
 
 def secret_cautions(site: Site, owner: Tenant | TrunkScope, root: Path) -> list[str]:
-    """Return a line for every secret of a run whose file others can write or everybody can read."""
-    return [
+    """Return a line for every secret of a run whose file others can write or everybody can read.
+
+    And one for every file of a run that is found in the workspace, and not beside the file that names it.
+    """
+    secrets = secret_references(site, owner)
+    exposures = [
         f"{key}: {reference}: {exposed}; give it mode 0600, in a folder that only you can write"
-        for key, reference in secret_references(site, owner).items()
+        for key, reference in secrets.items()
         if (exposed := exposure(reference, root))
+    ]
+    account = owner.trunk_of(site).account_name(site)
+    files: dict[str, SecretRef | NamedFile | None] = {
+        **{key: reference for key, reference in secrets.items() if reference.kind == "file"},
+        f"site.twilio_accounts.{account}.ca_file": site.twilio_accounts[account].ca_file,
+        "site.pbx.ca_file": site.pbx.ca_file,
+        "site.policies.allowed_signers": site.policies.allowed_signers,
+    }
+    return exposures + [
+        f"{key}: {named.place} is not in {named.folder}, where paths of a parameter file start; taken from"
+        f" {root}: write its path from {named.folder}"
+        for key, named in files.items()
+        if named is not None and is_old_reading(named.place, named.folder, root)
     ]
 
 
@@ -286,6 +331,46 @@ def _rules(tenant: Mapping[str, Any]) -> Problems:
                 if any(pool.overlap(other) for other in taken):
                     yield (*path, "dids"), "another inbound rule takes a number of these"
                 taken.append(pool)
+                for key in ("extension", "outside_hours", "holidays"):
+                    extensions = size(str(_at(rule, key)))
+                    if extensions is not None and extensions != len(pool):
+                        message = f"has {extensions} extensions, and dids has {len(pool)} numbers"
+                        yield (*path, key), f"{message}: a range needs as many"
+
+
+def _dialling(tenant: Mapping[str, Any]) -> Problems:
+    given, region = tenant.get("dialling"), tenant.get("country")
+    if not isinstance(given, Mapping):
+        return
+    if region is None:
+        yield ("country",), "is missing: dialling makes rules for a country"
+    if not isinstance(region, str) or not is_country(region):
+        return
+    styles = given.get("styles", list(presets.STYLES[:3]))
+    wanted = presets.Wanted(
+        _texts_of(styles),
+        _texts_of(given.get("emergency")),
+        given["area_code"] if isinstance(given.get("area_code"), str) else None,
+        _texts_of(given.get("international_prefixes")),
+    )
+    country = country_of(region)
+    for key, message in presets.problems(country, wanted):
+        yield ("dialling", key), message
+    own = {_at(rule, "name") for rule in _list(_at(tenant, "rules", "outbound"))}
+    for rule in presets.preset_rules(country, wanted):
+        if rule.name in own:
+            yield ("dialling",), f"makes a rule {rule.name}, and rules.outbound has one of that name"
+        if len(";".join(rule.prefixes)) > presets.LONGEST_CONDITION:
+            message = f"more prefixes than the PBX takes in one rule ({presets.LONGEST_CONDITION} characters)"
+            yield ("dialling", "international_prefixes"), message
+    caller, dids = _parsed(e164, given.get("caller_id")), _parsed(DidPool.parse, tenant.get("dids"))
+    if caller is not None and dids is not None and caller not in dids:
+        message = "not in dids: a tenant calls with numbers of its own pool only"
+        yield ("dialling", "caller_id"), message
+
+
+def _texts_of(value: Any) -> tuple[str, ...]:
+    return tuple(one for one in _list(value) if isinstance(one, str))
 
 
 def _outbound(rule: Any, path: PathInFile, dids: DidPool | None) -> Problems:
@@ -316,8 +401,8 @@ def _file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
 
 
 def _demo_folders(root: Path) -> list[Path]:
-    """Where parameter files of the sandbox lie: in the project's folder, and beside this library."""
-    return [folder / "parameters" / "sandbox" for folder in (root, Path(__file__).parents[2])]
+    """Where parameter files of the sandbox lie: in the workspace, and in the product."""
+    return [root / "parameters" / "sandbox", PARAMETERS / "sandbox"]
 
 
 def _is_of_a_sandbox(path: Path, root: Path) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import overload
 
 from ..errors import InputError, SecretError
 from ..paths import current_folder, locate
-from .checks import check_live, check_secrets, check_site, check_tenant
+from ..workspace import find_workspace
+from .checks import check_live, check_passed_content, check_secrets, check_site, check_tenant
 from .document import Document, Source, is_content
 from .model import Site, Tenant, TrunkScope
 
@@ -19,9 +20,11 @@ NEXT_STEP = "correct the parameters; nothing was sent"
 
 
 def project_root() -> Path:
-    """Return the project's root folder, from which relative paths start, wherever a notebook runs."""
-    given = os.environ.get("RUNBOOK_ROOT")
-    return Path(given).resolve() if given else Path(__file__).resolve().parent.parent.parent
+    """Return the workspace's folder, in which relative paths are looked up too, wherever a notebook runs.
+
+    Raises ``InputError`` when there is no workspace.
+    """
+    return find_workspace().folder
 
 
 def load(
@@ -48,6 +51,7 @@ def load(
     check_site(site_file, root)
     check_tenant(site_file, tenant_file)
     check_live(site_file, tenant_file, root)
+    check_passed_content(site_file, tenant_file, root)
     before_secrets = len(site_file.found) + len(tenant_file.found)
     if secrets:
         check_secrets(site_file, tenant_file, root)
@@ -74,6 +78,10 @@ def load_all(site: Source, tenants: Sequence[Source], root: Path) -> list[tuple[
     return loaded
 
 
+@overload
+def settled(source: Path, root: Path) -> Path: ...
+@overload
+def settled(source: Source, root: Path) -> Source: ...
 def settled(source: Source, root: Path) -> Source:
     """Return a source that means the same wherever this process goes: of a file, its full path.
 

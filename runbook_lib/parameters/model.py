@@ -1,4 +1,4 @@
-"""The schema of a site and of a tenant. Every description here is a line of the README's table.
+"""The schema of a site and of a tenant. Every description here is a row of ``docs/parameters.md``.
 
 Each field is checked by itself here; what several keys make together is checked in ``checks``.
 """
@@ -10,13 +10,23 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+<<<<<<< HEAD
 from ..sip_uri import EDGES, SUFFIX, TerminationUri
+=======
+from ..dialling.countries import country_of
+from ..dialling.presets import FIRST_PRIORITY, Wanted, preset_rules
+from ..sip_uri import SUFFIX
+>>>>>>> main
 from ..statement import VALID_DAYS
 from .types import (
     AccountSid,
     ApiKeySid,
+    Country,
+    Destination,
+    Dialled,
+    Digits,
     Domain,
-    Extension,
+    Expected,
     Extensions,
     FilePath,
     Fingerprint,
@@ -48,12 +58,12 @@ Region = Literal["us1", "us2", "ie1", "de1", "br1", "sg1", "jp1", "au1"]
 class TwilioAccount(Strict):
     """A Twilio account or subaccount."""
 
-    account_sid: AccountSid = Field(description="The account that everything is made in.")
+    account_sid: AccountSid = Field(description="The account in which everything is created.")
     auth_token: Reference | None = Field(None, description="Reference of the account's auth token.")
     api_key_sid: ApiKeySid | None = Field(
-        None, description="Instead of the auth token: the sid of a main API key, made in this account …"
+        None, description="Instead of the auth token: the SID of a main API key, created in this account …"
     )
-    api_key_secret: Reference | None = Field(None, description="… and the reference of its secret.")
+    api_key_secret: Reference | None = Field(None, description="… and the reference of that key's secret.")
     region: Literal["us1", "ie1", "au1"] = Field(
         "us1", description="Twilio Region that holds trunks and keys."
     )
@@ -64,13 +74,13 @@ class TwilioAccount(Strict):
     )
     proxy: ProxyUrl | None = Field(
         None,
-        description="The only proxy that Twilio's APIs are reached through, http://HOST:PORT; what the"
-        " environment names (HTTPS_PROXY) is never used.",
+        description="The only proxy used to reach Twilio's APIs, http://HOST:PORT; proxies named in the"
+        " environment (HTTPS_PROXY) are never used.",
     )
     ca_file: FilePath | None = Field(
         None,
-        description="CA bundle to trust for Twilio's APIs instead of the public ones: a proxy that"
-        " inspects TLS signs with a CA of its own.",
+        description="CA bundle to trust for Twilio's APIs instead of the public CAs; needed behind a proxy"
+        " that inspects TLS, which signs with its own CA.",
     )
 
     @property
@@ -88,24 +98,24 @@ class SitePbx(Strict):
     )
     signalling_ips: list[Ipv4] | None = Field(
         None,
-        description="IPv4 addresses that the PBX sends from; needed when address is an FQDN.",
+        description="IPv4 addresses from which the PBX sends; needed if address is an FQDN.",
         min_length=1,
     )
     ca_file: FilePath | None = Field(
-        None, description="CA bundle that signed the PBX's certificate, if not a public one."
+        None, description="CA bundle that signed the PBX's certificate, if it was not a public CA."
     )
     certificate_sha256: Fingerprint | None = Field(
-        None, description="Instead: fingerprint of the PBX's own certificate."
+        None, description="Instead of ca_file: fingerprint of the PBX's own certificate."
     )
     username: Name = Field(
         "admin",
-        description="System administrator; unattended runs need one without two-factor sign-in.",
+        description="System administrator; unattended runs need an account without two-factor sign-in.",
     )
     password: Reference = Field(description="Reference of the administrator's password.")
     update_keeps_password: bool = Field(
         False,
-        description="Set it only after trying it on your PBX: an update of a trunk that leaves the password"
-        " out keeps it.",
+        description="Updating a trunk without sending the password keeps the password. Set this only after"
+        " testing it on your PBX.",
     )
 
     @property
@@ -121,20 +131,22 @@ class Policies(Strict):
         "none", description="Whether apply needs an approved plan."
     )
     allowed_signers: FilePath | None = Field(
-        None, description="File of the keys that may sign (ssh-keygen's allowed signers); for two-person."
+        None,
+        description="File of the keys that may sign (ssh-keygen's allowed signers format); for two-person.",
     )
-    approvers: int = Field(1, description="How many people have to sign an approval.", ge=1, le=9)
+    approvers: int = Field(1, description="How many people must sign an approval.", ge=1, le=9)
     approval_valid: int = Field(
-        VALID_DAYS, description="Days that a signed approval is valid at most.", ge=1, le=366
+        VALID_DAYS, description="Maximum number of days for which a signed approval is valid.", ge=1, le=366
     )
     emergency: bool = Field(
-        False, description="Whether apply --emergency REASON needs no approval; it is reviewed afterwards."
+        False,
+        description="Allow apply --emergency REASON without approval; it is reviewed afterwards.",
     )
     ticket: Regex | None = Field(
-        None, description="Regular expression that the ticket of every apply has to match as a whole."
+        None, description="Regular expression that must match the whole ticket of every apply."
     )
     allow_non_public_addresses: bool = Field(
-        False, description="Take private, loopback and documentation addresses, which Twilio cannot reach."
+        False, description="Accept private, loopback and documentation addresses, which Twilio cannot reach."
     )
 
 
@@ -159,7 +171,7 @@ class AccessList(Strict):
     name: Name | None = Field(None, description='The list\'s name; default "LABEL PBX addresses".')
     addresses: list[Ipv4] | None = Field(
         None,
-        description="IPv4 addresses that may call out; default: the site's.",
+        description="IPv4 addresses allowed to call out; default: the site's.",
         min_length=1,
         max_length=100,
     )
@@ -169,9 +181,9 @@ class Credentials(Strict):
     """The credential list (2.3) and the PBX trunk's authentication (5.3): one pair."""
 
     list_name: Name | None = Field(None, description='The list\'s name; default "LABEL credentials".')
-    username: Username = Field(description="User name at Twilio, authentication name in the PBX.")
+    username: Username = Field(description="User name at Twilio, and authentication name in the PBX.")
     password: Reference = Field(
-        description="Reference of the password: 12 characters or more, upper, lower, digit."
+        description="Reference of the password: at least 12 characters; upper case, lower case and a digit."
     )
 
 
@@ -192,9 +204,9 @@ class Termination(Strict):
 class OriginationTarget(Strict):
     """One origination URI."""
 
-    region: Region = Field(description="Twilio region through which the call leaves.")
-    priority: int = Field(description="Lower is tried first.", ge=0, le=65535)
-    weight: int = Field(10, description="Share of calls among URIs of the same priority.", ge=1, le=65535)
+    region: Region = Field(description="Twilio region through which the call leaves Twilio.")
+    priority: int = Field(description="Lower values are tried first.", ge=0, le=65535)
+    weight: int = Field(10, description="Share of calls among URIs with the same priority.", ge=1, le=65535)
     enabled: bool = Field(True, description="Whether Twilio uses it.")
 
 
@@ -202,11 +214,14 @@ class Origination(Strict):
     """Origination: calls from Twilio to the PBX (section 3)."""
 
     parameter: Literal["region", "edge"] = Field(
-        "region", description="region=us1 as the guide has it, or edge=ashburn."
+        "region", description="Parameter in the URI: region=us1 as in the guide, or edge=ashburn."
     )
-    transport: Transport = Field("udp", description="Transport to the PBX; the PBX must have it.")
+    transport: Transport = Field("udp", description="Transport to the PBX; must be enabled there.")
     port: int | None = Field(
-        None, description="Port of the PBX; default: its port of that transport, read live.", ge=1, le=65535
+        None,
+        description="Port of the PBX; default: the PBX's port for that transport, read live.",
+        ge=1,
+        le=65535,
     )
     uris: list[OriginationTarget] = Field(
         [OriginationTarget(region="us1", priority=10), OriginationTarget(region="us2", priority=20)],
@@ -220,15 +235,17 @@ class PbxTrunk(Strict):
     """The trunk in the PBX (section 5)."""
 
     name: Name = Field("Twilio-Reg-Trunk", description="The trunk's name in the PBX (5.2).")
-    brand: Name = Field("Twilio", description="The brand, as the portal calls it (5.2).")
-    transport: Transport = Field("udp", description="Transport to Twilio; tls needs secure trunking there.")
+    brand: Name = Field("Twilio", description="The brand, as named in the portal (5.2).")
+    transport: Transport = Field(
+        "udp", description="Transport to Twilio; tls requires secure trunking there."
+    )
     max_concurrent_calls: int = Field(
-        100_000, description="Max Concurrent Calls (5.4); the portal's preset.", ge=1, le=2**31 - 1
+        100_000, description="Max Concurrent Calls (5.4); the default is the portal's.", ge=1, le=2**31 - 1
     )
     remove_signalling_ranges: list[Ipv4Range] = Field(
         [],
-        description="Ranges to take off the PBX trunk's associated addresses (5.4); calls in from them are"
-        " refused then. Any other range that is there is kept.",
+        description="Ranges to remove from the PBX trunk's associated addresses (5.4); inbound calls from"
+        " them are then refused. All other existing ranges are kept.",
     )
 
 
@@ -236,7 +253,7 @@ class TrunkSettings(Strict):
     """One trunk at Twilio and in the PBX: a shared one's, or what ``Tenant.trunk_of`` returns."""
 
     twilio_account: FolderName | None = Field(
-        None, description="Name of the Twilio account; not needed with one."
+        None, description="Name of the Twilio account; not needed if the site has only one."
     )
     trunk: TwilioTrunk = Field(description="The Elastic SIP Trunk.")
     termination: Termination = Field(description="Calls from the PBX to Twilio.")
@@ -270,28 +287,30 @@ class TrunkSettings(Strict):
 class SharedTrunk(TrunkSettings):
     """A trunk at system level: made once, assigned to tenants (5.5)."""
 
-    accept_interruption: bool = Field(False, description="Leave for rows that interrupt its tenants' calls.")
-    set_password: bool = Field(False, description="Write the password at both sides again.")
+    accept_interruption: bool = Field(False, description="Allow changes that interrupt its tenants' calls.")
+    set_password: bool = Field(False, description="Write the password again on both sides.")
 
 
 class Site(Strict):
     """One PortSIP PBX, its Twilio accounts, its policies."""
 
-    name: FolderName = Field(description="Names the site's folder of the records.")
+    name: FolderName = Field(description="Name of the site's folder in the records.")
     target: Literal["sandbox", "live"] = Field(
         description="The vendors' real services, or the sandbox on this machine."
     )
     twilio_accounts: dict[FolderName, TwilioAccount] = Field(
-        description="Twilio accounts by a name of yours.", min_length=1
+        description="Twilio accounts, each under a name that you choose.", min_length=1
     )
     pbx: SitePbx = Field(description="The PBX.")
     shared_trunks: dict[FolderName, SharedTrunk] = Field(
-        {}, description="System level: trunks shared by tenants, by a name of yours; keys as a tenant's."
+        {},
+        description="System level: trunks shared by tenants, each under a name that you choose; same keys as"
+        " a tenant's trunk.",
     )
     additional_signalling_ranges: list[Ipv4Range] = Field(
         [],
-        description="IPv4 ranges that Twilio signals from beside those it publishes; 05 adds them to each"
-        " PBX trunk (5.4).",
+        description="IPv4 ranges from which Twilio sends signalling in addition to those it publishes; 05"
+        " adds them to each PBX trunk (5.4).",
     )
     policies: Policies = Field(Policies(), description="What the site allows.")
 
@@ -304,62 +323,146 @@ class OutboundRule(Strict):
         None, description="Condition: what the dialled number begins with."
     )
     number_length: Lengths | None = Field(None, description="Condition: how many digits were dialled.")
-    extensions: Extensions | None = Field(None, description="Condition: the extensions that call.")
-    strip_digits: int = Field(0, description="Digits taken off the front of the dialled number.", ge=0, le=9)
-    prepend: Prepend = Field("", description="Put in front after that.")
-    caller_id: Number | None = Field(None, description="Outbound caller id, +E.164, one of dids.")
-    priority: int = Field(1000, description="Lower is tried first.", ge=0, le=2**31 - 1)
+    extensions: Extensions | None = Field(None, description="Condition: the calling extensions.")
+    strip_digits: int = Field(
+        0, description="How many digits to strip from the front of the dialled number.", ge=0, le=9
+    )
+    prepend: Prepend = Field("", description="Prefix added after that.")
+    caller_id: Number | None = Field(None, description="Outbound caller ID, +E.164, one of dids.")
+    priority: int = Field(1000, description="Lower values are tried first.", ge=0, le=2**31 - 1)
 
 
 class InboundRule(Strict):
     """An inbound rule (6.2): the extension that numbers ring."""
 
     name: Name = Field(description="The rule's name in the PBX.")
-    dids: OneEntry = Field(description="One number or one range, inside of the tenant's dids.")
-    extension: Extension = Field(description="The extension that rings.")
-    outside_hours: Extension | None = Field(None, description="… outside office hours; default: the same.")
-    holidays: Extension | None = Field(None, description="… on holidays; default: the same.")
+    dids: OneEntry = Field(description="One number or one range, within the tenant's dids.")
+    extension: Destination = Field(
+        description="The extension that rings; a range of as many extensions as dids has numbers (100-299);"
+        " keep (the number that was called is the extension); voicemail:EXTENSION; hang up; or an outside"
+        " number, +E.164."
+    )
+    outside_hours: Destination | None = Field(
+        None, description="Where calls go outside office hours; default: as extension."
+    )
+    holidays: Destination | None = Field(
+        None, description="Where calls go on holidays; default: as extension."
+    )
 
 
 class Rules(Strict):
     """The tenant's call rules (6.1, 6.2)."""
 
-    outbound: list[OutboundRule] = Field([], description="Outbound rules, to the trunk.")
-    inbound: list[InboundRule] = Field([], description="Inbound rules, from the trunk.")
+    outbound: list[OutboundRule] = Field([], description="Outbound rules, for calls to the trunk.")
+    inbound: list[InboundRule] = Field([], description="Inbound rules, for calls from the trunk.")
+
+
+class Dialling(Strict):
+    """How people dial: makes outbound rules for the tenant's country, beside the tenant's own (6.1)."""
+
+    styles: list[Literal["plus", "international", "national", "local"]] = Field(
+        ["plus", "international", "national"],
+        description="Ways of dialling, one rule or more for each; local needs area_code.",
+        min_length=1,
+    )
+    emergency: list[Digits] = Field(
+        description="Emergency numbers that are to leave through Twilio; [] for none. Has to be written: the"
+        " runbook makes no such rule by itself, and promises nothing about such calls."
+    )
+    area_code: Digits | None = Field(
+        None, description="The area code of local calls, without the national prefix in front."
+    )
+    international_prefixes: list[Digits] = Field(
+        [],
+        description="What is dialled before a country code, with a carrier code where one is dialled;"
+        " default: the country's.",
+    )
+    caller_id: Number | None = Field(None, description="Outbound caller id of these rules, one of dids.")
+    extensions: Extensions | None = Field(None, description="Condition of these rules: who calls.")
+    priority: int = Field(
+        FIRST_PRIORITY, description="Of the first of these rules; each next one has one more.", ge=0, le=10**6
+    )
+
+    def rules(self, country: str) -> list[OutboundRule]:
+        """Return the outbound rules for a country."""
+        return [
+            OutboundRule(
+                name=rule.name,
+                number_prefix=";".join(rule.prefixes),
+                number_length=";".join(map(str, rule.lengths)) or None,
+                extensions=self.extensions,
+                strip_digits=rule.strip,
+                prepend=rule.prepend,
+                caller_id=self.caller_id,
+                priority=rule.priority - FIRST_PRIORITY + self.priority,
+            )
+            for rule in preset_rules(country_of(country), self.wanted)
+        ]
+
+    @property
+    def wanted(self) -> Wanted:
+        """The ways of dialling as values."""
+        return Wanted(
+            tuple(self.styles), tuple(self.emergency), self.area_code, tuple(self.international_prefixes)
+        )
 
 
 class Tenant(Strict):
     """A tenant of the PBX and its trunk."""
 
-    name: FolderName = Field(description="Names the tenant's folder of the records.")
+    name: FolderName = Field(description="Name of the tenant's folder in the records.")
     pbx_domain: Domain = Field(description="The tenant's SIP domain in the PBX.")
-    dids: Pool = Field(description="The tenant's numbers, in the PBX's pool grammar; the one source of them.")
+    dids: Pool = Field(
+        description="The tenant's numbers, in the PBX's pool syntax; they are listed only here."
+    )
     twilio_account: FolderName | None = Field(
-        None, description="Name of the site's Twilio account; not needed with one."
+        None, description="Name of the site's Twilio account; not needed if the site has only one."
     )
     shared_trunk: FolderName | None = Field(
         None, description="System level: the site's shared trunk, instead of the four mappings below."
     )
     concurrency: int | None = Field(
-        None, description="System level: concurrent calls of the assignment.", ge=1, le=2**31 - 1
+        None,
+        description="System level: concurrent calls that the tenant's assignment allows.",
+        ge=1,
+        le=2**31 - 1,
     )
     trunk: TwilioTrunk | None = Field(None, description="The Elastic SIP Trunk.")
     termination: Termination | None = Field(None, description="Calls from the PBX to Twilio.")
     origination: Origination = Field(Origination(), description="Calls from Twilio to the PBX.")
     pbx_trunk: PbxTrunk = Field(PbxTrunk(), description="The trunk in the PBX.")
-    rules: Rules | None = Field(None, description="Call rules of the tenant.")
-    move: list[Number] = Field(
-        [], description="Numbers of dids to take over although something answers them today."
+    country: Country | None = Field(
+        None,
+        description="The country that people dial in (ISO 3166, such as DE): call rules are judged by it; it"
+        " makes none.",
     )
-    remove: list[Number] = Field([], description="Numbers to take off the trunk and out of the pool.")
-    accept_interruption: bool = Field(False, description="Leave for rows that interrupt calls.")
-    accept_unrouted: bool = Field(False, description="Move numbers although no inbound rule covers them.")
-    set_password: bool = Field(False, description="Write the password at both sides again.")
+    dialling: Dialling | None = Field(None, description="Outbound rules for the ways of dialling there.")
+    rules: Rules | None = Field(None, description="Call rules of the tenant.")
+    examples: dict[Dialled, Expected] = Field(
+        {},
+        description="Tests of the outbound rules: what is dialled, and the number that Twilio must get"
+        " (+E.164), none (nothing leaves) or emergency.",
+    )
+    move: list[Number] = Field(
+        [], description="Numbers of dids to take over even though something answers them today."
+    )
+    remove: list[Number] = Field([], description="Numbers to remove from the trunk and from the pool.")
+    accept_interruption: bool = Field(False, description="Allow changes that interrupt calls.")
+    accept_unrouted: bool = Field(False, description="Move numbers even though no inbound rule covers them.")
+    set_password: bool = Field(False, description="Write the password again on both sides.")
 
     @property
     def level(self) -> Literal["tenant", "system"]:
         """Where the tenant's trunk is made: its own, or the site's shared one."""
         return "system" if self.shared_trunk is not None else "tenant"
+
+    @property
+    def call_rules(self) -> Rules | None:
+        """The tenant's own call rules and, in front, those of its ways of dialling; ``None`` for neither."""
+        if self.dialling is None or self.country is None:
+            return self.rules
+        own = self.rules or Rules()
+        return Rules(outbound=[*self.dialling.rules(self.country), *own.outbound], inbound=own.inbound)
 
     def trunk_of(self, site: Site) -> TrunkSettings:
         """Return the settings of the trunk that the tenant uses: its own, or the shared one."""

@@ -1,4 +1,4 @@
-"""The schema for editors, and the table of every parameter for the README."""
+"""The schema for editors, and the table of every parameter for ``docs/parameters.md``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def field_rows() -> Iterator[tuple[str, str, str, str]]:
 
 
 def field_table() -> Iterator[str]:
-    """Yield the README's table of parameters, line by line, in Markdown."""
+    """Yield the table of parameters for ``docs/parameters.md``, line by line, in Markdown."""
     yield from HEADER.splitlines()
     for key, kind, default, meaning in field_rows():
         yield f"| `{key}` | {kind} | {default} | {meaning} |"

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
+from ..dialling.countries import is_country
+from ..dialling.destinations import destination
 from ..did_pool import DidPool, e164
 from ..paths import NamedFile
 from ..secret import SecretRef
@@ -186,6 +188,20 @@ def _regex(text: str) -> str:
     return text
 
 
+def _country(text: str) -> str:
+    if not is_country(text):
+        raise ValueError("not a country: give its two letters as ISO 3166 has them, such as DE or US")
+    return text
+
+
+def _expected(text: str) -> str:
+    if text in ("none", "emergency"):
+        return text
+    if not text.startswith("+"):
+        raise ValueError("write the number that Twilio must get (+E.164), none or emergency")
+    return e164(text)
+
+
 def _string(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **schema})
 
@@ -221,7 +237,11 @@ Fingerprint = Annotated[
     _string(),
 ]
 Username = _pattern_type("[A-Za-z0-9._-]{1,32}", "1 to 32 letters, digits, '.', '_' and '-'")
-Extension = _pattern_type("[0-9]{1,20}", "an extension has digits only")
+Destination = Annotated[str, _parsed(destination), _string(minLength=1)]
+Country = Annotated[str, _parsed(_country), _string(pattern="^[A-Z]{2}$")]
+Dialled = _pattern_type(r"\+?[0-9*#]{1,32}", "what people dial: digits, * and #, with or without a leading +")
+Expected = Annotated[str, _parsed(_expected), _string(pattern=r"^(\+[1-9][0-9]{1,14}|none|emergency)$")]
+Digits = _pattern_type("[0-9]{1,8}", "digits only")
 Extensions = _pattern_type(
     "[0-9]{1,20}(?:-[0-9]{1,20})?(?:;[0-9]{1,20}(?:-[0-9]{1,20})?)*",
     "extensions or ranges of them, joined by semicolons: 100-200;305",

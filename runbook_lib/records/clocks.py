@@ -76,7 +76,7 @@ class VendorClocks:
     def known(self, vendor: str) -> datetime | None:
         """Return the present time by a vendor's clock; ``None`` before its first answer."""
         seen = self._seen.get(vendor)
-        return seen and seen.vendor_time + timedelta(seconds=steady() - seen.at)
+        return seen.vendor_time + timedelta(seconds=steady() - seen.at) if seen is not None else None
 
     def latest(self) -> datetime | None:
         """Return the present time by the vendor's clock that is ahead; ``None`` before the first answer."""

@@ -27,6 +27,7 @@ from ..plan import Row
 from .chain import CLOSED_WHILE_RUNNING, Chain
 from .clocks import VendorClocks
 from .errors import RecordError
+from .formats import FORMAT, newer
 from .result import CHECKSUMS, now
 
 FILE_NAME = "journal.jsonl"
@@ -234,7 +235,7 @@ class Journal:
             if not os.path.lexists(self.path.parent / CHECKSUMS):
                 return self._append(event)
             told = {
-                "format": 1,
+                "format": FORMAT,
                 "at": now(),
                 "by": plain_identities(),
                 "run": self._run,
@@ -245,7 +246,7 @@ class Journal:
 
     def _append(self, event: dict[str, Any]) -> dict[str, Any]:
         """Write an event with its time, and return it so."""
-        event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
+        event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event, "format": FORMAT}
         data = (json.dumps(self._redact(event), ensure_ascii=False) + "\n").encode()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = descriptor(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -272,8 +273,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     *lines, rest = read_plain(path).decode(errors="replace").split("\n")
     for number, line in enumerate([*lines, rest] if _event(rest) else lines, start=1):
         event = _event(line)
-        if event is None:
-            writes[f"line {number}"] = _unreadable(number)
+        if event is None or newer(event):
+            writes[f"line {number}"] = _unreadable(number, newer(event or {}))
         elif event["event"] == SENDING:
             writes[event["entry"]] = {**event, "answer": None, "found": None}
         elif event["entry"] in writes:
@@ -286,22 +287,30 @@ def is_readable(write: Mapping[str, Any]) -> bool:
     return write["event"] == SENDING
 
 
+def newer_than_this(write: Mapping[str, Any]) -> str:
+    """Say that a newer runbook wrote a line that cannot be read; empty for any other write."""
+    return str(write.get("newer", ""))
+
+
 def _event(line: str) -> dict[str, Any] | None:
     """A line's event; ``None`` for a line that is not as we write one."""
     try:
         event: Any = json.loads(line)
+        if newer(event):
+            return event
         kept = isinstance(event["entry"], str) and event.keys() >= _KEYS[event["event"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return event if kept else None
 
 
-def _unreadable(number: int) -> dict[str, Any]:
+def _unreadable(number: int, later: str) -> dict[str, Any]:
     return {
         **dict.fromkeys(_KEYS[SENDING], ""),
         "event": UNREADABLE,
         "entry": f"line {number}",
-        "resource": f"line {number} of the journal cannot be read",
+        "resource": f"line {number} of the journal {f'was {later}' if later else 'cannot be read'}",
+        "newer": later,
         "target": None,
         "body": None,
         "before": None,

@@ -101,7 +101,9 @@ class Ownership:
                     if write["target"] == self._target and vendor_id in _ids(write):
                         yield write
 
-    def _shows(self, write: dict[str, Any], resource: str, vendor_id: str, created: datetime | None) -> bool:
+    def _shows(
+        self, write: dict[str, Any], resource: ResourceKey, vendor_id: str, created: datetime | None
+    ) -> bool:
         if write["target"] != self._target or key_of(write) != resource:
             return False
         if (write["answer"] or {}).get("result") == vendor_id:

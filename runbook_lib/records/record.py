@@ -26,6 +26,7 @@ from ..lock import whoami
 from ..plain_files import NotPlainError, read, read_mapping, write_whole
 from ..secret import find, scrub_data
 from ..statement import Use
+from ..workspace import work_tree_of
 from . import journal, living
 from .chain import (
     ADOPTED,
@@ -40,8 +41,9 @@ from .chain import (
     unreadable,
 )
 from .errors import RecordError
+from .formats import FORMAT
 from .needs import keep_as_it_is, try_out
-from .policy import pin, pins_of
+from .policy import LIVE, pin, pins_of
 from .result import CHECKSUMS, now, write_json
 from .summary import UNKNOWN, summarize
 from .uses import USED, USED_FILE, claim
@@ -59,7 +61,6 @@ SIGNATURES = 9
 #: Beside the runs of a tenant: records that were taken out of them because a secret was found inside. Each
 #: account has a folder of its own, as nobody else may enter it.
 WITHHELD = "withheld"
-FORMAT = 1
 READ_ONLY = 0o444
 #: Why a run is made, for its record; free text, never a secret.
 TICKET, REASON = "RUNBOOK_TICKET", "RUNBOOK_REASON"
@@ -102,6 +103,7 @@ def open_record(
     kept: Mapping[str, bytes] | None = None,
     use: Use | None = None,
     policy: Mapping[str, Any] | None = None,
+    workspace: Path | None = None,
 ) -> Entry:
     """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
 
@@ -117,7 +119,7 @@ def open_record(
     parameters
         The parameters as plain data, with references in place of secrets.
     files
-        The parameter files of ``site`` and ``tenant``; relative paths start at the project's folder.
+        The parameter files of ``site`` and ``tenant``; relative paths start at the workspace.
     approval
         Who approved which plan (``plan``, ``by``), as every section's result says it.
     affected
@@ -133,6 +135,8 @@ def open_record(
         opening; ``used.json`` says which sections may write.
     policy
         The site's policy (``policy_of``), which must not be weaker than the one that was pinned.
+    workspace
+        The workspace's folder, if the records do not lie in it.
 
     Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``), as an emergency's
     does (``RUNBOOK_EMERGENCY``); the ticket of a signed approval is that of
@@ -145,6 +149,11 @@ def open_record(
     if os.path.lexists(folder / OPENING):
         raise _twice(run, "opened")
     notes = try_out(records)
+    if target.get("target") == LIVE and (tree := work_tree_of(records)):
+        notes.append(
+            f"{records} lies in the git work tree {tree}, where git clean deletes it: move it out of there,"
+            " and write its new place into runbook.toml (records)"
+        )
     opening = {
         "format": FORMAT,
         "run": run,
@@ -159,7 +168,8 @@ def open_record(
         "reason": os.environ.get(REASON) or None,
         "emergency": os.environ.get(EMERGENCY) or None,
         "order": list(order),
-        "project": str(records.resolve().parent),
+        "workspace": str(workspace or records.resolve().parent),
+        "records": str(records.resolve()),
         "parameters": dict(parameters),
         "files": dict(files),
         "started": now(),

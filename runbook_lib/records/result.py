@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..plain_files import write_whole
+from ..workspace import records_folder
 from .errors import RecordError
 
 #: Closes a record: written last, over all its other files.
@@ -29,7 +30,7 @@ def run_folder(root: Path, site: str, tenant: str) -> Path:
     The runner names it for its kernels; plain papermill and JupyterLab get one of their own.
     """
     given = os.environ.get(RUN_FOLDER)
-    return Path(given) if given else root / "records" / site / tenant / new_run_id()
+    return Path(given) if given else records_folder(root) / site / tenant / new_run_id()
 
 
 def write_result(folder: Path, section: str, result: dict[str, Any]) -> Path:

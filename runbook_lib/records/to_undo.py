@@ -17,6 +17,7 @@ from ..sip_uri import termination_label
 from . import journal
 from .chain import ADOPTED, CLOSED, Chain, Entry, digest_of_file, unreadable
 from .errors import RecordError
+from .formats import newer
 from .record import OPENING, RECORD, run_name
 from .result import CHECKSUMS
 from .verify import check_record, is_run
@@ -102,6 +103,8 @@ def record_to_undo(
             " rollback or a retirement took away, applying the tenant's parameters makes again",
         )
     [folder] = undoable
+    if later := next((what for one in _writes(folder) if (what := journal.newer_than_this(one))), ""):
+        raise _newer(folder.name, f"{journal.FILE_NAME}: {later}")
     if not all(journal.is_readable(one) for one in _writes(folder)):
         raise RecordError(
             f"record {folder.name}: its journal has a line that cannot be read",
@@ -153,7 +156,7 @@ def _folders(records: Path, tenant: Path, record: str | None, chained: Collectio
 def _wrote(records: Path, folder: Path, chain: Sequence[Entry]) -> bool:
     """Whether a run wrote something by the guide, so that there is something to take away."""
     try:
-        return any(_is_forward(write) for write in _writes(folder))
+        return any(_is_forward(write) or journal.newer_than_this(write) for write in _writes(folder))
     except OSError as error:
         run = run_name(records, folder)
         closed = any(one.run == run and one.event == CLOSED for one in chain)
@@ -184,12 +187,23 @@ def _check(records: Path, folder: Path, chain: Sequence[Entry]) -> None:
             next_step="wait until the run has ended; of one that died: runbook records close RUN, and read"
             " what it left (runbook records show RUN)",
         )
+    later = {name: newer(read_mapping(folder / name)) for name in (OPENING, RECORD, CHECKSUMS)}
+    if told := [f"{name}: {what}" for name, what in later.items() if what]:
+        raise _newer(run, "; ".join(told))
     if problems := check_record(records, run, chain):
         raise RecordError(
             f"record {run}: " + "; ".join(f"{one.path}: {one.what}" for one in problems),
             meaning="what it says that was done may not be what was done; nothing was sent",
             next_step="find out who changed it; undo by hand what has to be undone",
         )
+
+
+def _newer(run: str, what: str) -> RecordError:
+    return RecordError(
+        f"record {run}: {what}",
+        meaning="nothing is wrong with it, but this runbook does not know all that it says; nothing was sent",
+        next_step="upgrade the runbook on this machine, and roll back with that",
+    )
 
 
 def _refuse_other_places(folder: Path, parameters: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ from .chain import (
     digest_of,
     digest_of_file,
 )
+from .formats import newer
 from .needs import ATTRIBUTES
 from .ownership import OWNERSHIP
 from .record import (
@@ -47,14 +48,19 @@ from .record import (
 from .reviews import unreviewed
 
 VERIFIED, CONSISTENT, DAMAGED = "verified", "consistent, not anchored", "not verified"
+NEWER = "not verified by this runbook: a newer one wrote some of it"
 
 
 class Damage(Enum):
-    """What became of a file: changed, or what git (core.autocrlf, LFS) or a transfer as text makes of it."""
+    """What became of a file: changed, or what git (core.autocrlf, LFS) or a transfer as text makes of it.
+
+    Or nothing: a newer runbook wrote it, and this one cannot read it.
+    """
 
     CHANGED = auto()
     LINE_ENDS = auto()
     POINTER = auto()
+    NEWER = auto()
 
 
 CHANGED = "changed"
@@ -130,9 +136,9 @@ class Report:
 
     @property
     def status(self) -> str:
-        """``"verified"``, ``"consistent, not anchored"`` or, with problems, ``"not verified"``."""
+        """``VERIFIED``, ``CONSISTENT`` or, with problems, ``DAMAGED`` or ``NEWER``."""
         if self.problems:
-            return DAMAGED
+            return NEWER if only_newer(self.problems) else DAMAGED
         return VERIFIED if self.anchored else CONSISTENT
 
     @property
@@ -198,8 +204,8 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     found = [by_digest[anchor.digest] for anchor in anchors if anchor.digest in by_digest]
     last = max(found, key=lambda one: one.seq, default=None)
     named = {one.path for one in problems}
-    told = {entry.file for entry in entries}
-    strays = [one for one in strays if one not in named | told and not _is_kept(one, by_run)]
+    chained = {entry.file for entry in entries}
+    strays = [one for one in strays if one not in named | chained and not _is_kept(one, by_run)]
     return Report(
         tuple(problems),
         tuple(entries),
@@ -228,6 +234,11 @@ def open_runs(entries: Sequence[Entry]) -> list[str]:
     return [run for run, digests in by_event(entries).items() if CLOSED not in digests]
 
 
+def only_newer(problems: Sequence[Problem]) -> bool:
+    """Whether all that is wrong is that a newer runbook wrote something."""
+    return all(problem.damage is Damage.NEWER for problem in problems)
+
+
 def read_record(
     records: Path, run: str, digests: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
@@ -245,9 +256,12 @@ def read_record(
         except OSError as error:
             problems.append(Problem(f"{run}/{name}", _unread(error)))
             return {}
+        told = parse_mapping(content)
         if digest_of(content) != digest:
             problems.append(Problem(f"{run}/{name}", CHANGED))
-        return parse_mapping(content)
+        elif later := newer(told):
+            problems.append(Problem(f"{run}/{name}", later, Damage.NEWER))
+        return told
 
     try:
         refuse_links(records, run)
@@ -311,7 +325,7 @@ def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
         try:
             entry = Entry.parse(line)
         except NewerFormatError as error:
-            problems.append(Problem(FILE_NAME, f"{place}: {error}"))
+            problems.append(Problem(FILE_NAME, f"{place}: {error}", Damage.NEWER))
             before = None
             continue
         except ValueError:
@@ -450,6 +464,9 @@ def _files(
         yield replace(problem, what=f"swapped: it is that of {other}") if other else problem
         if problem.damage is Damage.POINTER:  # what the record has is in the file that is not there
             return
+    elif later := newer(read_mapping(path)):
+        yield Problem(f"{run}/{CHECKSUMS}", later, Damage.NEWER)
+        return
     listed = _checksums(path)
     names, empty = contents(folder)
     there = {*names} - {CHECKSUMS}

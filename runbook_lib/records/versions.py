@@ -8,7 +8,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent.parent
+from ..product import PACKAGE
+from ..version import VERSION
+
 TOOLS = (
     "jupyterlab",
     "papermill",
@@ -26,7 +28,7 @@ TOOLS = (
 @cache
 def runbook_version() -> dict[str, str]:
     """Return the runbook's version and the digest of its source."""
-    return {"version": _version("portsip-twilio-runbook"), "source": source_digest()}
+    return {"version": VERSION, "source": source_digest()}
 
 
 @cache

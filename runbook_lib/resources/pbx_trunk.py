@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,27 @@ def associated(settings: Settings, live: Mapping[str, Any] | None) -> Associated
     )
 
 
+@dataclass(frozen=True)
+class InPbx:
+    """The trunks of the PBX that may be ours, in full, as they were read.
+
+    ``namesake`` is a trunk of our name that is neither at our hostname nor made by us.
+    """
+
+    candidates: tuple[dict[str, Any], ...] = ()
+    namesake: dict[str, Any] | None = None
+
+    @property
+    def trunk(self) -> dict[str, Any] | None:
+        """The only candidate; ``None`` where there is none or more than one."""
+        return self.candidates[0] if len(self.candidates) == 1 else None
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of all candidates."""
+        return frozenset(trunk["id"] for trunk in self.candidates)
+
+
 class PbxTrunk:
     """The register-based trunk of a tenant, by its hostname, and by its name when that was changed.
 
@@ -122,28 +144,35 @@ class PbxTrunk:
         self._session = session
         self._settings = settings
         self._made_by_us = made_by_us
-        #: After ``candidates``: a trunk of our name that is neither at our hostname nor made by us.
-        self.namesake: dict[str, Any] | None = None
 
     @property
     def session(self) -> Session:
         """The session in the scope that owns the trunk."""
         return self._session()
 
+<<<<<<< HEAD
     def candidates(self) -> list[dict[str, Any]]:
         """Read the trunks that lead to ours at Twilio or, if none does, that we made under our name; in full.
+=======
+    def look(self) -> InPbx:
+        """Read the trunks that have our hostname or, if none has, that we made under our name; in full.
+>>>>>>> main
 
         The list's filter is asked to narrow down and not trusted (which fields it takes is not
         documented): its answer is checked here.
         """
+<<<<<<< HEAD
         hostname, name = str(self._settings.termination), self._settings.pbx_name
+=======
+        hostname, name = self._settings.domain, self._settings.pbx_name
+        session = self.session
+>>>>>>> main
         found = list(
-            self.session.list(
-                "/providers", filter=f"hostname eq {quoted(hostname)} or name eq {quoted(name)}"
-            )
+            session.list("/providers", filter=f"hostname eq {quoted(hostname)} or name eq {quoted(name)}")
         )
-        matching = self._at_our_hostname(found)
+        matching, namesake = self._at_our_hostname(found), None
         if not matching:
+<<<<<<< HEAD
             # The PBX's filter compares letters: the same name in another case, in another form of its
             # accents or with another edge is found among all.
             brand = quoted(self._settings.pbx_brand)
@@ -157,6 +186,20 @@ class PbxTrunk:
             self.namesake = next((one for one in named if one not in matching), None)
         session = self.session
         return list(side_by_side(*(partial(session.get, f"/providers/{one['id']}") for one in matching)))
+=======
+            # The PBX's filter compares letters: the same name in another case is found among all.
+            matching = self._at_our_hostname(self.of_brand(session))
+        if not matching:
+            named = [trunk for trunk in found if trunk.get("name") == name]
+            matching = [trunk for trunk in named if self._made_by_us(pbx_trunk(name), trunk["id"])]
+            namesake = next((trunk for trunk in named if trunk not in matching), None)
+        paths = [f"/providers/{trunk['id']}" for trunk in matching]
+        return InPbx(side_by_side(*(partial(session.get, path) for path in paths)), namesake)
+
+    def of_brand(self, session: Session) -> tuple[dict[str, Any], ...]:
+        """Read the trunks of our brand that a session sees, as the PBX lists them."""
+        return tuple(session.list("/providers", filter=f"brand eq {quoted(self._settings.pbx_brand)}"))
+>>>>>>> main
 
     def _at_our_hostname(self, trunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those at our termination URI; with another edge only if that one is not beside it.
@@ -173,13 +216,8 @@ class PbxTrunk:
         return leading
 
     def find(self) -> dict[str, Any] | None:
-        """Return the only candidate, or ``None``."""
-        candidates = self.candidates()
-        return candidates[0] if len(candidates) == 1 else None
-
-    def exists(self) -> bool:
-        """Whether there is a trunk that is ours, or more than one."""
-        return bool(self.candidates())
+        """Read the only candidate; ``None`` where there is none or more than one."""
+        return self.look().trunk
 
     def create(self, fields: dict[str, Any]) -> None:
         """Make the trunk."""

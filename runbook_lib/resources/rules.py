@@ -2,30 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from ..did_pool import DidPool
+from ..errors import VendorError
 from ..facts.side_by_side import side_by_side
 from ..meaning import same_name
 from ..vendors.portsip import Session
 
 
+@dataclass(frozen=True)
+class RulesAsRead:
+    """A tenant's rules as they were read, and what follows from them for its numbers.
+
+    ``trunk_ids`` are the PBX trunks that are ours; ``outbound`` has the rules in full; ``tenant`` is the
+    tenant as the PBX describes it in its own scope. What a section does not need, it does not read.
+    """
+
+    trunk_ids: Collection[str] = frozenset()
+    inbound: tuple[dict[str, Any], ...] = ()
+    outbound: tuple[dict[str, Any], ...] = ()
+    tenant: Mapping[str, Any] = field(default_factory=dict)
+
+    def uncovered(self, dids: Iterable[str]) -> list[str]:
+        """Return the numbers (+E.164) whose calls no enabled inbound rule of our trunk takes."""
+        rules = [
+            rule
+            for rule in self.inbound
+            if rule.get("enabled")
+            and rule["provider_id"] in self.trunk_ids
+            and not rule.get("cid_number_mask")
+        ]
+        return [did for did in dids if not any(_has(rule, did) for rule in rules)]
+
+    def users_of(self, did: str) -> list[str]:
+        """Return what uses the number: inbound rules, and outbound rules and the tenant as caller id."""
+        users = [
+            f"inbound rule {rule['name']}"
+            for rule in self.inbound
+            if rule["provider_id"] in self.trunk_ids and _has(rule, did)
+        ]
+        return users + self.callers([did]).get(did, [])
+
+    def callers(self, dids: Iterable[str], except_rules: Collection[str] = ()) -> dict[str, list[str]]:
+        """Return who shows which of the numbers (+E.164) as caller id, by number.
+
+        ``except_rules`` are ids of rules that do not count.
+        """
+        by_digits = {_digits(did): did for did in dids}
+        found: dict[str, list[str]] = {}
+        for rule in self.outbound:
+            if rule["id"] not in except_rules:
+                for digits in {
+                    _digits(route.get("outbound_caller_id")) for route in rule.get("routes") or ()
+                }:
+                    found.setdefault(digits, []).append(f"outbound rule {rule['name']}")
+        caller_ids = self.tenant.get("outbound_caller_ids") or ()
+        for digits in {_digits(caller_id.get("caller_id")) for caller_id in caller_ids}:
+            found.setdefault(digits, []).append("the tenant's outbound caller id")
+        return {by_digits[digits]: users for digits, users in found.items() if digits in by_digits}
+
+
 class Rules:
-    """The rules of one tenant, read when first asked for.
+    """The rules of one tenant, in the PBX.
 
     Parameters
     ----------
     session
         Called for a session in the tenant's scope, when it is first needed.
-    trunk_ids
-        Called for the ids of the PBX trunks that are ours.
     """
 
-    def __init__(self, session: Callable[[], Session], trunk_ids: Callable[[], set[str]]) -> None:
+    def __init__(self, session: Callable[[], Session]) -> None:
         self._session = session
-        self._trunk_ids = trunk_ids
 
     def inbound(self) -> list[dict[str, Any]]:
         """Read the tenant's inbound rules."""
@@ -36,6 +87,32 @@ class Rules:
         session = self._session()
         paths = [f"/outbound_rules/{one['id']}" for one in session.list("/outbound_rules")]
         return list(side_by_side(*(partial(session.get, path) for path in paths)))
+
+    def tenant(self) -> dict[str, Any]:
+        """Read the tenant as the PBX describes it in its own scope, with its outbound caller ids."""
+        return self._session().get("/tenant")
+
+    def look(self, trunk_ids: Callable[[], Collection[str]], *, users: bool) -> RulesAsRead:
+        """Read the inbound rules and, for who uses a number, the outbound ones and the tenant as well.
+
+        ``trunk_ids`` returns the ids of the PBX trunks that are ours.
+        """
+        ids, inbound, outbound, tenant = side_by_side(
+            trunk_ids,
+            self.inbound,
+            lambda: self.outbound() if users else (),
+            lambda: self.tenant() if users else {},
+        )
+        return RulesAsRead(ids, tuple(inbound), tuple(outbound), tenant)
+
+    def emergency_numbers(self) -> list[dict[str, Any]] | None:
+        """Read the PBX's own emergency numbers; ``None`` where this administrator may not read them."""
+        try:
+            return list(self._session().list("/emergency_numbers"))
+        except VendorError as error:
+            if error.status not in (403, 404):
+                raise
+            return None
 
     def through(self, trunk_id: str) -> list[tuple[str, dict[str, Any]]]:
         """Return the rules that use a PBX trunk, each with its kind as for ``write``."""
@@ -67,43 +144,10 @@ class Rules:
             kept["holidays"] = [one["id"] if isinstance(one, dict) else one for one in kept["holidays"]]
         session.post(f"/{kind}/{rule_id}", {**kept, **fields})
 
-    def uncovered(self, dids: Iterable[str]) -> list[str]:
-        """Return the numbers (+E.164) whose calls no enabled inbound rule of our trunk takes."""
-        ours = self._trunk_ids()
-        rules = [
-            rule
-            for rule in self.inbound()
-            if rule.get("enabled") and rule["provider_id"] in ours and not rule.get("cid_number_mask")
-        ]
-        return [did for did in dids if not any(_has(rule, did) for rule in rules)]
-
-    def users_of(self, did: str) -> list[str]:
-        """Return what uses the number: inbound rules, and outbound rules and the tenant as caller id."""
-        ours = self._trunk_ids()
-        users = [
-            f"inbound rule {rule['name']}"
-            for rule in self.inbound()
-            if rule["provider_id"] in ours and _has(rule, did)
-        ]
-        return users + self.callers([did], set()).get(did, [])
-
-    def callers(self, dids: Iterable[str], except_rules: set[str]) -> dict[str, list[str]]:
-        """Return who shows which of the numbers (+E.164) as caller id, by number.
-
-        ``except_rules`` are ids of rules that do not count.
-        """
-        by_digits = {_digits(did): did for did in dids}
-        found: dict[str, list[str]] = {}
-        for rule in self.outbound():
-            if rule["id"] not in except_rules:
-                for digits in {
-                    _digits(route.get("outbound_caller_id")) for route in rule.get("routes") or ()
-                }:
-                    found.setdefault(digits, []).append(f"outbound rule {rule['name']}")
-        tenant = self._session().get("/tenant")
-        for digits in {_digits(one.get("caller_id")) for one in tenant.get("outbound_caller_ids") or ()}:
-            found.setdefault(digits, []).append("the tenant's outbound caller id")
-        return {by_digits[digits]: users for digits, users in found.items() if digits in by_digits}
+    def callers(self, dids: Iterable[str], except_rules: Collection[str]) -> dict[str, list[str]]:
+        """Read who shows which of the numbers as caller id; see ``RulesAsRead.callers``."""
+        outbound, tenant = side_by_side(self.outbound, self.tenant)
+        return RulesAsRead(outbound=tuple(outbound), tenant=tenant).callers(dids, except_rules)
 
 
 def _has(rule: dict[str, Any], did: str) -> bool:

@@ -54,7 +54,7 @@ class TwilioTrunk:
         return Found(trunks, namesakes[0] if namesakes else None)
 
     def require(self) -> Any | None:
-        """Return the trunk, or ``None`` when it cannot be told which one it is."""
+        """Read the trunk, or ``None`` when it cannot be told which one it is."""
         return self.find().trunk
 
 

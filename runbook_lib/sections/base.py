@@ -1,4 +1,7 @@
-"""What every section is: read, plan, apply exactly that, verify.
+"""What every section is: look, plan, apply exactly that, verify.
+
+A section declares what it needs and how its facts are read (``look``), what it wants (``wanted``) and
+what it shows (``views``). Only ``look`` and the write of an item send anything.
 
 Planning is read-only, and applying walks what planning made: an item of a plan holds its rows and
 the one write that carries them out, so a dry run is not a second implementation.
@@ -12,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
@@ -21,6 +25,7 @@ from ..meaning import meaning
 from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
 from ..records.journal import CLOCKS
 from ..resources.written import keep_what_was_made
+from ..vendors.twilio import as_read
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -73,6 +78,29 @@ class Item:
     passing_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class Field:
+    """One setting of a resource: what it is to be, and what it is (``None`` for what is not there).
+
+    ``name`` is the vendor's. ``effect`` is what a change does to calls, ``step`` the guide's where it is
+    not the resource's, ``sent`` what a write sends for it where that is not the value that is shown.
+    """
+
+    name: str
+    label: str
+    desired: Value
+    current: Value
+    effect: Effect = Effect.NONE
+    note: str = ""
+    step: str = ""
+    sent: Mapping[str, Any] | None = None
+
+    @property
+    def change(self) -> Mapping[str, Any]:
+        """What a write sends to make it as desired."""
+        return {self.name: self.desired} if self.sent is None else self.sent
+
+
 class _OvertakenError(Exception):
     """A write was refused because the state is not the one that was planned for: plan again."""
 
@@ -115,11 +143,15 @@ class Section(ABC):
     """
 
     number: str
+    #: The section that makes the ``trunk`` of this one's facts; without it each row waits for that one.
+    needs: str | None = None
 
     def __init__(self, context: Context, ahead: frozenset[str] = frozenset()) -> None:
         self.context = context
         self.ahead = ahead
         self.reading_back = False
+        #: What was read last, as one frozen value; each section has its own kind.
+        self.facts: Any = None
         #: Until then (monotonic) reading back waits for a write that was sent twice to be carried out twice.
         self._late_until = 0.0
 
@@ -128,17 +160,35 @@ class Section(ABC):
         """The section's title in the guide."""
         return SECTIONS[self.number].title
 
-    @abstractmethod
     def read(self) -> None:
-        """Read the current state from the vendors; sends no write."""
+        """Read the current state from the vendors, as ``facts``; sends no write."""
+        self.facts = self.look()
+        self.context.account_is_proven()  # asked now, as what follows from the facts sends nothing
+
+    def look(self) -> Any:
+        """Read and return all that the section goes by; sends no write.
+
+        Views, items and expected results are functions of it, of the parameters and of the journals.
+        """
+        raise NotImplementedError(f"section {self.number} reads in a way of its own")
 
     @abstractmethod
     def views(self) -> list[View]:
         """Return the current state, as read, for people."""
 
     @abstractmethod
-    def items(self) -> list[Item]:
+    def wanted(self) -> list[Item]:
         """Return what turns the current state, as read, into the desired one, in order."""
+
+    def outline(self) -> list[tuple[str, str, Value]]:
+        """Return step, setting and desired value of what waits while another section is needed first."""
+        return []
+
+    def items(self) -> list[Item]:
+        """Return the section's items: what is wanted, or what waits for the section that it needs."""
+        if self.needs and self.needs not in self.ahead and self.facts.trunk is None:
+            return [self.blocked(*row, self.needs) for row in self.outline()]
+        return self.wanted()
 
     def cautions(self) -> list[str]:
         """Return what a person should look at in the state as read, though nothing has to be done."""
@@ -238,6 +288,77 @@ class Section(ABC):
         action = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
         return Row(step, setting, desired, current, action, effect, note)
 
+    def compared(self, step: str, settings: Iterable[Field]) -> dict[str, Row]:
+        """Return the row of each setting of a resource, by the vendor's name of it."""
+        return {
+            setting.name: self.row(
+                setting.step or step,
+                setting.label,
+                setting.desired,
+                setting.current,
+                effect=setting.effect,
+                note=setting.note,
+                field=setting.name,
+            )
+            for setting in settings
+        }
+
+    def item(
+        self,
+        step: str,
+        key: ResourceKey,
+        settings: Collection[Field],
+        write: Callable[[dict[str, Any]], Any],
+        before: Mapping[str, Any] | None = None,
+    ) -> Item:
+        """Return the item of one resource: a row for each setting, and one write of those that differ.
+
+        ``write`` makes or corrects the resource: it is called with the changes under the vendor's names.
+        ``before`` is the resource as it was read, ``None`` for one that is to be made.
+        """
+        rows = self.compared(step, settings)
+        changes: dict[str, Any] = {}
+        for setting in settings:
+            if rows[setting.name].action is not Action.IN_PLACE:
+                changes |= setting.change
+        if not changes:
+            return Item(tuple(rows.values()))
+        return Item(tuple(rows.values()), key, partial(write, changes), before=before)
+
+    def leftover(self, step: str, setting: str, current: Value) -> Item:
+        """Return the row of what the parameters do not ask for and we did not make: it is left alone."""
+        note = "not in this site's records; left alone"
+        row = Row(step, setting, None, current, Action.NOT_MANAGED, note=note, why=Why.NOT_OURS)
+        return Item((row,))
+
+    def removal(
+        self,
+        step: str,
+        setting: str,
+        current: Value,
+        key: ResourceKey,
+        live: Any,
+        effect: Effect,
+    ) -> Item:
+        """Return the item that takes away what we made at Twilio and the parameters no longer ask for."""
+        row = self.row(step, setting, None, current, effect=effect)
+        return Item((row,), key, live.delete, before=as_read(live))
+
+    def conflict(
+        self,
+        step: str,
+        setting: str,
+        desired: Value,
+        why: Why,
+        note: str,
+        *,
+        current: Value = None,
+        passing_s: float = 0.0,
+    ) -> Item:
+        """Return a row that only a person can settle."""
+        row = Row(step, setting, desired, current, Action.CONFLICT, note=note, why=why)
+        return Item((row,), passing_s=passing_s)
+
     def blocked(self, step: str, setting: str, desired: Value, by: str, *, field: str = "") -> Item:
         """Return a row that cannot be planned before another section was applied."""
         note = f"run section {by} first: {SECTIONS[by].title}"
@@ -259,8 +380,17 @@ class Section(ABC):
         if len(found) < 2:
             return []
         note = "it exists more than once: delete the duplicates at the vendor, then plan again"
-        row = Row(step, f"number of: {setting}", 1, len(found), Action.CONFLICT, note=note, why=Why.AMBIGUOUS)
-        return [Item((row,), passing_s=passing_s)]
+        return [
+            self.conflict(
+                step,
+                f"number of: {setting}",
+                1,
+                Why.AMBIGUOUS,
+                note,
+                current=len(found),
+                passing_s=passing_s,
+            )
+        ]
 
     def _settled_items(self, *, as_read: bool) -> list[Item]:
         """Read, and return the items, once no conflict is left that may pass by itself, or time is up."""
@@ -279,7 +409,7 @@ class Section(ABC):
     def _guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run has no leave to carry out."""
         items = self.items()
-        if self.context.creates_only:
+        if self.context.scope.creates_only:
             items = [_kept_shared(item, self.context.settings.shared) for item in items]
         return self._within_leave(items)
 

@@ -14,7 +14,7 @@ knows which password works today, and both sides are written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -68,11 +68,15 @@ class PasswordPair:
         """Whether the credential is at Twilio."""
         return self._user is not None
 
-    def items_at_twilio(self, users: Callable[[], Any]) -> list[Item]:
-        """Return section 2's items. ``users`` returns the SDK's credentials of the list, once it exists."""
+    def items_at_twilio(self, users: Callable[[], Any], in_pbx: Sequence[Mapping[str, Any]]) -> list[Item]:
+        """Return section 2's items.
+
+        ``users`` returns the SDK's credentials of the list, once it exists; ``in_pbx`` are the trunks of
+        the PBX that may be ours, as they were read.
+        """
         name, reference = self._settings.username, str(self._settings.password)
         user = self.resource.words
-        at_pbx = self._context.pbx_trunk.exists()
+        at_pbx = bool(in_pbx)
         leave = self._context.tenant.set_password
         if self._user is None:
             if at_pbx and not leave:
@@ -84,10 +88,10 @@ class PasswordPair:
                 Row("2.3", AT_TWILIO, reference, None, Action.CREATE, field=PASSWORD_AT_TWILIO),
             )
             create = lambda: users().create(name, self._context.sip_password())  # noqa: E731
-            return [Item(rows, self.resource, create), *(self._at_pbx() if at_pbx else [])]
+            return [Item(rows, self.resource, create), *(self._at_pbx(in_pbx) if at_pbx else [])]
         found = Item((Row("2.3", user, name, name, Action.IN_PLACE),))
         if at_pbx and leave and not self._reading_back:
-            return [found, self.item_at_twilio(Effect.INTERRUPTS_OUTBOUND), *self._at_pbx()]
+            return [found, self.item_at_twilio(Effect.INTERRUPTS_OUTBOUND), *self._at_pbx(in_pbx)]
         if not at_pbx and not self._may_write():
             note = "it is at Twilio only and not made by this runbook, and set_password is not set"
             row = self._row("2.3", PASSWORD_AT_TWILIO, Action.CONFLICT, note=note, why=Why.NOT_OURS)
@@ -213,13 +217,14 @@ class PasswordPair:
         user = self._user
         return user is not None and self._context.made_by_us(self.resource, user.sid, user.date_created)
 
-    def _at_pbx(self) -> list[Item]:
+    def _at_pbx(self, in_pbx: Sequence[Mapping[str, Any]]) -> list[Item]:
         note = f"{BOTH}; {OVERWRITTEN}"
         row = self._row("5.3", PASSWORD_AT_PBX, Action.UPDATE, Effect.INTERRUPTS_OUTBOUND, note)
         trunk = self._context.pbx_trunk
         write = lambda: trunk.update({"password": self._context.sip_password()})  # noqa: E731
         resource = keys.pbx_trunk(self._settings.pbx_name)
-        return [Item((row,), resource, write, repeatable=True, before=trunk.find())]
+        before = in_pbx[0] if len(in_pbx) == 1 else None
+        return [Item((row,), resource, write, repeatable=True, before=before)]
 
     def _row(
         self,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..did_pool import way_out
@@ -22,31 +25,56 @@ MEDIA = ("168.86.128.0/18", "UDP 10000-60000")
 PBX_MEDIA = "UDP 45000-65000"
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What section 0 goes by.
+
+    ``account`` is ``None`` for an API key that may not read it, ``voice_region`` where it is not known.
+    ``found`` are the account's numbers (SDK objects). ``info``, ``status`` and ``user`` are what the PBX
+    says of itself and of the administrator, ``transports`` those that are activated.
+    """
+
+    account: Mapping[str, Any] | None
+    voice_region: str | None
+    found: Sequence[Any]
+    info: Mapping[str, Any]
+    status: Mapping[str, Any]
+    user: Mapping[str, Any]
+    tenant: Mapping[str, Any]
+    transports: Sequence[Mapping[str, Any]]
+    may_have_trunks: bool
+    is_proven: bool
+
+    @cached_property
+    def numbers(self) -> dict[str, Any]:
+        """The account's numbers, by number."""
+        return {number.phone_number: number for number in self.found}
+
+
 class BeforeYouBegin(Section):
     """Steps 0.1 and 0.2."""
 
     number = "00"
 
-    def read(self) -> None:
-        context, twilio, pbx = self.context, self.context.twilio, self.context.pbx
-        account, self._voice_region, numbers, self._info, status, user, self._tenant, transports = (
-            side_by_side(
-                # First of all: whose account it is explains what is refused to the others.
-                lambda: (twilio.read_account(), context.account_is_proven()),
-                lambda: twilio.voice_region(context.settings.domain),
-                twilio.all_numbers,
-                lambda: pbx.system.get("/info"),
-                lambda: pbx.system.get("/admin/status"),
-                lambda: pbx.system.get("/auth/user"),
-                lambda: pbx.tenant,
-                pbx.transports,
-            )
+    def look(self) -> Facts:
+        twilio, pbx = self.context.twilio, self.context.pbx
+        read = side_by_side(
+            self._own_account,
+            lambda: twilio.voice_region(self.context.settings.domain),
+            twilio.all_numbers,
+            lambda: pbx.system.get("/info"),
+            lambda: pbx.system.get("/admin/status"),
+            lambda: pbx.system.get("/auth/user"),
+            lambda: pbx.tenant,
+            pbx.transports,
+            lambda: pbx.tenant_may_have_trunks,
         )
-        self._account, self._is_proven = account
-        self._numbers = {one.phone_number: one for one in numbers}
-        self._version, self._role = status.get("version"), user.get("role")
-        self._may_have_trunks = pbx.tenant_may_have_trunks
-        self._transports = transports
+        return Facts(*read, is_proven=self.context.account_is_proven())
+
+    def _own_account(self) -> dict[str, Any] | None:
+        account = self.context.twilio.read_account()
+        self.context.account_is_proven()  # whose it is explains what is refused to the others
+        return account
 
     def views(self) -> list[View]:
         tenant, account = self.context.tenant, self.context.account
@@ -57,6 +85,7 @@ class BeforeYouBegin(Section):
                 (
                     ("Twilio", "account", self._account_name()),
                     ("Twilio", "account of the credentials", self._proof()),
+<<<<<<< HEAD
                     ("Twilio", "account status", self._account["status"] if self._account else NOT_KNOWN),
                     ("Twilio", "Region and edge", f"{account.region} through {account.api_edge}"),
                     ("Twilio", "proxy", account.proxy or "none"),
@@ -70,6 +99,21 @@ class BeforeYouBegin(Section):
                     ("PortSIP", "role", self._role),
                     ("PortSIP", "tenant", f"{self._tenant['name']} ({self._tenant['domain']})"),
                     ("PortSIP", "tenant may have trunks of its own", self._may_have_trunks),
+=======
+                    (
+                        "Twilio",
+                        "account status",
+                        self.facts.account["status"] if self.facts.account else NOT_KNOWN,
+                    ),
+                    ("Twilio", "Region and edge", f"{account.region} through {account.edge}"),
+                    ("Twilio", "proxy", account.proxy or "none"),
+                    ("Twilio", "certificates trusted", str(account.ca_file or "public authorities")),
+                    ("Twilio", f"Region that serves {self.context.settings.domain}", self._served_by()),
+                    ("PortSIP", "version", self.facts.status.get("version")),
+                    ("PortSIP", "role", self.facts.user.get("role")),
+                    ("PortSIP", "tenant", f"{self.facts.tenant['name']} ({self.facts.tenant['domain']})"),
+                    ("PortSIP", "tenant may have trunks of its own", self.facts.may_have_trunks),
+>>>>>>> main
                 ),
             ),
             View("Secrets that this run uses", ("Key", "Reference", "Caution"), self._secrets()),
@@ -83,14 +127,14 @@ class BeforeYouBegin(Section):
                 ("Number", "Voice"),
                 tuple(
                     (did, one.capabilities.get("voice"))
-                    for did, one in sorted(self._numbers.items())
+                    for did, one in sorted(self.facts.numbers.items())
                     if not serves_something(one) and did not in tenant.dids
                 ),
             ),
             View(
                 "Transports of the PBX",
                 ("Protocol", "Port"),
-                tuple((one["protocol"], one["port"]) for one in self._transports),
+                tuple((one["protocol"], one["port"]) for one in self.facts.transports),
             ),
             View(
                 "What the firewall in front of the PBX must let through",
@@ -113,9 +157,9 @@ class BeforeYouBegin(Section):
             ),
         ]
 
-    def items(self) -> list[Item]:
+    def wanted(self) -> list[Item]:
         rows = [self._account_row(), *self._did_rows(), *self._address_rows(), *self._transport_rows()]
-        if not self.context.settings.shared:
+        if not self.context.scope.is_shared:
             rows.append(self._tenant_row())
         return [Item((row,)) for row in rows]
 
@@ -127,22 +171,35 @@ class BeforeYouBegin(Section):
 
     def _account_name(self) -> str:
         sid = self.context.account.account_sid
-        return f"{self._account['friendly_name']} ({sid})" if self._account else sid
+        return f"{self.facts.account['friendly_name']} ({sid})" if self.facts.account else sid
 
     def _proof(self) -> str:
-        return "this account" if self._is_proven else ACCOUNT_NOT_PROVEN
+        return "this account" if self.facts.is_proven else ACCOUNT_NOT_PROVEN
 
+<<<<<<< HEAD
+=======
+    def _served_by(self) -> str:
+        region, here = self.facts.voice_region, self.context.account.region
+        if region is None:
+            return f"{NOT_KNOWN}: these credentials may not read it"
+        if not region:
+            return "none set: Twilio's default"
+        if region == here:
+            return region
+        return f"{region}, not {here}, where the site makes trunks: calls do not reach a trunk made there"
+
+>>>>>>> main
     def _account_row(self) -> Row:
-        if self._account is None:
+        if self.facts.account is None:
             note = "the API key may not read accounts"
             return Row("0.1", "Twilio account", "active", None, Action.UNREADABLE, note=note)
         note = "Twilio refuses the calls of an account that is not active: settle it in Twilio's console"
-        return _check("0.1", "Twilio account", "active", self._account["status"], note)
+        return _check("0.1", "Twilio account", "active", self.facts.account["status"], note)
 
     def _did_rows(self) -> list[Row]:
         rows = []
         for did in self.context.tenant.dids:
-            number = self._numbers.get(did)
+            number = self.facts.numbers.get(did)
             current = "not owned" if number is None else _voice(number)
             meant = way_out(did[1:]) if number is None else ""
             note = meant or "buying or porting numbers is out of scope: do it in Twilio's console"
@@ -151,10 +208,10 @@ class BeforeYouBegin(Section):
 
     def _address_rows(self) -> list[Row]:
         """The address that Twilio calls, and those that the PBX's own calls come from."""
-        pbx, public = self.context.site.pbx, self._info.get("public_ipv4") or None
+        pbx, public = self.context.site.pbx, self.facts.info.get("public_ipv4") or None
         missing = "the PBX reports no public address: a LAN installation? Set its public address first"
         if address(pbx.address) is None:
-            own = self._info.get("web_domain") or "nothing"
+            own = self.facts.info.get("web_domain") or "nothing"
             note = f"a name: that it leads to the PBX is not checked (the PBX calls itself {own})"
             called = Row(
                 "0.2", "address that Twilio calls", pbx.address, pbx.address, Action.IN_PLACE, note=note
@@ -174,7 +231,9 @@ class BeforeYouBegin(Section):
 
     def _transport_rows(self) -> list[Row]:
         protocol = self.context.settings.origination_transport.upper()
-        found = protocol if any(one["protocol"].upper() == protocol for one in self._transports) else None
+        found = (
+            protocol if any(one["protocol"].upper() == protocol for one in self.facts.transports) else None
+        )
         return [
             _check(
                 "0.2",
@@ -187,7 +246,7 @@ class BeforeYouBegin(Section):
 
     def _tenant_row(self) -> Row:
         note = "switch on trunks at tenant level, in the PBX's settings or in the tenant's features"
-        return _check("0.2", "tenant may have trunks of its own", True, self._may_have_trunks, note)
+        return _check("0.2", "tenant may have trunks of its own", True, self.facts.may_have_trunks, note)
 
     def _secrets(self) -> tuple[tuple[Value, ...], ...]:
         """Where the secrets lie, and who else reaches their files."""
@@ -198,14 +257,14 @@ class BeforeYouBegin(Section):
         )
 
     def _number_row(self, did: str) -> tuple[Value, ...]:
-        number = self._numbers.get(did)
+        number = self.facts.numbers.get(did)
         if number is None:
             return (did, False, None, None)
         registered = number.emergency_address_status if number.emergency_address_sid else "none"
         return (did, True, number.capabilities.get("voice"), str(registered))
 
     def _firewall(self) -> tuple[tuple[Value, ...], ...]:
-        ports = ", ".join(f"{one['protocol']} {one['port']}" for one in self._transports)
+        ports = ", ".join(f"{one['protocol']} {one['port']}" for one in self.facts.transports)
         ranges = [
             *PUBLISHED.items(),
             *(("named by the site", network) for network in self.context.site.additional_signalling_ranges),

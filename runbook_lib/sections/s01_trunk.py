@@ -12,8 +12,9 @@ from typing import Any
 from .. import keys
 from ..keys import Why
 from ..plan import Action, Row
+from ..resources.twilio_trunk import Found
 from ..vendors.twilio import as_read
-from .base import Item, Section, View
+from .base import Field, Item, Section, View
 
 #: Twilio's defaults of the General page. Source: Twilio, Elastic SIP Trunking "Trunks resource".
 GENERAL = {
@@ -26,28 +27,33 @@ GENERAL = {
 RECORDING = {"mode": ("Recording", "do-not-record"), "trim": ("Recording trim", "do-not-trim")}
 
 
+#: What section 1 goes by: the account's trunks, and which of them is ours.
+Facts = Found
+
+
 class CreateTrunk(Section):
     """Steps 1.1 and 1.2."""
 
     number = "01"
 
-    def read(self) -> None:
-        self._found = self.context.twilio_trunk.find()
+    def look(self) -> Facts:
+        return self.context.twilio_trunk.find()
 
     def views(self) -> list[View]:
         trunks = tuple(
             (
                 trunk.friendly_name,
                 trunk.domain_name,
-                "this one" if trunk is self._found.trunk else "not managed",
+                "this one" if trunk is self.facts.trunk else "not managed",
             )
-            for trunk in self._found.all
+            for trunk in self.facts.all
         )
         return [
             View("Trunks of the Twilio account", ("Friendly name", "Termination URI", "Ours"), trunks),
             View("General settings of the trunk", ("Setting", "Value"), tuple(self._general())),
         ]
 
+<<<<<<< HEAD
     def items(self) -> list[Item]:
         settings = self.context.settings
         trunk = self._found.trunk
@@ -79,18 +85,38 @@ class CreateTrunk(Section):
             None
             if name.action is Action.IN_PLACE
             else lambda: trunk.update(friendly_name=settings.friendly_name)
+=======
+    def wanted(self) -> list[Item]:
+        settings, trunk, conflict = self.context.settings, self.facts.trunk, self.facts.conflict
+        if conflict:
+            return [self.conflict("1.1", "trunk", settings.friendly_name, Why.AMBIGUOUS, conflict)]
+        name = Field(
+            "friendly_name", "friendly name", settings.friendly_name, trunk.friendly_name if trunk else None
+>>>>>>> main
         )
         # Stands here as well as in section 2, so that a plan from before the trunk can be applied again.
-        uri = trunk.domain_name and [
-            Item(
-                (self.row("2.1", "termination URI", settings.domain, trunk.domain_name, field="domain_name"),)
-            )
-        ]
-        return [
-            Item((name,), keys.trunk(settings.domain), rename, before=as_read(trunk)),
-            *(uri or []),
-            *(Item((row,)) for row in self._general_rows()),
-        ]
+        uri = Field(
+            "domain_name",
+            "termination URI",
+            settings.domain,
+            trunk.domain_name if trunk else None,
+            step="2.1",
+        )
+        key = keys.trunk(settings.domain)
+        if trunk is None:
+            note = "free in this account; whether another Twilio customer has it shows when it is applied"
+            create = lambda fields: self.context.twilio.trunks.create(**fields)  # noqa: E731
+            return [self.item("1.1", key, (name, replace(uri, note=note)), create)]
+        if trunk.friendly_name != settings.friendly_name and not self._ours(trunk):
+            note = f"the termination URI is that of another trunk, {trunk.friendly_name!r}, not made here"
+            return [
+                self.conflict(
+                    "1.1", name.label, name.desired, Why.NOT_OURS, note, current=trunk.friendly_name
+                )
+            ]
+        rename = self.item("1.1", key, (name,), lambda fields: trunk.update(**fields), as_read(trunk))
+        in_place = [Item(tuple(self.compared("2.1", [uri]).values()))] if trunk.domain_name else []
+        return [rename, *in_place, *(Item((row,)) for row in self._general_rows())]
 
     def _ours(self, trunk: Any) -> bool:
         """Whether we made the trunk; one that has no termination URI yet was adopted by its name."""
@@ -98,15 +124,11 @@ class CreateTrunk(Section):
             keys.trunk(self.context.settings.domain), trunk.sid, trunk.date_created
         )
 
-    def _create(self) -> None:
-        settings = self.context.settings
-        self.context.twilio.trunks.create(friendly_name=settings.friendly_name, domain_name=settings.domain)
-
     def _general(self) -> list[tuple[str, Any]]:
         return [(row.setting, row.current) for row in self._general_rows()]
 
     def _general_rows(self) -> list[Row]:
-        trunk = self._found.trunk
+        trunk = self.facts.trunk
         if trunk is None:
             return []
         values = [(label, default, getattr(trunk, name)) for name, (label, default) in GENERAL.items()]

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import keys
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
 from ..meaning import meaning
+from ..parameters import OriginationTarget
 from ..plan import Action, Effect, Row, Value
+<<<<<<< HEAD
 from ..resources.twilio_trunk import numbers_on
+=======
+from ..resources.rules import RulesAsRead
+>>>>>>> main
 from ..sip_uri import OriginationUri
 from ..vendors.twilio import as_read
-from .base import SETTLE_S, Item, Section, View, time_to_pass
+from .base import SETTLE_S, Field, Item, Section, View, time_to_pass
 
-NOT_OURS = "not in this site's records; left alone"
-FIELDS = ("sip_url", "priority", "weight", "enabled", "friendly_name")
-LABELS = {"sip_url": "SIP URI", "friendly_name": "name"}
+
+@dataclass(frozen=True)
+class Facts:
+    """What section 3 goes by.
+
+    ``live`` are the trunk's origination URIs and ``attached`` its numbers (SDK objects), ``transports``
+    those that are activated in the PBX. The rules are read where calls are led elsewhere today.
+    """
+
+    trunk: Any | None = None
+    transports: tuple[Mapping[str, Any], ...] = ()
+    live: tuple[Any, ...] = ()
+    attached: tuple[Any, ...] = ()
+    rules: RulesAsRead = field(default_factory=RulesAsRead)
 
 
 class Origination(Section):
     """Steps 3.1, 3.2 and the expected result 3.E."""
 
     number = "03"
+    needs = "01"
 
+<<<<<<< HEAD
     def read(self) -> None:
         pbx = self.context.pbx
         self._trunk, self._transports = side_by_side(self.context.twilio_trunk.require, pbx.transports)
@@ -35,9 +53,33 @@ class Origination(Section):
             self._live, self._attached = side_by_side(
                 trunk.origination_urls.list, lambda: numbers_on(self.context.twilio, self._trunk.sid)
             )
+=======
+    def look(self) -> Facts:
+        _ = self.context.pbx
+        facts, transports = side_by_side(self._look_at_twilio, self.context.pbx.transports)
+        facts = replace(facts, transports=tuple(transports))
+        # A shared trunk on its own has no tenant whose rules could take its calls.
+        if not self.context.scope.has_tenant or not facts.attached or not self._leads_elsewhere(facts):
+            return facts
+        in_pbx = self.context.pbx_trunk
+        return replace(facts, rules=self.context.rules.look(lambda: in_pbx.look().ids, users=False))
+
+    def _look_at_twilio(self) -> Facts:
+        trunk = self.context.twilio_trunk.require()
+        if trunk is None:
+            return Facts()
+        parts = self.context.twilio.trunks(trunk.sid)
+        live, attached = side_by_side(parts.origination_urls.list, parts.phone_numbers.list)
+        return Facts(trunk, live=tuple(live), attached=tuple(attached))
+
+    def _leads_elsewhere(self, facts: Facts) -> bool:
+        """Whether an enabled URI leads calls to something that is not the PBX."""
+        here = self.context.settings.pbx_address
+        return any(uri.enabled and host_of(uri.sip_url) != here for uri in facts.live)
+>>>>>>> main
 
     def views(self) -> list[View]:
-        urls = sorted(self._live, key=_order)
+        urls = sorted(self.facts.live, key=_order)
         return [
             View(
                 "Origination URIs of the trunk, in the order in which Twilio tries them",
@@ -49,7 +91,7 @@ class Origination(Section):
             View(
                 "Transports of the PBX",
                 ("Protocol", "Port"),
-                tuple((one["protocol"], one["port"]) for one in self._transports),
+                tuple((one["protocol"], one["port"]) for one in self.facts.transports),
             ),
         ]
 
@@ -58,7 +100,7 @@ class Origination(Section):
         """The call path as desired, in failover order: label, SIP URI, priority, weight, enabled."""
         wanted = [
             (
-                _edge_name(uri),
+                uri.region,
                 self._sip_url(uri) or "no such transport",
                 uri.priority,
                 uri.weight,
@@ -68,48 +110,49 @@ class Origination(Section):
         ]
         return sorted(wanted, key=lambda one: (one[2], -one[3], one[1]))
 
-    def items(self) -> list[Item]:
-        uris = self.context.settings.origination_uris
-        if self._trunk is None and "01" not in self.ahead:
-            return [
-                self.blocked(_step(i), f"{_edge_name(uri)} SIP URI", None, "01") for i, uri in enumerate(uris)
-            ]
+    def outline(self) -> list[tuple[str, str, Value]]:
+        uris = enumerate(self.context.settings.origination_uris)
+        return [(_step(index), f"{uri.region} SIP URI", None) for index, uri in uris]
+
+    def wanted(self) -> list[Item]:
         protocol = self.context.settings.origination_transport
         if self._port() is None:
             note = (
                 f"the PBX has no {protocol.upper()} transport; add one there, or change origination.transport"
             )
-            return [
-                Item(
-                    (Row("3.1", "transport", protocol, None, Action.CONFLICT, note=note, why=Why.UNSUITABLE),)
-                )
-            ]
-        items, ours = [], set()
-        # Of two that are the same, the first is ours and the others are the duplicates.
-        by_url = {uri.sip_url: uri for uri in reversed(self._live)}
-        by_meaning = {_meant(uri.sip_url): uri for uri in reversed(self._live)}
-        by_name = {one.friendly_name: one for one in self._live}
-        wanted = [self._sip_url(uri) for uri in uris]
-        matches = [by_url.get(url) or by_meaning.get(_meant(url)) for url in wanted]
-        taken = {one.sid for one in matches if one is not None}
-        for index, uri in enumerate(uris):
-            found = matches[index]
-            if found is None:
-                renamed = by_name.get(_friendly_name(uri))
-                found = renamed if renamed is not None and renamed.sid not in taken else None
-            if found is not None:
-                ours.add(found.sid)
-            items.append(self._item(_step(index), uri, found))
-        extra = [one for one in self._live if one.sid not in ours]
-        doubled = {one.sip_url for one in extra if one.sip_url in self._wanted and not self._made(one)}
-        items += [self._extra_item(one) for one in extra if one.sip_url not in doubled]
+            return [self.conflict("3.1", "transport", protocol, Why.UNSUITABLE, note)]
+        uris, matches = self.context.settings.origination_uris, self._matches()
+        items = [
+            self._item(_step(index), uri, found)
+            for index, (uri, found) in enumerate(zip(uris, matches, strict=True))
+        ]
+        ours = {found.sid for found in matches if found is not None}
+        extra = [uri for uri in self.facts.live if uri.sid not in ours]
+        doubled = {uri.sip_url for uri in extra if uri.sip_url in self._wanted and not self._made(uri)}
+        items += [self._extra_item(uri) for uri in extra if uri.sip_url not in doubled]
         for url in sorted(doubled):
-            same = [one for one in self._live if one.sip_url == url]
+            same = [uri for uri in self.facts.live if uri.sip_url == url]
             # Of two runs that made it at one time, one is about to take its own back.
             now = self.context.journal.clocks.now("Twilio")
-            passing_s = time_to_pass(SETTLE_S, now, *(one.date_created for one in same))
+            passing_s = time_to_pass(SETTLE_S, now, *(uri.date_created for uri in same))
             items += self.duplicates("3.2", _setting(url), same, passing_s=passing_s)
         return items
+
+    def _matches(self) -> list[Any | None]:
+        """For each URI that is wanted the live one: by its letters, its meaning, or its name."""
+        # Of two that are the same, the first is ours and the others are the duplicates.
+        live = self.facts.live
+        by_url = {uri.sip_url: uri for uri in reversed(live)}
+        by_meaning = {_meant(uri.sip_url): uri for uri in reversed(live)}
+        by_name = {uri.friendly_name: uri for uri in live}
+        uris = self.context.settings.origination_uris
+        matches = [by_url.get(url) or by_meaning.get(_meant(url)) for url in map(self._sip_url, uris)]
+        taken = {found.sid for found in matches if found is not None}
+        for index, uri in enumerate(uris):
+            renamed = by_name.get(_friendly_name(uri))
+            if matches[index] is None and renamed is not None and renamed.sid not in taken:
+                matches[index] = renamed
+        return matches
 
     @property
     def _wanted(self) -> set[str | None]:
@@ -123,20 +166,18 @@ class Origination(Section):
 
     def _extra_item(self, live: Any) -> Item:
         """A URI that the parameters do not ask for: left alone, unless it is one that we put there."""
-        setting, resource = _setting(live.sip_url), self._resource(live.sip_url)
-        if self._made(live):
-            # What the parameters ask for is made before this is taken away.
-            last = live.enabled and not any(uri.enabled for uri in self.context.settings.origination_uris)
-            effect = self._effect_of_losing(live) if last else self._effect_of_rerouting()
-            row = self.row("3.2", setting, None, "present", effect=effect)
-            return Item((row,), resource, live.delete, before=as_read(live))
-        row = Row("3.2", setting, None, "present", Action.NOT_MANAGED, note=NOT_OURS, why=Why.NOT_OURS)
-        return Item((row,))
+        setting, key = _setting(live.sip_url), self._resource(live.sip_url)
+        if not self._made(live):
+            return self.leftover("3.2", setting, "present")
+        # What the parameters ask for is made before this is taken away.
+        last = live.enabled and not any(uri.enabled for uri in self.context.settings.origination_uris)
+        effect = self._effect_of_losing(live) if last else self._effect_of_rerouting()
+        return self.removal("3.2", setting, "present", key, live, effect)
 
     def expected(self) -> list[Row]:
         urls = [url for _, url, _, _, enabled in self.path if enabled]
         wanted = list(map(_meant, urls))
-        live = sorted((uri for uri in self._live if uri.enabled), key=_order)
+        live = sorted((uri for uri in self.facts.live if uri.enabled), key=_order)
         tried = [uri.sip_url for uri in live if _meant(uri.sip_url) in wanted]
         others = [uri.sip_url for uri in live if _meant(uri.sip_url) not in wanted]
         note = (
@@ -152,43 +193,30 @@ class Origination(Section):
         same = list(dict.fromkeys(map(_meant, tried))) == wanted
         return [replace(row, action=Action.IN_PLACE) if same else row]
 
-    def _item(self, step: str, uri: Any, found: Any | None) -> Item:
-        desired: dict[str, Value] = {
-            "sip_url": self._sip_url(uri),
-            "priority": uri.priority,
-            "weight": uri.weight,
-            "enabled": uri.enabled,
-            "friendly_name": _friendly_name(uri),
-        }
-        effect = self._effect_of_rerouting()
-        # Names change nothing for calls, and switching one on does not unless it takes others' calls.
-        effects = dict.fromkeys(("sip_url", "priority", "weight", "enabled"), effect)
+    def _item(self, step: str, uri: OriginationTarget, found: Any | None) -> Item:
+        """One origination URI; its fields, with what a change of each does to calls."""
+        rerouting = switching = self._effect_of_rerouting()
         if found is not None and found.enabled and not uri.enabled:
-            effects["enabled"] = self._effect_of_losing(found)
-        rows = tuple(
-            self.row(
-                step,
-                f"{_edge_name(uri)} {LABELS.get(field, field)}",
-                desired[field],
-                getattr(found, field) if found else None,
-                effect=effects.get(field, Effect.NONE),
-                field=field,
+            switching = self._effect_of_losing(found)
+        url = self._sip_url(uri)
+        # Names change nothing for calls, and switching one on does not unless it takes others' calls.
+        fields = [
+            Field(name, f"{uri.region} {label}", desired, getattr(found, name, None), effect)
+            for name, label, desired, effect in (
+                ("sip_url", "SIP URI", url, rerouting),
+                ("priority", "priority", uri.priority, rerouting),
+                ("weight", "weight", uri.weight, rerouting),
+                ("enabled", "enabled", uri.enabled, switching),
+                ("friendly_name", "name", _friendly_name(uri), Effect.NONE),
             )
-            for field in FIELDS
-        )
-        changed = [
-            field for field, row in zip(FIELDS, rows, strict=True) if row.action is not Action.IN_PLACE
         ]
-        if not changed:
-            return Item(rows)
-        resource = self._resource(desired["sip_url"])
         if found is None:
-            return Item(rows, resource, partial(self._create, desired))
-        update = partial(found.update, **{field: desired[field] for field in changed})
-        return Item(rows, resource, update, before=as_read(found))
+            return self.item(step, self._resource(url), fields, self._create)
+        update = lambda changes: found.update(**changes)  # noqa: E731
+        return self.item(step, self._resource(url), fields, update, as_read(found))
 
-    def _create(self, desired: dict[str, Any]) -> None:
-        trunk = self._trunk or self.context.twilio_trunk.require()
+    def _create(self, desired: Mapping[str, Any]) -> None:
+        trunk = self.facts.trunk or self.context.twilio_trunk.require()
         urls = self.context.twilio.trunks(trunk.sid).origination_urls
         # Twilio does not refuse the same URI twice, and another run may have made it since the plan was
         # read. Where two runs on different machines make it at the same moment, each takes its own back
@@ -207,14 +235,11 @@ class Origination(Section):
         Between URIs that all lead to the PBX it does not; nor where the PBX takes the calls of every
         number of the trunk already.
         """
-        here = {self.context.settings.pbx_address}
-        elsewhere = any(one.enabled and host_of(one.sip_url) not in here for one in self._live)
-        if not self._attached or not elsewhere:
+        facts = self.facts
+        if not facts.attached or not self._leads_elsewhere(facts):
             return Effect.NONE
-        numbers = [one.phone_number for one in self._attached]
-        if self.context.pbx_trunk.exists() and not self.context.rules.uncovered(numbers):
-            return Effect.NONE
-        return Effect.INTERRUPTS_INBOUND
+        uncovered = facts.rules.uncovered(number.phone_number for number in facts.attached)
+        return Effect.INTERRUPTS_INBOUND if uncovered else Effect.NONE
 
     def _effect_of_losing(self, lost: Any) -> Effect:
         """Whether calls to the trunk's numbers, if it has any, stop arriving without this URI.
@@ -222,7 +247,7 @@ class Origination(Section):
         Only a URI counts that is enabled now and still is when all of this plan is carried out: the
         plan's writes go out one after the other.
         """
-        if not self._attached or any(self._stays(one) for one in self._live if one.sid != lost.sid):
+        if not self.facts.attached or any(self._stays(one) for one in self.facts.live if one.sid != lost.sid):
             return self._effect_of_rerouting()
         return Effect.INTERRUPTS_INBOUND
 
@@ -243,7 +268,7 @@ class Origination(Section):
         settings = self.context.settings
         ports = [
             one["port"]
-            for one in self._transports
+            for one in self.facts.transports
             if meaning("protocol", one["protocol"]) == settings.origination_transport
         ]
         if settings.origination_port is not None:
@@ -288,10 +313,6 @@ def _meant(sip_url: str | None) -> Any:
 
 def _step(index: int) -> str:
     return "3.1" if index == 0 else "3.2"
-
-
-def _edge_name(uri: Any) -> str:
-    return uri.region
 
 
 def _friendly_name(uri: Any) -> str:

@@ -6,52 +6,120 @@ it is named under ``move``, and then blocked until the PBX can take its calls.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
+<<<<<<< HEAD
 from ..plan import Action, Effect, Row
 from ..resources.regions import describe_region, why_not_assigned
 from ..resources.twilio_trunk import numbers_on
+=======
+from ..plan import Action, Effect, Row, Value
+from ..resources.pbx_trunk import InPbx
+from ..resources.rules import RulesAsRead
+>>>>>>> main
 from ..vendors.twilio import as_read, serves_something
-from .base import Item, Section, View
+from .base import Field, Item, Section, View
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What section 4 goes by.
+
+    ``trunks`` has the account's trunks as people know them, by SID; ``found`` the tenant's numbers and
+    those on the trunk (SDK objects), in which one can be twice, and others of the account perhaps. What
+    the PBX has is read only where a number is to be moved or taken away.
+    """
+
+    trunk: Any | None = None
+    trunks: Mapping[str, str] = field(default_factory=dict)
+    found: tuple[Any, ...] = ()
+    in_pbx: InPbx = field(default_factory=InPbx)
+    rules: RulesAsRead = field(default_factory=RulesAsRead)
+
+    @cached_property
+    def numbers(self) -> dict[str, Any]:
+        """The numbers as Twilio describes them, by number."""
+        return {number.phone_number: number for number in self.found}
+
+    @cached_property
+    def sids(self) -> dict[str, set[str]]:
+        """The SIDs of each number: more than one where the account has it twice."""
+        sids: dict[str, set[str]] = {}
+        for number in self.found:
+            sids.setdefault(number.phone_number, set()).add(number.sid)
+        return sids
+
+    def on_trunk(self, number: Any) -> bool:
+        """Whether a number is on the trunk."""
+        return self.trunk is not None and number.trunk_sid == self.trunk.sid
+
+    def is_taken(self, did: str) -> bool:
+        """Whether something else than the trunk answers a number."""
+        number = self.numbers.get(did)
+        return number is not None and not self.on_trunk(number) and serves_something(number)
 
 
 class AssignNumbers(Section):
     """Step 4.1."""
 
     number = "04"
+    needs = "01"
 
-    def read(self) -> None:
-        tenant, twilio = self.context.tenant, self.context.twilio
+    def look(self) -> Facts:
+        context, tenant, twilio = self.context, self.context.tenant, self.context.twilio
         found, numbers = side_by_side(
-            self.context.twilio_trunk.find, lambda: twilio.numbers_like([*tenant.dids, *tenant.remove])
+            context.twilio_trunk.find,
+            # Where section 0 is planned as well, it reads all of them anyway.
+            twilio.all_numbers
+            if "00" in self.ahead
+            else lambda: twilio.numbers_like([*tenant.dids, *tenant.remove]),
         )
-        self._trunk = found.trunk
-        self._trunks = {trunk.sid: trunk.domain_name or trunk.friendly_name for trunk in found.all}
-        if self._trunk is not None and not self.context.settings.shared:
+        trunk = found.trunk
+        if trunk is not None and not context.scope.is_shared:
             # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
+<<<<<<< HEAD
             numbers = [*numbers_on(self.context.twilio, self._trunk.sid), *numbers]
         self._numbers = {number.phone_number: number for number in numbers}
         self._sids: dict[str, set[str]] = {}
         for number in numbers:
             self._sids.setdefault(number.phone_number, set()).add(number.sid)
+=======
+            numbers = [*twilio.trunks(trunk.sid).phone_numbers.list(), *numbers]
+        names = {one.sid: one.domain_name or one.friendly_name for one in found.all}
+        return self._with_pbx(Facts(trunk, names, tuple(numbers)))
+
+    def _with_pbx(self, facts: Facts) -> Facts:
+        """The facts with what moving a number or taking it away depends on in the PBX."""
+        context, tenant, rules = self.context, self.context.tenant, self.context.rules
+        moves = any(facts.is_taken(did) for did in tenant.dids if did in tenant.move)
+        removes = any(number.phone_number in tenant.remove for number in self._extra(facts))
+        if not moves and not removes:
+            return facts
+        _ = context.pbx
+        in_pbx = context.pbx_trunk.look()
+        return replace(facts, in_pbx=in_pbx, rules=rules.look(lambda: in_pbx.ids, users=removes))
+>>>>>>> main
 
     def views(self) -> list[View]:
-        wanted = [self._numbers.get(did) for did in self.context.tenant.dids]
+        numbers = [self.facts.numbers.get(did) for did in self.context.tenant.dids]
         return [
             View(
                 "The tenant's numbers, and what answers them now",
                 ("Number", "Voice", "Answered by"),
                 tuple(
-                    (one.phone_number, one.capabilities.get("voice"), self._answered_by(one))
-                    for one in wanted
-                    if one
+                    (number.phone_number, number.capabilities.get("voice"), self._answered_by(number))
+                    for number in numbers
+                    if number
                 ),
             )
         ]
 
+<<<<<<< HEAD
     def regions(self) -> View:
         """Read which Region serves each of the tenant's numbers: a request for each, so only on request."""
         dids, twilio, here = list(self.context.tenant.dids), self.context.twilio, self.context.account.region
@@ -60,46 +128,54 @@ class AssignNumbers(Section):
         return View("Region that serves calls to each number", ("Number", "Region"), rows)
 
     def items(self) -> list[Item]:
+=======
+    def outline(self) -> list[tuple[str, str, Value]]:
+        return [("4.1", did, self.context.settings.domain) for did in self.context.tenant.dids]
+
+    def wanted(self) -> list[Item]:
+        dids = self.context.tenant.dids
+        items = [self._item(did, self.facts.numbers.get(did)) for did in dids]
+        for did in dids:
+            items += self.duplicates("4.1", did, self.facts.sids.get(did, ()))
+        return items + [self._extra_item(number) for number in self._extra(self.facts)]
+
+    def _extra(self, facts: Facts) -> list[Any]:
+        """The numbers on the trunk that are not in the tenant's dids, as far as they are its business."""
+>>>>>>> main
         tenant = self.context.tenant
-        if self._trunk is None and "01" not in self.ahead:
-            return [self.blocked("4.1", did, self.context.settings.domain, "01") for did in tenant.dids]
-        items = [self._item(did, self._numbers.get(did)) for did in tenant.dids]
-        for did in tenant.dids:
-            items += self.duplicates("4.1", did, self._sids.get(did, ()))
-        attached = [one for one in self._numbers.values() if self._trunk and one.trunk_sid == self._trunk.sid]
-        extra = [one for one in attached if one.phone_number not in tenant.dids]
-        if self.context.settings.shared:
+        extra = [
+            one
+            for one in facts.numbers.values()
+            if facts.on_trunk(one) and one.phone_number not in tenant.dids
+        ]
+        if self.context.scope.is_shared:
             # The others are other tenants' numbers.
             extra = [one for one in extra if one.phone_number in tenant.remove]
-        return items + [self._extra_item(one) for one in sorted(extra, key=lambda one: one.phone_number)]
+        return sorted(extra, key=lambda number: number.phone_number)
 
     def _item(self, did: str, number: Any | None) -> Item:
         domain = self.context.settings.domain
         if number is None:
             return self._conflict(did, None, Why.UNSUITABLE, "the Twilio account does not own it")
         now = self._answered_by(number)
-        if self._trunk is not None and number.trunk_sid == self._trunk.sid:
+        if self.facts.on_trunk(number):
             return Item((self.row("4.1", did, domain, domain),))
         if reason := why_not_assigned(self.context.account.region):
             return self._conflict(did, now, Why.UNSUITABLE, reason)
         if not number.capabilities.get("voice"):
             return self._conflict(did, now, Why.UNSUITABLE, "it is not voice-capable")
-        effect, note = Effect.NONE, ""
-        if serves_something(number):
+        place = Field("trunk_sid", did, domain, now)
+        if self.facts.is_taken(did):
             if did not in self.context.tenant.move:
-                return self._conflict(
-                    did, now, Why.TAKEN, "something answers it today; name it under move to take it over"
-                )
-            reason = self._not_ready(did)
-            if reason:
+                note = "something answers it today; name it under move to take it over"
+                return self._conflict(did, now, Why.TAKEN, note)
+            if reason := self._not_ready(did):
                 row = Row("4.1", did, domain, now, Action.BLOCKED, note=reason, why=Why.NOT_READY)
                 return Item((row,))
-            effect, note = (
-                Effect.INTERRUPTS_INBOUND,
-                "moved as asked: it stops reaching what answers it today",
-            )
-        row = self.row("4.1", did, domain, now, effect=effect, note=note)
-        return Item((row,), _key(did), partial(self._point_at_trunk, number), before=as_read(number))
+            note = "moved as asked: it stops reaching what answers it today"
+            place = replace(place, effect=Effect.INTERRUPTS_INBOUND, note=note)
+        point = lambda _: self._point_at_trunk(number)  # noqa: E731
+        return self.item("4.1", _key(did), [place], point, as_read(number))
 
     def _extra_item(self, number: Any) -> Item:
         did, domain = number.phone_number, self.context.settings.domain
@@ -107,32 +183,35 @@ class AssignNumbers(Section):
             note = "on this trunk but not in dids; left alone until it is named under remove"
             row = Row("4.1", did, None, domain, Action.NOT_MANAGED, note=note, why=Why.KEPT)
             return Item((row,))
+<<<<<<< HEAD
         if reason := why_not_assigned(self.context.account.region):
             return self._conflict(did, domain, Why.UNSUITABLE, reason, desired=None)
         users = self.context.rules.users_of(did)
         if users:
+=======
+        if users := self.facts.rules.users_of(did):
+>>>>>>> main
             note = f"still used by {', '.join(users)}"
-            return self._conflict(did, domain, Why.IN_USE, note, desired=None)
-        row = self.row(
-            "4.1", did, None, domain, note="kept in the account and billed; it reaches nothing any more"
-        )
+            return self.conflict("4.1", did, None, Why.IN_USE, note, current=domain)
+        note = "kept in the account and billed; it reaches nothing any more"
+        row = self.row("4.1", did, None, domain, note=note)
         return Item((row,), _key(did), partial(self._take_away, number), before=as_read(number))
 
     def _point_at_trunk(self, number: Any) -> None:
         # Setting TrunkSid on the number moves it in one step, also from another trunk; adding it to
         # the trunk's list may be refused until it was removed from the other, which would cut it off.
-        trunk = self._trunk or self.context.twilio_trunk.require()
+        trunk = self.facts.trunk or self.context.twilio_trunk.require()
         number.update(trunk_sid=trunk.sid)
 
     def _take_away(self, number: Any) -> None:
-        self.context.twilio.trunks(self._trunk.sid).phone_numbers(number.sid).delete()
+        self.context.twilio.trunks(self.facts.trunk.sid).phone_numbers(number.sid).delete()
 
     def _not_ready(self, did: str) -> str:
         """Why calls to the number would not arrive yet at the PBX; empty when they would."""
-        if "05" not in self.ahead and not self.context.pbx_trunk.exists():
+        if "05" not in self.ahead and not self.facts.in_pbx.candidates:
             return "run section 05 first: the PBX has no trunk that takes its calls"
         tenant = self.context.tenant
-        if tenant.accept_unrouted or not self.context.rules.uncovered([did]):
+        if tenant.accept_unrouted or not self.facts.rules.uncovered([did]):
             return ""
         if "06" in self.ahead and tenant.rules and any(did in rule.dids for rule in tenant.rules.inbound):
             return ""
@@ -140,14 +219,13 @@ class AssignNumbers(Section):
 
     def _answered_by(self, number: Any) -> str | None:
         if number.trunk_sid:
-            return self._trunks.get(number.trunk_sid, "a trunk of another account or Region")
+            return self.facts.trunks.get(number.trunk_sid, "a trunk of another account or Region")
         if number.voice_application_sid:
             return "a voice application"
         return f"voice URL {number.voice_url}" if number.voice_url else None
 
-    def _conflict(self, did: str, now: str | None, why: Why, note: str, *, desired: str | None = "") -> Item:
-        wanted = self.context.settings.domain if desired == "" else desired
-        return Item((Row("4.1", did, wanted, now, Action.CONFLICT, note=note, why=why),))
+    def _conflict(self, did: str, now: str | None, why: Why, note: str) -> Item:
+        return self.conflict("4.1", did, self.context.settings.domain, why, note, current=now)
 
 
 def _key(did: str) -> ResourceKey:

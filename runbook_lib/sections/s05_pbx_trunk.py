@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 from .. import keys
 from ..did_pool import DidPool
+from ..facts.side_by_side import side_by_side
 from ..keys import Why
-from ..parameters import TrunkScope
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
+<<<<<<< HEAD
 from ..resources.pbx_trunk import associated, desired_fields, edge_caution
 from ..vendors.pbx import quoted
 from .base import Item, Section, View
+=======
+from ..resources.pbx_trunk import InPbx, associated, desired_fields
+from ..resources.rules import RulesAsRead
+from .base import Field, Item, Section, View
+>>>>>>> main
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
 
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
@@ -25,45 +32,117 @@ EFFECTS = dict.fromkeys(
 )
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What section 5 goes by.
+
+    ``user`` is the credential at Twilio (SDK object), read where the pair of passwords may be written;
+    ``of_brand`` the trunks of our brand that the tenant sees, ``assignees`` the shares of a shared trunk
+    and ``tenant_names`` who has them, by id. The rules are read where a number leaves the pool.
+    """
+
+    in_pbx: InPbx = field(default_factory=InPbx)
+    tenant_id: str | None = None
+    user: Any | None = None
+    tenant_may_have_trunks: bool = True
+    status: str | None = None
+    of_brand: tuple[Mapping[str, Any], ...] = ()
+    assignees: tuple[Mapping[str, Any], ...] = ()
+    tenant_names: Mapping[str, str] = field(default_factory=dict)
+    rules: RulesAsRead = field(default_factory=RulesAsRead)
+
+    @property
+    def live(self) -> Mapping[str, Any] | None:
+        """The trunk, where it is known which one it is."""
+        return self.in_pbx.trunk
+
+    @property
+    def share(self) -> Mapping[str, Any]:
+        """The tenant's assignment of a shared trunk; empty without one."""
+        return next((share for share in self.assignees if share["tenant_id"] == self.tenant_id), {})
+
+    @cached_property
+    def foreign_pools(self) -> list[tuple[str, DidPool]]:
+        """Other pools that can be seen: of the tenant's trunks of the brand, and of this trunk's tenants.
+
+        Other tenants' own trunks cannot be seen from here; the PBX refuses a number of theirs.
+        """
+        pools = [
+            (f"trunk {trunk['name']}", trunk.get("did_numbers"))
+            for trunk in self.of_brand
+            if trunk["id"] not in self.in_pbx.ids
+        ]
+        pools += [
+            ("another tenant of this trunk", share.get("did_numbers"))
+            for share in self.assignees
+            if share["tenant_id"] != self.tenant_id
+        ]
+        return [(owner, pool) for owner, text in pools if (pool := _pool(text))]
+
+
 class PbxTrunkSection(Section):
     """Steps 5.1 to 5.5 and the expected result 5.E."""
 
     number = "05"
 
-    def read(self) -> None:
-        context, trunk = self.context, self.context.pbx_trunk
-        self._candidates = trunk.candidates()
-        self._namesake = trunk.namesake
-        self._live = self._candidates[0] if len(self._candidates) == 1 else None
-        self._pair = PasswordPair(
-            context, None if self._live else find_user(context), reading_back=self.reading_back
+    def look(self) -> Facts:
+        pbx, trunk, has_tenant = self.context.pbx, self.context.pbx_trunk, self.context.scope.has_tenant
+        in_pbx, tenant_id, of_brand = side_by_side(
+            trunk.look,
+            lambda: pbx.tenant_id if has_tenant else None,
+            lambda: trunk.of_brand(pbx.session) if has_tenant else (),
         )
-        self._status: str | None = None
-        self._assignees: list[dict[str, Any]] = []
-        if self._live is not None:
-            path = f"/providers/{self._live['id']}"
-            self._status = trunk.session.get(f"{path}/status").get("status")
-            if context.settings.shared:
-                self._assignees = trunk.session.get(f"{path}/assignees").get("items") or []
-        self._others = [] if self._alone else self._foreign_pools()
+        facts = Facts(in_pbx, tenant_id, of_brand=of_brand)
+        return self._with_what_making_needs(facts) if facts.live is None else self._with_the_trunk(facts)
+
+    def _with_what_making_needs(self, facts: Facts) -> Facts:
+        context = self.context
+        user, may_have_trunks = side_by_side(
+            partial(find_user, context),
+            lambda: context.scope.is_shared or context.pbx.tenant_may_have_trunks,
+        )
+        return replace(facts, user=user, tenant_may_have_trunks=may_have_trunks)
+
+    def _with_the_trunk(self, facts: Facts) -> Facts:
+        """The facts with the trunk's own; and the user at Twilio where an update is to be planned."""
+        session, path = self.context.pbx_trunk.session, f"/providers/{facts.live['id']}"
+        (assignees, names), status = side_by_side(
+            lambda: self._shares(path) if self.context.scope.is_shared else ((), {}),
+            lambda: session.get(f"{path}/status").get("status"),
+        )
+        facts = replace(facts, status=status, assignees=assignees, tenant_names=names)
+        scope = self.context.scope
+        pool = (facts.share if scope.is_shared else facts.live).get("did_numbers")
+        leaves = scope.has_tenant and any(did in self.context.tenant.remove for did in self._extra(pool))
+        changes = not scope.creates_only and bool(_changes(self._rows(facts)))
+        rules, user = side_by_side(
+            lambda: self.context.rules.look(lambda: facts.in_pbx.ids, users=True) if leaves else facts.rules,
+            lambda: find_user(self.context) if changes else None,
+        )
+        return replace(facts, rules=rules, user=user)
+
+    def _shares(self, path: str) -> tuple[tuple[Mapping[str, Any], ...], dict[str, str]]:
+        """The shares of a shared trunk, and the names of their tenants."""
+        shares = self.context.pbx_trunk.session.get(f"{path}/assignees").get("items") or ()
+        return tuple(shares), self.context.pbx.tenant_names({share["tenant_id"] for share in shares})
 
     def views(self) -> list[View]:
-        live, settings = self._live, self.context.settings
+        live, settings = self.facts.live, self.context.settings
         fields = desired_fields(settings)
         rows = [(label, _plain(live.get(name))) for name, (_, label, _) in fields.items()] if live else []
-        if live and not settings.shared:
+        if live and not self.context.scope.is_shared:
             rows.append(("DID pool", live.get("did_numbers")))
         if live:
-            rows.append(("status", self._status))
+            rows.append(("status", self.facts.status))
         views = [View(f"Trunk {settings.pbx_name} in the PBX", ("Field", "Value"), tuple(rows))]
-        if settings.shared:
+        if self.context.scope.is_shared:
             views.append(self._assignee_view())
         return views
 
-    def items(self) -> list[Item]:
-        settings = self.context.settings
+    def wanted(self) -> list[Item]:
         if conflict := self._conflict():
             return [conflict]
+<<<<<<< HEAD
         rows = {
             name: self.row(
                 step,
@@ -80,22 +159,53 @@ class PbxTrunkSection(Section):
             live = self._live.get("did_numbers") if self._live else None
             rows["did_numbers"] = self._pool_row("5.2", "DID pool", live)
         if self._live is None:
+=======
+        rows, live = self._rows(self.facts), self.facts.live
+        if live is None:
+>>>>>>> main
             return [*self._to_create(rows), *self._assignment()]
+        update = self._to_update(live, tuple(rows.values()), _changes(rows))
+        return [*update, Item(self._further_ranges()), *self._assignment()]
+
+    def _rows(self, facts: Facts) -> dict[str, Row]:
+        """The row of each field of the trunk, by the PBX's name of it."""
+        settings, live = self.context.settings, facts.live
+        rows = self.compared(
+            "5.1",
+            [
+                Field(
+                    name,
+                    label,
+                    value,
+                    _plain(live.get(name)) if live else None,
+                    _effect(live, name, value),
+                    step=step,
+                )
+                for name, (step, label, value) in desired_fields(settings).items()
+            ],
+        )
+        rows["additional_ips"] = self._ranges_row(rows["additional_ips"], live)
+        if not self.context.scope.is_shared:
+            rows["did_numbers"] = self._pool_row(facts, "5.2", "DID pool", (live or {}).get("did_numbers"))
+        if live is None:
+            return rows
         for name in IMMUTABLE:
             if rows[name].action is not Action.IN_PLACE:
                 note = (
                     "the PBX cannot change it: delete the trunk there (its rules first), then run this again"
                 )
                 rows[name] = replace(rows[name], action=Action.CONFLICT, note=note, why=Why.IMMUTABLE)
-        changed = {name: row.desired for name, row in rows.items() if row.action in CHANGING}
-        update = self._to_update(self._live, tuple(rows.values()), changed)
-        return [*update, Item(self._further_ranges()), *self._assignment()]
+        return rows
 
     def cautions(self) -> list[str]:
-        if self._live is None:
+        if self.facts.live is None:
             return []
+<<<<<<< HEAD
         ranges = associated(self.context.settings, self._live)
         found = edge_caution(self.context.settings, self._live)
+=======
+        ranges, found = associated(self.context.settings, self.facts.live), []
+>>>>>>> main
         if ranges.kept:
             found.append(f"Kept among the associated IP addresses, not Twilio's: {', '.join(ranges.kept)}.")
         if ranges.wide:
@@ -107,39 +217,33 @@ class PbxTrunkSection(Section):
 
     def expected(self) -> list[Row]:
         note = "registration is off, so the trunk is always Online: this proves nothing about the credentials"
-        return [self.row("5.E", "status", "ONLINE", self._status, note=note, field="status")]
-
-    @property
-    def _alone(self) -> bool:
-        """Whether this is a shared trunk on its own, without a tenant to assign it to."""
-        return isinstance(self.context.tenant, TrunkScope)
+        return [self.row("5.E", "status", "ONLINE", self.facts.status, note=note, field="status")]
 
     def _to_create(self, rows: dict[str, Row]) -> list[Item]:
-        settings = self.context.settings
-        if not self._pair.at_twilio and "02" not in self.ahead:
+        settings, pair = self.context.settings, PasswordPair(self.context, self.facts.user)
+        if not pair.at_twilio and "02" not in self.ahead:
             return [self.blocked("5.3", "authentication name", settings.username, "02")]
-        conflict = self._pair.conflict_at_pbx()
-        if conflict:
-            return [Item((conflict,), passing_s=self._pair.time_to_pass)]
-        if not settings.shared and not self.context.pbx.tenant_may_have_trunks:
+        if conflict := pair.conflict_at_pbx():
+            return [Item((conflict,), passing_s=pair.time_to_pass)]
+        if not self.facts.tenant_may_have_trunks:
             note = "the PBX does not allow trunks at tenant level (its settings, or the tenant's features)"
             return [self._stopped(Why.UNSUITABLE, note)]
         password = Row("5.3", AT_PBX, str(settings.password), None, Action.CREATE, field=PASSWORD_AT_PBX)
         create = Item((*rows.values(), password), keys.pbx_trunk(settings.pbx_name), self._create)
-        return [self._pair.item_at_twilio(step="5.3"), create]
+        return [pair.item_at_twilio(step="5.3"), create]
 
     def _to_update(
-        self, live: dict[str, Any], rows: tuple[Row, ...], changed: dict[str, Value]
+        self, live: Mapping[str, Any], rows: tuple[Row, ...], changed: dict[str, Value]
     ) -> list[Item]:
         context, settings = self.context, self.context.settings
         # What a shared trunk has already, a tenant's run does not change: there these are conflicts.
-        if not changed or context.creates_only:
+        if not changed or context.scope.creates_only:
             write = partial(context.pbx_trunk.update, changed) if changed else None
             return [
                 Item(rows, keys.pbx_trunk(settings.pbx_name), write, before=live),
                 PasswordPair(context, None).unreadable(),
             ]
-        pair, is_planned = PasswordPair(context, find_user(context)), "02" in self.ahead
+        pair, is_planned = PasswordPair(context, self.facts.user), "02" in self.ahead
         if not pair.at_twilio and not is_planned and not context.site.pbx.update_keeps_password:
             return [Item(rows), self._blocked_password()]
         written_before = is_planned and (not pair.at_twilio or context.tenant.set_password)
@@ -152,18 +256,18 @@ class PbxTrunkSection(Section):
     def _create(self) -> None:
         settings = self.context.settings
         fields = {name: value for name, (_, _, value) in desired_fields(settings).items()}
-        if not settings.shared:
+        if not self.context.scope.is_shared:
             fields["did_numbers"] = str(self.context.tenant.dids)
         self.context.pbx_trunk.create({**fields, "password": self.context.sip_password()})
 
     def _assignment(self) -> list[Item]:
         """Step 5.5: this tenant's share of a shared trunk; nobody else's is touched."""
-        if not self.context.settings.shared or self._alone:
+        if not (self.context.scope.is_shared and self.context.scope.has_tenant):
             return []
         tenant, name = self.context.tenant, self.context.settings.pbx_name
-        live = next((one for one in self._assignees if one["tenant_id"] == self._tenant_id), {})
+        live = self.facts.share
         rows = (
-            self._pool_row("5.5", "the tenant's DID pool", live.get("did_numbers")),
+            self._pool_row(self.facts, "5.5", "the tenant's DID pool", live.get("did_numbers")),
             self.row(
                 "5.5",
                 "the tenant's concurrent calls",
@@ -188,29 +292,32 @@ class PbxTrunkSection(Section):
 
     def _assign(self, body: dict[str, Value]) -> None:
         trunk = self.context.pbx_trunk
-        live = self._live or trunk.find()
-        trunk.session.post(f"/providers/{live['id']}/assignees/{self._tenant_id}", body)
+        live = self.facts.live or trunk.find()
+        trunk.session.post(f"/providers/{live['id']}/assignees/{self.facts.tenant_id}", body)
 
-    def _pool_row(self, step: str, label: str, current: str | None) -> Row:
+    def _extra(self, current: str | None) -> list[str]:
+        """The numbers of a live pool that are not in the tenant's dids."""
+        return [did for did in _pool(current) or () if did not in self.context.tenant.dids]
+
+    def _pool_row(self, facts: Facts, step: str, label: str, current: str | None) -> Row:
         """The DID pool: the tenant's numbers, and live ones until they are named under ``remove``."""
         tenant = self.context.tenant
         taken = [
             f"{', '.join(overlap)} {'is' if len(overlap) == 1 else 'are'} in the pool of {owner}"
-            for owner, pool in self._others
+            for owner, pool in facts.foreign_pools
             if (overlap := tenant.dids.overlap(pool))
         ]
-        live = _pool(current)
-        extra = [did for did in live if did not in tenant.dids] if live else []
+        extra = self._extra(current)
         kept = [did for did in extra if did not in tenant.remove]
         in_use = [
             f"{did} is still used by {', '.join(users)}"
             for did in extra
-            if did in tenant.remove and (users := self.context.rules.users_of(did))
+            if did in tenant.remove and (users := facts.rules.users_of(did))
         ]
         desired = str(tenant.dids.union(kept) if kept else tenant.dids)
         unread = (
             [f"the live pool {current!r} cannot be read: correct it in the PBX"]
-            if current and not live
+            if current and not _pool(current)
             else []
         )
         if taken or in_use or unread:
@@ -220,26 +327,8 @@ class PbxTrunkSection(Section):
         note = f"{', '.join(kept)} not in dids; left until named under remove" if kept else ""
         return self.row(step, label, desired, current, note=note, field="did_numbers")
 
-    def _foreign_pools(self) -> list[tuple[str, DidPool]]:
-        """Other pools that can be seen: of the tenant's trunks of the brand, and of this trunk's tenants.
-
-        Other tenants' own trunks cannot be seen from here; the PBX refuses a number of theirs.
-        """
-        ours, brand = {one["id"] for one in self._candidates}, self.context.settings.pbx_brand
-        pools = [
-            (f"trunk {one['name']}", one.get("did_numbers"))
-            for one in self.context.pbx.session.list("/providers", filter=f"brand eq {quoted(brand)}")
-            if one["id"] not in ours
-        ]
-        pools += [
-            ("another tenant of this trunk", one.get("did_numbers"))
-            for one in self._assignees
-            if one["tenant_id"] != self._tenant_id
-        ]
-        return [(owner, pool) for owner, text in pools if (pool := _pool(text))]
-
     def _assignee_view(self) -> View:
-        names = self.context.pbx.tenant_names({one["tenant_id"] for one in self._assignees})
+        names = self.facts.tenant_names
         return View(
             "Tenants that share the trunk",
             ("Tenant", "DID pool", "Concurrent calls"),
@@ -249,15 +338,15 @@ class PbxTrunkSection(Section):
                     one.get("did_numbers"),
                     one.get("concurrency"),
                 )
-                for one in self._assignees
+                for one in self.facts.assignees
             ),
         )
 
-    def _ranges_row(self, row: Row) -> Row:
+    def _ranges_row(self, row: Row, live: Mapping[str, Any] | None) -> Row:
         """The associated addresses: those that are needed, and further ones until they are named."""
-        if self._live is None:
+        if live is None:
             return row
-        ranges = associated(self.context.settings, self._live)
+        ranges = associated(self.context.settings, live)
         if ranges.in_part:
             note = (
                 f"remove_signalling_ranges names a part of {', '.join(ranges.in_part)}: name the whole of it,"
@@ -279,39 +368,39 @@ class PbxTrunkSection(Section):
         )
         return tuple(
             Row("5.4", f"further range {text}", None, text, Action.NOT_MANAGED, note=note, why=Why.KEPT)
-            for text in associated(self.context.settings, self._live).kept
+            for text in associated(self.context.settings, self.facts.live).kept
         )
-
-    @property
-    def _tenant_id(self) -> str:
-        return self.context.pbx.tenant["id"]
 
     def _conflict(self) -> Item | None:
         """What keeps the section from having a trunk of its own to work on."""
-        hostname = self.context.settings.domain
-        if len(self._candidates) > 1:
-            note = f"{len(self._candidates)} trunks of the PBX have the hostname {hostname} or this name"
+        hostname, in_pbx, live = self.context.settings.domain, self.facts.in_pbx, self.facts.live
+        if len(in_pbx.candidates) > 1:
+            note = f"{len(in_pbx.candidates)} trunks of the PBX have the hostname {hostname} or this name"
             return self._stopped(Why.AMBIGUOUS, note)
-        if self._live is None and self._namesake is not None:
-            other = self._namesake.get("hostname")
+        if live is None and in_pbx.namesake is not None:
+            other = in_pbx.namesake.get("hostname")
             note = f"a trunk of this name has the hostname {other}; choose another pbx_trunk.name"
             return self._stopped(Why.TAKEN, note)
-        if self._live is not None and self._live.get("shared") and not self.context.settings.shared:
+        if live is not None and live.get("shared") and not self.context.scope.is_shared:
             note = f"a system-level trunk shared with this tenant has the hostname {hostname}"
             return self._stopped(Why.NOT_OURS, note)
         return None
 
     def _stopped(self, why: Why, note: str) -> Item:
-        name = self.context.settings.pbx_name
-        return Item((Row("5.1", "trunk", name, None, Action.CONFLICT, note=note, why=why),))
+        return self.conflict("5.1", "trunk", self.context.settings.pbx_name, why, note)
 
-    def _effect(self, field: str, desired: Value) -> Effect:
-        if self._live is None:
-            return Effect.NONE
-        live = self._live.get(field)
-        if field == "concurrency":
-            return _effect_of_limit(desired, live)
-        return EFFECTS.get(field, Effect.NONE)
+
+def _changes(rows: Mapping[str, Row]) -> dict[str, Value]:
+    """The fields that an update changes, with what they are to be."""
+    return {name: row.desired for name, row in rows.items() if row.action in CHANGING}
+
+
+def _effect(live: Mapping[str, Any] | None, name: str, desired: Value) -> Effect:
+    if live is None:
+        return Effect.NONE
+    if name == "concurrency":
+        return _effect_of_limit(desired, live.get(name))
+    return EFFECTS.get(name, Effect.NONE)
 
 
 def _effect_of_limit(desired: Value, live: Value) -> Effect:

@@ -5,18 +5,25 @@ A rule is identified by its name. Rules that the parameters do not name stay as 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from ..dialling import judgement, tables
+from ..dialling.destinations import as_sent, in_words
+from ..dialling.evaluator import DialPlan, explain
+from ..dialling.sources import as_wanted, from_parameters, from_pbx
 from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
 from ..meaning import same_name
 from ..parameters import InboundRule, OutboundRule
-from ..plan import Action, Effect, Row, Value
-from .base import Item, Section, View
+from ..plan import CHANGING, Action, Effect, Row, Value
+from ..resources.pbx_trunk import InPbx
+from ..resources.rules import RulesAsRead
+from .base import Field, Item, Section, View
 
-RING = "FORWARD_TO_NUMBER"
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
 TIMES = (
     ("office hours", "office_hours_forward_rule", "extension"),
@@ -33,21 +40,76 @@ CALLER_ID = "outbound_caller_id"
 OF_ROUTE = frozenset({"strip_digits", "prepend", CALLER_ID})
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What section 6 goes by: our trunk in the PBX, the tenant's rules, and what stands in front of them.
+
+    ``tenant`` is the tenant as the PBX describes it. ``own_list`` has the PBX's emergency numbers and
+    ``version`` is the PBX's; ``None`` where they were not read.
+    """
+
+    in_pbx: InPbx
+    rules: RulesAsRead
+    tenant: Mapping[str, Any] = field(default_factory=dict)
+    own_list: tuple[Mapping[str, Any], ...] | None = None
+    version: str | None = None
+
+    @property
+    def trunk(self) -> Mapping[str, Any] | None:
+        """The trunk, where it is known which one it is."""
+        return self.in_pbx.trunk
+
+
 class NextSteps(Section):
     """Steps 6.1 and 6.2."""
 
     number = "06"
+    needs = "05"
 
-    def read(self) -> None:
-        rules = self.context.rules
-        _ = self.context.pbx
-        self._trunk, self._inbound, self._outbound = side_by_side(
-            self.context.pbx_trunk.find, rules.inbound, rules.outbound
+    def look(self) -> Facts:
+        rules, tenant, pbx = self.context.rules, self.context.tenant, self.context.pbx
+        # What only the dial plan needs is read only where it says something.
+        lone_plus = any("+" in rule.prefixes for rule in from_parameters(tenant).rules)
+        in_pbx, inbound, outbound, described, own_list, version = side_by_side(
+            self.context.pbx_trunk.look,
+            rules.inbound,
+            rules.outbound,
+            lambda: pbx.tenant,
+            rules.emergency_numbers if tenant.country else _unread,
+            pbx.version if tenant.country or lone_plus else _unread,
         )
-        self._uncovered = rules.uncovered(self.context.tenant.dids)
+        return Facts(
+            in_pbx,
+            RulesAsRead(in_pbx.ids, tuple(inbound), tuple(outbound)),
+            described,
+            None if own_list is None else tuple(own_list),
+            version,
+        )
+
+    @property
+    def _standing(self) -> DialPlan:
+        """The dial plan as it stands at the PBX."""
+        facts = self.facts
+        return from_pbx(
+            self.context.tenant,
+            facts.rules.outbound,
+            facts.rules.inbound,
+            facts.trunk["id"] if facts.trunk else None,
+            described=facts.tenant,
+            own_list=facts.own_list,
+            version=facts.version,
+        )
+
+    @property
+    def _with_ours(self) -> DialPlan:
+        """The dial plan as it is with the rules of the parameters."""
+        return as_wanted(self._standing, from_parameters(self.context.tenant).rules)
+
+    def cautions(self) -> list[str]:
+        return [str(finding) for finding in judgement.cautions(self._with_ours)]
 
     def views(self) -> list[View]:
-        ours = self._trunk["id"] if self._trunk else None
+        ours = self.facts.trunk["id"] if self.facts.trunk else None
         return [
             View(
                 "Inbound rules of the tenant",
@@ -57,61 +119,38 @@ class NextSteps(Section):
                         one["name"],
                         one.get("enabled"),
                         one.get("did_numbers"),
-                        _rings(one.get("office_hours_forward_rule")),
+                        in_words(one.get("office_hours_forward_rule")),
                         one.get("provider_id") == ours,
                     )
-                    for one in self._inbound
+                    for one in self.facts.rules.inbound
                 ),
             ),
             View(
                 "Outbound rules of the tenant",
-                (
-                    "Rule",
-                    "Enabled",
-                    "Priority",
-                    "Number begins with",
-                    "Digits",
-                    "Extensions",
-                    "Through our trunk",
-                ),
-                tuple(
-                    (
-                        one["name"],
-                        one.get("enabled"),
-                        one.get("priority"),
-                        one.get("number_prefix"),
-                        one.get("number_length"),
-                        one.get("number_mask"),
-                        any(route.get("provider_id") == ours for route in one.get("routes") or ()),
-                    )
-                    for one in self._outbound
-                ),
+                tables.RULE_COLUMNS,
+                tuple(tables.rule_row(rule, ours) for rule in self.facts.rules.outbound),
+            ),
+            View(
+                tables.caption("as the rules stand"),
+                tables.CALL_COLUMNS,
+                tuple(map(tables.call_row, tables.sample_calls(self._standing))),
             ),
             View(
                 "Numbers that no enabled rule of our trunk takes: calls to them ring nowhere",
                 ("Number",),
-                tuple((did,) for did in self._uncovered),
+                tuple((did,) for did in self.facts.rules.uncovered(self.context.tenant.dids)),
             ),
         ]
 
-    def items(self) -> list[Item]:
-        rules = self.context.tenant.rules
+    def outline(self) -> list[tuple[str, str, Value]]:
+        rules, name = self.context.tenant.call_rules, self.context.settings.pbx_name
         if rules is None:
             return []
-        if self._trunk is None and "05" not in self.ahead:
-            wanted = [("6.1", _outbound(one.name)) for one in rules.outbound]
-            wanted += [("6.2", _inbound(one.name)) for one in rules.inbound]
-            name = self.context.settings.pbx_name
-            return [self.blocked(step, f"{rule}: trunk", name, "05") for step, rule in wanted]
-        items: list[Item] = []
-        for outbound in rules.outbound:
-            items.append(self._outbound_item(outbound))
-            items += self._duplicates("6.1", _outbound(outbound.name), self._outbound)
-        for inbound in rules.inbound:
-            items.append(self._inbound_item(inbound))
-            items += self._duplicates("6.2", _inbound(inbound.name), self._inbound)
-        return items
+        wanted = [("6.1", _outbound(rule.name)) for rule in rules.outbound]
+        wanted += [("6.2", _inbound(rule.name)) for rule in rules.inbound]
+        return [(step, f"{key}: trunk", name) for step, key in wanted]
 
+<<<<<<< HEAD
     def _duplicates(self, step: str, rule: ResourceKey, live: list[dict[str, Any]]) -> list[Item]:
         return self.duplicates(step, str(rule), [one for one in live if same_name(one["name"], rule.name)])
 
@@ -146,66 +185,74 @@ class NextSteps(Section):
         settings: list[tuple[str, str, Value, Value]] = [
             ("enabled", "enabled", True, live.get("enabled") if live else None),
             ("priority", "priority", rule.priority, live.get("priority") if live else None),
+=======
+    def wanted(self) -> list[Item]:
+        rules, live = self.context.tenant.call_rules, self.facts.rules
+        if rules is None:
+            return self._examples()
+        outbound = [
+            (_outbound(rule.name), _same_name(live.outbound, rule), partial(_fields_of_outbound, rule))
+            for rule in rules.outbound
         ]
-        for field, words, value in (
-            ("number_prefix", "number begins with", rule.number_prefix),
-            ("number_length", "digits dialled", rule.number_length),
-            ("number_mask", "extensions", rule.extensions),
-        ):
-            settings.append((field, words, value or "", (live.get(field) or "") if live else None))
-        for field, words, value in (
-            ("strip_digits", "digits to strip", rule.strip_digits),
-            ("prepend", "prepend", rule.prepend),
-            (CALLER_ID, "caller id", rule.caller_id or ""),
-        ):
-            # A route that leaves a field out has its default.
-            unset = 0 if field == "strip_digits" else ""
-            settings.append((field, words, value, (route.get(field) or unset) if live else None))
-        wanted = {
-            "enabled": True,
-            "strip_digits": rule.strip_digits,
-            "prepend": rule.prepend,
-            CALLER_ID: rule.caller_id or "",
-        }
-        return self._item("6.1", key, "outbound_rules", live, settings, {"routes": [wanted]})
+        inbound = [
+            (_inbound(rule.name), _same_name(live.inbound, rule), partial(_fields_of_inbound, rule))
+            for rule in rules.inbound
+>>>>>>> main
+        ]
+        moved = judgement.moved_emergency(self._standing, self._with_ours)
+        items = []
+        for rule in outbound:
+            made, *others = self._items("6.1", "outbound_rules", *rule)
+            items += [_needing_permission(made, moved.get(rule[0].name, ())), *others]
+        items += [item for rule in inbound for item in self._items("6.2", "inbound_rules", *rule)]
+        return [*items, *self._conflicts(), *self._examples()]
 
-    def _item(
+    def _conflicts(self) -> list[Item]:
+        """What the rules as a whole must not become: rules that tie, emergency numbers taken away."""
+        return [
+            self.conflict(
+                "6.1",
+                f"{' and '.join(str(_outbound(name)) for name in finding.rules)}: {finding.example}",
+                "one way",
+                Why.UNSUITABLE,
+                str(finding),
+                current=str(finding.trouble),
+            )
+            for finding in judgement.conflicts(self._standing, self._with_ours)
+        ]
+
+    def _examples(self) -> list[Item]:
+        """The examples of the parameters, each as it comes out; one that does not is in conflict."""
+        rows, plan = [], self._with_ours
+        for dialled, expected in plan.examples:
+            call = explain(plan, dialled)
+            row = Row("6.1", f"example {dialled}", expected, call.decision.result, Action.IN_PLACE)
+            if call.decision.result != expected:
+                row = replace(row, action=Action.CONFLICT, note=call.verdict, why=Why.UNSUITABLE)
+            rows.append(row)
+        return [Item((row,)) for row in rows]
+
+    def _items(
         self,
         step: str,
-        key: ResourceKey,
         kind: str,
-        live: dict[str, Any] | None,
-        settings: list[tuple[str, str, Value, Value]],
-        nested: dict[str, Any],
-    ) -> Item:
-        """The item of one rule: its rows, and one write with the fields that differ.
+        key: ResourceKey,
+        same: list[dict[str, Any]],
+        fields: Callable[[Mapping[str, Any] | None], list[Field]],
+    ) -> list[Item]:
+        """One rule: made, or its fields corrected; a rule of its name on another trunk is a conflict."""
+        live = same[0] if same else None
+        if live is not None and any(self._foreign(provider_id) for provider_id in _providers(live)):
+            note = "a rule of this name uses another trunk; choose another name"
+            trunk, name = f"{key}: trunk", self.context.settings.pbx_name
+            item = self.conflict(step, trunk, name, Why.TAKEN, note, current="another trunk")
+        else:
+            named = [replace(field, label=f"{key}: {field.label}") for field in fields(live)]
+            item = self.item(step, key, named, partial(self._write, kind, live, key.name), live)
+        return [item, *self.duplicates(step, str(key), same)]
 
-        ``settings`` holds (field, words, desired, current); ``nested`` the fields that are sent as
-        something else than the row shows.
-        """
-        rows = tuple(
-            self.row(
-                step,
-                f"{key}: {words}",
-                desired,
-                current,
-                effect=_effect(field, desired, current) if live and live.get("enabled") else Effect.NONE,
-                field=field,
-            )
-            for field, words, desired, current in settings
-        )
-        changed = {}
-        for (field, _, desired, _), row in zip(settings, rows, strict=True):
-            if row.action is not Action.IN_PLACE:
-                sent = "routes" if field in OF_ROUTE else field
-                changed[sent] = nested.get(sent, desired)
-        if not changed:
-            return Item(rows)
-        write = partial(self._write, kind, live, changed, key.name)
-        return Item(rows, key, write, before=live)
-
-    def _write(self, kind: str, live: dict[str, Any] | None, changed: dict[str, Any], name: str) -> None:
-        trunk = self._trunk or self.context.pbx_trunk.find()
+    def _write(self, kind: str, live: Mapping[str, Any] | None, name: str, changed: dict[str, Any]) -> None:
+        trunk = self.facts.trunk or self.context.pbx_trunk.find()
         for route in changed.get("routes", ()):
             route["provider_id"] = trunk["id"]
         if live is None:
@@ -218,23 +265,78 @@ class NextSteps(Section):
         self.context.rules.write(kind, live["id"] if live else None, changed)
 
     def _foreign(self, provider_id: str | None) -> bool:
-        return provider_id is not None and (self._trunk is None or provider_id != self._trunk["id"])
+        trunk = self.facts.trunk
+        return provider_id is not None and (trunk is None or provider_id != trunk["id"])
 
-    def _taken(self, step: str, key: ResourceKey) -> Item:
-        note = "a rule of this name uses another trunk; choose another name"
-        return Item(
-            (
-                Row(
-                    step,
-                    f"{key}: trunk",
-                    self.context.settings.pbx_name,
-                    "another trunk",
-                    Action.CONFLICT,
-                    note=note,
-                    why=Why.TAKEN,
-                ),
-            )
-        )
+
+def _same_name(live: Iterable[dict[str, Any]], rule: InboundRule | OutboundRule) -> list[dict[str, Any]]:
+    return [found for found in live if found["name"] == rule.name]
+
+
+def _providers(live: Mapping[str, Any]) -> list[str | None]:
+    """The PBX trunks that a rule uses: an inbound rule's own, or those of an outbound rule's routes."""
+    routes = live.get("routes") or []
+    return [live.get("provider_id"), *(route.get("provider_id") for route in routes)]
+
+
+def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> list[Field]:
+    """The settings of an inbound rule; those that the parameters leave out are the PBX's defaults."""
+    read = live or {}
+    fields = [
+        _field("enabled", "enabled", True, live, read.get("enabled")),
+        _field("did_numbers", "numbers", str(rule.dids), live, read.get("did_numbers")),
+        _field("cid_number_mask", "only for callers", "", live, read.get("cid_number_mask") or ""),
+    ]
+    for time, name, parameter in TIMES:
+        extension = getattr(rule, parameter) or rule.extension
+        forward = as_sent(extension)
+        fields.append(_field(name, time, in_words(forward), live, in_words(read.get(name)), {name: forward}))
+    return fields
+
+
+def _fields_of_outbound(rule: OutboundRule, live: Mapping[str, Any] | None) -> list[Field]:
+    """The settings of an outbound rule; the PBX takes those of its route together."""
+    read = live or {}
+    route = next(iter(read.get("routes") or ()), {})
+    fields = [
+        _field("enabled", "enabled", True, live, read.get("enabled")),
+        _field("priority", "priority", rule.priority, live, read.get("priority")),
+    ]
+    for name, words, value in (
+        ("number_prefix", "number begins with", rule.number_prefix),
+        ("number_length", "digits dialled", rule.number_length),
+        ("number_mask", "extensions", rule.extensions),
+    ):
+        fields.append(_field(name, words, value or "", live, read.get(name) or ""))
+    wanted = {
+        "enabled": True,
+        "strip_digits": rule.strip_digits,
+        "prepend": rule.prepend,
+        CALLER_ID: rule.caller_id or "",
+    }
+    for name, words in (
+        ("strip_digits", "digits to strip"),
+        ("prepend", "prepend"),
+        (CALLER_ID, "caller id"),
+    ):
+        # A route that leaves a field out has its default.
+        unset = 0 if name == "strip_digits" else ""
+        sent = {"routes": [wanted]}
+        fields.append(_field(name, words, wanted[name], live, route.get(name) or unset, sent))
+    return fields
+
+
+def _field(
+    name: str,
+    label: str,
+    desired: Value,
+    live: Mapping[str, Any] | None,
+    current: Value,
+    sent: Mapping[str, Any] | None = None,
+) -> Field:
+    """A setting of a rule: ``current`` counts where there is one, and its effect where that is enabled."""
+    effect = _effect(name, desired, current) if live and live.get("enabled") else Effect.NONE
+    return Field(name, label, desired, current if live else None, effect, sent=sent)
 
 
 def _inbound(name: str) -> ResourceKey:
@@ -262,18 +364,23 @@ def _effect(field: str, desired: Value, current: Value) -> Effect:
     return Effect.NONE
 
 
+def _needing_permission(item: Item, numbers: Sequence[str]) -> Item:
+    """The item of a rule; where it would take emergency numbers over, as one that interrupts calls."""
+    changing = next((row for row in item.rows if row.action in CHANGING), None)
+    if not numbers or changing is None:
+        return item
+    note = f"emergency numbers that go another way today would be sent by this rule: {', '.join(numbers)}"
+    marked = replace(changing, effect=Effect.INTERRUPTS_OUTBOUND, note=note)
+    return replace(item, rows=tuple(marked if row is changing else row for row in item.rows))
+
+
+def _unread() -> None:
+    """In the place of a reading that nothing depends on."""
+
+
 def _loses(current: Value, desired: Value) -> bool:
     """Whether a rule is taken away from numbers that it serves today."""
     try:
         return bool(set(DidPool.read(str(current))) - set(DidPool.read(str(desired))))
     except ValueError:
         return False
-
-
-def _rings(forward: dict[str, Any] | None) -> str | None:
-    """Where a forward rule sends a call, in words; ``None`` when it is not set."""
-    if not forward or not forward.get("action"):
-        return None
-    if forward["action"] == RING:
-        return f"rings {forward.get('number')}"
-    return forward["action"].lower().replace("_", " ")

@@ -17,10 +17,13 @@ from ..did_pool import DidPool
 from ..keys import LISTS, WORDS, Kind, ResourceKey, Why
 from ..meaning import same_name
 from ..plan import Action, Effect, Row
+<<<<<<< HEAD
 from ..resources.regions import why_not_assigned
 from ..resources.twilio_trunk import numbers_on
+=======
+from ..resources.lists import ACL, CREDENTIALS, ListKind
+>>>>>>> main
 from ..sections.base import Item, Section, View, at_step
-from ..sections.s02_termination import ACL, LIST
 from ..sections.s03_origination import host_of
 from ..vendors.twilio import as_read
 from .way_back import RULES, hanging_on
@@ -36,18 +39,17 @@ class Retire(Section):
     number = "91"
 
     def read(self) -> None:
-        context, settings = self.context, self.context.settings
+        context = self.context
         with at_step("1.1"):
             found = context.twilio_trunk.find()
         self._trunk, self._all_trunks = found.trunk, found.all
         with at_step("5.1"):
-            self._candidates = context.pbx_trunk.candidates()
-        self._in_pbx = self._candidates[0] if len(self._candidates) == 1 else None
+            in_pbx = context.pbx_trunk.look()
+        self._candidates, self._in_pbx = in_pbx.candidates, in_pbx.trunk
         with at_step("6.1 to 6.2"):
-            has_rules = self._in_pbx and context.has_tenant
-            self._rules = context.rules.through(self._in_pbx["id"]) if has_rules else []
+            self._rules = context.rules.through(self._pbx_trunk["id"]) if self._has_rules else []
         with at_step("5.5"):
-            self._assignees = self._read_assignees() if self._in_pbx and settings.shared else {}
+            self._assignees = self._read_assignees() if self._in_pbx and context.scope.is_shared else {}
             self._pool = self._read_pool()
         self._numbers: list[Any] = []
         self._uris: list[Any] = []
@@ -57,12 +59,14 @@ class Retire(Section):
                 self._numbers = numbers_on(context.twilio, self._trunk.sid)
             with at_step("3.1"):
                 self._uris = trunk.origination_urls.list()
-        dids = context.tenant.dids if context.has_tenant else ()
+        dids = context.tenant.dids if context.scope.has_tenant else ()
         ours = {one["id"] for _, one in self._rules}
         with at_step("6.1"):
-            self._callers = context.rules.callers(dids, ours) if context.has_tenant else {}
+            self._callers = context.rules.callers(dids, ours) if context.scope.has_tenant else {}
         with at_step("2.2 to 2.3"):
-            self._lists = [] if self._only_assigned else [*self._read_lists(ACL), *self._read_lists(LIST)]
+            self._lists = (
+                [] if self._only_assigned else [*self._read_lists(ACL), *self._read_lists(CREDENTIALS)]
+            )
 
     def views(self) -> list[View]:
         rows = [(WORDS[Kind.PBX_TRUNK], one["name"]) for one in self._candidates]
@@ -74,7 +78,7 @@ class Retire(Section):
         rows += [(WORDS[kind], one.friendly_name) for kind, one, _ in self._lists]
         return [View("What is there of the tenant and its trunk", ("Kind", "Name"), tuple(rows))]
 
-    def items(self) -> list[Item]:
+    def wanted(self) -> list[Item]:
         if len(self._candidates) > 1:
             note = f"{len(self._candidates)} trunks of the PBX have this hostname or name"
             return [
@@ -100,18 +104,28 @@ class Retire(Section):
     @property
     def _only_assigned(self) -> bool:
         """Whether the tenant has a share of a trunk, and not the trunk."""
-        return self.context.creates_only
+        return self.context.scope.creates_only
+
+    @property
+    def _has_rules(self) -> bool:
+        return self._in_pbx is not None and self.context.scope.has_tenant
+
+    @property
+    def _pbx_trunk(self) -> dict[str, Any]:
+        """The PBX trunk, for what only hangs on one that is there."""
+        assert self._in_pbx is not None
+        return self._in_pbx
 
     @property
     def _assigned(self) -> str | None:
         """The name of the trunk that is assigned to the tenant."""
-        return self._in_pbx["name"] if self.context.pbx.tenant["id"] in self._assignees else None
+        return self._pbx_trunk["name"] if self.context.pbx.tenant_id in self._assignees else None
 
     def _read_pool(self) -> DidPool | tuple[()]:
         """The numbers of the tenant's assignment, as far as they can be read."""
         if not self._only_assigned or self._assigned is None:
             return ()
-        path = f"/providers/{self._in_pbx['id']}/assignees/{self.context.pbx.tenant['id']}"
+        path = f"/providers/{self._pbx_trunk['id']}/assignees/{self.context.pbx.tenant_id}"
         try:
             return DidPool.read(self.context.pbx_trunk.session.get(path).get("did_numbers") or "")
         except ValueError:
@@ -119,7 +133,7 @@ class Retire(Section):
 
     def _read_assignees(self) -> dict[str, str]:
         """The tenants of the shared trunk: id and name."""
-        path = f"/providers/{self._in_pbx['id']}"
+        path = f"/providers/{self._pbx_trunk['id']}"
         hanging = hanging_on(self.context, path)
         return {
             assigned.rpartition("/")[2]: key.name
@@ -127,22 +141,23 @@ class Retire(Section):
             if key.kind is Kind.TENANT
         }
 
-    def _read_lists(self, kind: Kind) -> list[tuple[Kind, Any, dict[str, ResourceKey]]]:
+    def _read_lists(self, kind: ListKind) -> list[tuple[Kind, Any, dict[str, ResourceKey]]]:
         """Our list of a kind, with what hangs on it; at most one."""
-        sip, settings = self.context.twilio.account.sip, self.context.settings
-        lists, name, path = (
-            (sip.ip_access_control_lists, settings.acl_name, "IpAccessControlLists")
-            if kind is ACL
-            else (sip.credential_lists, settings.credential_list_name, "CredentialLists")
-        )
+        name = kind.name(self.context.settings)
         return [
+<<<<<<< HEAD
             (kind, one, hanging_on(self.context, f"{self._sip}/{path}/{one.sid}.json"))
             for one in lists.list()
             if same_name(one.friendly_name, name)
+=======
+            (kind.kind, one, hanging_on(self.context, f"{self._sip}/{kind.path}/{one.sid}.json"))
+            for one in kind.of_account(self.context.twilio).list()
+            if one.friendly_name == name
+>>>>>>> main
         ][:1]
 
     def _rule_items(self) -> list[Item]:
-        rules = self.context.tenant.rules if self.context.has_tenant else None
+        rules = self.context.tenant.call_rules if self.context.scope.has_tenant else None
         ours = {
             "inbound_rules": [one.name for one in rules.inbound] if rules else [],
             "outbound_rules": [one.name for one in rules.outbound] if rules else [],
@@ -153,7 +168,7 @@ class Retire(Section):
             name = one["name"]
             key = ResourceKey.of(RULES[kind], name)
             elsewhere = any(
-                route.get("provider_id") != self._in_pbx["id"] for route in one.get("routes") or ()
+                route.get("provider_id") != self._pbx_trunk["id"] for route in one.get("routes") or ()
             )
             if not any(same_name(name, own) for own in ours[kind]) or elsewhere:
                 note = "it uses another trunk too" if elsewhere else "it is not in the parameters"
@@ -174,11 +189,11 @@ class Retire(Section):
             if self._assigned is None:
                 return []
             row = self.row("5.5", "the tenant's assignment", None, name, effect=BOTH_WAYS)
-            path = f"{path}/assignees/{self.context.pbx.tenant['id']}"
+            path = f"{path}/assignees/{self.context.pbx.tenant_id}"
             resource = keys.assignment(name, self.context.tenant.name)
             write = partial(session.post, f"{path}/destroy")
             return [Item((row,), resource, write, before=session.get(path))]
-        if self._in_pbx.get("shared") and not self.context.settings.shared:
+        if self._in_pbx.get("shared") and not self.context.scope.is_shared:
             note = "it is a system-level trunk, not the tenant's"
             return [self._conflict("5.1", WORDS[Kind.PBX_TRUNK], name, Why.NOT_OURS, note)]
         if self._assignees:
@@ -189,9 +204,11 @@ class Retire(Section):
         return [Item((row,), keys.pbx_trunk(name), write, before=self._in_pbx)]
 
     def _number_items(self) -> list[Item]:
-        dids = self.context.tenant.dids if self.context.has_tenant else ()
+        dids = self.context.tenant.dids if self.context.scope.has_tenant else ()
         domain = self.context.settings.domain
-        items = []
+        items = list[Item]()
+        if self._trunk is None:
+            return items
         for number in sorted(self._numbers, key=lambda one: one.phone_number):
             did = number.phone_number
             if did not in dids:
@@ -242,7 +259,11 @@ class Retire(Section):
 
     def _items_of_list(self, kind: Kind, one: Any, hanging: dict[str, ResourceKey]) -> list[Item]:
         """Off the trunk, then its entries, then the list; a list that something else needs stays whole."""
-        step, name, settings = "2.2" if kind is ACL else "2.3", one.friendly_name, self.context.settings
+        step, name, settings = (
+            "2.2" if kind is Kind.ACCESS_LIST else "2.3",
+            one.friendly_name,
+            self.context.settings,
+        )
         own = f"/v1/Trunks/{self._trunk.sid}/" if self._trunk is not None else "(no trunk)"
         attached = next((path for path in hanging if path.startswith(own)), None)
         entries = {path: key for path, key in hanging.items() if path.startswith(self._sip)}

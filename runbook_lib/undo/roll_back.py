@@ -67,8 +67,8 @@ class RollBack(Section):
             )
         ]
 
-    def items(self) -> list[Item]:
-        items, going = [], set[str]()
+    def wanted(self) -> list[Item]:
+        items, going = list[Item](), set[str]()
         found = zip(self._resources, self._live, self._hanging, self._foreign, strict=True)
         for resource, live, hanging, foreign in found:
             others = {key.words for path, key in hanging.items() if path not in going}
@@ -97,6 +97,7 @@ class RollBack(Section):
             return [item]
         if item.write is None:
             return [item, PasswordPair(self.context, None).unreadable()]
+        assert item.before is not None, "what was changed, and is as it was left, is there"
         former = {name: trace.before.get(name) for name in trace.changed}
         user = find_user(self.context, former.get("auth_id", item.before["auth_id"]))
         return PasswordPair(self.context, user).items_of_update(item.rows, former, item.before)
@@ -136,7 +137,7 @@ class RollBack(Section):
     def _users_of_lost(self, trace: Trace, live: Mapping[str, Any] | None, going: set[str]) -> set[str]:
         """What still uses numbers that a pool of the PBX trunk loses when it shrinks again."""
         in_pool = collection(trace.path) in ("providers", "assignees") and "did_numbers" in trace.changed
-        if trace.kind != "changed" or not in_pool or live is None or not self.context.has_tenant:
+        if trace.kind != "changed" or not in_pool or live is None or not self.context.scope.has_tenant:
             return set()
         context, before = self.context, trace.before.get("did_numbers")
         lost = set(DidPool.read(live["did_numbers"])) - set(DidPool.read(before) if before else ())
@@ -160,10 +161,10 @@ class RollBack(Section):
     def _other_tenants(self) -> list[str]:
         """Who else uses the shared trunk of a tenant's record."""
         context = self.context
-        trunk = context.pbx_trunk.find() if context.creates_only else None
+        trunk = context.pbx_trunk.find() if context.scope.creates_only else None
         if trunk is None:
             return []
-        ours = f"/providers/{trunk['id']}/assignees/{context.pbx.tenant['id']}"
+        ours = f"/providers/{trunk['id']}/assignees/{context.pbx.tenant_id}"
         hanging = hanging_on(context, f"/providers/{trunk['id']}")
         return sorted(key.words for path, key in hanging.items() if key.kind is Kind.TENANT and path != ours)
 
@@ -265,7 +266,7 @@ def _doubted(item: Item) -> Item:
     return replace(item, rows=rows)
 
 
-def _now(resource: Resource, live: object, foreign: str) -> str:
+def _now(resource: Resource, live: Mapping[str, Any] | None, foreign: str) -> str:
     if resource.is_as_before(live):
         return "as it was before"
     if foreign:

@@ -292,14 +292,14 @@ def _on_list(context: Context, kind: str, sid: str) -> dict[str, ResourceKey]:
 
 def _on_pbx_trunk(context: Context, trunk_id: str) -> dict[str, ResourceKey]:
     found = {}
-    if context.settings.shared:
+    if context.scope.is_shared:
         path = f"/providers/{trunk_id}/assignees"
         assignees = context.pbx.system.get(path).get("items") or []
         names = context.pbx.tenant_names({one["tenant_id"] for one in assignees})
         for one in assignees:
             tenant = one["tenant_id"]
             found[f"{path}/{tenant}"] = ResourceKey.of(Kind.TENANT, names.get(tenant, tenant))
-    if context.has_tenant:
+    if context.scope.has_tenant:
         for rules, one in context.rules.through(trunk_id):
             found[f"/{rules}/{one['id']}"] = _rule(rules, one)
     return found

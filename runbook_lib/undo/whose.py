@@ -49,7 +49,7 @@ class Whose:
     def _problem_of_number(self, trunk_sid: str | None, live: Mapping[str, Any] | None) -> str:
         if problem := self._problem_of_trunk(trunk_sid):
             return problem
-        if self._vouched or not self._context.has_tenant:
+        if self._vouched or not self._context.scope.has_tenant:
             return ""
         # On a shared trunk there are numbers of other tenants.
         tenant, did = self._context.tenant, (live or {}).get("phone_number")
@@ -64,8 +64,8 @@ class Whose:
         if same_name((context.twilio.read(path) or {}).get("friendly_name"), wanted):
             return ""
         # The name in the parameters may have been another one when the record was made.
-        on_trunk = self._vouched and self._trunk is not None
-        if on_trunk and context.twilio.read(f"/v1/Trunks/{self._trunk.sid}/{kind}/{sid}"):
+        trunk = self._trunk if self._vouched else None
+        if trunk is not None and context.twilio.read(f"/v1/Trunks/{trunk.sid}/{kind}/{sid}"):
             return ""
         return "a list that the parameters do not name"
 
@@ -74,7 +74,7 @@ class Whose:
         if kind in ("providers", "assignees"):
             if f"/providers/{parts[2]}" not in self._made and parts[2] not in self._in_pbx:
                 return "a PBX trunk that the parameters do not name"
-            others = kind == "assignees" and parts[4] != self._context.pbx.tenant["id"]
+            others = kind == "assignees" and parts[4] != self._context.pbx.tenant_id
             return "the assignment of another tenant" if others else ""
         # A rule is read in the tenant's scope, where there are no others.
         routes = fields.get("routes") or ()
@@ -88,5 +88,5 @@ class Whose:
         return self._context.twilio_trunk.require()
 
     @cached_property
-    def _in_pbx(self) -> set[str]:
-        return {one["id"] for one in self._context.pbx_trunk.candidates()}
+    def _in_pbx(self) -> frozenset[str]:
+        return self._context.pbx_trunk.look().ids

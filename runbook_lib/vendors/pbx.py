@@ -34,6 +34,8 @@ class Pbx:
         Asks the operator for a one-time code; see ``Session``.
     lender
         Who may have the sessions already; see ``Session``.
+    reads_whole
+        Whether what is read of all tenants serves others as well, so that no filter is asked for.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Pbx:
         domain: str | None,
         ask: Callable[[], str] | None = None,
         lender: Lender | None = None,
+        reads_whole: bool = False,
     ) -> None:
         self._transport = transport
         self._url = url
@@ -55,6 +58,7 @@ class Pbx:
         self._domain = domain
         self._ask = ask
         self._lender = lender
+        self._reads_whole = reads_whole
         self._opened: list[Session] = []
         self._session: Session | None = None
         # For several threads there is one session of a scope, and the tenant is looked up once.
@@ -69,30 +73,36 @@ class Pbx:
     @property
     def session(self) -> Session:
         """The session in the tenant's scope."""
-        tenant_id = self.tenant["id"]
+        tenant_id = self.tenant_id
         with self._opening:
             if self._session is None:
                 self._session = self.open(tenant_id)
             return self._session
 
     @property
-    def tenant(self) -> dict[str, Any]:
-        """The tenant as the PBX describes it; see ``_found_tenant``."""
+    def tenant_id(self) -> str:
+        """The tenant's id, looked up once by its SIP domain; only with a ``domain``.
+
+        Raises ``VendorError`` when the PBX has no tenant of this domain.
+        """
         with self._looking:
-            return self._found_tenant
+            return self._found_id
+
+    @property
+    def tenant(self) -> dict[str, Any]:
+        """The tenant as the PBX describes it now; as ``tenant_id``."""
+        return self.system.get(f"/tenants/{self.tenant_id}")
 
     @cached_property
     def _system(self) -> Session:
         return self.open(None)
 
     @cached_property
-    def _found_tenant(self) -> dict[str, Any]:
-        """The tenant as the PBX describes it; only with a ``domain``.
-
-        Raises ``VendorError`` when the PBX has no tenant of this domain.
-        """
+    def _found_id(self) -> str:
+        assert self._domain is not None, "a tenant is looked up by its domain"
+        narrowed = {} if self._reads_whole else {"filter": f"domain eq {quoted(self._domain)}"}
         # The PBX's filter compares letters: the same domain in another case is found among all.
-        found = self._at_domain(filter=f"domain eq {quoted(self._domain)}") or self._at_domain()
+        found = self._at_domain(**narrowed) or self._at_domain()
         if not found:
             raise VendorError(
                 f"the PBX has no tenant with the domain {self._domain}",
@@ -101,7 +111,7 @@ class Pbx:
                 meaning="nothing can be set up for a tenant that does not exist",
                 next_step="correct tenant.pbx_domain, or make the tenant in the PBX first",
             )
-        return self.system.get(f"/tenants/{found[0]['id']}")
+        return str(found[0]["id"])
 
     def _at_domain(self, **narrowed: str) -> list[dict[str, Any]]:
         wanted = meaning("domain", self._domain)
@@ -123,6 +133,8 @@ class Pbx:
         ]
 
     def _tenants(self, ids: Collection[str]) -> list[dict[str, Any]]:
+        if self._reads_whole:
+            return [tenant for tenant in self.system.list("/tenants") if tenant["id"] in ids]
         tenants: list[dict[str, Any]] = []
         for some in batched(sorted(ids), IDS_AT_ONCE):
             wanted = " or ".join(f"id eq {quoted(one)}" for one in some)
@@ -147,6 +159,10 @@ class Pbx:
         everywhere = settings.get("enable_tenant_level_trunk") is not False
         return everywhere and self.tenant.get("enable_feature_trunks") is not False
 
+    def version(self) -> str | None:
+        """Read the PBX's version."""
+        return self.system.get("/admin/status").get("version")
+
     def transports(self) -> list[dict[str, Any]]:
         """Return the transports that are activated: ``protocol`` and ``port`` of each.
 
@@ -166,6 +182,7 @@ class Pbx:
 
     def sign_out(self) -> None:
         """End the sessions that were begun."""
+        # One after the other: two that meet a closed port at once may both use up their attempts.
         while self._opened:
             self._opened.pop().sign_out()
 

@@ -302,7 +302,7 @@ class _Journalling(_Layer):
             response = self._inner.handle_request(request)
             _check_json(response)
             if result and response.is_success:
-                answer = response.json() if response.content else None
+                answer: Any = response.json() if response.content else None
                 vendor_id = result(answer)
                 if vendor_id and vendor_id not in request.url.path:  # it was made by this write
                     fields = _without_passwords(answer)

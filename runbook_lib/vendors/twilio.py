@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Collection
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -26,7 +27,7 @@ from twilio.rest.trunking.v1 import V1
 
 from ..errors import AccountError, OutcomeUnknownError, UnreachableError, VendorError
 from .account import AccountCheck
-from .transport import Transport
+from .transport import Kind, Transport
 
 _CREDENTIAL_RULES = (
     "a password has 12 characters or more with upper and lower case and a digit, a user name 32 at most"
@@ -131,8 +132,13 @@ class Twilio:
         ``AC…`` and the auth token, or an API key's ``SK…`` and its secret.
     hosts
         Base URL by product: ``"api"``, ``"trunking"`` and ``"routes"``.
+<<<<<<< HEAD
     region
         The Region that these hosts are in.
+=======
+    reads_whole
+        Whether the account's numbers are read for others as well, so that no filter is asked for.
+>>>>>>> main
     """
 
     def __init__(
@@ -143,14 +149,19 @@ class Twilio:
         username: str,
         password: str,
         hosts: dict[str, str],
+<<<<<<< HEAD
         region: str = "us1",
+=======
+        reads_whole: bool = False,
+>>>>>>> main
     ) -> None:
         self.account_sid = account_sid
         self.region = region
         self._has_key = username != account_sid
         self._check = AccountCheck(account_sid, username, transport.journal)
-        self._was_asked = False
+        self._was_asked, self._proving = False, threading.Lock()
         self._routes_answer = True
+        self._reads_whole = reads_whole
         # A non-empty `environment` keeps the SDK from reading TWILIO_EDGE and TWILIO_REGION.
         self.sdk = Client(
             username,
@@ -178,11 +189,12 @@ class Twilio:
 
         Raises ``AccountError`` for credentials of another account.
         """
-        if not self._check.proven and not self._was_asked:
-            self._was_asked = True
-            self._request("GET", "/v1/Trunks?PageSize=1")
-            if not self._check.proven:
-                self._ask_for_accounts()
+        with self._proving:  # sections that are read side by side wait for the answer
+            if not self._check.proven and not self._was_asked:
+                self._was_asked = True
+                self._request("GET", "/v1/Trunks?PageSize=1")
+                if not self._check.proven:
+                    self._ask_for_accounts()
         return self._check.proven
 
     def _ask_for_accounts(self) -> None:
@@ -299,7 +311,8 @@ class Twilio:
         if not numbers:
             return []
         common = os.path.commonprefix(list(numbers))  # noqa: RUF071 - digits, not paths
-        found = self.account.incoming_phone_numbers.list(phone_number=common)
+        filters = {} if self._reads_whole else {"phone_number": common}
+        found = self.account.incoming_phone_numbers.list(**filters)
         if not set(numbers) <= {one.phone_number for one in found}:
             found = self.all_numbers()
         return [one for one in found if one.phone_number.startswith(common)]
@@ -379,7 +392,7 @@ class _HttpClient(HttpClient):
         )
         if auth:
             request = next(httpx.BasicAuth(*auth).auth_flow(request))
-        kind = "read" if method.upper() == "GET" else "write"
+        kind: Kind = "read" if method.upper() == "GET" else "write"
         response = self._transport.send(
             request,
             kind,

@@ -28,7 +28,7 @@ def build(world: World, control: list[BaseRoute]) -> Starlette:
         for path, endpoints in table.items()
     ]
     app = Starlette(
-        routes=control + served, exception_handlers={TwilioError: on_error, HTTPException: on_http_error}
+        routes=[*control, *served], exception_handlers={TwilioError: on_error, HTTPException: on_http_error}
     )
     app.state.world = world
     app.router.redirect_slashes = False

@@ -5,18 +5,23 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator
+from functools import partial
 
+import pandas as pd
 import pytest
 
-from runbook_lib.errors import InputError, StalePageError
-from runbook_lib.guide import ROLL_BACK, SECTIONS
-from runbook_lib.notebook import Table, open_section
+from runbook_lib import open_section
+from runbook_lib.errors import ConflictError, InputError, StalePageError
+from runbook_lib.guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, section_of
+from runbook_lib.notebook import Table
 from runbook_lib.notebook.display import Box, Shown
 from runbook_lib.notebook.page import SectionPage
 from runbook_lib.notebook.tables import Stack
+from runbook_sandbox import demo
 from tests.conftest import TestSandbox
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
+TRUNK = demo.trunk_row("TK" + "a" * 32, "PortSIP acme", "acme-pbx.pstn.twilio.com")
 
 
 @pytest.fixture
@@ -83,11 +88,78 @@ def headings(shown: Shown) -> list[str]:
     return [shown.heading if isinstance(shown, Table) else shown.title]
 
 
+def requests(sandbox: TestSandbox) -> int:
+    return len(sandbox.control("GET", "requests").json()["requests"])
+
+
+@pytest.mark.parametrize("number", RUN_ORDER)
+def test_the_rows_of_the_steps_are_those_of_the_plan_and_are_read_with_it(
+    sandbox: TestSandbox, number: str
+) -> None:
+    """The steps, the current state and the plan are one moment: whoever shows all asks the vendors once."""
+    page = open_section(number, SITE, ACME)
+    page.plan()
+    page.current()
+    sandbox.clear_log()
+    steps = [step for step in STEPS if section_of(step).number == number]
+    shown = {step: page.step(step).frame for step in steps}
+    assert requests(sandbox) == 0
+    plan = page.plan().frame
+    stopping = plan[plan.Action.isin(["blocked", "conflict"])]
+    for step in steps:
+        if not step.endswith("E"):
+            rows = plan[plan.Step == step]
+            # What cannot be planned yet shows what it waits for.
+            expected = stopping if rows.empty else rows
+            assert shown[step].reset_index(drop=True).equals(expected.reset_index(drop=True))
+    assert requests(sandbox) > 0  # asked again: that is how it stands now
+    page.finish()
+
+
+def test_a_step_that_is_shown_again_is_read_again(page: SectionPage, sandbox: TestSandbox) -> None:
+    assert set(page.step("1.1").frame.Action) == {"create"}
+    sandbox.control("POST", "state/patch", {"vendor": "twilio", "kind": "trunks", "add": TRUNK})
+    assert set(page.step("1.1").frame.Action) == {"in place"}
+
+
+@pytest.mark.parametrize("step", ["2.1", "1.3", "", "1"])
+def test_a_step_of_another_section_is_wrong_input(page: SectionPage, sandbox: TestSandbox, step: str) -> None:
+    with pytest.raises(InputError):
+        page.step(step)
+
+
+def test_the_current_state_is_had_as_frames(sandbox: TestSandbox) -> None:
+    page = open_section("03", SITE, ACME)
+    state = page.current()
+    assert isinstance(state["Origination URIs"], pd.DataFrame)
+    assert {"UDP"} <= set(state["Transports"].Protocol)
+    page.finish()
+
+
+@pytest.mark.parametrize("tenant", ["acme", "initech"])
+def test_a_conflict_of_section_0_stops_an_apply_there(
+    sandbox: TestSandbox, tenant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The section writes nothing, and what comes after it must not start from a wrong assumption."""
+    path = sandbox.root / "parameters/sandbox" / f"{tenant}.yaml"
+    gone = {"vendor": "twilio", "kind": "numbers", "id": demo.number_sid("+12025550101"), "remove": True}
+    sandbox.control("POST", "state/patch", gone)
+    page = open_section(READS_ONLY, SITE, str(path), "apply")
+    if tenant == "acme":  # which has this number
+        with pytest.raises(ConflictError):
+            page.check()
+        assert "✗ conflict" in capsys.readouterr().out
+    else:
+        assert "conflict" not in set(page.check().frame.Action)
+    page.finish()
+
+
 @pytest.mark.parametrize("number", [number for number in SECTIONS if number != ROLL_BACK])
 def test_every_heading_names_site_and_tenant(sandbox: TestSandbox, number: str) -> None:
     """Somebody who scrolled past the banner still sees whom this is about."""
     page = open_section(number, SITE, ACME)
-    shown = [page.current(), page.plan(), page.apply(), page.verify(), page.finish()]
+    steps = [step for step in STEPS if section_of(step).number == number]
+    shown = [*map(page.step, steps), page.current(), page.plan(), page.apply(), page.verify(), page.finish()]
     for part in shown:
         assert headings(part)
         for heading in headings(part):
@@ -104,7 +176,8 @@ def test_every_heading_of_a_shared_trunk_names_site_and_trunk(sandbox: TestSandb
 def test_a_withdrawn_page_sends_nothing_and_says_why(page: SectionPage, sandbox: TestSandbox) -> None:
     sandbox.clear_log()
     page.withdraw("the parameters are others")
-    for call in (page.current, page.plan, page.apply, page.verify, page.finish, page.outbound_path):
+    calls = (page.current, page.plan, page.check, page.apply, page.verify, page.finish, page.outbound_path)
+    for call in (*calls, partial(page.step, "1.1")):
         with pytest.raises(StalePageError) as caught:
             call()
         [line] = caught.value._render_traceback_()

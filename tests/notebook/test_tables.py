@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
+from rich.console import Console
 
-from runbook_lib.notebook.display import visible
+from runbook_lib.notebook.display import Box, visible
 from runbook_lib.notebook.tables import (
+    Stack,
     Table,
     outcome_shown,
     plan_shown,
@@ -17,6 +23,7 @@ from runbook_lib.notebook.tables import (
 )
 from runbook_lib.plan import Action, Effect, Row, Slice
 from runbook_lib.sections import Outcome, Verification, View
+from tests.conftest import CHECKOUT
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -62,7 +69,7 @@ class Reader(HTMLParser):
 
     def handle_data(self, text: str) -> None:
         if "td" in self._open or "th" in self._open:
-            self.rows[-1][-1] += text
+            self.rows[-1][-1] += text.replace("\xa0", " ")
         if "caption" in self._open:
             self.caption += text
 
@@ -90,8 +97,12 @@ def test_a_vendors_string_is_shown_whole_and_inert(text: str) -> None:
     shown = Reader(table.html())
     assert shown.tags <= TAGS
     assert shown.attributes <= {"style", "scope", "title", "colspan"}
+    assert shown.rows[0] == ["Name", visible(text)]
     assert shown.rows[1] == [visible(text), "after"]
     assert shown.caption == visible(text)
+    assert Reader(Table("Empty", ("Name",), (), empty=text).html()).rows[1] == [visible(text)]
+    # What the frame itself shows where an operator filters it.
+    assert Reader(table.frame.to_html(escape=True, index=False)).tags <= TAGS
     for form in (table.html(), table.text()):
         form.encode("utf-8")
         assert all(one.isprintable() or one == "\n" for one in form)
@@ -125,27 +136,31 @@ def test_values_are_shown_as_people_read_them() -> None:
 @pytest.mark.parametrize("action", list(Action))
 def test_an_action_is_a_word_with_a_symbol_and_a_colour(action: Action) -> None:
     table = row_table("Plan", [row("address", action)])
-    cell = Reader(table.html()).rows[1][-1]
+    cell = Reader(table.html()).rows[1][1]
     symbol, word = cell.split(" ", 1)
     assert word == str(action) and len(symbol) == 1 and not symbol.isalnum()
     assert "background-color:#" in table.html()
     assert cell in table.text()
 
 
-def test_effect_and_note_columns_appear_only_when_they_say_something() -> None:
-    plain = row_table("Plan", [row("address", Action.CREATE)])
-    assert plain.columns == ("Step", "Setting", "Desired", "Current", "Action")
-    telling = row_table(
-        "Plan",
-        [
-            row("a", Action.UPDATE, effect=Effect.INTERRUPTS_INBOUND, note="because"),
-            row("b", Action.IN_PLACE),
-        ],
-    )
-    assert telling.columns[-2:] == ("Effect", "Note")
-    first, second = Reader(telling.html()).rows[1:]
-    assert first[-2:] == ["⚠ interrupts inbound", "because"]
-    assert second[-2:] == ["", ""]
+def test_action_and_effect_come_first_and_a_note_is_a_line_below_its_row() -> None:
+    quiet = row_table("Plan", [row("address", Action.CREATE)])
+    assert Reader(quiet.html()).rows[0] == ["Step", "Action", "Setting", "Desired", "Current"]
+    rows = [
+        row("a", Action.UPDATE, effect=Effect.INTERRUPTS_INBOUND, note="because"),
+        row("b", Action.IN_PLACE),
+    ]
+    table = row_table("Plan", rows)
+    head, first, note, second = Reader(table.html()).rows
+    assert head == ["Step", "Action, effect", "Setting", "Desired", "Current"]
+    assert first[:3] == ["2.2", "~ update ⚠ interrupts inbound", "a"]
+    assert note == ["", "because"] and second[:3] == ["2.2", "✓ in place", "b"]
+    lines = table.text().splitlines()
+    assert lines[3].split()[:3] == ["2.2", "~", "update"] and lines[4].strip() == "because"
+    # Whoever filters has the same columns whatever the plan says.
+    for frame in (quiet.frame, table.frame):
+        assert list(frame) == ["Step", "Action", "Effect", "Setting", "Desired", "Current", "Note"]
+    assert list(table.frame[table.frame.Effect != "none"].Note) == ["because"]
 
 
 @pytest.mark.parametrize(
@@ -168,24 +183,95 @@ def test_a_plan_is_summed_up_in_a_sentence(rows: tuple[Row, ...], sentence: str)
     assert sentence in shown.text() and sentence in shown.html()
 
 
-def test_tables_are_had_as_pandas_frames_by_caption() -> None:
-    shown = plan_shown(Slice("02", (row("a", Action.CREATE), row("b", Action.IN_PLACE))))
-    frame = shown.frames["Plan: 1 create, 1 in place"]
-    assert list(frame["Setting"]) == ["a", "b"]
-    assert list(frame["Current"]) == [None, None]
+def test_a_frame_is_found_by_how_its_caption_begins() -> None:
+    views = [View(f"{name} URIs of the trunk", ("SIP URI",), ((name,),)) for name in ("Origination", "Other")]
+    state = Stack(tuple(view_table(view) for view in views))
+    frame = state["Origination URIs"]
+    assert isinstance(frame, pd.DataFrame) and list(frame["SIP URI"]) == ["Origination"]
+    assert list(state) == [view.caption for view in views]
+    frame.loc[0, "SIP URI"] = "changed by the operator"
+    assert list(state["Origination URIs"]["SIP URI"]) == ["Origination"]
+    for caption in ("O", "Termination"):
+        with pytest.raises(KeyError):
+            state[caption]
+    same = Stack((*state.parts, Table("O", ("Name",), [("exact",)])))
+    assert list(same["O"]["Name"]) == ["exact"]
+
+
+def test_plan_outcome_and_verification_are_frames() -> None:
+    rows = (row("a", Action.CREATE), row("b", Action.IN_PLACE, note="as it was"))
+    plan = plan_shown(Slice("02", rows))
+    assert list(plan.frame[plan.frame.Action == "create"].Setting) == ["a"]
+    assert plan["Plan"].equals(plan.frame) and list(plan.frame.Current) == [None, None]
+    assert list(outcome_shown("02", Outcome(rows, 2)).frame.Setting) == ["a", "b"]
+    read_back = verification_shown("02", Verification(rows, rows[:1]), planning=False).frame
+    assert list(read_back.Result) == ["differs", "as expected"] and list(read_back.Note) == ["", "as it was"]
+
+
+def test_rows_are_in_the_order_of_the_guides_steps_but_not_on_the_way_back() -> None:
+    steps = ("5.3", "0.1", "5.2", "5.1", "5.2")
+    rows = tuple(Row(step, str(n), None, None, Action.IN_PLACE) for n, step in enumerate(steps))
+    verification = Verification(rows)
+    for section, expected in (("05", ["1", "3", "2", "4", "0"]), ("91", ["0", "1", "2", "3", "4"])):
+        shown = (
+            plan_shown(Slice(section, rows)),
+            outcome_shown(section, Outcome(rows, 1)),
+            verification_shown(section, verification, planning=True),
+        )
+        for part in shown:
+            assert list(part.frame.Setting) == expected
 
 
 def test_an_outcome_without_writes_says_so() -> None:
-    assert "nothing was written" in outcome_shown(Outcome((), 0)).text()
-    assert "in 2 writes" in outcome_shown(Outcome((row("a", Action.CREATE),), 2)).text()
+    assert "nothing was written" in outcome_shown("02", Outcome((), 0)).text()
+    assert "in 2 writes" in outcome_shown("02", Outcome((row("a", Action.CREATE),), 2)).text()
 
 
 def test_differences_stop_a_verification_but_are_a_result_of_a_plan() -> None:
     differing = Verification((row("a", Action.CREATE), row("b", Action.IN_PLACE)), (row("a", Action.CREATE),))
-    assert "✗ differs" in verification_shown(differing, planning=False).text()
-    assert "not a failure" in verification_shown(differing, planning=True).text()
+    assert "✗ differs" in verification_shown("02", differing, planning=False).text()
+    planned = verification_shown("02", differing, planning=True)
+    assert "not a failure" in planned.text() and list(planned.frame.Result) == ["not yet", "as expected"]
     fine = Verification((row("b", Action.IN_PLACE),))
-    assert "as expected." in verification_shown(fine, planning=False).text()
+    assert "as expected." in verification_shown("02", fine, planning=False).text()
+
+
+def test_a_tick_stands_over_what_was_compared_only() -> None:
+    nothing = plan_shown(Slice("06", ())), verification_shown("06", Verification(()), planning=False)
+    for part in nothing:
+        assert [box.tone for box in part.parts if isinstance(box, Box)] == ["info"]
+
+
+def test_a_readers_own_options_of_pandas_cut_nothing_off() -> None:
+    rows = [(f"+1202555{n:04}", "x" * 100) for n in range(200)]
+    table = Table("Numbers", ("Number", "Answered by"), rows)
+    limits = ("styler.render.max_rows", 5, "styler.render.max_columns", 1, "styler.render.max_elements", 7)
+    with pd.option_context(*limits, "styler.format.na_rep", "nil", "display.max_colwidth", 10):
+        assert Reader(table.html()).rows[1:] == [list(cells) for cells in rows]
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_text_is_as_wide_as_its_terminal_and_whole(width: int) -> None:
+    words = "a sentence of words that has to be folded"
+    table = row_table("Plan", [row(words, Action.CREATE, note=f"n {words}", desired="x" * 90)])
+    lines = table.text(width).splitlines()
+    assert max(map(len, lines)) <= max(width, 90)
+    shown = "".join(lines)
+    assert "…" not in shown and shown.count("x") == 90
+    assert f"n{words}".replace(" ", "") in "".join(lines[-3:]).replace(" ", "")
+    paper = io.StringIO()
+    terminal = Console(file=paper, width=width, force_terminal=True, color_system=None)
+    terminal.print(table, soft_wrap=True)
+    assert paper.getvalue().rstrip("\n") == table.text(width)
+
+
+def test_who_prints_on_a_terminal_does_not_load_pandas() -> None:
+    code = (
+        "import sys; from runbook_lib.notebook.tables import Table;"
+        "Table('x', ('a',), [('b',)]).text(); print('pandas' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT)
+    assert ended.stdout == "False\n", ended.stderr
 
 
 def test_an_empty_view_says_that_nothing_is_there() -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ast
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from runbook_lib.guide import SECTIONS, STEPS, section_of
+from runbook_lib.guide import READS_ONLY, SECTIONS, STEPS, section_of
 
 FOLDER = Path(__file__).parent.parent.parent / "notebooks"
 PARAMETERS = ("site", "tenant", "mode", "plan_file", "approved_plan", "approved_by")
 CALLS = ("current", "plan", "apply", "verify", "finish")
+#: Section 0 has nothing to apply.
+CHECKS = ("current", "check", "verify", "finish")
 LONGEST_CELL = 12
 each_section = pytest.mark.parametrize("number", sorted(SECTIONS))
 
@@ -25,6 +28,10 @@ def read(number: str) -> nbformat.NotebookNode:
 
 def code_cells(number: str) -> list[nbformat.NotebookNode]:
     return [cell for cell in read(number).cells if cell.cell_type == "code"]
+
+
+def calls_of(number: str) -> tuple[str, ...]:
+    return CHECKS if number == READS_ONLY else CALLS
 
 
 def test_every_section_has_its_notebook_and_no_other_lies_there() -> None:
@@ -73,11 +80,30 @@ def test_its_cells_are_short_and_hold_no_logic(number: str) -> None:
 @each_section
 def test_it_walks_from_current_state_to_record_in_cells_of_their_own(number: str) -> None:
     sources = [cell.source for cell in code_cells(number)]
-    assert [source for source in sources if source in [f"section.{call}()" for call in CALLS]] == [
-        f"section.{call}()" for call in CALLS
-    ]
+    calls = [f"section.{call}()" for call in calls_of(number)]
+    known = {f"section.{call}()" for call in (*CALLS, *CHECKS)}
+    assert [source for source in sources if source in known] == calls
     [opening] = [source for source in sources if "open_section(" in source]
+    assert opening.splitlines()[0] == "from runbook_lib import open_section"
     assert f'open_section("{number}", {", ".join(PARAMETERS)}' in opening
+
+
+@pytest.mark.parametrize("step", sorted(STEPS))
+def test_every_step_shows_its_settings_under_its_heading(step: str) -> None:
+    """What is set beside what is there, before anything is planned; expected results are read back below."""
+    cells = read(section_of(step).number).cells
+    [place] = [index for index, cell in enumerate(cells) if f"### {step} " in cell.source]
+    call = "section.verify()" if step.endswith("E") else f'section.step("{step}")'
+    assert cells[place + 1].source == call
+    assert sum(cell.source == call for cell in cells) == 1
+
+
+@each_section
+def test_a_picture_follows_a_sentence_that_says_what_it_shows(number: str) -> None:
+    cells = read(number).cells
+    for before, cell in pairwise(cells):
+        if cell.source in ("section.call_path()", "section.outbound_path()"):
+            assert before.cell_type == "markdown" and before.source.startswith("The picture shows ")
 
 
 @pytest.mark.parametrize("step", sorted(STEPS))
@@ -105,7 +131,7 @@ def test_cell_ids_are_readable_names(number: str) -> None:
     ids = [cell.id for cell in read(number).cells]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", one) for one in ids)
-    assert {"parameters", "open", *CALLS[:-1], "record"} <= set(ids)
+    assert {"parameters", "open", *calls_of(number)[:-1], "record"} <= set(ids)
 
 
 def test_5_e_says_that_online_proves_nothing() -> None:

@@ -124,6 +124,39 @@ def test_run_all_with_the_defaults(page: Page, lab: str, sandbox: TestSandbox, n
     assert sandbox.writes() == []
 
 
+def wider_than_the_page(page: Page) -> list[str]:
+    """Outputs that have a scroll bar below them, in the window's widths that people have."""
+    outputs, found = page.locator(".jp-OutputArea-output"), []
+    for width in (1280, 800):  # the file list takes its part of both
+        page.set_viewport_size({"width": width, "height": 5000})
+        page.wait_for_function("width => innerWidth === width", arg=width)
+        found += outputs.evaluate_all(
+            "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText)"
+        )
+    return found
+
+
+def test_nothing_scrolls_sideways(page: Page, lab: str, sandbox: TestSandbox) -> None:
+    """An action or a note that is out of sight is not read; nor where JupyterLab drops styles."""
+    for number in ("02", "06"):
+        run_all(page, lab, number)
+        assert wider_than_the_page(page) == []
+    source = sandbox.root / "notebooks" / f"{SECTIONS['06'].notebook}.ipynb"
+    opened = sandbox.root / "untrusted.ipynb"
+    papermill = [sys.executable, "-m", "papermill", "--engine", "runbook", "--no-progress-bar"]
+    environment = {**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT)}
+    command = [*papermill, str(source), str(opened)]
+    subprocess.run(command, cwd=sandbox.root, env=environment, check=True, capture_output=True)
+    page.goto(f"{lab}/lab/tree/{opened.name}?reset", timeout=PATIENCE_MS)
+    head = page.locator(".jp-RenderedHTML table caption").first
+    head.wait_for(timeout=PATIENCE_MS)
+    assert "color:inherit" not in (head.get_attribute("style") or "")  # it is not trusted
+    assert wider_than_the_page(page) == []
+    picture(page, "untrusted")
+    opened.unlink()
+    shutil.rmtree(sandbox.root / "records", ignore_errors=True)
+
+
 def test_an_error_in_a_cell_would_be_seen(page: Page, lab: str, sandbox: TestSandbox) -> None:
     """``ERROR`` finds what a failing cell leaves in this JupyterLab."""
     notebook = sandbox.root / "notebooks" / "fails.ipynb"

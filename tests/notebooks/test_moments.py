@@ -21,7 +21,7 @@ def asked(sandbox: TestSandbox, command: str) -> int:
 def test_how_much_the_vendors_are_asked(sandbox: TestSandbox) -> None:
     assert asked(sandbox, "apply") <= 130
     assert len(sandbox.writes()) == 15
-    for command, most in (("plan", 36), ("verify", 45), ("apply", 50)):
+    for command, most in (("plan", 35), ("verify", 45), ("apply", 50)):
         assert asked(sandbox, command) <= most, command
         assert sandbox.writes() == []
 

@@ -247,7 +247,7 @@ def test_a_session_that_was_not_switched_is_never_lent(
 ) -> None:
     """Interrupted between sign-in and switch, it would act in the system's scope for a tenant."""
     with Runbook.open(SITE, ACME) as runbook:
-        tenant = runbook.context.pbx.tenant["id"]
+        tenant = runbook.context.pbx.tenant_id
     root = project_root()
     sessions, switch = Sessions(root / SITE, root), Session._switch
 

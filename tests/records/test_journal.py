@@ -134,7 +134,7 @@ def test_before_the_first_run_nothing_was_made_by_us(tmp_path: Path) -> None:
 def test_files_that_nobody_can_make_sense_of_are_a_problem_and_no_traceback(tmp_path: Path) -> None:
     folder = start(tmp_path / "records", RUN)
     (folder / "01.result.json").write_text('{"section": "01", "plan": [{}]}', encoding="utf-8")
-    job = Job("demo", "acme", folder, {}, {}, {}, ("01",), ("01",), {})
+    job = Job("demo", "acme", folder, {}, {}, {}, ("01",), ("01",), {}, tmp_path)
     aside = Aside(Observer(), Interruption())
     ran = TenantResult("demo", "acme", folder, ())
     result = _recorded(job, ran, "apply", "2026-11-23T00:00:00+00:00", aside)

@@ -515,10 +515,13 @@ OPEN: dict[str, tuple[str, ...] | str] = {
     "P3.5": ("portsip.odd_ranges",),
     "P5.9": "the runbook leaves usage out",
     "P5.11": ("portsip.same_inbound_rule",),
+    "P5.14": ("portsip.length_counts_plus",),
+    "P5.16": ("portsip.equal_priorities",),
+    "P5.21": ("portsip.strip_counts_plus",),
     "P6.2": ("portsip.tenant_transports",),
     "P8.6": ("portsip.unknown_fields",),
     "P9.8": ("portsip.did_removal_in_use",),
-    "P9.10": "outside of the guide's sections",
+    "P9.10": ("portsip.emergency_list",),
     "PS.1": "the check list repeats what is above",
 }
 #: Switches that stand for no fact.

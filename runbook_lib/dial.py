@@ -1,0 +1,108 @@
+"""``runbook dial``: where dialled numbers go, as what, and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from .dialling import judgement, tables
+from .dialling.evaluator import NOT_LOOKED_AT, Call, DialPlan, explain, ring
+from .dialling.sources import from_parameters
+from .errors import InputError
+from .notebook.display import visible
+from .parameters import Tenant, TrunkScope, load, project_root
+
+#: Columns that are shown only where one of the calls has something to say there.
+_OPTIONAL = frozenset({"From", "Rules see", "Same priority", "Caller id"})
+#: How many tenants of one caution are named.
+_NAMED = 3
+
+
+def show(
+    site: Path,
+    tenant: Path,
+    given: Sequence[str],
+    caller: str | None,
+    screen: Console,
+    *,
+    live: bool,
+    called: bool,
+) -> None:
+    """Show where numbers go that are dialled by an extension, or that are called from outside.
+
+    ``live`` goes by what the PBX has now, otherwise by the parameters alone, without any request.
+    Raises ``InputError`` for what nobody can dial.
+    """
+    dialled = [_dialled(number) for number in given]
+    if caller is not None and not re.fullmatch(r"\d{1,20}", caller, re.ASCII):
+        raise InputError(["--from: give the extension that dials, digits only"])
+    plan = _read(site, tenant) if live else from_parameters(_loaded(site, tenant))
+    if called:
+        numbers = dialled or list(plan.dids or ())
+        for number in numbers:
+            whole = number if number.startswith("+") else f"+{number}"
+            screen.print(Text(visible(f"{whole}: {ring(plan, whole)}")), soft_wrap=True)
+        return
+    calls = [explain(plan, number, caller) for number in dialled]
+    how = "by the rules of the PBX" if live else "by the rules of the parameters alone"
+    _show_calls(tables.caption(how), calls or tables.sample_calls(plan), screen)
+    for finding in judgement.cautions(plan):
+        screen.print(Text(f"Caution: {visible(str(finding))}"), soft_wrap=True)
+    screen.print(Text(NOT_LOOKED_AT), soft_wrap=True)
+
+
+def dial_cautions(owners: Iterable[Tenant | TrunkScope]) -> list[str]:
+    """Return what to look at in the call rules of tenants, each once with the tenants that it is about."""
+    found: dict[str, list[str]] = {}
+    for tenant in owners:
+        if isinstance(tenant, Tenant):
+            for finding in judgement.cautions(from_parameters(tenant)):
+                found.setdefault(str(finding), []).append(tenant.name)
+    return [f"{_names(tenants)}: {line}" for line, tenants in found.items()]
+
+
+def _names(tenants: Sequence[str]) -> str:
+    more = len(tenants) - _NAMED
+    return ", ".join(tenants[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _show_calls(caption: str, calls: Sequence[Call], screen: Console) -> None:
+    """A table without the columns that say nothing here, and the verdicts below it."""
+    from .notebook.tables import Table
+
+    rows = [dict(zip(tables.CALL_COLUMNS, tables.call_row(call), strict=True)) for call in calls]
+    columns = [
+        name
+        for name in tables.CALL_COLUMNS[:-1]
+        if name not in _OPTIONAL or any(row[name] not in (None, "", row["Dialled"]) for row in rows)
+    ]
+    table = Table(caption, tuple(columns), [[row[name] for name in columns] for row in rows])
+    screen.print(Text(table.text()), soft_wrap=True)
+    screen.print()
+    for call in calls:
+        screen.print(Text(visible(f"{call.dialled}: {call.verdict}")), soft_wrap=True)
+
+
+def _dialled(number: str) -> str:
+    digits = re.sub(r"[\s()./-]", "", number)
+    if not re.fullmatch(r"\+?[0-9*#]{1,32}", digits, re.ASCII):
+        raise InputError(["NUMBER: give what is dialled: digits, * and #, with or without a leading +"])
+    return digits
+
+
+def _loaded(site: Path, tenant: Path) -> Tenant:
+    _, owner = load(str(site), str(tenant), project_root(), secrets=False)
+    assert isinstance(owner, Tenant)
+    return owner
+
+
+def _read(site: Path, tenant: Path) -> DialPlan:
+    from .resources.dial_plan import read_dial_plan
+    from .runbook import Runbook
+
+    with Runbook.open(str(site), str(tenant)) as runbook:
+        return read_dial_plan(runbook.context)

@@ -1,0 +1,564 @@
+"""What is wrong with a tenant's outbound rules as a whole.
+
+A finding that ``stops`` is a conflict: a write of the runbook's own would bring it into force, whatever the
+PBX does where it is not documented. Every other finding is a caution, which stops nothing. Whether rules tie
+is decided from their conditions; the example is one string that falls into both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from itertools import combinations
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ..did_pool import DidPool
+from . import numbers
+from .countries import Country, country_of, example
+from .evaluator import (
+    DOCUMENTED,
+    PLUS_SEMANTICS,
+    Call,
+    Decision,
+    DialPlan,
+    Outcome,
+    Rule,
+    Semantics,
+    explain,
+    possible,
+)
+
+#: A lone + as a prefix works from this version of the PBX on.
+LONE_PLUS_SINCE = (22, 3, 22)
+#: Two numbers that differ in every digit: rules that treat them alike treat all alike.
+_FILLINGS = ("234567890123456789", "987654321098765432")
+#: A country to call abroad, and another one for those who live there.
+_ABROAD = ("CH", "NZ")
+
+
+class Trouble(StrEnum):
+    """What a finding is about."""
+
+    TIE = "tie"
+    EMERGENCY_TAKEN = "emergency taken"
+    NOT_E164 = "not E.164"
+    WRONG_NUMBER = "wrong number"
+    NO_RULE = "no rule"
+    NO_SERVICE = "no emergency service"
+    TOLL_FREE_CALLER = "toll-free caller id"
+    PLUS_TAKEN = "plus taken"
+    E164_COUNTRY = "E.164 country"
+    LONE_PLUS = "lone plus"
+    NOT_VALID = "not valid"
+    TIME_ZONE = "time zone"
+    UNREADABLE = "unreadable"
+    UNDOCUMENTED = "undocumented"
+    EXAMPLE = "example"
+    NO_COUNTRY = "no country"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to look at: what it is, the rules it is about, one dialled string, and the cure."""
+
+    trouble: Trouble
+    what: str
+    cure: str
+    rules: tuple[str, ...] = ()
+    example: str = ""
+    stops: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.what}. {self.cure}."
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of dialling in a country: its name, an example, and the number that is meant."""
+
+    name: str
+    dialled: str
+    meant: str
+
+
+def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
+    """Return what our own writes would bring into force that must not be: ties, emergency numbers taken.
+
+    ``before`` is the dial plan as it stands at the PBX, ``after`` as the runbook would leave it.
+    """
+    as_it_was = {rule.name: rule for rule in before.rules}
+    changed = {rule.name for rule in after.rules if rule.managed and as_it_was.get(rule.name) != rule}
+    standing = {tie.rules for tie in ties(before.rules) if tie.trouble is Trouble.TIE}
+    found = [
+        replace(tie, stops=True)
+        for tie in ties(after.rules)
+        if tie.trouble is Trouble.TIE
+        and tie.rules not in standing
+        and changed & {*tie.rules}
+        and all(rule.managed for rule in after.rules if rule.name in tie.rules)
+    ]
+    return [*found, *_emergency_taken(before, after, changed)]
+
+
+def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, list[str]]:
+    """Return the emergency numbers that go another way today than by a rule of ours, by that rule's name."""
+    found: dict[str, list[str]] = {}
+    for number in country_of(after.country).emergency:
+        for caller in callers(after.rules):
+            now = {
+                one.rule.name if one.rule else ""
+                for one in possible(before, number, caller)
+                if one.outcome is not Outcome.NONE
+            }
+            then = {one.rule.name for one in possible(after, number, caller) if one.rule and one.rule.managed}
+            for name in sorted(then - now if now else ()):
+                if number not in found.setdefault(name, []):
+                    found[name].append(number)
+    return found
+
+
+def cautions(plan: DialPlan) -> list[Finding]:
+    """Return what a person should look at in a dial plan; it stops nothing."""
+    return [
+        *ties(plan.rules),
+        *_of_rules(plan),
+        *_of_processing(plan),
+        *(_of_country(plan) if plan.country else _without_country(plan)),
+        *failing_examples(plan),
+    ]
+
+
+def failing_examples(plan: DialPlan) -> list[Finding]:
+    """Return the examples of the parameters that do not come out as they say."""
+    found = []
+    for dialled, expected in plan.examples:
+        call = explain(plan, dialled)
+        if call.decision.result != expected:
+            what = f"Example {dialled}: expected {expected}, but: {call.verdict.removesuffix('.')}"
+            found.append(_about(Trouble.EXAMPLE, what, "Correct the rules or the example", call))
+    return found
+
+
+def ties(rules: Sequence[Rule]) -> list[Finding]:
+    """Return the pairs of rules that apply to one call with one priority and do different things to it.
+
+    A tie that every setting of what is not documented has is a ``TIE``, another one ``UNDOCUMENTED``.
+    """
+    found = []
+    by_priority: dict[int, list[Rule]] = {}
+    for rule in rules:
+        if rule.enabled and rule.readable:
+            by_priority.setdefault(rule.priority, []).append(rule)
+    for priority, equal in by_priority.items():
+        for first, second in combinations(equal, 2):
+            always, string = _tie(first, second)
+            if string is None:
+                continue
+            names = f"rules {first.name} and {second.name}"
+            what = f"{names[0].upper()}{names[1:]} both apply to {string} with priority {priority}"
+            if always:
+                what += ": the PBX may use either"
+            else:
+                what += ", if a + counts (or does not count) as a digit, which PortSIP does not document"
+            found.append(
+                Finding(
+                    Trouble.TIE if always else Trouble.UNDOCUMENTED,
+                    what,
+                    f"Give them different priorities: the lower one is used first ({_longer(first, second)})",
+                    (min(first.name, second.name), max(first.name, second.name)),
+                    string,
+                )
+            )
+    return found
+
+
+def callers(rules: Sequence[Rule]) -> tuple[str | None, ...]:
+    """Return one caller of each kind that the rules tell apart; ``None`` is one that no rule names."""
+    ends = {end for rule in rules for first, last in rule.callers for end in (first, last + 1)}
+    named = [str(end) for end in sorted(ends) if any(rule.callers and rule.takes(str(end)) for rule in rules)]
+    return (None, *named)
+
+
+def ways(country: Country, area_code: str | None) -> Iterator[Way]:
+    """Yield how people dial each kind of number from a country, with examples out of ``phonenumbers``."""
+    region = country.region
+    code = f"+{country.code}"
+    for kind in ("fixed", "mobile", "toll-free"):
+        meant = example(region, kind)
+        if meant is None:
+            continue
+        digits = meant.removeprefix(code)
+        direct = any(digits.startswith(one.prefixes) and len(digits) in one.lengths for one in country.direct)
+        yield Way(kind, digits if direct else country.national_prefix + digits, meant)
+        yield Way(f"{kind} with +", meant, meant)
+    if area_code and country.local_begins:
+        for total in country.local_total[-1:]:
+            local = "2345678901"[: total - len(area_code)]
+            yield Way("local", local, f"{code}{area_code}{local}")
+    abroad = example(_ABROAD[region == _ABROAD[0]], "fixed")
+    for prefix in country.international[:1]:
+        carrier = "21" if country.carrier_digits else ""
+        yield Way("abroad", f"{prefix}{carrier}{(abroad or '')[1:]}", abroad or "")
+
+
+def _tie(first: Rule, second: Rule) -> tuple[bool, str | None]:
+    """Whether two rules of one priority tie under every setting, and a string for which they do."""
+    caller = _common_caller(first, second)
+    if caller == "":
+        return False, None
+    sometimes = None
+    for string in _common_strings(first, second):
+        hits = [
+            semantics
+            for semantics in _settings(string)
+            if first.matches(string, caller, semantics)
+            and second.matches(string, caller, semantics)
+            and _result(first, string, semantics) != _result(second, string, semantics)
+        ]
+        if len(hits) == len(_settings(string)):
+            return True, string
+        if hits and sometimes is None:
+            sometimes = string
+    return False, sometimes
+
+
+def _settings(string: str) -> tuple[Semantics, ...]:
+    return PLUS_SEMANTICS if string.startswith("+") else (DOCUMENTED,)
+
+
+def _common_caller(first: Rule, second: Rule) -> str | None:
+    """A caller for whom both rules are: ``None`` for anybody, empty if there is none."""
+    if not first.callers or not second.callers:
+        both = first.callers or second.callers
+        return str(both[0][0]) if both else None
+    for low, high in first.callers:
+        for start, end in second.callers:
+            if max(low, start) <= min(high, end):
+                return str(max(low, start))
+    return ""
+
+
+def _common_strings(first: Rule, second: Rule) -> Iterator[str]:
+    """Strings that both rules can apply to: for each pair of prefixes and each length, two that differ.
+
+    Both rules see a string as a fixed front (the longer prefix) and a rest of any digits. What they send for
+    two rests that differ in every digit is the same only if it is the same for all rests: each takes digits
+    off the front and puts others there, nothing else.
+    """
+    lengths = {*first.lengths} & {*second.lengths} if first.lengths and second.lengths else set()
+    if first.lengths and second.lengths and not lengths:
+        # Apart for digits alone; one may count a + where the other does not.
+        lengths = set()
+        fixed = {*first.lengths, *second.lengths}
+    else:
+        fixed = lengths or {*first.lengths, *second.lengths}
+    fronts: dict[str, None] = {}
+    for one in first.prefixes or ("",):
+        for other in second.prefixes or ("",):
+            if one.startswith(other) or other.startswith(one):
+                front = max(one, other, key=len)
+                fronts[front] = None
+                if not front:
+                    fronts["+"] = None
+    for front in fronts:
+        plus = front.startswith("+")
+        wanted = (
+            sorted(fixed | {length - 1 for length in fixed if plus}) if fixed else [max(len(front) + 8, 11)]
+        )
+        for length in wanted:
+            rest = length + plus - len(front)
+            if rest >= 0:
+                for filling in _FILLINGS:
+                    yield front + filling[:rest] if rest else front
+
+
+def _result(rule: Rule, string: str, semantics: Semantics) -> tuple[object, ...]:
+    route = rule.route
+    if route is None:
+        return (None,)
+    return route.rewritten(string, semantics), route.ours, route.caller_id
+
+
+def _longer(first: Rule, second: Rule) -> str:
+    """Which of two rules should come first: the one that is about fewer numbers."""
+    specific = min(
+        (first, second),
+        key=lambda rule: (-max(map(len, rule.prefixes), default=0), not rule.lengths),
+    )
+    return f"as a rule the one that says more, {specific.name}"
+
+
+def _emergency_taken(before: DialPlan, after: DialPlan, changed: set[str]) -> list[Finding]:
+    """The emergency numbers that a rule which the runbook writes would send as something else."""
+    found: dict[tuple[str, str], Finding] = {}
+    for number in country_of(after.country).emergency:
+        for caller in callers(after.rules):
+            now = {one.rule.name for one in possible(before, number, caller) if _is_lost(one)}
+            for decision in possible(after, number, caller):
+                rule = decision.rule
+                if rule is None or not _is_lost(decision) or rule.name not in changed or rule.name in now:
+                    continue
+                found.setdefault((rule.name, number), replace(_lost(decision, number, rule), stops=True))
+    return list(found.values())
+
+
+def _is_lost(decision: Decision) -> bool:
+    return decision.rule is not None and decision.outcome in (Outcome.REFUSED, Outcome.NO_ROUTE)
+
+
+def _lost(decision: Decision, number: str, rule: Rule) -> Finding:
+    sent = decision.sent or "nothing"
+    return Finding(
+        Trouble.EMERGENCY_TAKEN,
+        f"Rule {rule.name} takes the emergency number {number} and would send it as {sent}"
+        + (f": {decision.reason}" if decision.reason else ""),
+        "Give the rule a number of digits that excludes it, or let a rule of a lower priority number take it",
+        (rule.name,),
+        number,
+    )
+
+
+def _of_rules(plan: DialPlan) -> Iterator[Finding]:
+    """What each rule of the trunk shows by itself."""
+    processed = plan.e164.enabled
+    for rule in plan.rules:
+        route = rule.route
+        if not rule.readable:
+            yield Finding(
+                Trouble.UNREADABLE,
+                f"Rule {rule.name}: its conditions cannot be read, so it is left out here",
+                "Look at it in the PBX",
+                (rule.name,),
+            )
+        if not rule.enabled or route is None or not route.ours:
+            continue
+        if not processed:
+            yield from _not_e164(rule, country_of(plan.country))
+        if rule.prefixes and "+" in rule.prefixes and _version(plan.version) < LONE_PLUS_SINCE:
+            yield Finding(
+                Trouble.LONE_PLUS,
+                f"Rule {rule.name}: PBX {plan.version} does not match a lone + (it does since 22.3.22)",
+                'Write number_prefix: "+1;+2;+3;+4;+5;+6;+7;+8;+9"',
+                (rule.name,),
+                "+",
+            )
+        if route.caller_id and numbers.is_toll_free(_plus(route.caller_id)):
+            yield Finding(
+                Trouble.TOLL_FREE_CALLER,
+                f"Rule {rule.name}: its caller id {route.caller_id} is toll-free; many countries refuse such",
+                "Use another of the tenant's numbers",
+                (rule.name,),
+            )
+
+
+def _not_e164(rule: Rule, country: Country) -> Iterator[Finding]:
+    """Where a rule's prefix, strip and prepend alone show that what it sends is not +E.164.
+
+    What stands in front of the number that is left has to be the + and the first digits of a country code.
+    """
+    route = rule.route
+    assert route is not None
+    for prefix in rule.prefixes or ("",):
+        string = _string_of(rule, prefix)
+        if not string or len(string) < 4 or string in country.emergency:
+            continue  # short numbers are services; emergency numbers are judged by themselves
+        sent = route.rewritten(string)
+        known = route.rewritten(prefix) if len(prefix) >= route.strip else route.prepend
+        reason = _refused_front(sent, known)
+        if reason:
+            yield Finding(
+                Trouble.NOT_E164,
+                f"Rule {rule.name} sends {string} as {sent}: {reason}",
+                _cure(known),
+                (rule.name,),
+                string,
+            )
+            return
+
+
+def sample_of(rule: Rule) -> str:
+    """Return a number that a rule is for; empty for a rule that is told by its callers alone."""
+    return _string_of(rule, rule.prefixes[0] if rule.prefixes else "")
+
+
+def _string_of(rule: Rule, prefix: str) -> str:
+    if not prefix and not rule.lengths:
+        return ""
+    length = min(rule.lengths, default=max(len(prefix) + 9, 11)) + prefix.startswith("+")
+    return (prefix + _FILLINGS[0])[: max(length, len(prefix))]
+
+
+def _refused_front(sent: str, known: str) -> str:
+    """Why a number whose front alone is known cannot be +E.164; empty if it can."""
+    if not sent.startswith("+") or sent.startswith("+0"):
+        return numbers.refusal(sent)
+    # Only what the rule itself puts there counts, not the digits of the example.
+    if len(known) > 3 and numbers.has_national_zero(sent) and known.rstrip("0") != known:
+        return numbers.refusal(sent)
+    return ""
+
+
+def _cure(known: str) -> str:
+    if known.startswith("+"):
+        return "Strip the digits that are dialled in front of the country's own number"
+    return 'Let prepend begin with + and the country code ("+49"), and strip what is dialled in front'
+
+
+def _of_processing(plan: DialPlan) -> Iterator[Finding]:
+    """What the tenant's E.164 processing and time zone do to the rules."""
+    processing, country = plan.e164, country_of(plan.country)
+    if processing.enabled:
+        yield Finding(
+            Trouble.PLUS_TAKEN,
+            "The tenant's E.164 processing is on: it takes the + before the rules see the number"
+            f" (+12025550100 becomes {processing.processed('+12025550100')})",
+            "Rules for numbers with + are never used: switch it off, or write rules for what it makes",
+        )
+        if country.code and processing.country_code and processing.country_code != country.code:
+            yield Finding(
+                Trouble.E164_COUNTRY,
+                f"The tenant's E.164 processing is for the country code {processing.country_code},"
+                f" and tenant.country is {country.region} ({country.code})",
+                "Choose the tenant's country there",
+            )
+        if country.international and processing.international_code not in country.international:
+            code = processing.international_code or "empty"
+            yield Finding(
+                Trouble.E164_COUNTRY,
+                f"The tenant's international code is {code}, but people in {country.region} dial"
+                f" {', '.join(country.international)}: calls abroad are not barred as such",
+                "Correct it in the tenant's E.164 settings",
+            )
+    if country.region and plan.time_zone and not _is_time_of(plan.time_zone, country.region):
+        yield Finding(
+            Trouble.TIME_ZONE,
+            f"The tenant's time zone is {plan.time_zone}, which is not one of {country.region}:"
+            " office hours and holidays of its rules follow it",
+            "Correct it in the tenant's settings, if that is not meant",
+        )
+
+
+def _of_country(plan: DialPlan) -> Iterator[Finding]:
+    """How each way of dialling in the country comes out."""
+    country = country_of(plan.country)
+    missing = []
+    for way in ways(country, plan.area_code):
+        call = explain(plan, way.dialled)
+        decision = call.decision
+        rule = decision.rule
+        if decision.outcome in (Outcome.NONE, Outcome.NO_ROUTE):
+            missing.append(f"{way.name} ({way.dialled})")
+        elif rule is None or decision.outcome is Outcome.ELSEWHERE:
+            continue
+        elif decision.outcome is Outcome.REFUSED:
+            known = decision.sent or ""
+            what = f"Rule {rule.name} sends {way.dialled} ({way.name}) as {known}: {decision.reason}"
+            yield _about(Trouble.NOT_E164, what, _cure(known), call)
+        elif decision.sent != way.meant:
+            valid = numbers.is_valid(decision.sent or "")
+            trouble = Trouble.WRONG_NUMBER if valid else Trouble.NOT_VALID
+            what = f"Rule {rule.name} sends {way.dialled} ({way.name}) as {decision.sent}, not as {way.meant}"
+            yield _about(trouble, what, "Correct what the rule strips and prepends", call)
+    if missing:
+        what = f"No rule in {country.region} for: {', '.join(missing)}"
+        yield Finding(Trouble.NO_RULE, what, "Add rules, or let it be: such calls do not leave the PBX")
+    yield from _of_emergency(plan, country)
+
+
+def _without_country(plan: DialPlan) -> Iterator[Finding]:
+    """What to say where the parameters do not name a country, which is never derived."""
+    if not any(rule.route and rule.route.ours for rule in plan.rules):
+        return
+    region = _region_of(plan.dids) if plan.dids is not None else None
+    cure = "Set it"
+    if region:
+        cure = f"The tenant's numbers are of {region}: set tenant.country: {region} if that is where it is"
+        supposed = replace(plan, country=region)
+        yield from (
+            finding
+            for finding in _of_emergency(supposed, country_of(region))
+            if finding.trouble is Trouble.EMERGENCY_TAKEN
+        )
+    yield Finding(
+        Trouble.NO_COUNTRY,
+        "tenant.country is not set: nothing says how people dial, also in an emergency",
+        cure,
+    )
+
+
+def _region_of(dids: DidPool) -> str | None:
+    """The country that all numbers of a pool are of, judged by the ends of its entries."""
+    ends = {end.strip() for entry in dids.entries for end in entry.split("-")}
+    regions = {numbers.region_of(f"+{end}") for end in ends}
+    return regions.pop() if len(regions) == 1 else None
+
+
+def _of_emergency(plan: DialPlan, country: Country) -> Iterator[Finding]:
+    nothing, elsewhere = [], []
+    for number in country.emergency:
+        for caller in callers(plan.rules):
+            decision, *others = possible(plan, number, caller)
+            lost = next((one for one in (decision, *others) if _is_lost(one)), None)
+            if lost is not None and lost.rule is not None:
+                service = lost.sent == number or lost.sent == f"+{country.code}{number}"
+                finding = _lost(lost, number, lost.rule)
+                yield replace(finding, trouble=Trouble.NO_SERVICE if service else finding.trouble)
+                break
+            if decision.outcome is Outcome.NONE:
+                nothing.append(number)
+                break
+            if decision.by_own_list:
+                elsewhere.append(number)
+                break
+    if nothing:
+        what = f"Emergency numbers of {country.region} that no rule takes: {', '.join(nothing)}"
+        if plan.own_list is None:
+            what += " (the PBX's own emergency list was not read)"
+        if not country.emergency_service:
+            what += f"; Twilio's trunks have no emergency service in {country.region}"
+        yield Finding(
+            Trouble.NO_RULE, what, "Make sure that such calls leave the PBX in another way, and try it out"
+        )
+    if elsewhere:
+        what = f"Emergency numbers in the PBX's own list: {', '.join(elsewhere)}"
+        yield Finding(Trouble.UNDOCUMENTED, what, "Where the list leads is not read: make a test call")
+
+
+def _about(trouble: Trouble, what: str, cure: str, call: Call) -> Finding:
+    rule = call.decision.rule
+    return Finding(trouble, what, cure, (rule.name,) if rule else (), call.dialled)
+
+
+def _version(text: str | None) -> tuple[int, ...]:
+    """A version as numbers; one that is not known counts as new."""
+    parts = (text or "").split(".")
+    return tuple(map(int, parts)) if text and all(part.isdecimal() for part in parts) else (10**6,)
+
+
+def _plus(number: str) -> str:
+    return f"+{number.lstrip('+0')}"
+
+
+@lru_cache(maxsize=512)
+def _is_time_of(zone: str, region: str) -> bool:
+    """Whether a time zone goes as one of a country's; true where that cannot be said."""
+    from phonenumbers import parse
+    from phonenumbers.timezone import time_zones_for_number
+
+    number = example(region, "toll-free") or example(region, "mobile") or example(region, "fixed")
+    known = time_zones_for_number(parse(number)) if number else ()
+    offsets = _offsets(zone)
+    theirs = [_offsets(one) for one in known if one != "Etc/Unknown"]
+    return offsets is None or not theirs or offsets in theirs
+
+
+def _offsets(zone: str) -> tuple[object, ...] | None:
+    """How far a zone is from UTC in January and in July."""
+    try:
+        there = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+    return tuple(datetime(2026, month, 1, tzinfo=UTC).astimezone(there).utcoffset() for month in (1, 7))

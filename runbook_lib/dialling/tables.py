@@ -1,0 +1,85 @@
+"""Dial plans as tables: outbound rules with what decides, and dialled numbers with where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import phonenumbers
+
+from ..plan import Value
+from .countries import country_of
+from .evaluator import Call, DialPlan, Outcome, explain
+from .judgement import sample_of, ways
+
+RULE_COLUMNS = (
+    *("Rule", "Enabled", "Priority", "Number begins with", "Digits", "Extensions"),
+    *("Strip", "Prepend", "Caller id", "Routes", "Through our trunk"),
+)
+CALL_COLUMNS = (
+    *("Dialled", "From", "Kind", "Rules see", "Rule", "Same priority"),
+    *("Strip", "Prepend", "Sent", "Twilio accepts it", "Caller id", "Verdict"),
+)
+#: Twilio's side of a number that leaves.
+_ACCEPTED = {
+    Outcome.SENT: "yes, +E.164",
+    Outcome.EMERGENCY: "as an emergency number",
+    Outcome.REFUSED: "not as documented",
+    Outcome.ELSEWHERE: "another trunk",
+}
+
+
+def caption(how: str) -> str:
+    """Return the caption of a table of dialled numbers; plans of numbers change, so it says as of when."""
+    return f"Where dialled numbers go, {how} (number plans of phonenumbers {phonenumbers.__version__})"
+
+
+def rule_row(rule: Mapping[str, Any], trunk_id: str | None) -> tuple[Value, ...]:
+    """Return an outbound rule, as the PBX has it, as a row of ``RULE_COLUMNS``; its first route counts."""
+    routes: Sequence[Mapping[str, Any]] = rule.get("routes") or ()
+    first = routes[0] if routes else {}
+    return (
+        rule["name"],
+        rule.get("enabled"),
+        rule.get("priority"),
+        rule.get("number_prefix"),
+        rule.get("number_length"),
+        rule.get("number_mask"),
+        first.get("strip_digits") or 0,
+        first.get("prepend") or "",
+        first.get("outbound_caller_id") or "",
+        len(routes),
+        any(route.get("provider_id") == trunk_id for route in routes),
+    )
+
+
+def call_row(call: Call) -> tuple[Value, ...]:
+    """Return a dialled number as a row of ``CALL_COLUMNS``."""
+    decision = call.decision
+    route = decision.rule.route if decision.rule else None
+    return (
+        call.dialled,
+        call.caller,
+        call.kind,
+        decision.processed,
+        decision.rule.name if decision.rule else None,
+        ", ".join(call.ties) or None,
+        route.strip if route else None,
+        route.prepend if route else None,
+        None if decision.by_own_list else decision.sent,
+        None if decision.by_own_list else _ACCEPTED.get(decision.outcome),
+        route.caller_id if route else None,
+        call.verdict,
+    )
+
+
+def sample_calls(plan: DialPlan) -> list[Call]:
+    """Explain what people dial: each way of dialling in the country, emergency numbers, the examples.
+
+    Without a country, one number for each rule of the trunk.
+    """
+    dialled = [way.dialled for way in ways(country_of(plan.country), plan.area_code)] if plan.country else []
+    dialled += [*country_of(plan.country).emergency, *(number for number, _ in plan.examples)]
+    if not plan.country:
+        dialled += [sample_of(rule) for rule in plan.rules if rule.enabled and rule.route and rule.route.ours]
+    return [explain(plan, number) for number in dict.fromkeys(dialled) if number]

@@ -1,0 +1,53 @@
+"""Where the server of the open notebook shows files, so that links to a record lead somewhere.
+
+Jupyter's server shows the files below its root only, and a link in an output starts at the notebook.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from jupyter_core.paths import jupyter_runtime_dir
+
+from ..plain_files import read_mapping
+
+#: Set by Jupyter's server for its kernels: the notebook's path, as the server sees it.
+NOTEBOOK = "JPY_SESSION_NAME"
+
+
+@dataclass(frozen=True)
+class Served:
+    """The notebook's folder and the folder that its server shows (``None``: unknown), both as written."""
+
+    here: Path
+    root: Path | None
+
+    @classmethod
+    def by_this_kernel(cls) -> Self:
+        """Find the server that started this kernel by the file that each server keeps of itself."""
+        told = read_mapping(Path(jupyter_runtime_dir()) / f"jpserver-{os.getppid()}.json")
+        root = told.get("root_dir")
+        notebook = Path(os.environ.get(NOTEBOOK, ""))
+        here = notebook.parent if notebook.is_absolute() else Path.cwd()
+        return cls(here, Path(root) if isinstance(root, str) else None)
+
+    def link(self, path: Path) -> str | None:
+        """Return the link to a file from the notebook; ``None`` where the server does not show it.
+
+        Without a known server the link starts at the notebook's folder, as in a page that was saved there.
+        """
+        if self.root is None:
+            return Path(os.path.relpath(path, self.here)).as_posix()
+        real_root, real = Path(os.path.realpath(self.root)), Path(os.path.realpath(path))
+        if self.here.is_relative_to(self.root):
+            start = self.here.relative_to(self.root)  # as the server sees it: links among folders stay links
+        elif (here := Path(os.path.realpath(self.here))).is_relative_to(real_root):
+            start = here.relative_to(real_root)
+        else:
+            return None
+        if not real.is_relative_to(real_root):
+            return None
+        return Path(os.path.relpath(Path("/", real.relative_to(real_root)), Path("/", start))).as_posix()

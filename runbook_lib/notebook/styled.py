@@ -1,0 +1,152 @@
+"""The two forms of a table of cells: HTML as pandas' Styler makes it, text as rich lays it out.
+
+Both are inert whatever the cells hold, and show each of them whole. Styles are inline: see ``display``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .display import SANS, broken, escaped, wrapped
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandas.io.formats.style import Styler
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_TABLE = (
+    f"{SANS};font-size:13px;line-height:1.4;border-collapse:collapse;margin:10px 0;table-layout:auto;"
+    "width:auto;min-width:85%;max-width:100%"
+)
+_CAPTION = (
+    "caption-side:top;text-align:left;font-weight:600;font-size:14px;padding:2px 0 6px;color:inherit;"
+    "white-space:normal"
+)
+#: JupyterLab gives every second row a ground of its own: a note would have another one than its row.
+_ROW = "background-color:transparent"
+_RULE = "border-top:1px solid rgba(128,128,128,0.35)"
+_CELL = "text-align:left;vertical-align:top;padding:3px 8px 3px 0;max-width:30em;white-space:normal"
+_LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
+_HEAD = f"{_CELL};font-weight:600"
+#: So many characters and columns fit side by side in JupyterLab, 800 pixels wide and with its file list.
+_NARROWEST = 39
+#: A word of up to this length is not broken in text.
+_LONGEST_WORD = 30
+#: So wide is text that goes to no terminal.
+NO_TERMINAL = 120
+#: For text of which no cell is to be folded.
+UNFOLDED = 10_000
+
+
+def styled_html(
+    frame: pd.DataFrame,
+    formats: Sequence[Callable[[Any, int], str]],
+    words: Sequence[int],
+    *,
+    caption: str,
+    empty: str,
+    lines: Collection[str] = (),
+) -> str:
+    """Return a frame as HTML.
+
+    Parameters
+    ----------
+    formats
+        For each column, what makes HTML of a value with no word longer than a length.
+    words
+        For each column, the length of its longest word.
+    caption, empty
+        What the table shows, and what it says where it has no rows. Plain text.
+    lines
+        Columns that are lines of their own below their row.
+    """
+    import pandas as pd  # takes half a second, so only who shows a table pays for it
+
+    names = list(frame.columns)
+    seen = [name for name in names if name not in lines]
+    longest = dict.fromkeys(lines, _LONGEST_WORD)
+    longest |= _shares({name: length for name, length in zip(names, words, strict=True) if name in seen})
+    formatters = {
+        name: partial(make, longest=longest[name]) for name, make in zip(names, formats, strict=True)
+    }
+    styler = _styler()(frame).format(formatters).set_caption(escaped(caption))
+    styler = styler.hide(axis="index").hide([name for name in names if name in lines], axis="columns")
+    # Whatever the reader's own options say, nothing is cut off.
+    with pd.option_context("styler.render.max_elements", 2 * max(1, frame.size)):
+        return styler.to_html(
+            exclude_styles=True,
+            max_rows=max(1, len(frame)),
+            max_columns=len(names),
+            table_style=_TABLE,
+            caption_style=_CAPTION,
+            row_style=_ROW,
+            rule_style=_RULE,
+            head_style=_HEAD,
+            cell_style=_CELL,
+            line_style=_LINE,
+            names=[broken(name, longest[name]) for name in seen],
+            lines=[names.index(name) for name in lines if name in names],
+            indented=int(seen[:1] == ["Step"]),
+            empty=escaped(empty),
+        )
+
+
+def text_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str], width: int
+) -> list[str]:
+    """Return cells as lines of ``width`` characters, more where words are longer; nothing is cut off.
+
+    A row's note, where it has one, follows below it.
+    """
+    from rich.box import Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    least = [
+        min(_LONGEST_WORD, max(len(word) for cell in (name, *cells) for word in cell.split() or [""]))
+        for name, *cells in zip(columns, *rows, strict=True)
+    ]
+    width = max(width, sum(least) + 2 * len(least))
+    ruled = Box(f"{_BLANK * 2} -  \n{_BLANK * 5}", ascii=True)
+    table = Table(box=ruled, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, length in zip(columns, least, strict=True):
+        table.add_column(Text(name), min_width=length, overflow="fold")
+    for row, note in zip(rows, notes, strict=True):
+        table.add_row(*map(Text, row))
+        if note:
+            table.add_row(_NOTE)
+    paper = io.StringIO()
+    console = Console(file=paper, width=width, color_system=None, force_jupyter=False, force_terminal=False)
+    console.print(table, crop=False)
+    waiting = iter([note for note in notes if note])
+    indent = " " * (least[0] + 2)
+    lines: list[str] = []
+    for line in paper.getvalue().splitlines():
+        lines += wrapped(next(waiting), width - len(indent), indent) if _NOTE in line else [line.rstrip()]
+    return lines
+
+
+#: A line of a box that draws nothing; what stands in a note's place while rich lays the rows out: no cell
+#: can hold it, because it cannot be seen.
+_BLANK, _NOTE = "    \n", "\ue000"
+
+
+@cache
+def _styler() -> type[Styler]:
+    from pandas.io.formats.style import Styler
+
+    return Styler.from_custom_template(str(_TEMPLATES), html_table="table.html")
+
+
+def _shares(words: Mapping[str, int]) -> dict[str, int]:
+    """The length of the longest word that each column has room for: a small one leaves it to the others."""
+    room, shares = _NARROWEST - len(words), {}
+    for place, name in enumerate(sorted(words, key=words.__getitem__)):
+        shares[name] = max(4, min(words[name], room // (len(words) - place)))
+        room -= shares[name]
+    return shares

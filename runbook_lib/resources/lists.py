@@ -1,0 +1,119 @@
+"""The two kinds of lists that Twilio can enforce on a trunk, and what is read of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from .. import keys
+from ..facts.side_by_side import side_by_side
+from ..keys import WORDS, Kind, ResourceKey
+from ..parameters.settings import Settings
+from ..vendors.twilio import Twilio
+
+
+@dataclass(frozen=True)
+class ListKind:
+    """A kind of list: its step in the guide, and where it is in Twilio's API.
+
+    ``setting`` is the setting with our list's name; ``path`` the part of an address that lists of this
+    kind have; ``in_account``, ``on_trunk`` and ``entries`` are names of the SDK.
+    """
+
+    kind: Kind
+    step: str
+    setting: str
+    path: str
+    in_account: str
+    on_trunk: str
+    entries: str
+
+    @property
+    def words(self) -> str:
+        """What people call this kind."""
+        return WORDS[self.kind]
+
+    def name(self, settings: Settings) -> str:
+        """Return the name of our list."""
+        return getattr(settings, self.setting)
+
+    def key(self, settings: Settings) -> ResourceKey:
+        """Return the key of our list."""
+        return ResourceKey.of(self.kind, self.name(settings))
+
+    def key_on_trunk(self, settings: Settings) -> ResourceKey:
+        """Return the key of our list's place on the trunk."""
+        return keys.on_trunk(self.key(settings), settings.domain)
+
+    def of_account(self, twilio: Twilio) -> Any:
+        """The account's lists of this kind (SDK object)."""
+        return getattr(twilio.account.sip, self.in_account)
+
+    def of_trunk(self, twilio: Twilio, sid: str) -> Any:
+        """The lists of this kind on a trunk (SDK object)."""
+        return getattr(twilio.trunks(sid), self.on_trunk)
+
+    def of_list(self, twilio: Twilio, sid: str) -> Any:
+        """The entries of a list (SDK object)."""
+        return getattr(self.of_account(twilio)(sid), self.entries)
+
+
+ACL = ListKind(
+    kind=Kind.ACCESS_LIST,
+    step="2.2",
+    setting="acl_name",
+    path="IpAccessControlLists",
+    in_account="ip_access_control_lists",
+    on_trunk="ip_access_control_lists",
+    entries="ip_addresses",
+)
+CREDENTIALS = ListKind(
+    kind=Kind.CREDENTIAL_LIST,
+    step="2.3",
+    setting="credential_list_name",
+    path="CredentialLists",
+    in_account="credential_lists",
+    on_trunk="credentials_lists",
+    entries="credentials",
+)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What was read of one kind: our list, all of its name, those on the trunk, our list's entries."""
+
+    own: Any | None = None
+    named: tuple[Any, ...] = ()
+    attached: tuple[Any, ...] = ()
+    entries: tuple[Any, ...] = ()
+
+
+def read_lists(
+    kind: ListKind,
+    twilio: Twilio,
+    settings: Settings,
+    lists: Collection[Any],
+    trunk: Any | None,
+    made_by_us: Callable[[ResourceKey, str], bool],
+) -> Lists:
+    """Read what there is of one kind, ``lists`` being the account's, and ``trunk`` ours if there is one.
+
+    Our list has the name that the parameters give it; renamed by somebody, it is the one on the trunk
+    of which the journals show that we made it.
+    """
+
+    def entries(found: Any | None) -> tuple[Any, ...]:
+        return tuple(kind.of_list(twilio, found.sid).list()) if found is not None else ()
+
+    named = tuple(found for found in lists if found.friendly_name == kind.name(settings))
+    own = named[0] if named else None
+    attached, of_own = side_by_side(
+        lambda: tuple(kind.of_trunk(twilio, trunk.sid).list()) if trunk is not None else (),
+        lambda: entries(own),
+    )
+    if own is None:
+        sids, key = {found.sid for found in attached}, kind.key(settings)
+        own = next((found for found in lists if found.sid in sids and made_by_us(key, found.sid)), None)
+        of_own = entries(own)
+    return Lists(own, named, attached, of_own)

@@ -1,0 +1,127 @@
+"""Working copies of the notebooks with their parameters set, a folder for each tenant: ``work/SITE/TENANT/``.
+
+An operator chooses a tenant and keeps notes in these, and the product's own notebooks stay as they are. What
+applies is always the product's. A copy bears the version that made it and a digest of its cells, so that one
+that nobody has changed can be made again by another version.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .plain_files import parse_mapping, read, write_whole
+from .plan import canonical
+from .product import NOTEBOOKS
+from .version import VERSION
+
+FOLDER = "work"
+#: Of a copy's metadata.
+OWN = "runbook_copy"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One working copy: its file, what made it, and whether its cells are still as they were made."""
+
+    path: Path
+    version: str
+    parameters: dict[str, str]
+    is_unchanged: bool
+
+    @classmethod
+    def at(cls, path: Path) -> Copy | None:
+        """Return the copy in a file; ``None`` for one that is no working copy.
+
+        Raises ``OSError`` for a file that cannot be read.
+        """
+        notebook = parse_mapping(read(path))
+        metadata = notebook.get("metadata")
+        told = metadata.get(OWN) if isinstance(metadata, dict) else None
+        if not isinstance(told, dict) or not isinstance(told.get("parameters"), dict):
+            return None
+        is_unchanged = told.get("cells") == _digest(notebook)
+        return cls(path, str(told.get("version")), told["parameters"], is_unchanged)
+
+    @property
+    def is_of_this_version(self) -> bool:
+        """Whether this version would make the same copy."""
+        source = NOTEBOOKS / self.path.name
+        return source.is_file() and _made(source, self.parameters) == _cells(parse_mapping(read(self.path)))
+
+    def renew(self) -> None:
+        """Make it again from this version's notebook; what its cells showed is gone."""
+        _write(self.path, self.parameters)
+
+
+def make(folder: Path, parameters: dict[str, str]) -> list[Copy]:
+    """Make the copies in a folder that are missing; return those that are there and were changed by somebody.
+
+    Copies that nobody has changed are made again if they were made for other parameters.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for source in sorted(NOTEBOOKS.glob("*.ipynb")):
+        path = folder / source.name
+        copy = Copy.at(path) if path.exists() else None
+        if not path.exists() or (copy and copy.is_unchanged and copy.parameters != parameters):
+            _write(path, parameters)
+        elif copy is not None and not copy.is_unchanged:
+            changed.append(copy)
+    return changed
+
+
+def copies(workspace: Path) -> Iterator[Copy]:
+    """Yield all working copies of a workspace, in the order of their paths."""
+    for path in sorted((workspace / FOLDER).glob("*/*/*.ipynb")):
+        if (copy := Copy.at(path)) is not None:
+            yield copy
+
+
+def _write(path: Path, parameters: dict[str, str]) -> None:
+    notebook = json.loads((NOTEBOOKS / path.name).read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            cell["source"] = _with(_source(cell), parameters).splitlines(keepends=True)
+    notebook["metadata"][OWN] = {"version": VERSION, "parameters": parameters, "cells": _digest(notebook)}
+    write_whole(path, (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _with(source: str, parameters: dict[str, str]) -> str:
+    """A parameter cell with other values in the lines that assign these parameters."""
+    lines = source.splitlines(keepends=True)
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name, last = statement.targets[0].id, statement.end_lineno or statement.lineno
+            if name in parameters:
+                lines[statement.lineno - 1 : last] = [f"{name} = {json.dumps(parameters[name])}\n"]
+    return "".join(lines)
+
+
+def _made(source: Path, parameters: dict[str, str]) -> list[list[str]]:
+    cells = _cells(json.loads(source.read_text(encoding="utf-8")))
+    return [[kind, _with(text, parameters) if id == "parameters" else text, id] for kind, text, id in cells]
+
+
+def _digest(notebook: dict[str, Any]) -> str:
+    return "sha256:" + hashlib.sha256(canonical(_cells(notebook)).encode()).hexdigest()
+
+
+def _cells(notebook: dict[str, Any]) -> list[list[str]]:
+    """What a person writes in a notebook: kind, text and id of each cell. Outputs do not count."""
+    cells = notebook.get("cells")
+    return [
+        [str(cell.get("cell_type")), _source(cell), str(cell.get("id"))]
+        for cell in (cells if isinstance(cells, list) else [])
+        if isinstance(cell, dict)
+    ]
+
+
+def _source(cell: dict[str, Any]) -> str:
+    source = cell.get("source", "")
+    return "".join(map(str, source)) if isinstance(source, list) else str(source)

@@ -1,0 +1,165 @@
+"""The workspace: the folder of what an operator owns, that is parameters, records and working copies.
+
+It is a folder with ``runbook.toml``, or a checkout of the product. It is named (``--workspace``,
+``RUNBOOK_WORKSPACE``), or found from the current folder upward, or it is the checkout that this code lies
+in. It is never where packages are installed: whatever was written there would go with the next upgrade.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from . import product
+from .errors import InputError
+from .paths import current_folder
+from .plain_files import SMALL, describe, read
+
+FILE = "runbook.toml"
+FORMAT = 1
+VARIABLE = "RUNBOOK_WORKSPACE"
+#: As it was called before there were workspaces. It may also name a folder without ``runbook.toml``.
+OLD_VARIABLE = "RUNBOOK_ROOT"
+RECORDS = "records"
+MAKE_ONE = "make one: runbook init FOLDER; or name yours: runbook --workspace FOLDER …"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace's folder, the place of its records, and the version that made it (``None``: a checkout)."""
+
+    folder: Path
+    records: Path
+    made_with: str | None = None
+
+
+def find_workspace() -> Workspace:
+    """Return the workspace of this process.
+
+    One that was found from the current folder stays the same to the end, wherever a cell goes then.
+    Raises ``InputError`` when there is none, or when it must not be used.
+    """
+    for variable in (VARIABLE, OLD_VARIABLE):
+        if given := os.environ.get(variable):
+            folder = Path(given).expanduser().resolve()
+            # Processes that this one starts have another current folder.
+            os.environ[variable] = str(folder)
+            return _named(folder, variable)
+    return read_workspace(_found())
+
+
+@cache
+def read_workspace(folder: Path) -> Workspace:
+    """Return the workspace at a folder, which may lack ``runbook.toml``; read once in a process.
+
+    Raises ``InputError`` for a ``runbook.toml`` that cannot be used.
+    """
+    if product.is_installation(folder):
+        raise InputError(
+            [f"{folder} is where packages are installed: an upgrade deletes what is written there"],
+            next_step=MAKE_ONE,
+        )
+    path = folder / FILE
+    if not os.path.lexists(path):
+        return Workspace(folder, folder / RECORDS)
+    settings = _read_settings(path)
+    records = (folder / Path(settings.get("records", RECORDS)).expanduser()).absolute()
+    if product.is_installation(records):
+        raise InputError([f"{path}: records: {records} is where packages are installed"])
+    return Workspace(folder, records, settings["made_with"])
+
+
+def records_folder(root: Path) -> Path:
+    """Return the records folder of the workspace at ``root``."""
+    return read_workspace(root).records
+
+
+def settings_text(version: str, records: str) -> str:
+    """Return the content of ``runbook.toml``."""
+    return (
+        "# A workspace of the runbook. Keep this file with your parameters.\n"
+        f"format = {FORMAT}\n"
+        f"made_with = {_quoted(version)}\n"
+        "# Where change records and journals lie. A relative path starts at this file.\n"
+        f"records = {_quoted(records)}\n"
+    )
+
+
+def with_version(settings: str, version: str) -> str:
+    """Return the content of a ``runbook.toml`` with another version in it, and the rest as it is."""
+    line = f"made_with = {_quoted(version)}"
+    changed, count = re.subn(r"^made_with *=.*$", lambda _: line, settings, count=1, flags=re.MULTILINE)
+    return changed if count else f"{line}\n{settings}"
+
+
+def work_tree_of(folder: Path) -> Path | None:
+    """Return the git work tree that a folder lies in, or would lie in; ``None`` for no such tree."""
+    folder = Path(os.path.realpath(folder))
+    return next((one for one in (folder, *folder.parents) if os.path.lexists(one / ".git")), None)
+
+
+def _named(folder: Path, variable: str) -> Workspace:
+    if not folder.is_dir():
+        raise InputError([f"{variable}: there is no folder {folder}"], next_step=MAKE_ONE)
+    if variable == VARIABLE and not _is_workspace(folder):
+        raise InputError([f"{folder} is no workspace: it has no {FILE}"], next_step=MAKE_ONE)
+    return read_workspace(folder)
+
+
+@cache
+def _found() -> Path:
+    here = current_folder()
+    for folder in (here, *here.parents) if here is not None else ():
+        if _is_workspace(folder):
+            return folder
+    if product.CHECKOUT is None:
+        raise InputError([f"there is no workspace in {here} or above it"], next_step=MAKE_ONE)
+    return product.CHECKOUT
+
+
+def _is_workspace(folder: Path) -> bool:
+    return os.path.lexists(folder / FILE) or product.is_checkout(folder)
+
+
+def _read_settings(path: Path) -> dict[str, str]:
+    try:
+        owner = path.stat().st_uid
+        content = read(path, SMALL)
+    except OSError as error:
+        raise InputError([f"{describe(error)}: the workspace cannot be used"]) from None
+    if owner not in (0, os.geteuid()):
+        raise InputError(
+            [f"{path} belongs to another account (uid {owner}), which could lead your runs elsewhere"],
+            next_step="let root own it (chown root), or make a workspace of your own: runbook init FOLDER",
+        )
+    try:
+        settings = tomllib.loads(content.decode())
+    except ValueError as error:
+        raise InputError([f"{path}: is not readable TOML ({error})"]) from None
+    found, made_with = settings.pop("format", None), settings.get("made_with", "")
+    if type(found) is int and found > FORMAT:
+        raise InputError(
+            [f"{path} was written by a newer runbook (format {found}, version {made_with or 'unknown'})"],
+            next_step="upgrade the runbook that you run; nothing was sent",
+        )
+    problems = [] if type(found) is int and found >= 1 else [f"{path}: format: write {FORMAT} here"]
+    unknown = sorted(settings.keys() - {"made_with", "records"})
+    problems += [f"{path}: {name}: unknown key; known are format, made_with, records" for name in unknown]
+    problems += [
+        f"{path}: {name}: write a text here, in quotes"
+        for name in ("made_with", "records")
+        if not isinstance(settings.get(name, "-"), str) or settings.get(name) == ""
+    ]
+    if problems:
+        raise InputError(problems)
+    return {"made_with": "", **settings}
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML writes it, which is as JSON does."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,70 @@
+"""A sample of the tests that take long: which ones, the seed decides.
+
+``--sample A:B`` runs every short test and, of the long ones in the seed's order, those between A and B
+seconds of the whole (``--long-only``: no short ones). How long a test takes, in seconds of a quiet
+processor, is in ``durations.json``, by function; ``--durations-file`` writes it anew after a full run.
+A function that is not in it counts as short.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+FILE = Path(__file__).with_name("durations.json")
+#: Seconds from which on a test counts as long.
+LONG_S = 1.5
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """The command line's options."""
+    group = parser.getgroup("samples")
+    group.addoption("--sample", metavar="A:B", help="of the long tests only these seconds, by the seed")
+    group.addoption("--long-only", action="store_true", help="no short tests")
+    group.addoption("--durations-file", action="store_true", help="measure, and write tests/durations.json")
+
+
+def choose(config: pytest.Config, items: list[pytest.Item], seed: int) -> None:
+    """Leave the sample in ``items``, in their order."""
+    if not config.option.sample:
+        return
+    first, last = map(float, config.option.sample.split(":"))
+    seconds = json.loads(FILE.read_text(encoding="utf-8"))
+    long = [item for item in items if _function(item.nodeid) in seconds]
+    random.Random(seed).shuffle(long)
+    kept, position = set[str](), 0.0
+    for item in long:
+        if first <= position < last:
+            kept.add(item.nodeid)
+        position += seconds[_function(item.nodeid)]
+    if not config.option.long_only:
+        kept |= {item.nodeid for item in items if _function(item.nodeid) not in seconds}
+    left_out = [item for item in items if item.nodeid not in kept]
+    items[:] = [item for item in items if item.nodeid in kept]
+    config.hook.pytest_deselected(items=left_out)
+
+
+class Stopwatch:
+    """Measures every test, and writes the file in the end; the tests have the machine for themselves."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[_function(report.nodeid)][report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        mean = {
+            function: round(sum(cases.values()) / len(cases), 1)
+            for function, cases in sorted(self._seconds.items())
+            if max(cases.values()) >= LONG_S
+        }
+        FILE.write_text(json.dumps(mean, indent=1) + "\n", encoding="utf-8")
+
+
+def _function(nodeid: str) -> str:
+    return nodeid.partition("[")[0]
