@@ -107,11 +107,8 @@ class Context:
             username=key or account.account_sid,
             password=resolve(secret, self.root).reveal(),
             hosts=self._endpoints.twilio,
-<<<<<<< HEAD
             region=account.region,
-=======
             reads_whole=self.moment.reads_whole,
->>>>>>> main
         )
 
     def account_is_proven(self) -> bool:

@@ -351,18 +351,16 @@ class SectionRun:
         """Read the current state and return it as tables."""
         return self._kept(self._current)
 
-<<<<<<< HEAD
     def number_regions(self) -> View:
         """Section 4: read which Region serves each of the tenant's numbers; a request for each."""
         return self._kept(self._section.regions)
-=======
+
     def step(self, step: str) -> tuple[Row, ...]:
         """Return the rows of one step of the guide, or of an expected result; reads what is not read yet.
 
         Where the section cannot be planned as far as this step, those that stop it.
         """
         return self._kept(partial(self._rows_of, step))
->>>>>>> main
 
     def plan(self) -> Slice:
         """Read, and return what turns the current state into the desired one."""

@@ -58,7 +58,6 @@ def escaped(text: str) -> str:
     return html.escape(visible(text), quote=True)
 
 
-<<<<<<< HEAD
 #: ZERO WIDTH NON-JOINER and JOINER.
 _JOINERS = "\u200c\u200d"
 #: Where Unicode has its emoji, also those that this version of Python does not know yet.
@@ -74,7 +73,8 @@ def _are_joined(before: str, after: str) -> bool:
         return True
     joins = before == "\ufe0f" or unicodedata.category(before) in ("So", "Sk")
     return joins and unicodedata.category(after) == "So"
-=======
+
+
 def broken(text: str, longest: int = 32) -> str:
     """Return text for HTML in which a line may end within words that are longer than ``longest``.
 
@@ -92,9 +92,8 @@ def broken(text: str, longest: int = 32) -> str:
 
 
 def longest_word(text: str) -> int:
-    """Return the length of a text's longest word."""
-    return max(map(len, visible(text).split()), default=0)
->>>>>>> main
+    """Return the length of a text's longest word, in cells of a terminal."""
+    return max(map(cell_len, visible(text).split()), default=0)
 
 
 def _visible_character(character: str) -> str:
@@ -197,8 +196,3 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
         else:
             lines += chop_cells(word, width)
     return [indent + line for line in (lines if lines[0] else lines[1:])]
-
-
-def padded(text: str, width: int) -> str:
-    """Return text with spaces up to ``width`` cells of a terminal: some letters take two, accents none."""
-    return text + " " * (width - cell_len(text))

@@ -9,16 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-<<<<<<< HEAD
-from rich.cells import cell_len
-
-from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
-from .display import SANS, Box, Shown, badge, escaped, heading, padded, visible, wrapped
-=======
 from ..guide import RUN_ORDER, STEPS
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
 from .display import Box, Shown, badge, broken, heading, longest_word, visible
->>>>>>> main
 from .spreadsheets import csv_text
 from .styled import NO_TERMINAL, styled_html, text_table
 
@@ -148,32 +141,6 @@ class Table(Shown):
             lines=[NOTE],
         )
 
-<<<<<<< HEAD
-    def _word_widths(self) -> list[int]:
-        """The length of each column's longest word that is not to be broken."""
-        return [
-            min(
-                _LONGEST_WORD,
-                max((cell_len(word) for row in self.rows for word in _words(name, row[index])), default=0),
-            )
-            for index, name in enumerate(self.columns)
-        ]
-
-    def text(self) -> str:
-        heading = visible(self.heading)
-        if not self.rows:
-            return f"{heading}\n  {visible(self.empty)}"
-        cells = [
-            [_text_value(name, value) for name, value in zip(self.columns, row, strict=True)]
-            for row in self.rows
-        ]
-        head = [visible(name) for name in self.columns]
-        widths = [min(_COLUMN_WIDTH, max(map(cell_len, column))) for column in zip(head, *cells, strict=True)]
-        rule = ["-" * width for width in widths]
-        return "\n".join(
-            [heading, *(line for row in (head, rule, *cells) for line in _text_lines(row, widths))]
-        )
-=======
     def text(self, width: int = NO_TERMINAL) -> str:
         """Return the table as text, in lines of ``width`` characters as far as its words fit into them."""
         title = visible(self.heading)
@@ -192,7 +159,6 @@ class Table(Shown):
 
         width = options.max_width if console.is_terminal else max(options.max_width, NO_TERMINAL)
         yield Text(self.text(width))
->>>>>>> main
 
 
 @dataclass(frozen=True, repr=False)
@@ -409,19 +375,5 @@ def _plain(value: Any, column: str) -> str:
         words = ("no", "yes") if column in _YES_NO_COLUMNS else ("off", "on")
         return words[value]
     if isinstance(value, list | tuple | set | frozenset):
-<<<<<<< HEAD
-        return ", ".join(str(one) for one in value)
-    if value == "" and column != "Note":
-        return "(empty)"
-    return "" if value is Effect.NONE else str(value)
-
-
-def _text_lines(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """One row as lines: a cell that is too long goes on below itself."""
-    parts = [wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
-    levels = zip_longest(*parts, fillvalue="")
-    return ["  ".join(map(padded, level, widths)).rstrip() for level in levels]
-=======
         return ", ".join(map(str, value))
     return "(empty)" if value == "" and column != NOTE else str(value)
->>>>>>> main

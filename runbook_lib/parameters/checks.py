@@ -20,13 +20,9 @@ from ..dialling.countries import country_of, is_country
 from ..dialling.destinations import size
 from ..did_pool import DidPool, e164
 from ..errors import InputError, SecretError
-<<<<<<< HEAD
 from ..meaning import meaning
-from ..paths import candidates, lies_in, locate, looked_for
-=======
 from ..paths import NamedFile, candidates, is_old_reading, lies_in, locate, looked_for
 from ..product import PARAMETERS
->>>>>>> main
 from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
 from ..sip_uri import EDGES, address, check_host, not_public, termination_label
 from .document import Document, PathInFile

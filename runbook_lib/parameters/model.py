@@ -10,13 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-<<<<<<< HEAD
-from ..sip_uri import EDGES, SUFFIX, TerminationUri
-=======
 from ..dialling.countries import country_of
 from ..dialling.presets import FIRST_PRIORITY, Wanted, preset_rules
-from ..sip_uri import SUFFIX
->>>>>>> main
+from ..sip_uri import EDGES, SUFFIX, TerminationUri
 from ..statement import VALID_DAYS
 from .types import (
     AccountSid,

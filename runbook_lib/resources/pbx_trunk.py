@@ -150,47 +150,26 @@ class PbxTrunk:
         """The session in the scope that owns the trunk."""
         return self._session()
 
-<<<<<<< HEAD
-    def candidates(self) -> list[dict[str, Any]]:
-        """Read the trunks that lead to ours at Twilio or, if none does, that we made under our name; in full.
-=======
     def look(self) -> InPbx:
-        """Read the trunks that have our hostname or, if none has, that we made under our name; in full.
->>>>>>> main
+        """Read the trunks that lead to ours at Twilio or, if none does, that we made under our name; in full.
 
         The list's filter is asked to narrow down and not trusted (which fields it takes is not
         documented): its answer is checked here.
         """
-<<<<<<< HEAD
         hostname, name = str(self._settings.termination), self._settings.pbx_name
-=======
-        hostname, name = self._settings.domain, self._settings.pbx_name
         session = self.session
->>>>>>> main
         found = list(
             session.list("/providers", filter=f"hostname eq {quoted(hostname)} or name eq {quoted(name)}")
         )
         matching, namesake = self._at_our_hostname(found), None
         if not matching:
-<<<<<<< HEAD
             # The PBX's filter compares letters: the same name in another case, in another form of its
             # accents or with another edge is found among all.
-            brand = quoted(self._settings.pbx_brand)
-            known = {one["id"] for one in found}
-            listed = self.session.list("/providers", filter=f"brand eq {brand}")
-            found += [one for one in listed if one["id"] not in known]
+            known = {trunk["id"] for trunk in found}
+            found += [trunk for trunk in self.of_brand(session) if trunk["id"] not in known]
             matching = self._at_our_hostname(found)
         if not matching:
-            named = [one for one in found if same_name(one.get("name"), name)]
-            matching = [one for one in named if self._made_by_us(pbx_trunk(name), one["id"])]
-            self.namesake = next((one for one in named if one not in matching), None)
-        session = self.session
-        return list(side_by_side(*(partial(session.get, f"/providers/{one['id']}") for one in matching)))
-=======
-            # The PBX's filter compares letters: the same name in another case is found among all.
-            matching = self._at_our_hostname(self.of_brand(session))
-        if not matching:
-            named = [trunk for trunk in found if trunk.get("name") == name]
+            named = [trunk for trunk in found if same_name(trunk.get("name"), name)]
             matching = [trunk for trunk in named if self._made_by_us(pbx_trunk(name), trunk["id"])]
             namesake = next((trunk for trunk in named if trunk not in matching), None)
         paths = [f"/providers/{trunk['id']}" for trunk in matching]
@@ -199,7 +178,6 @@ class PbxTrunk:
     def of_brand(self, session: Session) -> tuple[dict[str, Any], ...]:
         """Read the trunks of our brand that a session sees, as the PBX lists them."""
         return tuple(session.list("/providers", filter=f"brand eq {quoted(self._settings.pbx_brand)}"))
->>>>>>> main
 
     def _at_our_hostname(self, trunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those at our termination URI; with another edge only if that one is not beside it.

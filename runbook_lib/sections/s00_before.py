@@ -85,35 +85,23 @@ class BeforeYouBegin(Section):
                 (
                     ("Twilio", "account", self._account_name()),
                     ("Twilio", "account of the credentials", self._proof()),
-<<<<<<< HEAD
-                    ("Twilio", "account status", self._account["status"] if self._account else NOT_KNOWN),
+                    (
+                        "Twilio",
+                        "account status",
+                        self.facts.account["status"] if self.facts.account else NOT_KNOWN,
+                    ),
                     ("Twilio", "Region and edge", f"{account.region} through {account.api_edge}"),
                     ("Twilio", "proxy", account.proxy or "none"),
                     ("Twilio", "certificates trusted", str(account.ca_file or "public authorities")),
                     (
                         "Twilio",
                         f"Region that serves {self.context.settings.domain}",
-                        describe_region(self._voice_region, account.region),
+                        describe_region(self.facts.voice_region, account.region),
                     ),
-                    ("PortSIP", "version", self._version),
-                    ("PortSIP", "role", self._role),
-                    ("PortSIP", "tenant", f"{self._tenant['name']} ({self._tenant['domain']})"),
-                    ("PortSIP", "tenant may have trunks of its own", self._may_have_trunks),
-=======
-                    (
-                        "Twilio",
-                        "account status",
-                        self.facts.account["status"] if self.facts.account else NOT_KNOWN,
-                    ),
-                    ("Twilio", "Region and edge", f"{account.region} through {account.edge}"),
-                    ("Twilio", "proxy", account.proxy or "none"),
-                    ("Twilio", "certificates trusted", str(account.ca_file or "public authorities")),
-                    ("Twilio", f"Region that serves {self.context.settings.domain}", self._served_by()),
                     ("PortSIP", "version", self.facts.status.get("version")),
                     ("PortSIP", "role", self.facts.user.get("role")),
                     ("PortSIP", "tenant", f"{self.facts.tenant['name']} ({self.facts.tenant['domain']})"),
                     ("PortSIP", "tenant may have trunks of its own", self.facts.may_have_trunks),
->>>>>>> main
                 ),
             ),
             View("Secrets that this run uses", ("Key", "Reference", "Caution"), self._secrets()),
@@ -164,7 +152,7 @@ class BeforeYouBegin(Section):
         return [Item((row,)) for row in rows]
 
     def cautions(self) -> list[str]:
-        region, here = self._voice_region, self.context.account.region
+        region, here = self.facts.voice_region, self.context.account.region
         if not is_served_elsewhere(region, here):
             return []
         return [f"Region that serves {self.context.settings.domain}: {describe_region(region, here)}."]
@@ -176,19 +164,6 @@ class BeforeYouBegin(Section):
     def _proof(self) -> str:
         return "this account" if self.facts.is_proven else ACCOUNT_NOT_PROVEN
 
-<<<<<<< HEAD
-=======
-    def _served_by(self) -> str:
-        region, here = self.facts.voice_region, self.context.account.region
-        if region is None:
-            return f"{NOT_KNOWN}: these credentials may not read it"
-        if not region:
-            return "none set: Twilio's default"
-        if region == here:
-            return region
-        return f"{region}, not {here}, where the site makes trunks: calls do not reach a trunk made there"
-
->>>>>>> main
     def _account_row(self) -> Row:
         if self.facts.account is None:
             note = "the API key may not read accounts"

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import keys
 from ..keys import Why
+from ..meaning import same_name
 from ..plan import Action, Row
 from ..resources.twilio_trunk import Found
 from ..vendors.twilio import as_read
@@ -53,46 +54,12 @@ class CreateTrunk(Section):
             View("General settings of the trunk", ("Setting", "Value"), tuple(self._general())),
         ]
 
-<<<<<<< HEAD
-    def items(self) -> list[Item]:
-        settings = self.context.settings
-        trunk = self._found.trunk
-        if self._found.conflict:
-            row = Row(
-                "1.1",
-                "trunk",
-                settings.friendly_name,
-                None,
-                Action.CONFLICT,
-                note=self._found.conflict,
-                why=Why.AMBIGUOUS,
-            )
-            return [Item((row,))]
-        if trunk is None:
-            note = "free in this account; whether another Twilio customer has it shows when it is applied"
-            rows = (
-                self.row("1.1", "friendly name", settings.friendly_name, None),
-                self.row("2.1", "termination URI", settings.domain, None, note=note),
-            )
-            return [Item(rows, keys.trunk(settings.domain), self._create)]
-        name = self.row(
-            "1.1", "friendly name", settings.friendly_name, trunk.friendly_name, field="friendly_name"
-        )
-        if name.action is not Action.IN_PLACE and not self._ours(trunk):
-            note = f"the termination URI is that of another trunk, {trunk.friendly_name!r}, not made here"
-            return [Item((replace(name, action=Action.CONFLICT, note=note, why=Why.NOT_OURS),))]
-        rename = (
-            None
-            if name.action is Action.IN_PLACE
-            else lambda: trunk.update(friendly_name=settings.friendly_name)
-=======
     def wanted(self) -> list[Item]:
         settings, trunk, conflict = self.context.settings, self.facts.trunk, self.facts.conflict
         if conflict:
             return [self.conflict("1.1", "trunk", settings.friendly_name, Why.AMBIGUOUS, conflict)]
         name = Field(
             "friendly_name", "friendly name", settings.friendly_name, trunk.friendly_name if trunk else None
->>>>>>> main
         )
         # Stands here as well as in section 2, so that a plan from before the trunk can be applied again.
         uri = Field(
@@ -107,7 +74,7 @@ class CreateTrunk(Section):
             note = "free in this account; whether another Twilio customer has it shows when it is applied"
             create = lambda fields: self.context.twilio.trunks.create(**fields)  # noqa: E731
             return [self.item("1.1", key, (name, replace(uri, note=note)), create)]
-        if trunk.friendly_name != settings.friendly_name and not self._ours(trunk):
+        if not same_name(trunk.friendly_name, settings.friendly_name) and not self._ours(trunk):
             note = f"the termination URI is that of another trunk, {trunk.friendly_name!r}, not made here"
             return [
                 self.conflict(

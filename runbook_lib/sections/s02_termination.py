@@ -12,16 +12,11 @@ from functools import partial
 from typing import Any
 
 from ..facts.side_by_side import side_by_side
-<<<<<<< HEAD
-from ..keys import WORDS, Kind, ResourceKey, Why
-from ..meaning import same_name
-from ..plan import Action, Effect, Row
-=======
 from ..keys import Kind, ResourceKey
+from ..meaning import meaning
 from ..plan import Effect, Value
 from ..resources.lists import ACL, CREDENTIALS, ListKind, Lists, read_lists
 from ..resources.pbx_trunk import InPbx
->>>>>>> main
 from ..vendors.twilio import as_read
 from .base import SETTLE_S, Field, Item, Section, View, time_to_pass
 from .passwords import PasswordPair
@@ -59,16 +54,6 @@ class Termination(Section):
                 partial(read_lists, kind, *more, of_account, trunk, context.made_by_us)
                 for kind, of_account in zip((ACL, CREDENTIALS), lists, strict=True)
             )
-<<<<<<< HEAD
-        self._acls = [one for one in acls if same_name(one.friendly_name, settings.acl_name)]
-        self._lists = [one for one in lists if same_name(one.friendly_name, settings.credential_list_name)]
-        self._acl = self._ours(acls, settings.acl_name, self._attached_acls, ACL)
-        self._list = self._ours(lists, settings.credential_list_name, self._attached_lists, LIST)
-        self._addresses, self._users = side_by_side(
-            lambda: sip.ip_access_control_lists(self._acl.sid).ip_addresses.list() if self._acl else [],
-            lambda: sip.credential_lists(self._list.sid).credentials.list() if self._list else [],
-=======
->>>>>>> main
         )
         return Facts(trunk, {ACL: acl, CREDENTIALS: credentials})
 
@@ -161,12 +146,12 @@ class Termination(Section):
         """Whether somebody may call out through the trunk with the kind of list that it has now."""
         settings = self.context.settings
         others = [
-            attached.friendly_name
+            meaning("name", attached.friendly_name)
             for other, lists in self.facts.lists.items()
             if other != kind
             for attached in lists.attached
         ]
-        ours = {settings.acl_name, settings.credential_list_name}
+        ours = {meaning("name", one) for one in (settings.acl_name, settings.credential_list_name)}
         return bool(others) and (not ours.issuperset(others) or bool(self.facts.in_pbx.candidates))
 
     def _address_items(self) -> list[Item]:
@@ -215,104 +200,7 @@ class Termination(Section):
     def _address(self, cidr: str) -> ResourceKey:
         return ResourceKey.of(Kind.ADDRESS, cidr, ACL.key(self.context.settings))
 
-<<<<<<< HEAD
-    def _address_item(self, address: str, entry: Any | None) -> Item:
-        desired, label = f"{address}/32", _label(address)
-        resource = self._address(desired)
-        if entry is None:
-            row = self.row("2.2", f"address {address}", desired, None, effect=self._effect_on(self._acl, ACL))
-            return Item(
-                (row,),
-                resource,
-                lambda: self._entries().create(label, address, cidr_prefix_length=32),
-                # A list that another run has just made gets its addresses next.
-                passing_s=time_to_pass(
-                    SETTLE_S,
-                    self.context.journal.clocks.now("Twilio"),
-                    *([self._acl.date_created] if self._acl else []),
-                ),
-            )
-        rows = (
-            # A wider or another address loses its permission to call.
-            self.row("2.2", f"address {address}", desired, _cidr(entry), effect=Effect.INTERRUPTS_OUTBOUND),
-            self.row("2.2", f"name of address {address}", label, entry.friendly_name),
-        )
-        if all(row.action is Action.IN_PLACE for row in rows):
-            return Item(rows)
-        write = lambda: entry.update(friendly_name=label, ip_address=address, cidr_prefix_length=32)  # noqa: E731
-        return Item(rows, resource, write, before=as_read(entry))
-
-    def _list_items(self) -> list[Item]:
-        settings, sip = self.context.settings, self.context.twilio.account.sip
-        name = settings.credential_list_name
-        items = [self._list_item("2.3", LIST, name, self._list, sip.credential_lists)]
-        items += self.duplicates("2.3", ResourceKey.of(LIST, name).words, self._lists)
-        items += self._pair.items_at_twilio(self._users_of_list)
-        same = [user for user in self._users if user.username == settings.username]
-        items += self.duplicates("2.3", f"user {settings.username}", same)
-        items += [
-            Item((_not_ours("2.3", ResourceKey.of(Kind.USER, one.username), one.username),))
-            for one in self._users
-            if one.username != settings.username
-        ]
-        return [*items, *self._attach_items("2.3", LIST, name, self._attached_lists, self._attached_acls)]
-
-    def _list_item(self, step: str, kind: Kind, name: str, found: Any | None, lists: Any) -> Item:
-        row = self.row(step, WORDS[kind], name, found.friendly_name if found else None, field="friendly_name")
-        if row.action is Action.IN_PLACE:
-            return Item((row,))
-        return Item(
-            (row,),
-            ResourceKey.of(kind, name),
-            partial(self._make_or_rename, kind, name, found, lists),
-            before=as_read(found) if found else None,
-        )
-
-    def _make_or_rename(self, kind: Kind, name: str, found: Any | None, lists: Any) -> None:
-        if found is not None:
-            found.update(friendly_name=name)
-        elif kind is ACL:
-            self._acl = lists.create(friendly_name=name)
-        else:
-            self._list = lists.create(friendly_name=name)
-
-    def _attach_items(
-        self, step: str, kind: Kind, name: str, attached: list[Any], other_kind: list[Any]
-    ) -> list[Item]:
-        ours = self._acl if kind is ACL else self._list
-        on_trunk = ours is not None and any(one.sid == ours.sid for one in attached)
-        effect = Effect.NONE
-        if other_kind and not attached and self._calls_may_flow(other_kind):
-            effect = Effect.INTERRUPTS_OUTBOUND
-        row = self.row(step, f"{WORDS[kind]} on the trunk", name, name if on_trunk else None, effect=effect)
-        write = None if row.action is Action.IN_PLACE else partial(self._attach, kind)
-        resource = keys.on_trunk(ResourceKey.of(kind, name), self.context.settings.domain)
-        items = [Item((row,), resource, write)]
-        items += [
-            Item((_not_ours(step, ResourceKey.of(kind, one.friendly_name), "on the trunk"),))
-            for one in attached
-            if ours is None or one.sid != ours.sid
-        ]
-        return items
-
-    def _attach(self, kind: Kind) -> None:
-        trunk = self._trunk or self.context.twilio_trunk.require()
-        lists = self.context.twilio.trunks(trunk.sid)
-        if kind is ACL:
-            lists.ip_access_control_lists.create(self._acl.sid)
-        else:
-            lists.credentials_lists.create(self._list.sid)
-
-    def _calls_may_flow(self, other_kind: list[Any]) -> bool:
-        """Whether somebody may call out through the trunk with the kind of list that it has now."""
-        ours = (self.context.settings.acl_name, self.context.settings.credential_list_name)
-        foreign = [one for one in other_kind if not any(same_name(one.friendly_name, name) for name in ours)]
-        return bool(foreign) or self.context.pbx_trunk.exists()
-
-    def _effect_on(self, found: Any | None, kind: Kind) -> Effect:
-=======
     def _effect_on_list(self) -> Effect:
->>>>>>> main
         """A change to a list that we did not make may touch whatever else uses it."""
         own, key = self.facts.lists[ACL].own, ACL.key(self.context.settings)
         ours = own is None or self.context.made_by_us(key, own.sid, own.date_created)
@@ -335,18 +223,8 @@ class Termination(Section):
         lists = replace(self.facts.lists[kind], own=made)  # the section's next writes go to it
         self.facts = replace(self.facts, lists={**self.facts.lists, kind: lists})
 
-<<<<<<< HEAD
-    def _ours(self, lists: list[Any], name: str, attached: list[Any], kind: Kind) -> Any | None:
-        """Return our list by its name; renamed by somebody, by the journal that shows that we made it."""
-        named = next((one for one in lists if same_name(one.friendly_name, name)), None)
-        if named is not None:
-            return named
-        sids, key = {one.sid for one in attached}, ResourceKey.of(kind, name)
-        return next((one for one in lists if one.sid in sids and self.context.made_by_us(key, one.sid)), None)
-=======
     def _entries(self, kind: ListKind) -> Any:
         return kind.of_list(self.context.twilio, self.facts.lists[kind].own.sid)
->>>>>>> main
 
     def _attach(self, kind: ListKind) -> None:
         trunk = self.facts.trunk or self.context.twilio_trunk.require()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from .. import keys
@@ -12,11 +13,8 @@ from ..keys import Kind, ResourceKey, Why
 from ..meaning import meaning
 from ..parameters import OriginationTarget
 from ..plan import Action, Effect, Row, Value
-<<<<<<< HEAD
-from ..resources.twilio_trunk import numbers_on
-=======
 from ..resources.rules import RulesAsRead
->>>>>>> main
+from ..resources.twilio_trunk import numbers_on
 from ..sip_uri import OriginationUri
 from ..vendors.twilio import as_read
 from .base import SETTLE_S, Field, Item, Section, View, time_to_pass
@@ -43,17 +41,6 @@ class Origination(Section):
     number = "03"
     needs = "01"
 
-<<<<<<< HEAD
-    def read(self) -> None:
-        pbx = self.context.pbx
-        self._trunk, self._transports = side_by_side(self.context.twilio_trunk.require, pbx.transports)
-        self._live, self._attached = [], []
-        if self._trunk is not None:
-            trunk = self.context.twilio.trunks(self._trunk.sid)
-            self._live, self._attached = side_by_side(
-                trunk.origination_urls.list, lambda: numbers_on(self.context.twilio, self._trunk.sid)
-            )
-=======
     def look(self) -> Facts:
         _ = self.context.pbx
         facts, transports = side_by_side(self._look_at_twilio, self.context.pbx.transports)
@@ -68,15 +55,16 @@ class Origination(Section):
         trunk = self.context.twilio_trunk.require()
         if trunk is None:
             return Facts()
-        parts = self.context.twilio.trunks(trunk.sid)
-        live, attached = side_by_side(parts.origination_urls.list, parts.phone_numbers.list)
+        twilio = self.context.twilio
+        live, attached = side_by_side(
+            twilio.trunks(trunk.sid).origination_urls.list, partial(numbers_on, twilio, trunk.sid)
+        )
         return Facts(trunk, live=tuple(live), attached=tuple(attached))
 
     def _leads_elsewhere(self, facts: Facts) -> bool:
         """Whether an enabled URI leads calls to something that is not the PBX."""
         here = self.context.settings.pbx_address
         return any(uri.enabled and host_of(uri.sip_url) != here for uri in facts.live)
->>>>>>> main
 
     def views(self) -> list[View]:
         urls = sorted(self.facts.live, key=_order)

@@ -13,15 +13,11 @@ from typing import Any
 
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
-<<<<<<< HEAD
-from ..plan import Action, Effect, Row
-from ..resources.regions import describe_region, why_not_assigned
-from ..resources.twilio_trunk import numbers_on
-=======
 from ..plan import Action, Effect, Row, Value
 from ..resources.pbx_trunk import InPbx
+from ..resources.regions import describe_region, why_not_assigned
 from ..resources.rules import RulesAsRead
->>>>>>> main
+from ..resources.twilio_trunk import numbers_on
 from ..vendors.twilio import as_read, serves_something
 from .base import Field, Item, Section, View
 
@@ -82,14 +78,7 @@ class AssignNumbers(Section):
         trunk = found.trunk
         if trunk is not None and not context.scope.is_shared:
             # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
-<<<<<<< HEAD
-            numbers = [*numbers_on(self.context.twilio, self._trunk.sid), *numbers]
-        self._numbers = {number.phone_number: number for number in numbers}
-        self._sids: dict[str, set[str]] = {}
-        for number in numbers:
-            self._sids.setdefault(number.phone_number, set()).add(number.sid)
-=======
-            numbers = [*twilio.trunks(trunk.sid).phone_numbers.list(), *numbers]
+            numbers = [*numbers_on(twilio, trunk.sid), *numbers]
         names = {one.sid: one.domain_name or one.friendly_name for one in found.all}
         return self._with_pbx(Facts(trunk, names, tuple(numbers)))
 
@@ -103,7 +92,6 @@ class AssignNumbers(Section):
         _ = context.pbx
         in_pbx = context.pbx_trunk.look()
         return replace(facts, in_pbx=in_pbx, rules=rules.look(lambda: in_pbx.ids, users=removes))
->>>>>>> main
 
     def views(self) -> list[View]:
         numbers = [self.facts.numbers.get(did) for did in self.context.tenant.dids]
@@ -119,7 +107,6 @@ class AssignNumbers(Section):
             )
         ]
 
-<<<<<<< HEAD
     def regions(self) -> View:
         """Read which Region serves each of the tenant's numbers: a request for each, so only on request."""
         dids, twilio, here = list(self.context.tenant.dids), self.context.twilio, self.context.account.region
@@ -127,8 +114,6 @@ class AssignNumbers(Section):
         rows = tuple((did, describe_region(one, here)) for did, one in zip(dids, found, strict=True))
         return View("Region that serves calls to each number", ("Number", "Region"), rows)
 
-    def items(self) -> list[Item]:
-=======
     def outline(self) -> list[tuple[str, str, Value]]:
         return [("4.1", did, self.context.settings.domain) for did in self.context.tenant.dids]
 
@@ -141,7 +126,6 @@ class AssignNumbers(Section):
 
     def _extra(self, facts: Facts) -> list[Any]:
         """The numbers on the trunk that are not in the tenant's dids, as far as they are its business."""
->>>>>>> main
         tenant = self.context.tenant
         extra = [
             one
@@ -183,14 +167,9 @@ class AssignNumbers(Section):
             note = "on this trunk but not in dids; left alone until it is named under remove"
             row = Row("4.1", did, None, domain, Action.NOT_MANAGED, note=note, why=Why.KEPT)
             return Item((row,))
-<<<<<<< HEAD
         if reason := why_not_assigned(self.context.account.region):
-            return self._conflict(did, domain, Why.UNSUITABLE, reason, desired=None)
-        users = self.context.rules.users_of(did)
-        if users:
-=======
+            return self.conflict("4.1", did, None, Why.UNSUITABLE, reason, current=domain)
         if users := self.facts.rules.users_of(did):
->>>>>>> main
             note = f"still used by {', '.join(users)}"
             return self.conflict("4.1", did, None, Why.IN_USE, note, current=domain)
         note = "kept in the account and billed; it reaches nothing any more"

@@ -12,15 +12,9 @@ from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
 from ..keys import Why
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
-<<<<<<< HEAD
-from ..resources.pbx_trunk import associated, desired_fields, edge_caution
-from ..vendors.pbx import quoted
-from .base import Item, Section, View
-=======
-from ..resources.pbx_trunk import InPbx, associated, desired_fields
+from ..resources.pbx_trunk import InPbx, associated, desired_fields, edge_caution
 from ..resources.rules import RulesAsRead
 from .base import Field, Item, Section, View
->>>>>>> main
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
 
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
@@ -142,27 +136,8 @@ class PbxTrunkSection(Section):
     def wanted(self) -> list[Item]:
         if conflict := self._conflict():
             return [conflict]
-<<<<<<< HEAD
-        rows = {
-            name: self.row(
-                step,
-                label,
-                value,
-                _plain(self._live.get(name)) if self._live else None,
-                effect=self._effect(name, value),
-                field=name,
-            )
-            for name, (step, label, value) in desired_fields(settings, self._live).items()
-        }
-        rows["additional_ips"] = self._ranges_row(rows["additional_ips"])
-        if not settings.shared:
-            live = self._live.get("did_numbers") if self._live else None
-            rows["did_numbers"] = self._pool_row("5.2", "DID pool", live)
-        if self._live is None:
-=======
         rows, live = self._rows(self.facts), self.facts.live
         if live is None:
->>>>>>> main
             return [*self._to_create(rows), *self._assignment()]
         update = self._to_update(live, tuple(rows.values()), _changes(rows))
         return [*update, Item(self._further_ranges()), *self._assignment()]
@@ -181,7 +156,7 @@ class PbxTrunkSection(Section):
                     _effect(live, name, value),
                     step=step,
                 )
-                for name, (step, label, value) in desired_fields(settings).items()
+                for name, (step, label, value) in desired_fields(settings, live).items()
             ],
         )
         rows["additional_ips"] = self._ranges_row(rows["additional_ips"], live)
@@ -200,12 +175,8 @@ class PbxTrunkSection(Section):
     def cautions(self) -> list[str]:
         if self.facts.live is None:
             return []
-<<<<<<< HEAD
-        ranges = associated(self.context.settings, self._live)
-        found = edge_caution(self.context.settings, self._live)
-=======
-        ranges, found = associated(self.context.settings, self.facts.live), []
->>>>>>> main
+        ranges = associated(self.context.settings, self.facts.live)
+        found = edge_caution(self.context.settings, self.facts.live)
         if ranges.kept:
             found.append(f"Kept among the associated IP addresses, not Twilio's: {', '.join(ranges.kept)}.")
         if ranges.wide:

@@ -17,7 +17,7 @@ from ..dialling.sources import as_wanted, from_parameters, from_pbx
 from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
-from ..meaning import same_name
+from ..meaning import meaning, same_name
 from ..parameters import InboundRule, OutboundRule
 from ..plan import CHANGING, Action, Effect, Row, Value
 from ..resources.pbx_trunk import InPbx
@@ -150,42 +150,6 @@ class NextSteps(Section):
         wanted += [("6.2", _inbound(rule.name)) for rule in rules.inbound]
         return [(step, f"{key}: trunk", name) for step, key in wanted]
 
-<<<<<<< HEAD
-    def _duplicates(self, step: str, rule: ResourceKey, live: list[dict[str, Any]]) -> list[Item]:
-        return self.duplicates(step, str(rule), [one for one in live if same_name(one["name"], rule.name)])
-
-    def _inbound_item(self, rule: InboundRule) -> Item:
-        live = next((one for one in self._inbound if same_name(one["name"], rule.name)), None)
-        key, fields = _inbound(rule.name), {}
-        if live is not None and self._foreign(live["provider_id"]):
-            return self._taken("6.2", key)
-        settings: list[tuple[str, str, Value, Value]] = [
-            ("enabled", "enabled", True, live.get("enabled") if live else None),
-            ("did_numbers", "numbers", str(rule.dids), live.get("did_numbers") if live else None),
-            (
-                "cid_number_mask",
-                "only for callers",
-                "",
-                (live.get("cid_number_mask") or "") if live else None,
-            ),
-        ]
-        for time, field, name in TIMES:
-            extension = getattr(rule, name) or rule.extension
-            fields[field] = {"action": RING, "number": extension}
-            settings.append((field, time, f"rings {extension}", _rings(live.get(field)) if live else None))
-        return self._item("6.2", key, "inbound_rules", live, settings, fields)
-
-    def _outbound_item(self, rule: OutboundRule) -> Item:
-        live = next((one for one in self._outbound if same_name(one["name"], rule.name)), None)
-        key = _outbound(rule.name)
-        routes = (live.get("routes") or []) if live else []
-        if live is not None and any(self._foreign(route.get("provider_id")) for route in routes):
-            return self._taken("6.1", key)
-        route = routes[0] if routes else {}
-        settings: list[tuple[str, str, Value, Value]] = [
-            ("enabled", "enabled", True, live.get("enabled") if live else None),
-            ("priority", "priority", rule.priority, live.get("priority") if live else None),
-=======
     def wanted(self) -> list[Item]:
         rules, live = self.context.tenant.call_rules, self.facts.rules
         if rules is None:
@@ -197,13 +161,12 @@ class NextSteps(Section):
         inbound = [
             (_inbound(rule.name), _same_name(live.inbound, rule), partial(_fields_of_inbound, rule))
             for rule in rules.inbound
->>>>>>> main
         ]
         moved = judgement.moved_emergency(self._standing, self._with_ours)
         items = []
         for rule in outbound:
             made, *others = self._items("6.1", "outbound_rules", *rule)
-            items += [_needing_permission(made, moved.get(rule[0].name, ())), *others]
+            items += [_needing_permission(made, moved.get(meaning("name", rule[0].name), ())), *others]
         items += [item for rule in inbound for item in self._items("6.2", "inbound_rules", *rule)]
         return [*items, *self._conflicts(), *self._examples()]
 
@@ -270,7 +233,7 @@ class NextSteps(Section):
 
 
 def _same_name(live: Iterable[dict[str, Any]], rule: InboundRule | OutboundRule) -> list[dict[str, Any]]:
-    return [found for found in live if found["name"] == rule.name]
+    return [found for found in live if same_name(found["name"], rule.name)]
 
 
 def _providers(live: Mapping[str, Any]) -> list[str | None]:

@@ -17,12 +17,9 @@ from ..did_pool import DidPool
 from ..keys import LISTS, WORDS, Kind, ResourceKey, Why
 from ..meaning import same_name
 from ..plan import Action, Effect, Row
-<<<<<<< HEAD
+from ..resources.lists import ACL, CREDENTIALS, ListKind
 from ..resources.regions import why_not_assigned
 from ..resources.twilio_trunk import numbers_on
-=======
-from ..resources.lists import ACL, CREDENTIALS, ListKind
->>>>>>> main
 from ..sections.base import Item, Section, View, at_step
 from ..sections.s03_origination import host_of
 from ..vendors.twilio import as_read
@@ -145,15 +142,9 @@ class Retire(Section):
         """Our list of a kind, with what hangs on it; at most one."""
         name = kind.name(self.context.settings)
         return [
-<<<<<<< HEAD
-            (kind, one, hanging_on(self.context, f"{self._sip}/{path}/{one.sid}.json"))
-            for one in lists.list()
-            if same_name(one.friendly_name, name)
-=======
             (kind.kind, one, hanging_on(self.context, f"{self._sip}/{kind.path}/{one.sid}.json"))
             for one in kind.of_account(self.context.twilio).list()
-            if one.friendly_name == name
->>>>>>> main
+            if same_name(one.friendly_name, name)
         ][:1]
 
     def _rule_items(self) -> list[Item]:

@@ -132,13 +132,10 @@ class Twilio:
         ``AC…`` and the auth token, or an API key's ``SK…`` and its secret.
     hosts
         Base URL by product: ``"api"``, ``"trunking"`` and ``"routes"``.
-<<<<<<< HEAD
     region
         The Region that these hosts are in.
-=======
     reads_whole
         Whether the account's numbers are read for others as well, so that no filter is asked for.
->>>>>>> main
     """
 
     def __init__(
@@ -149,11 +146,8 @@ class Twilio:
         username: str,
         password: str,
         hosts: dict[str, str],
-<<<<<<< HEAD
         region: str = "us1",
-=======
         reads_whole: bool = False,
->>>>>>> main
     ) -> None:
         self.account_sid = account_sid
         self.region = region
