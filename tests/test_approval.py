@@ -908,13 +908,13 @@ def test_an_emergency_is_marked_and_counted_until_another_person_reviews_it(
     review = ["records", "review", run, "--remark", "was right"]
     for command in ("verify", "list"):
         assert "nobody has reviewed" in CliRunner().invoke(app, ["records", command]).output
-    assert f">{run}</div>" in write_index(two.records).read_text()
+    assert f">{run}</div>" in write_index(two.records).read_text().replace("<wbr>", "")
     monkeypatch.setenv("SUDO_USER", "another-name-of-the-same")
     assert CliRunner().invoke(app, review).exit_code == 1  # the account ran it
     monkeypatch.setattr("runbook_lib.identity.user", lambda: "sam")
     assert CliRunner().invoke(app, review).exit_code == 0
     assert verify(two.records).unreviewed == ()
-    assert f">{run}</div>" not in (two.records / "index.html").read_text()
+    assert f">{run}</div>" not in (two.records / "index.html").read_text().replace("<wbr>", "")
     assert CliRunner().invoke(app, review).exit_code == 3
     assert verify(two.records).status == "consistent, not anchored"
 
