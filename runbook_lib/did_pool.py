@@ -230,7 +230,7 @@ def way_out(digits: str) -> str:
     except phonenumbers.NumberParseException:
         return ""
     code = str(number.country_code)
-    rest, region = digits[len(code) :], phonenumbers.region_code_for_country_code(number.country_code)
+    rest, region = digits[len(code) :], phonenumbers.region_code_for_country_code(int(code))
     if phonenumbers.is_valid_number(number) and rest == phonenumbers.national_significant_number(number):
         return ""
     prefix = phonenumbers.ndd_prefix_for_region(region, True) or ""

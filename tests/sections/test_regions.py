@@ -164,6 +164,9 @@ def test_numbers_are_looked_up_in_routes_only_on_request(sandbox: TestSandbox) -
         log = sandbox.control("GET", "requests").json()["requests"]
         assert [one for one in log if one["path"].startswith("/v2/PhoneNumbers")] == []
         shown = dict(section.number_regions().rows)
+        route = {"VoiceRegion": "ie1"}
+        assert sandbox.vendors.twilio_http.post(f"/v2/PhoneNumbers/{dids[1]}", data=route).is_success
+        assert dict(section.number_regions().rows)[dids[1]] == "ie1"  # asked again is read again
     assert list(shown) == dids
     assert shown[dids[0]] == "ie1"
     assert all("not ie1" in shown[did] for did in dids[1:])
