@@ -51,7 +51,7 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
     else:
         from .vendors.twilio import live_hosts
 
-        live = live_hosts(account.region, account.edge)
+        live = live_hosts(account.region, account.api_edge)
         routes = trunking or live["routes"]
         api, trunking = api or live["api"], trunking or live["trunking"]
     return Endpoints(

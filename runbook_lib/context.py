@@ -107,6 +107,7 @@ class Context:
             username=key or account.account_sid,
             password=resolve(secret, self.root).reveal(),
             hosts=self._endpoints.twilio,
+            region=account.region,
             reads_whole=self.moment.reads_whole,
         )
 

@@ -7,6 +7,7 @@ Source: PortSIP, "Configuring Twilio Register Based Trunk" and "What is the DID 
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -170,7 +171,9 @@ def _run(entry: str) -> Run:
     if first.startswith("0") or last.startswith("0"):
         raise ValueError(f"{shown}: no leading 0 in a DID pool; begin with the country code")
     if len(first) != len(last):
-        raise ValueError(f"{shown}: both ends of a range need the same number of digits")
+        raise ValueError(
+            f"{shown}: both ends of a range need the same number of digits" + _as_block(first, last)
+        )
     if len(first) > 15:
         raise ValueError(f"{shown}: more than 15 digits is no telephone number (E.164)")
     if int(first) > int(last):
@@ -193,6 +196,65 @@ def _written(runs: Iterable[Run]) -> str:
     return ";".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
+def _as_block(first: str, last: str) -> str:
+    """Return how to write a block whose extensions have different lengths; empty where it is none.
+
+    A block in Germany or Austria has a base number (1234-0) and extensions of one to three digits.
+    """
+    if len(first) > len(last):
+        return ""
+    stem = os.path.commonprefix([first, last])  # noqa: RUF071 - digits, not paths
+    low, high = first[len(stem) :], last[len(stem) :]
+    base = low in ("", "0")
+    entries = [first] if base else [f"{first}-{stem}{'9' * len(low)}"]
+    for length in range(len(low) + 1, len(high) + 1):
+        end = last if length == len(high) else stem + "9" * length
+        entries.append(f"{stem}1{'0' * (length - 1)}-{end}")
+    text = ";".join(entries)
+    try:
+        DidPool.parse(text)
+    except ValueError:
+        return ""
+    return f"; a block with extensions of several lengths has an entry for each: {text}"
+
+
+def way_out(digits: str) -> str:
+    """Say how a number that is none is probably meant; empty where it is one, or nothing comes near it.
+
+    A number can have a possible length and be none all the same: in Italy without its 0. Three slips
+    are known: the national prefix kept, Mexico's old 1 kept (gone since 2019; Twilio, guidelines for
+    Mexico), Italy's 0 left out.
+    """
+    try:
+        number = phonenumbers.parse(f"+{digits}")
+    except phonenumbers.NumberParseException:
+        return ""
+    code = str(number.country_code)
+    rest, region = digits[len(code) :], phonenumbers.region_code_for_country_code(int(code))
+    if phonenumbers.is_valid_number(number) and rest == phonenumbers.national_significant_number(number):
+        return ""
+    prefix = phonenumbers.ndd_prefix_for_region(region, True) or ""
+    slips = [(prefix, "", f"leave out the national {prefix} after the country code {code}")]
+    if region == "MX":
+        slips.append(("1", "", "Mexico has no 1 after the country code 52 any more"))
+    if region == "IT":
+        slips.append(("", "0", "Italian numbers of the fixed network keep their 0"))
+    for dropped, added, why in slips:
+        meant = code + added + rest.removeprefix(dropped)
+        if rest.startswith(dropped) and meant != digits and _is_valid(meant):
+            return f"{why}: {meant}"
+    return ""
+
+
+def _is_valid(digits: str) -> bool:
+    try:
+        number = phonenumbers.parse(f"+{digits}")
+    except phonenumbers.NumberParseException:
+        return False
+    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return phonenumbers.is_valid_number(number) and written == f"+{digits}"
+
+
 def _check_number(digits: str) -> None:
     try:
         number = phonenumbers.parse(f"+{digits}")
@@ -201,8 +263,10 @@ def _check_number(digits: str) -> None:
     # "Possible" counts only for whole numbers: is_possible_number takes a local number, too.
     possible = phonenumbers.ValidationResult.IS_POSSIBLE
     if number is None or phonenumbers.is_possible_number_with_reason(number) != possible:
-        raise ValueError(f"{digits} cannot be a telephone number: wrong country code or length")
+        reason = way_out(digits) or "wrong country code or length"
+        raise ValueError(f"{digits} cannot be a telephone number: {reason}")
     code = str(number.country_code)
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     if written != f"+{digits}" and digits[len(code)] == "0":
-        raise ValueError(f"{digits} has a national 0 after the country code {code}: leave the 0 out")
+        reason = way_out(digits) or f"leave out the national 0 after the country code {code}"
+        raise ValueError(f"{digits} cannot be a telephone number: {reason}")

@@ -80,18 +80,31 @@ class Why(StrEnum):
     AS_BEFORE = "as before"  # as it was before the record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResourceKey:
     """What identifies a resource to people: equal for the same resource, whatever a message calls it.
 
     ``parent`` is what it belongs to: a list of an address, a trunk of an origination URI, and the
-    trunk of a list for the list's place on it.
+    trunk of a list for the list's place on it. A name is kept as it was written; in comparisons it is
+    what people read, so an accent may be a part of its letter or follow it.
     """
 
     vendor: str
     kind: Kind
     name: str
     parent: ResourceKey | None = None
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What two keys of one resource have in common."""
+        parent = self.parent.identity if self.parent else ()
+        return (self.vendor, str(self.kind), meaning("name", self.name), *parent)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ResourceKey) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
 
     @classmethod
     def of(cls, kind: Kind, name: str, parent: ResourceKey | None = None) -> Self:

@@ -8,12 +8,13 @@ vendor has them. A field without a form here means what it says to the letter. A
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Hashable
 from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
 from .did_pool import DidPool
-from .sip_uri import OriginationUri
+from .sip_uri import OriginationUri, TerminationUri
 
 
 def meaning(field: str, value: Any) -> Any:
@@ -25,6 +26,22 @@ def meaning(field: str, value: Any) -> Any:
 def host(text: str) -> str:
     """A name of the DNS has no case, and may end in the root's dot."""
     return text.strip().removesuffix(".").lower()
+
+
+def hostname(text: str) -> str:
+    """Where the PBX sends calls: a termination URI names an edge as it is called today."""
+    name = host(text)
+    return str(TerminationUri.read(name) or name)
+
+
+def name(text: str) -> str:
+    """A name is what people read: letters with their accents, whole or in parts (Unicode's NFC)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def same_name(one: str | None, other: str | None) -> bool:
+    """Whether two names are one to people."""
+    return meaning("name", one) == meaning("name", other)
 
 
 def sip_uri(text: str) -> Hashable:
@@ -63,7 +80,7 @@ def networks(text: str) -> frozenset[IPv4Network | str]:
 
 def word(text: str) -> str:
     """One of a vendor's words, whose case says nothing."""
-    return text.strip().casefold()
+    return name(text.strip().casefold())
 
 
 FORMS: dict[str, Callable[[str], Hashable]] = {
@@ -74,7 +91,9 @@ FORMS: dict[str, Callable[[str], Hashable]] = {
     "did_numbers": numbers,
     "domain": host,
     "domain_name": host,
-    "hostname": host,
+    "friendly_name": name,
+    "hostname": hostname,
+    "name": name,
     "number_length": entries,
     "number_mask": numbers,
     "number_prefix": entries,

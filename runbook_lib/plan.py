@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from .keys import Why
+from .meaning import meaning
 
 Value = str | int | bool | None
 
@@ -101,7 +102,7 @@ class Row:
     @property
     def key(self) -> tuple[str, str]:
         """What identifies the row within its section: its step, and the key of its setting or its name."""
-        return (self.step, self.field or self.setting)
+        return (self.step, self.field or meaning("name", self.setting))
 
     def covered(self) -> dict[str, Value]:
         """Return what the digest covers of this row."""
@@ -240,6 +241,11 @@ class Plan:
         return plan
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are of one type and equal (1 is not true), names as people read them."""
+    return meaning("name", canonical(one)) == meaning("name", canonical(other))
+
+
 def _row(data: dict[str, Any]) -> Row:
     for value in (data["desired"], data["current"]):
         if not isinstance(value, str | int | None):  # bool is an int
@@ -323,10 +329,10 @@ def deviations(approved: Slice, live: Iterable[Row]) -> list[Deviation]:
             if approved_row.action is not Action.REMOVE:
                 found.append(Deviation(approved_row, None, "approved, but no longer asked for"))
         elif row.action in CHANGING:
-            if canonical(row.covered()) != canonical(approved_row.covered()):  # 1 is not true
+            if not _same(row.covered(), approved_row.covered()):
                 found.append(Deviation(approved_row, row, "differs from the approved row"))
         elif row.action is Action.NOT_MANAGED:
             found.append(Deviation(approved_row, row, "approved, but not the runbook's to change"))
-        elif row.action in SETTLED and canonical(row.desired) != canonical(approved_row.desired):
+        elif row.action in SETTLED and not _same(row.desired, approved_row.desired):
             found.append(Deviation(approved_row, row, "stands at another value than the approved one"))
     return found

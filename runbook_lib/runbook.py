@@ -45,6 +45,7 @@ from .records.uses import claimed_by, register_of
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
 from .sections.s03_origination import Origination
+from .sections.s04_numbers import AssignNumbers
 from .undo import UNDO_CLASSES
 from .version import VERSION
 from .workspace import records_folder
@@ -351,6 +352,10 @@ class SectionRun:
         """Read the current state and return it as tables."""
         return self._kept(self._current)
 
+    def number_regions(self) -> View:
+        """Section 4: read which Region serves each of the tenant's numbers; a request for each."""
+        return self._kept(self._number_regions)
+
     def step(self, step: str) -> tuple[Row, ...]:
         """Return the rows of one step of the guide, or of an expected result; reads what is not read yet.
 
@@ -428,6 +433,11 @@ class SectionRun:
         self._read_for_apply()
         self._section.read()
         return self._section.views()
+
+    def _number_regions(self) -> View:
+        assert isinstance(self._section, AssignNumbers), "section 4 is about the numbers"
+        self._begin_if_asked_again("number regions")
+        return self._section.regions()
 
     def _rows_of(self, step: str) -> tuple[Row, ...]:
         self._begin_if_asked_again(step)

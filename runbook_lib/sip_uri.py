@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 SUFFIX = ".pstn.twilio.com"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_TERMINATION = re.compile(r"(.+?)\.pstn(?:\.([a-z0-9-]+))?\.twilio\.com", re.ASCII)
 
 #: Twilio's regions by their old name, and the edge's name of today. Source: Twilio, "Global
 #: infrastructure: edge locations" and "legacy regions".
@@ -22,6 +23,13 @@ EDGES = {
     "au1": "sydney",
 }
 REGIONS = {edge: region for region, edge in EDGES.items()}
+#: The private edges of Twilio Interconnect, likewise. Source: Twilio, "Interconnect termination URIs".
+PRIVATE_EDGES = {f"{region}-ix": f"{edge}-ix" for region, edge in EDGES.items()} | {
+    "us2-ix": "san-jose-ix",
+    "ie1-ix": "london-ix",
+}
+#: Edges in a termination URI, by each name that they have or had.
+TERMINATION_EDGES = {name: edge for old, edge in (EDGES | PRIVATE_EDGES).items() for name in (old, edge)}
 DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 _DOCUMENTATION = tuple(IPv4Network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
@@ -29,26 +37,65 @@ _DOCUMENTATION = tuple(IPv4Network(net) for net in ("192.0.2.0/24", "198.51.100.
 _PRIVATE_NAMES = frozenset({"arpa", "home", "internal", "invalid", "lan", "local", "localhost", "test"})
 
 
-def termination_label(text: str) -> str:
-    """Check a termination URI, given as its label or in full, and return the label.
+@dataclass(frozen=True)
+class TerminationUri:
+    """What the PBX sends calls to: the label, which identifies the trunk, and the edge that it enters by.
 
-    Upper case is refused rather than folded: how Twilio folds it is not documented. A label that
-    DNS would not take (RFC 1123: letters, digits, inner hyphens, 63 characters) is refused; one dot
-    makes a sub-domain of another trunk's label. Raises ``ValueError`` saying what is wrong.
+    Without an edge (``""``) Twilio chooses. Source: Twilio, "Localized URIs: termination"; a private edge
+    ends in ``-ix``. Which edge a trunk is called through is no setting of the trunk: it has every form.
     """
-    label = text.removesuffix(SUFFIX)
-    parts = label.split(".")
-    if len(parts) > 2 or not all(_LABEL.fullmatch(part) for part in parts):
-        raise ValueError(
-            "not a termination label: lower-case letters, digits and inner hyphens, at most 63 characters,"
-            f" in front of {SUFFIX}"
-        )
-    return label
+
+    label: str
+    edge: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> TerminationUri:
+        """Read a termination URI that an operator wrote: a label, or the URI in full, with an edge or not.
+
+        Upper case is refused rather than folded: how Twilio folds it is not documented. A label that DNS
+        would not take (RFC 1123: letters, digits, inner hyphens, 63 characters) is refused; one dot makes
+        a sub-domain of another trunk's label. Raises ``ValueError`` saying what is wrong.
+        """
+        match = _TERMINATION.fullmatch(text)
+        label, named = (match[1], match[2] or "") if match else (text, "")
+        parts = label.split(".")
+        if len(parts) > 2 or not all(_LABEL.fullmatch(part) for part in parts):
+            raise ValueError(
+                "not a termination label: lower-case letters, digits and inner hyphens, at most 63"
+                f" characters, in front of {SUFFIX} or of .pstn.EDGE.twilio.com"
+            )
+        if named and named not in TERMINATION_EDGES:
+            edges = ", ".join(dict.fromkeys(TERMINATION_EDGES.values()))
+            raise ValueError(f"its edge is none that a trunk can be called through: {edges}")
+        return cls(label, TERMINATION_EDGES.get(named, ""))
+
+    @classmethod
+    def read(cls, hostname: str) -> TerminationUri | None:
+        """Read a hostname of the PBX, in lower case; ``None`` where it leads to no trunk of Twilio's."""
+        try:
+            return cls.parse(hostname) if _TERMINATION.fullmatch(hostname) else None
+        except ValueError:
+            return None
+
+    @property
+    def domain(self) -> str:
+        """The trunk's domain name at Twilio, which has no edge."""
+        return self.label + SUFFIX
+
+    def __str__(self) -> str:
+        """The URI in full, with today's name of its edge."""
+        return f"{self.label}.pstn.{self.edge}.twilio.com" if self.edge else self.domain
 
 
-def termination_domain(text: str) -> str:
-    """Return the full termination URI of a label, or of one given in full; see ``termination_label``."""
-    return termination_label(text) + SUFFIX
+def termination_label(text: str) -> str:
+    """Return the label of a termination URI; see ``TerminationUri.parse``."""
+    return TerminationUri.parse(text).label
+
+
+def termination(text: str) -> str:
+    """Check a termination URI and return it: its label alone, or in full where it names an edge."""
+    uri = TerminationUri.parse(text)
+    return str(uri) if uri.edge else uri.label
 
 
 def check_host(text: str) -> str:

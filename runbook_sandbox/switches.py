@@ -52,6 +52,7 @@ ALL: tuple[Switch, ...] = (
     _choice(
         "twilio.number_on_other_trunk", "accepted|refused", "Console: disassociated; a live guide: refused"
     ),
+    _choice("twilio.numbers_of_a_trunk", "available|missing", "not in Region ie1; other Regions do not say"),
     _choice("twilio.clear_trunk_sid", "accepted|ignored", "TrunkSid= (empty) on a number: likely, unsourced"),
     _choice(
         "twilio.trunk_delete", "cascade|refused", "a live guide says refused with sub-resources; untested"

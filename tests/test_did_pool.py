@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook_lib.did_pool import DidPool, e164
+from runbook_lib.did_pool import DidPool, e164, way_out
 
 #: Numbers of the North American plan are possible at ten digits behind the 1.
 NUMBERS = st.integers(12_025_550_000, 12_025_559_999)
@@ -175,3 +175,55 @@ def test_of_takes_numbers_only() -> None:
     for numbers in ([], ["+1 202"], ["x"], ["012"]):
         with pytest.raises(ValueError, match=r"DID pool|neither"):
             DidPool.of(numbers)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("5215541628900", "525541628900"),  # Mexico's old 1
+        ("4402079460000", "442079460000"),  # the national prefix, kept
+        ("4903012345678", "493012345678"),
+        ("55011987654321", "5511987654321"),
+        ("789161234567", "79161234567"),
+        ("112027594810", "12027594810"),
+        ("39669812345", "390669812345"),  # Italy's 0, which is no national prefix
+    ],
+)
+def test_a_number_that_is_none_names_the_one_that_is_meant(written: str, meant: str) -> None:
+    assert meant in way_out(written)
+    assert way_out(meant) == ""
+    if written not in ("39669812345", "789161234567", "112027594810"):  # of a possible length, so taken
+        with pytest.raises(ValueError, match=meant):
+            DidPool.parse(written)
+        with pytest.raises(ValueError, match=meant):
+            e164(f"+{written}")
+
+
+@pytest.mark.parametrize("number", ["111", "44999", "493", "80012345678", "390669812345", "39333123456"])
+def test_nothing_is_made_up_for_other_numbers(number: str) -> None:
+    assert way_out(number) == ""
+
+
+@pytest.mark.parametrize(
+    ("block", "entries"),
+    [
+        ("493012340-49301234299", "493012340;4930123410-4930123499;49301234100-49301234299"),
+        (
+            "49301234-49301234299",
+            "49301234;493012341-493012349;4930123410-4930123499;49301234100-49301234299",
+        ),
+        ("4930123410-49301234299", "4930123410-4930123499;49301234100-49301234299"),
+        ("4315123450-43151234559", "4315123450;43151234510-43151234559"),
+    ],
+)
+def test_a_block_with_a_base_number_names_its_entries(block: str, entries: str) -> None:
+    with pytest.raises(ValueError, match=entries):
+        DidPool.parse(block)
+    pool = DidPool.parse(entries)
+    assert {*block.split("-")} <= {number[1:] for number in pool}
+
+
+@pytest.mark.parametrize("text", ["12025550101-1202555010", "5-49301234299", "4930123-44207946000"])
+def test_what_is_no_block_is_not_made_one(text: str) -> None:
+    with pytest.raises(ValueError, match=r"same number of digits$"):
+        DidPool.parse(text)

@@ -31,7 +31,12 @@ SPELLINGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "domain": (["acme.pbx.example", "ACME.pbx.example."], ["acme.pbx.example.org"]),
     "domain_name": (["a.pstn.twilio.com", "A.PSTN.Twilio.com", "a.pstn.twilio.com."], ["b.pstn.twilio.com"]),
-    "hostname": (["a.pstn.twilio.com", "A.pstn.twilio.com", "a.pstn.twilio.com."], ["b.pstn.twilio.com"]),
+    "friendly_name": (["Büro", "Bu\u0308ro"], ["Buro", "büro", "Büro "]),
+    "hostname": (
+        ["a.pstn.ashburn.twilio.com", "A.pstn.Ashburn.twilio.com.", "a.pstn.us1.twilio.com"],
+        ["a.pstn.twilio.com", "b.pstn.ashburn.twilio.com", "a.pstn.umatilla.twilio.com"],
+    ),
+    "name": (["\ud55c\uae00", "\u1112\u1161\u11ab\u1100\u1173\u11af"], ["\ud55c\uae01"]),
     "number_length": (["10;11", "11; 10", "10;11;"], ["10", "10;12"]),
     "number_mask": (["100-102;199", "199;100;101-102", "100 - 102; 199"], ["100-102", "0100;199"]),
     "number_prefix": (["00;1", "1;00", " 1 ;00"], ["1", "001", "+1;00"]),

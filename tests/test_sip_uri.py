@@ -7,10 +7,11 @@ import pytest
 from runbook_lib.sip_uri import (
     EDGES,
     OriginationUri,
+    TerminationUri,
     address_kind,
     check_host,
     not_public,
-    termination_domain,
+    termination,
     termination_label,
 )
 
@@ -143,8 +144,30 @@ def test_malformed_origination_uris(text: str) -> None:
         OriginationUri.parse(text)
 
 
-def test_termination_domain() -> None:
-    assert termination_domain("acme") == termination_domain("acme.pstn.twilio.com") == "acme.pstn.twilio.com"
+@pytest.mark.parametrize(
+    ("text", "label", "edge"),
+    [
+        ("acme", "acme", ""),
+        ("acme.pstn.twilio.com", "acme", ""),
+        ("acme.pstn.tokyo.twilio.com", "acme", "tokyo"),
+        ("a.b.pstn.sao-paulo.twilio.com", "a.b", "sao-paulo"),
+        ("acme.pstn.us1.twilio.com", "acme", "ashburn"),
+        ("acme.pstn.jp1.twilio.com", "acme", "tokyo"),
+        ("acme.pstn.london-ix.twilio.com", "acme", "london-ix"),
+        ("acme.pstn.us2-ix.twilio.com", "acme", "san-jose-ix"),
+    ],
+)
+def test_a_trunk_is_the_same_through_every_edge(text: str, label: str, edge: str) -> None:
+    uri = TerminationUri.parse(text)
+    assert (uri.label, uri.edge, uri.domain) == (label, edge, f"{label}.pstn.twilio.com")
+    assert TerminationUri.parse(str(uri)) == uri == TerminationUri.parse(termination(text))
+
+
+@pytest.mark.parametrize("edge", ["roaming", "gll", "mars", "london", "ashburn.us1", "us9", "-", ""])
+def test_an_edge_that_trunks_do_not_have(edge: str) -> None:
+    with pytest.raises(ValueError, match=r"edge|termination label"):
+        TerminationUri.parse(f"acme.pstn.{edge}.twilio.com")
+    assert TerminationUri.read(f"acme.pstn.{edge}.twilio.com") is None
 
 
 def test_public_addresses() -> None:

@@ -1,4 +1,7 @@
-"""A dial plan out of a tenant's parameters, or out of what the PBX answered."""
+"""A dial plan out of a tenant's parameters, or out of what the PBX answered.
+
+A rule is known by its name, so the name is the one that people read, however either side writes it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .. import meaning
 from ..did_pool import DidPool
 from . import destinations
 from .evaluator import DialPlan, E164Processing, InboundRule, Route, Rule, entries, ranges
@@ -26,7 +30,9 @@ def from_parameters(tenant: Tenant) -> DialPlan:
         dids=tenant.dids,
         inbound=tuple(
             InboundRule(
-                rule.name, rule.dids, str(destinations.in_words(destinations.as_sent(rule.extension)))
+                meaning.name(rule.name),
+                rule.dids,
+                str(destinations.in_words(destinations.as_sent(rule.extension))),
             )
             for rule in (rules.inbound if rules else ())
         ),
@@ -77,7 +83,7 @@ def as_wanted(standing: DialPlan, wanted: Sequence[Rule]) -> DialPlan:
 def managed_rule(rule: OutboundRule) -> Rule:
     """Return a rule of the parameters as the runbook writes it."""
     return Rule(
-        name=rule.name,
+        name=meaning.name(rule.name),
         priority=rule.priority,
         prefixes=entries(rule.number_prefix),
         lengths=tuple(map(int, entries(rule.number_length))),
@@ -94,7 +100,7 @@ def rule_from_pbx(rule: Mapping[str, Any], trunk_id: str | None) -> Rule:
     except ValueError:
         lengths, callers, readable = (), (), False
     return Rule(
-        name=str(rule["name"]),
+        name=meaning.name(str(rule["name"])),
         priority=int(rule.get("priority") or 0),
         prefixes=entries(rule.get("number_prefix")),
         lengths=lengths,
@@ -121,7 +127,7 @@ def _read_inbound(rule: Mapping[str, Any], trunk_id: str | None) -> InboundRule:
     except ValueError:
         dids, known = DidPool("1"), False
     return InboundRule(
-        name=str(rule["name"]),
+        name=meaning.name(str(rule["name"])),
         dids=dids,
         destination=destinations.in_words(rule.get("office_hours_forward_rule")) or "goes nowhere",
         enabled=known and bool(rule.get("enabled")),

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+from rich.cells import cell_len, chop_cells
+
 from ..secret import scrub
 
 WIDTH = 100
@@ -37,18 +39,40 @@ def visible(text: str) -> str:
     """Return text with every character that cannot be seen, or that moves others, made visible.
 
     Control characters (the escape of a terminal sequence, line ends), right-to-left marks,
-    zero-width characters and lone surrogates become their code point. Nothing is left out, except
-    secrets: they are taken out here, before the text is wrapped and a filter could miss them.
+    zero-width characters and lone surrogates become their code point; a joiner inside of a word or an
+    emoji is spelling and stays. Nothing is left out, except secrets: they are taken out here, before the
+    text is wrapped and a filter could miss them.
     """
     text = scrub(text)
     if text.isprintable():
         return text
-    return "".join(map(_visible_character, text))
+    around = zip(" " + text, text, text[1:] + " ", strict=False)
+    return "".join(
+        one if one in _JOINERS and _are_joined(before, after) else _visible_character(one)
+        for before, one, after in around
+    )
 
 
 def escaped(text: str) -> str:
     """Return text for HTML: visible and escaped, also for attributes."""
     return html.escape(visible(text), quote=True)
+
+
+#: ZERO WIDTH NON-JOINER and JOINER.
+_JOINERS = "\u200c\u200d"
+#: Where Unicode has its emoji, also those that this version of Python does not know yet.
+_EMOJI = range(0x1F000, 0x1FB00)
+_VIRAMA = 9  # the canonical combining class of the sign that joins consonants in scripts of India
+
+
+def _are_joined(before: str, after: str) -> bool:
+    """Whether a joiner between two characters is spelling: in Arabic script, beside a virama, in emoji."""
+    if unicodedata.combining(before) == _VIRAMA or unicodedata.combining(after) == _VIRAMA:
+        return True
+    if unicodedata.bidirectional(before) in ("AL", "NSM") and unicodedata.bidirectional(after) == "AL":
+        return True
+    joins = before == "\ufe0f" or unicodedata.category(before) in ("So", "Sk")
+    return joins and unicodedata.category(after) == "So"
 
 
 def broken(text: str, longest: int = 32) -> str:
@@ -68,15 +92,14 @@ def broken(text: str, longest: int = 32) -> str:
 
 
 def longest_word(text: str) -> int:
-    """Return the length of a text's longest word."""
-    return max(map(len, visible(text).split()), default=0)
+    """Return the length of a text's longest word, in cells of a terminal."""
+    return max(map(cell_len, visible(text).split()), default=0)
 
 
 def _visible_character(character: str) -> str:
-    if character.isprintable():
+    category = unicodedata.category(character)
+    if character.isprintable() or category == "Zs" or (category == "Cn" and ord(character) in _EMOJI):
         return character
-    if unicodedata.category(character) == "Zs":
-        return " "
     return f"⟨U+{ord(character):04X}⟩"
 
 
@@ -161,6 +184,15 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """Return text in lines of ``width`` characters; nothing is cut off."""
-    lines = textwrap.wrap(text, width, break_long_words=True, break_on_hyphens=False) or [""]
-    return [indent + line for line in lines]
+    """Return text in lines of ``width`` cells of a terminal; nothing is cut off."""
+    if text.isascii():
+        lines = textwrap.wrap(text, width, break_long_words=True, break_on_hyphens=False) or [""]
+        return [indent + line for line in lines]
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines += chop_cells(word, width)
+    return [indent + line for line in (lines if lines[0] else lines[1:])]

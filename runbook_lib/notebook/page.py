@@ -297,12 +297,22 @@ class SectionPage:
         settings = self._runbook.context.settings
         return call_path(self._run.call_path, settings.pbx_address, settings.domain).headed(self.name)
 
+    def number_regions(self) -> Stack:
+        """Section 4: read which Region serves each number, and show it; a request for each number."""
+        self._begin()
+        with told_plainly():
+            view = self._run.number_regions()
+        return Stack((view_table(view),)).headed(self.name, self._read_at)
+
     def outbound_path(self) -> Picture:
         """Section 2: show the path that calls out take, and what Twilio checks."""
         self._must_be_current()
         settings = self._runbook.context.settings
         return outbound_path(
-            settings.domain, settings.pbx_address, ", ".join(settings.acl_addresses), settings.username
+            str(settings.termination),
+            settings.pbx_address,
+            ", ".join(settings.acl_addresses),
+            settings.username,
         ).headed(self.name)
 
     def _open(self) -> None:

@@ -98,17 +98,18 @@ def styled_html(
 def text_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str], width: int
 ) -> list[str]:
-    """Return cells as lines of ``width`` characters, more where words are longer; nothing is cut off.
+    """Return cells as lines of ``width`` cells of a terminal, more where words need it; none is cut off.
 
     A row's note, where it has one, follows below it.
     """
     from rich.box import Box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     least = [
-        min(_LONGEST_WORD, max(len(word) for cell in (name, *cells) for word in cell.split() or [""]))
+        min(_LONGEST_WORD, max(cell_len(word) for cell in (name, *cells) for word in cell.split() or [""]))
         for name, *cells in zip(columns, *rows, strict=True)
     ]
     width = max(width, sum(least) + 2 * len(least))

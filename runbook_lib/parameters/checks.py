@@ -20,18 +20,23 @@ from ..dialling.countries import country_of, is_country
 from ..dialling.destinations import size
 from ..did_pool import DidPool, e164
 from ..errors import InputError, SecretError
+from ..meaning import meaning
 from ..paths import NamedFile, candidates, is_old_reading, lies_in, locate, looked_for
 from ..product import PARAMETERS
 from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
-from ..sip_uri import address, check_host, not_public, termination_label
+from ..sip_uri import EDGES, address, check_host, not_public, termination_label
 from .document import Document, PathInFile
 from .model import Site, Tenant, TrunkScope
+from .types import is_plain
 
 T = TypeVar("T")
 Problems = Iterator[tuple[PathInFile, str]]
 
 SHORTEST_LIVE_SECRET = 8
 LONGEST_LIST_NAME = 64
+
+#: Regions whose APIs are reached through one edge only. Source: Twilio's CLI, "Regional" (valid pairs).
+OWN_EDGE = ("ie1", "au1")
 
 #: Where a project keeps its sandbox's state and secrets.
 SANDBOX = ".sandbox"
@@ -204,6 +209,10 @@ def _site(site: Mapping[str, Any]) -> Problems:
         if isinstance(account, dict) and given not in ([True, False, False], [False, True, True]):
             message = "give either auth_token, or api_key_sid together with api_key_secret"
             yield ("twilio_accounts", name, "auth_token"), message
+        region, edge = _at(account, "region"), _at(account, "edge")
+        if region in OWN_EDGE and edge is not None and edge != EDGES[region]:
+            message = f"Region {region} is reached through its own edge, {EDGES[region]}: take edge out"
+            yield ("twilio_accounts", name, "edge"), message
     host = _parsed(check_host, pbx.get("address"))
     if host is not None and address(host) is None and pbx.get("signalling_ips") is None:
         yield ("pbx", "signalling_ips"), "is missing: address is a name, and the access list needs addresses"
@@ -307,9 +316,9 @@ def _rules(tenant: Mapping[str, Any]) -> Problems:
     for kind in ("outbound", "inbound"):
         for index, rule in enumerate(_list(rules.get(kind))):
             path, name = ("rules", kind, index), _at(rule, "name")
-            if isinstance(name, str) and (kind, name) in names:
+            if isinstance(name, str) and (kind, meaning("name", name)) in names:
                 yield (*path, "name"), f"another {kind} rule has this name"
-            names |= {(kind, name)} if isinstance(name, str) else set()
+            names |= {(kind, meaning("name", name))} if isinstance(name, str) else set()
             if kind == "outbound":
                 yield from _outbound(rule, path, dids)
             elif (pool := _parsed(DidPool.parse, _at(rule, "dids"))) is not None:
@@ -376,7 +385,7 @@ def _reachable(site: Mapping[str, Any], path: PathInFile, host: Any) -> Problems
 
 
 def _file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
-    if not isinstance(given, str) or not given.isprintable():
+    if not isinstance(given, str) or not is_plain(given):
         return
     try:
         found = locate(given, *folders)
@@ -404,14 +413,14 @@ def _files_named(value: Any, path: PathInFile) -> Iterator[tuple[PathInFile, str
         reference = _parsed(SecretRef.parse, text) if where and where[-1] in SECRET_KEYS else None
         if reference is not None and reference.kind == "file":
             yield where, reference.place
-        elif where and where[-1] in FILE_KEYS and text.isprintable():
+        elif where and where[-1] in FILE_KEYS and is_plain(text):
             yield where, text
 
 
 def _ca_file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
     missing = list(_file(path, given, *folders))
     yield from missing
-    if isinstance(given, str) and given.isprintable() and not missing:
+    if isinstance(given, str) and is_plain(given) and not missing:
         try:
             ssl.create_default_context(cafile=locate(given, *folders))
         except OSError:

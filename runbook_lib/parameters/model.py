@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from ..dialling.countries import country_of
 from ..dialling.presets import FIRST_PRIORITY, Wanted, preset_rules
-from ..sip_uri import SUFFIX
+from ..sip_uri import EDGES, SUFFIX, TerminationUri
 from ..statement import VALID_DAYS
 from .types import (
     AccountSid,
@@ -31,7 +31,6 @@ from .types import (
     HttpsUrl,
     Ipv4,
     Ipv4Range,
-    Label,
     Lengths,
     Name,
     Number,
@@ -43,6 +42,7 @@ from .types import (
     Reference,
     Regex,
     Strict,
+    TerminationName,
     Username,
 )
 
@@ -63,7 +63,11 @@ class TwilioAccount(Strict):
     region: Literal["us1", "ie1", "au1"] = Field(
         "us1", description="Twilio Region that holds trunks and keys."
     )
-    edge: Edge = Field("ashburn", description="Edge through which Twilio's APIs are reached.")
+    edge: Edge | None = Field(
+        None,
+        description="Edge through which Twilio's APIs are reached; default: the Region's own (us1 ashburn,"
+        " ie1 dublin, au1 sydney). ie1 and au1 have no other.",
+    )
     proxy: ProxyUrl | None = Field(
         None,
         description="The only proxy used to reach Twilio's APIs, http://HOST:PORT; proxies named in the"
@@ -74,6 +78,11 @@ class TwilioAccount(Strict):
         description="CA bundle to trust for Twilio's APIs instead of the public CAs; needed behind a proxy"
         " that inspects TLS, which signs with its own CA.",
     )
+
+    @property
+    def api_edge(self) -> str:
+        """The edge through which Twilio's APIs are reached."""
+        return self.edge or EDGES[self.region]
 
 
 class SitePbx(Strict):
@@ -141,17 +150,15 @@ class TwilioTrunk(Strict):
     """The Elastic SIP Trunk (sections 1 and 2.1)."""
 
     friendly_name: Name = Field(description="The trunk's name in Twilio's console (1.1).")
-    termination: Label = Field(description=f"Label of the termination URI, the part before {SUFFIX} (2.1).")
+    termination: TerminationName = Field(
+        description=f"Label of the termination URI, the part before {SUFFIX} (2.1). To call through one of"
+        " Twilio's edges, the whole URI: LABEL.pstn.tokyo.twilio.com (5.2)."
+    )
 
     @property
-    def label(self) -> str:
-        """The label in front of Twilio's suffix."""
-        return self.termination
-
-    @property
-    def domain(self) -> str:
-        """The full termination URI."""
-        return self.termination + SUFFIX
+    def uri(self) -> TerminationUri:
+        """The termination URI."""
+        return TerminationUri.parse(self.termination)
 
 
 class AccessList(Strict):
@@ -251,18 +258,18 @@ class TrunkSettings(Strict):
 
     @property
     def termination_domain(self) -> str:
-        """The full termination URI."""
-        return self.trunk.domain
+        """The trunk's domain name at Twilio, which identifies it."""
+        return self.trunk.uri.domain
 
     @property
     def acl_name(self) -> str:
         """The IP access control list's name."""
-        return self.termination.ip_access_control_list.name or f"{self.trunk.label} PBX addresses"
+        return self.termination.ip_access_control_list.name or f"{self.trunk.uri.label} PBX addresses"
 
     @property
     def credential_list_name(self) -> str:
         """The credential list's name."""
-        return self.termination.credentials.list_name or f"{self.trunk.label} credentials"
+        return self.termination.credentials.list_name or f"{self.trunk.uri.label} credentials"
 
     def acl_addresses(self, site: Site) -> list[str]:
         """Return the IPv4 addresses that may call out."""

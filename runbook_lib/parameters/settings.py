@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..secret import SecretRef
+from ..sip_uri import TerminationUri
 from .model import OriginationTarget, Site, Tenant, TrunkScope
 
 
@@ -12,14 +13,16 @@ from .model import OriginationTarget, Site, Tenant, TrunkScope
 class Settings:
     """One trunk's settings; names and values as the vendors take them.
 
-    ``shared`` is the name of the shared trunk, ``None`` for a tenant's own; ``domain`` the full
-    termination URI; ``acl_addresses`` are IPv4 addresses; ``password`` is a reference;
-    ``origination_port`` is ``None`` for the PBX's port of that transport, read live.
+    ``shared`` is the name of the shared trunk, ``None`` for a tenant's own; ``domain`` the trunk's domain
+    name at Twilio, ``termination`` what the PBX sends calls to; ``acl_addresses`` are IPv4 addresses;
+    ``password`` is a reference; ``origination_port`` is ``None`` for the PBX's port of that transport,
+    read live.
     """
 
     shared: str | None
     account_name: str
     domain: str
+    termination: TerminationUri
     friendly_name: str
     acl_name: str
     acl_addresses: tuple[str, ...]
@@ -47,6 +50,7 @@ class Settings:
             shared=owner.shared_trunk,
             account_name=trunk.account_name(site),
             domain=trunk.termination_domain,
+            termination=trunk.trunk.uri,
             friendly_name=trunk.trunk.friendly_name,
             acl_name=trunk.acl_name,
             acl_addresses=tuple(trunk.acl_addresses(site)),

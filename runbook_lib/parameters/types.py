@@ -6,6 +6,7 @@ No message repeats a value, except numbers of a DID pool: what stands at the wro
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -19,7 +20,7 @@ from ..dialling.destinations import destination
 from ..did_pool import DidPool, e164
 from ..paths import NamedFile
 from ..secret import SecretRef
-from ..sip_uri import address, check_host, termination_label
+from ..sip_uri import address, check_host, termination
 
 UNQUOTED = "YAML reads this as a number, a date or true/false: put it in quotes"
 FINGERPRINT = re.compile(r"(?:sha256:)?(?:[0-9a-fA-F]{64}|(?:[0-9a-fA-F]{2}:){31}[0-9a-fA-F]{2})", re.ASCII)
@@ -146,10 +147,32 @@ def _matching(pattern: str, message: str) -> Callable[[str], str]:
     return read
 
 
+def is_plain(text: str) -> bool:
+    """Whether a text is one line that shows in the order in which it is written.
+
+    Spaces of any script, joiners, direction marks and emoji are how people write. Which characters a
+    version of Python knows makes no difference.
+    """
+    return not any(unicodedata.category(one) in _NOT_PLAIN or one in _OVERRIDES for one in text)
+
+
+#: Controls, surrogates, line and paragraph separators.
+_NOT_PLAIN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+#: What shows the text after it in another order: embeddings, overrides, isolates (Unicode, UAX 9).
+_OVERRIDES = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+
 def _words(longest: int) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if not text or text != text.strip() or not text.isprintable():
-            raise ValueError("write a text without line breaks, control characters or outer spaces")
+        if not text:
+            raise ValueError("is empty: write a text here")
+        if text != text.strip():
+            raise ValueError("begins or ends with a space: take it out")
+        if not is_plain(text):
+            raise ValueError(
+                "holds a line break, a control character, or one that shows the text after it in another"
+                " order: type it again"
+            )
         if len(text) > longest:
             raise ValueError(f"longer than {longest} characters")
         return text
@@ -204,7 +227,7 @@ Domain = Annotated[str, _parsed(_domain), _string()]
 Ipv4 = Annotated[str, _parsed(_ipv4), _string(format="ipv4")]
 Ipv4Range = Annotated[str, _parsed(_ipv4_range), _string(pattern=r"^[0-9.]+(/[0-9]{1,2})?$")]
 ProxyUrl = Annotated[str, _parsed(_proxy), _string(format="uri", pattern="^[Hh][Tt][Tt][Pp]://")]
-Label = Annotated[str, _parsed(termination_label), _string()]
+TerminationName = Annotated[str, _parsed(termination), _string()]
 HttpsUrl = Annotated[str, _parsed(_https_url), _string(format="uri", pattern="^https://")]
 AccountSid = _pattern_type("AC[0-9a-f]{32}", "not an account sid: AC and 32 hexadecimal digits in lower case")
 ApiKeySid = _pattern_type("SK[0-9a-f]{32}", "not a key's sid: SK and 32 hexadecimal digits in lower case")

@@ -24,7 +24,7 @@ from .errors import RecordError
 from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read, vendor_time
 
 OWNERSHIP = ".ownership.json"
-FORMAT = 2
+FORMAT = 3
 #: So many journals are read at every look rather than writing the index again.
 FEW = 16
 #: Runs lie two folders below a site's, and one that is withheld another one deeper.
@@ -68,7 +68,7 @@ class Ownership:
         be taken for somebody else's.
         """
         journals, unreadable = self._look()
-        lost = canonical(resource.to_data())
+        lost = canonical(resource.identity)
         for name, journal in journals.items():
             if vendor_id not in journal.ids and (created is None or lost not in journal.lost):
                 continue
@@ -127,7 +127,7 @@ class Ownership:
                 try:
                     writes = self._read(name)
                     ids = frozenset(one for write in writes for one in _ids(write))
-                    lost = frozenset(canonical(key_of(write).to_data()) for write in writes if is_lost(write))
+                    lost = frozenset(canonical(key_of(write).identity) for write in writes if is_lost(write))
                     journal = _Journal(stamps[name], ids, lost)
                 except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                     unreadable.append(self._problem(name, error))

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import InputError
 from ..guide import RUN_ORDER
 from ..plain_files import read_mapping
+from ..sip_uri import termination_label
 from . import journal
 from .chain import ADOPTED, CLOSED, Chain, Entry, digest_of_file, unreadable
 from .errors import RecordError
@@ -227,7 +228,8 @@ def _places(parameters: Mapping[str, Any]) -> dict[str, Any]:
     trunk = (site.get("shared_trunks") or {}).get(shared) if shared else tenant
     places = {"pbx_domain": tenant.get("pbx_domain"), "shared_trunk": shared}
     if trunk and trunk.get("trunk"):
-        places["trunk.termination"] = trunk["trunk"].get("termination")
+        # With another edge it is the same trunk.
+        places["trunk.termination"] = termination_label(trunk["trunk"].get("termination") or "")
     return places if tenant else {}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from .. import keys
 from ..facts.side_by_side import side_by_side
 from ..keys import WORDS, Kind, ResourceKey
+from ..meaning import same_name
 from ..parameters.settings import Settings
 from ..vendors.twilio import Twilio
 
@@ -106,7 +107,7 @@ def read_lists(
     def entries(found: Any | None) -> tuple[Any, ...]:
         return tuple(kind.of_list(twilio, found.sid).list()) if found is not None else ()
 
-    named = tuple(found for found in lists if found.friendly_name == kind.name(settings))
+    named = tuple(found for found in lists if same_name(found.friendly_name, kind.name(settings)))
     own = named[0] if named else None
     attached, of_own = side_by_side(
         lambda: tuple(kind.of_trunk(twilio, trunk.sid).list()) if trunk is not None else (),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import VerificationError
 from ..facts.side_by_side import side_by_side
 from ..keys import ResourceKey, pbx_trunk
-from ..meaning import meaning
+from ..meaning import host, meaning, same_name
 from ..signalling import Associated
+from ..sip_uri import TerminationUri
 from ..vendors.pbx import quoted
 from ..vendors.portsip import Session
 
@@ -24,9 +25,12 @@ AUTH_MODE = "REGISTER_AUTH"
 _NOT_WRITABLE = frozenset({"id", "shared", "brand", "auth_mode"})
 
 
-def desired_fields(settings: Settings) -> dict[str, tuple[str, str, Any]]:
+def desired_fields(
+    settings: Settings, live: Mapping[str, Any] | None = None
+) -> dict[str, tuple[str, str, Any]]:
     """Return every field of the trunk but pool and password: name -> (step, label, value).
 
+    ``live`` is the trunk as the PBX has it: an edge that somebody has set there is kept.
     Sent explicitly because the API's defaults are not the portal's (verify_port, rewrite_via_ip,
     keep_alive); a trunk made with the API's defaults answers calls from other ports with 407.
     """
@@ -37,7 +41,7 @@ def desired_fields(settings: Settings) -> dict[str, tuple[str, str, Any]]:
         "brand": ("5.2", "brand", settings.pbx_brand),
         "auth_mode": ("5.1", "kind of trunk", AUTH_MODE),
         "transport": ("5.1", "transport", settings.pbx_transport),
-        "hostname": ("5.2", "hostname", settings.domain),
+        "hostname": ("5.2", "hostname", desired_hostname(settings, live)),
         "port": ("5.1", "port", 5061 if tls else 5060),
         "outbound_server": ("5.4", "outbound proxy", ""),
         "outbound_server_port": ("5.4", "outbound proxy port", 0),
@@ -59,6 +63,33 @@ def desired_fields(settings: Settings) -> dict[str, tuple[str, str, Any]]:
         # The portal's preset for the brand fills these in; the API is assumed not to.
         "additional_ips": ("5.4", "associated IP addresses", associated(settings, None).desired),
     }
+
+
+def desired_hostname(settings: Settings, live: Mapping[str, Any] | None) -> str:
+    """Return what the PBX is to send calls to: the URI of the parameters, or the edge that is there already.
+
+    Only parameters that name an edge change one: which edge serves calls best may be somebody's finding.
+    """
+    there = (live or {}).get("hostname") or ""
+    kept = not settings.termination.edge and leads_to(settings, there)
+    return there if kept else str(settings.termination)
+
+
+def leads_to(settings: Settings, hostname: str | None) -> bool:
+    """Whether a hostname is the trunk's termination URI, with any edge or none."""
+    uri = TerminationUri.read(host(hostname or ""))
+    return uri is not None and uri.label == settings.termination.label
+
+
+def edge_caution(settings: Settings, live: Mapping[str, Any]) -> list[str]:
+    """Return a caution where calls out enter Twilio by an edge that the parameters do not name."""
+    uri = TerminationUri.read(host(live.get("hostname") or ""))
+    if settings.termination.edge or uri is None or not uri.edge or not leads_to(settings, str(uri)):
+        return []
+    return [
+        f"Calls out go through Twilio's edge {uri.edge} ({live['hostname']}), which the parameters do not"
+        f" name. It is kept. To have it in the parameters: trunk.termination: {uri}"
+    ]
 
 
 def associated(settings: Settings, live: Mapping[str, Any] | None) -> Associated:
@@ -94,6 +125,8 @@ class InPbx:
 class PbxTrunk:
     """The register-based trunk of a tenant, by its hostname, and by its name when that was changed.
 
+    The hostname with another edge leads to the same trunk at Twilio, so it is the same one here.
+
     Parameters
     ----------
     session
@@ -118,22 +151,25 @@ class PbxTrunk:
         return self._session()
 
     def look(self) -> InPbx:
-        """Read the trunks that have our hostname or, if none has, that we made under our name; in full.
+        """Read the trunks that lead to ours at Twilio or, if none does, that we made under our name; in full.
 
         The list's filter is asked to narrow down and not trusted (which fields it takes is not
         documented): its answer is checked here.
         """
-        hostname, name = self._settings.domain, self._settings.pbx_name
+        hostname, name = str(self._settings.termination), self._settings.pbx_name
         session = self.session
         found = list(
             session.list("/providers", filter=f"hostname eq {quoted(hostname)} or name eq {quoted(name)}")
         )
         matching, namesake = self._at_our_hostname(found), None
         if not matching:
-            # The PBX's filter compares letters: the same name in another case is found among all.
-            matching = self._at_our_hostname(self.of_brand(session))
+            # The PBX's filter compares letters: the same name in another case, in another form of its
+            # accents or with another edge is found among all.
+            known = {trunk["id"] for trunk in found}
+            found += [trunk for trunk in self.of_brand(session) if trunk["id"] not in known]
+            matching = self._at_our_hostname(found)
         if not matching:
-            named = [trunk for trunk in found if trunk.get("name") == name]
+            named = [trunk for trunk in found if same_name(trunk.get("name"), name)]
             matching = [trunk for trunk in named if self._made_by_us(pbx_trunk(name), trunk["id"])]
             namesake = next((trunk for trunk in named if trunk not in matching), None)
         paths = [f"/providers/{trunk['id']}" for trunk in matching]
@@ -144,8 +180,18 @@ class PbxTrunk:
         return tuple(session.list("/providers", filter=f"brand eq {quoted(self._settings.pbx_brand)}"))
 
     def _at_our_hostname(self, trunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        wanted = meaning("hostname", self._settings.domain)
-        return [trunk for trunk in trunks if meaning("hostname", trunk.get("hostname")) == wanted]
+        """Those at our termination URI; with another edge only if that one is not beside it.
+
+        A second trunk by another edge, for failover, may be somebody's own: it is left alone. Where it
+        has our name it cannot be told which of the two is ours.
+        """
+        wanted = meaning("hostname", str(self._settings.termination))
+        leading = [trunk for trunk in trunks if leads_to(self._settings, trunk.get("hostname"))]
+        exact = [trunk for trunk in leading if meaning("hostname", trunk["hostname"]) == wanted]
+        others = [trunk for trunk in leading if trunk not in exact]
+        if exact and not any(same_name(one.get("name"), self._settings.pbx_name) for one in others):
+            return exact
+        return leading
 
     def find(self) -> dict[str, Any] | None:
         """Read the only candidate; ``None`` where there is none or more than one."""

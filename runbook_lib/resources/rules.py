@@ -10,6 +10,7 @@ from typing import Any
 from ..did_pool import DidPool
 from ..errors import VendorError
 from ..facts.side_by_side import side_by_side
+from ..meaning import same_name
 from ..vendors.portsip import Session
 
 
@@ -133,7 +134,7 @@ class Rules:
         session = self._session()
         if rule_id is None:
             # The PBX takes two rules of one name: another run may have made it since the plan was read.
-            if not any(one["name"] == fields["name"] for one in session.list(f"/{kind}")):
+            if not any(same_name(one["name"], fields["name"]) for one in session.list(f"/{kind}")):
                 session.post(f"/{kind}", fields)
             return
         read = session.get(f"/{kind}/{rule_id}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..meaning import meaning
+from ..meaning import meaning, same_name
 from ..vendors.twilio import Twilio
+from .regions import lists_numbers_of_a_trunk
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class TwilioTrunk:
             return Found(trunks, None, f"{len(ours)} trunks have the termination URI {self._domain}")
         if ours:
             return Found(trunks, ours[0])
-        namesakes = [trunk for trunk in trunks if trunk.friendly_name == self._friendly_name]
+        namesakes = [trunk for trunk in trunks if same_name(trunk.friendly_name, self._friendly_name)]
         elsewhere = [trunk.domain_name for trunk in namesakes if trunk.domain_name]
         if elsewhere:
             return Found(
@@ -55,3 +56,10 @@ class TwilioTrunk:
     def require(self) -> Any | None:
         """Read the trunk, or ``None`` when it cannot be told which one it is."""
         return self.find().trunk
+
+
+def numbers_on(twilio: Twilio, trunk_sid: str) -> list[Any]:
+    """Return the numbers on a trunk; from the account's where the Region cannot list a trunk's."""
+    if lists_numbers_of_a_trunk(twilio.region):
+        return list(twilio.trunks(trunk_sid).phone_numbers.list())
+    return [number for number in twilio.all_numbers() if number.trunk_sid == trunk_sid]

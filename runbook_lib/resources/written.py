@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import VendorError
+from ..meaning import same_name
 from ..records.footprint import Write, makes, path_of, same, snake
 from ..records.journal import CLOCKS, vendor_time
 from ..vendors.portsip import Session
@@ -64,7 +65,9 @@ def locate(context: Context, write: Write) -> str | None:
         path = path.removeprefix("/api")
         rules = path in ("/inbound_rules", "/outbound_rules")
         session = context.pbx.session if rules else context.pbx_trunk.session
-        named = [f"{path}/{one['id']}" for one in session.list(path) if one["name"] == body.get("name")]
+        named = [
+            f"{path}/{one['id']}" for one in session.list(path) if same_name(one["name"], body.get("name"))
+        ]
         found = [one for one in named if same(body, session.get(one))]  # lists leave fields out
         return found[0] if len(found) == 1 else None
     stem, suffix = path.removesuffix(".json"), ".json" if path.endswith(".json") else ""

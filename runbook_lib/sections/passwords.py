@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from .. import keys
 from ..errors import OutcomeUnknownError, RunbookError, UnreachableError, VendorError
 from ..keys import Kind, ResourceKey, Why
+from ..meaning import same_name
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, field_of
 from ..records.journal import CLOCKS, sent_at
 from ..secret import written_at
@@ -267,7 +268,7 @@ def find_user(context: Context, username: str | None = None) -> Any | None:
     settings, sip = context.settings, context.twilio.account.sip
     username = settings.username if username is None else username
     lists = sip.credential_lists.list()
-    ours = next((one for one in lists if one.friendly_name == settings.credential_list_name), None)
+    ours = next((one for one in lists if same_name(one.friendly_name, settings.credential_list_name)), None)
     if ours is None:
         return None
     users = sip.credential_lists(ours.sid).credentials.list()

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ..did_pool import way_out
 from ..facts.side_by_side import side_by_side
 from ..keys import Why
 from ..parameters import secret_references
 from ..plan import Action, Row, Value
+from ..resources.regions import NOT_KNOWN, describe_region, is_served_elsewhere
 from ..secret import exposure
 from ..signalling import PUBLISHED
 from ..sip_uri import address
@@ -21,7 +23,6 @@ from .base import ACCOUNT_NOT_PROVEN, Item, Section, View
 MEDIA = ("168.86.128.0/18", "UDP 10000-60000")
 #: Source: PortSIP's installer: media ports of the PBX.
 PBX_MEDIA = "UDP 45000-65000"
-NOT_KNOWN = "not known"
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,14 @@ class BeforeYouBegin(Section):
                         "account status",
                         self.facts.account["status"] if self.facts.account else NOT_KNOWN,
                     ),
-                    ("Twilio", "Region and edge", f"{account.region} through {account.edge}"),
+                    ("Twilio", "Region and edge", f"{account.region} through {account.api_edge}"),
                     ("Twilio", "proxy", account.proxy or "none"),
                     ("Twilio", "certificates trusted", str(account.ca_file or "public authorities")),
-                    ("Twilio", f"Region that serves {self.context.settings.domain}", self._served_by()),
+                    (
+                        "Twilio",
+                        f"Region that serves {self.context.settings.domain}",
+                        describe_region(self.facts.voice_region, account.region),
+                    ),
                     ("PortSIP", "version", self.facts.status.get("version")),
                     ("PortSIP", "role", self.facts.user.get("role")),
                     ("PortSIP", "tenant", f"{self.facts.tenant['name']} ({self.facts.tenant['domain']})"),
@@ -146,22 +151,18 @@ class BeforeYouBegin(Section):
             rows.append(self._tenant_row())
         return [Item((row,)) for row in rows]
 
+    def cautions(self) -> list[str]:
+        region, here = self.facts.voice_region, self.context.account.region
+        if not is_served_elsewhere(region, here):
+            return []
+        return [f"Region that serves {self.context.settings.domain}: {describe_region(region, here)}."]
+
     def _account_name(self) -> str:
         sid = self.context.account.account_sid
         return f"{self.facts.account['friendly_name']} ({sid})" if self.facts.account else sid
 
     def _proof(self) -> str:
         return "this account" if self.facts.is_proven else ACCOUNT_NOT_PROVEN
-
-    def _served_by(self) -> str:
-        region, here = self.facts.voice_region, self.context.account.region
-        if region is None:
-            return f"{NOT_KNOWN}: these credentials may not read it"
-        if not region:
-            return "none set: Twilio's default"
-        if region == here:
-            return region
-        return f"{region}, not {here}, where the site makes trunks: calls do not reach a trunk made there"
 
     def _account_row(self) -> Row:
         if self.facts.account is None:
@@ -175,7 +176,8 @@ class BeforeYouBegin(Section):
         for did in self.context.tenant.dids:
             number = self.facts.numbers.get(did)
             current = "not owned" if number is None else _voice(number)
-            note = "buying or porting numbers is out of scope: do it in Twilio's console"
+            meant = way_out(did[1:]) if number is None else ""
+            note = meant or "buying or porting numbers is out of scope: do it in Twilio's console"
             rows.append(_check("0.1", f"number {did}", WANTED, current, note))
         return rows
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import keys
 from ..keys import Why
+from ..meaning import same_name
 from ..plan import Action, Row
 from ..resources.twilio_trunk import Found
 from ..vendors.twilio import as_read
@@ -73,7 +74,7 @@ class CreateTrunk(Section):
             note = "free in this account; whether another Twilio customer has it shows when it is applied"
             create = lambda fields: self.context.twilio.trunks.create(**fields)  # noqa: E731
             return [self.item("1.1", key, (name, replace(uri, note=note)), create)]
-        if trunk.friendly_name != settings.friendly_name and not self._ours(trunk):
+        if not same_name(trunk.friendly_name, settings.friendly_name) and not self._ours(trunk):
             note = f"the termination URI is that of another trunk, {trunk.friendly_name!r}, not made here"
             return [
                 self.conflict(

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey
+from ..meaning import meaning
 from ..plan import Effect, Value
 from ..resources.lists import ACL, CREDENTIALS, ListKind, Lists, read_lists
 from ..resources.pbx_trunk import InPbx
@@ -145,12 +146,12 @@ class Termination(Section):
         """Whether somebody may call out through the trunk with the kind of list that it has now."""
         settings = self.context.settings
         others = [
-            attached.friendly_name
+            meaning("name", attached.friendly_name)
             for other, lists in self.facts.lists.items()
             if other != kind
             for attached in lists.attached
         ]
-        ours = {settings.acl_name, settings.credential_list_name}
+        ours = {meaning("name", one) for one in (settings.acl_name, settings.credential_list_name)}
         return bool(others) and (not ours.issuperset(others) or bool(self.facts.in_pbx.candidates))
 
     def _address_items(self) -> list[Item]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from .. import keys
@@ -13,6 +14,7 @@ from ..meaning import meaning
 from ..parameters import OriginationTarget
 from ..plan import Action, Effect, Row, Value
 from ..resources.rules import RulesAsRead
+from ..resources.twilio_trunk import numbers_on
 from ..sip_uri import OriginationUri
 from ..vendors.twilio import as_read
 from .base import SETTLE_S, Field, Item, Section, View, time_to_pass
@@ -53,8 +55,10 @@ class Origination(Section):
         trunk = self.context.twilio_trunk.require()
         if trunk is None:
             return Facts()
-        parts = self.context.twilio.trunks(trunk.sid)
-        live, attached = side_by_side(parts.origination_urls.list, parts.phone_numbers.list)
+        twilio = self.context.twilio
+        live, attached = side_by_side(
+            twilio.trunks(trunk.sid).origination_urls.list, partial(numbers_on, twilio, trunk.sid)
+        )
         return Facts(trunk, live=tuple(live), attached=tuple(attached))
 
     def _leads_elsewhere(self, facts: Facts) -> bool:

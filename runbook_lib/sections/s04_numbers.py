@@ -15,7 +15,9 @@ from ..facts.side_by_side import side_by_side
 from ..keys import Kind, ResourceKey, Why
 from ..plan import Action, Effect, Row, Value
 from ..resources.pbx_trunk import InPbx
+from ..resources.regions import describe_region, why_not_assigned
 from ..resources.rules import RulesAsRead
+from ..resources.twilio_trunk import numbers_on
 from ..vendors.twilio import as_read, serves_something
 from .base import Field, Item, Section, View
 
@@ -76,7 +78,7 @@ class AssignNumbers(Section):
         trunk = found.trunk
         if trunk is not None and not context.scope.is_shared:
             # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
-            numbers = [*twilio.trunks(trunk.sid).phone_numbers.list(), *numbers]
+            numbers = [*numbers_on(twilio, trunk.sid), *numbers]
         names = {one.sid: one.domain_name or one.friendly_name for one in found.all}
         return self._with_pbx(Facts(trunk, names, tuple(numbers)))
 
@@ -104,6 +106,13 @@ class AssignNumbers(Section):
                 ),
             )
         ]
+
+    def regions(self) -> View:
+        """Read which Region serves each of the tenant's numbers: a request for each, so only on request."""
+        dids, twilio, here = list(self.context.tenant.dids), self.context.twilio, self.context.account.region
+        found = side_by_side(*(partial(twilio.voice_region_of_number, did) for did in dids))
+        rows = tuple((did, describe_region(one, here)) for did, one in zip(dids, found, strict=True))
+        return View("Region that serves calls to each number", ("Number", "Region"), rows)
 
     def outline(self) -> list[tuple[str, str, Value]]:
         return [("4.1", did, self.context.settings.domain) for did in self.context.tenant.dids]
@@ -135,6 +144,8 @@ class AssignNumbers(Section):
         now = self._answered_by(number)
         if self.facts.on_trunk(number):
             return Item((self.row("4.1", did, domain, domain),))
+        if reason := why_not_assigned(self.context.account.region):
+            return self._conflict(did, now, Why.UNSUITABLE, reason)
         if not number.capabilities.get("voice"):
             return self._conflict(did, now, Why.UNSUITABLE, "it is not voice-capable")
         place = Field("trunk_sid", did, domain, now)
@@ -156,6 +167,8 @@ class AssignNumbers(Section):
             note = "on this trunk but not in dids; left alone until it is named under remove"
             row = Row("4.1", did, None, domain, Action.NOT_MANAGED, note=note, why=Why.KEPT)
             return Item((row,))
+        if reason := why_not_assigned(self.context.account.region):
+            return self.conflict("4.1", did, None, Why.UNSUITABLE, reason, current=domain)
         if users := self.facts.rules.users_of(did):
             note = f"still used by {', '.join(users)}"
             return self.conflict("4.1", did, None, Why.IN_USE, note, current=domain)

@@ -12,7 +12,7 @@ from ..did_pool import DidPool
 from ..facts.side_by_side import side_by_side
 from ..keys import Why
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
-from ..resources.pbx_trunk import InPbx, associated, desired_fields
+from ..resources.pbx_trunk import InPbx, associated, desired_fields, edge_caution
 from ..resources.rules import RulesAsRead
 from .base import Field, Item, Section, View
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
@@ -156,7 +156,7 @@ class PbxTrunkSection(Section):
                     _effect(live, name, value),
                     step=step,
                 )
-                for name, (step, label, value) in desired_fields(settings).items()
+                for name, (step, label, value) in desired_fields(settings, live).items()
             ],
         )
         rows["additional_ips"] = self._ranges_row(rows["additional_ips"], live)
@@ -175,7 +175,8 @@ class PbxTrunkSection(Section):
     def cautions(self) -> list[str]:
         if self.facts.live is None:
             return []
-        ranges, found = associated(self.context.settings, self.facts.live), []
+        ranges = associated(self.context.settings, self.facts.live)
+        found = edge_caution(self.context.settings, self.facts.live)
         if ranges.kept:
             found.append(f"Kept among the associated IP addresses, not Twilio's: {', '.join(ranges.kept)}.")
         if ranges.wide:

@@ -16,6 +16,7 @@ from ..dialling.evaluator import DialPlan, explain
 from ..dialling.sources import as_wanted, from_parameters
 from ..did_pool import DidPool
 from ..keys import Kind, ResourceKey, Why
+from ..meaning import meaning, same_name
 from ..parameters import InboundRule, OutboundRule
 from ..plan import CHANGING, Action, Effect, Row, Value
 from ..resources.dial_plan import DialPlanAsRead as Facts
@@ -119,7 +120,7 @@ class NextSteps(Section):
         items = []
         for rule in outbound:
             made, *others = self._items("6.1", "outbound_rules", *rule)
-            items += [_needing_permission(made, moved.get(rule[0].name, ())), *others]
+            items += [_needing_permission(made, moved.get(meaning("name", rule[0].name), ())), *others]
         items += [item for rule in inbound for item in self._items("6.2", "inbound_rules", *rule)]
         return [*items, *self._conflicts(standing, planned), *self._examples(planned)]
 
@@ -186,7 +187,7 @@ class NextSteps(Section):
 
 
 def _same_name(live: Iterable[dict[str, Any]], rule: InboundRule | OutboundRule) -> list[dict[str, Any]]:
-    return [found for found in live if found["name"] == rule.name]
+    return [found for found in live if same_name(found["name"], rule.name)]
 
 
 def _providers(live: Mapping[str, Any]) -> list[str | None]:

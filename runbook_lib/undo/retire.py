@@ -15,8 +15,11 @@ from typing import Any
 from .. import keys
 from ..did_pool import DidPool
 from ..keys import LISTS, WORDS, Kind, ResourceKey, Why
+from ..meaning import same_name
 from ..plan import Action, Effect, Row
 from ..resources.lists import ACL, CREDENTIALS, ListKind
+from ..resources.regions import why_not_assigned
+from ..resources.twilio_trunk import numbers_on
 from ..sections.base import Item, Section, View, at_step
 from ..sections.s03_origination import host_of
 from ..vendors.twilio import as_read
@@ -50,7 +53,7 @@ class Retire(Section):
         if self._trunk is not None:
             trunk = context.twilio.trunks(self._trunk.sid)
             with at_step("4.1"):
-                self._numbers = trunk.phone_numbers.list()
+                self._numbers = numbers_on(context.twilio, self._trunk.sid)
             with at_step("3.1"):
                 self._uris = trunk.origination_urls.list()
         dids = context.tenant.dids if context.scope.has_tenant else ()
@@ -141,14 +144,14 @@ class Retire(Section):
         return [
             (kind.kind, one, hanging_on(self.context, f"{self._sip}/{kind.path}/{one.sid}.json"))
             for one in kind.of_account(self.context.twilio).list()
-            if one.friendly_name == name
+            if same_name(one.friendly_name, name)
         ][:1]
 
     def _rule_items(self) -> list[Item]:
         rules = self.context.tenant.call_rules if self.context.scope.has_tenant else None
         ours = {
-            "inbound_rules": {one.name for one in rules.inbound} if rules else set(),
-            "outbound_rules": {one.name for one in rules.outbound} if rules else set(),
+            "inbound_rules": [one.name for one in rules.inbound] if rules else [],
+            "outbound_rules": [one.name for one in rules.outbound] if rules else [],
         }
         items = []
         for kind, one in self._rules:
@@ -158,7 +161,7 @@ class Retire(Section):
             elsewhere = any(
                 route.get("provider_id") != self._pbx_trunk["id"] for route in one.get("routes") or ()
             )
-            if name not in ours[kind] or elsewhere:
+            if not any(same_name(name, own) for own in ours[kind]) or elsewhere:
                 note = "it uses another trunk too" if elsewhere else "it is not in the parameters"
                 note += ": take this trunk out of it, or delete it in the PBX first"
                 items.append(self._conflict(step, str(key), "present", Why.IN_USE, note))
@@ -210,6 +213,9 @@ class Retire(Section):
             if users := self._callers.get(did):
                 note = f"still used by {', '.join(users)}"
                 items.append(self._conflict("4.1", did, domain, Why.IN_USE, note))
+                continue
+            if reason := why_not_assigned(self.context.account.region):
+                items.append(self._conflict("4.1", did, domain, Why.UNSUITABLE, reason))
                 continue
             row = self.row("4.1", did, None, domain, effect=INBOUND, note=KEPT_NUMBER)
             write = self.context.twilio.trunks(self._trunk.sid).phone_numbers(number.sid).delete

@@ -15,6 +15,7 @@ from ..keys import Kind, ResourceKey, Why
 from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
+from ..resources.twilio_trunk import numbers_on
 from ..resources.written import collection, locate
 from ..sections.base import TENANTS_STEPS, Item, Section, View, at_step
 from ..sections.passwords import SIDES, PasswordPair, find_user
@@ -150,7 +151,7 @@ class RollBack(Section):
         for users in context.rules.callers(lost, {path.rpartition("/")[2] for path in going}).values():
             found |= set(users)
         trunk = context.twilio_trunk.require()
-        numbers = context.twilio.trunks(trunk.sid).phone_numbers.list() if trunk else []
+        numbers = numbers_on(context.twilio, trunk.sid) if trunk else []
         return found | {
             f"number {one.phone_number} of the Twilio trunk"
             for one in numbers

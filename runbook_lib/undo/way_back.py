@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..keys import Kind, ResourceKey, pbx_trunk
 from ..plan import Effect
 from ..records.footprint import Trace, same
+from ..resources.regions import why_not_assigned
+from ..resources.twilio_trunk import numbers_on
 from ..resources.written import collection, is_number, number_or_path, read_at, session_of
 from ..vendors.portsip import Session
 from ..vendors.twilio import serves_something
@@ -164,7 +166,7 @@ class _Number(Resource):
         trunk = self.trace.before.get("trunk_sid")
         if trunk and self.context.twilio.read(f"/v1/Trunks/{trunk}") is None:
             return "the trunk that it was on before is not there any more: give the number its place by hand"
-        return ""
+        return why_not_assigned(self.context.account.region)
 
     def take_back(self) -> None:
         before, twilio = self.trace.before, self.context.twilio
@@ -242,7 +244,7 @@ def _on_trunk(context: Context, sid: str) -> dict[str, ResourceKey]:
     trunk, base = context.twilio.trunks(sid), f"/v1/Trunks/{sid}"
     found = {
         context.twilio.number_path(one.sid): ResourceKey.of(Kind.NUMBER, one.phone_number)
-        for one in trunk.phone_numbers.list()
+        for one in numbers_on(context.twilio, sid)
     }
     found |= {
         f"{base}/OriginationUrls/{one.sid}": ResourceKey.of(Kind.ORIGINATION_URI, one.sip_url)

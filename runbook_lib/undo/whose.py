@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ..meaning import same_name
 from ..records.footprint import Trace
 from ..resources.written import collection
 
@@ -60,7 +61,7 @@ class Whose:
         if path in self._made:
             return ""
         wanted = settings.credential_list_name if kind == "CredentialLists" else settings.acl_name
-        if (context.twilio.read(path) or {}).get("friendly_name") == wanted:
+        if same_name((context.twilio.read(path) or {}).get("friendly_name"), wanted):
             return ""
         # The name in the parameters may have been another one when the record was made.
         trunk = self._trunk if self._vouched else None

@@ -132,6 +132,8 @@ class Twilio:
         ``AC…`` and the auth token, or an API key's ``SK…`` and its secret.
     hosts
         Base URL by product: ``"api"``, ``"trunking"`` and ``"routes"``.
+    region
+        The Region that these hosts are in.
     reads_whole
         Whether the account's numbers are read for others as well, so that no filter is asked for.
     """
@@ -144,9 +146,11 @@ class Twilio:
         username: str,
         password: str,
         hosts: dict[str, str],
+        region: str = "us1",
         reads_whole: bool = False,
     ) -> None:
         self.account_sid = account_sid
+        self.region = region
         self._has_key = username != account_sid
         self._check = AccountCheck(account_sid, username, transport.journal)
         self._was_asked, self._proving = False, threading.Lock()
@@ -223,7 +227,15 @@ class Twilio:
         return f"/2010-04-01/Accounts/{sid}{part}.json"
 
     def voice_region(self, domain: str) -> str | None:
-        """Return the Region that serves a trunk's calls; empty where none is set, ``None``: not known.
+        """Return the Region that serves a trunk's calls; empty where none is set, ``None``: not known."""
+        return self._voice_region(f"/v2/Trunks/{domain}")
+
+    def voice_region_of_number(self, number: str) -> str | None:
+        """Return the Region that serves calls to a number (+E.164); as ``voice_region``."""
+        return self._voice_region(f"/v2/PhoneNumbers/{number}")
+
+    def _voice_region(self, path: str) -> str | None:
+        """Return the Region that Routes has at a path.
 
         Nothing depends on it, so credentials that may not read it, and a host that a firewall keeps
         away, are no errors.
@@ -231,7 +243,7 @@ class Twilio:
         if not self._routes_answer:
             return None
         try:
-            return (self.read(f"/v2/Trunks/{domain}") or {}).get("voice_region") or ""
+            return (self.read(path) or {}).get("voice_region") or ""
         except AccountError:
             raise
         except VendorError as error:

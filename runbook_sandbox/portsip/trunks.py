@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -59,6 +60,10 @@ _REQUIRED = (
     "concurrency",
 )
 _SUMMARY = ("id", "name", "enabled", "brand", "hostname", "port", "did_numbers", "shared")
+#: Twilio, "Localized URIs": a trunk is called by its domain name or through an edge, also by an old name.
+_EDGES = ("ashburn", "umatilla", "dublin", "frankfurt", "singapore", "tokyo", "sao-paulo", "sydney")
+_LEGACY = ("us1", "us2", "ie1", "de1", "sg1", "jp1", "br1", "au1")
+_TERMINATION_URI = re.compile(rf"(.+)\.pstn(?:\.(?:{'|'.join((*_EDGES, *_LEGACY))}))?\.twilio\.com")
 _INTERNAL = frozenset({"tenant_id", "peer_answers", "password_sha256", "unknown_fields"})
 
 
@@ -130,9 +135,9 @@ async def status(call: Call) -> Response:
     """
     row = find(call)
     answers = row["peer_answers"]
-    if row["hostname"].lower().endswith("pstn.twilio.com"):
+    if localised := _TERMINATION_URI.fullmatch(row["hostname"].lower()):
         names = {(trunk["domain_name"] or "").lower() for trunk in call.world.store.twilio["trunks"].values()}
-        answers = row["hostname"].lower() in names and not row["registration"]
+        answers = f"{localised[1]}.pstn.twilio.com" in names and not row["registration"]
     online = row["enabled"] and (bool(answers) if row["registration"] or row["keep_alive"] else True)
     return JSONResponse({"status": "ONLINE" if online else "OFFLINE"})
 

@@ -16,7 +16,9 @@ _Table = dict[str, dict[str, Endpoint]]
 
 def build(world: World, control: list[BaseRoute]) -> Starlette:
     """Return the application; ``control`` are the sandbox's own routes on the same port."""
-    table = _trunking() | _account() | {"/v2/Trunks/{domain}": {"GET": routes.fetch, "POST": routes.update}}
+    table = _trunking() | _account()
+    for resource in (routes.TRUNKS, routes.PHONE_NUMBERS):
+        table[f"/v2/{resource.part}/{{name}}"] = {"GET": resource.fetch, "POST": resource.update}
     served = [
         Route(
             path,

@@ -185,24 +185,30 @@ CREDENTIAL_LISTS = Attached(
 
 
 class PhoneNumbers:
-    """``/v1/Trunks/{TrunkSid}/PhoneNumbers``."""
+    """``/v1/Trunks/{TrunkSid}/PhoneNumbers``; not in every Region, hence a switch."""
+
+    @staticmethod
+    def _trunk(call: Call) -> Row:
+        if call.switch("numbers_of_a_trunk") == "missing":
+            raise call.missing()
+        return _trunk(call)
 
     async def listing(self, call: Call) -> Response:
         """GET the trunk's numbers."""
-        trunk, numbers = _trunk(call), call.data["numbers"]
+        trunk, numbers = self._trunk(call), call.data["numbers"]
         mine = [sid for sid, on in _seen(call, "trunk_of").items() if on == trunk["sid"] and sid in numbers]
         return page_v1(call, "phone_numbers", [self._answer(call, numbers[sid]) for sid in mine])
 
     async def fetch(self, call: Call) -> Response:
         """GET one of the trunk's numbers."""
         sid = call.path("sid")
-        if _seen(call, "trunk_of").get(sid) != _trunk(call)["sid"] or sid not in call.data["numbers"]:
+        if _seen(call, "trunk_of").get(sid) != self._trunk(call)["sid"] or sid not in call.data["numbers"]:
             raise call.missing()
         return JSONResponse(self._answer(call, call.data["numbers"][sid]))
 
     async def attach(self, call: Call) -> Response:
         """POST PhoneNumberSid: deletes the voice application; the voice URL stays and is ignored."""
-        trunk = _trunk(call)
+        trunk = self._trunk(call)
         call.only("PhoneNumberSid")
         call.need("PhoneNumberSid")
         row = call.data["numbers"].get(call.form["PhoneNumberSid"])
@@ -220,7 +226,7 @@ class PhoneNumbers:
 
     async def detach(self, call: Call) -> Response:
         """DELETE: the number is kept."""
-        row = call.find("numbers", call.path("sid"), trunk_sid=_trunk(call)["sid"])
+        row = call.find("numbers", call.path("sid"), trunk_sid=self._trunk(call)["sid"])
         row |= {"trunk_sid": None, "date_updated": call.now()}
         call.done()
         return Response(status_code=204)

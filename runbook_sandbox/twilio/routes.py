@@ -1,6 +1,8 @@
-"""Inbound Processing Regions of trunks (routes v2)."""
+"""Inbound Processing Regions of trunks and of numbers (routes v2)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
 
@@ -8,50 +10,61 @@ from ..store import Row, new_sid
 from .http import Call, base_url, choice
 
 
-async def fetch(call: Call) -> Response:
-    """GET /v2/Trunks/{SipTrunkDomain}: 404 for a domain that nobody gave a Region (a switch)."""
-    domain = _own_domain(call)
-    row = call.data["routes"].get(domain)
-    if row is None and call.switch("unset_route") == "us1":
-        row = _row(call, domain, None, "us1")
-    if row is None:
-        raise call.missing()
-    return JSONResponse(_answer(call, row))
+@dataclass(frozen=True)
+class Routes:
+    """``/v2/Trunks/{SipTrunkDomain}`` or ``/v2/PhoneNumbers/{PhoneNumber}``.
+
+    ``table`` and ``identity`` say which rows of the account have a Region, and by what they are named.
+    """
+
+    part: str
+    table: str
+    identity: str
+    shown: str
+
+    async def fetch(self, call: Call) -> Response:
+        """GET: 404 for what nobody gave a Region (a switch)."""
+        name = self._own(call)
+        row = call.data["routes"].get(name)
+        if row is None and call.switch("unset_route") == "us1":
+            row = self._row(call, name, None, "us1")
+        if row is None:
+            raise call.missing()
+        return JSONResponse(self._answer(call, row))
+
+    async def update(self, call: Call) -> Response:
+        """POST: the Region that serves the calls."""
+        name = self._own(call)
+        call.only("VoiceRegion", "FriendlyName")
+        call.need("VoiceRegion")
+        present = call.data["routes"].get(name)
+        row = self._row(call, name, present, choice(call, "VoiceRegion", None, "us1", "ie1", "au1"))
+        call.data["routes"][name] = row
+        call.done()
+        return JSONResponse(self._answer(call, row))
+
+    def _row(self, call: Call, name: str, present: Row | None, region: str) -> Row:
+        now = call.now()
+        return {
+            "sid": present["sid"] if present else new_sid("QQ"),
+            self.shown: name,
+            "friendly_name": call.form.get("FriendlyName") or (present or {}).get("friendly_name"),
+            "voice_region": region,
+            "date_created": present["date_created"] if present else now,
+            "date_updated": now,
+        }
+
+    def _own(self, call: Call) -> str:
+        """Return the name in the path, which must be that of a trunk or a number of the account."""
+        name = call.path("name").lower()
+        if all((row[self.identity] or "").lower() != name for row in call.data[self.table].values()):
+            raise call.missing()
+        return name
+
+    def _answer(self, call: Call, row: Row) -> Row:
+        url = f"{base_url(call.request)}/v2/{self.part}/{row[self.shown]}"
+        return row | {"account_sid": call.data["account"]["sid"], "url": url}
 
 
-async def update(call: Call) -> Response:
-    """POST /v2/Trunks/{SipTrunkDomain}: the Region that serves the trunk's calls."""
-    domain = _own_domain(call)
-    call.only("VoiceRegion", "FriendlyName")
-    call.need("VoiceRegion")
-    present = call.data["routes"].get(domain)
-    region = choice(call, "VoiceRegion", None, "us1", "ie1", "au1")
-    row = _row(call, domain, present, region)
-    call.data["routes"][domain] = row
-    call.done()
-    return JSONResponse(_answer(call, row))
-
-
-def _row(call: Call, domain: str, present: Row | None, region: str) -> Row:
-    now = call.now()
-    return {
-        "sid": present["sid"] if present else new_sid("QQ"),
-        "sip_trunk_domain": domain,
-        "friendly_name": call.form.get("FriendlyName") or (present or {}).get("friendly_name"),
-        "voice_region": region,
-        "date_created": present["date_created"] if present else now,
-        "date_updated": now,
-    }
-
-
-def _own_domain(call: Call) -> str:
-    """Return the domain of the path, which must be that of a trunk of the account."""
-    domain = call.path("domain").lower()
-    if all((trunk["domain_name"] or "").lower() != domain for trunk in call.data["trunks"].values()):
-        raise call.missing()
-    return domain
-
-
-def _answer(call: Call, row: Row) -> Row:
-    url = f"{base_url(call.request)}/v2/Trunks/{row['sip_trunk_domain']}"
-    return row | {"account_sid": call.data["account"]["sid"], "url": url}
+TRUNKS = Routes("Trunks", "trunks", "domain_name", "sip_trunk_domain")
+PHONE_NUMBERS = Routes("PhoneNumbers", "numbers", "phone_number", "phone_number")

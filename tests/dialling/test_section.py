@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,33 @@ def test_an_emergency_number_that_goes_another_way_needs_leave(sandbox: TestSand
         six(with_rules(rule, country="DE"), "apply")
     result = six(with_rules(rule, country="DE", accept_interruption=True), "apply")
     assert result["outcome"] == "succeeded"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_rule_is_one_rule_however_its_accents_are_written(sandbox: TestSandbox, form: str) -> None:
+    """The PBX holds the name in one form, the parameters in the other: the rule does not stand twice."""
+    run(site(), acme(), "01", "02", "05")
+    rule = {"name": "Büro Österreich", "number_prefix": "0", "strip_digits": 1, "prepend": "+61"}
+    other = "NFD" if form == "NFC" else "NFC"
+    six(with_rules(rule | {"name": unicodedata.normalize(other, rule["name"])}), "apply")
+    changed = with_rules(rule | {"name": unicodedata.normalize(form, rule["name"]), "prepend": "+49"})
+    changed["tenant"]["accept_interruption"] = True
+    assert not any("Büro" in unicodedata.normalize("NFC", line) for line in six(changed)["cautions"])
+    assert six(changed, "apply")["outcome"] == "succeeded"
+    rules = sandbox.vendors.pbx(DOMAIN).get("/outbound_rules")["items"]
+    assert sum("Büro" in unicodedata.normalize("NFC", one["name"]) for one in rules) == 1
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_rule_in_any_script_needs_leave_for_an_emergency_number(sandbox: TestSandbox, form: str) -> None:
+    run(site(), acme(), "01", "02", "05")
+    sandbox.vendors.pbx(DOMAIN).post("/emergency_numbers", {"number_prefix": "112"})
+    name = unicodedata.normalize(form, "Notruf Österreich")
+    rule = {"name": name, "number_prefix": "112", "number_length": "3", "priority": 1}
+    rows = planned(with_rules(rule, country="DE"))
+    assert [row.why for row in rows if row.effect is not Effect.NONE] == [Why.NO_LEAVE]
+    with pytest.raises(ConflictError):
+        six(with_rules(rule, country="DE"), "apply")
 
 
 def test_a_failing_example_is_a_conflict(sandbox: TestSandbox) -> None:

@@ -482,7 +482,7 @@ OPEN: dict[str, tuple[str, ...] | str] = {
     "T5.4": ("twilio.number_on_same_trunk", "twilio.number_on_other_trunk"),
     "T6.1": ("twilio.api_key",),
     "T6.2": ("twilio.foreign_account",),
-    "T6.3": ("twilio.unset_route",),
+    "T6.3": ("twilio.unset_route", "twilio.numbers_of_a_trunk"),
     "T6.10": "the code may be absent: the client then tells the HTTP status, whatever the body",
     "T6.12": "Retry-After: a fault with and without it",
     "T9.1": ("twilio.error_status_212xx",),
