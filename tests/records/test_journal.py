@@ -119,11 +119,22 @@ def test_a_last_line_that_was_cut_off_never_left(tmp_path: Path) -> None:
 
 
 def test_nothing_is_rolled_back_by_a_journal_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = start(tmp_path, RUN)
+    work(folder)
+    path = folder / journal.FILE_NAME
+    path.write_text("{}\n" + path.read_text(), encoding="utf-8")
+    write_record(folder)
+    close_record(tmp_path, folder)
+    with pytest.raises(RecordError, match="cannot be read"):
+        record_to_undo(tmp_path, folder.parent, None, (), {}, {})
+
+
+def test_nothing_is_rolled_back_by_a_journal_that_was_changed(tmp_path: Path) -> None:
     folder = make(tmp_path, RUN)
     path = folder / journal.FILE_NAME
     path.chmod(0o600)
     path.write_text("{}\n" + path.read_text(), encoding="utf-8")
-    with pytest.raises(RecordError, match="cannot be read"):
+    with pytest.raises(RecordError, match=r"journal\.jsonl: changed"):
         record_to_undo(tmp_path, folder.parent, None, (), {}, {})
 
 
