@@ -432,6 +432,7 @@ class SectionRun:
         self._begin_if_asked_again("current")
         self._read_for_apply()
         self._section.read()
+        self._section.read_for_tables()
         return self._section.views()
 
     def _number_regions(self) -> View:
@@ -527,6 +528,8 @@ class SectionRun:
             raise
         self._result["outcome"] = "succeeded"
         # As read back; what failed may have left a reading half done, and has its rows in the plan.
+        with suppress(RunbookError):  # everything was done and read back: the tables do without
+            self._section.read_for_tables()
         self._result["tables"] = [to_jsonable_python(view) for view in self._section.views()]
         self._close_own_record()
 

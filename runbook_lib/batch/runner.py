@@ -406,6 +406,8 @@ def _run_tenant(
                 _open(job, mode, affected, aside)
                 opened = True
                 with interruption.allowed():
+                    # It starts while the vendors are asked; where something is in the way, in vain.
+                    kernels.prepare(job.output(section), job.environment)
                     in_the_way = _in_the_way(job, lender, moment)
             if in_the_way or any(one.outcome != SUCCEEDED for one in sections):
                 result = SectionResult(section, NOT_RUN)

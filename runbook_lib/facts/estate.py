@@ -8,6 +8,9 @@ a write stands on.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping
+
+import httpx
 
 from .moment import Moment
 
@@ -20,6 +23,9 @@ class Estate(Moment):
 
     def __init__(self) -> None:
         super().__init__(lifetime_s=math.inf)
+
+    def join(self, age_s: float, answers: Mapping[Hashable, httpx.Response]) -> None:
+        """Keep everything, and nothing else: what a run has read is of another time."""
 
     def begin(self) -> None:
         """Keep everything: who reads several tenants in turn wants them all as of one time."""

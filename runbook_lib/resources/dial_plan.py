@@ -58,10 +58,11 @@ def read_dial_plan(context: Context, tenant: Tenant, *, whole: bool = False) -> 
     rules, pbx = context.rules, context.pbx
     with_list = whole or bool(tenant.country or tenant.examples)
     with_version = with_list or any("+" in rule.prefixes for rule in from_parameters(tenant).rules)
-    in_pbx, inbound, outbound, described, own_list, version = side_by_side(
+    # What needs a second request goes first: not all of them are in flight at once.
+    in_pbx, outbound, inbound, described, own_list, version = side_by_side(
         context.pbx_trunk.look,
-        rules.inbound,
         rules.outbound,
+        rules.inbound,
         lambda: pbx.tenant,
         lambda: rules.emergency_numbers() if with_list else None,
         lambda: pbx.version() if with_version else None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .. import keys
@@ -90,6 +91,35 @@ class Lists:
     entries: tuple[Any, ...] = ()
 
 
+def named_lists(kind: ListKind, settings: Settings, lists: Iterable[Any]) -> tuple[Any, ...]:
+    """Return those of the account's lists that have the name that the parameters give ours."""
+    return tuple(found for found in lists if same_name(found.friendly_name, kind.name(settings)))
+
+
+def lists_on(kind: ListKind, twilio: Twilio, trunk: Any | None) -> tuple[Any, ...]:
+    """Read the lists of a kind on a trunk; none without a trunk."""
+    return tuple(kind.of_trunk(twilio, trunk.sid).list()) if trunk is not None else ()
+
+
+def own_list(
+    kind: ListKind,
+    settings: Settings,
+    lists: Collection[Any],
+    on_trunk: Callable[[], Iterable[Any]],
+    made_by_us: Callable[[ResourceKey, str], bool],
+) -> Any | None:
+    """Return which of the account's lists is ours.
+
+    It has the name that the parameters give it; renamed by somebody, it is the one on the trunk
+    (``on_trunk`` reads these) of which the journals show that we made it.
+    """
+    named = named_lists(kind, settings, lists)
+    if named:
+        return named[0]
+    sids, key = {found.sid for found in on_trunk()}, kind.key(settings)
+    return next((found for found in lists if found.sid in sids and made_by_us(key, found.sid)), None)
+
+
 def read_lists(
     kind: ListKind,
     twilio: Twilio,
@@ -98,23 +128,12 @@ def read_lists(
     trunk: Any | None,
     made_by_us: Callable[[ResourceKey, str], bool],
 ) -> Lists:
-    """Read what there is of one kind, ``lists`` being the account's, and ``trunk`` ours if there is one.
+    """Read what there is of one kind, ``lists`` being the account's, and ``trunk`` ours if there is one."""
+    attached = partial(lists_on, kind, twilio, trunk)
 
-    Our list has the name that the parameters give it; renamed by somebody, it is the one on the trunk
-    of which the journals show that we made it.
-    """
+    def own_and_entries() -> tuple[Any | None, tuple[Any, ...]]:
+        own = own_list(kind, settings, lists, attached, made_by_us)  # the moment answers a second `attached`
+        return own, tuple(kind.of_list(twilio, own.sid).list()) if own is not None else ()
 
-    def entries(found: Any | None) -> tuple[Any, ...]:
-        return tuple(kind.of_list(twilio, found.sid).list()) if found is not None else ()
-
-    named = tuple(found for found in lists if same_name(found.friendly_name, kind.name(settings)))
-    own = named[0] if named else None
-    attached, of_own = side_by_side(
-        lambda: tuple(kind.of_trunk(twilio, trunk.sid).list()) if trunk is not None else (),
-        lambda: entries(own),
-    )
-    if own is None:
-        sids, key = {found.sid for found in attached}, kind.key(settings)
-        own = next((found for found in lists if found.sid in sids and made_by_us(key, found.sid)), None)
-        of_own = entries(own)
-    return Lists(own, named, attached, of_own)
+    on_trunk, (own, entries) = side_by_side(attached, own_and_entries)
+    return Lists(own, named_lists(kind, settings, lists), on_trunk, entries)

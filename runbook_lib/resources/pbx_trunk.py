@@ -158,15 +158,19 @@ class PbxTrunk:
         """
         hostname, name = str(self._settings.termination), self._settings.pbx_name
         session = self.session
-        found = list(
-            session.list("/providers", filter=f"hostname eq {quoted(hostname)} or name eq {quoted(name)}")
+        narrowed = f"hostname eq {quoted(hostname)} or name eq {quoted(name)}"
+        # A tenant sees few trunks; in the whole PBX there may be pages of them.
+        found, of_brand = side_by_side(
+            lambda: list(session.list("/providers", filter=narrowed)),
+            lambda: self.of_brand(session) if self._settings.shared is None else None,
         )
         matching, namesake = self._at_our_hostname(found), None
         if not matching:
             # The PBX's filter compares letters: the same name in another case, in another form of its
             # accents or with another edge is found among all.
             known = {trunk["id"] for trunk in found}
-            found += [trunk for trunk in self.of_brand(session) if trunk["id"] not in known]
+            of_brand = self.of_brand(session) if of_brand is None else of_brand
+            found += [trunk for trunk in of_brand if trunk["id"] not in known]
             matching = self._at_our_hostname(found)
         if not matching:
             named = [trunk for trunk in found if same_name(trunk.get("name"), name)]

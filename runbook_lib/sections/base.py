@@ -172,6 +172,9 @@ class Section(ABC):
         """
         raise NotImplementedError(f"section {self.number} reads in a way of its own")
 
+    def read_for_tables(self) -> None:  # noqa: B027 - most sections have nothing to add
+        """Add to the facts what only the tables show; most sections show what they go by."""
+
     @abstractmethod
     def views(self) -> list[View]:
         """Return the current state, as read, for people."""

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 from .. import keys
 from ..errors import OutcomeUnknownError, RunbookError, UnreachableError, VendorError
 from ..keys import Kind, ResourceKey, Why
-from ..meaning import same_name
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, field_of
 from ..records.journal import CLOCKS, sent_at
+from ..resources.lists import CREDENTIALS, lists_on, own_list
 from ..secret import written_at
 from ..vendors.twilio import as_read, read_date
 from .base import PAIR_S, Item, time_to_pass
@@ -265,11 +265,16 @@ def _with_note(row: Row, note: str) -> Row:
 
 def find_user(context: Context, username: str | None = None) -> Any | None:
     """Read a user (ours, without a name) of our credential list; ``None`` when either does not exist."""
-    settings, sip = context.settings, context.twilio.account.sip
+    settings, twilio = context.settings, context.twilio
     username = settings.username if username is None else username
-    lists = sip.credential_lists.list()
-    ours = next((one for one in lists if same_name(one.friendly_name, settings.credential_list_name)), None)
+    ours = own_list(
+        CREDENTIALS,
+        settings,
+        CREDENTIALS.of_account(twilio).list(),
+        lambda: lists_on(CREDENTIALS, twilio, context.twilio_trunk.require()),
+        context.made_by_us,
+    )
     if ours is None:
         return None
-    users = sip.credential_lists(ours.sid).credentials.list()
+    users = CREDENTIALS.of_list(twilio, ours.sid).list()
     return next((user for user in users if user.username == username), None)

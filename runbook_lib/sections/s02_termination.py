@@ -227,8 +227,7 @@ class Termination(Section):
         return kind.of_list(self.context.twilio, self.facts.lists[kind].own.sid)
 
     def _attach(self, kind: ListKind) -> None:
-        trunk = self.facts.trunk or self.context.twilio_trunk.require()
-        kind.of_trunk(self.context.twilio, trunk.sid).create(self.facts.lists[kind].own.sid)
+        kind.of_trunk(self.context.twilio, self.facts.trunk.sid).create(self.facts.lists[kind].own.sid)
 
 
 def _label(address: str) -> str:

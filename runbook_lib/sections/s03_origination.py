@@ -204,16 +204,16 @@ class Origination(Section):
         return self.item(step, self._resource(url), fields, update, as_read(found))
 
     def _create(self, desired: Mapping[str, Any]) -> None:
-        trunk = self.facts.trunk or self.context.twilio_trunk.require()
-        urls = self.context.twilio.trunks(trunk.sid).origination_urls
-        # Twilio does not refuse the same URI twice, and another run may have made it since the plan was
-        # read. Where two runs on different machines make it at the same moment, each takes its own back
-        # unless it is the first: one stays. Verification finds what stays twice all the same.
+        urls = self.context.twilio.trunks(self.facts.trunk.sid).origination_urls
+        # Twilio does not refuse the same URI twice, and another run may have made it since this was read.
+        # Where two runs on different machines make it, each takes its own back unless it is the first: one
+        # stays. Verification finds what stays twice all the same.
         wanted = _meant(desired["sip_url"])
-        if any(_meant(uri.sip_url) == wanted for uri in urls.list()):
+        if any(_meant(uri.sip_url) == wanted for uri in self.facts.live):
             return
         made = urls.create(**desired)
-        same = [uri for uri in urls.list() if _meant(uri.sip_url) == wanted]
+        self.facts = replace(self.facts, live=tuple(urls.list()))  # the next one is compared with these
+        same = [uri for uri in self.facts.live if _meant(uri.sip_url) == wanted]
         if same and made.sid != min(same, key=lambda uri: (uri.date_created, uri.sid)).sid:
             made.delete()
 

@@ -179,8 +179,7 @@ class AssignNumbers(Section):
     def _point_at_trunk(self, number: Any) -> None:
         # Setting TrunkSid on the number moves it in one step, also from another trunk; adding it to
         # the trunk's list may be refused until it was removed from the other, which would cut it off.
-        trunk = self.facts.trunk or self.context.twilio_trunk.require()
-        number.update(trunk_sid=trunk.sid)
+        number.update(trunk_sid=self.facts.trunk.sid)
 
     def _take_away(self, number: Any) -> None:
         self.context.twilio.trunks(self.facts.trunk.sid).phone_numbers(number.sid).delete()

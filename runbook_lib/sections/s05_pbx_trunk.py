@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import keys
 from ..did_pool import DidPool
+from ..errors import VerificationError
 from ..facts.side_by_side import side_by_side
 from ..keys import Why
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
@@ -32,7 +33,8 @@ class Facts:
 
     ``user`` is the credential at Twilio (SDK object), read where the pair of passwords may be written;
     ``of_brand`` the trunks of our brand that the tenant sees, ``assignees`` the shares of a shared trunk
-    and ``tenant_names`` who has them, by id. The rules are read where a number leaves the pool.
+    and ``tenant_names`` who has them, by id, read for the tables only. The rules are read where a number
+    leaves the pool.
     """
 
     in_pbx: InPbx = field(default_factory=InPbx)
@@ -100,11 +102,13 @@ class PbxTrunkSection(Section):
     def _with_the_trunk(self, facts: Facts) -> Facts:
         """The facts with the trunk's own; and the user at Twilio where an update is to be planned."""
         session, path = self.context.pbx_trunk.session, f"/providers/{facts.live['id']}"
-        (assignees, names), status = side_by_side(
-            lambda: self._shares(path) if self.context.scope.is_shared else ((), {}),
+        assignees, status = side_by_side(
+            lambda: tuple(
+                (session.get(f"{path}/assignees").get("items") or ()) if self.context.scope.is_shared else ()
+            ),
             lambda: session.get(f"{path}/status").get("status"),
         )
-        facts = replace(facts, status=status, assignees=assignees, tenant_names=names)
+        facts = replace(facts, status=status, assignees=assignees)
         scope = self.context.scope
         pool = (facts.share if scope.is_shared else facts.live).get("did_numbers")
         leaves = scope.has_tenant and any(did in self.context.tenant.remove for did in self._extra(pool))
@@ -115,10 +119,9 @@ class PbxTrunkSection(Section):
         )
         return replace(facts, rules=rules, user=user)
 
-    def _shares(self, path: str) -> tuple[tuple[Mapping[str, Any], ...], dict[str, str]]:
-        """The shares of a shared trunk, and the names of their tenants."""
-        shares = self.context.pbx_trunk.session.get(f"{path}/assignees").get("items") or ()
-        return tuple(shares), self.context.pbx.tenant_names({share["tenant_id"] for share in shares})
+    def read_for_tables(self) -> None:
+        ids = {share["tenant_id"] for share in self.facts.assignees}
+        self.facts = replace(self.facts, tenant_names=self.context.pbx.tenant_names(ids) if ids else {})
 
     def views(self) -> list[View]:
         live, settings = self.facts.live, self.context.settings
@@ -263,7 +266,15 @@ class PbxTrunkSection(Section):
 
     def _assign(self, body: dict[str, Value]) -> None:
         trunk = self.context.pbx_trunk
-        live = self.facts.live or trunk.find()
+        live = self.facts.live or trunk.find()  # made just now, by this section
+        if live is None:
+            raise VerificationError(
+                f"the PBX does not show the trunk {self.context.settings.pbx_name} that was made just now, or"
+                " shows more than one",
+                step="5.5",
+                meaning="the trunk has no numbers of this tenant yet, so it takes none of the tenant's calls",
+                next_step="plan again: the plan shows what the PBX has by then",
+            )
         trunk.session.post(f"/providers/{live['id']}/assignees/{self.facts.tenant_id}", body)
 
     def _extra(self, current: str | None) -> list[str]:

@@ -169,7 +169,7 @@ class NextSteps(Section):
         return [item, *self.duplicates(step, str(key), same)]
 
     def _write(self, kind: str, live: Mapping[str, Any] | None, name: str, changed: dict[str, Any]) -> None:
-        trunk = self.facts.trunk or self.context.pbx_trunk.find()
+        trunk = self.facts.trunk
         for route in changed.get("routes", ()):
             route["provider_id"] = trunk["id"]
         if live is None:

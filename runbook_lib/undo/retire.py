@@ -17,7 +17,7 @@ from ..did_pool import DidPool
 from ..keys import LISTS, WORDS, Kind, ResourceKey, Why
 from ..meaning import same_name
 from ..plan import Action, Effect, Row
-from ..resources.lists import ACL, CREDENTIALS, ListKind
+from ..resources.lists import ACL, CREDENTIALS, ListKind, lists_on, own_list
 from ..resources.regions import why_not_assigned
 from ..resources.twilio_trunk import numbers_on
 from ..sections.base import Item, Section, View, at_step
@@ -140,12 +140,17 @@ class Retire(Section):
 
     def _read_lists(self, kind: ListKind) -> list[tuple[Kind, Any, dict[str, ResourceKey]]]:
         """Our list of a kind, with what hangs on it; at most one."""
-        name = kind.name(self.context.settings)
-        return [
-            (kind.kind, one, hanging_on(self.context, f"{self._sip}/{kind.path}/{one.sid}.json"))
-            for one in kind.of_account(self.context.twilio).list()
-            if same_name(one.friendly_name, name)
-        ][:1]
+        context, twilio = self.context, self.context.twilio
+        own = own_list(
+            kind,
+            context.settings,
+            kind.of_account(twilio).list(),
+            lambda: lists_on(kind, twilio, self._trunk),
+            context.made_by_us,
+        )
+        if own is None:
+            return []
+        return [(kind.kind, own, hanging_on(context, f"{self._sip}/{kind.path}/{own.sid}.json"))]
 
     def _rule_items(self) -> list[Item]:
         rules = self.context.tenant.call_rules if self.context.scope.has_tenant else None

@@ -5,8 +5,9 @@ processes of a run and all runs of a records folder share the same files. Whoeve
 nothing but the vendor's answer, so slots can never be part of a deadlock, and waiting for one is never
 an error. Where no file can be made, there is no budget, and everything else works.
 
-Writes, what is read to confirm them, and sign-outs go first: ordinary reads leave one slot free for them,
-and take none while one of them waits. After 429 the budget is half as large, and then recovers one by one.
+Writes, what is read to confirm them, sign-ins (the whole session waits for its own) and sign-outs go first:
+ordinary reads leave one slot free for them, and take none while one of them waits. After 429 the budget is
+half as large, and then recovers one by one.
 """
 
 from __future__ import annotations

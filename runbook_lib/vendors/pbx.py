@@ -150,14 +150,17 @@ class Pbx:
         Both default to yes (PortSIP's API: ``enable_tenant_level_trunk``, ``enable_feature_trunks``); so
         does a PBX that keeps its settings from this administrator.
         """
+        settings, tenant = side_by_side(self._settings, lambda: self.tenant)
+        everywhere = settings.get("enable_tenant_level_trunk") is not False
+        return everywhere and tenant.get("enable_feature_trunks") is not False
+
+    def _settings(self) -> dict[str, Any]:
         try:
-            settings = self.system.get("/admin/settings")
+            return self.system.get("/admin/settings")
         except VendorError as error:
             if error.status not in (403, 404):
                 raise
-            settings = {}
-        everywhere = settings.get("enable_tenant_level_trunk") is not False
-        return everywhere and self.tenant.get("enable_feature_trunks") is not False
+            return {}
 
     def version(self) -> str | None:
         """Read the PBX's version."""

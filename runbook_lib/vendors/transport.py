@@ -346,9 +346,7 @@ class _Budgeted(_Layer):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         # A section that has written reads to see what became of it.
         confirms = self._journal.is_writing or self._journal.writes > 0
-        kind = request.extensions[KIND]
-        first = kind in ("write", "sign_out") or (kind == "read" and confirms)
-        with self._budget.slot(first=first):
+        with self._budget.slot(first=confirms or request.extensions[KIND] != "read"):
             sent_at = time.time()
             response = self._inner.handle_request(request)
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
