@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Two workers; a file stays with one of them, as its tests share what they set up.
 SHARED := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help ready ready-for-tests demo lab checks test sweep-sample test-all sweep scale test-faults bench schema constraints wheelhouse platforms clean
+.PHONY: help ready ready-for-tests demo lab checks test sweep-sample test-all sweep scale test-faults bench schema constraints wheelhouse platforms deployments clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
@@ -21,6 +21,7 @@ help:
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
 	@echo "make wheelhouse   fetch what a machine without a network needs, into wheelhouse/"
 	@echo "make platforms    run the demo and fast tests in bare Debian systems, and with lowest and newest versions"
+	@echo "make deployments  install and run it by pip, pipx, uv, cron, in a container, a hub and Airflow"
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
 
 demo: ready
@@ -94,6 +95,10 @@ wheelhouse:
 # Bare Debian systems with their own Python, and the lowest and newest versions; one: PLATFORM=bookworm.
 platforms:
 	tests/platforms.sh $(PLATFORM)
+
+# Really installed and run, one after the other; some fetch much, and need root. One: DEPLOYMENT=hub.
+deployments: ready-for-tests
+	$(BIN)/python -m tests.deployments $(DEPLOYMENT)
 
 clean:
 	@if [ -x $(BIN)/runbook ]; then $(BIN)/runbook sandbox --stop || true; fi

@@ -13,6 +13,7 @@ from pathlib import Path
 from .connect import pbx_endpoint, pbx_of
 from .parameters import Site
 from .records.journal import FILE_NAME, Journal
+from .records.result import new_run_id
 from .secret import scrub_data
 from .vendors.pbx import Pbx
 from .vendors.sign_in import SignInGate
@@ -53,7 +54,8 @@ def pbx_alone(
     """Yield a site's PBX for sessions only, without a run; sign out at the end."""
     url, trust = pbx_endpoint(site, root)
     # Signing in is not a write, so nothing of this journal ever reaches a disk.
-    journal = Journal(records_folder(root) / site.name / FILE_NAME, scrub_data, {})
+    folder = records_folder(root) / site.name / "sign-in" / new_run_id()
+    journal = Journal(folder / FILE_NAME, scrub_data, {})
     with closing(Transport("PortSIP", journal, verify=trust)) as transport:
         pbx = pbx_of(site, root, transport, url, domain=domain, ask=ask)
         try:

@@ -15,6 +15,7 @@ from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_way_back import set_up
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
+TENANTS = ["acme", "globex", "initech"]
 
 
 def runbook(sandbox: TestSandbox, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -116,6 +117,11 @@ def test_one_section_alone(sandbox: TestSandbox, tmp_path: Path) -> None:
         ("apply", "parameters/not-there.yaml"),
         ("plan", SITE),
         ("plan", ACME, "--section", "99"),
+        ("validate",),
+        ("plan", "--all", ACME),
+        ("apply", "--all", "--trunk", "carrier"),
+        ("retire", "--all"),
+        ("verify", "--all", "-s", "parameters/not-there.yaml"),
         ("apply", ACME, "--section", "7"),
         ("apply", "--trunk", "carrier", "--section", "06"),
         ("validate", "parameters/example/dental.yaml", "-s", "parameters/example/site.yaml"),
@@ -126,6 +132,30 @@ def test_wrong_input_ends_with_3_before_any_request(sandbox: TestSandbox, argume
     assert ended.returncode == 3, ended.stdout + ended.stderr
     assert ended.stderr.strip()
     assert "Traceback" not in ended.stderr + ended.stdout
+    assert sandbox.control("GET", "requests").json()["requests"] == []
+
+
+def test_all_tenants_of_a_site_and_no_other(sandbox: TestSandbox, tmp_path: Path) -> None:
+    planned = runbook(sandbox, "plan", "--all", "-s", SITE, "--section", "00", "--out", str(tmp_path))
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    assert sorted(path.name.partition(".")[0] for path in tmp_path.iterdir()) == TENANTS
+    assert runbook(sandbox, "validate", "--all").returncode == 0
+    for mode in ("apply", "verify"):
+        before = {*sandbox.root.glob("records/demo/*/*/*.result.json")}
+        assert runbook(sandbox, mode, "--all", "--section", "00").returncode == 0
+        made = {*sandbox.root.glob("records/demo/*/*/*.result.json")} - before
+        assert sorted(path.parts[-3] for path in made) == TENANTS, mode
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "verify", "validate"])
+def test_all_tenants_where_there_are_none_is_wrong_input(
+    sandbox: TestSandbox, tmp_path: Path, command: str
+) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text((sandbox.root / SITE).read_text())
+    ended = runbook(sandbox, command, "--all", "-s", str(site))
+    assert ended.returncode == 3 and str(site) in ended.stderr.replace("\n", ""), ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr and not list(sandbox.root.glob("records/demo/*/*/opening.json"))
     assert sandbox.control("GET", "requests").json()["requests"] == []
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib import connect
+from runbook_lib import sign_in as signing_in
 from runbook_lib.errors import RunbookError, SignInError, VendorError
 from runbook_lib.parameters import load_site, project_root
 from runbook_lib.runbook import Runbook
@@ -96,6 +98,17 @@ def test_kept_sessions_are_the_operators_alone(sandbox: TestSandbox) -> None:
     assert len(KeptSignIns(url, "admin").scopes()) == 2
     assert KeptSignIns(url, "another").scopes() == []
     assert KeptSignIns("https://pbx.another.example:8887/api", "admin").scopes() == []
+
+
+def test_records_at_the_top_of_the_file_system(sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, which has its volumes there; a session for a run of several sections is this one."""
+    top = Path("/records-of-no-test")
+    for module in (signing_in, connect):
+        monkeypatch.setattr(module, "records_folder", lambda root: top)
+    root = project_root()
+    with signing_in.pbx_alone(load_site(SITE, root), root, PBX_DOMAIN) as pbx:
+        assert pbx.tenants([]) == []
+    assert not top.exists()
 
 
 def test_a_wrong_code(sandbox: TestSandbox) -> None:

@@ -78,6 +78,8 @@ RUN_DEPTH = 3
 SIGNATURES = "signatures"
 #: A signed head, and its signature.
 SIGNATURE = re.compile(r"\d{6,}-[0-9a-f]{8}\.head(\.sig)?", re.ASCII)
+#: The folder and the names of JupyterLab's copies of the files that it opens.
+CHECKPOINTS, CHECKPOINT = ".ipynb_checkpoints", "-checkpoint"
 #: Made from the records, written anew by every run.
 INDEX = "index.html"
 #: Of locks, and of the names of those that hold them.
@@ -404,7 +406,8 @@ def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
         there = {*contents(folder)[0]} if folder.is_dir() else set[str]()
         for name in sorted(listed.keys() | there):
             if name not in listed:
-                yield Problem(f"{run}/{name}", "extra: not among the files that were adopted")
+                if not _is_jupyters_copy(folder, name, listed):
+                    yield Problem(f"{run}/{name}", "extra: not among the files that were adopted")
             elif problem := _compared(folder / name, f"{run}/{name}", listed[name]):
                 yield problem
     except NotPlainError as error:
@@ -479,11 +482,24 @@ def _files(
         if name == OPENING and name in there and (opening_differs or listed.get(name) == opened):
             continue
         if name not in listed:
-            yield Problem(f"{run}/{name}", "extra: not among the checksums")
+            if not _is_jupyters_copy(folder, name, listed):
+                yield Problem(f"{run}/{name}", "extra: not among the checksums")
         elif problem := _compared(folder / name, f"{run}/{name}", listed[name]):
             yield problem
     for name in sorted(empty):
         yield Problem(f"{run}/{name}", "extra: an empty folder")
+
+
+def _is_jupyters_copy(folder: Path, name: str, listed: Mapping[str, str]) -> bool:
+    """Whether a file is the copy that JupyterLab makes of a record's file when somebody opens it there."""
+    path = PurePosixPath(name)
+    original = path.stem.removesuffix(CHECKPOINT) + path.suffix
+    if path.as_posix() != f"{CHECKPOINTS}/{Path(original).stem}{CHECKPOINT}{path.suffix}":
+        return False
+    try:
+        return listed.get(original) == digest_of_file(folder / name)
+    except OSError:
+        return False
 
 
 def _compared(path: Path, name: str, digest: str) -> Problem | None:

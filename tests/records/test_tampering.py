@@ -371,6 +371,26 @@ def test_an_empty_folder_in_a_closed_record(records: Path, head: str, runs: list
     refused(records, head, f"{runs[3]}/one", f"{runs[3]}/one/two")
 
 
+def test_a_record_that_somebody_has_opened_in_jupyterlab(records: Path, head: str, runs: list[str]) -> None:
+    """It copies what it opens; only the very same content under that name is no part of the evidence."""
+    folder = records / runs[3]
+    name = next(path.name for path in folder.glob("*.ipynb"))
+    copies = folder / ".ipynb_checkpoints"
+    copies.mkdir()
+    copy = copies / name.replace(".ipynb", "-checkpoint.ipynb")
+    copy.write_bytes((folder / name).read_bytes())
+    assert check(records, head).status == VERIFIED
+    for other in (copies / name, copies / "more-checkpoint.ipynb", folder / copy.name):
+        copy.rename(other)
+        refused(records, head, other.relative_to(records).as_posix())
+        other.rename(copy)
+    copy.write_bytes(copy.read_bytes() + b" ")
+    refused(records, head, copy.relative_to(records).as_posix())
+    copy.unlink()
+    copy.symlink_to(folder / name)
+    refused(records, head, copy.relative_to(records).as_posix())
+
+
 def test_an_empty_folder_when_a_record_is_closed_is_not_part_of_it(tmp_path: Path) -> None:
     folder = start(tmp_path, "demo/acme/one")
     work(folder)

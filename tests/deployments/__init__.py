@@ -1,0 +1,1 @@
+"""The product where it is really installed and run: ``make deployments``."""
