@@ -30,7 +30,7 @@ SECTIONS = {
         GuideSection("05", "The register-based trunk in PortSIP PBX", "05_pbx_trunk"),
         GuideSection("06", "Next steps: call rules", "06_next_steps"),
         # The way back is not the guide's, but ours.
-        GuideSection("90", "Roll a change record back", "90_roll_back"),
+        GuideSection("90", "Roll back a change record", "90_roll_back"),
         GuideSection("91", "Retire a tenant", "91_retire_tenant"),
     )
 }
