@@ -19,11 +19,13 @@ from traitlets.config import Config
 
 from ..guide import SECTIONS
 from ..notebook.display import Box, escaped
+from ..notebook.tables import first_block_shown
 from ..plain_files import read_mapping, write_whole
 from ..records import living
 from ..records.chain import CLOSED, Entry
 from ..records.clocks import in_order
-from ..records.record import OPENING, RUN
+from ..records.first_block import first_block
+from ..records.record import OPENING, RECORD, RUN
 from ..records.reviews import describe_events, unreviewed
 from ..records.summary import NOT_ENDED
 from ..records.verify import INDEX, by_event, is_run, read_chain, run_folders
@@ -113,7 +115,7 @@ def write_run_index(folder: Path) -> Path:
         ]
         for one in run["sections"]
     ]
-    target = run["target"]
+    target, record = run["target"], read_mapping(folder / RECORD)
     facts = [
         ("Site", run["site"]),
         ("Twilio account", target.get("twilio_account", "")),
@@ -122,12 +124,13 @@ def write_run_index(folder: Path) -> Path:
         ("Started (UTC)", run["started"]),
         ("Ended (UTC)", run["ended"]),
         ("Run", run["run_id"]),
-        *_who_and_why(read_mapping(folder / "record.json")),
+        *_who_and_why(record),
     ]
+    first = first_block_shown(first_block(record)).html() if record else ""
     lines = run.get("problem", "").splitlines()
     problem = Box("stop", lines[0], tuple(lines[1:])).html() if lines else ""
     body = (
-        f"<h1>{escaped(run['tenant'])}</h1><p>{_outcome(run['outcome'])}</p>{problem}{_facts(facts)}"
+        f"<h1>{escaped(run['tenant'])}</h1><p>{_outcome(run['outcome'])}</p>{first}{problem}{_facts(facts)}"
         f"{_list(('Section', 'Executed notebook', 'Outcome', '#Changes', '#Writes', '#Seconds'), rows)}"
         f"<p>Beside the notebooks: {_file_links(folder)}</p>"
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
+    from ..records.first_block import FirstBlock
     from ..sections import Outcome, Verification, View
 
 ABSENT = "—"
@@ -129,7 +130,7 @@ class Table(Shown):
 
     def html(self) -> str:
         frame = self.frame
-        if "Effect" in frame and "Effect" not in self.hidden:  # below its action: a page has no room for both
+        if {"Action", "Effect"} <= {*frame} - self.hidden:  # below its action: a page has no room for both
             frame["Action"] = list(zip(frame.Action, frame.Effect, strict=True))
             frame = frame.drop(columns="Effect").rename(columns={"Action": _BOTH})
         frame = _within_the_page(frame.drop(columns=[name for name in self.hidden if name in frame]))
@@ -280,7 +281,15 @@ def outcome_shown(section: str, outcome: Outcome) -> Stack:
     if not outcome.writes:
         return Stack((Box("info", "There was nothing to change: nothing was written."),))
     writes = f"{outcome.writes} write" + ("s" if outcome.writes != 1 else "")
-    return Stack((row_table(f"Carried out, in {writes}", in_order(section, outcome.rows)),))
+    # A write sends the whole resource; what stood there already was not carried out.
+    rows = [row for row in outcome.rows if row.action in CHANGING]
+    return Stack((row_table(f"Carried out, in {writes}", in_order(section, rows)),))
+
+
+def first_block_shown(block: FirstBlock) -> Stack:
+    """Return what a record says first: its sentence, and the table of what changed."""
+    table = Table("What changed", block.columns, block.cells)
+    return Stack((Box("info", block.sentence), *([table] if block.rows else [])))
 
 
 def verification_shown(section: str, verification: Verification, *, planning: bool) -> Stack:
