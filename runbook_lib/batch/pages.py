@@ -18,7 +18,7 @@ from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
 from ..guide import SECTIONS
-from ..notebook.display import Box, escaped
+from ..notebook.display import Box, Shown, escaped
 from ..notebook.tables import first_block_shown
 from ..plain_files import read_mapping, write_whole
 from ..records import living
@@ -272,17 +272,26 @@ def _exporter() -> HTMLExporter:
     )
 
 
+def page_of(title: str, target: str, parts: Sequence[Shown]) -> bytes:
+    """Return a page of its own, with no link out of it: what a copy of a record is."""
+    body = f"<h1>{escaped(title)}</h1>" + "".join(part.html() for part in parts)
+    return _page(title, target, body, "").encode()
+
+
 def _write(path: Path, title: str, target: str, body: str, navigation: str) -> Path:
+    write_whole(path, _page(title, target, body, navigation).encode())
+    return path
+
+
+def _page(title: str, target: str, body: str, navigation: str) -> str:
     banner = f'<div class="banner {target}">{_BANNERS[target]}</div>' if target in _BANNERS else ""
-    page = (
+    return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escaped(title)}</title><style>{_STYLE}</style></head><body>"
         f"{banner}<nav>{navigation}</nav><main>{body}</main></body></html>\n"
     )
-    write_whole(path, page.encode())
-    return path
 
 
 def _list(columns: tuple[str, ...], rows: list[list[str]]) -> str:

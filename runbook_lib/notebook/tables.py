@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..guide import RUN_ORDER, STEPS
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
-from .display import Box, Shown, badge, broken, heading, longest_word, visible
+from .display import Box, Shown, badge, broken, heading, longest_word, marked_down, visible
 from .spreadsheets import csv_text
 from .styled import NO_TERMINAL, styled_html, text_table
 
@@ -144,6 +144,15 @@ class Table(Shown):
             lines=[FURTHER, NOTE],
         )
 
+    def markdown(self) -> str:
+        title = f"**{marked_down(self.heading)}**"
+        if not self.rows:
+            return f"{title}\n\n{marked_down(self.empty)}"
+        seen = [(index, name) for index, name in enumerate(self.columns) if name not in self.hidden]
+        head = [[marked_down(name) for _, name in seen], ["---"] * len(seen)]
+        body = [[marked_down(_text_value(name, row[index])) for index, name in seen] for row in self.rows]
+        return "\n".join([title, "", *(f"| {' | '.join(cells)} |" for cells in [*head, *body])])
+
     def text(self, width: int = NO_TERMINAL) -> str:
         """Return the table as text, in lines of ``width`` characters as far as its words fit into them."""
         title = visible(self.heading)
@@ -205,6 +214,9 @@ class Stack(Shown):
 
     def html(self) -> str:
         return "\n".join(part.html() for part in self.parts)
+
+    def markdown(self) -> str:
+        return "\n\n".join(part.markdown() for part in self.parts)
 
     def text(self) -> str:
         return "\n\n".join(part.text() for part in self.parts)
