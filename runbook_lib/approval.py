@@ -244,7 +244,8 @@ def _signed_approval(context: Context, plan: Plan, path: Path, allowed_signers: 
         raise _refused(f"the approval is for ticket {statement.ticket}, and the run is for {typed}")
     kept = zip(signature_names(Path(STATEMENT)), signatures, strict=False)
     files = _kept(plan) | {STATEMENT: content, **{name.name: one.read_bytes() for name, one in kept}}
-    who = {**by, "approval": statement.id, "ticket": statement.ticket}
+    # A signature has no time: the statement begins when its first signer made it, by that one's clock.
+    who = {**by, "approval": statement.id, "ticket": statement.ticket, "at": statement.not_before}
     return Approval(plan, who, Use(statement, line, digest_of(content)), files)
 
 

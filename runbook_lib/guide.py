@@ -70,6 +70,9 @@ STEPS = {
     "6.2": "Inbound rule",
 }
 
+#: Steps that are the tenant's own also where the trunk is shared.
+TENANTS_STEPS = frozenset({"4.1", "5.5", "6.1", "6.2"})
+
 
 def section_of(step: str) -> GuideSection:
     """Return the section that a step id belongs to; ``KeyError`` for an unknown id."""

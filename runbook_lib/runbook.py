@@ -30,16 +30,30 @@ from .identity import plain_identities
 from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .paths import near
+from .plain_files import read_mapping
 from .plan import CHANGING, STOPPING, Plan, Row, Slice, shown
 from .records import living
 from .records.anchor import head_cautions
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
+from .records.first_block import FirstBlock, first_block
 from .records.journal import FILE_NAME, Journal
+from .records.journal import read as read_journal
 from .records.needs import try_out
 from .records.policy import policy_of, require_floor
-from .records.record import OPENING, RUN, close_record, is_open, open_record, run_name, write_record
+from .records.record import (
+    OPENING,
+    REASON,
+    RUN,
+    TICKET,
+    close_record,
+    is_open,
+    open_record,
+    run_name,
+    write_record,
+)
 from .records.result import new_run_id, now, run_folder, write_json, write_result
+from .records.summary import summarize
 from .records.to_undo import record_to_undo
 from .records.uses import claimed_by, register_of
 from .secret import scrub_data
@@ -217,7 +231,10 @@ class Runbook:
     @property
     def approver(self) -> dict[str, Any]:
         """Who approved which plan, as a record has it."""
-        return {"plan": self.approved.digest if self.approved else None, "by": self.approved_by}
+        plan = self.approved
+        if plan is None:
+            return {"plan": None, "by": self.approved_by}
+        return {"plan": plan.digest, "by": self.approved_by, "author": [*plan.author]}
 
     @property
     def is_recorded(self) -> bool:
@@ -389,6 +406,22 @@ class SectionRun:
             self._result["outcome"] = "succeeded"
         self._close()
         return self._result
+
+    def first_block(self) -> FirstBlock:
+        """Return what this section's part of the record says first, as it stands now."""
+        runbook, result = self.runbook, self._result
+        journal = runbook.folder / FILE_NAME
+        writes = read_journal(journal) if os.path.lexists(journal) else []
+        own = [write for write in writes if write["section"] == self.number]
+        facts = {
+            "site": runbook.context.site.name,
+            "ticket": os.environ.get(TICKET) or None,
+            "reason": os.environ.get(REASON) or None,
+            **{key: result[key] for key in ("mode", "tenant", "target", "operator")},
+        }
+        opening = facts | read_mapping(runbook.folder / OPENING)
+        ended = {"started": result["started"], "outcome": result["outcome"]}
+        return first_block(scrub_data(summarize(opening, ended, [result], own, "")))
 
     def _begin_if_asked_again(self, what: str) -> None:
         moment = self.runbook.context.moment
@@ -582,6 +615,7 @@ class SectionRun:
         self._begin_if_asked_again("verify")
         verification = self._section.verify(wait=self.runbook.mode == "apply")
         self._result["verification"] = {
+            "at": now(),
             "ok": verification.ok,
             "rows": [_plain(row) for row in verification.rows],
             "differences": [_plain(row) for row in verification.differences],

@@ -18,12 +18,14 @@ from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
 from ..guide import SECTIONS
-from ..notebook.display import Box, escaped
+from ..notebook.display import Box, Shown, escaped
+from ..notebook.tables import first_block_shown
 from ..plain_files import read_mapping, write_whole
 from ..records import living
 from ..records.chain import CLOSED, Entry
 from ..records.clocks import in_order
-from ..records.record import OPENING, RUN
+from ..records.first_block import first_block
+from ..records.record import OPENING, RECORD, RUN
 from ..records.reviews import describe_events, unreviewed
 from ..records.summary import NOT_ENDED
 from ..records.verify import INDEX, by_event, is_run, read_chain, run_folders
@@ -113,7 +115,7 @@ def write_run_index(folder: Path) -> Path:
         ]
         for one in run["sections"]
     ]
-    target = run["target"]
+    target, record = run["target"], read_mapping(folder / RECORD)
     facts = [
         ("Site", run["site"]),
         ("Twilio account", target.get("twilio_account", "")),
@@ -122,12 +124,13 @@ def write_run_index(folder: Path) -> Path:
         ("Started (UTC)", run["started"]),
         ("Ended (UTC)", run["ended"]),
         ("Run", run["run_id"]),
-        *_who_and_why(read_mapping(folder / "record.json")),
+        *_who_and_why(record),
     ]
+    first = first_block_shown(first_block(record)).html() if record else ""
     lines = run.get("problem", "").splitlines()
     problem = Box("stop", lines[0], tuple(lines[1:])).html() if lines else ""
     body = (
-        f"<h1>{escaped(run['tenant'])}</h1><p>{_outcome(run['outcome'])}</p>{problem}{_facts(facts)}"
+        f"<h1>{escaped(run['tenant'])}</h1><p>{_outcome(run['outcome'])}</p>{first}{problem}{_facts(facts)}"
         f"{_list(('Section', 'Executed notebook', 'Outcome', '#Changes', '#Writes', '#Seconds'), rows)}"
         f"<p>Beside the notebooks: {_file_links(folder)}</p>"
     )
@@ -269,17 +272,26 @@ def _exporter() -> HTMLExporter:
     )
 
 
+def page_of(title: str, target: str, parts: Sequence[Shown]) -> bytes:
+    """Return a page of its own, with no link out of it: what a copy of a record is."""
+    body = f"<h1>{escaped(title)}</h1>" + "".join(part.html() for part in parts)
+    return _page(title, target, body, "").encode()
+
+
 def _write(path: Path, title: str, target: str, body: str, navigation: str) -> Path:
+    write_whole(path, _page(title, target, body, navigation).encode())
+    return path
+
+
+def _page(title: str, target: str, body: str, navigation: str) -> str:
     banner = f'<div class="banner {target}">{_BANNERS[target]}</div>' if target in _BANNERS else ""
-    page = (
+    return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escaped(title)}</title><style>{_STYLE}</style></head><body>"
         f"{banner}<nav>{navigation}</nav><main>{body}</main></body></html>\n"
     )
-    write_whole(path, page.encode())
-    return path
 
 
 def _list(columns: tuple[str, ...], rows: list[list[str]]) -> str:

@@ -103,8 +103,14 @@ def _visible_character(character: str) -> str:
     return f"⟨U+{ord(character):04X}⟩"
 
 
+def marked_down(text: str) -> str:
+    """Return text for Markdown: visible, in one line, and without anything that Markdown or HTML acts on."""
+    inert = re.sub(r"([\\`*_{}\[\]()#+!|~>-])", r"\\\1", visible(text))
+    return inert.replace("&", "&amp;").replace("<", "&lt;")
+
+
 class Shown:
-    """Something with an HTML form and a text form."""
+    """Something with an HTML form, a text form and a Markdown form."""
 
     def html(self) -> str:
         """Return a self-contained piece of HTML."""
@@ -114,6 +120,10 @@ class Shown:
         """Return plain text."""
         raise NotImplementedError
 
+    def markdown(self) -> str:
+        """Return Markdown, for viewers that show no HTML."""
+        return "\n".join(f"    {line}" for line in self.text().splitlines())
+
     def headed(self, owner: str, read: str = "") -> Self:
         """Return the same with a heading that names its owner and when it was read, where it has one."""
         return self
@@ -122,7 +132,7 @@ class Shown:
         return self.html()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/plain": self.text(), "text/html": self.html()}
+        return {"text/plain": self.text(), "text/markdown": self.markdown(), "text/html": self.html()}
 
     def __repr__(self) -> str:
         return self.text()
@@ -148,6 +158,11 @@ class Box(Shown):
             f'padding:6px 12px;margin:8px 0;background:rgba(128,128,128,0.1);overflow-wrap:anywhere">'
             f"<div><b>{badge(symbol, colour)} {escaped(self.title)}</b></div>{lines}</div>"
         )
+
+    def markdown(self) -> str:
+        _, symbol = TONES[self.tone]
+        title = f"**{marked_down(symbol)} {marked_down(self.title)}**"
+        return "\n".join([title, *(f"\n{marked_down(line)}" for line in self.lines)])
 
     def text(self) -> str:
         _, symbol = TONES[self.tone]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,16 @@ from .forms import EXPLAINED, ApplyForm, is_watched, offer
 from .outgoing import filter_kernel_output
 from .passing import check_passed
 from .served import Served
-from .tables import Stack, Table, outcome_shown, plan_shown, step_table, verification_shown, view_table
+from .tables import (
+    Stack,
+    Table,
+    first_block_shown,
+    outcome_shown,
+    plan_shown,
+    step_table,
+    verification_shown,
+    view_table,
+)
 from .watch import watch_cells
 
 if TYPE_CHECKING:
@@ -196,6 +206,20 @@ class SectionPage:
 
         self._header_display = display(self.header, display_id=True)
 
+    @contextmanager
+    def _told_first(self) -> Iterator[None]:
+        """Show below the header what the record says first, also when the ``with`` block raises.
+
+        A reader of the record finds it there before anything else. A page that somebody watches writes
+        nothing itself, so its header stays as it is.
+        """
+        try:
+            yield
+        finally:
+            if self._header_display is not None and self.form is None:
+                first = first_block_shown(self._run.first_block())
+                self._header_display.update(Stack((self.header, first)))
+
     def step(self, step: str) -> Table:
         """Show what one step of the guide sets, desired beside current; reads what this moment lacks."""
         self._begin()
@@ -245,7 +269,7 @@ class SectionPage:
         self._must_be_current()
         if self.form is not None:
             return self.form.show()
-        with told_plainly():
+        with self._told_first(), told_plainly():
             outcome = self._run.apply()
         if outcome is None:
             return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],)).headed(self.name)
@@ -254,7 +278,7 @@ class SectionPage:
     def verify(self) -> Stack:
         """Read back, and show it beside the guide's expected result."""
         self._begin()
-        with told_plainly():
+        with self._told_first(), told_plainly():
             verification = self._run.verify()
         shown = verification_shown(self._number, verification, planning=self.mode == "plan")
         return shown.headed(self.name, self._read_at)
@@ -265,7 +289,8 @@ class SectionPage:
         A cell that is run after this begins a run of its own.
         """
         self._begin()
-        result = self._run.finish()
+        with self._told_first():
+            result = self._run.finish()
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in result["requests"].items()) or "none"
         lines = [
             f"Run {result['run_id']}, {result['seconds']:.1f} s",

@@ -18,13 +18,17 @@ _BEGINNINGS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def csv_text(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]]) -> str:
-    """Return tables (caption, columns, rows of text) below each other, an empty line between them."""
+    """Return tables (caption, columns, rows of text) below each other, an empty line between them.
+
+    A table without a caption begins with its columns.
+    """
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)
     for index, (caption, columns, rows) in enumerate(tables):
         if index:
             text.write("\r\n")
-        writer.writerows([_inert(cell) for cell in row] for row in ([caption], columns, *rows))
+        lines = ([caption], columns, *rows) if caption else (columns, *rows)
+        writer.writerows([_inert(cell) for cell in line] for line in lines)
     return text.getvalue()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..guide import RUN_ORDER, STEPS
 from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
-from .display import Box, Shown, badge, broken, heading, longest_word, visible
+from .display import Box, Shown, badge, broken, heading, longest_word, marked_down, visible
 from .spreadsheets import csv_text
 from .styled import NO_TERMINAL, styled_html, text_table
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
+    from ..records.first_block import FirstBlock
     from ..sections import Outcome, Verification, View
 
 ABSENT = "—"
@@ -129,7 +130,7 @@ class Table(Shown):
 
     def html(self) -> str:
         frame = self.frame
-        if "Effect" in frame and "Effect" not in self.hidden:  # below its action: a page has no room for both
+        if {"Action", "Effect"} <= {*frame} - self.hidden:  # below its action: a page has no room for both
             frame["Action"] = list(zip(frame.Action, frame.Effect, strict=True))
             frame = frame.drop(columns="Effect").rename(columns={"Action": _BOTH})
         frame = _within_the_page(frame.drop(columns=[name for name in self.hidden if name in frame]))
@@ -142,6 +143,15 @@ class Table(Shown):
             empty=self.empty,
             lines=[FURTHER, NOTE],
         )
+
+    def markdown(self) -> str:
+        title = f"**{marked_down(self.heading)}**"
+        if not self.rows:
+            return f"{title}\n\n{marked_down(self.empty)}"
+        seen = [(index, name) for index, name in enumerate(self.columns) if name not in self.hidden]
+        head = [[marked_down(name) for _, name in seen], ["---"] * len(seen)]
+        body = [[marked_down(_text_value(name, row[index])) for index, name in seen] for row in self.rows]
+        return "\n".join([title, "", *(f"| {' | '.join(cells)} |" for cells in [*head, *body])])
 
     def text(self, width: int = NO_TERMINAL) -> str:
         """Return the table as text, in lines of ``width`` characters as far as its words fit into them."""
@@ -204,6 +214,9 @@ class Stack(Shown):
 
     def html(self) -> str:
         return "\n".join(part.html() for part in self.parts)
+
+    def markdown(self) -> str:
+        return "\n\n".join(part.markdown() for part in self.parts)
 
     def text(self) -> str:
         return "\n\n".join(part.text() for part in self.parts)
@@ -280,7 +293,15 @@ def outcome_shown(section: str, outcome: Outcome) -> Stack:
     if not outcome.writes:
         return Stack((Box("info", "There was nothing to change: nothing was written."),))
     writes = f"{outcome.writes} write" + ("s" if outcome.writes != 1 else "")
-    return Stack((row_table(f"Carried out, in {writes}", in_order(section, outcome.rows)),))
+    # A write sends the whole resource; what stood there already was not carried out.
+    rows = [row for row in outcome.rows if row.action in CHANGING]
+    return Stack((row_table(f"Carried out, in {writes}", in_order(section, rows)),))
+
+
+def first_block_shown(block: FirstBlock) -> Stack:
+    """Return what a record says first: its sentence, and the table of what changed."""
+    table = Table("What changed", block.columns, block.cells)
+    return Stack((Box("info", block.sentence), *([table] if block.rows else [])))
 
 
 def verification_shown(section: str, verification: Verification, *, planning: bool) -> Stack:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +16,7 @@ from ..plain_files import read
 from ..secret import SecretRef, find, resolve, scrub
 from .chain import CLOSED, FILES, Chain, Entry, digest_of_file
 from .errors import RecordError
+from .handing import write_copy
 from .record import CHECKSUMS, OPENING, READ_ONLY, files_of
 from .verify import check_record
 
@@ -52,16 +53,25 @@ _SECRET_KEYS = frozenset({"auth_token", "api_key_secret", "password"})
 
 
 def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
-    """Write a closed record with its entries of the chain and how to verify them.
+    """Write a closed record with its entries of the chain and how to verify them, for who may see all of it.
 
-    Before that, the secrets behind the record's own references are resolved (``file:`` paths beside
-    the parameter file or in ``root``) and looked for in every file, as the zip is what leaves. Returns
-    the references that cannot be resolved here, so that nobody looked for their values.
-
-    Raises ``RecordError`` when ``out`` exists, when the record is not closed, when it is not what
-    was closed, or when a secret is in it.
+    Returns and raises as ``require_exportable`` does, and raises ``RecordError`` when ``out`` exists.
     """
-    entries = [one for one in Chain(records).entries() if one.run == run and one.event in FILES]
+    missing = require_exportable(records, run, root)
+    content = io.BytesIO()
+    _write(content, records / run, _entries_of(records, run))
+    write_copy(out, content.getvalue())
+    return missing
+
+
+def require_exportable(records: Path, run: str, root: Path) -> list[str]:
+    """Raise ``RecordError`` unless a record may leave: closed, as it was closed, and without a secret.
+
+    The secrets behind the record's own references are resolved (``file:`` paths beside the parameter file
+    or in ``root``) and looked for in every file. Returns the references that cannot be resolved here, so
+    that nobody looked for their values.
+    """
+    entries = _entries_of(records, run)
     if not entries or entries[-1].event != CLOSED:
         raise RecordError(
             f"record {run} is not closed",
@@ -79,23 +89,14 @@ def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
     if found := list(_secrets_in(records / run)):
         raise RecordError(
             "the record holds secrets: " + "; ".join(found),
-            meaning="no zip was written",
+            meaning="no copy was written",
             next_step="change these secrets, and let nobody have the record as it is",
         )
-    try:
-        with out.open("xb") as file:
-            _write(file, records / run, entries)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise RecordError(
-            f"{out} exists already, and nothing is overwritten", next_step="give another name"
-        ) from None
-    except OSError as error:
-        raise RecordError(
-            f"{out} cannot be written ({error.strerror})", next_step="give a place that can be written"
-        ) from None
     return missing
+
+
+def _entries_of(records: Path, run: str) -> list[Entry]:
+    return [one for one in Chain(records).entries() if one.run == run and one.event in FILES]
 
 
 def _resolved(folder: Path, root: Path) -> list[str]:

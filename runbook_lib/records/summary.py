@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .clocks import largest
+from .first_block import first_block
 from .journal import is_lost
 
 FORMAT = 1
@@ -42,8 +43,7 @@ def summarize(
     journal
         Digest of the journal's file.
     """
-    return {
-        "format": FORMAT,
+    record = {
         **{key: value for key, value in opening.items() if key not in _NOT_OF_THE_RECORD},
         "started": run.get("started") or opening.get("started"),
         "ended": run.get("ended"),
@@ -62,14 +62,16 @@ def summarize(
         "clocks": largest(one.get("clocks") or {} for one in results),
         "journal": {"digest": journal, "writes": len(writes)},
     }
+    return {"format": FORMAT, "first": first_block(record).to_data(), **record}
 
 
 def _approver(opening: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Who approved which plan: the same for all sections of a run; of one that died, said by its opening."""
-    if results:
-        return {"plan": results[0].get("approved_plan"), "by": results[0].get("approved_by")}
     approval = opening.get("approval") or {}
-    return {"plan": approval.get("plan"), "by": approval.get("by")}
+    author = {"author": approval["author"]} if "author" in approval else {}  # of whom the plan is
+    if results:
+        return {"plan": results[0].get("approved_plan"), "by": results[0].get("approved_by"), **author}
+    return {"plan": approval.get("plan"), "by": approval.get("by"), **author}
 
 
 def _sections(
@@ -138,4 +140,5 @@ def _verification(result: Mapping[str, Any]) -> dict[str, Any]:
         "section": result["section"],
         "ok": verification["ok"] if verification else None,
         "differences": verification["differences"] if verification else [],
+        **({"at": verification["at"]} if verification and "at" in verification else {}),
     }

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
-from ..guide import SECTIONS
+from ..guide import SECTIONS, TENANTS_STEPS
 from ..keys import ResourceKey, Why
 from ..meaning import meaning
 from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
@@ -524,10 +524,6 @@ def _moved(row: Row, approved: Slice | None) -> str:
 
 def _rows(items: Iterable[Item]) -> tuple[Row, ...]:
     return tuple(row for item in items for row in item.rows)
-
-
-#: Steps that are the tenant's own also where the trunk is shared.
-TENANTS_STEPS = frozenset({"4.1", "5.5", "6.1", "6.2"})
 
 
 def _kept_shared(item: Item, name: str | None) -> Item:

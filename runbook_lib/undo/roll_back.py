@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from ..did_pool import DidPool
+from ..guide import TENANTS_STEPS
 from ..keys import Kind, ResourceKey, Why
 from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
 from ..records.journal import read
 from ..resources.twilio_trunk import numbers_on
 from ..resources.written import collection, locate
-from ..sections.base import TENANTS_STEPS, Item, Section, View, at_step
+from ..sections.base import Item, Section, View, at_step
 from ..sections.passwords import SIDES, PasswordPair, find_user
 from .way_back import EFFECTS, Resource, hanging_on, resource_of
 from .whose import Whose

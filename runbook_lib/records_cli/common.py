@@ -1,0 +1,153 @@
+"""What the commands of ``runbook records`` share: their options, their errors, and how they print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from ..errors import InputError, RunbookError
+from ..notebook.display import visible
+from ..parameters import project_root
+from ..paths import current_folder, locate
+from ..records import living
+from ..records.chain import CLOSED, Chain, Entry, unreadable
+from ..records.clocks import describe_set_back
+from ..records.errors import RecordError
+from ..records.first_block import mappings
+from ..records.register import GOING_ON
+from ..records.reviews import describe_events
+from ..records.summary import NOT_ENDED
+from ..records.verify import Problem, is_run, only_newer, read_chain
+from ..screen import complain, output_failed, screen
+from ..workspace import find_workspace
+
+FAILED, WRONG_INPUT = 1, 3
+
+app = typer.Typer(
+    help="Change records: list, show, verify, sign and export them.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the workspace's.")]
+Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begins so, or SITE/TENANT/RUN.")]
+Reason = Annotated[str, typer.Option(help="Why, for the entry.")]
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Tell an error as every command does, and end with its status."""
+    try:
+        yield
+    except RunbookError as error:
+        complain(str(error))
+        raise typer.Exit(WRONG_INPUT if isinstance(error, InputError) else FAILED) from None
+    except OSError as error:  # named by nobody else: a folder that may not be read, a disk that fails
+        complain(str(unreadable(error)))
+        raise typer.Exit(FAILED) from None
+
+
+@contextmanager
+def printed() -> Iterator[None]:
+    """As ``_reported``, for a command that does nothing but print: without its output it has failed."""
+    with reported():
+        yield
+        if output_failed():
+            raise typer.Exit(FAILED)
+
+
+def records_folder(records: Path | None) -> Path:
+    folder = given(records)
+    if folder is not None and not folder.is_dir():
+        raise InputError([f"--records: {folder.absolute()} is not a folder"])
+    return folder if folder is not None else find_workspace().records
+
+
+def given(path: Path | None) -> Path | None:
+    """The full path that an option means, by the rule of every path; as it is, if there is no such file."""
+    return path and (locate(path, current_folder(), project_root()) or path)
+
+
+def read_whole_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
+    """The entries that can be read, and what is wrong with the chain; an error when none is left to read."""
+    entries, problems = read_chain(records)
+    return (entries, problems) if entries else (Chain(records).entries(), problems)
+
+
+def state_of(records: Path, run: str, digests: Mapping[str, str]) -> str:
+    """Whether a record is closed, its run goes on, or it died."""
+    if CLOSED in digests:
+        return CLOSED
+    return GOING_ON if living.is_going_on(records / run) else NOT_ENDED
+
+
+def runs_of(entries: Sequence[Entry]) -> list[str]:
+    """The runs of the chain, in the order in which they opened."""
+    return list(dict.fromkeys(one.run for one in entries if is_run(one.run)))
+
+
+def find(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ()) -> str:
+    """The run that is meant: by its whole name, its run id, or the id's beginning."""
+    if wanted in runs:
+        return wanted
+    found = [one for one in runs if wanted and one.rpartition("/")[2].startswith(wanted)]
+    if len(found) != 1:
+        what = f"{wanted}: {'no record' if not found else f'{len(found)} records'} of the chain"
+        if problems:
+            warn(problems)
+            raise RecordError(what, next_step="look at all that is wrong with: runbook records verify")
+        raise InputError([what], next_step="runbook records list shows them")
+    return found[0]
+
+
+def renew_pages(folder: Path) -> None:
+    """Write the page over all records again; a failure is a caution, as nothing depends on the page."""
+    from ..batch.pages import renew_index
+
+    for caution in renew_index(folder):
+        complain(f"Caution: {caution}")
+
+
+def name_events(records: Path, entries: Sequence[Entry]) -> None:
+    """Name what was changed about policies and approvals, which is in no record of a run."""
+    for event in describe_events(records, entries):
+        line(f"· {event}")
+
+
+def name_emergencies(runs: Sequence[str]) -> None:
+    """Count what nobody approved before and nobody reviewed since."""
+    if runs:
+        line(f"! {len(runs)} runs of an emergency that nobody has reviewed: {', '.join(runs)}", "yellow")
+        line("  to review one, as another person: runbook records review RUN --remark TEXT")
+
+
+def warn(problems: Sequence[Problem]) -> None:
+    """Say above everything else what of it is not what was recorded."""
+    for problem in problems:
+        line(f"✗ {problem.path}: {problem.what}", "red")
+    if problems and not only_newer(problems):
+        line("NOT AS IT WAS: what is shown below may not be what was done.", "bold red")
+
+
+def warn_of_clocks(entries: Sequence[Entry]) -> None:
+    """Name the places where the chain's times go backwards: a record is not where its time says."""
+    for what, is_grave in describe_set_back(entries):
+        line(f"{'!' if is_grave else '·'} {what}", "yellow" if is_grave else "")
+
+
+def names_of(by: object) -> str:
+    return ", ".join(str(one.get("name")) for one in mappings({"by": by}, "by"))
+
+
+def text(value: object) -> Text:
+    return Text("" if value is None else visible(str(value)))
+
+
+def line(content: str, style: str = "") -> None:
+    """Print one line, in which nothing acts on the terminal."""
+    screen.print(Text(visible(content), style=style), soft_wrap=True)

@@ -1,0 +1,198 @@
+"""``runbook records export`` and ``confirm``: copies that leave, and whether a file is one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from ..notebook.display import Box, Shown, marked_down
+from ..notebook.tables import Table, first_block_shown
+from ..parameters import project_root
+from ..plain_files import describe
+from ..records.chain import CLOSED, Chain
+from ..records.customer import customers_copy, tenants_of
+from ..records.errors import RecordError
+from ..records.export import export_record, require_exportable
+from ..records.first_block import first_block, mapping, mappings
+from ..records.handing import enter_copy, handed_out, write_copy
+from ..records.register import register
+from ..records.verify import by_event, read_record
+from .common import (
+    FAILED,
+    Records,
+    Run,
+    app,
+    find,
+    given,
+    line,
+    names_of,
+    printed,
+    records_folder,
+    renew_pages,
+    reported,
+    runs_of,
+    warn,
+)
+
+
+class Audience(StrEnum):
+    """Whom a copy is for."""
+
+    AUDITOR = "auditor"
+    CUSTOMER = "customer"
+
+
+_FACTS = ("run", "mode", "outcome", "operator", "ticket", "reason", "emergency", "started", "ended")
+
+
+@app.command()
+def export(
+    run: Run,
+    out: Annotated[
+        Path,
+        typer.Argument(help="The copy, which must not exist: a name with .zip (for auditors), .md or .html."),
+    ],
+    audience: Annotated[
+        Audience,
+        typer.Option(
+            "--for",
+            help="auditor: all of the record; customer: only the tenant's own rows, without names, logins,"
+            " paths and texts.",
+        ),
+    ] = Audience.AUDITOR,
+    tenant: Annotated[
+        str | None, typer.Option(help="Customer's copy of a shared trunk's record: which tenant's.")
+    ] = None,
+    records: Records = None,
+) -> None:
+    """Make a copy of a record for an audience, and enter that it was handed out."""
+    with reported():
+        kinds = (".md", ".html") if audience is Audience.CUSTOMER else (".zip", ".md", ".html")
+        if out.suffix not in kinds:
+            raise InputError([f"{out.name}: a copy for {audience} ends in {', '.join(kinds)}"])
+        if tenant is not None and audience is not Audience.CUSTOMER:
+            raise InputError(["--tenant: is for --for customer"])
+        folder = records_folder(records)
+        entries = Chain(folder).entries()
+        name = find(runs_of(entries), run)
+        if out.suffix == ".zip":
+            missing = export_record(folder, name, out, project_root())
+        else:
+            missing = require_exportable(folder, name, project_root())
+            record = read_record(folder, name, by_event(entries)[name])[1]
+            if audience is Audience.CUSTOMER:
+                domains = {
+                    row.facts.domain: row.tenant for row in register(folder, entries) if row.facts.domain
+                }
+                whose = _tenant(tenants_of(record, domains), tenant)
+                closed = next(one for one in entries if one.run == name and one.event == CLOSED)
+                title, parts = _for_customer(record, whose, closed.digest)
+            else:
+                title, parts = f"Change record {name}", _for_auditor(record)
+            write_copy(out, _rendered(out.suffix, title, mapping(record.get("target")), parts))
+        for reference in missing:
+            line(f"! not looked for in it, as it cannot be resolved here: {reference}", "yellow")
+        entry = enter_copy(folder, name, out, str(audience))
+        renew_pages(folder)
+        line(f"Written: {out}; entered as handed out for {audience}: {entry.digest}")
+
+
+def _tenant(known: Sequence[str], wanted: str | None) -> str:
+    wanted = known[0] if wanted is None and len(known) == 1 else wanted
+    if wanted is None or wanted not in known:
+        raise InputError([f"--tenant: give one of {', '.join(known)}"])
+    return wanted
+
+
+def _for_customer(record: Mapping[str, Any], tenant: str, digest: str) -> tuple[str, list[Shown]]:
+    copy = customers_copy(record, tenant, digest)
+    note = "Values that are not for this copy are shown as (set)."
+    return copy.title, [
+        Table("The change", ("What", "Value"), copy.facts),
+        Table("What changed", copy.columns, copy.rows, empty="no setting of this service alone"),
+        Box("info", "This copy was made from the record by a fixed list of what may be shown.", (note,)),
+    ]
+
+
+def _for_auditor(record: dict[str, Any]) -> list[Shown]:
+    standing = ("section", "step", "setting", "value", "action")
+    changes = ("section", "vendor", "method", "resource", "status", "request_id", "sent")
+    facts = [
+        (name, str(record[name]))
+        for name in (
+            "run",
+            "mode",
+            "outcome",
+            "operator",
+            "ticket",
+            "reason",
+            "emergency",
+            "started",
+            "ended",
+        )
+        if record.get(name)
+    ]
+    by = [(str(one.get("kind")), f"{one.get('name')} ({one.get('known')})") for one in mappings(record, "by")]
+    return [
+        first_block_shown(first_block(record)),
+        Table("Facts", ("What", "Value"), [*facts, *by]),
+        _table("Sections", record, "guide_sections", ("section", "title", "outcome", "message")),
+        _table("Writes", record, "changes", changes),
+        _table("In flight: nobody knows whether these happened", record, "in_flight", changes),
+        _table("Before", record, "before", standing),
+        _table("After, read back", record, "after", standing),
+    ]
+
+
+def _table(title: str, record: dict[str, Any], key: str, columns: tuple[str, ...]) -> Table:
+    rows = [[row.get(column) for column in columns] for row in mappings(record, key)]
+    return Table(title, [column.replace("_", " ") for column in columns], rows)
+
+
+def _rendered(suffix: str, title: str, target: Mapping[str, Any], parts: Sequence[Shown]) -> bytes:
+    from ..batch.pages import page_of
+
+    if suffix == ".html":
+        return page_of(title, str(target.get("target") or ""), parts)
+    sandbox = "SANDBOX: both vendors are simulated\n\n" if target.get("target") == "sandbox" else ""
+    body = "\n\n".join(part.markdown() for part in parts)
+    return f"# {marked_down(title)}\n\n{sandbox}{body}\n".encode()
+
+
+@app.command()
+def confirm(
+    file: Annotated[Path, typer.Argument(help="A file that somebody shows you.")],
+    records: Records = None,
+) -> None:
+    """Say whether a file is a copy that was handed out, and whether its record still fits."""
+    with printed():
+        folder = records_folder(records)
+        path = given(file) or file
+        try:
+            found = handed_out(folder, Chain(folder).entries(), path)
+        except OSError as error:
+            raise InputError([f"{describe(error)}"]) from None
+        if not found:
+            raise RecordError(
+                f"{path.name} is not ours, or was changed",
+                meaning="no copy with these very bytes was handed out from these records",
+                next_step="ask whoever showed it for the file as it was received; a copy that was opened and"
+                " saved again is another file",
+            )
+        for copy in found:
+            state = "whose files were removed by rule since" if copy.disposed else "whose files still fit"
+            if copy.problems:
+                warn(copy.problems)
+                state = "whose files no longer fit"
+            by = names_of(copy.told.get("by"))
+            line(
+                f"Handed out on {copy.entry.at} by {by}, for {copy.told.get('audience')}, from record"
+                f" {copy.entry.run}, {state}."
+            )
+    if any(copy.problems for copy in found):
+        raise typer.Exit(FAILED)

@@ -1,0 +1,320 @@
+"""``runbook records list`` and ``show``: what was changed, by whom, and how it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import InputError
+from ..notebook.spreadsheets import csv_text
+from ..notebook.styled import NO_TERMINAL, UNFOLDED
+from ..notebook.tables import Table as ColumnTable
+from ..notebook.tables import first_block_shown
+from ..plain_files import read_mapping
+from ..records.chain import CLOSED, Entry
+from ..records.clocks import clock_cautions
+from ..records.events import DISPOSED
+from ..records.first_block import first_block, mapping, mappings, moment
+from ..records.record import record_so_far
+from ..records.register import Facts, Filter, Row, register
+from ..records.reviews import describe_events, unreviewed
+from ..records.verify import Damage, by_event, check_record, read_record
+from ..screen import screen
+from .common import (
+    FAILED,
+    Records,
+    Run,
+    app,
+    find,
+    line,
+    name_emergencies,
+    name_events,
+    names_of,
+    printed,
+    read_whole_chain,
+    records_folder,
+    runs_of,
+    state_of,
+    text,
+    warn,
+    warn_of_clocks,
+)
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_COLUMNS = (
+    ("Record", lambda row: row.run),
+    ("Mode", lambda row: row.facts.mode),
+    ("Sections", lambda row: row.facts.sections),
+    ("Outcome", lambda row: row.outcome),
+    ("Opened (UTC)", lambda row: row.opened[:16].replace("T", " ")),
+    ("Operator", lambda row: row.facts.operator),
+    ("Approved", lambda row: ", ".join(filter(None, (row.facts.approver, row.facts.approval)))),
+    ("Ticket", lambda row: row.facts.ticket),
+    ("Changed", lambda row: row.facts.changed),
+    ("Effect", lambda row: row.facts.effect),
+    ("Verified", lambda row: {None: "", True: "yes", False: "NO"}[row.facts.verified]),
+    ("Rolled back by", lambda row: ", ".join(row.rolled_back_by)),
+    ("Writes", lambda row: str(row.facts.writes)),
+    ("Look at", lambda row: ", ".join(row.reasons)),
+    ("State", lambda row: row.condition + (", on hold" if row.on_hold else "")),
+)
+
+
+@app.command("list")
+def list_records(
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            help="Only this tenant's, with the changes of shared trunks that its calls ran through."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Opened on this day or later: YYYY-MM-DD, or a time (UTC).")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Opened on this day or earlier; a time is excluded itself.")
+    ] = None,
+    ticket: Annotated[str | None, typer.Option(help="The ticket, or a part of it.")] = None,
+    approver: Annotated[str | None, typer.Option(help="Who approved, or a part of the name.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="The outcome, such as succeeded or failed.")] = None,
+    exceptions: Annotated[
+        bool,
+        typer.Option(
+            "--exceptions",
+            help="Only runs that need a second look: no ticket, automatic approval, an emergency without"
+            " review, a weaker policy, the author as approver, a wrong clock, changes from outside.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV for a spreadsheet.")] = False,
+    records: Records = None,
+) -> None:
+    """List the records of the chain, oldest first."""
+    with printed():
+        if as_json and as_csv:
+            raise InputError(["--json and --csv: give one of them"])
+        wanted = Filter(
+            tenant,
+            _time("--since", since),
+            _time("--until", until, end=True),
+            ticket,
+            approver,
+            outcome,
+            exceptions,
+        )
+        folder = records_folder(records)
+        entries, problems = read_whole_chain(folder)
+        rows = register(folder, entries)
+        shown = wanted.of(rows)
+        problems += [problem for row in shown for problem in row.problems]
+        if as_json or as_csv:
+            _print_data(folder, entries, shown, as_csv=as_csv)
+        else:
+            _print_list(folder, entries, rows, shown, wanted, problems)
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+def _print_list(
+    folder: Path,
+    entries: Sequence[Entry],
+    rows: Sequence[Row],
+    shown: Sequence[Row],
+    wanted: Filter,
+    problems: Sequence[Any],
+) -> None:
+    if not shown and not problems:
+        if wanted.exceptions:
+            count = len(replace(wanted, exceptions=False).of(rows))
+            line(f"No exceptions among {count} runs.")
+        else:
+            whose = f" of {wanted.tenant}" if wanted.tenant is not None else ""
+            line(f"There is no record{whose} in the chain{' yet' if not rows else ' that was asked for'}.")
+        return
+    warn(problems)
+    warn_of_clocks(entries)
+    for row in shown:
+        for caution in row.facts.cautions:
+            line(f"! {row.run}: {caution}", "yellow")
+    # A narrower terminal scrolls or wraps lines: run ids are to be copied, so nothing is folded.
+    name_events(folder, entries)
+    name_emergencies(unreviewed(entries, {row.run: {"emergency": row.facts.emergency} for row in rows}))
+    if shown:
+        cells = [[column(row) for _, column in _COLUMNS] for row in shown]
+        # What nothing is said in says nothing.
+        kept = [place for place in range(len(_COLUMNS)) if any(line[place] for line in cells)]
+        table = ColumnTable(
+            "Records, the oldest first",
+            [_COLUMNS[place][0] for place in kept],
+            [[line[place] or None for place in kept] for line in cells],
+        )
+        screen.print(Text(table.text(UNFOLDED)), soft_wrap=True)
+
+
+def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[Row], *, as_csv: bool) -> None:
+    found = [row.to_data() for row in rows]
+    if as_csv:
+        columns = list(found[0]) if found else list(Row("//", "", "", Facts()).to_data())
+        lines = [[_cell(row[name]) for name in columns] for row in found]
+        screen.print(Text(csv_text([("", columns, lines)]).rstrip("\n")), soft_wrap=True)
+        return
+    data = {
+        "format": 1,
+        "head": entries[-1].digest if entries else None,
+        "runs": found,
+        "events": describe_events(folder, entries),
+    }
+    _print_json(data)
+
+
+def _print_json(data: Mapping[str, Any]) -> None:
+    # ASCII alone: nothing in it acts on a terminal.
+    screen.print(Text(json.dumps(data, indent=1)), soft_wrap=True)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _time(option: str, given: str | None, *, end: bool = False) -> str | None:
+    """A day or a time that was given, as the chain writes times; of a day that ends something, its end."""
+    if given is None:
+        return None
+    try:
+        at = datetime.fromisoformat(given)
+    except ValueError:
+        raise InputError([f"{option}: {given} is neither a day (YYYY-MM-DD) nor a time"]) from None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    if end and _DAY.fullmatch(given):
+        at += timedelta(days=1)
+    return at.isoformat(timespec="seconds")
+
+
+@app.command()
+def show(
+    run: Run,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, the first block first.")] = False,
+    records: Records = None,
+) -> None:
+    """Show one record: in one sentence, what changed, then everything else."""
+    with printed():
+        folder = records_folder(records)
+        entries, problems = read_whole_chain(folder)
+        name = find(runs_of(entries), run, problems)
+        own = [entry for entry in entries if entry.run == name]
+        digests = by_event(own).get(name, {})
+        disposed = any(entry.event == DISPOSED for entry in own)
+        opening, closed, unread = ({}, {}, []) if disposed else read_record(folder, name, digests)
+        problems += check_record(folder, name, own)
+        problems += [
+            problem for problem in unread if problem.damage is Damage.NEWER and problem not in problems
+        ]
+        is_open = bool(digests) and CLOSED not in digests
+        # Of a run that has not ended nothing is certain but its opening: what lies in its folder is shown.
+        record = closed or ({**_so_far(folder / name), **opening} if is_open else opening)
+        if is_open:
+            record["outcome"] = state_of(folder, name, digests)
+        events = [_event(folder, entry) for entry in own]
+        if as_json:
+            first = first_block(record).to_data()
+            record.pop("first", None)
+            wrong = [f"{problem.path}: {problem.what}" for problem in problems]
+            _print_json({"run": name, "first": first, **record, "events": events, "problems": wrong})
+        else:
+            warn(problems)
+            if record:
+                block = first_block_shown(first_block(record))
+                width = screen.width if screen.is_terminal else max(screen.width, NO_TERMINAL)
+                for part in block.parts:
+                    shown = part.text(width) if isinstance(part, ColumnTable) else part.text()
+                    screen.print(Text(shown), soft_wrap=True)
+                line("")
+            _facts(name, record)
+            _details(record)
+            for event in events:
+                line(f"{event['event']} {event['at']}: {event['digest']}{event['told']}")
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+def _event(folder: Path, entry: Entry) -> dict[str, Any]:
+    """An entry of a run, and what its file says of who and why."""
+    told = read_mapping(folder / entry.file) if entry.file.startswith("_events/") else {}
+    why = next((str(told[key]) for key in ("why", "reason", "remark") if told.get(key)), "")
+    what = ", ".join(filter(None, (why, str(told.get("audience") or ""), str(told.get("file") or ""))))
+    by = names_of(told.get("by"))
+    told_of = f" ({', '.join(filter(None, (what, f'by {by}' if by else '')))})" if what or by else ""
+    return {"event": entry.event, "at": entry.at, "digest": entry.digest, "told": told_of}
+
+
+def _details(record: dict[str, Any]) -> None:
+    _table("Sections", mappings(record, "guide_sections"), ("section", "title", "outcome", "message"))
+    changes = ("section", "vendor", "method", "resource", "status", "request_id")
+    _table("Changes", mappings(record, "changes"), changes)
+    _table("In flight: nobody knows whether these happened", mappings(record, "in_flight"), changes)
+    standing = ("section", "step", "setting", "value", "action")
+    _table("Before", mappings(record, "before"), standing)
+    _table("After, read back", mappings(record, "after"), standing)
+
+
+def _so_far(folder: Path) -> dict[str, Any]:
+    """What an open record holds by now; nothing where somebody made something else of its files."""
+    try:
+        return record_so_far(folder)
+    except (OSError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _facts(name: str, record: dict[str, Any]) -> None:
+    target = mapping(record.get("target"))
+    approver = mapping(record.get("approver")) or mapping(record.get("approval"))
+    by, runbook = mapping(approver.get("by")), mapping(record.get("runbook"))
+    approved = [str(by[key]) for key in ("who", "how", "key") if by.get(key)]
+    approved += [f"{moment(by['at'])} by the signer's clock"] if by.get("at") else []
+    identities = [
+        f"{one.get('name')} ({one.get('kind')}, {one.get('known')})" for one in mappings(record, "by")
+    ]
+    facts = (
+        ("Record", name),
+        ("Outcome", record.get("outcome")),
+        ("Problem", record.get("problem")),
+        ("Mode", record.get("mode")),
+        ("Target", ", ".join(str(value) for value in target.values())),
+        ("Operator", record.get("operator")),
+        ("Known as", ", ".join(identities)),
+        ("Tenants affected", names_of(record.get("affected"))),
+        ("Notebook", record.get("notebook")),
+        ("Approved", ", ".join([*approved, *([str(approver["plan"])] if approver.get("plan") else [])])),
+        ("Ticket", record.get("ticket")),
+        ("Reason", record.get("reason")),
+        ("Emergency", record.get("emergency")),
+        ("Started (UTC)", record.get("started")),
+        ("Ended (UTC)", record.get("ended")),
+        ("Clock", "; ".join(clock_cautions(record.get("clocks"), "was"))),
+        ("Runbook", f"{runbook.get('version')} {runbook.get('source')}"),
+    )
+    for label, value in facts:
+        if value:
+            screen.print(Text.assemble((f"{label:<16} ", "bold"), text(value)), soft_wrap=True)
+
+
+def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in columns:
+        table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
+    for row in rows:
+        table.add_row(*(text(row.get(name)) for name in columns))
+    screen.print(table)

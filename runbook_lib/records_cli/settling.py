@@ -1,0 +1,154 @@
+"""``runbook records close``, ``adopt``, ``policy`` and ``review``: what people enter by hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from ..parameters import load_site, project_root
+from ..plain_files import read_mapping
+from ..records.anchor import head_cautions
+from ..records.chain import Chain
+from ..records.first_block import mapping
+from ..records.policy import OldSigner, change_policy
+from ..records.record import OPENING, Closing, adopt, close_dead, remove_unopened, run_name
+from ..records.result import now
+from ..records.reviews import review as review_run
+from ..records.verify import is_run, unopened
+from ..screen import complain
+from .common import (
+    Reason,
+    Records,
+    Run,
+    app,
+    find,
+    given,
+    line,
+    records_folder,
+    renew_pages,
+    reported,
+    runs_of,
+)
+
+
+@app.command()
+def close(
+    run: Run,
+    reason: Reason = "",
+    confirm: Annotated[
+        str, typer.Option(help="The run's id, typed in full: for a run of another host, with --reason.")
+    ] = "",
+    records: Records = None,
+) -> None:
+    """Close the record of a run that died, with what it left behind; remove one that never opened.
+
+    Who closed it, when and why is kept in it, with what stands at the vendors now, if that can be read.
+    """
+    from ..batch.pages import write_run_index
+
+    with reported():
+        folder = records_folder(records)
+        chained = runs_of(Chain(folder).entries())
+        name = find([*chained, *unopened(folder, chained)], run)
+        if name in chained:
+            closing = Closing(
+                reason,
+                confirm or (_typed(name) if reason.strip() else ""),
+                lambda: _at_the_vendors(folder / name),
+                write_run_index,
+            )
+            line(f"Closed: {name}, {close_dead(folder, folder / name, closing).digest}")
+            renew_pages(folder)
+            for caution in head_cautions(folder):
+                complain(f"Caution: {caution}")
+        else:
+            remove_unopened(folder, folder / name)
+            line(f"Removed: {name}. Its run died before its record was opened, so it wrote nothing.")
+
+
+@app.command("adopt")
+def adopt_record(
+    run: Annotated[str, typer.Argument(help="SITE/TENANT/RUN, or the run's folder.")],
+    reason: Reason = "",
+    records: Records = None,
+) -> None:
+    """Enter a run's folder that the chain does not know: from before the register, or after a restore."""
+    with reported():
+        folder = records_folder(records)
+        path = folder / run if is_run(run) else Path(run).absolute()
+        if not path.is_dir() or not path.is_relative_to(folder) or not is_run(run_name(folder, path)):
+            raise InputError([f"{run}: no run's folder in {folder}"])
+        entry = adopt(folder, path, reason)
+        renew_pages(folder)
+        line(f"Adopted: {entry.run}, {entry.digest}")
+
+
+@app.command()
+def policy(
+    site: Annotated[Path, typer.Option("--site", "-s", help="The site file with the new policies.")],
+    reason: Annotated[str, typer.Option(help="Why, in words.")],
+    key: Annotated[Path | None, typer.Option(help="SSH key of an allowed signer of before.")] = None,
+    allowed_signers: Annotated[
+        Path | None, typer.Option(help="The allowed signers as they were before.")
+    ] = None,
+    records: Records = None,
+) -> None:
+    """Enter that a site's policies are changed, which a live run with weaker ones needs."""
+    with reported():
+        if (key is None) != (allowed_signers is None):
+            raise InputError(["--key and --allowed-signers: give both, or none"])
+        root = project_root()
+        old = None
+        if key is not None and allowed_signers is not None:
+            old = OldSigner(given(key) or key, given(allowed_signers) or allowed_signers)
+        the_site = load_site(given(site) or site, root)
+        for entry in change_policy(records_folder(records), the_site, root, reason, old):
+            line(f"Entered: {entry.file}, {entry.digest}")
+        renew_pages(records_folder(records))
+
+
+@app.command()
+def review(
+    run: Run,
+    remark: Annotated[str, typer.Option(help="What was found, in words.")],
+    records: Records = None,
+) -> None:
+    """Enter that you have reviewed a run of an emergency, as another person than who ran it."""
+    with reported():
+        folder = records_folder(records)
+        name = find(runs_of(Chain(folder).entries()), run)
+        line(f"Reviewed: {name}, {review_run(folder, name, remark).digest}")
+        renew_pages(folder)
+
+
+def _typed(name: str) -> str:
+    """What a person types when asked for a run's id; empty where nobody can be asked."""
+    if not sys.stdin.isatty():
+        return ""
+    return str(typer.prompt(f"Type the run's id to close {name} (needed if its host is another)", default=""))
+
+
+def _at_the_vendors(run: Path) -> dict[str, Any]:
+    """What the tenant's plan is now, after a run that died: as far as it can be read, and never an error."""
+    from ..runbook import Runbook
+
+    opening = read_mapping(run / OPENING)
+    files = mapping(opening.get("files"))
+    if opening.get("mode") != "apply":
+        return {"read": None, "why_not": "the run wrote nothing"}
+    try:
+        with Runbook.open(files["site"], files["tenant"]) as runbook:
+            if runbook.context.journal.target != opening.get("target"):
+                return {"read": None, "why_not": "the parameter files are for another target by now"}
+            rows = [
+                {"section": part.section, **row.covered()}
+                for part in runbook.plan().slices
+                for row in (*part.changing, *part.stopping)
+            ]
+    except Exception as error:  # whatever keeps it from being read: the record is closed all the same
+        return {"read": None, "why_not": f"{type(error).__name__}: {error}"}
+    return {"read": now(), "not_as_the_parameters_ask": rows}
