@@ -1,8 +1,9 @@
 """The facts about both vendors that the sandbox implements, and the test that shows each.
 
 A statement of ``../shared/facts`` is named by its file (T: Twilio, P: PortSIP, A: scale and authors), its
-section, and its place in the section: rows of tables, items of lists and paragraphs are
-counted from 1. One statement may hold several facts. The confidence is the one that the file gives: H documented, M likely, L a guess, ? not found.
+section, and its place in the section: rows of tables, items of lists and paragraphs are counted from 1. One
+statement may hold several facts. The confidence is the one that the file gives: H documented, M likely,
+L a guess, ? not found.
 """
 
 from __future__ import annotations
