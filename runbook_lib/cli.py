@@ -29,6 +29,7 @@ from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
 from .parameters import load_all, load_site, project_root, secret_cautions
+from .parameters.tenants import tenant_files
 from .paths import current_folder, locate, near
 from .plain_files import describe
 from .records.record import EMERGENCY, REASON, TICKET
@@ -120,6 +121,9 @@ CarryOut = Annotated[bool, typer.Option("--apply", help="Carry the plan out, and
 AcceptInterruption = Annotated[
     bool, typer.Option("--accept-interruption", help="Allow rows that interrupt calls.")
 ]
+AllTenants = Annotated[
+    bool, typer.Option("--all", help="All tenants of the site: the files beside it, and below parameters/.")
+]
 TrunkName = Annotated[str | None, typer.Option(help="Instead of tenants: a shared trunk of the site.")]
 AtOnce = Annotated[int, typer.Option(min=1, help="How many tenants at the same time.")]
 SectionNumber = Annotated[str | None, typer.Option(help="Only this section of the guide, such as 03.")]
@@ -129,15 +133,13 @@ SectionNumber = Annotated[str | None, typer.Option(help="Only this section of th
 def demo() -> None:
     """Run the whole guide for the demo tenants on the sandbox."""
     root = project_root()
-    tenants = sorted(
-        path for path in (root / SANDBOX_SITE).parent.glob("*.yaml") if path.name != SANDBOX_SITE.name
-    )
-    if not tenants:
-        raise InputError(
-            [f"there are no tenants in {(root / SANDBOX_SITE).parent}"],
-            next_step="make a workspace with those of the demo: runbook init FOLDER --sandbox",
-        )
-    raise typer.Exit(_run(root / SANDBOX_SITE, tenants, "apply"))
+    site = root / SANDBOX_SITE
+    try:
+        tenants = tenant_files(site, root)
+    except InputError as error:
+        next_step = "make a workspace with those of the demo: runbook init FOLDER --sandbox"
+        raise InputError(error.problems, next_step=next_step) from None
+    raise typer.Exit(_run(site, tenants, "apply"))
 
 
 @app.command()
@@ -171,14 +173,13 @@ def sandbox(
 
 
 @app.command()
-def validate(
-    tenants: Annotated[list[Path], typer.Argument(help="Tenant files.")], site: SiteFile = SANDBOX_SITE
-) -> None:
+def validate(tenants: TenantFiles = None, site: SiteFile = SANDBOX_SITE, every: AllTenants = False) -> None:
     """Check parameter files; sends nothing."""
 
     def check() -> int:
-        _caution(*_files(site, tenants))
-        screen.print(f"{len(tenants)} tenant file(s) and the site: fine")
+        given, owners = _owners(site, tenants, None, every)
+        _caution(given, owners)
+        screen.print(f"{len(owners)} tenant file(s) and the site: fine")
         return FINE
 
     raise typer.Exit(_guarded(check))
@@ -215,6 +216,7 @@ def dial(
 def plan(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
+    every: AllTenants = False,
     trunk: TrunkName = None,
     section: SectionNumber = None,
     out: PlanFolder = None,
@@ -224,7 +226,7 @@ def plan(
     from .batch.plans import plan_at_once, plan_tenant
 
     sections = _sections(section, trunk)
-    site, owners = _owners(site, tenants, trunk)
+    site, owners = _owners(site, tenants, trunk, every)
     if min(at_once, len(owners)) > 1:
         raise typer.Exit(_worst(plan_at_once(site, owners, out, screen, sections, at_once)))
     _announce(site)
@@ -320,6 +322,7 @@ def revoke(
 def apply(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
+    every: AllTenants = False,
     trunk: TrunkName = None,
     section: SectionNumber = None,
     plan_file: PlanFile = None,
@@ -332,7 +335,7 @@ def apply(
     at_once: AtOnce = 1,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
-    site, owners = _owners(site, tenants, trunk)
+    site, owners = _owners(site, tenants, trunk, every)
     sections = _sections(section, trunk)
     approval = _approval(plan_file, approval_file, approved_plan, approved_by, owners)
     if trunk is not None and (status := _guarded(lambda: _name_affected(site, owners[0]))):
@@ -344,13 +347,14 @@ def apply(
 def verify(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
+    every: AllTenants = False,
     trunk: TrunkName = None,
     section: SectionNumber = None,
     at_once: AtOnce = 1,
 ) -> None:
     """Compare tenants with the guide's expected results; changes nothing."""
     sections = _sections(section, trunk)
-    site, owners = _owners(site, tenants, trunk)
+    site, owners = _owners(site, tenants, trunk, every)
     raise typer.Exit(_run(site, owners, "verify", sections=sections, at_once=at_once))
 
 
@@ -451,12 +455,20 @@ def sign_in(
     raise typer.Exit(_guarded(run))
 
 
-def _owners(site: Path, tenants: list[Path] | None, trunk: str | None) -> tuple[Path, list[Path | str]]:
-    """The site's file, and tenant files or the shared trunk in a tenant's place."""
-    if bool(tenants) == (trunk is not None):
-        raise typer.BadParameter("give tenant files, or --trunk NAME")
+def _owners(
+    site: Path, tenants: list[Path] | None, trunk: str | None, every: bool | None = None
+) -> tuple[Path, list[Path | str]]:
+    """The site's file, and in the tenants' place: files, those of all, or the shared trunk.
+
+    ``every`` is None for a command that has no ``--all``.
+    """
+    if [bool(tenants), trunk is not None, bool(every)].count(True) != 1:
+        all_of_them = "" if every is None else "--all, or "
+        raise typer.BadParameter(f"give tenant files, or {all_of_them}--trunk NAME")
     path, owners = _files(site, tenants or [])
-    return path, [*owners] if tenants else [f"trunk:{trunk}"]
+    if every:
+        owners = tenant_files(path, project_root())
+    return path, [*owners] if owners else [f"trunk:{trunk}"]
 
 
 def _files(site: Path, tenants: Sequence[Path]) -> tuple[Path, list[Path]]:
