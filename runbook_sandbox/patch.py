@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .history import OBJECT_TYPES, RESOURCE_TYPES, Actor, History, snapshot
 from .store import Row, Store, new_id, new_sid, password_digest
 
 #: Tables that are one row.
@@ -25,17 +26,21 @@ _JOINS = {
 }
 
 
-def apply(store: Store, wanted: dict[str, Any]) -> list[str]:
+def apply(store: Store, wanted: dict[str, Any], history: History) -> list[str]:
     """Change, remove or add rows; return the keys of those that were met.
 
     ``wanted`` holds ``vendor``, ``kind`` and either ``add`` (a whole row) or ``id`` or ``match`` with
-    ``set`` or ``remove``. Raises ``ValueError`` when it makes no sense or meets nothing.
+    ``set`` or ``remove``; the vendor's history shows it if there is an ``actor``, which has fields of
+    ``history.Actor``. Raises ``ValueError`` when it makes no sense or meets nothing.
     """
     vendor, kind = wanted.get("vendor"), wanted.get("kind")
     tables = {"twilio": store.twilio, "portsip": store.portsip}.get(str(vendor))
     if tables is None or kind not in tables:
         known = f"; kinds: {', '.join(tables)}" if tables else "; vendors: twilio, portsip"
         raise ValueError(f"unknown vendor or kind: {vendor!r}, {kind!r}{known}")
+    actor = Actor(**wanted["actor"]) if "actor" in wanted else None
+    kinds = RESOURCE_TYPES if vendor == "twilio" else OBJECT_TYPES
+    before = snapshot(tables, kinds) if actor else {}
     table = tables[kind]
     if "add" in wanted:
         keys = [_add(table, kind, dict(wanted["add"]))]
@@ -51,6 +56,10 @@ def apply(store: Store, wanted: dict[str, Any]) -> list[str]:
             else:
                 table[key] |= _kept(wanted["set"])
     store.changed()
+    if actor and vendor == "twilio":
+        history.at_twilio(tables["account"]["sid"], before, snapshot(tables, kinds), actor)
+    elif actor:
+        history.at_portsip(before, snapshot(tables, kinds), actor)
     return keys
 
 

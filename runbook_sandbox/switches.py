@@ -86,6 +86,13 @@ ALL: tuple[Switch, ...] = (
         "a path into an account that is not the credentials': undocumented",
     ),
     _choice("twilio.unset_route", "404|us1", "the Region of a trunk that was given none is undocumented"),
+    _choice(
+        "twilio.events",
+        "every type|numbers only|forbidden",
+        "which resource types of trunking have events, and which keys may read them, is undocumented",
+    ),
+    _choice("twilio.event_properties", "present|absent", "event_data of a trunk: no public sample was found"),
+    _choice("twilio.event_of_an_attachment", "list|trunk", "which resource has the event: undocumented"),
     Switch("portsip.latency_ms", range(0, 60_001), "not a fact of the vendor: how slow its answers are"),
     Switch("portsip.expires_in", range(3600, 0, -1), "3600 in the specification, 1800 in the guide"),
     _choice(
@@ -138,6 +145,10 @@ ALL: tuple[Switch, ...] = (
         "readable|forbidden",
         "which administrators may read /admin/settings depends on roles (22.3: System.Settings)",
     ),
+    _choice("portsip.audit_log", "readable|forbidden", "who may read the audit log depends on the role"),
+    _choice("portsip.audit_scope", "session|all", "whether a tenant's scope narrows the audit log: unstated"),
+    _choice("portsip.audit_order", "newest|oldest", "the order of audit logs without orderby is unstated"),
+    _choice("portsip.audit_states", "JSON|absent", "what old_state and new_state hold is unstated"),
 )
 
 _BY_NAME = {switch.name: switch for switch in ALL}

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 
 from .faults import Faults
+from .history import History
 from .log import RequestLog
 from .portsip.sessions import Sessions
 from .store import Store
@@ -33,6 +34,7 @@ class World:
     log: RequestLog = field(default_factory=RequestLog)
     sessions: Sessions = field(init=False)
     timeline: Timeline = field(init=False)
+    history: History = field(init=False)
     endpoints: dict[str, Any] = field(default_factory=dict)
     last_request: float = field(default_factory=time.monotonic)
     refuse: Callable[[str, float], None] = lambda vendor, seconds: None
@@ -43,6 +45,7 @@ class World:
         self.sessions = Sessions(self.store.clock)
         self.timeline = Timeline(self.store)
         self.timeline.look("start", None)
+        self.history = History(self.store)
 
     def reset(self, keep: frozenset[str] = frozenset(), state: dict[str, Any] | None = None) -> None:
         """Go back to the demo data, or to a state, and to the defaults of everything not in ``keep``."""
@@ -61,6 +64,7 @@ class World:
             self.credentials = dict(self.own_credentials)
         self.timeline = Timeline(self.store)
         self.timeline.look("reset", None)
+        self.history = History(self.store)
 
     def touch(self) -> None:
         """Note that somebody uses the sandbox."""

@@ -29,8 +29,12 @@ FILES = {
     "trunking": "twilio_trunking_v1.openapi.json",
     "api": "twilio_api_v2010.openapi.json",
     "routes": "twilio_routes_v2.openapi.json",
+    "monitor": "twilio_monitor_v1.openapi.json",
     "portsip": "portsip_pbx_22.2.openapi.json",
+    "portsip_more": "portsip_pbx_22.2_more.openapi.json",
 }
+#: Two parts of one document.
+PORTSIP = frozenset({"portsip", "portsip_more"})
 METHODS = ("get", "post", "delete")
 #: What the clients send although the documents here do not have it, with what says that it exists.
 NOT_IN_THE_DOCUMENTS = {
@@ -59,7 +63,7 @@ def content(name: str) -> dict[str, Any]:
     for item in found["paths"].values():
         item.pop("servers", None)  # Twilio repeats its own host at every path
     amend(name, found)
-    found["servers"] = [{"url": "http://sandbox/api" if name == "portsip" else "http://sandbox"}]
+    found["servers"] = [{"url": "http://sandbox/api" if name in PORTSIP else "http://sandbox"}]
     return found
 
 
@@ -113,24 +117,41 @@ def amend(name: str, found: dict[str, Any]) -> None:
 
     - Twilio 2010-04-01: the links of a page have the format ``uri`` but are relative in every example.
     - Twilio's: no refusal is listed; its guide "Twilio's Response" describes one body for all.
+    - Twilio's events: an actor's pattern is a user's, its description has accounts as well.
     - PortSIP: refusals have no schema; the chapter "Errors" describes one body for all. Any operation
       that needs a token is refused without one (401).
+    - PortSIP, audit logs: the operation declares no parameter; the chapter "Collections" has those that
+      every collection takes. Their ``ip`` has the format of a date.
     - PortSIP, sign-in: ``oneOf`` two shapes without any required field, so that both fit always.
     """
     _amend_schemas(found)
-    error = _PORTSIP_ERROR if name == "portsip" else _TWILIO_ERROR
+    if name == "monitor":
+        event = found["components"]["schemas"]["monitor.v1.event"]
+        event["properties"]["actor_sid"]["pattern"] = "^(US|AC)[0-9a-fA-F]{32}$"
+    if name == "portsip_more":
+        of_every_collection = [
+            {"name": name, "in": "query", "schema": {"type": kind}}
+            for name, kind in (
+                ("filter", "string"),
+                ("orderby", "string"),
+                ("skip", "integer"),
+                ("top", "integer"),
+            )
+        ]
+        found["paths"]["/audit_logs"]["get"]["parameters"] = of_every_collection
+    error = _PORTSIP_ERROR if name in PORTSIP else _TWILIO_ERROR
     for item in found["paths"].values():
         for method in METHODS:
             if method not in item:
                 continue
             answers = item[method]["responses"]
-            if name != "portsip":
+            if name not in PORTSIP:
                 answers |= {"4XX": {"description": "Error"}, "401": {"description": "Error"}}
             elif item[method].get("security") != []:
                 answers.setdefault("401", {"description": "Error"})
             for status, answer in answers.items():
                 if status.startswith("4"):
-                    special = name != "portsip" and status == "401"
+                    special = name not in PORTSIP and status == "401"
                     schema = _TWILIO_UNAUTHORIZED if special else error
                     answer["content"] = {"application/json": {"schema": schema}}
 
@@ -293,10 +314,14 @@ def properties(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _document_of(path: str) -> str:
+    if path.startswith(("/v1/Events", "/v1/Alerts")):
+        return "monitor"
     if path.startswith("/v1/"):
         return "trunking"
     if path.startswith("/v2/"):
         return "routes"
+    if path.startswith("/api/audit_logs"):
+        return "portsip_more"
     return "api" if path.startswith("/2010-04-01/") else "portsip"
 
 

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from ..world import World
-from . import assignees, auth, emergency, system, tenants, trunks
+from . import assignees, audit, auth, emergency, system, tenants, trunks
 from .http import PortsipError, on_error, on_http_error, signed_in
 from .rules import INBOUND, OUTBOUND, Rules
 
@@ -46,6 +46,7 @@ def build(world: World) -> Starlette:
         "/providers/{id}/assignees": {"GET": assignees.listing},
         "/providers/{id}/assignees/{tenant_id}": {"GET": assignees.detail, "POST": assignees.assign},
         "/providers/{id}/assignees/{tenant_id}/destroy": {"POST": assignees.unassign},
+        "/audit_logs": {"GET": audit.listing},
         "/emergency_numbers": {"GET": emergency.listing, "POST": emergency.create},
         "/emergency_numbers/{id}": {"GET": emergency.detail},
         "/emergency_numbers/{id}/destroy": {"POST": emergency.destroy},

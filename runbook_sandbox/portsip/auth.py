@@ -9,7 +9,17 @@ from starlette.responses import JSONResponse, Response
 
 from ..store import Row
 from ..world import World, world_of
-from .http import Call, PortsipError, address, invalid, json_body, not_found, nothing, refuse_blocked
+from .http import (
+    Call,
+    PortsipError,
+    actor_of,
+    address,
+    invalid,
+    json_body,
+    not_found,
+    nothing,
+    refuse_blocked,
+)
 from .sessions import Session
 
 
@@ -34,7 +44,9 @@ async def sign_in(request: Request) -> Response:
         status = int(world.switches["portsip.bad_credentials_status"])
         raise PortsipError(status, "UNAUTHORIZED", "The username or password is incorrect.")
     world.sessions.succeeded(address(request))
-    session = Session(home=tenant["id"] if tenant else None, tenant_id=tenant["id"] if tenant else None)
+    home = tenant["id"] if tenant else None
+    session = Session(home=home, tenant_id=home, user=username)
+    world.history.log(actor_of(request, session), "LOGIN", "LOGIN", username, home)
     two_factor = (
         tenant["enable_two_factor_authentication"]
         if tenant

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..history import OBJECT_TYPES, Actor, snapshot
 from ..store import Row, iso_micro
 from ..world import World, world_of
 from .filters import FilterError, select
@@ -107,9 +108,26 @@ def signed_in(endpoint: Endpoint) -> Callable[[Request], Any]:
         session = world.sessions.find(token.strip()) if scheme.lower() == "bearer" else None
         if session is None:
             raise PortsipError(401, "UNAUTHORIZED", "The access token is missing, wrong or expired.")
-        return await endpoint(Call(request, world, session))
+        return await _with_history(Call(request, world, session), endpoint)
 
     return route
+
+
+async def _with_history(call: Call, endpoint: Endpoint) -> Response:
+    """Let an endpoint answer; what it changes is in the audit log."""
+    of_a_session = call.request.url.path.endswith(("/auth/sign_out", "/tenants/switch"))
+    if call.request.method == "GET" or of_a_session:
+        return await endpoint(call)
+    before = snapshot(call.data, OBJECT_TYPES)
+    response = await endpoint(call)
+    after = snapshot(call.data, OBJECT_TYPES)
+    call.world.history.at_portsip(before, after, actor_of(call.request, call.session))
+    return response
+
+
+def actor_of(request: Request, session: Session) -> Actor:
+    """Return who acts in a session."""
+    return Actor(name=session.user, source="API", ip=address(request), tenant_id=session.home)
 
 
 def refuse_blocked(request: Request, world: World) -> None:

@@ -22,6 +22,7 @@ class Session:
     access_token: str = ""
     refresh_token: str = ""
     expires_at: float = 0.0
+    user: str = "admin"
 
     @property
     def role(self) -> str:

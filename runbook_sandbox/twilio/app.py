@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
 from ..world import World
-from . import numbers, parts, routes, trunks
+from . import events, numbers, parts, routes, trunks
 from .http import Endpoint, TwilioError, authenticated, on_error, on_http_error
 from .lists import ACLS, CREDENTIAL_LISTS, Credentials, Entries, IpAddresses, Lists
 
@@ -17,6 +17,7 @@ _Table = dict[str, dict[str, Endpoint]]
 def build(world: World, control: list[BaseRoute]) -> Starlette:
     """Return the application; ``control`` are the sandbox's own routes on the same port."""
     table = _trunking() | _account()
+    table |= {"/v1/Events": {"GET": events.listing}, "/v1/Events/{sid}": {"GET": events.fetch}}
     for resource in (routes.TRUNKS, routes.PHONE_NUMBERS):
         table[f"/v2/{resource.part}/{{name}}"] = {"GET": resource.fetch, "POST": resource.update}
     served = [

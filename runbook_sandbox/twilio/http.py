@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..demo import TWILIO_CREDENTIALS
+from ..history import RESOURCE_TYPES, Actor, snapshot
 from ..store import Row, associations, iso, new_sid
 from ..world import World, world_of
 
@@ -136,11 +137,24 @@ def authenticated(endpoint: Endpoint, *, of_account: bool = False) -> Callable[[
                 raise _unauthorized()
             raise missing(request)
         call = Call(request, world, await _form(request), data)
-        response = await endpoint(call)
+        response = await _with_history(call, endpoint, own)
         response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
         return _stamped(request, response)
 
     return route
+
+
+async def _with_history(call: Call, endpoint: Endpoint, actor_sid: str) -> Response:
+    """Let an endpoint answer; what it changes is an event by the account whose credentials were used."""
+    if call.request.method == "GET":
+        return await endpoint(call)
+    before = snapshot(call.data, RESOURCE_TYPES)
+    response = await endpoint(call)
+    ip = call.request.client.host if call.request.client else None
+    actor = Actor(sid=actor_sid, ip=ip)
+    after = snapshot(call.data, RESOURCE_TYPES)
+    call.world.history.at_twilio(call.data["account"]["sid"], before, after, actor)
+    return response
 
 
 def _username(request: Request, world: World) -> str:
@@ -211,7 +225,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 def _stamped(request: Request, response: Response) -> Response:
     path = request.url.path
-    product = "trunking" if path.startswith("/v1/") else "routes" if path.startswith("/v2/") else "api"
+    products = {"/v1/Events": "monitor", "/v1/": "trunking", "/v2/": "routes"}
+    product = next((product for start, product in products.items() if path.startswith(start)), "api")
     response.headers["Twilio-Request-Id"] = new_sid("RQ")
     response.headers["Twilio-Concurrent-Requests"] = "1"
     response.headers["X-Home-Region"] = "us1"

@@ -1,15 +1,16 @@
 """The facts about both vendors that the sandbox implements, and the test that shows each.
 
-A statement of ``../shared/facts`` is named by its file (T: Twilio, P: PortSIP), its section, and its place
-in the section: rows of tables, items of lists and paragraphs are counted from 1. One statement may hold
-several facts. The confidence is the one that the file gives: H documented, M likely, L a guess, ? not found.
+A statement of ``../shared/facts`` is named by its file (T: Twilio, P: PortSIP, A: scale and authors), its
+section, and its place in the section: rows of tables, items of lists and paragraphs are counted from 1. One
+statement may hold several facts. The confidence is the one that the file gives: H documented, M likely,
+L a guess, ? not found.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-FILES = {"T": "twilio-elastic-sip-trunking.md", "P": "portsip-rest-api.md"}
+FILES = {"A": "scale-and-authors.md", "T": "twilio-elastic-sip-trunking.md", "P": "portsip-rest-api.md"}
 
 
 class Fact(NamedTuple):
@@ -31,6 +32,31 @@ def _facts(folder: str, *rows: tuple[str, str, str, str]) -> tuple[Fact, ...]:
 
 
 FACTS: tuple[Fact, ...] = (
+    *_facts(
+        "sandbox",
+        # Limits, and who changed what
+        ("A1.3", "H", "Too many requests: 429 with 20429, nothing was carried out", "faults::statuses"),
+        ("A1.5", "H", "An account holds 100 trunks", "twilio::limit_of_trunks"),
+        ("A1.8", "H", "Five refused sign-ins lock out", "portsip::lockout_after_five_wrong_passwords"),
+        (
+            "A2.1",
+            "H",
+            "Events have actor, source, type and the properties that changed",
+            "history::every_write_at_twilio_is_an_event_of_whose_credentials_made_it",
+        ),
+        ("A2.2", "H", "Events are kept for 30 days", "history::events_by_time_and_page"),
+        ("A2.3", "?", "Which types have events", "history::switches_of_events"),
+        (
+            "A2.5",
+            "H",
+            "The audit log has user, action, object and both states",
+            "history::every_write_at_the_pbx_is_in_the_audit_log",
+        ),
+        ("A2.6", "?", "Order and scope of the audit log", "history::switches_of_the_audit_log"),
+        ("A2.7", "L", "A role that may not read it gets 403", "history::switches_of_the_audit_log"),
+        ("A3.1", "H", "Regions of trunks and numbers", "contract::every_operation_of_twilio"),
+        ("A4.1", "H", "Whose account credentials act on", "twilio::accounts"),
+    ),
     *_facts(
         "sandbox",
         # Twilio: trunks
@@ -422,6 +448,11 @@ _REGIONS = "one Region: the sandbox is the account's only one"
 _SDK = "about the SDK's other clients and options, which the runbook does not use"
 #: Statements, or ranges of them, that the sandbox does not act on, and why.
 NOT_IMPLEMENTED: dict[str, str] = {
+    "A1.1-A1.2": "the sandbox refuses nothing for the number of requests at once; the client has a budget",
+    "A1.4": "a guess about subaccounts' budgets",
+    "A1.6": "the limit of requests a minute is not imitated; the client keeps well below it",
+    "A1.7": "not found: a fault",
+    "A2.4": "alerts are not used",
     "T1.5": _REGIONS,
     "T1.7": "the limit of 64 is a switch; a test of its own would show the switch alone",
     "T1.12": _CALLS,
@@ -464,6 +495,13 @@ NOT_IMPLEMENTED: dict[str, str] = {
 
 #: What is open: the switches that it became, or why it needs none.
 OPEN: dict[str, tuple[str, ...] | str] = {
+    "A1.1": "the client keeps to four at once, and halves that after 429",
+    "A1.4": "each account has a budget of its own",
+    "A1.7": "status and headers of the rate limit: faults, by route and count",
+    "A2.3": ("twilio.events", "twilio.event_properties", "twilio.event_of_an_attachment"),
+    "A2.6": ("portsip.audit_scope", "portsip.audit_order", "portsip.audit_states"),
+    "A2.7": ("portsip.audit_log",),
+    "A3.1": ("twilio.unset_route",),
     "T1.4": ("twilio.own_domain_code",),
     "T1.6": ("twilio.domain_case",),
     "T1.7": ("twilio.friendly_name_over_64",),
