@@ -137,7 +137,7 @@ class SectionPage:
         context, target = self._runbook.context, self._runbook.target["target"]
         self.form: ApplyForm | None = None
         if watched and self._mode == "plan" and number != READS_ONLY:
-            records = context.records / context.tenant.name
+            records = context.records / context.owner.name
             self.form = ApplyForm(
                 target, self.name, context.root, records, Served.by_this_kernel(), self.is_current
             )
@@ -146,7 +146,7 @@ class SectionPage:
     def name(self) -> str:
         """What the page is for, as the headings name it and the form asks for it: ``site/tenant``."""
         context = self._runbook.context
-        return f"{context.site.name}/{context.tenant.name}"
+        return f"{context.site.name}/{context.owner.name}"
 
     @property
     def _read_at(self) -> str:
@@ -181,7 +181,7 @@ class SectionPage:
             runbook.mode,
             (
                 ("Site", target["site"]),
-                ("Tenant", runbook.context.tenant.name),
+                ("Tenant", runbook.context.owner.name),
                 ("Files", ", ".join(self._named(one) for one in (self._site, self._tenant))),
                 ("Twilio account", target["twilio_account"]),
                 ("PBX", target["pbx"]),

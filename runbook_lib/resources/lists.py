@@ -89,6 +89,12 @@ class Lists:
     attached: tuple[Any, ...] = ()
     entries: tuple[Any, ...] = ()
 
+    @property
+    def sid(self) -> str:
+        """The SID of our list, for what is only done to one that is there."""
+        assert self.own is not None, "our list is made before anything is put into it or onto the trunk"
+        return self.own.sid
+
 
 def read_lists(
     kind: ListKind,
