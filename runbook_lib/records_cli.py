@@ -105,7 +105,7 @@ def list_records(
             "Writes",
             "State",
         ]
-        rows, cautions, openings = [], list[str](), dict[str, dict[str, Any]]()
+        rows, cautions, openings = list[tuple[Any, ...]](), list[str](), dict[str, dict[str, Any]]()
         for run, digests in runs.items():
             opening, record, wrong = read_record(folder, run, digests)
             openings[run] = opening
@@ -366,10 +366,12 @@ def policy(
 ) -> None:
     """Enter that a site's policies are changed, which a live run with weaker ones needs."""
     with _reported():
-        if (key is None) != (allowed_signers is None):
+        old = None
+        if key is not None and allowed_signers is not None:
+            old = OldSigner(_given(key) or key, _given(allowed_signers) or allowed_signers)
+        elif key is not None or allowed_signers is not None:
             raise InputError(["--key and --allowed-signers: give both, or none"])
         root = project_root()
-        old = OldSigner(_given(key) or key, _given(allowed_signers) or allowed_signers) if key else None
         the_site = load_site(_given(site) or site, root)
         for entry in change_policy(_folder(records), the_site, root, reason, old):
             _line(f"Entered: {entry.file}, {entry.digest}")

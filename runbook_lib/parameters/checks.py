@@ -120,13 +120,14 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
     sip = ("termination", "credentials", "password")
     live = _at(site.content, "target") == "live"
     values = Filter()
-    for document, path in (
+    places: tuple[tuple[Document, tuple[Any, ...]], ...] = (
         (site, (*accounts, "auth_token")),
         (site, (*accounts, "api_key_secret")),
         (site, ("pbx", "password")),
         (site, (*shared, *sip)),
         (tenant, sip),
-    ):
+    )
+    for document, path in places:
         reference = _parsed(SecretRef.parse, _at(document.content, *path))
         if reference is None:
             continue
