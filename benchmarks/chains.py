@@ -19,6 +19,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -73,7 +74,7 @@ def _ours(
     scripts = {}
     for name, command in COMMANDS.items():
         sandbox.clear_log()
-        seconds[name, "runbook", is_slow].append(_timed(lambda command=command: _run(sandbox, command)))
+        seconds[name, "runbook", is_slow].append(_timed(partial(_run, sandbox, command)))
         log: list[Entry] = sandbox.control("GET", "requests").json()["requests"]
         scripts[name] = Script(log, _newest_journal(sandbox) if name == "first apply" else None)
         if is_slow:
@@ -92,7 +93,7 @@ def _bare(
         _start_afresh(sandbox, is_slow)
         for name, script in scripts.items():
             sent = script if kind == "same" else script.distinct()
-            seconds[name, kind, is_slow].append(_timed(lambda sent=sent: sent.send(sandbox, TENANT_ID)))
+            seconds[name, kind, is_slow].append(_timed(partial(sent.send, sandbox, TENANT_ID)))
 
 
 def _start_afresh(sandbox: TestSandbox, is_slow: bool) -> None:

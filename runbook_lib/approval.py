@@ -281,7 +281,7 @@ def _kept(plan: Plan) -> dict[str, bytes]:
 def _refuse_another(context: Context, target: Mapping[str, str], plan: Plan) -> None:
     if plan.target != target:
         raise _refused("the plan was made for another target (sandbox or live, account, PBX)")
-    if plan.tenant != context.tenant.name:
+    if plan.tenant != context.owner.name:
         raise _refused(f"the plan was made for tenant {plan.tenant}")
     if plan.secrets != context.settings.secret_references():
         raise _refused("the plan names other secrets")

@@ -12,11 +12,11 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -28,7 +28,7 @@ from .dial import dial_cautions
 from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
-from .parameters import load_all, load_site, project_root, secret_cautions
+from .parameters import Tenant, load_all, load_site, project_root, secret_cautions
 from .parameters.tenants import tenant_files
 from .paths import current_folder, locate, near
 from .plain_files import describe
@@ -38,6 +38,9 @@ from .records.versions import runbook_version
 from .screen import complain, conclude, finish, guard, screen
 from .statement import VALID_DAYS, Statement
 from .workspace import VARIABLE, find_workspace, full_path
+
+if TYPE_CHECKING:
+    from .approval import GivenApproval
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
 SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
@@ -230,7 +233,7 @@ def plan(
     if min(at_once, len(owners)) > 1:
         raise typer.Exit(_worst(plan_at_once(site, owners, out, screen, sections, at_once)))
     _announce(site)
-    statuses = [_guarded(lambda one=one: plan_tenant(site, one, out, screen, sections)) for one in owners]
+    statuses = [_guarded(partial(plan_tenant, site, owner, out, screen, sections)) for owner in owners]
     raise typer.Exit(_worst(statuses))
 
 
@@ -338,7 +341,7 @@ def apply(
     site, owners = _owners(site, tenants, trunk, every)
     sections = _sections(section, trunk)
     approval = _approval(plan_file, approval_file, approved_plan, approved_by, owners)
-    if trunk is not None and (status := _guarded(lambda: _name_affected(site, owners[0]))):
+    if trunk is not None and (status := _guarded(lambda: _name_affected(site, f"trunk:{trunk}"))):
         raise typer.Exit(status)
     raise typer.Exit(_run(site, owners, "apply", approval, sections, at_once=at_once))
 
@@ -446,7 +449,9 @@ def sign_in(
             for line in signing_in.clear(load_site(given, root), root):
                 screen.print(Text(line))
             return FINE
-        domains = [tenant.pbx_domain for _, tenant in load_all(given, owners, root)]
+        domains = [
+            owner.pbx_domain for _, owner in load_all(given, owners, root) if isinstance(owner, Tenant)
+        ]
         ask = partial(typer.prompt, "One-time code that the PBX sent", hide_input=sys.stdin.isatty())
         for line in signing_in.sign_in(load_site(given, root), root, domains, ask):
             screen.print(Text(line))
@@ -493,7 +498,7 @@ def _approval(
     approved_plan: str | None,
     approved_by: str | None,
     owners: Sequence[Path | str] = ("",),
-) -> dict[str, str | None]:
+) -> GivenApproval:
     if plan_file is not None and len(owners) != 1:
         raise typer.BadParameter("a plan is for one tenant: give exactly one tenant file with --plan")
     return {
@@ -508,19 +513,19 @@ def _way_back(
     site: Path,
     owners: Sequence[Path | str],
     section: str,
-    options: dict[str, object],
+    options: Mapping[str, object],
     carry_out: bool,
-    approval: dict[str, str | None],
+    approval: GivenApproval,
     out: Path | None,
 ) -> int:
     """Show the plan of a section of the way back for each tenant, or carry it out."""
     from .batch.plans import plan_tenant
 
     if carry_out:
-        return _run(site, list(owners), "apply", approval, (section,), options)
+        return _run(site, owners, "apply", approval, (section,), options)
     _announce(site)
     statuses = [
-        _guarded(lambda one=one: plan_tenant(site, one, out, screen, (section,), options)) for one in owners
+        _guarded(partial(plan_tenant, site, owner, out, screen, (section,), options)) for owner in owners
     ]
     return _worst(statuses)
 
@@ -548,11 +553,11 @@ def _name_affected(site: Path, trunk: str) -> int:
 
 def _run(
     site: Path,
-    tenants: list[Path | str],
+    tenants: Sequence[Path | str],
     mode: str,
-    approval: dict[str, str | None] | None = None,
+    approval: GivenApproval | None = None,
     sections: tuple[str, ...] = (),
-    options: dict[str, object] | None = None,
+    options: Mapping[str, object] | None = None,
     at_once: int = 1,
 ) -> int:
     """Run the notebooks of tenants, one after the other or some at once, and show what happened."""
@@ -563,9 +568,11 @@ def _run(
     def run() -> int:
         _announce(site)
         _caution(site, tenants)
-        given = (site, tenants, mode, approval or {}, Progress(screen), sections)
-        several = min(at_once, len(tenants)) > 1
-        result = run_at_once(*given, at_once) if several else run_tenants(*given, options)
+        given, progress = approval or {}, Progress(screen)
+        if min(at_once, len(tenants)) > 1:
+            result = run_at_once(site, tenants, mode, given, progress, sections, at_once)
+        else:
+            result = run_tenants(site, tenants, mode, given, progress, sections, options)
         screen.print(summary(result))
         runs = [tenant.folder for tenant in result.tenants]
         for remark in (*result.remarks, *_kept_elsewhere(result.index.parent, runs)):
@@ -666,10 +673,12 @@ def _command(interruption: Interruption) -> int:
     except (typer.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     except Exception as error:
-        if not hasattr(error, "exit_code"):
+        # A usage error, of whichever click typer stands on.
+        show = getattr(error, "show", None)
+        if show is None:
             raise
         usage = io.StringIO()
-        error.show(usage)
+        show(usage)
         complain(usage.getvalue())
         status = WRONG_INPUT
     if status == INTERRUPTED:

@@ -51,7 +51,7 @@ class Context:
         root: Path,
         records: Path,
         site: Site,
-        tenant: Tenant | TrunkScope,
+        owner: Tenant | TrunkScope,
         journal: Journal,
         to_undo: RecordToUndo | None = None,
         moment: Moment | None = None,
@@ -59,13 +59,14 @@ class Context:
         self.root = root
         self.records = records
         self.site = site
-        self.tenant = tenant
+        #: Who has the trunk: a tenant, or nobody where a shared trunk is worked on alone.
+        self.owner = owner
         self.journal = journal
         #: Whether rows that interrupt calls may be carried out.
-        self.accept_interruption = tenant.accept_interruption
+        self.accept_interruption = owner.accept_interruption
         #: Whose trunk it is.
-        self.scope = scope_of(tenant)
-        self.settings = Settings.of(site, tenant)
+        self.scope = scope_of(owner)
+        self.settings = Settings.of(site, owner)
         self.account = site.twilio_accounts[self.settings.account_name]
         #: What was read from both vendors.
         self.moment = moment or Moment()
@@ -73,6 +74,12 @@ class Context:
         self.lender: Lender = lent_by_runner
         self._to_undo = to_undo
         self._transports: list[Transport] = []
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant, for what only a tenant has: where ``scope.has_tenant``."""
+        assert isinstance(self.owner, Tenant), "a shared trunk alone has no tenant"
+        return self.owner
 
     @property
     def undoes(self) -> RecordToUndo | None:

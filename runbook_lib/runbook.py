@@ -259,10 +259,10 @@ class Runbook:
             self.folder,
             mode=self.mode,
             site=context.site.name,
-            tenant=context.tenant.name,
+            tenant=context.owner.name,
             target=self.target,
             order=(number,),
-            parameters=to_jsonable_python({"site": context.site, "tenant": context.tenant}),
+            parameters=to_jsonable_python({"site": context.site, "tenant": context.owner}),
             files=files,
             approval=self.approver,
             affected=affected,
@@ -304,7 +304,7 @@ class Runbook:
         """Return these sections' parts as a plan of this tenant."""
         return Plan(
             self.target,
-            self.context.tenant.name,
+            self.context.owner.name,
             self.context.settings.secret_references(),
             slices,
             now(),
@@ -338,7 +338,7 @@ class SectionRun:
             "title": SECTIONS[number].title,
             "mode": runbook.mode,
             "target": runbook.target,
-            "tenant": runbook.context.tenant.name,
+            "tenant": runbook.context.owner.name,
             "operator": whoami(),
             "by": plain_identities(),
             "approved_plan": runbook.approved.digest if runbook.approved else None,
@@ -438,7 +438,7 @@ class SectionRun:
     def _lock(self) -> None:
         """Let no other run work on the tenant, nor on a shared trunk, until ``_locks`` is closed."""
         context, locks = self.runbook.context, self._locks
-        locks.enter_context(held(context.records / context.tenant.name, f"tenant {context.tenant.name}"))
+        locks.enter_context(held(context.records / context.owner.name, f"tenant {context.owner.name}"))
         if context.settings.shared:
             locks.enter_context(held(context.records, f"trunk {context.settings.shared}"))
         self._is_locked = True

@@ -23,7 +23,6 @@ from typing import Any, NoReturn
 import ahocorasick
 
 from .errors import InputError, SecretError
-from .own_words import is_own
 from .paths import locate, looked_for
 from .secret_forms import SHORTEST_FILTERED, forms, needle
 
@@ -272,10 +271,17 @@ def remember(value: str, name: str) -> None:
         _secrets.add(part, name)
 
 
-def is_own_word(value: str) -> bool:
-    """Whether a secret, or a line of it, stands in every record anyway, so that no filter can help."""
+#: One word, as keys and titles are, or one number; what is longer is no word of a record's.
+_WORD = re.compile(r"(?:[^\W\d]|[_.-]){1,15}|\d{1,15}")
+
+
+def is_one_word(value: str) -> bool:
+    """Whether a secret, or a line of it, is a short word or number that a record holds anyway.
+
+    The filter would take it out of every text, and what is left out would show what it is.
+    """
     needles = (needle(part) for part in _parts(value))
-    return any(len(one) >= SHORTEST_FILTERED and is_own(one) for one in needles)
+    return any(len(word) >= SHORTEST_FILTERED and _WORD.fullmatch(word) for word in needles)
 
 
 def _parts(value: str) -> tuple[str, ...]:
@@ -334,8 +340,8 @@ def scrub(text: str, known: Filter | None = None) -> str:
 def scrub_data(content: Any) -> Any:
     """Return plain data (mappings, lists, texts, numbers; anything else as it is) with every text scrubbed.
 
-    Unlike ``scrub`` on JSON, this cannot break it: a reference may hold a quotation mark, and a key
-    of our own stays also where a secret is the same. A number with a secret's digits becomes a text.
+    Unlike ``scrub`` on JSON, this cannot break it: a reference may hold a quotation mark, and keys,
+    which are ours or the vendors', stay as they are. A number with a secret's digits becomes a text.
     """
     if isinstance(content, str):
         return scrub(content)
@@ -344,16 +350,10 @@ def scrub_data(content: Any) -> Any:
         clean = scrub(digits)
         return content if clean == digits else clean
     if isinstance(content, Mapping):
-        return {_scrub_key(key): scrub_data(value) for key, value in content.items()}
+        return {key: scrub_data(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [scrub_data(one) for one in content]
     return content
-
-
-def _scrub_key(key: Any) -> Any:
-    clean = scrub_data(key)
-    # Asked for only when a secret is in it, which is hardly ever.
-    return key if clean != key and is_own(str(key)) else clean
 
 
 def scrub_log(record: logging.LogRecord) -> bool:

@@ -31,9 +31,10 @@ def forms(value: str) -> frozenset[str]:
     """Return the forms that a value takes on its way out.
 
     Raw, URL-encoded, and base64 (standard and URL-safe, at each of the three alignments inside a
-    longer text such as a Basic header's ``user:value``), each of these also escaped as anybody's
-    Python, JSON or HTML may do it; quoted for a shell, and in UTF-8 that was taken for Latin-1. All
-    of these also as our own artefacts escape them, once and twice (a notebook holds JSON in JSON).
+    longer text such as a Basic header's ``user:value``), each of these also escaped as Python, JSON
+    and HTML do it; and all of these as our own artefacts escape them once more (a notebook holds JSON
+    in JSON). Programs that escape in ways of their own take no part: what vendors answer is read as
+    JSON before it is kept.
     """
     bare = needle(value)
     found = {bare, *_url_forms(bare)}
@@ -42,28 +43,10 @@ def forms(value: str) -> frozenset[str]:
             encoded = set(_base64_forms(bare.encode(encoding)))
         except UnicodeEncodeError:
             continue
-        found |= encoded | {form for one in encoded for form in _url_forms(one)}
-    found |= {escape(form) for form in found for escape in _ANYBODYS}
-    # These two are many already: what others make of them is left out.
-    rare = {*_shell_forms(bare), *_misread(bare)}
-    found |= rare | {escape(form) for form in rare for escape in _OURS}
+        found |= encoded | {form for text in encoded for form in _url_forms(text)}
+    found |= {escape(form) for form in found for escape in _ALL}
     found |= {escape(form) for form in found for escape in _OURS}
     return frozenset(found)
-
-
-def _shell_forms(text: str) -> Iterator[str]:
-    """An apostrophe inside of apostrophes, as ``shlex.quote`` writes it and as bash itself does."""
-    yield text.replace("'", "'\"'\"'")
-    yield text.replace("'", "'\\''")
-
-
-def _misread(text: str) -> Iterator[str]:
-    """UTF-8 that somebody took for Latin-1 or for Windows' Latin-1."""
-    for encoding in ("latin-1", "cp1252"):
-        try:
-            yield text.encode().decode(encoding)
-        except UnicodeError:
-            continue
 
 
 def _json_ascii(text: str) -> str:
@@ -78,38 +61,8 @@ def _json_with_slashes(text: str) -> str:
     return _json_unicode(text).replace("/", "\\/")
 
 
-def _json_php(text: str) -> str:
+def _json_ascii_with_slashes(text: str) -> str:
     return _json_ascii(text).replace("/", "\\/")
-
-
-def _json_go(text: str) -> str:
-    return _as_units(_json_unicode(text), "<>&")
-
-
-def _json_gson(text: str) -> str:
-    return _as_units(_json_unicode(text), "<>&'=")
-
-
-def _json_flask(text: str) -> str:
-    return _as_units(_json_ascii(text), "<>&'")
-
-
-def _json_dotnet(text: str) -> str:
-    quoted = re.sub(r'(\\\\)|\\"', lambda one: one[1] or "\\u0022", _json_ascii(text))
-    return _upper_units(_as_units(quoted, "<>&'+`"))
-
-
-def _json_upper(text: str) -> str:
-    return _upper_units(_json_ascii(text))
-
-
-def _as_units(text: str, characters: str) -> str:
-    return re.sub(f"[{re.escape(characters)}]", lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def _upper_units(text: str) -> str:
-    """JSON's ``\\u…`` in capitals, and not what only looks like one behind an escaped backslash."""
-    return re.sub(r"(\\\\)|\\u[0-9a-f]{4}", lambda one: one[1] or "\\u" + one[0][2:].upper(), text)
 
 
 def _python_quoted(text: str) -> str:
@@ -162,39 +115,6 @@ def _html_decimal(text: str) -> str:
     return _html_apostrophe(text).replace("&quot;", "&#34;")
 
 
-def _html_named(text: str) -> str:
-    return html.escape(text).replace("&#x27;", "&apos;")
-
-
-def _html_attribute_ascii(text: str) -> str:
-    return _references(_html_attribute(text), "&#{};")
-
-
-def _html_body_ascii(text: str) -> str:
-    return _references(_html_body(text), "&#{};")
-
-
-def _html_decimal_ascii(text: str) -> str:
-    return _references(_html_decimal(text), "&#{};")
-
-
-def _html_hex(text: str) -> str:
-    return _references(html.escape(text).replace("&quot;", "&#x22;"), "&#x{:x};")
-
-
-def _html_attribute_hex(text: str) -> str:
-    return _references(html.escape(text), "&#x{:x};")
-
-
-def _html_attribute_upper_hex(text: str) -> str:
-    return _references(html.escape(text), "&#x{:X};")
-
-
-def _references(text: str, form: str) -> str:
-    """Write every character outside of ASCII as a reference to its number."""
-    return re.sub("[^\0-\x7f]", lambda match: form.format(ord(match[0])), text)
-
-
 Escapes = tuple[Callable[[str], str], ...]
 
 #: How our own artefacts are written: notebooks, journals, pages, tracebacks.
@@ -208,15 +128,10 @@ _OURS: Escapes = (
     _html_decimal,
 )
 
-_ANYBODYS: Escapes = (
+_ALL: Escapes = (
     *_OURS,
     _json_with_slashes,
-    _json_php,
-    _json_go,
-    _json_gson,
-    _json_flask,
-    _json_dotnet,
-    _json_upper,
+    _json_ascii_with_slashes,
     _python_ascii,
     _python_ascii_quoted,
     _python_bytes,
@@ -224,13 +139,6 @@ _ANYBODYS: Escapes = (
     _python_bytes_of_json,
     _python_bytes_of_json_quoted,
     _html_apostrophe,
-    _html_named,
-    _html_attribute_ascii,
-    _html_body_ascii,
-    _html_decimal_ascii,
-    _html_hex,
-    _html_attribute_hex,
-    _html_attribute_upper_hex,
 )
 
 #: What HTTP clients leave as it is in paths, queries and forms.

@@ -117,7 +117,8 @@ def lab(
 
     further = list(options or [])
     if tenant is not None and tenant.startswith("-"):  # after two dashes, without a tenant
-        tenant, further = None, [tenant, *further]
+        further = [tenant, *further]
+        tenant = None
     workspace = find_workspace()
     page = _opened_page(workspace, site, tenant)
     command = [*product.PYTHON, "-m", "jupyterlab", f"--port={port}"]

@@ -44,7 +44,7 @@ def plan_tenant(
     with Runbook.open(str(site), str(tenant), sections=sections, **(options or {})) as runbook:
         plan = runbook.plan()
         context = runbook.context
-        cautions = [*secret_cautions(context.site, context.tenant, context.root), *runbook.cautions]
+        cautions = [*secret_cautions(context.site, context.owner, context.root), *runbook.cautions]
     screen.print(
         Text(f"Plan of tenant {visible(plan.tenant)} ({visible(plan.target['target'])})", style="bold")
     )

@@ -307,7 +307,9 @@ def _emergency_taken(before: DialPlan, after: DialPlan) -> list[Finding]:
     those_who_call = callers(after.rules)
     for number in country_of(after.country).emergency:
         for caller in those_who_call:
-            now = {one.rule.name for one in possible(before, number, caller) if _is_lost(one)}
+            now = {
+                lost.rule.name for lost in possible(before, number, caller) if lost.rule and _is_lost(lost)
+            }
             for decision in possible(after, number, caller):
                 rule = decision.rule
                 if rule is None or not _is_lost(decision) or rule.name in now:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..approval import GivenApproval
 from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK
 from ..plain_files import read_mapping
@@ -35,17 +36,21 @@ class Order:
     section: str
     site: str
     tenant: str
-    approval: Mapping[str, str | None]
+    approval: GivenApproval
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def arguments(self) -> list[str]:
         """The arguments; no secret is among them, they are in every process list."""
-        options = {"plan_file": "--plan", "approved_plan": "--approved-plan", "approved_by": "--approved-by"}
-        given = [
-            part for key, name in options.items() if (value := self.approval[key]) for part in (name, value)
+        given = {
+            "--plan": self.approval["plan_file"],
+            "--approved-plan": self.approval["approved_plan"],
+            "--approved-by": self.approval["approved_by"],
+        }
+        return [
+            *self._what(),
+            *(part for option, value in given.items() if value for part in (option, value)),
         ]
-        return [*self._what(), *given]
 
     def _what(self) -> list[str]:
         trunk = self.tenant.removeprefix("trunk:")

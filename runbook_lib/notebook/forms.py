@@ -81,13 +81,13 @@ def offer(part: Slice, order: Order | None, digest: str) -> Offer:
     what = f"section {part.section}, {SECTIONS[part.section].title}"
     if part.stopping:
         rows = _count(len(part.stopping), "row is", "rows are")
-        lines = ("Settle each of them first: its note in the plan says how. Then run the plan again.",)
-        return Offer(Box("stop", f"Apply would stop: {rows} in conflict or blocked.", lines))
+        settle = ("Settle each of them first: its note in the plan says how. Then run the plan again.",)
+        return Offer(Box("stop", f"Apply would stop: {rows} in conflict or blocked.", settle))
     if not part.changing:
         return Offer(Box("good", "Nothing to apply: everything is in place."))
     rows = _count(len(part.changing), "row changes", "rows change")
     if order is None:
-        lines = (
+        missing = (
             "This site wants an approved plan, and the parameter cell names none.",
             f"1. runbook plan -s SITE TENANT --section {part.section} --out FOLDER writes the plan's file.",
             f"2. Have this digest approved: {digest}. Another person signs it: runbook approve FILE --ticket"
@@ -95,7 +95,7 @@ def offer(part: Slice, order: Order | None, digest: str) -> Offer:
             "3. Set plan_file in the parameter cell, and approved_plan and approved_by unless a signed"
             " approval is beside the plan; then run all cells again.",
         )
-        return Offer(Box("stop", f"Approval is missing: {rows} in {what}.", lines))
+        return Offer(Box("stop", f"Approval is missing: {rows} in {what}.", missing))
     effects = Counter(row.effect for row in part.changing)
     interrupting = [f"{effects[one]} {one}" for one in Effect if one is not Effect.NONE and effects[one]]
     lines = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..approval import GivenApproval
 from ..errors import InputError, StalePageError
 from ..guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, section_of
 from ..lock import whoami
@@ -70,7 +71,11 @@ def open_section(
         watch.start_opening()
     with told_plainly():
         check_passed(mode, options)
-    approval = {"plan_file": plan_file, "approved_plan": approved_plan, "approved_by": approved_by}
+    approval: GivenApproval = {
+        "plan_file": plan_file,
+        "approved_plan": approved_plan,
+        "approved_by": approved_by,
+    }
     page = SectionPage(number, site, tenant, mode, approval, options, watched=is_watched())
     page.show_header()
     if watch is not None:
@@ -131,7 +136,7 @@ class SectionPage:
         site: Source,
         tenant: Source,
         mode: str,
-        approval: Mapping[str, str | None],
+        approval: GivenApproval,
         options: Mapping[str, Any],
         *,
         watched: bool = False,
@@ -147,7 +152,7 @@ class SectionPage:
         context, target = self._runbook.context, self._runbook.target["target"]
         self.form: ApplyForm | None = None
         if watched and self._mode == "plan" and number != READS_ONLY:
-            records = context.records / context.tenant.name
+            records = context.records / context.owner.name
             self.form = ApplyForm(
                 target, self.name, context.root, records, Served.by_this_kernel(), self.is_current
             )
@@ -156,7 +161,7 @@ class SectionPage:
     def name(self) -> str:
         """What the page is for, as the headings name it and the form asks for it: ``site/tenant``."""
         context = self._runbook.context
-        return f"{context.site.name}/{context.tenant.name}"
+        return f"{context.site.name}/{context.owner.name}"
 
     @property
     def _read_at(self) -> str:
@@ -191,7 +196,7 @@ class SectionPage:
             runbook.mode,
             (
                 ("Site", target["site"]),
-                ("Tenant", runbook.context.tenant.name),
+                ("Tenant", runbook.context.owner.name),
                 ("Files", ", ".join(self._named(one) for one in (self._site, self._tenant))),
                 ("Twilio account", target["twilio_account"]),
                 ("PBX", target["pbx"]),
@@ -268,7 +273,8 @@ class SectionPage:
         """
         self._must_be_current()
         if self.form is not None:
-            return self.form.show()
+            self.form.show()
+            return None
         with self._told_first(), told_plainly():
             outcome = self._run.apply()
         if outcome is None:
@@ -380,6 +386,7 @@ class SectionPage:
 
     def _offer(self, form: ApplyForm, part: Slice) -> None:
         """Let the form offer exactly the plan that is shown, or the one that the parameters name."""
+        approval: GivenApproval | None
         approval, policy = self._approval, self._runbook.context.site.policies.approval
         digest = approval["approved_plan"] or self._runbook.plan_of(part).digest
         if not any(approval.values()):
@@ -397,7 +404,7 @@ class SectionPage:
             order = Order(self._number, site, tenant, approval, options)
         form.offer(offer(part, order, digest))
 
-    def _own_approval(self, part: Slice) -> dict[str, str | None]:
+    def _own_approval(self, part: Slice) -> GivenApproval:
         """Keep a plan as a file: who confirms what is shown approves this plan and no other."""
         plan = self._runbook.plan_of(part)
         name = f"{self._number}.plan-{plan.digest.removeprefix('sha256:')[:12]}.json"
@@ -423,9 +430,7 @@ class SectionPage:
         return near(path, self._runbook.context.root)
 
 
-def _settled(
-    site: Source, tenant: Source, approval: Mapping[str, str | None]
-) -> tuple[Source, Source, Mapping[str, str | None]]:
+def _settled(site: Source, tenant: Source, approval: GivenApproval) -> tuple[Source, Source, GivenApproval]:
     """The parameters with full paths in the place of files that the current folder may decide on."""
     root, plan_file = project_root(), approval["plan_file"]
     if plan_file and (path := locate(plan_file, current_folder(), root)):

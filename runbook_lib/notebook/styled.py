@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .display import SANS, broken, escaped, wrapped
 
@@ -44,7 +44,7 @@ UNFOLDED = 10_000
 
 def styled_html(
     frame: pd.DataFrame,
-    formats: Sequence[Callable[[Any, int], str]],
+    formats: Sequence[Callable[..., str]],
     words: Sequence[int],
     *,
     caption: str,
@@ -56,7 +56,7 @@ def styled_html(
     Parameters
     ----------
     formats
-        For each column, what makes HTML of a value with no word longer than a length.
+        For each column, what makes HTML of a value, called with it and ``longest``: no word is longer.
     words
         For each column, the length of its longest word.
     caption, empty

@@ -23,7 +23,7 @@ from ..errors import InputError, SecretError
 from ..meaning import meaning
 from ..paths import NamedFile, candidates, is_old_reading, lies_in, locate, looked_for
 from ..product import PARAMETERS
-from ..secret import Filter, SecretRef, exposure, find, is_own_word, look_up, remember, sip_password_problem
+from ..secret import Filter, SecretRef, exposure, find, is_one_word, look_up, remember, sip_password_problem
 from ..sip_uri import EDGES, address, check_host, not_public, termination_label
 from .document import Document, PathInFile
 from .model import Site, Tenant, TrunkScope
@@ -120,13 +120,14 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
     sip = ("termination", "credentials", "password")
     live = _at(site.content, "target") == "live"
     values = Filter()
-    for document, path in (
+    places: tuple[tuple[Document, tuple[Any, ...]], ...] = (
         (site, (*accounts, "auth_token")),
         (site, (*accounts, "api_key_secret")),
         (site, ("pbx", "password")),
         (site, (*shared, *sip)),
         (tenant, sip),
-    ):
+    )
+    for document, path in places:
         reference = _parsed(SecretRef.parse, _at(document.content, *path))
         if reference is None:
             continue
@@ -138,10 +139,10 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
         except SecretError as error:
             document.add((document.key, *path), error.problems[0])
             continue
-        if is_own_word(value):
+        if is_one_word(value):
             # The filter never learns of it: it would take the word out of every key, this one's too.
-            message = f"the secret at {reference} is a word of the runbook's own, which every record holds:"
-            document.add((document.key, *path), f"{message} choose another")
+            message = f"the secret at {reference} is one short word or number, as records have many:"
+            document.add((document.key, *path), f"{message} choose one of letters and digits")
             continue
         remember(value, str(reference))
         values.add(value, str(reference))

@@ -32,7 +32,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-def _parsed(parse: Callable[[str], Any], kind: type | None = None) -> PlainValidator:
+def _reader(parse: Callable[[str], Any], kind: type | None = None) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if kind is not None and isinstance(value, kind):
             return value
@@ -44,12 +44,16 @@ def _parsed(parse: Callable[[str], Any], kind: type | None = None) -> PlainValid
             raise ValueError(UNQUOTED)
         return parse(value)
 
-    return PlainValidator(read)
+    return read
+
+
+def _parsed(parse: Callable[[str], Any], kind: type | None = None) -> PlainValidator:
+    return PlainValidator(_reader(parse, kind))
 
 
 def _beside(parse: Callable[[str], Any], kind: type) -> PlainValidator:
     """As ``_parsed``, for what names a file: that starts at the folder of the parameter file."""
-    read = _parsed(parse, kind).func
+    read = _reader(parse, kind)
 
     def read_beside(value: Any, info: ValidationInfo) -> Any:
         found = read(value)

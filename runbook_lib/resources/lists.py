@@ -90,6 +90,12 @@ class Lists:
     attached: tuple[Any, ...] = ()
     entries: tuple[Any, ...] = ()
 
+    @property
+    def sid(self) -> str:
+        """The SID of our list, for what is only done to one that is there."""
+        assert self.own is not None, "our list is made before anything is put into it or onto the trunk"
+        return self.own.sid
+
 
 def named_lists(kind: ListKind, settings: Settings, lists: Iterable[Any]) -> tuple[Any, ...]:
     """Return those of the account's lists that have the name that the parameters give ours."""

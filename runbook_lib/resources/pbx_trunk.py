@@ -201,24 +201,29 @@ class PbxTrunk:
         """Read the only candidate; ``None`` where there is none or more than one."""
         return self.look().trunk
 
-    def create(self, fields: dict[str, Any]) -> None:
-        """Make the trunk."""
-        self.session.post("/providers", fields)
-
-    def update(self, changes: dict[str, Any]) -> None:
-        """Change fields, sending back everything else as it was read.
-
-        Whether an update replaces or merges is not documented, so every writable field that was
-        read goes back, also unknown ones. Raises ``VerificationError`` when anything else moved.
-        """
-        before = self.find()
-        if before is None:
+    def must_find(self) -> dict[str, Any]:
+        """Read the trunk for a write that needs it; raises ``VerificationError`` if it is gone."""
+        trunk = self.find()
+        if trunk is None:
             raise VerificationError(
                 f"the PBX trunk {self._settings.pbx_name} is not there any more",
                 step="5.1",
                 meaning="somebody removed it while this section ran",
                 next_step="plan again",
             )
+        return trunk
+
+    def create(self, fields: dict[str, Any]) -> None:
+        """Make the trunk."""
+        self.session.post("/providers", fields)
+
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Change fields, sending back everything else as it was read.
+
+        Whether an update replaces or merges is not documented, so every writable field that was
+        read goes back, also unknown ones. Raises ``VerificationError`` when anything else moved.
+        """
+        before = self.must_find()
         kept = {
             name: value for name, value in before.items() if name not in _NOT_WRITABLE and value is not None
         }

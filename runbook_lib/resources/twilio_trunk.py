@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import VerificationError
 from ..meaning import meaning, same_name
 from ..vendors.twilio import Twilio
 from .regions import lists_numbers_of_a_trunk
@@ -30,7 +31,7 @@ class TwilioTrunk:
         self._domain = domain
         self._friendly_name = friendly_name
 
-    def find(self) -> Found:
+    def look(self) -> Found:
         """Read the account's trunks (at most 100: Twilio's limit) and choose."""
         trunks = tuple(self._twilio.trunks.list())
         ours = [trunk for trunk in trunks if meaning("domain_name", trunk.domain_name) == self._domain]
@@ -53,9 +54,21 @@ class TwilioTrunk:
             )
         return Found(trunks, namesakes[0] if namesakes else None)
 
-    def require(self) -> Any | None:
-        """Read the trunk, or ``None`` when it cannot be told which one it is."""
-        return self.find().trunk
+    def find(self) -> Any | None:
+        """Read the trunk; ``None`` where there is none yet, or more than one that it may be."""
+        return self.look().trunk
+
+    def must_find(self) -> Any:
+        """Read the trunk for a write that needs it; raises ``VerificationError`` if it is gone."""
+        trunk = self.find()
+        if trunk is None:
+            raise VerificationError(
+                f"the Twilio trunk {self._domain} is not there any more",
+                step="1.1",
+                meaning="somebody removed it while this section ran",
+                next_step="plan again",
+            )
+        return trunk
 
 
 def numbers_on(twilio: Twilio, trunk_sid: str) -> list[Any]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
 from ..guide import SECTIONS, TENANTS_STEPS
@@ -130,7 +130,11 @@ class Verification:
         return not self.differences
 
 
-class Section(ABC):
+#: What a section goes by, as one frozen value; each section has its own kind.
+FactsT = TypeVar("FactsT")
+
+
+class Section(ABC, Generic[FactsT]):
     """One section of the guide for one tenant.
 
     Parameters
@@ -143,15 +147,13 @@ class Section(ABC):
     """
 
     number: str
-    #: The section that makes the ``trunk`` of this one's facts; without it each row waits for that one.
-    needs: str | None = None
+    #: What was read last.
+    facts: FactsT
 
     def __init__(self, context: Context, ahead: frozenset[str] = frozenset()) -> None:
         self.context = context
         self.ahead = ahead
         self.reading_back = False
-        #: What was read last, as one frozen value; each section has its own kind.
-        self.facts: Any = None
         #: Until then (monotonic) reading back waits for a write that was sent twice to be carried out twice.
         self._late_until = 0.0
 
@@ -165,14 +167,14 @@ class Section(ABC):
         self.facts = self.look()
         self.context.account_is_proven()  # asked now, as what follows from the facts sends nothing
 
-    def look(self) -> Any:
+    def look(self) -> FactsT:
         """Read and return all that the section goes by; sends no write.
 
         Views, items and expected results are functions of it, of the parameters and of the journals.
         """
         raise NotImplementedError(f"section {self.number} reads in a way of its own")
 
-    def read_for_tables(self) -> None:  # noqa: B027 - most sections have nothing to add
+    def read_for_tables(self) -> None:
         """Add to the facts what only the tables show; most sections show what they go by."""
 
     @abstractmethod
@@ -183,14 +185,8 @@ class Section(ABC):
     def wanted(self) -> list[Item]:
         """Return what turns the current state, as read, into the desired one, in order."""
 
-    def outline(self) -> list[tuple[str, str, Value]]:
-        """Return step, setting and desired value of what waits while another section is needed first."""
-        return []
-
     def items(self) -> list[Item]:
-        """Return the section's items: what is wanted, or what waits for the section that it needs."""
-        if self.needs and self.needs not in self.ahead and self.facts.trunk is None:
-            return [self.blocked(*row, self.needs) for row in self.outline()]
+        """Return the section's items."""
         return self.wanted()
 
     def cautions(self) -> list[str]:
@@ -482,6 +478,34 @@ class Section(ABC):
         """Return the item's rows as they are planned from the state as read; ``None`` where there is none."""
         rows = {row.key: row for row in _rows(self.items())}
         return [rows.get(row.key) for row in item.rows]
+
+
+class FactsOfTrunk(Protocol):
+    """Facts of a section that works on a trunk which another section makes."""
+
+    @property
+    def trunk(self) -> Any | None:
+        """The trunk, once it is there."""
+
+
+FactsOfTrunkT = TypeVar("FactsOfTrunkT", bound=FactsOfTrunk)
+
+
+class SectionOfTrunk(Section[FactsOfTrunkT]):
+    """A section that works on a trunk which another section makes; until then each of its rows waits."""
+
+    #: The section that makes the trunk.
+    needs: ClassVar[str]
+
+    @abstractmethod
+    def outline(self) -> list[tuple[str, str, Value]]:
+        """Return step, setting and desired value of what waits for the trunk."""
+
+    def items(self) -> list[Item]:
+        """Return what is wanted, or what waits for the section that is needed first."""
+        if self.needs not in self.ahead and self.facts.trunk is None:
+            return [self.blocked(*row, self.needs) for row in self.outline()]
+        return self.wanted()
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class PasswordPair:
         name, reference = self._settings.username, str(self._settings.password)
         user = self.resource.words
         at_pbx = bool(in_pbx)
-        leave = self._context.tenant.set_password
+        leave = self._context.owner.set_password
         if self._user is None:
             if at_pbx and not leave:
                 note = "the PBX trunk has a password already, and set_password is not set"
@@ -207,7 +207,7 @@ class PasswordPair:
         return time_to_pass(PAIR_S, self._context.journal.clocks.now("Twilio"), self._user.date_created)
 
     def _may_write(self) -> bool:
-        if self._context.tenant.set_password:
+        if self._context.owner.set_password:
             return True
         return self._ours
 
@@ -271,7 +271,7 @@ def find_user(context: Context, username: str | None = None) -> Any | None:
         CREDENTIALS,
         settings,
         CREDENTIALS.of_account(twilio).list(),
-        lambda: lists_on(CREDENTIALS, twilio, context.twilio_trunk.require()),
+        lambda: lists_on(CREDENTIALS, twilio, context.twilio_trunk.must_find()),
         context.made_by_us,
     )
     if ours is None:

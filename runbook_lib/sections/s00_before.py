@@ -51,14 +51,14 @@ class Facts:
         return {number.phone_number: number for number in self.found}
 
 
-class BeforeYouBegin(Section):
+class BeforeYouBegin(Section[Facts]):
     """Steps 0.1 and 0.2."""
 
     number = "00"
 
     def look(self) -> Facts:
         twilio, pbx = self.context.twilio, self.context.pbx
-        read = side_by_side(
+        account, voice_region, numbers, info, status, user, tenant, transports, may_have = side_by_side(
             self._own_account,
             lambda: twilio.voice_region(self.context.settings.domain),
             twilio.all_numbers,
@@ -69,7 +69,18 @@ class BeforeYouBegin(Section):
             pbx.transports,
             lambda: pbx.tenant_may_have_trunks,
         )
-        return Facts(*read, is_proven=self.context.account_is_proven())
+        return Facts(
+            account,
+            voice_region,
+            found=numbers,
+            info=info,
+            status=status,
+            user=user,
+            tenant=tenant,
+            transports=transports,
+            may_have_trunks=may_have,
+            is_proven=self.context.account_is_proven(),
+        )
 
     def _own_account(self) -> dict[str, Any] | None:
         account = self.context.twilio.read_account()

@@ -12,33 +12,36 @@ from typing import Any
 from .. import keys
 from ..keys import Why
 from ..meaning import same_name
-from ..plan import Action, Row
+from ..plan import Action, Row, Value
 from ..resources.twilio_trunk import Found
 from ..vendors.twilio import as_read
 from .base import Field, Item, Section, View
 
 #: Twilio's defaults of the General page. Source: Twilio, Elastic SIP Trunking "Trunks resource".
-GENERAL = {
+GENERAL: dict[str, tuple[str, Value]] = {
     "secure": ("Secure trunking", False),
     "cnam_lookup_enabled": ("CNAM lookup", False),
     "transfer_mode": ("Call transfer", "disable-all"),
     "transfer_caller_id": ("Caller id of transfers", "from-transferee"),
     "symmetric_rtp_enabled": ("Symmetric RTP", False),
 }
-RECORDING = {"mode": ("Recording", "do-not-record"), "trim": ("Recording trim", "do-not-trim")}
+RECORDING: dict[str, tuple[str, Value]] = {
+    "mode": ("Recording", "do-not-record"),
+    "trim": ("Recording trim", "do-not-trim"),
+}
 
 
 #: What section 1 goes by: the account's trunks, and which of them is ours.
 Facts = Found
 
 
-class CreateTrunk(Section):
+class CreateTrunk(Section[Facts]):
     """Steps 1.1 and 1.2."""
 
     number = "01"
 
     def look(self) -> Facts:
-        return self.context.twilio_trunk.find()
+        return self.context.twilio_trunk.look()
 
     def views(self) -> list[View]:
         trunks = tuple(

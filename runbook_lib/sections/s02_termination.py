@@ -18,7 +18,7 @@ from ..plan import Effect, Value
 from ..resources.lists import ACL, CREDENTIALS, ListKind, Lists, read_lists
 from ..resources.pbx_trunk import InPbx
 from ..vendors.twilio import as_read
-from .base import SETTLE_S, Field, Item, Section, View, time_to_pass
+from .base import SETTLE_S, Field, Item, SectionOfTrunk, View, time_to_pass
 from .passwords import PasswordPair
 
 
@@ -31,7 +31,7 @@ class Facts:
     in_pbx: InPbx = field(default_factory=InPbx)
 
 
-class Termination(Section):
+class Termination(SectionOfTrunk[Facts]):
     """Steps 2.1 to 2.3."""
 
     number = "02"
@@ -46,7 +46,7 @@ class Termination(Section):
     def _look_at_twilio(self) -> Facts:
         context, twilio = self.context, self.context.twilio
         trunk, *lists = side_by_side(
-            context.twilio_trunk.require, *(kind.of_account(twilio).list for kind in (ACL, CREDENTIALS))
+            context.twilio_trunk.find, *(kind.of_account(twilio).list for kind in (ACL, CREDENTIALS))
         )
         more = twilio, context.settings
         acl, credentials = side_by_side(
@@ -224,10 +224,11 @@ class Termination(Section):
         self.facts = replace(self.facts, lists={**self.facts.lists, kind: lists})
 
     def _entries(self, kind: ListKind) -> Any:
-        return kind.of_list(self.context.twilio, self.facts.lists[kind].own.sid)
+        return kind.of_list(self.context.twilio, self.facts.lists[kind].sid)
 
     def _attach(self, kind: ListKind) -> None:
-        kind.of_trunk(self.context.twilio, self.facts.trunk.sid).create(self.facts.lists[kind].own.sid)
+        trunk = self.facts.trunk or self.context.twilio_trunk.must_find()
+        kind.of_trunk(self.context.twilio, trunk.sid).create(self.facts.lists[kind].sid)
 
 
 def _label(address: str) -> str:

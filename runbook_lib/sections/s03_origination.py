@@ -17,7 +17,7 @@ from ..resources.rules import RulesAsRead
 from ..resources.twilio_trunk import numbers_on
 from ..sip_uri import OriginationUri
 from ..vendors.twilio import as_read
-from .base import SETTLE_S, Field, Item, Section, View, time_to_pass
+from .base import SETTLE_S, Field, Item, SectionOfTrunk, View, time_to_pass
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Facts:
     rules: RulesAsRead = field(default_factory=RulesAsRead)
 
 
-class Origination(Section):
+class Origination(SectionOfTrunk[Facts]):
     """Steps 3.1, 3.2 and the expected result 3.E."""
 
     number = "03"
@@ -52,7 +52,7 @@ class Origination(Section):
         return replace(facts, rules=self.context.rules.look(lambda: in_pbx.look().ids, users=False))
 
     def _look_at_twilio(self) -> Facts:
-        trunk = self.context.twilio_trunk.require()
+        trunk = self.context.twilio_trunk.find()
         if trunk is None:
             return Facts()
         twilio = self.context.twilio
@@ -104,14 +104,15 @@ class Origination(Section):
 
     def wanted(self) -> list[Item]:
         protocol = self.context.settings.origination_transport
-        if self._port() is None:
+        port = self._port()
+        if port is None:
             note = (
                 f"the PBX has no {protocol.upper()} transport; add one there, or change origination.transport"
             )
             return [self.conflict("3.1", "transport", protocol, Why.UNSUITABLE, note)]
         uris, matches = self.context.settings.origination_uris, self._matches()
         items = [
-            self._item(_step(index), uri, found)
+            self._item(_step(index), uri, self._sip_url_at(uri, port), found)
             for index, (uri, found) in enumerate(zip(uris, matches, strict=True))
         ]
         ours = {found.sid for found in matches if found is not None}
@@ -181,12 +182,11 @@ class Origination(Section):
         same = list(dict.fromkeys(map(_meant, tried))) == wanted
         return [replace(row, action=Action.IN_PLACE) if same else row]
 
-    def _item(self, step: str, uri: OriginationTarget, found: Any | None) -> Item:
+    def _item(self, step: str, uri: OriginationTarget, url: str, found: Any | None) -> Item:
         """One origination URI; its fields, with what a change of each does to calls."""
         rerouting = switching = self._effect_of_rerouting()
         if found is not None and found.enabled and not uri.enabled:
             switching = self._effect_of_losing(found)
-        url = self._sip_url(uri)
         # Names change nothing for calls, and switching one on does not unless it takes others' calls.
         fields = [
             Field(name, f"{uri.region} {label}", desired, getattr(found, name, None), effect)
@@ -204,7 +204,8 @@ class Origination(Section):
         return self.item(step, self._resource(url), fields, update, as_read(found))
 
     def _create(self, desired: Mapping[str, Any]) -> None:
-        urls = self.context.twilio.trunks(self.facts.trunk.sid).origination_urls
+        trunk = self.facts.trunk or self.context.twilio_trunk.must_find()
+        urls = self.context.twilio.trunks(trunk.sid).origination_urls
         # Twilio does not refuse the same URI twice, and another run may have made it since this was read.
         # Where two runs on different machines make it, each takes its own back unless it is the first: one
         # stays. Verification finds what stays twice all the same.
@@ -263,10 +264,11 @@ class Origination(Section):
             return settings.origination_port if settings.origination_port in ports else None
         return ports[0] if ports else None
 
-    def _sip_url(self, uri: Any) -> str | None:
+    def _sip_url(self, uri: OriginationTarget) -> str | None:
         port = self._port()
-        if port is None:
-            return None
+        return None if port is None else self._sip_url_at(uri, port)
+
+    def _sip_url_at(self, uri: OriginationTarget, port: int) -> str:
         settings = self.context.settings
         return str(
             OriginationUri(

@@ -19,7 +19,7 @@ from ..resources.regions import describe_region, why_not_assigned
 from ..resources.rules import RulesAsRead
 from ..resources.twilio_trunk import numbers_on
 from ..vendors.twilio import as_read, serves_something
-from .base import Field, Item, Section, View
+from .base import Field, Item, SectionOfTrunk, View
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Facts:
         return number is not None and not self.on_trunk(number) and serves_something(number)
 
 
-class AssignNumbers(Section):
+class AssignNumbers(SectionOfTrunk[Facts]):
     """Step 4.1."""
 
     number = "04"
@@ -69,7 +69,7 @@ class AssignNumbers(Section):
     def look(self) -> Facts:
         context, tenant, twilio = self.context, self.context.tenant, self.context.twilio
         found, numbers = side_by_side(
-            context.twilio_trunk.find,
+            context.twilio_trunk.look,
             # Where section 0 is planned as well, it reads all of them anyway.
             twilio.all_numbers
             if "00" in self.ahead
@@ -179,10 +179,11 @@ class AssignNumbers(Section):
     def _point_at_trunk(self, number: Any) -> None:
         # Setting TrunkSid on the number moves it in one step, also from another trunk; adding it to
         # the trunk's list may be refused until it was removed from the other, which would cut it off.
-        number.update(trunk_sid=self.facts.trunk.sid)
+        trunk = self.facts.trunk or self.context.twilio_trunk.must_find()
+        number.update(trunk_sid=trunk.sid)
 
     def _take_away(self, number: Any) -> None:
-        self.context.twilio.trunks(self.facts.trunk.sid).phone_numbers(number.sid).delete()
+        self.context.twilio.trunks(number.trunk_sid).phone_numbers(number.sid).delete()
 
     def _not_ready(self, did: str) -> str:
         """Why calls to the number would not arrive yet at the PBX; empty when they would."""

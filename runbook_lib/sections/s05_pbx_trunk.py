@@ -76,7 +76,7 @@ class Facts:
         return [(owner, pool) for owner, text in pools if (pool := _pool(text))]
 
 
-class PbxTrunkSection(Section):
+class PbxTrunkSection(Section[Facts]):
     """Steps 5.1 to 5.5 and the expected result 5.E."""
 
     number = "05"
@@ -89,7 +89,8 @@ class PbxTrunkSection(Section):
             lambda: trunk.of_brand(pbx.session) if has_tenant else (),
         )
         facts = Facts(in_pbx, tenant_id, of_brand=of_brand)
-        return self._with_what_making_needs(facts) if facts.live is None else self._with_the_trunk(facts)
+        live = facts.live
+        return self._with_what_making_needs(facts) if live is None else self._with_the_trunk(facts, live)
 
     def _with_what_making_needs(self, facts: Facts) -> Facts:
         context = self.context
@@ -99,9 +100,9 @@ class PbxTrunkSection(Section):
         )
         return replace(facts, user=user, tenant_may_have_trunks=may_have_trunks)
 
-    def _with_the_trunk(self, facts: Facts) -> Facts:
+    def _with_the_trunk(self, facts: Facts, live: Mapping[str, Any]) -> Facts:
         """The facts with the trunk's own; and the user at Twilio where an update is to be planned."""
-        session, path = self.context.pbx_trunk.session, f"/providers/{facts.live['id']}"
+        session, path = self.context.pbx_trunk.session, f"/providers/{live['id']}"
         assignees, status = side_by_side(
             lambda: tuple(
                 (session.get(f"{path}/assignees").get("items") or ()) if self.context.scope.is_shared else ()
@@ -110,7 +111,7 @@ class PbxTrunkSection(Section):
         )
         facts = replace(facts, status=status, assignees=assignees)
         scope = self.context.scope
-        pool = (facts.share if scope.is_shared else facts.live).get("did_numbers")
+        pool = (facts.share if scope.is_shared else live).get("did_numbers")
         leaves = scope.has_tenant and any(did in self.context.tenant.remove for did in self._extra(pool))
         changes = not scope.creates_only and bool(_changes(self._rows(facts)))
         rules, user = side_by_side(
@@ -220,7 +221,7 @@ class PbxTrunkSection(Section):
         pair, is_planned = PasswordPair(context, self.facts.user), "02" in self.ahead
         if not pair.at_twilio and not is_planned and not context.site.pbx.update_keeps_password:
             return [Item(rows), self._blocked_password()]
-        written_before = is_planned and (not pair.at_twilio or context.tenant.set_password)
+        written_before = is_planned and (not pair.at_twilio or context.owner.set_password)
         return pair.items_of_update(rows, changed, live, written_before=written_before)
 
     def _blocked_password(self) -> Item:
@@ -377,7 +378,7 @@ def _changes(rows: Mapping[str, Row]) -> dict[str, Value]:
     return {name: row.desired for name, row in rows.items() if row.action in CHANGING}
 
 
-def _effect(live: Mapping[str, Any] | None, name: str, desired: Value) -> Effect:
+def _effect(live: Mapping[str, Any] | None, name: str, desired: Any) -> Effect:
     if live is None:
         return Effect.NONE
     if name == "concurrency":
@@ -385,9 +386,9 @@ def _effect(live: Mapping[str, Any] | None, name: str, desired: Value) -> Effect
     return EFFECTS.get(name, Effect.NONE)
 
 
-def _effect_of_limit(desired: Value, live: Value) -> Effect:
+def _effect_of_limit(desired: int | None, live: int | None) -> Effect:
     """The PBX rejects calls over the limit, in both directions (PortSIP, trunk: Max Concurrent Calls)."""
-    return Effect.INTERRUPTS_BOTH if live and desired < live else Effect.NONE
+    return Effect.INTERRUPTS_BOTH if live and desired and desired < live else Effect.NONE
 
 
 def _plain(value: Any) -> Value:

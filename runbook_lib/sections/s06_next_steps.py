@@ -21,7 +21,7 @@ from ..parameters import InboundRule, OutboundRule
 from ..plan import CHANGING, Action, Effect, Row, Value
 from ..resources.dial_plan import DialPlanAsRead as Facts
 from ..resources.dial_plan import read_dial_plan
-from .base import Field, Item, Section, View
+from .base import Field, Item, SectionOfTrunk, View
 
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
 TIMES = (
@@ -39,7 +39,7 @@ CALLER_ID = "outbound_caller_id"
 OF_ROUTE = frozenset({"strip_digits", "prepend", CALLER_ID})
 
 
-class NextSteps(Section):
+class NextSteps(SectionOfTrunk[Facts]):
     """Steps 6.1 and 6.2."""
 
     number = "06"
@@ -169,7 +169,7 @@ class NextSteps(Section):
         return [item, *self.duplicates(step, str(key), same)]
 
     def _write(self, kind: str, live: Mapping[str, Any] | None, name: str, changed: dict[str, Any]) -> None:
-        trunk = self.facts.trunk
+        trunk = self.facts.trunk or self.context.pbx_trunk.must_find()
         for route in changed.get("routes", ()):
             route["provider_id"] = trunk["id"]
         if live is None:
@@ -214,7 +214,7 @@ def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> lis
 def _fields_of_outbound(rule: OutboundRule, live: Mapping[str, Any] | None) -> list[Field]:
     """The settings of an outbound rule; the PBX takes those of its route together."""
     read = live or {}
-    route = next(iter(read.get("routes") or ()), {})
+    route: Mapping[str, Any] = next(iter(read.get("routes") or ()), {})
     fields = [
         _field("enabled", "enabled", True, live, read.get("enabled")),
         _field("priority", "priority", rule.priority, live, read.get("priority")),

@@ -30,7 +30,7 @@ INBOUND, OUTBOUND = Effect.INTERRUPTS_INBOUND, Effect.INTERRUPTS_OUTBOUND
 BOTH_WAYS = Effect.INTERRUPTS_BOTH
 
 
-class Retire(Section):
+class Retire(Section[None]):
     """Takes away what the runbook set up for a tenant; every row bears the step that it takes back."""
 
     number = "91"
@@ -38,7 +38,7 @@ class Retire(Section):
     def read(self) -> None:
         context = self.context
         with at_step("1.1"):
-            found = context.twilio_trunk.find()
+            found = context.twilio_trunk.look()
         self._trunk, self._all_trunks = found.trunk, found.all
         with at_step("5.1"):
             in_pbx = context.pbx_trunk.look()

@@ -32,7 +32,7 @@ UNVOUCHED = "nothing vouches for this journal"
 HARMLESS = frozenset({"friendly_name", "name", "priority", "weight", "concurrency"})
 
 
-class RollBack(Section):
+class RollBack(Section[None]):
     """Takes back what one record did; every row bears the step of the guide that it takes back."""
 
     number = "90"
@@ -151,7 +151,7 @@ class RollBack(Section):
         }
         for users in context.rules.callers(lost, {path.rpartition("/")[2] for path in going}).values():
             found |= set(users)
-        trunk = context.twilio_trunk.require()
+        trunk = context.twilio_trunk.find()
         numbers = numbers_on(context.twilio, trunk.sid) if trunk else []
         return found | {
             f"number {one.phone_number} of the Twilio trunk"

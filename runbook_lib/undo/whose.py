@@ -85,7 +85,7 @@ class Whose:
 
     @cached_property
     def _trunk(self) -> Any | None:
-        return self._context.twilio_trunk.require()
+        return self._context.twilio_trunk.find()
 
     @cached_property
     def _in_pbx(self) -> frozenset[str]:
