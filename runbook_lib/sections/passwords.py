@@ -271,7 +271,7 @@ def find_user(context: Context, username: str | None = None) -> Any | None:
         CREDENTIALS,
         settings,
         CREDENTIALS.of_account(twilio).list(),
-        lambda: lists_on(CREDENTIALS, twilio, context.twilio_trunk.must_find()),
+        lambda: lists_on(CREDENTIALS, twilio, context.twilio_trunk.find()),
         context.made_by_us,
     )
     if ours is None:
