@@ -1,6 +1,6 @@
-"""What stands in every record with any secret: the words that the runbook itself is written with.
+"""The words that occur in every record anyway: those that the runbook itself is written with.
 
-A secret that is one of them cannot be taken out of a record, nor told from it.
+A secret that is one of them cannot be removed from a record, or distinguished in it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from .product import NOTEBOOKS, PACKAGE, PARAMETERS
 
-#: Its source names every key of the vendors' answers, which records hold.
+#: Its source names every key of the vendors' answers, which records contain.
 SANDBOX = PACKAGE.parent / "runbook_sandbox"
-#: These write the notebooks' own keys: their sources are words of a record as ours are.
+#: These write the notebooks' own keys, so the words of their sources are in records, too.
 TOOLS = ("ipykernel", "papermill")
 
 
 def is_own(text: str) -> bool:
-    """Whether a text is, as a whole, somewhere in the files that records are made by and made of.
+    """Whether a text occurs, as a whole, in the files that make records or are copied into them.
 
-    The library, where the keys of journal and record are and the titles of the sections, the
+    These are the library (with the keys of journal and record, and the titles of the sections), the
     notebooks, the schema of the parameters, and the tools that write notebooks.
     """
     return text.encode(errors="surrogatepass") in _everything()
@@ -38,5 +38,5 @@ def _everything() -> bytes:
         found = find_spec(name)
         for folder in found.submodule_search_locations or () if found else ():
             paths += Path(folder).glob("*.py")
-    # Bytes are searched much faster than a text with a few wide characters in it.
+    # Searching bytes is much faster than searching text that has a few wide characters.
     return b"\n".join(path.read_bytes() for path in paths if path.is_file())

@@ -1,7 +1,7 @@
 r"""The forms that a secret's value takes on its way out: encoded, escaped, quoted.
 
-What escapes a text knows more of it than the secret: which quotation mark Python escapes depends on
-the whole literal, and what an apostrophe becomes in HTML on who wrote the page. So each is a form.
+The escaping can depend on more than the secret: which quotation mark Python escapes depends on
+the whole literal, and how HTML escapes an apostrophe on the tool that wrote it. So each is a form.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
-#: Shorter values are not looked for: filtering ``admin`` or ``1234`` would wreck ordinary texts. A
-#: live site refuses secrets below 8 characters, the sandbox makes its own of 20 and more.
+#: Shorter values are not searched for: filtering ``admin`` or ``1234`` would wreck ordinary text. A
+#: live site refuses secrets below 8 characters; the sandbox creates its own of 20 and more.
 SHORTEST_FILTERED = 6
 
 
 def needle(value: str) -> str:
-    """Return what is looked for of a value: without blanks at its ends, which get lost in many places.
+    """Return the part of a value to search for: without blanks at its ends, which are often lost.
 
-    A value that would be too short without them is looked for as it is.
+    A value that would be too short without them is searched for unchanged.
     """
     bare = value.strip()
     return bare if len(bare) >= SHORTEST_FILTERED else value
@@ -32,8 +32,8 @@ def forms(value: str) -> frozenset[str]:
 
     Raw, URL-encoded, and base64 (standard and URL-safe, at each of the three alignments inside a
     longer text such as a Basic header's ``user:value``), each of these also escaped as anybody's
-    Python, JSON or HTML may do it; quoted for a shell, and in UTF-8 that was taken for Latin-1. All
-    of these also as our own artefacts escape them, once and twice (a notebook holds JSON in JSON).
+    Python, JSON or HTML may do it; quoted for a shell, and in UTF-8 misread as Latin-1. All
+    of these also as our own artefacts escape them, once and twice (a notebook contains JSON in JSON).
     """
     bare = needle(value)
     found = {bare, *_url_forms(bare)}
@@ -44,7 +44,7 @@ def forms(value: str) -> frozenset[str]:
             continue
         found |= encoded | {form for one in encoded for form in _url_forms(one)}
     found |= {escape(form) for form in found for escape in _ANYBODYS}
-    # These two are many already: what others make of them is left out.
+    # These two already give many forms: combinations with others are omitted.
     rare = {*_shell_forms(bare), *_misread(bare)}
     found |= rare | {escape(form) for form in rare for escape in _OURS}
     found |= {escape(form) for form in found for escape in _OURS}
@@ -58,7 +58,7 @@ def _shell_forms(text: str) -> Iterator[str]:
 
 
 def _misread(text: str) -> Iterator[str]:
-    """UTF-8 that somebody took for Latin-1 or for Windows' Latin-1."""
+    """UTF-8 misread as Latin-1 or as Windows' Latin-1."""
     for encoding in ("latin-1", "cp1252"):
         try:
             yield text.encode().decode(encoding)
@@ -108,7 +108,7 @@ def _as_units(text: str, characters: str) -> str:
 
 
 def _upper_units(text: str) -> str:
-    """JSON's ``\\u…`` in capitals, and not what only looks like one behind an escaped backslash."""
+    """JSON's ``\\u…`` in capitals, except after an escaped backslash, where it is not an escape."""
     return re.sub(r"(\\\\)|\\u[0-9a-f]{4}", lambda one: one[1] or "\\u" + one[0][2:].upper(), text)
 
 
@@ -233,7 +233,7 @@ _ANYBODYS: Escapes = (
     _html_attribute_upper_hex,
 )
 
-#: What HTTP clients leave as it is in paths, queries and forms.
+#: Characters that HTTP clients do not encode in paths, queries and forms.
 _SAFE = ("", "/", "~", "/~", "!$&'()*+,;=:@", "!$&'()*+,;=:@/?", "!*'()", "*")
 
 
@@ -248,7 +248,7 @@ def _url_forms(text: str) -> Iterator[str]:
 def _base64_forms(raw: bytes) -> Iterable[str]:
     """The characters of base64 that depend on the value alone, at each of the three alignments.
 
-    A Basic header holds ``user:value``: what comes before decides the alignment.
+    A Basic header contains ``user:value``: what comes before determines the alignment.
     """
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")

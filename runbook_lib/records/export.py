@@ -19,7 +19,7 @@ from .errors import RecordError
 from .record import CHECKSUMS, OPENING, READ_ONLY, files_of
 from .verify import check_record
 
-#: The earliest time that a zip can hold: the record has its own times inside.
+#: The earliest time that a zip can hold; the record itself contains the real times.
 TIME = (1980, 1, 1, 0, 0, 0)
 
 _HOW_TO = """\
@@ -29,58 +29,58 @@ closed {at} (UTC)
 Its digest in the chain of records:
 {digest}
 
-To check this copy, in the folder that has this file (each command needs nothing but coreutils):
+To check this copy, run these commands in the folder that contains this file (they need only coreutils):
 
 1. cd record && sha256sum --check --strict ../SHA256SUMS
-   Every file is the one that was closed; there must be no other file beside checksums.json.
+   Every file must be OK, and there must be no other file besides checksums.json.
 2. sha256sum record/checksums.json
    must print {checksums}
    which is the "content" of the last line of chain.jsonl.
 3. tail -n 1 chain.jsonl | sha256sum
    must print {bare}
 
-This file and the two digests in it came in the same zip, so these three steps only show that the copy is
-consistent. It is verified when whoever keeps the chain's heads (or their signatures) finds the digest above
-in the chain:
+This file and the two digests in it came in the same zip, so these three steps show only that the copy is
+consistent. It is verified when the person who keeps the chain's heads (or their signatures) finds the digest
+above in the chain:
 
    runbook records verify --head {digest}
 """
 
 
-#: Keys of parameters under which a reference to a secret stands.
+#: Keys of parameters whose values are references to secrets.
 _SECRET_KEYS = frozenset({"auth_token", "api_key_secret", "password"})
 
 
 def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
     """Write a closed record with its entries of the chain and how to verify them.
 
-    Before that, the secrets behind the record's own references are resolved (``file:`` paths beside
-    the parameter file or in ``root``) and looked for in every file, as the zip is what leaves. Returns
-    the references that cannot be resolved here, so that nobody looked for their values.
+    First, the secrets behind the record's own references are resolved (``file:`` paths beside
+    the parameter file or in ``root``) and searched for in every file, because the zip is handed out.
+    Returns the references that cannot be resolved here, whose values were therefore not searched for.
 
-    Raises ``RecordError`` when ``out`` exists, when the record is not closed, when it is not what
-    was closed, or when a secret is in it.
+    Raises ``RecordError`` when ``out`` exists, when the record is not closed, when it has changed
+    since it was closed, or when it contains a secret.
     """
     entries = [one for one in Chain(records).entries() if one.run == run and one.event in FILES]
     if not entries or entries[-1].event != CLOSED:
         raise RecordError(
             f"record {run} is not closed",
-            meaning="nothing says yet what belongs to it",
-            next_step=f"when its run has died: runbook records close {run}",
+            meaning="it is not yet fixed which files belong to it",
+            next_step=f"wait until its run has ended; if the run died: runbook records close {run}",
         )
     if problems := check_record(records, run, entries):
         raise RecordError(
-            f"record {run} is not what was closed: "
+            f"record {run} has changed since it was closed: "
             + "; ".join(f"{one.path}: {one.what}" for one in problems),
-            meaning="a copy of it would not be the record",
-            next_step="look at all of it with: runbook records verify",
+            meaning="a copy would not be the original record; no zip was written",
+            next_step="list every problem with: runbook records verify",
         )
     missing = _resolved(records / run, root)
     if found := list(_secrets_in(records / run)):
         raise RecordError(
-            "the record holds secrets: " + "; ".join(found),
+            "the record contains secrets: " + "; ".join(found),
             meaning="no zip was written",
-            next_step="change these secrets, and let nobody have the record as it is",
+            next_step="change these secrets, and give the record to nobody",
         )
     try:
         with out.open("xb") as file:
@@ -89,17 +89,18 @@ def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
             os.fsync(file.fileno())
     except FileExistsError:
         raise RecordError(
-            f"{out} exists already, and nothing is overwritten", next_step="give another name"
+            f"{out} already exists and is not overwritten", next_step="choose another name"
         ) from None
     except OSError as error:
         raise RecordError(
-            f"{out} cannot be written ({error.strerror})", next_step="give a place that can be written"
+            f"{out} cannot be written ({error.strerror})",
+            next_step="choose a folder that this account can write",
         ) from None
     return missing
 
 
 def _resolved(folder: Path, root: Path) -> list[str]:
-    """Make the filter know the secrets of a record; return the references that cannot be resolved here."""
+    """Register a record's secrets with the filter; return the references that cannot be resolved here."""
     opening = json.loads(read(folder / OPENING))
     missing = set()
     for name, parameters in opening["parameters"].items():

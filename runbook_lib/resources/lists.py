@@ -32,7 +32,7 @@ class ListKind:
 
     @property
     def words(self) -> str:
-        """What people call this kind."""
+        """The name of this kind, for people."""
         return WORDS[self.kind]
 
     def name(self, settings: Settings) -> str:
@@ -82,7 +82,7 @@ CREDENTIALS = ListKind(
 
 @dataclass(frozen=True)
 class Lists:
-    """What was read of one kind: our list, all of its name, those on the trunk, our list's entries."""
+    """What was read of one kind: our list, all with its name, those on the trunk, our list's entries."""
 
     own: Any | None = None
     named: tuple[Any, ...] = ()
@@ -98,10 +98,10 @@ def read_lists(
     trunk: Any | None,
     made_by_us: Callable[[ResourceKey, str], bool],
 ) -> Lists:
-    """Read what there is of one kind, ``lists`` being the account's, and ``trunk`` ours if there is one.
+    """Read the lists of one kind; ``lists`` are the account's, ``trunk`` is ours if it exists.
 
-    Our list has the name that the parameters give it; renamed by somebody, it is the one on the trunk
-    of which the journals show that we made it.
+    Our list has the name that the parameters give it; if somebody renamed it, it is the one on the trunk
+    that the runbook created according to the journals.
     """
 
     def entries(found: Any | None) -> tuple[Any, ...]:

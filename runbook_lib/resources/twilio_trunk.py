@@ -1,4 +1,4 @@
-"""Finding the Twilio trunk that the parameters speak of, by what identifies it to people."""
+"""Finding the Twilio trunk that the parameters describe, by the names that people know."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class TwilioTrunk:
             return Found(
                 trunks,
                 None,
-                f"a trunk of this friendly name has the termination URI {elsewhere[0]};"
-                " choose another friendly name, or give that termination URI",
+                f"a trunk with this friendly name has the termination URI {elsewhere[0]};"
+                " choose another friendly name, or use that termination URI",
             )
         if len(namesakes) > 1:
             return Found(
@@ -54,7 +54,7 @@ class TwilioTrunk:
         return Found(trunks, namesakes[0] if namesakes else None)
 
     def require(self) -> Any | None:
-        """Read the trunk, or ``None`` when it cannot be told which one it is."""
+        """Read the trunk, or ``None`` if it is not clear which one it is."""
         return self.find().trunk
 
 

@@ -19,7 +19,7 @@ from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
 
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
 IMMUTABLE = ("brand", "auth_mode")
-#: Fields whose change touches calls that work.
+#: Fields whose change affects working calls.
 EFFECTS = dict.fromkeys(
     ("hostname", "port", "transport", "auth_id", "username", "outbound_server", "outbound_server_port"),
     Effect.INTERRUPTS_OUTBOUND,
@@ -28,11 +28,11 @@ EFFECTS = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Facts:
-    """What section 5 goes by.
+    """The facts of section 5.
 
-    ``user`` is the credential at Twilio (SDK object), read where the pair of passwords may be written;
+    ``user`` is the credential at Twilio (SDK object), read if the pair of passwords may be written;
     ``of_brand`` the trunks of our brand that the tenant sees, ``assignees`` the shares of a shared trunk
-    and ``tenant_names`` who has them, by id. The rules are read where a number leaves the pool.
+    and ``tenant_names`` who has them, by id. The rules are read if a number leaves the pool.
     """
 
     in_pbx: InPbx = field(default_factory=InPbx)
@@ -47,7 +47,7 @@ class Facts:
 
     @property
     def live(self) -> Mapping[str, Any] | None:
-        """The trunk, where it is known which one it is."""
+        """The trunk, if it is known which one it is."""
         return self.in_pbx.trunk
 
     @property
@@ -57,7 +57,7 @@ class Facts:
 
     @cached_property
     def foreign_pools(self) -> list[tuple[str, DidPool]]:
-        """Other pools that can be seen: of the tenant's trunks of the brand, and of this trunk's tenants.
+        """Other visible pools: those of the tenant's trunks of the brand, and of this trunk's tenants.
 
         Other tenants' own trunks cannot be seen from here; the PBX refuses a number of theirs.
         """
@@ -98,7 +98,7 @@ class PbxTrunkSection(Section):
         return replace(facts, user=user, tenant_may_have_trunks=may_have_trunks)
 
     def _with_the_trunk(self, facts: Facts) -> Facts:
-        """The facts with the trunk's own; and the user at Twilio where an update is to be planned."""
+        """The facts, with the trunk's own, and the user at Twilio if an update is to be planned."""
         session, path = self.context.pbx_trunk.session, f"/providers/{facts.live['id']}"
         (assignees, names), status = side_by_side(
             lambda: self._shares(path) if self.context.scope.is_shared else ((), {}),
@@ -181,7 +181,7 @@ class PbxTrunkSection(Section):
             found.append(f"Kept among the associated IP addresses, not Twilio's: {', '.join(ranges.kept)}.")
         if ranges.wide:
             found.append(
-                f"Wider than a /24: {', '.join(ranges.wide)}. Whoever sends from there calls in without a"
+                f"Wider than a /24: {', '.join(ranges.wide)}. Anyone sending from there can call in without a"
                 " password."
             )
         return found
@@ -207,7 +207,7 @@ class PbxTrunkSection(Section):
         self, live: Mapping[str, Any], rows: tuple[Row, ...], changed: dict[str, Value]
     ) -> list[Item]:
         context, settings = self.context, self.context.settings
-        # What a shared trunk has already, a tenant's run does not change: there these are conflicts.
+        # A tenant's run does not change what a shared trunk already has: there these are conflicts.
         if not changed or context.scope.creates_only:
             write = partial(context.pbx_trunk.update, changed) if changed else None
             return [
@@ -232,7 +232,7 @@ class PbxTrunkSection(Section):
         self.context.pbx_trunk.create({**fields, "password": self.context.sip_password()})
 
     def _assignment(self) -> list[Item]:
-        """Step 5.5: this tenant's share of a shared trunk; nobody else's is touched."""
+        """Step 5.5: this tenant's share of a shared trunk; other shares are never changed."""
         if not (self.context.scope.is_shared and self.context.scope.has_tenant):
             return []
         tenant, name = self.context.tenant, self.context.settings.pbx_name
@@ -249,7 +249,7 @@ class PbxTrunkSection(Section):
         )
         if not any(row.action in CHANGING for row in rows):
             return [Item(rows)]
-        # A pool that is in place goes back as it was read: the PBX's spelling of it stays.
+        # A pool that is in place is sent back as it was read: the PBX's spelling of it stays.
         pool = rows[0].desired if rows[0].action in CHANGING else rows[0].current
         body = {"did_numbers": pool, "concurrency": tenant.concurrency}
         return [
@@ -271,7 +271,7 @@ class PbxTrunkSection(Section):
         return [did for did in _pool(current) or () if did not in self.context.tenant.dids]
 
     def _pool_row(self, facts: Facts, step: str, label: str, current: str | None) -> Row:
-        """The DID pool: the tenant's numbers, and live ones until they are named under ``remove``."""
+        """The DID pool: the tenant's numbers, and live ones until they are listed under ``remove``."""
         tenant = self.context.tenant
         taken = [
             f"{', '.join(overlap)} {'is' if len(overlap) == 1 else 'are'} in the pool of {owner}"
@@ -295,7 +295,7 @@ class PbxTrunkSection(Section):
             note = "; ".join(taken + in_use + unread)
             why = Why.TAKEN if taken else Why.IN_USE if in_use else Why.UNSUITABLE
             return Row(step, label, desired, current, Action.CONFLICT, note=note, why=why)
-        note = f"{', '.join(kept)} not in dids; left until named under remove" if kept else ""
+        note = f"{', '.join(kept)} not in dids; kept until listed under remove" if kept else ""
         return self.row(step, label, desired, current, note=note, field="did_numbers")
 
     def _assignee_view(self) -> View:
@@ -314,28 +314,28 @@ class PbxTrunkSection(Section):
         )
 
     def _ranges_row(self, row: Row, live: Mapping[str, Any] | None) -> Row:
-        """The associated addresses: those that are needed, and further ones until they are named."""
+        """The associated addresses: the required ones, and others until they are listed for removal."""
         if live is None:
             return row
         ranges = associated(self.context.settings, live)
         if ranges.in_part:
             note = (
-                f"remove_signalling_ranges names a part of {', '.join(ranges.in_part)}: name the whole of it,"
-                " and what of it is to stay among the site's additional_signalling_ranges"
+                f"remove_signalling_ranges names part of {', '.join(ranges.in_part)}: name the whole range,"
+                " and list the part to keep in the site's additional_signalling_ranges"
             )
             return replace(row, action=Action.CONFLICT, effect=Effect.NONE, note=note, why=Why.UNSUITABLE)
-        # The PBX takes calls in from these addresses only.
-        # Without any it may take them from everywhere, and does not from then on.
+        # The PBX accepts inbound calls from these addresses only.
+        # Without any it may accept them from everywhere, and stops doing so from then on.
         narrower = ranges.removed or not ranges.live.strip()
         effect = Effect.INTERRUPTS_INBOUND if narrower else Effect.NONE
         gone = ", ".join(ranges.removed)
-        note = f"takes {gone} off: calls in from there are refused" if gone else ""
+        note = f"removes {gone}: inbound calls from there are refused" if gone else ""
         return self.row(row.step, row.setting, ranges.desired, row.current, effect=effect, note=note)
 
     def _further_ranges(self) -> tuple[Row, ...]:
         note = (
-            "neither published by Twilio nor named by the site; kept: whoever sends from there calls in"
-            " without a password. To take it off: pbx_trunk.remove_signalling_ranges"
+            "neither published by Twilio nor named by the site; kept: anyone who sends from there can call in"
+            " without a password. To remove it: pbx_trunk.remove_signalling_ranges"
         )
         return tuple(
             Row("5.4", f"further range {text}", None, text, Action.NOT_MANAGED, note=note, why=Why.KEPT)
@@ -343,14 +343,14 @@ class PbxTrunkSection(Section):
         )
 
     def _conflict(self) -> Item | None:
-        """What keeps the section from having a trunk of its own to work on."""
+        """Why the section has no unambiguous trunk to work on."""
         hostname, in_pbx, live = self.context.settings.domain, self.facts.in_pbx, self.facts.live
         if len(in_pbx.candidates) > 1:
             note = f"{len(in_pbx.candidates)} trunks of the PBX have the hostname {hostname} or this name"
             return self._stopped(Why.AMBIGUOUS, note)
         if live is None and in_pbx.namesake is not None:
             other = in_pbx.namesake.get("hostname")
-            note = f"a trunk of this name has the hostname {other}; choose another pbx_trunk.name"
+            note = f"a trunk with this name has the hostname {other}; choose another pbx_trunk.name"
             return self._stopped(Why.TAKEN, note)
         if live is not None and live.get("shared") and not self.context.scope.is_shared:
             note = f"a system-level trunk shared with this tenant has the hostname {hostname}"
@@ -362,7 +362,7 @@ class PbxTrunkSection(Section):
 
 
 def _changes(rows: Mapping[str, Row]) -> dict[str, Value]:
-    """The fields that an update changes, with what they are to be."""
+    """The fields that an update changes, with their desired values."""
     return {name: row.desired for name, row in rows.items() if row.action in CHANGING}
 
 
@@ -380,7 +380,7 @@ def _effect_of_limit(desired: Value, live: Value) -> Effect:
 
 
 def _plain(value: Any) -> Value:
-    """Unset values come as null or as an empty string."""
+    """Unset values are null or an empty string."""
     return "" if value is None else value
 
 
