@@ -51,7 +51,7 @@ class DidPool:
             _run(entry.strip())  # also an empty one, which ``read`` passes over
         pool = cls.read(text)
         if len(pool) > LARGEST:
-            raise ValueError(f"the pool has {len(pool):,} numbers; the maximum is {LARGEST:,}")
+            raise ValueError(f"the pool has {len(pool):,} numbers; at most {LARGEST:,} are allowed")
         ordered = sorted((_run(entry), entry) for entry in pool.entries)
         for run, _ in ordered:
             for number in sorted(set(run)):

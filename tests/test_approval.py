@@ -336,7 +336,7 @@ def test_what_is_typed_does_not_stand_for_a_signature(two: TwoPersons) -> None:
     with pytest.raises(ApprovalError, match="is not signed"):
         two.open(approved_plan=digest, approved_by=PAT)
     two.sign()
-    with pytest.raises(ApprovalError, match=f"approved_by says sam, and {PAT} signed"):
+    with pytest.raises(ApprovalError, match=f"approved_by says sam, but {PAT} signed"):
         two.open(approved_plan=digest, approved_by="sam")
     two.open(approved_plan=digest, approved_by=PAT)
 

@@ -86,7 +86,7 @@ def check_live(site: Document, tenant: Document, root: Path) -> None:
         return
     for document in (site, tenant):
         if document.path is not None and any(lies_in(document.path, one) for one in _demo_folders(root)):
-            message = "a live site cannot use the sandbox's parameter files: use the live site's own"
+            message = "the sandbox's parameter files cannot be used for a live site: use its own"
             document.add((document.key,), message)
         for path, place in _files_named(document.content, ()):
             if any(_is_of_a_sandbox(one, root) for one in candidates(place, document.folder, root)):
