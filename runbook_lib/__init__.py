@@ -1,6 +1,6 @@
 """Runbooks that connect PortSIP PBX tenants to Twilio Elastic SIP Trunking.
 
-A notebook's cells need one name of it: ``from runbook_lib import open_section``.
+A notebook's cells need one name from it: ``from runbook_lib import open_section``.
 """
 
 import sys
@@ -8,7 +8,7 @@ import sys
 if sys.platform == "win32":  # locks, signals and protected files are those of Linux and macOS
     raise SystemExit("The runbook runs on Linux and macOS; on Windows, run it inside WSL 2.")
 
-if sys.version_info < (3, 11):  # before anything that an older Python cannot read
+if sys.version_info < (3, 11):  # before any code that an older Python cannot parse
     raise SystemExit(
         "The runbook needs Python 3.11 or newer; {} is Python {}.{}.".format(
             sys.executable, *sys.version_info[:2]
@@ -19,7 +19,7 @@ __all__ = ["open_section"]
 
 
 def __getattr__(name: str) -> object:
-    """Load what a notebook calls when it is asked for: the command does without."""
+    """Load what a notebook calls on first use: the command does not need it."""
     if name in __all__:
         from . import notebook
 

@@ -4,7 +4,7 @@ from .batch.interruption import interrupted_once
 
 
 def main() -> None:
-    """Run the ``runbook`` command; Ctrl-C ends it with one sentence, also while it is being loaded."""
+    """Run the ``runbook`` command; Ctrl-C ends it with one sentence, even while it is being loaded."""
     interruption = interrupted_once()
     try:
         from .cli import main as command

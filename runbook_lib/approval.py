@@ -1,9 +1,9 @@
 """Approvals: which plan may be applied, who approved it, and how that is known.
 
 An approver is ``claimed`` (a name that the operator typed) or has signed a statement with an SSH key
-of the site's allowed signers: see ``statement`` for what it says, ``records.uses`` for how often it is
-good. A signature proves that the key's holder signed; not that two people sat at two keyboards: an
-operator who holds the other's private key, or who may write the allowed signers, can approve alone.
+of the site's allowed signers: see ``statement`` for its content, ``records.uses`` for how often it can be
+used. A signature proves that the key's holder signed, not that two people did: an
+operator who has the other's private key, or can write the allowed signers, can approve alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .statement import NAMESPACE, SIGNED, Statement, Use, unknown_sections
 CLAIMED, SELF = "claimed", "self-approved, claimed"
 NOT_APPROVED = "emergency, not approved"
 SUFFIX = ".approval.json"
-#: By how much the approver's clock may be ahead of the operator's.
+#: How far the approver's clock may be ahead of the operator's.
 SKEW = timedelta(minutes=2)
 
 
@@ -43,7 +43,7 @@ class Approval:
     """A plan that may be applied, and for the record who approved it: ``who``, ``how``, ``key``.
 
     ``plan`` is ``None`` for an emergency without one.
-    ``use`` is what a run uses of a signed statement, ``files`` what its record keeps, by name.
+    ``use`` is the part of a signed statement that a run uses, ``files`` what its record keeps, by name.
     """
 
     plan: Plan | None
@@ -76,18 +76,18 @@ def approval_of(
     target
         What the plan must be for.
     plan_file, approved_plan, approved_by
-        The plan's file, the digest that was approved, by whom. A signed statement stands for the last
-        two; where they are given as well, they must fit it.
+        The plan's file, the digest that was approved, by whom. A signed statement replaces the last
+        two; if they are given as well, they must match it.
     approval_file
         The statement; without it, the newest beside the plan's file that names this plan.
 
     Raises ``InputError`` for a file that cannot be read, ``ApprovalError`` for an approval that is
-    missing or does not hold.
+    missing or invalid.
     """
     policies = context.site.policies
     if plan_file is None and (approved_plan or approved_by or approval_file):
         raise InputError(
-            ["plan_file: is missing: an approval is for a plan, so give the plan's file as well"]
+            ["plan_file: is missing: an approval belongs to a plan, so give the plan's file as well"]
         )
     if emergency := os.environ.get(EMERGENCY):
         return _emergency(context, target, plan_file, emergency)
@@ -95,9 +95,9 @@ def approval_of(
         _require_ticket(context, os.environ.get(TICKET))
         if policies.approval != "none":
             raise ApprovalError(
-                f"site {context.site.name} asks for approval: {policies.approval}, and no plan was given",
+                f"site {context.site.name} requires approval ({policies.approval}), and no plan was given",
                 meaning="nothing was sent",
-                next_step="make a plan (runbook plan), have it approved, and give it with --plan",
+                next_step="save a plan (runbook plan --out), have it approved, and pass it with --plan",
             )
         return None
     path = _located("plan_file", plan_file, context.root)
@@ -105,7 +105,7 @@ def approval_of(
     _refuse_another(context, target, plan)
     found = _statement_for(plan, path, approval_file, context.root)
     if policies.approval == "none" and approval_file is None:
-        found = None  # nobody asked for it
+        found = None  # not needed
     if (found is None and policies.approval == "two-person") or (
         found is None and not approved_plan and old_signature_of(path).is_file()
     ):
@@ -113,19 +113,17 @@ def approval_of(
     approval = None
     if found is not None:
         if policies.allowed_signers is None:
-            raise InputError(
-                ["site.policies.allowed_signers: is missing: nobody can tell whose signature counts"]
-            )
+            raise InputError(["site.policies.allowed_signers: is missing: it lists whose signatures count"])
         approval = _signed_approval(context, plan, found, policies.allowed_signers.path(context.root))
         approved_plan, approved_by = approved_plan or plan.digest, approved_by or approval.by["who"]
         if approved_by != approval.by["who"]:
-            raise _refused(f"approved_by says {approved_by}, and {approval.by['who']} signed")
+            raise _refused(f"approved_by says {approved_by}, but {approval.by['who']} signed")
     if not approved_plan:
         raise _refused("approved_plan is missing: give the digest that was approved")
     if not approved_by:
         raise _refused("approved_by is missing: say who approved the plan")
     if approved_plan != plan.digest:
-        raise _refused("the plan is not the approved one: its digest is another")
+        raise _refused("this is not the approved plan: the digests differ")
     _require_ticket(context, approval.by["ticket"] if approval else os.environ.get(TICKET))
     if approval is not None:
         return approval
@@ -134,7 +132,7 @@ def approval_of(
 
 
 def refuse_out_of_time(context: Context, use: Use) -> None:
-    """Raise ``ApprovalError`` when an approval has ended, also by the clocks of the vendors asked so far."""
+    """Raise ``ApprovalError`` when an approval has ended, by this clock or the vendors' known ones."""
     entries = Chain(context.records.parent).entries()
     time = latest_time(entries, context.journal.clocks.latest())
     _refuse_outside_window(use.statement, context.site.policies.approval_valid, time)
@@ -150,13 +148,13 @@ def read_plan(path: Path) -> Plan:
         raise InputError([f"plan_file: {path} cannot be read ({error.strerror})"]) from None
     except ValueError as error:
         raise ApprovalError(
-            f"plan_file: {path}: {error}", meaning="nothing was sent", next_step="plan again"
+            f"plan_file: {path}: {error}", meaning="nothing was sent", next_step="make a new plan"
         ) from None
     return plan
 
 
 def read_statement(path: Path) -> tuple[Statement, bytes]:
-    """Read an approval's file; ``InputError`` when it cannot be read, ``ApprovalError`` when it is none."""
+    """Read an approval; ``InputError`` when it cannot be read, ``ApprovalError`` when it is not one."""
     try:
         content = read(path, SMALL)
         return Statement.parse(content), content
@@ -169,32 +167,32 @@ def read_statement(path: Path) -> tuple[Statement, bytes]:
 
 
 def approval_beside(plan_file: Path) -> Path:
-    """Where the approval of one plan's file is written: beside it."""
+    """Return the path for the approval of one plan's file: beside it."""
     return plan_file.with_name(plan_file.name.removesuffix(".json").removesuffix(".plan") + SUFFIX)
 
 
 def old_signature_of(plan_file: Path) -> Path:
-    """Where older runbooks wrote a signature over the plan's digest alone."""
+    """Return the path at which older runbooks wrote a signature over the plan's digest alone."""
     return plan_file.with_name(f"{plan_file.name}.sig")
 
 
 def sign_statement(path: Path, statement: Statement, key: Path) -> Path:
-    """Write a statement and its first signature, or add a signature to one that is there.
+    """Write a statement and its first signature, or add a signature to an existing statement.
 
-    Returns the signature's file. Raises ``InputError`` when another statement is there already,
-    ``RunbookError`` when ``ssh-keygen`` refuses; nothing is written then.
+    Returns the signature's file. Raises ``InputError`` if another statement already exists,
+    ``RunbookError`` if ``ssh-keygen`` refuses; nothing is written then.
     """
     there = path.exists()
     if there and read_statement(path)[0] != statement:
         raise InputError(
-            [f"{path} is there already: an approval is not overwritten (--out names another file)"]
+            [f"{path} already exists: an approval is not overwritten (--out names another file)"]
         )
     signed = ssh.sign(statement.content, key, NAMESPACE)
     if signed.returncode != 0:
         raise RunbookError(
             f"ssh-keygen could not sign with {key}: {ssh.last_line(signed.stderr)}",
             meaning="the plan is not approved",
-            next_step="give the private key, or the public one of a key that the SSH agent holds (--key)",
+            next_step="name the private key, or the public half of a key in the SSH agent (--key)",
         )
     signature = next(one for one in signature_names(path) if not os.path.lexists(one))
     with signature.open("xb") as file:
@@ -225,7 +223,7 @@ def _statement_for(plan: Plan, plan_file: Path, approval_file: str | None, root:
 
 
 def _signed_approval(context: Context, plan: Plan, path: Path, allowed_signers: Path) -> Approval:
-    """What a signed statement allows, all of it checked but whether it was used already."""
+    """What a signed statement allows; everything is checked except whether it was used already."""
     statement, content = read_statement(path)
     line = statement.line(plan)
     if line is None:
@@ -241,7 +239,7 @@ def _signed_approval(context: Context, plan: Plan, path: Path, allowed_signers: 
     _refuse_outside_window(statement, context.site.policies.approval_valid, latest_time(entries))
     typed = os.environ.get(TICKET)
     if typed and typed != statement.ticket:
-        raise _refused(f"the approval is for ticket {statement.ticket}, and the run is for {typed}")
+        raise _refused(f"the approval is for ticket {statement.ticket}, but the run is for {typed}")
     kept = zip(signature_names(Path(STATEMENT)), signatures, strict=False)
     files = _kept(plan) | {STATEMENT: content, **{name.name: one.read_bytes() for name, one in kept}}
     # A signature has no time: the statement begins when its first signer made it, by that one's clock.
@@ -250,15 +248,15 @@ def _signed_approval(context: Context, plan: Plan, path: Path, allowed_signers: 
 
 
 def _emergency(context: Context, target: Mapping[str, str], plan_file: str | None, reason: str) -> Approval:
-    """What may be applied without an approval, where the site allows that; it is reviewed afterwards."""
+    """What may be applied without an approval, if the site allows that; it is reviewed afterwards."""
     policies = context.site.policies
     if policies.approval == "none":
         raise InputError(
-            [f"emergency: site {context.site.name} asks for no approval, so none is passed over"]
+            [f"emergency: site {context.site.name} requires no approval: run it without --emergency"]
         )
     if not policies.emergency:
         raise ApprovalError(
-            f"site {context.site.name} allows no emergency without an approval",
+            f"site {context.site.name} does not allow an emergency run without approval",
             meaning="nothing was sent",
             next_step="have the plan approved",
         )
@@ -272,7 +270,7 @@ def _emergency(context: Context, target: Mapping[str, str], plan_file: str | Non
 
 
 def _kept(plan: Plan) -> dict[str, bytes]:
-    """The plan as its record keeps it: what was approved of it, without rows that nobody compares."""
+    """The plan as its record keeps it: the approved rows, without those that are not compared."""
     approved = replace(plan, slices=tuple(Slice(part.section, part.changing) for part in plan.slices))
     document = json.dumps(approved.to_document(), indent=1, ensure_ascii=False)
     return {APPROVED[0]: f"{document}\n".encode()}
@@ -284,13 +282,13 @@ def _refuse_another(context: Context, target: Mapping[str, str], plan: Plan) -> 
     if plan.tenant != context.owner.name:
         raise _refused(f"the plan was made for tenant {plan.tenant}")
     if plan.secrets != context.settings.secret_references():
-        raise _refused("the plan names other secrets")
+        raise _refused("the plan names different secrets")
 
 
 def _refuse_another_register(statement: Statement, plan: Plan, entries: Sequence[Entry]) -> None:
     first = entries[0] if entries else None
     if statement.register is None:
-        # Made before the folder had a chain: so it has none, or one that began after the plan was made.
+        # Made before the folder had a chain: it has none, or one that began after the plan was made.
         fits = first is None or first.at >= plan.created
     else:
         fits = first is not None and first.digest == statement.register
@@ -310,17 +308,17 @@ def _require_ticket(context: Context, ticket: str | None) -> None:
     rule = context.site.policies.ticket
     if rule and not re.fullmatch(rule, ticket or ""):
         raise InputError(
-            [f"ticket: {ticket or 'none'} is given, and site {context.site.name} asks for one like {rule}"],
-            next_step="give it with --ticket, or RUNBOOK_TICKET",
+            [f"ticket: {ticket or 'none'} given, but site {context.site.name} requires one like {rule}"],
+            next_step="pass it with --ticket or RUNBOOK_TICKET",
         )
 
 
 def _signers(
     message: bytes, signatures: Sequence[Path], allowed_signers: Path, plan: Plan, wanted: int
 ) -> dict[str, str]:
-    """Who signed, as many as are wanted: different keys and different persons.
+    """Who signed, as many as are required: different keys and different people.
 
-    A signature that does not hold is passed over while enough others hold.
+    An invalid signature is ignored if enough others are valid.
     """
     if not signatures:
         raise _refused("the approval is not signed: there is no .sig beside it")
@@ -337,13 +335,13 @@ def _signers(
     if len(found) < wanted:
         if refusals:
             raise refusals[0]
-        raise _refused(f"{wanted} approvers have to sign, each with a key of their own: {len(found)} did")
+        raise _refused(f"{wanted} approvers must sign, each with their own key; {len(found)} did")
     who = ", ".join(names[0] for names in found.values())
     return {"who": who, "how": SIGNED, "key": ", ".join(found)}
 
 
 def _signer(message: bytes, signature: Path, allowed_signers: Path, plan: Plan) -> tuple[str, list[str]]:
-    """The key of a signature and whom the allowed signers give it to; never operator nor author."""
+    """The key of a signature and its owner among the allowed signers; never the operator or the author."""
     try:
         require_plain(signature, SMALL)
     except OSError as error:
@@ -353,23 +351,27 @@ def _signer(message: bytes, signature: Path, allowed_signers: Path, plan: Plan) 
         raise _refused(f"{signature.name} is not a signature of this approval as {NAMESPACE}")
     names = ssh.principals(signature, allowed_signers)
     if not names:
-        raise _refused(f"no allowed signer has the key {key} now ({allowed_signers.name})")
+        raise _refused(f"the key {key} belongs to no allowed signer now ({allowed_signers.name})")
     vague = next((name for name in names if set(name) & set("*?!")), None)
     if vague:
-        raise _refused(f"the allowed signers give the key {key} to {vague}, which names no one person")
+        raise _refused(
+            f"in {allowed_signers.name}, the key {key} belongs to {vague}, which does not name one person"
+        )
     check = ssh.verify(message, signature, allowed_signers, NAMESPACE, names[0])
     if check.returncode != 0:
-        raise _refused(f"the signature by {names[0]} does not hold: {ssh.last_line(check.stderr)}")
-    # A line that has expired gives no leave, but still says whose key it is.
+        raise _refused(f"the signature by {names[0]} is not valid: {ssh.last_line(check.stderr)}")
+    # An expired line grants nothing, but still says whose key it is.
     ever = ssh.principals(signature, allowed_signers, at_any_time=True)
     for one in identities():
         if same := next((name for name in ever if person(name) == person(one.name)), None):
             known = f"{one.name}, by {one.kind}, {one.known}"
-            raise _refused(f"{same} signed, and is the operator ({whoami()}; {known}): another person has to")
+            raise _refused(
+                f"{same} signed and is the operator ({whoami()}; {known}): another person must sign"
+            )
     if authors := _persons(ever) & persons(plan.author):
-        raise _refused(f"{', '.join(authors)} signed, and made the plan: another person has to")
+        raise _refused(f"{', '.join(authors)} signed and made the plan: another person must sign")
     if key in ssh.own_keys():
-        raise _refused(f"the key {key} that signed is one of the operator's own: another person has to sign")
+        raise _refused(f"the signature's key {key} is the operator's own: another person must sign")
     return key, names
 
 
@@ -388,7 +390,7 @@ def _not_approved(plan_file: Path) -> ApprovalError:
     old = old_signature_of(plan_file)
     if old.is_file():
         return ApprovalError(
-            f"{old.name} signs the plan's digest alone, without a ticket or an end: that no longer counts",
+            f"{old.name} signs only the plan's digest, without a ticket or an end: that is no longer valid",
             meaning="nothing was sent",
             next_step=f"approve again: runbook approve {plan_file.name} --ticket TICKET",
         )
@@ -397,5 +399,5 @@ def _not_approved(plan_file: Path) -> ApprovalError:
 
 def _refused(problem: str) -> ApprovalError:
     return ApprovalError(
-        problem, meaning="nothing was sent", next_step="plan again and have that plan approved"
+        problem, meaning="nothing was sent", next_step="make a new plan and have it approved"
     )

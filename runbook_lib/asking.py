@@ -1,7 +1,7 @@
 """Questions to the runner that started this kernel, over a socket that the kernel has inherited.
 
-A question is a line of JSON, and so is its answer. Outside of a run there is nobody to ask; a runner
-that is gone is nobody, too.
+A question is a line of JSON, and so is its answer. Outside a run, or after the runner has ended, nobody
+answers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from .errors import RunbookError
 
-#: The number of the inherited socket, for as long as nobody has taken it.
+#: The number of the inherited socket, until it has been claimed.
 RUNNER = "RUNBOOK_RUNNER_SOCKET"
 
 
@@ -36,9 +36,9 @@ class Line:
         self._turn = threading.Lock()
 
     def ask(self, name: str, /, **details: Any) -> Any | None:
-        """Return the runner's answer; ``None`` also when the runner is gone.
+        """Return the runner's answer; ``None`` also if the runner has ended.
 
-        Raises the ``RunbookError`` that the runner met while it looked for the answer.
+        Raises the ``RunbookError`` that the runner met while preparing the answer.
         """
         with self._turn:
             answer = self._exchange(json.dumps({**details, "ask": name}))
@@ -47,7 +47,7 @@ class Line:
         return answer.get("answer")
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """End the connection."""
         with suppress(OSError):  # a question that the runner no longer reads
             self._lines.close()
         self._end.close()
@@ -61,13 +61,13 @@ class Line:
             self.close()
             return {}
         except BaseException:
-            # Interrupted: the rest of this answer would be taken for the next one.
+            # Interrupted: the rest of this answer would be mistaken for the next one.
             self.close()
             raise
 
 
 def ask_runner(name: str, /, **details: Any) -> Any | None:
-    """Ask the runner that started this kernel; ``None`` where there is none."""
+    """Ask the runner that started this kernel; ``None`` if there is none."""
     return _line.ask(name, **details) if _line else None
 
 
@@ -77,7 +77,7 @@ def data_of(error: RunbookError) -> dict[str, Any]:
 
 
 def error_of(data: Mapping[str, Any]) -> RunbookError:
-    """Return the error that another process met: of the same class, with all that it says."""
+    """Return the error that another process met: same class, same content."""
     kind = next(kind for kind in _kinds(RunbookError) if kind.__name__ in (data["kind"], "RunbookError"))
     error = kind.__new__(kind, data["what"])
     vars(error).update({name: value for name, value in data.items() if name != "kind"})
@@ -85,22 +85,22 @@ def error_of(data: Mapping[str, Any]) -> RunbookError:
 
 
 def _kinds(kind: type[RunbookError]) -> Iterator[type[RunbookError]]:
-    """A class of errors after all that are derived from it."""
+    """All subclasses of a class of errors, and then the class itself."""
     for derived in kind.__subclasses__():
         yield from _kinds(derived)
     yield kind
 
 
 def _inherited() -> Line | None:
-    """Take the socket that the runner has passed on, so that no process started from here has it."""
+    """Claim the socket that the runner has passed on, so that no process started from here inherits it."""
     number = os.environ.pop(RUNNER, "")
     with suppress(OSError, ValueError):
-        # The variable can outlive its socket: in a process that was started without it.
+        # The variable can outlive its socket, in a process that was started without it.
         if stat.S_ISSOCK(os.fstat(int(number)).st_mode):
             os.set_inheritable(int(number), False)
             return Line(socket.socket(fileno=int(number)))
     return None
 
 
-#: There is one for a process, as there is one runner that started it.
+#: One per process, because one runner started it.
 _line = _inherited()

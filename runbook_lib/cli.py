@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
 SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
-#: How typer ends a command that Ctrl-C ended.
+#: The exit status that typer gives a command that Ctrl-C ended.
 INTERRUPTED = 130
 RUN_AGAIN = "Interrupted. Run it again: it reads the current state and completes what is missing."
 
 app = typer.Typer(
-    help="Connect PortSIP PBX tenants to Twilio Elastic SIP Trunking, and keep a record of it.",
+    help="Connect PortSIP PBX tenants to Twilio Elastic SIP Trunking, and record every change.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -66,8 +66,8 @@ def _options(
         Path | None,
         typer.Option(
             envvar=VARIABLE,
-            help="Folder of your parameters and records [default: the nearest one, upward from the current"
-            " folder, that has runbook.toml].",
+            help="Folder of your parameters and records [default: the nearest folder with runbook.toml, from"
+            " the current one upward].",
         ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Version, source, Python, workspace.")] = False,
@@ -94,7 +94,7 @@ ApprovedBy = Annotated[str | None, typer.Option(help="Who approved the plan.")]
 
 
 def _for_the_record(name: str) -> Callable[[str | None], str | None]:
-    """Hand an option to the processes of a run as the environment variable that the record is made from."""
+    """Pass an option on to a run's processes as the environment variable that the record is made from."""
 
     def keep(value: str | None) -> str | None:
         if value:
@@ -106,21 +106,23 @@ def _for_the_record(name: str) -> Callable[[str | None], str | None]:
 
 Ticket = Annotated[
     str | None,
-    typer.Option(envvar=TICKET, callback=_for_the_record(TICKET), help="Ticket that the record names."),
+    typer.Option(envvar=TICKET, callback=_for_the_record(TICKET), help="Ticket number for the record."),
 ]
 Reason = Annotated[
     str | None,
-    typer.Option(envvar=REASON, callback=_for_the_record(REASON), help="Why, in words, for the record."),
+    typer.Option(
+        envvar=REASON, callback=_for_the_record(REASON), help="Reason for the change, for the record."
+    ),
 ]
 Emergency = Annotated[
     str | None,
     typer.Option(
         envvar=EMERGENCY,
         callback=_for_the_record(EMERGENCY),
-        help="Why it cannot wait for an approval, where the site allows that; another person reviews it.",
+        help="Why it cannot wait for an approval, if the site allows that; another person reviews it later.",
     ),
 ]
-CarryOut = Annotated[bool, typer.Option("--apply", help="Carry the plan out, and keep the record of it.")]
+CarryOut = Annotated[bool, typer.Option("--apply", help="Apply the plan, and record the change.")]
 AcceptInterruption = Annotated[
     bool, typer.Option("--accept-interruption", help="Allow rows that interrupt calls.")
 ]
@@ -152,10 +154,10 @@ def sandbox(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Serve here; print the URLs as one JSON line.")
     ] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="End the running sandbox.")] = False,
-    reset: Annotated[bool, typer.Option("--reset", help="Put the demo data back.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the running sandbox.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Restore the demo data.")] = False,
 ) -> None:
-    """Start, show, reset or end the sandbox of this project."""
+    """Start, show, reset or stop the sandbox of this workspace."""
     import httpx
 
     from runbook_sandbox import process, server
@@ -164,12 +166,12 @@ def sandbox(
     if foreground:
         raise typer.Exit(server.serve(root, twilio_port, portsip_port))
     if stop:
-        screen.print("Sandbox ended." if process.stop(root) else "No sandbox was running.")
+        screen.print("Sandbox stopped." if process.stop(root) else "No sandbox was running.")
         return
     running = process.ensure_running(root)
     if reset:
         httpx.post(f"{running.control_url}/reset", timeout=30, trust_env=False).raise_for_status()
-        screen.print("The demo data is back.")
+        screen.print("The demo data has been restored.")
     screen.print(
         f"Twilio's APIs: {running.twilio_url}\nPortSIP's API: {running.portsip_url}\nCA: {running.ca_file}"
     )
@@ -193,18 +195,18 @@ def dial(
     tenant: Annotated[Path, typer.Argument(help="Tenant file.")],
     numbers: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NUMBER]...", help="What is dialled [default: each way of dialling]."),
+        typer.Argument(metavar="[NUMBER]...", help="Dialled numbers [default: each way of dialling]."),
     ] = None,
     site: SiteFile = SANDBOX_SITE,
     caller: Annotated[str | None, typer.Option("--from", help="The extension that dials.")] = None,
     live: Annotated[
-        bool, typer.Option("--live", help="By all rules that the PBX has now, instead of the parameters.")
+        bool, typer.Option("--live", help="Use all rules that the PBX has now, instead of the parameters.")
     ] = False,
     called: Annotated[
         bool, typer.Option("--called", help="The numbers are the tenant's own, called from outside.")
     ] = False,
 ) -> None:
-    """Show where dialled numbers go, as what, and why; calls nobody and changes nothing."""
+    """Show where dialled numbers go and why; makes no call and changes nothing."""
     from . import dial as dialled
 
     def run() -> int:
@@ -225,7 +227,7 @@ def plan(
     out: PlanFolder = None,
     at_once: AtOnce = 1,
 ) -> None:
-    """Plan tenants; changes nothing. Exit status 2 when there are changes."""
+    """Plan tenants; changes nothing. Exit status 2 if there are changes."""
     from .batch.plans import plan_at_once, plan_tenant
 
     sections = _sections(section, trunk)
@@ -243,7 +245,7 @@ def approve(
         list[Path], typer.Argument(metavar="PLAN...", help="Plan files (runbook plan --out).")
     ],
     ticket: Annotated[str | None, typer.Option(help="The ticket that the approval is for.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=366, help="How long it is valid.")] = VALID_DAYS,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How many days it is valid.")] = VALID_DAYS,
     key: Annotated[
         Path | None,
         typer.Option(help=f"SSH key, or the public half of one in the agent [default: {ssh.DEFAULT_KEY}]"),
@@ -252,11 +254,12 @@ def approve(
         Path | None, typer.Option(help="The approval's file [default: beside the first plan].")
     ] = None,
     approval_file: Annotated[
-        Path | None, typer.Option("--approval", help="Sign this approval of the same plans as well.")
+        Path | None,
+        typer.Option("--approval", help="Add a signature to this existing approval of the same plans."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
 ) -> None:
-    """Show what plans change and sign one approval of them, as another person; writes FILE.approval.json."""
+    """Show what plans change, and sign one approval for them as another person; writes FILE.approval.json."""
     from .approval import SUFFIX, approval_beside, read_plan, read_statement, sign_statement
     from .batch.plans import show_changes, show_statement
 
@@ -268,10 +271,10 @@ def approve(
             statement, _ = read_statement(where)
             approved = [statement.line(one) for one in plans]
             if None in approved or {*approved} != {*statement.lines}:
-                raise InputError(["--approval: give exactly the plans that it approves"])
+                raise InputError(["--approval: name exactly the plans that it approves"])
         else:
             if not (ticket or "").strip():
-                raise InputError(["--ticket: is missing: an approval is for a ticket"])
+                raise InputError(["--ticket: is missing: an approval belongs to a ticket"])
             try:
                 statement = Statement.over(plans, str(ticket).strip(), days)
             except ValueError as error:
@@ -280,15 +283,15 @@ def approve(
             where = out or (approval_beside(paths[0]) if len(paths) == 1 else several)
             if where.exists():
                 raise InputError(
-                    [f"{where} is there already: an approval is not overwritten (--out names another file)"]
+                    [f"{where} already exists: an approval is not overwritten (--out names another file)"]
                 )
         for one in plans:
             show_changes(one, screen)
         show_statement(statement, screen)
-        # As the Apply form asks: a tenant's name alone can be that of another site's.
+        # As in the Apply form: another site can have a tenant with the same name.
         for name in dict.fromkeys(f"{statement.site}/{one.tenant}" for one in plans):
             if not yes and typer.prompt(f"To approve it, type {visible(name)}").strip() != name:
-                raise InputError([f"that is not {name}: nothing was signed"])
+                raise InputError([f"the answer is not {name}: nothing was signed"])
         default = Path(os.path.expanduser(ssh.DEFAULT_KEY))
         signature = sign_statement(where, statement, _given(key) if key else default)
         screen.print(f"Signed: {escape(str(signature))}", soft_wrap=True)
@@ -300,9 +303,9 @@ def approve(
 @app.command()
 def revoke(
     approval: Annotated[str, typer.Argument(metavar="APPROVAL", help="The approval's file, or its id.")],
-    reason: Annotated[str, typer.Option(help="Why, in words.")],
+    reason: Annotated[str, typer.Option(help="The reason, for the records.")],
 ) -> None:
-    """Withdraw an approval, as an entry in the records; a run that has begun writes no further section."""
+    """Withdraw an approval, as an entry in the records; a run in progress writes no further section."""
     from .approval import read_statement
     from .batch.pages import renew_index
     from .records.uses import revoke as enter
@@ -363,10 +366,14 @@ def verify(
 
 @app.command()
 def rollback(
-    record: Annotated[str, typer.Argument(help="Run id of the record, as runbook records list shows it.")],
-    tenant: Annotated[Path | None, typer.Option("--tenant", "-t", help="Tenant file, if moved.")] = None,
-    site: Annotated[Path | None, typer.Option("--site", "-s", help="Site file, if moved.")] = None,
-    section: Annotated[list[str] | None, typer.Option(help="Only what this section did; repeatable.")] = None,
+    record: Annotated[str, typer.Argument(help="Run ID of the record, from runbook records list.")],
+    tenant: Annotated[
+        Path | None, typer.Option("--tenant", "-t", help="Tenant file, if it has moved.")
+    ] = None,
+    site: Annotated[Path | None, typer.Option("--site", "-s", help="Site file, if it has moved.")] = None,
+    section: Annotated[
+        list[str] | None, typer.Option(help="Only what this section did; can be repeated.")
+    ] = None,
     carry_out: CarryOut = False,
     accept_interruption: AcceptInterruption = False,
     out: PlanFolder = None,
@@ -378,18 +385,18 @@ def rollback(
     reason: Reason = None,
     emergency: Emergency = None,
 ) -> None:
-    """Plan (with --apply: carry out) the way back from what a record did. A plan with changes ends with 2."""
+    """Show (with --apply: make) the changes that undo a record. Exit status 2 if the plan has changes."""
     from .records.to_undo import files_of
 
     def run() -> int:
         where: Path
         owner: Path | str
-        if site and tenant:  # also what plain papermill left, which names no files
+        if site and tenant:  # also for records outside the chain, which name no files
             run_id = record.rstrip("/").rpartition("/")[2]
             where, [owner] = _files(site, [tenant])
         else:
             run_id, files = files_of(find_workspace().records, record)
-            # What a record names starts at the workspace, wherever this is called.
+            # Paths in a record start at the workspace, wherever this is called.
             where = _given(site) if site else project_root() / files["site"]
             owner = _given(tenant) if tenant else _recorded(files["tenant"])
         options = {
@@ -419,7 +426,7 @@ def retire(
     reason: Reason = None,
     emergency: Emergency = None,
 ) -> None:
-    """Plan (with --apply: carry out) the retirement of tenants. A plan with changes ends with 2."""
+    """Show (with --apply: make) the changes that retire tenants. Exit status 2 if the plan has changes."""
     site, owners = _owners(site, tenants, trunk)
     approval = _approval(plan_file, approval_file, approved_plan, approved_by, owners)
     options = {"accept_interruption": accept_interruption}
@@ -434,11 +441,11 @@ def sign_in(
         bool,
         typer.Option(
             "--clear",
-            help="Forget a refused sign-in (after correcting the password) and sign out what is kept.",
+            help="Forget a refused sign-in (after correcting the password), and sign out of kept sessions.",
         ),
     ] = False,
 ) -> None:
-    """Try the sign-in at the PBX; where it asks for one-time codes, keep the sessions for the next runs."""
+    """Test the sign-in to the PBX; if it asks for one-time codes, keep the sessions for the next runs."""
     from . import sign_in as signing_in
 
     root = project_root()
@@ -477,7 +484,7 @@ def _owners(
 
 
 def _files(site: Path, tenants: Sequence[Path]) -> tuple[Path, list[Path]]:
-    """The full paths of a run's files; said aloud where relative ones come from two folders."""
+    """The full paths of a run's files; prints a note if relative ones come from two folders."""
     found = {typed: _given(typed) for typed in (site, *tenants)}
     here = current_folder()
     relative = [(typed, path) for typed, path in found.items() if path.is_absolute() and path != typed]
@@ -518,7 +525,7 @@ def _way_back(
     approval: GivenApproval,
     out: Path | None,
 ) -> int:
-    """Show the plan of a section of the way back for each tenant, or carry it out."""
+    """Show the plan of a rollback or retirement for each tenant, or apply it."""
     from .batch.plans import plan_tenant
 
     if carry_out:
@@ -531,7 +538,7 @@ def _way_back(
 
 
 def _sections(section: str | None, trunk: str | None) -> tuple[str, ...]:
-    """The sections to run: the one that is asked for, or none for all of them."""
+    """The sections to run: the requested one, or empty for all of them."""
     order = TRUNK_ORDER if trunk else RUN_ORDER
     if section is None:
         return ()
@@ -542,7 +549,7 @@ def _sections(section: str | None, trunk: str | None) -> tuple[str, ...]:
 
 
 def _name_affected(site: Path, trunk: str) -> int:
-    """Say whose calls run through a shared trunk, before anything of it is changed."""
+    """Name the tenants on a shared trunk before it is changed."""
     from .runbook import Runbook
 
     with Runbook.open(site, trunk) as runbook:
@@ -576,7 +583,7 @@ def _run(
         screen.print(summary(result))
         runs = [tenant.folder for tenant in result.tenants]
         for remark in (*result.remarks, *_kept_elsewhere(result.index.parent, runs)):
-            complain(f"Beside the work, which it did not touch: {remark}")
+            complain(f"The run itself was not affected by this: {remark}")
         if result.not_begun:
             complain(RUN_AGAIN)
         conclude(*plain_summary(result))
@@ -586,14 +593,14 @@ def _run(
 
 
 def _kept_elsewhere(records: Path, runs: Sequence[Path]) -> list[str]:
-    """Keep the newest head where the records are not, if this batch has closed one; why it is not kept."""
+    """Store the newest head elsewhere if this batch has closed a record; return why if that failed."""
     from .records.anchor import head_cautions
 
     return head_cautions(records) if any(os.path.lexists(run / CHECKSUMS) for run in runs) else []
 
 
 def _guarded(call: Callable[[], int]) -> int:
-    """The exit status of a command, or of one tenant's part in it; an error does not reach other tenants."""
+    """The exit status of a command, or of one tenant's part of it; an error does not affect other tenants."""
     try:
         return call()
     except InputError as error:
@@ -604,11 +611,11 @@ def _guarded(call: Callable[[], int]) -> int:
         return FAILED
     except (typer.Abort, typer.Exit, typer.BadParameter):
         raise
-    except OSError as error:  # named by nobody else: a folder that may not be written, a disk that fails
+    except OSError as error:  # not reported elsewhere: a folder that cannot be written, a failing disk
         complain(describe(error))
         return FAILED
     except Exception:
-        # A defect of ours; what Python would print of it could hold a secret.
+        # A bug in the runbook; what Python would print about it could contain a secret.
         complain(traceback.format_exc())
         return FAILED
 
@@ -618,19 +625,19 @@ def _worst(statuses: list[int]) -> int:
 
 
 def _announce(site: Path) -> None:
-    """Name where a run works, on its first line: for whoever has several checkouts or sites."""
+    """Show where a run works, on its first line, for users with several checkouts or sites."""
     workspace, version = find_workspace(), runbook_version()["version"]
-    with suppress(InputError):  # said by the run itself, with all other problems
+    with suppress(InputError):  # reported by the run itself, with all other problems
         the_site = load_site(site, workspace.folder)
         line = f"Workspace {workspace.folder} · records {near(workspace.records, workspace.folder)}"
         line += f" · site {the_site.name} ({the_site.target}) · runbook {version}"
         screen.print(Text(visible(line), style="bold"), soft_wrap=True)
         if the_site.target == "sandbox":
-            screen.print("Both vendors are simulated on this machine; nothing real is touched.\n")
+            screen.print("Both vendors are simulated on this machine; nothing real is changed.\n")
 
 
 def _caution(site: Path, owners: Sequence[Path | str]) -> None:
-    """Check the parameters, and show what to look at: secrets that others can reach, call rules."""
+    """Check the parameters, and print cautions: secrets that others can access, call rules."""
     root = project_root()
     loaded = load_all(site, owners, root)
     for line in dict.fromkeys(line for each in loaded for line in secret_cautions(*each, root)):
@@ -640,9 +647,9 @@ def _caution(site: Path, owners: Sequence[Path | str]) -> None:
 
 
 def _given(path: Path) -> Path:
-    """The full path that a path on the command line means; as it is, if there is no such file.
+    """The full path of a file named on the command line; unchanged if there is no such file.
 
-    Raises ``InputError`` when it can mean two files that differ.
+    Raises ``InputError`` if it could mean either of two files that differ.
     """
     return locate(path, current_folder(), project_root()) or path
 
@@ -650,17 +657,17 @@ def _given(path: Path) -> Path:
 def main() -> None:
     """Run the command; usage errors end with the status of wrong input, Ctrl-C with that of a failure."""
     if not os.path.isabs(os.path.expanduser("~")):
-        # An account without a home: as containers' runtimes do; Jupyter's packages cannot be imported else.
+        # An account without a home: as container runtimes do; Jupyter's packages need one to be imported.
         os.environ["HOME"] = "/"
     interruption = interrupted_once()
     guard()
-    # What libraries log of a kernel that was ended is not news.
+    # Libraries log warnings about an ended kernel that mean nothing here.
     logging.getLogger().addHandler(logging.NullHandler())
     status = FAILED
     try:
         status = _guarded(lambda: _command(interruption))
         finish()
-    except KeyboardInterrupt:  # while the end was being told
+    except KeyboardInterrupt:  # while the end was being reported
         pass
     interruption.ignore()
     raise SystemExit(status)

@@ -1,4 +1,4 @@
-"""Where the clients connect to: the sandbox, or the vendors' own hosts, and whom they trust there."""
+"""Where the clients connect to, the sandbox or the vendors' own hosts, and which certificates they trust."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .vendors.sign_in import SignInGate
 from .vendors.transport import Transport
 from .workspace import records_folder
 
-#: For tests only, and to this machine only: never through a parameter.
+#: For tests only, and only to this machine: never through a parameter.
 PBX_OVERRIDE = "RUNBOOK_PORTSIP_URL"
 OVERRIDES = ("RUNBOOK_TWILIO_API_URL", "RUNBOOK_TWILIO_TRUNKING_URL", PBX_OVERRIDE)
 
@@ -92,7 +92,7 @@ def pbx_of(
 
     ``ask`` and ``lender`` as for ``Session``, ``reads_whole`` as for ``Pbx``.
 
-    Raises ``SecretError`` when the reference of the password leads nowhere.
+    Raises ``SecretError`` when the password's reference cannot be resolved.
     """
     return Pbx(
         transport,
@@ -127,7 +127,7 @@ def _trust(ca_file: Path | None, key: str) -> ssl.SSLContext | bool:
 
 
 def _pinned(url: str, pin: str) -> ssl.SSLContext:
-    """Trust exactly the certificate that the PBX shows now, if it is the pinned one."""
+    """Trust exactly the certificate that the PBX presents now, if it is the pinned one."""
     parts = urlsplit(url)
     try:
         pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=10)
@@ -142,12 +142,12 @@ def _pinned(url: str, pin: str) -> ssl.SSLContext:
         raise UnreachableError(
             f"the certificate of the PBX at {parts.netloc} is not the pinned one (it is sha256:{shown})",
             vendor="PortSIP",
-            meaning="nothing was sent: the server was replaced, or somebody is in between",
+            meaning="nothing was sent: the server was replaced, or somebody is intercepting the connection",
             next_step="find out which; if the certificate was renewed, correct pbx.certificate_sha256",
         )
     context = ssl.create_default_context(cadata=pem)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    # The pin names the certificate itself, so its host name says nothing more.
+    # The pin identifies the certificate itself, so its host name adds nothing.
     context.check_hostname = False
     return context
 

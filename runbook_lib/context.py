@@ -31,8 +31,8 @@ from .vendors.twilio import Twilio
 class Context:
     """One tenant's run.
 
-    The clients are made with the first use and send nothing before; ``close`` signs out of the sessions
-    that were begun here. A run's sessions belong to its runner; see ``lender``.
+    The clients are created on first use and send nothing before; ``close`` signs out of the sessions
+    that were started here. A run's sessions belong to its runner; see ``lender``.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class Context:
     records
         The site's records folder, ``records/<site>``.
     to_undo
-        The record that is to be rolled back, where that is what the run is for.
+        The record to roll back, if the run is a rollback.
     moment
-        What was read already; for a plan or a verification, an estate.
+        What has been read already; for a plan or a verification, an estate.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Context:
         self.account = site.twilio_accounts[self.settings.account_name]
         #: What was read from both vendors.
         self.moment = moment or Moment()
-        #: Who has the sessions at the PBX, if it is not this context.
+        #: The owner of the PBX sessions, if it is not this context.
         self.lender: Lender = lent_by_runner
         self._to_undo = to_undo
         self._transports: list[Transport] = []
@@ -83,12 +83,12 @@ class Context:
 
     @property
     def undoes(self) -> RecordToUndo | None:
-        """The record that this run rolls back, where that is what it is for."""
+        """The record that this run rolls back, if it is a rollback."""
         return self._to_undo
 
     @property
     def to_undo(self) -> RecordToUndo:
-        """As ``undoes``, for what only a rollback does."""
+        """As ``undoes``, for code that only a rollback runs."""
         assert self._to_undo is not None, "only a rollback asks for the record that it takes back"
         return self._to_undo
 
@@ -104,7 +104,7 @@ class Context:
         key = account.api_key_sid
         secret = account.api_key_secret if key else account.auth_token
         assert secret is not None, "an account without credentials is refused with the parameters"
-        # An account can be that of several sites.
+        # Several sites can use one account.
         budget = Budget(self.records.parent, f"twilio-{account.account_sid}")
         trust = self._endpoints.twilio_trust
         transport = self._transport("Twilio", budget, verify=trust, proxy=account.proxy)
@@ -119,7 +119,7 @@ class Context:
         )
 
     def account_is_proven(self) -> bool:
-        """Whether the Twilio credentials are known to act on the site's account, where Twilio was asked.
+        """Whether the Twilio credentials are known to act on the site's account.
 
         Raises ``AccountError`` if they act on another.
         """
@@ -142,16 +142,16 @@ class Context:
 
     @property
     def twilio_trunk(self) -> TwilioTrunk:
-        """The Twilio trunk that the parameters speak of."""
+        """The Twilio trunk that the parameters describe."""
         return TwilioTrunk(self.twilio, self.settings.domain, self.settings.friendly_name)
 
     @property
     def pbx_trunk(self) -> PbxTrunk:
-        """The PBX trunk that the parameters speak of, in the scope that owns it."""
+        """The PBX trunk that the parameters describe, in the scope that owns it."""
         return PbxTrunk(lambda: self.scope.session(self.pbx), self.settings, self.made_by_us)
 
     def made_by_us(self, resource: ResourceKey, vendor_id: str, created: datetime | None = None) -> bool:
-        """Whether the journals of this tenant (of the site, for a shared trunk) show that we made it."""
+        """Whether this tenant's journals (for a shared trunk, the site's) show that we created it."""
         return self._ownership.made(resource, vendor_id, created)
 
     def answered_writes(self, vendor_id: str) -> Iterator[dict[str, Any]]:

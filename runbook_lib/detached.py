@@ -1,4 +1,4 @@
-"""A process of this project's own code that outlives whoever started it."""
+"""A process of this project's own code that outlives its parent."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .records.result import RUN_FOLDER
 class Detached:
     """A running or ended ``python -m …``, a process group of its own.
 
-    What it prints goes to a file that nobody else holds, so it never waits for a reader: when its
-    starter is interrupted or gone, it goes on to its end.
+    What it prints goes to a file that nobody else has open, so it never waits for a reader: if its
+    parent is interrupted or ends, it still runs to completion.
 
     Parameters
     ----------
     arguments
-        What follows ``python -m``; no secret is among them, they are in every process list.
+        What follows ``python -m``; never a secret, because arguments are visible in every process list.
     root
-        The workspace's folder, in which it runs; nothing is imported from there.
+        The workspace's folder, in which it runs; nothing is imported from it.
     """
 
     def __init__(self, arguments: Sequence[str], root: Path) -> None:
@@ -53,11 +53,11 @@ class Detached:
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         return self.status is None
 
     def interrupt(self) -> None:
-        """Ask it to end: the write in flight is cut off, the record says interrupted."""
+        """Ask it to end: the write in flight is interrupted, and the record says so."""
         if self.running:
             self._process.send_signal(signal.SIGTERM)
 
@@ -69,5 +69,5 @@ class Detached:
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
     def close(self) -> None:
-        """Let go of an ended process's output."""
+        """Release an ended process's output."""
         self._output.close()

@@ -1,4 +1,4 @@
-"""``runbook dial``: where dialled numbers go, as what, and why."""
+"""``runbook dial``: where dialled numbers go, and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .errors import InputError
 from .notebook.display import visible
 from .parameters import Tenant, TrunkScope, load, project_root
 
-#: Columns that are shown only where one of the calls has something to say there.
+#: Columns that are shown only if one of the calls has a value in them.
 _OPTIONAL = frozenset({"From", "Rules see", "Same priority", "Caller id"})
 #: How many tenants of one caution are named.
 _NAMED = 3
@@ -32,10 +32,10 @@ def show(
     live: bool,
     called: bool,
 ) -> None:
-    """Show where numbers go that are dialled by an extension, or that are called from outside.
+    """Show where numbers go, dialled by an extension or called from outside.
 
-    ``live`` goes by what the PBX has now, otherwise by the parameters alone, without any request.
-    Raises ``InputError`` for what nobody can dial.
+    ``live`` uses what the PBX has now; otherwise only the parameters, without any request.
+    Raises ``InputError`` for a number that cannot be dialled.
     """
     dialled = [_dialled(number) for number in given]
     if caller is not None and not re.fullmatch(r"\d{1,20}", caller, re.ASCII):
@@ -49,7 +49,7 @@ def show(
             screen.print(Text(visible(f"{whole}: {ring(plan, whole)}")), soft_wrap=True)
         return
     calls = [explain(plan, number, caller) for number in dialled]
-    how = "by the rules of the PBX" if live else "by the rules of the parameters alone"
+    how = "by the rules in the PBX" if live else "by the rules in the parameters alone"
     _show_calls(tables.caption(how), calls or tables.sample_calls(plan), screen)
     for finding in judgement.cautions(plan):
         screen.print(Text(f"Caution: {visible(str(finding))}"), soft_wrap=True)
@@ -57,7 +57,7 @@ def show(
 
 
 def dial_cautions(owners: Iterable[Tenant | TrunkScope]) -> list[str]:
-    """Return what to look at in the call rules of tenants, each once with the tenants that it is about."""
+    """Return cautions about the call rules of tenants, each once with the tenants that it concerns."""
     found: dict[str, list[str]] = {}
     for tenant in owners:
         if isinstance(tenant, Tenant):
@@ -72,7 +72,7 @@ def _names(tenants: Sequence[str]) -> str:
 
 
 def _show_calls(caption: str, calls: Sequence[Call], screen: Console) -> None:
-    """A table without the columns that say nothing here, and the verdicts below it."""
+    """A table without its empty columns, and the verdicts below it."""
     from .notebook.tables import Table
 
     rows = [dict(zip(tables.CALL_COLUMNS, tables.call_row(call), strict=True)) for call in calls]
@@ -98,7 +98,7 @@ def _dialled(number: str) -> str:
 def _loaded(site: Path, tenant: Path) -> Tenant:
     _, owner = load(str(site), str(tenant), project_root(), secrets=False)
     if not isinstance(owner, Tenant):
-        raise InputError([f"{tenant}: a shared trunk alone dials nothing: give a tenant's file"])
+        raise InputError([f"{tenant}: a shared trunk on its own has no dial plan: give a tenant's file"])
     return owner
 
 

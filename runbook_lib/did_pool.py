@@ -17,9 +17,9 @@ from itertools import pairwise
 
 import phonenumbers
 
-#: More numbers than a trunk of this kind ever holds: a slip of the finger must not become a billion.
+#: More numbers than a trunk of this kind ever has: a typo must not expand to a billion numbers.
 LARGEST = 10_000
-#: A longer text is no pool; also what keeps a message about one short.
+#: A longer text is not a pool; this also keeps messages short.
 _LONGEST_ENTRY = 40
 
 _ENTRY = re.compile(r"(\d+)(?:\s*-\s*(\d+))?", re.ASCII)
@@ -44,14 +44,14 @@ class DidPool:
 
         Spaces around entries and hyphens are tolerated (PortSIP prints some), none are kept. The
         size is checked before anything is expanded, and both ends of every entry have to be
-        possible telephone numbers; no number stands in two entries.
+        possible telephone numbers; no number may be in two entries.
         Raises ``ValueError`` naming the entry and what is wrong with it.
         """
         for entry in text.split(";"):
             _run(entry.strip())  # also an empty one, which ``read`` passes over
         pool = cls.read(text)
         if len(pool) > LARGEST:
-            raise ValueError(f"the pool holds {len(pool):,} numbers; at most {LARGEST:,} are taken")
+            raise ValueError(f"the pool has {len(pool):,} numbers; at most {LARGEST:,} are allowed")
         ordered = sorted((_run(entry), entry) for entry in pool.entries)
         for run, _ in ordered:
             for number in sorted(set(run)):
@@ -63,9 +63,9 @@ class DidPool:
 
     @classmethod
     def read(cls, text: str) -> DidPool:
-        """Read a pool that a PBX answered: the grammar alone, of any size.
+        """Read a pool from a PBX's answer: only the grammar is checked, and any size is accepted.
 
-        Internal numbers, overlaps and empty entries pass: what a PBX holds has to be seen, not judged.
+        Internal numbers, overlaps and empty entries pass: what a PBX has is shown, not judged.
         Raises ``ValueError`` naming the entry and what is wrong with it.
         """
         entries = [entry.strip() for entry in text.split(";") if entry.strip()] or [""]
@@ -75,13 +75,13 @@ class DidPool:
 
     @classmethod
     def of(cls, numbers: Iterable[str]) -> DidPool:
-        """Return the pool of these numbers (``+E.164`` or digits), written as short as it goes.
+        """Return the pool of these numbers (``+E.164`` or digits) in its shortest form.
 
-        Raises ``ValueError`` when there are none, or one that is not a number.
+        Raises ``ValueError`` if there are none, or if one is not a number.
         """
         runs = [_run(number.removeprefix("+")) for number in numbers]
         if not runs:
-            raise ValueError("a DID pool holds at least one number")
+            raise ValueError("a DID pool needs at least one number")
         return cls(_written(_merged(runs)))
 
     @property
@@ -91,7 +91,7 @@ class DidPool:
 
     @property
     def canonical(self) -> str:
-        """The pool written as short as it goes, ascending; equal for equal pools."""
+        """The pool in its shortest form, ascending; equal for equal pools."""
         return _written(self._runs)
 
     @cached_property
@@ -137,7 +137,7 @@ class DidPool:
         return DidPool(_written(_merged([*self._runs, *added._runs])))
 
     def without(self, numbers: Iterable[str]) -> DidPool:
-        """Return the pool with these numbers taken away; ``ValueError`` when none is left."""
+        """Return the pool without these numbers; ``ValueError`` if none is left."""
         away = {number.removeprefix("+") for number in numbers}
         return DidPool.of(number for number in self if number[1:] not in away)
 
@@ -149,7 +149,7 @@ def e164(text: str) -> str:
     """
     if not _E164.fullmatch(text):
         raise ValueError(
-            "not E.164: give + and the number with its country code, digits only, for example +12027594810"
+            "not E.164: write + and the number with its country code, digits only, for example +12027594810"
         )
     _check_number(text[1:])
     return text
@@ -165,7 +165,7 @@ def _run(entry: str) -> Run:
         raise ValueError(f"{shown}: no leading + in a DID pool; begin with the country code")
     if match is None:
         raise ValueError(
-            f"{shown}: neither a number nor a range (digits, or digits-digits); semicolons in between"
+            f"{shown}: neither a number nor a range (digits, or digits-digits), separated by semicolons"
         )
     first, last = match[1], match[2] or match[1]
     if first.startswith("0") or last.startswith("0"):
@@ -175,7 +175,7 @@ def _run(entry: str) -> Run:
             f"{shown}: both ends of a range need the same number of digits" + _as_block(first, last)
         )
     if len(first) > 15:
-        raise ValueError(f"{shown}: more than 15 digits is no telephone number (E.164)")
+        raise ValueError(f"{shown}: a telephone number has at most 15 digits (E.164)")
     if int(first) > int(last):
         raise ValueError(f"{shown}: the range is reversed")
     return int(first), int(last)
@@ -197,7 +197,7 @@ def _written(runs: Iterable[Run]) -> str:
 
 
 def _as_block(first: str, last: str) -> str:
-    """Return how to write a block whose extensions have different lengths; empty where it is none.
+    """Return how to write a block whose extensions have different lengths; empty if it is not one.
 
     A block in Germany or Austria has a base number (1234-0) and extensions of one to three digits.
     """
@@ -219,11 +219,11 @@ def _as_block(first: str, last: str) -> str:
 
 
 def way_out(digits: str) -> str:
-    """Say how a number that is none is probably meant; empty where it is one, or nothing comes near it.
+    """Return the probable correction of an impossible number; empty if it is possible or nothing is close.
 
-    A number can have a possible length and be none all the same: in Italy without its 0. Three slips
-    are known: the national prefix kept, Mexico's old 1 kept (gone since 2019; Twilio, guidelines for
-    Mexico), Italy's 0 left out.
+    A number can have a possible length and still be impossible: in Italy without its 0. Three mistakes
+    are known: the national prefix kept, Mexico's old 1 kept (abolished in 2019; Twilio, guidelines for
+    Mexico), Italy's 0 omitted.
     """
     try:
         number = phonenumbers.parse(f"+{digits}")
@@ -234,11 +234,11 @@ def way_out(digits: str) -> str:
     if phonenumbers.is_valid_number(number) and rest == phonenumbers.national_significant_number(number):
         return ""
     prefix = phonenumbers.ndd_prefix_for_region(region, True) or ""
-    slips = [(prefix, "", f"leave out the national {prefix} after the country code {code}")]
+    slips = [(prefix, "", f"omit the national {prefix} after the country code {code}")]
     if region == "MX":
-        slips.append(("1", "", "Mexico has no 1 after the country code 52 any more"))
+        slips.append(("1", "", "Mexico no longer uses a 1 after the country code 52"))
     if region == "IT":
-        slips.append(("", "0", "Italian numbers of the fixed network keep their 0"))
+        slips.append(("", "0", "Italian fixed-line numbers keep their 0"))
     for dropped, added, why in slips:
         meant = code + added + rest.removeprefix(dropped)
         if rest.startswith(dropped) and meant != digits and _is_valid(meant):
@@ -260,7 +260,7 @@ def _check_number(digits: str) -> None:
         number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
         number = None
-    # "Possible" counts only for whole numbers: is_possible_number takes a local number, too.
+    # "Possible" must apply to whole numbers: is_possible_number also accepts a local number.
     possible = phonenumbers.ValidationResult.IS_POSSIBLE
     if number is None or phonenumbers.is_possible_number_with_reason(number) != possible:
         reason = way_out(digits) or "wrong country code or length"
@@ -268,5 +268,5 @@ def _check_number(digits: str) -> None:
     code = str(number.country_code)
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     if written != f"+{digits}" and digits[len(code)] == "0":
-        reason = way_out(digits) or f"leave out the national 0 after the country code {code}"
+        reason = way_out(digits) or f"omit the national 0 after the country code {code}"
         raise ValueError(f"{digits} cannot be a telephone number: {reason}")

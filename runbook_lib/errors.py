@@ -5,23 +5,23 @@
     RunbookError                 what happened, at which step, what it means, what to do next
     ├── InputError               parameters or usage are wrong; raised before the first request
     │   ├── SecretError          a secret reference cannot be resolved, or its value would be refused
-    │   └── StalePageError       a notebook's page is not for the parameters that the notebook has now
+    │   └── StalePageError       a notebook's page does not match the notebook's present parameters
     ├── VendorError              Twilio or the PBX answered with an error
     │   ├── AccountError         Twilio's credentials act on another account than the site names
     │   ├── SignInError          the PBX refused a sign-in, or an earlier refusal is remembered
     │   ├── UnreachableError     nothing reached the vendor, or a read got no usable answer
-    │   └── OutcomeUnknownError  a write left and no answer came: it may or may not have happened
+    │   └── OutcomeUnknownError  a write was sent and no answer came: it may or may not have happened
     ├── PlanError                the plan must not be applied
     │   ├── ConflictError        it has rows in conflict or blocked
-    │   ├── StalePlanError       the live state is not what was approved
-    │   └── ApprovalError        the site asks for an approval that is missing
-    ├── VerificationError        what was read back is not what the guide expects
+    │   ├── StalePlanError       the live state is not the one that was approved
+    │   └── ApprovalError        the site requires an approval that is missing or invalid
+    ├── VerificationError        what was read back differs from the guide's expected result
     ├── RecordError              a record or the chain cannot be written, read or trusted (records/)
-    ├── LockedError              somebody else works on the same tenant or trunk
+    ├── LockedError              another run is working on the same tenant or trunk
     └── SandboxError             the embedded sandbox did not start or answer
 
-An error's text never holds a secret: values of secrets are not put into messages, and
-messages from vendors pass the filter of the record before they are shown.
+An error's text never contains a secret: messages do not include values of secrets, and
+messages from vendors are filtered before they are shown.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class RunbookError(Exception):
     what
         What happened, one sentence.
     step
-        Step id of the guide (``"2.2"``), where there is one; the number of a section that is not the
-        guide's (``"90"``) where none of its steps is known.
+        Step id of the guide (``"2.2"``), if there is one; for a section that is not in the guide, its
+        number (``"90"``) if no step is known.
     meaning
         What it means for the telephone service, one sentence.
     next_step
@@ -72,7 +72,7 @@ def place(step: str | None) -> str:
 class InputError(RunbookError):
     """The parameters or the usage are wrong; nothing was sent.
 
-    ``problems`` holds one line for every problem found, each naming its file and key.
+    ``problems`` has one line for every problem found, each naming its file and key.
     """
 
     def __init__(self, problems: list[str], *, next_step: str | None = None) -> None:
@@ -88,13 +88,13 @@ class InputError(RunbookError):
 
 
 class SecretError(InputError):
-    """A secret reference cannot be resolved, or its value would be refused, by a vendor or by us."""
+    """A secret reference cannot be resolved, or its value would be refused by a vendor or the runbook."""
 
 
 class StalePageError(InputError):
-    """A notebook's page is not, or may not be, for the parameters that the notebook has now.
+    """A notebook's page does not, or may not, match the notebook's present parameters.
 
-    ``reason`` is one sentence, with what to do; it is all that is shown.
+    ``reason`` is one sentence that says what to do; nothing else is shown.
     """
 
     def __init__(self, reason: str) -> None:
@@ -126,7 +126,7 @@ class VendorError(RunbookError):
 
     @property
     def is_about_the_state(self) -> bool:
-        """Whether the refusal may come from the vendor's state: somebody was first, or it is done already.
+        """Whether the vendor's state may have caused the refusal: somebody was first, or it is done already.
 
         Neither vendor says which check it makes first, and several codes have more than one reading,
         so any refusal may, except those of credentials (401, 403) and of the rate (429).
@@ -135,11 +135,11 @@ class VendorError(RunbookError):
 
 
 class SignInError(VendorError):
-    """The PBX refused a sign-in, or an earlier refusal is remembered and none was tried."""
+    """The PBX refused a sign-in, or a refusal is remembered and no sign-in was tried."""
 
 
 class AccountError(VendorError):
-    """Twilio's credentials act on another account than the site names: this run writes nothing more.
+    """Twilio's credentials act on a different account from the site's: this run writes nothing more.
 
     ``account`` is the site's; ``other`` the one that Twilio answered for, where it is known.
     """
@@ -163,7 +163,7 @@ class UnreachableError(VendorError):
 
 
 class OutcomeUnknownError(VendorError):
-    """A write left and no usable answer came back: it may or may not have happened."""
+    """A write was sent and no usable answer came back: it may or may not have happened."""
 
 
 class PlanError(RunbookError):
@@ -175,19 +175,19 @@ class ConflictError(PlanError):
 
 
 class StalePlanError(PlanError):
-    """The live state is not what was approved."""
+    """The live state is not the one that was approved."""
 
 
 class ApprovalError(PlanError):
-    """The site asks for an approval that is missing or does not hold."""
+    """The site requires an approval that is missing or invalid."""
 
 
 class VerificationError(RunbookError):
-    """What was read back is not what the guide expects."""
+    """What was read back differs from the guide's expected result."""
 
 
 class LockedError(RunbookError):
-    """Somebody else works on the same tenant or trunk."""
+    """Another run is working on the same tenant or trunk."""
 
 
 class SandboxError(RunbookError):

@@ -1,6 +1,6 @@
 """The guide's sections and steps, by the ids that plans, records and tests use.
 
-The source is PortSIP's guide "Configuring Twilio Register Based Trunk"; titles and texts are ours.
+The source is PortSIP's guide "Configuring Twilio Register Based Trunk"; the wording is our own.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ SECTIONS = {
         GuideSection("04", "Assign DID numbers to the trunk", "04_assign_did_numbers"),
         GuideSection("05", "The register-based trunk in PortSIP PBX", "05_pbx_trunk"),
         GuideSection("06", "Next steps: call rules", "06_next_steps"),
-        # The way back is not the guide's, but ours.
+        # Undoing changes is not part of the guide.
         GuideSection("90", "Roll back a change record", "90_roll_back"),
         GuideSection("91", "Retire a tenant", "91_retire_tenant"),
     )
 }
 
 #: The order in which a whole tenant is worked through: numbers are pointed at the trunk (04) only
-#: after the PBX can take their calls (05) and knows whom they ring (06), so that a number that works
-#: today is not cut off.
+#: after the PBX can accept their calls (05) and knows which extension they ring (06), so that a number
+#: that works today is not cut off.
 RUN_ORDER = ("00", "01", "02", "03", "05", "06", "04")
 
 #: The same for a shared trunk on its own, without a tenant.
@@ -82,6 +82,6 @@ def section_of(step: str) -> GuideSection:
 
 
 def steps_of(number: str) -> str:
-    """Return a section's steps in words, ``"2.1 to 2.3"``; its number for one that is not the guide's."""
+    """Return a section's steps in words, ``"2.1 to 2.3"``; its number if it is not in the guide."""
     steps = [step for step in STEPS if section_of(step).number == number and not step.endswith("E")]
     return f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else next(iter(steps), number)

@@ -1,7 +1,7 @@
 """Who runs this: every name that the process can learn, and how each is known.
 
-An ``observed`` name comes from the kernel, a ``claimed`` one from the environment, which anybody may
-set: a claimed name can refuse somebody, it never allows anything. What the kernel says is an account,
+An ``observed`` name comes from the kernel, a ``claimed`` one from the environment, which anybody can
+set: a claimed name can cause a refusal but never allows anything. The kernel names an account,
 not a person: accounts are shared, and a user namespace can show any number.
 """
 
@@ -19,9 +19,9 @@ from .lock import user
 OBSERVED, CLAIMED = "observed", "claimed"
 ACCOUNT, LOGIN, SUDO, HUB, CI, ENVIRONMENT = "account", "login uid", "sudo", "hub", "CI", "environment"
 LOGIN_UID = Path("/proc/self/loginuid")
-#: What the kernel says where nobody has signed in: a service, a container.
+#: The kernel's value if nobody has signed in: a service, a container.
 NO_LOGIN = 2**32 - 1
-#: By kind, the variables in which others leave the name of a person.
+#: By kind, the variables in which other tools store a person's name.
 VARIABLES = {
     SUDO: ("SUDO_USER", "DOAS_USER"),
     HUB: ("JUPYTERHUB_USER",),
@@ -61,7 +61,7 @@ def identities() -> list[Identity]:
         if number != NO_LOGIN:
             found.append(Identity(LOGIN, _name_of(number), OBSERVED))
     found += [Identity(kind, name, CLAIMED) for kind, name in _claims()]
-    # USER and LOGNAME that say what the account says add nothing.
+    # USER and LOGNAME add nothing if they match the account.
     return [one for one in dict.fromkeys(found) if one.kind != ENVIRONMENT or one.name != found[0].name]
 
 
@@ -71,15 +71,15 @@ def plain_identities() -> list[dict[str, str]]:
 
 
 def person(name: str) -> str:
-    """Return the part of a name by which two names of one person are compared.
+    """Return the part of a name that is compared to recognize one person.
 
-    Hosts, mail domains and Windows domains of one person differ, and case says nothing.
+    One person's hosts, mail domains and Windows domains differ, and case is irrelevant.
     """
     return name.rpartition("\\")[2].partition("@")[0].partition("+")[0].strip().casefold()
 
 
 def persons(by: Iterable[Mapping[str, str]]) -> set[str]:
-    """Return the persons of identities that are plain data, whatever somebody made of them."""
+    """Return the people behind identities in plain data; tolerates any content."""
     names = (one.get("name") for one in by if isinstance(one, Mapping))
     return {found for name in names if isinstance(name, str) and (found := person(name))}
 

@@ -1,8 +1,8 @@
 """What the program compares: keys of resources, and the enumeration of why a row stops.
 
-Sentences are for people and can be edited: no phrase here is compared, split or searched. The one
-exception are the phrases of older journals, which have no keys; ``key_of_phrase`` reads them through
-a table that nobody edits.
+Sentences are for people and can be edited: no phrase here is compared, split or searched. The only
+exception is the phrases of older journals, which have no keys; ``key_of_phrase`` reads them through
+a table that must not be edited.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TWILIO, PORTSIP = "Twilio", "PortSIP"
 
 
 class Kind(StrEnum):
-    """What a resource is. Journals have these values, so they stay what they are."""
+    """What a resource is. Journals contain these values, so they must not change."""
 
     TRUNK = "trunk"
     TERMINATION_URI = "termination_uri"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
     INBOUND_RULE = "inbound_rule"
     OUTBOUND_RULE = "outbound_rule"
     TENANT = "tenant"
-    #: Of a line of a journal that the table of older phrases does not have.
+    #: For a line of a journal that is not in the table of older phrases.
     UNKNOWN = "unknown"
 
 
@@ -65,24 +65,24 @@ class Why(StrEnum):
     NO_LEAVE = "no leave"  # it interrupts calls, and accept_interruption is not set
     BLOCKED_BY_SECTION = "blocked by section"  # another section has to be applied first
     NOT_READY = "not ready"  # calls would not arrive: a trunk or a rule is missing
-    NOT_OURS = "not ours"  # nothing shows that the runbook made it
+    NOT_OURS = "not ours"  # nothing shows that the runbook created it
     TAKEN = "taken"  # something else has it today
-    AMBIGUOUS = "ambiguous"  # more than one was found of what there must be one of
+    AMBIGUOUS = "ambiguous"  # something that must be unique was found more than once
     SHARED = "shared"  # a setting of a shared trunk, in a tenant's run
     IN_USE = "in use"  # something still uses it
-    UNSUITABLE = "unsuitable"  # state or parameters do not fit, which only a person can settle
+    UNSUITABLE = "unsuitable"  # state or parameters do not match, which only a person can resolve
     IMMUTABLE = "immutable"  # the vendor cannot change it
     KEPT = "kept"  # left as it is until the parameters say otherwise
     MOVED = "moved"  # no longer what the record left
-    NOT_THE_TENANTS = "not the tenant's"  # it hangs on something of somebody else
-    GONE = "gone"  # what it would need again is not there any more
-    CANNOT_BE_UNDONE = "cannot be undone"  # what was there before cannot be read
+    NOT_THE_TENANTS = "not the tenant's"  # it belongs to something of somebody else's
+    GONE = "gone"  # what it depends on no longer exists
+    CANNOT_BE_UNDONE = "cannot be undone"  # the previous value cannot be read
     AS_BEFORE = "as before"  # as it was before the record
 
 
 @dataclass(frozen=True, eq=False)
 class ResourceKey:
-    """What identifies a resource to people: equal for the same resource, whatever a message calls it.
+    """What identifies a resource to people: equal for the same resource, whatever messages call it.
 
     ``parent`` is what it belongs to: a list of an address, a trunk of an origination URI, and the
     trunk of a list for the list's place on it. A name is kept as it was written; in comparisons it is
@@ -96,7 +96,7 @@ class ResourceKey:
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """What two keys of one resource have in common."""
+        """The value by which two keys of one resource are equal."""
         parent = self.parent.identity if self.parent else ()
         return (self.vendor, str(self.kind), meaning("name", self.name), *parent)
 
@@ -133,7 +133,7 @@ class ResourceKey:
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """Read a key; ``ValueError``, ``KeyError`` or ``TypeError`` for what is none.
 
-        A kind that this runbook does not know is one that it never asks for.
+        A kind that this runbook does not know is kept, but never looked up.
         """
         kind, parent = data["kind"], data["parent"]
         known = Kind(kind) if kind in [*Kind] else Kind.UNKNOWN
@@ -153,7 +153,7 @@ def on_trunk(resource: ResourceKey, domain: str) -> ResourceKey:
 
 
 def origination_uri(sip_url: str | None, domain: str) -> ResourceKey:
-    """Return the key of an origination URI: as we write it, however Twilio has it now."""
+    """Return the key of an origination URI: as the runbook writes it, however Twilio spells it now."""
     return ResourceKey.of(Kind.ORIGINATION_URI, str(meaning("sip_url", sip_url)), trunk(domain))
 
 
@@ -167,8 +167,8 @@ def assignment(name: str, tenant: str) -> ResourceKey:
     return ResourceKey.of(Kind.ASSIGNMENT, tenant, pbx_trunk(name))
 
 
-#: The phrases of journals that have no keys, as they were: never edited, also when ``WORDS`` is. The first
-#: one that fits counts; a list's place on a trunk fits only writes below a trunk.
+#: The phrases of journals without keys, unchanged: never edited, even if ``WORDS`` is. The first
+#: match counts; a list's place on a trunk matches only writes below a trunk.
 _ON_TRUNK = r" on trunk (?P<trunk>\S+)"
 _OLD_PHRASES: tuple[tuple[str, Kind, Kind | None], ...] = (
     (r"assignment of PBX trunk (?P<parent>.+) to tenant (?P<name>\S+)", Kind.ASSIGNMENT, Kind.PBX_TRUNK),
@@ -192,7 +192,7 @@ def key_of_phrase(phrase: str, path: str) -> ResourceKey:
     """Return the key of what an older journal calls by this phrase, in a write on this path of an API."""
     for pattern, kind, parent_kind in _OLD_PHRASES:
         found = re.fullmatch(pattern, phrase, re.DOTALL)
-        # A list may have any name, also one that ends like its place on a trunk.
+        # A list may have any name, even one that ends like its place on a trunk.
         is_place = kind in LISTS and parent_kind is Kind.TRUNK
         if found is None or (is_place and not path.startswith("/v1/Trunks/")):
             continue

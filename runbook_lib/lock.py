@@ -1,4 +1,4 @@
-"""One run at a time for a tenant or a shared trunk, with the name of who holds it."""
+"""One run at a time for a tenant or a shared trunk, with the name of the holder."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ WAIT_S = 30.0
 def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
     """Hold the lock of ``what`` (``"tenant acme"``) within ``folder`` during the ``with`` block.
 
-    Waits ``wait_s`` seconds for another holder, and for as long as the holders change (the tenants of a
-    shared trunk take turns); then raises ``LockedError`` with the other's name and start time. The lock
-    is the operating system's: a process that dies lets go of it. Raises ``RunbookError`` when there is
-    something else in the lock's place, or it may not be written.
+    Waits ``wait_s`` seconds for another holder, and longer while the holders change (the tenants of a
+    shared trunk take turns); then raises ``LockedError`` with the other's name and start time. It is a lock
+    of the operating system: a process that dies releases it. Raises ``RunbookError`` if the lock's file
+    is something else, or cannot be written.
     """
     path = folder / f".{what.replace(' ', '-')}.lock"
     holder = path.with_suffix(".holder")
@@ -52,7 +52,7 @@ def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
             raise RunbookError(
                 f"{what} cannot be locked ({describe(error)})",
                 meaning="without its lock, two runs could undo each other; nothing was written",
-                next_step="remove what is in its place, or make it writable for this account, and run again",
+                next_step="remove what has its name, or make it writable for this account, and run again",
             ) from None
         try:
             yield
@@ -62,9 +62,9 @@ def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
 
 
 def file_lock(path: Path, wait_s: float) -> FileLock:
-    """Return the lock of a file, which is made, for all whom the umask allows, where there is none.
+    """Return the lock of a file, which is created, if missing, with the mode that the umask allows.
 
-    Raises ``OSError`` when there is something else than a plain file.
+    Raises ``OSError`` if there is something other than a plain file.
     """
     with suppress(FileNotFoundError):
         require_plain(path, SMALL)
@@ -74,8 +74,8 @@ def file_lock(path: Path, wait_s: float) -> FileLock:
 def user() -> str:
     """Return the operator's user name: that of the account that the process runs as.
 
-    Not what ``USER`` and ``LOGNAME`` say, which anybody may set. An account without an entry in the
-    password file, as containers have them, is ``uid 1000620000``.
+    Not from ``USER`` and ``LOGNAME``, which anybody can set. An account without an entry in the
+    password file, as in containers, is ``uid 1000620000``.
     """
     account = own_account()
     return account.pw_name if account else f"uid {os.getuid()}"
@@ -95,7 +95,7 @@ def whoami() -> str:
 
 
 def _holder(holder: Path) -> str:
-    """Who holds a lock, as its file says it."""
+    """Who holds a lock, according to its file."""
     try:
         other = json.loads(read(holder, SMALL))
         return f"{other['who']} since {other['since']} (process {other['process']})"

@@ -1,8 +1,8 @@
-"""What a value of a vendor's field means, however it is written.
+"""The meaning of a vendor field's value, however it is written.
 
-Meanings are compared, by plans, by what reads back and by the way back; spellings are shown as the
-vendor has them. A field without a form here means what it says to the letter. An order that counts
-(routes, priorities) has no form either.
+Plans, verification and rollbacks compare meanings; spellings are shown as the vendor has them. A field
+without a form here is compared literally. An order that counts (routes, priorities) has no form
+either.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .sip_uri import OriginationUri, TerminationUri
 
 
 def meaning(field: str, value: Any) -> Any:
-    """Return what a value of a vendor's field means: equal for two spellings of the same."""
+    """Return the meaning of a vendor field's value: equal for two spellings of the same."""
     form = FORMS.get(field)
     return form(value) if form is not None and isinstance(value, str) and value.strip() else value
 
 
 def host(text: str) -> str:
-    """A name of the DNS has no case, and may end in the root's dot."""
+    """A DNS name ignores case, and may end in the root's dot."""
     return text.strip().removesuffix(".").lower()
 
 
@@ -79,7 +79,7 @@ def networks(text: str) -> frozenset[IPv4Network | str]:
 
 
 def word(text: str) -> str:
-    """One of a vendor's words, whose case says nothing."""
+    """One of a vendor's keywords, whose case is irrelevant."""
     return name(text.strip().casefold())
 
 

@@ -1,7 +1,7 @@
-"""The parameters that were passed to a notebook: whether it has these names, and whether they are enough.
+"""The parameters passed to a notebook: whether it has these names, and whether they are enough.
 
-Papermill warns of a name that a notebook does not have, and runs it with its defaults: a misspelt
-``tenant`` would change another tenant than the one that was meant.
+Papermill only warns about a name that a notebook does not have, and runs it with its defaults: a
+misspelt ``tenant`` would change the wrong tenant.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 #: What papermill itself adds with ``--inject-paths``.
 OF_PAPERMILL = frozenset({"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"})
-NEXT_STEP = "correct the parameters that are passed to the notebook; nothing was read or sent"
+NEXT_STEP = "correct the parameters passed to the notebook; nothing was read or sent"
 
 
 def unknown(names: Iterable[str], declared: Collection[str]) -> list[str]:
@@ -28,14 +28,14 @@ def unknown(names: Iterable[str], declared: Collection[str]) -> list[str]:
 
 
 def not_passed(names: Collection[str], mode: object) -> list[str]:
-    """Return a problem for site and tenant each that a run without a person leaves to the defaults.
+    """Return a problem for each of site and tenant that an unattended run leaves at its default.
 
     Only in mode ``apply``: in any other mode nothing is written.
     """
     if mode != "apply":
         return []
     return [
-        f"{name}: is not passed: apply without a person at the page needs site and tenant, both"
+        f"{name}: is not passed: an unattended apply needs both site and tenant"
         f" (papermill … -p site PATH -p tenant PATH)"
         for name in ("site", "tenant")
         if name not in names
@@ -69,5 +69,5 @@ def _hint(name: str, declared: Collection[str]) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name as it is shown; what does not look like one could be anything."""
+    """A name for display; text that does not look like a name could be anything and is not shown."""
     return name if re.fullmatch(r"[\w.-]{1,63}", name) else "(not a name)"

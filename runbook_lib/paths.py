@@ -1,8 +1,8 @@
 """Which file a path means: one rule for every way in.
 
-A path is looked up in a few folders, in order: one that was typed, in the current folder and then in
-the workspace; one inside a parameter file, beside that file and then in the workspace. Where
-two of them hold it and the two differ, nobody can say which one was meant, so it is refused.
+A path is looked up in a few folders, in order: a typed path in the current folder and then in
+the workspace; a path in a parameter file beside that file and then in the workspace. If both
+have it and the two files differ, it is unclear which one is meant, so it is refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def current_folder() -> Path | None:
 
 
 def candidates(given: str | Path, *folders: Path | None) -> list[Path]:
-    """Return the full paths that a path may mean, in the order in which they are looked up."""
+    """Return the full paths that a path may mean, in lookup order."""
     path = Path(given)
     if path.parts[:1] == (f"${CREDENTIALS}",) and (credentials := os.environ.get(CREDENTIALS)):
         path = Path(credentials, *path.parts[1:])
@@ -39,15 +39,15 @@ def candidates(given: str | Path, *folders: Path | None) -> list[Path]:
 
 
 def locate(given: str | Path, *folders: Path | None) -> Path | None:
-    """Return the full path of the one file (or folder) that a path means; ``None`` when there is none.
+    """Return the full path of the one file (or folder) that a path means; ``None`` if there is none.
 
-    Raises ``InputError`` when two of the folders hold it and the two differ.
+    Raises ``InputError`` if two of the folders have it and the two differ.
     """
     found = [path for path in candidates(given, *folders) if _is_there(path)]
     for other in found[1:]:
         if not _same(found[0], other):
             raise InputError(
-                [f"{given} can mean {found[0]} or {other}, and the two differ: give the full path"]
+                [f"{given} could be {found[0]} or {other}, and the two differ: give the full path"]
             )
     return found[0] if found else None
 
@@ -58,7 +58,7 @@ def looked_for(given: str | Path, *folders: Path | None) -> str:
 
 
 def is_old_reading(given: str, folder: Path | None, root: Path) -> bool:
-    """Whether a path in a parameter file, of ``folder``, is found in the workspace only, as it once was read.
+    """Whether a parameter file's path, of ``folder``, is found only in the workspace, as in older versions.
 
     What is below ``.sandbox/`` belongs there.
     """
@@ -91,7 +91,7 @@ class NamedFile:
     def path(self, root: Path) -> Path:
         """Return its full path: beside the parameter file, or else in the workspace ``root``.
 
-        Raises ``InputError`` when there is no such file, or when both hold one and the two differ.
+        Raises ``InputError`` if there is no such file, or if both have one and the two differ.
         """
         found = locate(self.place, self.folder, root)
         if found is None:
@@ -100,7 +100,7 @@ class NamedFile:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether something has this name, also a link that leads nowhere or what must not be read."""
+    """Whether something has this name, even a dangling link or something that must not be read."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -1,9 +1,9 @@
-"""Files that others may have put in place of ours: opened only as plain files of a sane size.
+"""Files that others may have replaced: opened only if they are plain files of a reasonable size.
 
-Whoever can write to the records folder can leave a FIFO there, a link to ``/dev/zero``, or a gigabyte.
+Anyone who can write to the records folder can put a FIFO there, a link to ``/dev/zero``, or a gigabyte.
 So every file below it is opened here: nothing is opened before it is known to be a plain file, no link is
-followed, and no more is read than a file of its kind can have. What is wrong is an ``OSError`` that
-bears the file's name.
+followed, and no more is read than a file of its kind can have. Problems are an ``OSError`` with the
+file's name.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ SMALL = 1 << 16
 
 
 class NotPlainError(OSError):
-    """In a file's place there is something else, or more than a file of its kind can have."""
+    """It is not a plain file, or larger than a file of its kind can be."""
 
 
 def require_plain(path: Path, limit: int = LIMIT) -> None:
     """Raise ``NotPlainError`` unless a path is a plain file of at most ``limit`` bytes; opens nothing.
 
-    Raises ``OSError`` when it is not there or cannot be looked at.
+    Raises ``OSError`` if it does not exist or cannot be examined.
     """
     _require(path, os.lstat(path), limit)
 
 
 def descriptor(path: Path, flags: int, limit: int = LIMIT) -> int:
-    """Open a plain file; with ``O_CREAT`` also one that is not there, of the mode that the umask says.
+    """Open a plain file; with ``O_CREAT``, create a missing one with the mode that the umask allows.
 
     Raises ``NotPlainError`` or another ``OSError``.
     """
@@ -49,7 +49,7 @@ def descriptor(path: Path, flags: int, limit: int = LIMIT) -> int:
     except FileNotFoundError:
         if not flags & os.O_CREAT:
             raise
-    # Somebody may be quicker than we are: what was opened is looked at as well, and nothing blocks.
+    # It may have been replaced meanwhile: the open file is checked as well, and nothing blocks.
     opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     try:
         _require(path, os.fstat(opened), limit)
@@ -90,9 +90,9 @@ def parse_mapping(content: bytes) -> dict[str, Any]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, complete or not at all, on disk when this returns; whatever is in its place goes.
+    """Write a file, complete or not at all, on disk when this returns; replaces any existing one.
 
-    Raises ``OSError``, for a folder in its place too.
+    Raises ``OSError``, also if a folder has its name.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -105,12 +105,15 @@ def write_whole(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None  # nobody knows the temporary name
+            error.filename, error.filename2 = (
+                str(path),
+                None,
+            )  # the temporary name means nothing to the reader
         raise
 
 
 def describe(error: OSError) -> str:
-    """Return what is wrong with which file, and whose it is if that is the reason."""
+    """Return what is wrong with which file, and its owner if that is the reason."""
     what = error.strerror or type(error).__name__
     if not isinstance(error.filename, str):
         return what
@@ -133,7 +136,7 @@ def _size(limit: int) -> str:
 
 
 def _owner(path: Path) -> str:
-    """The owner and the mode of what may not be opened: the file, or the nearest folder around it."""
+    """The owner and the mode of what cannot be opened: the file, or the nearest folder around it."""
     for place in (path, *path.parents):
         try:
             status = os.lstat(place)

@@ -17,7 +17,7 @@ from .meaning import meaning
 
 Value = str | int | bool | None
 
-#: Of a plan's document. The digest covers the same as in format 1: a plan keeps its digest.
+#: The format of a plan's document. The digest covers the same as in format 1: a plan keeps its digest.
 FORMAT = 2
 FORMATS = (1, FORMAT)
 DIGEST_FORMAT = 1
@@ -46,18 +46,18 @@ class Action(StrEnum):
 CHANGING = frozenset({Action.CREATE, Action.UPDATE, Action.REPLACE, Action.REMOVE})
 #: A row with one of these stops ``apply`` before the section's first write.
 STOPPING = frozenset({Action.BLOCKED, Action.CONFLICT})
-#: Rows with these stand at their end: nothing is left to do for them.
+#: Rows with these have reached their desired values: nothing is left to do for them.
 SETTLED = frozenset({Action.IN_PLACE, Action.UNREADABLE})
 
 
-#: Keys of settings that journals and other rows are searched for, by ``Row.field``.
+#: Keys of settings by which rows of journals and plans are found, in ``Row.field``.
 PASSWORD_AT_TWILIO, PASSWORD_AT_PBX = "password_at_twilio", "password_at_pbx"
-#: What these are called in journals and plan files that have no keys: never edited.
+#: Their names in journals and plan files without keys: never edited.
 _OLD_SETTINGS = {"password at Twilio": PASSWORD_AT_TWILIO, "password at the PBX": PASSWORD_AT_PBX}
 
 
 class Effect(StrEnum):
-    """What carrying out a row does to calls."""
+    """The effect of carrying out a row on calls."""
 
     NONE = "none"
     INTERRUPTS_OUTBOUND = "interrupts outbound"
@@ -67,15 +67,15 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """One setting of the guide: where it should be, where it is, and what that asks for.
+    """One setting of the guide: its desired value, its current value, and the resulting action.
 
     Parameters
     ----------
     step
         Step id of the guide, for example ``"3.1"``.
     setting
-        What is set, named as people know it; never a vendor's id. Unique within its step. It is what
-        an approver was shown, so plan files and digests cover it.
+        What is set, under the name that people use; never a vendor's id. Unique within its step. An
+        approver saw it, so plan files and digests cover it.
     desired, current
         Plain values; ``None`` means absent. Secrets are shown by their reference.
     action, effect
@@ -83,10 +83,10 @@ class Row:
     note
         Why, in one sentence; not covered by the digest, and not read from a plan's file.
     field
-        Key of the setting, where it is known by more than its name within one plan: rows of a journal
-        and of a plan are the same setting then, whatever it is called. Not covered by the digest.
+        Key of the setting, if it is identified by more than its name within one plan: rows of a journal
+        and of a plan are then the same setting, whatever its name. Not covered by the digest.
     why
-        Why the row stops or is left alone, for the program; the note says it to people.
+        Why the row stops or is left alone, for the program; the note explains it to people.
     """
 
     step: str
@@ -121,14 +121,14 @@ class Row:
 
     @classmethod
     def from_journal(cls, data: Mapping[str, Any]) -> Self:
-        """Build the row that a journal kept; of an older one with the key that its setting has by now."""
+        """Build the row that a journal kept; for an older journal, with the key that its setting has now."""
         covered = {name: data[name] for name in ("step", "setting", "desired", "current")}
         action, effect = Action(data["action"]), Effect(data["effect"])
         return cls(**covered, action=action, effect=effect, field=field_of(data))
 
 
 def field_of(data: Mapping[str, Any]) -> str:
-    """Return the key of a row's setting, from the row as plain data; empty when it has only its name."""
+    """Return the key of a row's setting, from the row as plain data; empty if it has only a name."""
     return data.get("field") or _OLD_SETTINGS.get(data["setting"], "")
 
 
@@ -157,10 +157,10 @@ class Plan:
     ``target`` says what the plan is for (sandbox or live, Twilio account, PBX); ``secrets`` the
     references of the secrets that it would write, by setting.
 
-    ``id`` names this very plan, ``created`` says when it was made, ``author`` who made it (identities)
-    and ``register`` where: the digest of the first entry of the records folder's chain, ``None`` where
+    ``id`` identifies exactly this plan, ``created`` says when it was made, ``author`` by whom (identities)
+    and ``register`` where: the digest of the first entry of the records folder's chain, ``None`` if
     there was none yet; ``runbook`` is the version that made it. The digest covers none of the five; the id
-    stands in what an approver signs.
+    is part of what an approver signs.
     """
 
     target: dict[str, str]
@@ -198,7 +198,7 @@ class Plan:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Plan:
-        """Build a plan from plain data, without the rows' notes: nobody compares them with anything.
+        """Build a plan from plain data, without the rows' notes, which are not compared.
 
         Raises ``ValueError`` (naming what is wrong) when the document is not a plan or when its
         digest is not the digest of its content.
@@ -208,7 +208,7 @@ class Plan:
                 by = f" by runbook {document['runbook']}" if document.get("runbook") else ""
                 raise ValueError(
                     f"the plan was written{by} in format {document['format']!r}; this runbook reads formats"
-                    f" {FORMATS[0]} to {FORMAT}: upgrade it, or plan again with it"
+                    f" {FORMATS[0]} to {FORMAT}: upgrade it, or make a new plan with it"
                 )
             plan = cls(
                 target=_texts(document["target"]),
@@ -229,15 +229,17 @@ class Plan:
         sections = [part.section for part in plan.slices]
         keys = [(part.section, *row.key) for part in plan.slices for row in part.changing]
         if len({*sections}) < len(sections) or len({*keys}) < len(keys):
-            # Of two rows with one name, apply would compare one only.
-            raise ValueError("this is not a plan document: a section or a row is in it twice")
+            # If two rows had one name, apply would compare only one of them.
+            raise ValueError("this is not a plan document: it has a section or a row twice")
         if any(
             canonical(row.desired) == canonical(row.current) for part in plan.slices for row in part.changing
         ):
-            # Shown as a change, and taken for done by apply.
+            # It would be shown as a change, but apply would consider it done.
             raise ValueError("this is not a plan document: a row to carry out changes nothing")
         if plan.digest != document.get("digest"):
-            raise ValueError("the plan's digest does not fit its content: it was edited after it was written")
+            raise ValueError(
+                "the plan's digest does not match its content: it was edited after it was written"
+            )
         return plan
 
 
@@ -263,7 +265,7 @@ def _row(data: dict[str, Any]) -> Row:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} in the place of a text")
+        raise TypeError(f"{type(value).__name__} instead of text")
     return value
 
 
@@ -273,7 +275,7 @@ def _texts(value: dict[str, Any]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Deviation:
-    """A way in which the live state is not what was approved: the row on either side, if it has one."""
+    """A difference between the approved and the live state: the row on either side, if it has one."""
 
     approved: Row | None
     live: Row | None
@@ -281,7 +283,7 @@ class Deviation:
 
     @property
     def row(self) -> Row:
-        """The row that deviates, as it is now where there is one."""
+        """The row that deviates, as it is now if it exists."""
         found = self.live or self.approved
         assert found is not None
         return found
@@ -291,7 +293,7 @@ class Deviation:
 
 
 def told(approved: Row | None, live: Row | None) -> str:
-    """Say what was approved and what is there now, as values: ``current → desired`` on either side."""
+    """Describe the approved and the live row by their values: ``current → desired`` on either side."""
     return f"approved: {_moving(approved)}; live: {_moving(live)}"
 
 
@@ -313,7 +315,7 @@ def deviations(approved: Slice, live: Iterable[Row]) -> list[Deviation]:
     """Compare an approved slice with live rows.
 
     Every live changing row must equal an approved one; every approved row must still be live as
-    approved or already stand at its approved end (``done``). Returns what does not, in order.
+    approved or already have its approved value (``done``). Returns what does not, in order.
     """
     rows = {row.key: row for row in live}
     wanted = {row.key: row for row in approved.changing}
@@ -327,12 +329,12 @@ def deviations(approved: Slice, live: Iterable[Row]) -> list[Deviation]:
         row = rows.get(key)
         if row is None:
             if approved_row.action is not Action.REMOVE:
-                found.append(Deviation(approved_row, None, "approved, but no longer asked for"))
+                found.append(Deviation(approved_row, None, "approved, but no longer needed"))
         elif row.action in CHANGING:
             if not _same(row.covered(), approved_row.covered()):
                 found.append(Deviation(approved_row, row, "differs from the approved row"))
         elif row.action is Action.NOT_MANAGED:
-            found.append(Deviation(approved_row, row, "approved, but not the runbook's to change"))
+            found.append(Deviation(approved_row, row, "approved, but the runbook may not change it"))
         elif row.action in SETTLED and not _same(row.desired, approved_row.desired):
-            found.append(Deviation(approved_row, row, "stands at another value than the approved one"))
+            found.append(Deviation(approved_row, row, "has a different value from the approved one"))
     return found

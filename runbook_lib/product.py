@@ -1,4 +1,4 @@
-"""The product's own files: notebooks, schema, examples. They are read, and nothing is ever written here."""
+"""The product's own files: notebooks, schema, examples. They are only read, never written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_checkout(folder: Path) -> bool:
     )
 
 
-#: The checkout that this code lies in; ``None`` where it is installed as a package.
+#: The checkout that contains this code; ``None`` if it is installed as a package.
 CHECKOUT = PACKAGE.parent if is_checkout(PACKAGE.parent) else None
 
 
@@ -31,13 +31,13 @@ PYTHON = (sys.executable, "-P")
 
 
 def python_path() -> str:
-    """Return a ``PYTHONPATH`` with which ``PYTHON`` finds this very code, also where it is not installed."""
+    """Return a ``PYTHONPATH`` with which ``PYTHON`` finds exactly this code, even if it is not installed."""
     own = str(CHECKOUT) if CHECKOUT else ""
     return os.pathsep.join(filter(None, [own, os.environ.get("PYTHONPATH")]))
 
 
 def is_installation(folder: Path) -> bool:
-    """Whether a folder lies where packages are installed: what is written there goes with an upgrade."""
+    """Whether a folder is where packages are installed: an upgrade deletes what is written there."""
     places = [] if CHECKOUT else [PACKAGE.parent]
     if sys.prefix != sys.base_prefix:
         places.append(Path(sys.prefix).resolve())

@@ -1,9 +1,9 @@
-"""One tenant: orders the sections, holds mode, plan and journal, and keeps each section's result.
+"""One tenant: orders the sections, has mode, plan and journal, and saves each section's result.
 
-Every write is in the register, whatever door it leaves by. The runner opens one record for all sections
-of a run. Outside of it (plain papermill, ``execute_notebook``, nbconvert, a Python script) each ``apply``
-opens a record of its own, writes, reads back and closes it in one call, also if it has nothing to write
-or raises.
+Every write is in the register, whatever starts it. The runner opens one record for all sections
+of a run. Outside it (papermill alone, ``execute_notebook``, nbconvert, a Python script) each ``apply``
+opens its own record, writes, reads back and closes it in one call, even if it has nothing to write
+or raises an error.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ from .version import VERSION
 from .workspace import records_folder
 
 MODES = ("plan", "apply", "verify")
-#: What a record says of parameters that no file holds.
+#: How a record describes parameters that do not come from a file.
 AS_CONTENT = "(passed as content)"
-#: … and of the executed notebook when the runner did not run it.
+#: … and an executed notebook that the runner did not run.
 KEPT_ELSEWHERE = "kept by papermill, not here"
 ALL_SECTIONS: dict[str, type[Section]] = {**SECTION_CLASSES, **UNDO_CLASSES}
 T = TypeVar("T")
@@ -92,9 +92,9 @@ class Runbook:
         #: The parameters' sources, for a record: files, or content that was passed.
         self.sources: Mapping[str, Source] = {}
         self.approval: Approval | None = None
-        #: What was asked of which section in this moment: to ask again is to ask how it stands now.
+        #: The questions asked of each section in this moment: asking again means reading again.
         self.asked: set[tuple[str, str]] = set()
-        #: What a person should look at in the state that the newest whole plan was made from.
+        #: Cautions about the state from which the newest whole plan was made.
         self.cautions: list[str] = []
         self._sections = sections
 
@@ -115,7 +115,7 @@ class Runbook:
         approval_file: str | None = None,
         estate: Estate | None = None,
     ) -> Self:
-        """Check the parameters and make ready; sends no request.
+        """Check the parameters and prepare the run; sends no request.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class Runbook:
         if mode not in MODES:
             raise InputError([f"mode: {mode!r} is not one of {', '.join(MODES)}"])
         if estate is not None and mode == "apply":
-            raise InputError(["estate: what a write stands on is read for it, under its lock"])
+            raise InputError(["estate: not allowed for apply, which reads the state under its own lock"])
         root = project_root()
         the_site, the_tenant = load(site, tenant, root)
         records = records_folder(root) / the_site.name
@@ -197,7 +197,7 @@ class Runbook:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What the run's opening has to keep of policy and approval: arguments of ``open_record``."""
+        """The policy and approval that the run's opening must record: arguments of ``open_record``."""
         if self.mode != "apply":
             return {}
         policy = {"policy": policy_of(self.context.site, self.context.root)}
@@ -238,16 +238,16 @@ class Runbook:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether this is a section of a run of the runner's, which keeps the record of all of them."""
+        """Whether this section belongs to a run of the runner, which keeps the record of all its sections."""
         return is_open(self.folder) and living.is_going_on(self.folder)
 
     def open_own_record(self, number: str) -> None:
         """Open a record for one section's ``apply``; another one, beside it, for each after the first."""
         context = self.context
-        # Of a shared trunk on its own, whose calls are at stake; asked before anything is opened.
+        # For a shared trunk on its own, the affected tenants; read before anything is opened.
         affected = None if context.scope.has_tenant else self.tenants_affected()
         if self.folder.exists():
-            # Another section's, or of a run that died; what a page has put there already stays a plan's.
+            # Another section's, or of a run that died; files that a page put there remain a plan's.
             self.folder = self.folder.with_name(new_run_id())
             context.journal.move_to(self.folder / FILE_NAME)
         files = {
@@ -274,7 +274,7 @@ class Runbook:
     def section(self, number: str) -> SectionRun:
         """Return the run of one section; ``KeyError`` for a number that the guide does not have.
 
-        Raises ``InputError`` for a section that a shared trunk on its own has not.
+        Raises ``InputError`` for a section that does not apply to a shared trunk on its own.
         """
         self.context.scope.require(number)
         return SectionRun(self, number)
@@ -283,15 +283,15 @@ class Runbook:
         """Plan the sections in the order in which they are applied; reads only.
 
         Each section counts those before it as applied, so that a tenant can be planned before
-        anything of it exists. One section alone counts nothing: what it waits for is ``blocked``.
+        any of it exists. For one section alone nothing counts as applied: what it waits for is ``blocked``.
         """
-        self.context.moment.begin()  # whoever asks again asks how it stands now
+        self.context.moment.begin()  # asking again means reading the present state
         sections, ahead = [], frozenset[str]()
         for number in self.order:
             sections.append(ALL_SECTIONS[number](self.context, ahead))
             ahead |= {number}
         if len(sections) > 1:
-            # What they read goes out side by side, and then serves them one after the other.
+            # Their reads are sent side by side, and then serve them one after the other.
             _ = self.context.twilio, self.context.pbx
             side_by_side(*(section.read for section in sections))
             slices = [section.planned() for section in sections]
@@ -318,8 +318,8 @@ class Runbook:
 class SectionRun:
     """One section in one run: what a notebook's cells call, in order.
 
-    Whatever fails is kept in the section's result before it is raised. Outside of the runner the result of an
-    ``apply`` is in that call's own record, which is closed when it returns: what is called later only reads.
+    Every error is saved in the section's result before it is raised. Outside the runner the result of an
+    ``apply`` is in that call's own record, which is closed when it returns: later calls only read.
     """
 
     def __init__(self, runbook: Runbook, number: str) -> None:
@@ -329,7 +329,7 @@ class SectionRun:
         self._started = time.monotonic()
         self._own_record_closed = False
         self._is_shared = False
-        #: The locks of a section that changes something, from what it shows as its plan to its last write.
+        #: The locks of a section that changes something, from showing its plan to its last write.
         self._locks = ExitStack()
         self._is_locked = False
         self._result: dict[str, Any] = {
@@ -362,7 +362,7 @@ class SectionRun:
 
     @property
     def cautions(self) -> list[str]:
-        """What a person should look at in the state as it was planned from; it stops nothing."""
+        """Cautions about the state that the plan was made from; they stop nothing."""
         return self._result["cautions"]
 
     def current(self) -> list[View]:
@@ -370,13 +370,13 @@ class SectionRun:
         return self._kept(self._current)
 
     def number_regions(self) -> View:
-        """Section 4: read which Region serves each of the tenant's numbers; a request for each."""
+        """Section 4: read which Region serves each of the tenant's numbers; one request per number."""
         return self._kept(self._number_regions)
 
     def step(self, step: str) -> tuple[Row, ...]:
-        """Return the rows of one step of the guide, or of an expected result; reads what is not read yet.
+        """Return the rows of one step of the guide, or of an expected result; reads only what is missing.
 
-        Where the section cannot be planned as far as this step, those that stop it.
+        If the section cannot be planned up to this step, returns the rows that stop it.
         """
         return self._kept(partial(self._rows_of, step))
 
@@ -385,7 +385,7 @@ class SectionRun:
         return self._kept(self._plan)
 
     def apply(self) -> Outcome | None:
-        """Carry out the plan; ``None`` in another mode than ``apply``.
+        """Carry out the plan; ``None`` in any mode other than ``apply``.
 
         Raises ``ConflictError`` or ``StalePlanError`` before the first write, ``LockedError`` when
         another run works on the tenant, ``VendorError`` when a vendor refuses, ``RecordError`` when the
@@ -436,7 +436,7 @@ class SectionRun:
         asked.add((self.number, what))
 
     def _lock(self) -> None:
-        """Let no other run work on the tenant, nor on a shared trunk, until ``_locks`` is closed."""
+        """Lock the tenant and any shared trunk against other runs until ``_locks`` is closed."""
         context, locks = self.runbook.context, self._locks
         locks.enter_context(held(context.records / context.owner.name, f"tenant {context.owner.name}"))
         if context.settings.shared:
@@ -445,10 +445,10 @@ class SectionRun:
         locks.callback(setattr, self, "_is_locked", False)
 
     def _read_for_apply(self) -> None:
-        """In a recorded apply, see to it that what is shown and what the writes stand on are one reading.
+        """In a recorded apply, ensure that the plan shown and the writes are based on one reading.
 
-        It is made under the lock. Only where everything is in place it may rest on what the run has read
-        before, as long as nothing was written.
+        It is made under the lock. Only if everything is in place may earlier readings of the run be used,
+        as long as nothing was written.
         """
         runbook = self.runbook
         if self._is_locked or runbook.mode != "apply" or not runbook.is_recorded:
@@ -502,7 +502,7 @@ class SectionRun:
             self._after_own_record()
 
     def _locked(self, call: Callable[[], Outcome]) -> Outcome:
-        """Call while nobody else works on the tenant or its shared trunk."""
+        """Call only while no other run works on the tenant or its shared trunk."""
         with self._locks:
             if not self._is_locked:
                 self._lock()
@@ -515,7 +515,7 @@ class SectionRun:
             return outcome
 
     def _after_own_record(self) -> None:
-        """What the runner does after a batch; no lock is held by now, and what fails here is a caution."""
+        """What the runner does after a batch; no lock is held any longer, and a failure here is a caution."""
         from .batch.pages import renew_index  # loads what makes pages, which most runs do not need here
 
         records = self.runbook.context.records.parent
@@ -533,7 +533,7 @@ class SectionRun:
             if approved is None:
                 raise StalePlanError(
                     f"the approved plan has no part for section {self.number}",
-                    meaning="nothing of this section was written",
+                    meaning="nothing in this section was written",
                     next_step="plan the whole tenant again",
                 )
         self._require_use()
@@ -555,7 +555,7 @@ class SectionRun:
             yield
         except BaseException as error:
             self._failed(error)
-            # What cannot be closed stays open, and is named by records verify; the first error counts.
+            # A record that cannot be closed stays open, and records verify lists it; the first error counts.
             with suppress(RecordError, OSError):
                 self._close_own_record()
             raise
@@ -591,7 +591,7 @@ class SectionRun:
         self._own_record_closed = True
 
     def _require_use(self) -> None:
-        """Refuse writes that the run's signed approval is not, or no more, good for."""
+        """Refuse writes that the run's signed approval does not, or no longer, cover."""
         runbook = self.runbook
         use = runbook.approval.use if runbook.approval else None
         if use is None:
@@ -600,15 +600,15 @@ class SectionRun:
         claim = claimed_by(records, run_name(records, runbook.folder), use.statement.id)
         if claim is None:
             raise ApprovalError(
-                "this run has not entered in the records that it uses the approval",
-                meaning="nothing of this section was written",
+                "the records do not show that this run uses the approval",
+                meaning="nothing in this section was written",
                 next_step="apply the plan with: runbook apply --plan FILE",
             )
         if self.number not in claim.sections and self._section.plan().changing:
             raise ApprovalError(
                 f"the approval was used for section {self.number} by an earlier run, which succeeded",
-                meaning="nothing of this section was written",
-                next_step="plan again and have that plan approved",
+                meaning="nothing in this section was written",
+                next_step="make a new plan and have it approved",
             )
 
     def _verify(self) -> Verification:
@@ -628,7 +628,7 @@ class SectionRun:
                     for row in verification.differences
                 ),
                 step=first.step,
-                meaning="the vendors' state is not what the guide expects",
+                meaning="the vendors' state differs from what the guide expects, so calls may fail",
                 next_step="run this section in plan mode to see what would change, then apply it",
             )
         return verification
@@ -643,7 +643,7 @@ class SectionRun:
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, RunbookError) and not isinstance(error, InputError):
-            # Reading, signing in and locking are for all steps of the section.
+            # Reading, signing in and locking belong to all steps of the section.
             error.step = error.step or steps_of(self.number)
         cut_off = isinstance(error, KeyboardInterrupt | SystemExit)
         self._result["outcome"] = "interrupted" if cut_off else "failed"
@@ -661,7 +661,7 @@ class SectionRun:
 
     def _measure(self) -> None:
         context = self.runbook.context
-        # Who closed the connections has counted already.
+        # The counts were already taken when the connections were closed.
         self._result["requests"] = context.requests or self._result.get("requests", {})
         self._result["clocks"] = context.journal.clocks.differences()
         self._result["ended"] = now()

@@ -17,21 +17,21 @@ from .vendors.portsip import Session
 class Scope(ABC):
     """What depends on whose trunk it is; there are three kinds."""
 
-    #: Whether there is a tenant, with numbers and rules of its own.
+    #: Whether there is a tenant, with its own numbers and rules.
     has_tenant: ClassVar[bool] = True
     #: Whether the trunk is at system level, where tenants have shares of it.
     is_shared: ClassVar[bool] = True
-    #: Whether the run may make what is absent of the trunk and change nothing that is there: its settings
-    #: are every tenant's.
+    #: Whether the run may only create missing parts of the trunk and change nothing that exists, because its
+    #: settings affect every tenant.
     creates_only: ClassVar[bool] = False
-    #: The sections of the guide that there are, in the order in which they are run.
+    #: The sections of the guide that apply, in the order in which they are run.
     sections: ClassVar[tuple[str, ...]] = RUN_ORDER
 
     #: The tenant's SIP domain; ``None`` without a tenant.
     pbx_domain: str | None
 
     def journals(self, records: Path) -> Path:
-        """The folder whose journals show what we made: of a shared trunk, any tenant's run may have."""
+        """The folder whose journals show what we created: for a shared trunk, by any tenant's run."""
         return records
 
     def session(self, pbx: Pbx) -> Session:
@@ -39,11 +39,11 @@ class Scope(ABC):
         return pbx.system
 
     def require(self, section: str) -> None:
-        """Raise ``InputError`` for a section of the guide that there is not here."""
+        """Raise ``InputError`` for a section of the guide that does not apply here."""
         if section in RUN_ORDER and section not in self.sections:
             title = SECTIONS[section].title
             raise InputError(
-                [f"section {section} ({title}) is about a tenant: a shared trunk alone does not have it"],
+                [f"section {section} ({title}) needs a tenant: it does not apply to a shared trunk alone"],
                 next_step=f"name a tenant, or one of the sections {', '.join(self.sections)}",
             )
 

@@ -1,8 +1,8 @@
-"""The screen: what a command prints, and what becomes of that never reaches the work.
+"""The screen: what a command prints; problems with the output never affect the work.
 
 A reader that went away, a full disk, a closed output and a character that the terminal cannot show
-are caught here, below everything that prints (rich, click, Python itself). What a command did is
-repeated in plain words on the error output when the output is lost, and the other way round.
+are caught here, below everything that prints (rich, click, Python itself). If the output is lost, the
+result of a command is repeated in plain words on the error output, and vice versa.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .secret import scrub
 screen = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
-#: Our own marks where a terminal cannot show them; any other character becomes its code point.
+#: Replacements for our own marks if a terminal cannot show them; other characters become code points.
 PLAIN = {"✓": "+", "✗": "x", "·": "-", "…": "...", "→": "->", "⚠": "!", "—": "-", "⟨": "<", "⟩": ">"}
 _PLAIN_ERRORS = "runbook.plain"
 
 
 class _Output(io.RawIOBase):
-    """A file descriptor that takes whatever is written, also when nothing behind it does any more.
+    """A file descriptor that accepts whatever is written, even if the file behind it no longer does.
 
     ``lost`` is the error that ended it.
     """
@@ -51,7 +51,7 @@ class _Output(io.RawIOBase):
         while self.lost is None:
             try:
                 return os.write(self._number, data)
-            except BlockingIOError:  # another process made the terminal or pipe that we share so
+            except BlockingIOError:  # another process set the shared terminal or pipe to non-blocking
                 select.select([], [self._number], [])
             except OSError as error:
                 self.lost = error
@@ -64,11 +64,11 @@ _conclusions: list[str] = []
 
 
 def guard() -> None:
-    """Put the standard streams of this process behind the screen; what is printed cannot raise after that."""
+    """Put the standard streams of this process behind the screen; printing cannot raise afterwards."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
-        except OSError:  # closed by whoever started us: no file of a run may take its place
+        except OSError:  # closed by the parent process: no file of a run may get its number
             os.open(os.devnull, os.O_RDWR)
     if sys.stdin is None:
         sys.stdin = open(0)  # noqa: SIM115 - a question finds no answer there
@@ -86,7 +86,7 @@ def guard() -> None:
 
 
 def complain(text: str) -> None:
-    """Print lines of which vendors may have written a part: nothing of them acts on the terminal.
+    """Print lines that may contain text from vendors, which has no effect on the terminal.
 
     On the error output, or on the output if that one is lost.
     """
@@ -108,10 +108,10 @@ def output_failed() -> bool:
 
 
 def finish() -> None:
-    """Say on the error output what the output could not; nothing if a reader only had seen enough."""
+    """Repeat on the error output what was lost; nothing if a reader had merely seen enough."""
     lost = _lost("stdout")
     if lost is not None and (_conclusions or output_failed()):
-        complain("\n".join([f"The output was cut off ({lost.strerror}).", *_conclusions]))
+        complain("\n".join([f"The output is incomplete ({lost.strerror}).", *_conclusions]))
 
 
 def _lost(name: str) -> OSError | None:

@@ -1,7 +1,7 @@
-"""Secrets: references to them in parameters, their values in a type that shows nothing, and a filter.
+"""Secrets: references to them in parameters, their values in a type that never shows them, and a filter.
 
-Whatever leaves the process passes ``scrub``, which knows every value that was resolved in it, also
-in the forms that it takes on the way (``secret_forms``).
+Everything that leaves the process passes ``scrub``, which knows every value that was resolved in it, in
+every form that it can take on the way (``secret_forms``).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from .errors import InputError, SecretError
 from .paths import locate, looked_for
 from .secret_forms import SHORTEST_FILTERED, forms, needle
 
-#: A larger file is not a secret, and never read whole.
+#: A larger file is not a secret, and is never read whole.
 LARGEST_FILE = 65_536
 
-#: Characters that leave no mark although Unicode counts them as letters, marks or symbols: fillers,
+#: Invisible characters that Unicode counts as letters, marks or symbols: fillers,
 #: joiners and selectors of variants (Default_Ignorable_Code_Point), and the empty Braille pattern.
 _LEAVES_NO_MARK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -40,7 +40,7 @@ LATEST_TOKENS = 40
 
 
 class Filter:
-    """Looks for every form of every value in one pass over a text, however many values there are.
+    """Searches a text for every form of every value in one pass, however many values there are.
 
     A batch of hundreds of tenants knows thousands of secrets, and every output passes here.
     """
@@ -49,7 +49,7 @@ class Filter:
         self._names: dict[str, str] = {}
         self._forms: dict[str, frozenset[str]] = {}
         self._automaton: ahocorasick.Automaton | None = None
-        # The runner signs in on one thread and looks through outputs on another.
+        # The runner signs in on one thread and searches outputs on another.
         self._changing = threading.RLock()
         for value, name in (names or {}).items():
             self.add(value, name)
@@ -60,7 +60,7 @@ class Filter:
         return self._names
 
     def add(self, value: str, name: str) -> None:
-        """Look for a value as well; one shorter than ``SHORTEST_FILTERED`` is not looked for."""
+        """Search for a value from now on; ignores one shorter than ``SHORTEST_FILTERED``."""
         with self._changing:
             if self._names.get(value) == name:
                 return
@@ -70,7 +70,7 @@ class Filter:
             self._automaton = None
 
     def discard(self, value: str) -> None:
-        """Look no longer for a value."""
+        """Stop searching for a value."""
         with self._changing:
             self._names.pop(value, None)
             self._forms.pop(value, None)
@@ -100,7 +100,7 @@ _remembering = threading.Lock()
 
 @dataclass(frozen=True)
 class SecretRef:
-    """Where a secret lies: ``env:NAME``, ``file:PATH`` or ``keyring:SERVICE/USER``.
+    """Where a secret is stored: ``env:NAME``, ``file:PATH`` or ``keyring:SERVICE/USER``.
 
     ``folder`` is where the parameter file lies that holds the reference: a ``file:`` path starts there.
     """
@@ -127,7 +127,7 @@ class SecretRef:
 
 
 class Secret:
-    """A secret's value. Shows nothing, whatever it is put into; ``reveal`` is the only way to it.
+    """A secret's value. It never shows itself; ``reveal`` is the only access.
 
     It compares in constant time, and cannot be pickled, copied or put into JSON (``TypeError``).
     """
@@ -138,7 +138,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the value, to hand it to a vendor's client."""
+        """Return the value, to pass it to a vendor's client."""
         return self._value
 
     def __repr__(self) -> str:
@@ -167,18 +167,18 @@ class Secret:
 
 
 def resolve(reference: SecretRef, root: Path) -> Secret:
-    """Return a secret's value and make the filter know it; see ``look_up``."""
+    """Return a secret's value and register it with the filter; see ``look_up``."""
     secret = look_up(reference, root)
     remember(secret.reveal(), str(reference))
     return secret
 
 
 def look_up(reference: SecretRef, root: Path) -> Secret:
-    """Return a secret's value, of which the filter knows nothing yet.
+    """Return a secret's value without registering it with the filter.
 
-    ``file:`` paths are looked up beside the parameter file, then in ``root``; one line end at the end
+    ``file:`` paths are looked up beside the parameter file, then in ``root``; one line ending at the end
     of a file is not part of the value. Raises ``SecretError`` naming the reference, never the value;
-    also for a value with anything that cannot be seen, which nobody would find once it is written to
+    also for a value with an invisible character, which nobody would find once it is written to
     both vendors.
     """
     if reference.kind == "file":
@@ -192,14 +192,14 @@ def look_up(reference: SecretRef, root: Path) -> Secret:
     if not value.strip():
         raise SecretError([f"{reference} is empty"])
     if unseen := _unseen(value):
-        raise SecretError([f"{reference} holds something that cannot be seen: {unseen}; take it out"])
+        raise SecretError([f"{reference} contains an invisible character: {unseen}; remove it"])
     return Secret(value)
 
 
 def _unseen(value: str) -> str:
-    """Say where the first character is that cannot be seen, and which; empty when there is none.
+    """Return the position and name of the first invisible character; empty if there is none.
 
-    A space between two characters can be seen; one at either end cannot.
+    A space between two characters is visible; one at either end is not.
     """
     ends = (1, len(value))
     for place, character in enumerate(value, start=1):
@@ -228,7 +228,7 @@ def _name_of(character: str) -> str:
 
 
 def exposure(reference: SecretRef, root: Path) -> str:
-    """Say who else can reach a secret's file; empty when nobody can, and for other kinds of places."""
+    """Return who else can access a secret's file; empty if nobody can, and for other kinds of places."""
     path = _file_of(reference, root)
     if path is None:
         return ""
@@ -252,7 +252,7 @@ def written_at(reference: SecretRef, root: Path) -> datetime | None:
 
 
 def _file_of(reference: SecretRef, root: Path) -> Path | None:
-    """The file of a reference; ``None`` where it is none that can be read, which ``look_up`` reports."""
+    """The file of a reference; ``None`` if it cannot be read, which ``look_up`` reports."""
     if reference.kind != "file":
         return None
     try:
@@ -263,9 +263,9 @@ def _file_of(reference: SecretRef, root: Path) -> Path | None:
 
 
 def remember(value: str, name: str) -> None:
-    """Make the filter know a secret, also one that a vendor gave us (a token); ``name`` is shown for it.
+    """Register a secret with the filter, including a vendor's token; ``name`` is shown in its place.
 
-    Of a value of several lines each line is known as well: a notebook keeps a text line by line.
+    For a value of several lines, each line is registered too, because notebooks store text line by line.
     """
     for part in _parts(value):
         _secrets.add(part, name)
@@ -289,7 +289,7 @@ def _parts(value: str) -> tuple[str, ...]:
 
 
 def remember_token(value: str, name: str) -> None:
-    """Make the filter know a token, which is dead after its session.
+    """Register a token, which is useless after its session, with the filter.
 
     Only the latest are kept (``LATEST_TOKENS``): a process that lives for days signs in thousands of
     times. One that still lives is remembered again with its use.
@@ -304,12 +304,12 @@ def remember_token(value: str, name: str) -> None:
 
 
 def known() -> dict[Secret, str]:
-    """Return every secret that the filter knows, with the reference or name that is shown for it."""
+    """Return every secret that the filter knows, with the reference or name shown in its place."""
     return {Secret(value): name for one in (_secrets, _tokens) for value, name in list(one.names.items())}
 
 
 def sip_password_problem(value: str) -> str | None:
-    """Say what Twilio would refuse about a SIP password (never repeating it); ``None`` if nothing.
+    """Return why Twilio would refuse a SIP password (never repeating it); ``None`` if it would not.
 
     Source: Twilio, SIP Credential resource: 12 characters or more, upper and lower case, a digit.
     """
@@ -328,7 +328,7 @@ def sip_password_problem(value: str) -> str | None:
 def scrub(text: str, known: Filter | None = None) -> str:
     """Return a text with every form of every known secret replaced by its reference in brackets.
 
-    ``known`` stands in the place of what this process has resolved.
+    ``known`` replaces the secrets that this process has resolved.
     """
     found = _found_in(text, known)
     if not found:
@@ -357,7 +357,7 @@ def scrub_data(content: Any) -> Any:
 
 
 def scrub_log(record: logging.LogRecord) -> bool:
-    """Take known secrets out of a log record; to be used as a logger's filter, which lets all pass."""
+    """Remove known secrets from a log record; for use as a logger's filter that accepts all records."""
     record.msg, record.args = scrub(record.getMessage()), None
     if record.exc_info:
         record.exc_text = scrub(logging.Formatter().formatException(record.exc_info))
@@ -386,7 +386,7 @@ def _from_file(reference: SecretRef, root: Path) -> str:
         raise SecretError(
             [f"{reference} does not exist: there is no {looked_for(reference.place, *folders)}"]
         )
-    # With the full path: that of the reference may start at more than one folder.
+    # With the full path, because the reference's path may start at more than one folder.
     shown = f"{reference} ({path})"
     try:
         status = path.stat()
@@ -403,7 +403,7 @@ def _from_file(reference: SecretRef, root: Path) -> str:
 
 
 def _from_keyring(place: str) -> str | None:
-    import keyring  # only who uses it pays for the import
+    import keyring  # imported only if used
     from keyring.errors import KeyringError
 
     service, _slash, user = place.partition("/")

@@ -1,7 +1,7 @@
 r"""The forms that a secret's value takes on its way out: encoded, escaped, quoted.
 
-What escapes a text knows more of it than the secret: which quotation mark Python escapes depends on
-the whole literal, and what an apostrophe becomes in HTML on who wrote the page. So each is a form.
+The escaping can depend on more than the secret: which quotation mark Python escapes depends on
+the whole literal, and how HTML escapes an apostrophe on the tool that wrote it. So each is a form.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
-#: Shorter values are not looked for: filtering ``admin`` or ``1234`` would wreck ordinary texts. A
-#: live site refuses secrets below 8 characters, the sandbox makes its own of 20 and more.
+#: Shorter values are not searched for: filtering ``admin`` or ``1234`` would wreck ordinary text. A
+#: live site refuses secrets below 8 characters; the sandbox creates its own of 20 and more.
 SHORTEST_FILTERED = 6
 
 
 def needle(value: str) -> str:
-    """Return what is looked for of a value: without blanks at its ends, which get lost in many places.
+    """Return the part of a value to search for: without blanks at its ends, which are often lost.
 
-    A value that would be too short without them is looked for as it is.
+    A value that would be too short without them is searched for unchanged.
     """
     bare = value.strip()
     return bare if len(bare) >= SHORTEST_FILTERED else value
@@ -141,7 +141,7 @@ _ALL: Escapes = (
     _html_apostrophe,
 )
 
-#: What HTTP clients leave as it is in paths, queries and forms.
+#: Characters that HTTP clients do not encode in paths, queries and forms.
 _SAFE = ("", "/", "~", "/~", "!$&'()*+,;=:@", "!$&'()*+,;=:@/?", "!*'()", "*")
 
 
@@ -156,7 +156,7 @@ def _url_forms(text: str) -> Iterator[str]:
 def _base64_forms(raw: bytes) -> Iterable[str]:
     """The characters of base64 that depend on the value alone, at each of the three alignments.
 
-    A Basic header holds ``user:value``: what comes before decides the alignment.
+    A Basic header contains ``user:value``: what comes before determines the alignment.
     """
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")

@@ -1,7 +1,7 @@
-"""An operator signs in to the PBX, so that the next runs need not: the PBX may ask for one-time codes.
+"""An operator signs in to the PBX in advance of the next runs, because the PBX may ask for one-time codes.
 
-A run has a session for the system and one for its tenant, and each asks for a code of its own:
-switching one session back and forth is not documented well enough to rely on.
+A run has a session for the system and one for its tenant, and each asks for its own code:
+switching one session back and forth is not documented well enough to rely on it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .workspace import records_folder
 def sign_in(site: Site, root: Path, domains: Sequence[str], ask: Callable[[], str]) -> Iterator[str]:
     """Sign in for the system and for each tenant's domain; yield what happened, line by line.
 
-    Raises ``SignInError`` when the PBX refuses, or remembers to have refused.
+    Raises ``SignInError`` when the PBX refuses, or when an earlier refusal is remembered.
     """
     who = site.pbx.username
     yield f"{who}, for the whole PBX:"
@@ -37,11 +37,11 @@ def sign_in(site: Site, root: Path, domains: Sequence[str], ask: Callable[[], st
 
 
 def clear(site: Site, root: Path) -> Iterator[str]:
-    """Forget a refused sign-in and end the sessions that are kept; yield what happened, line by line."""
+    """Forget a refused sign-in and end the kept sessions; yield what happened, line by line."""
     if SignInGate(records_folder(root) / site.name).clear():
-        yield "Forgotten: the next run signs in again."
+        yield "The refused sign-in is forgotten: the next run signs in again."
     else:
-        yield "No refusal was remembered."
+        yield "No refused sign-in was remembered."
     with pbx_alone(site, root) as pbx:
         if ended := pbx.sign_out_kept():
             yield f"Signed out: {ended} kept {'session' if ended == 1 else 'sessions'}."
@@ -51,7 +51,7 @@ def clear(site: Site, root: Path) -> Iterator[str]:
 def pbx_alone(
     site: Site, root: Path, domain: str | None = None, ask: Callable[[], str] | None = None
 ) -> Iterator[Pbx]:
-    """Yield a site's PBX for sessions only, without a run; sign out at the end."""
+    """Yield a site's PBX for sessions only, without a run; sign out afterwards."""
     url, trust = pbx_endpoint(site, root)
     # Signing in is not a write, so nothing of this journal ever reaches a disk.
     folder = records_folder(root) / site.name / "sign-in" / new_run_id()
@@ -67,4 +67,4 @@ def pbx_alone(
 def _outcome(kept: bool) -> str:
     if kept:
         return "  signed in; the session is kept for the next runs until it expires"
-    return "  signed in and out again: no one-time code is asked for, so nothing needs to be kept"
+    return "  signed in and out again: the PBX asks for no one-time code, so no session is kept"

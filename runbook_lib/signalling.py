@@ -1,6 +1,6 @@
-"""Where Twilio's signalling comes from: its published ranges, and what a PBX trunk holds of them.
+"""Where Twilio's signalling comes from: its published ranges, and those on a PBX trunk.
 
-Ranges are compared by the addresses that they mean, not by how they are written: two halves are the
+Ranges are compared by their addresses, not by how they are written: two halves equal the
 whole, and a single address is a range too.
 """
 
@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 Network = IPv4Network | IPv6Network
 
 #: Twilio's signalling addresses by edge; all four addresses of each /30 count, and all edges are
-#: needed, whichever is chosen. Source: Twilio, "Elastic SIP Trunking IP addresses".
+#: needed, whichever edge is chosen. Source: Twilio, "Elastic SIP Trunking IP addresses".
 PUBLISHED = {
     "ashburn": "54.172.60.0/30",
     "umatilla": "54.244.51.0/30",
@@ -25,8 +25,8 @@ PUBLISHED = {
     "sydney": "54.252.254.64/30",
     "sao-paulo": "177.71.206.192/30",
 }
-#: Prefix lengths by IP version: whoever sends from an associated address calls in without a password,
-#: and a range that is wider than this is hardly one provider's signalling alone.
+#: Prefix lengths by IP version: anyone who sends from an associated address can call in without a password,
+#: and a range wider than this is unlikely to be one provider's signalling alone.
 WIDE = {4: 24, 6: 64}
 
 
@@ -36,7 +36,7 @@ def wanted(additional: Iterable[str]) -> list[Network]:
 
 
 def read(text: str) -> Network | None:
-    """Return the range that a text means, also with other bits than its first address; or ``None``."""
+    """Return the range that a text means, even if host bits are set; or ``None``."""
     try:
         return ip_network(text, strict=False)
     except ValueError:
@@ -44,7 +44,7 @@ def read(text: str) -> Network | None:
 
 
 def covers(networks: Iterable[Network], network: Network) -> bool:
-    """Whether these ranges together hold every address of ``network``."""
+    """Whether these ranges together contain every address of ``network``."""
     return any(_within(network, whole) for whole in _collapsed(networks, network.version))
 
 
@@ -59,7 +59,7 @@ class Associated:
     additional
         The site's ranges beside Twilio's published ones.
     remove
-        Ranges to take off; every other one that is there is kept.
+        Ranges to remove; every other existing one is kept.
     """
 
     live: str
@@ -68,7 +68,7 @@ class Associated:
 
     @property
     def desired(self) -> str:
-        """The field as it should be; as it is where that means the same addresses."""
+        """The desired field; unchanged if it already means the same addresses."""
         needed, there = wanted(self.additional), [network for _, network in self._entries() if network]
         if not self.removed and all(covers(there, network) for network in needed):
             return self.live
@@ -80,7 +80,7 @@ class Associated:
 
     @property
     def further(self) -> tuple[str, ...]:
-        """The ranges that are there and needed for nothing that is known; each once."""
+        """The existing ranges that are not known to be needed; each once."""
         needed, seen, found = wanted(self.additional), list[Network](), list[str]()
         for text, network in self._entries():
             if network is None:
@@ -92,17 +92,17 @@ class Associated:
 
     @property
     def removed(self) -> tuple[str, ...]:
-        """Those of the further ranges that are to be taken off."""
+        """The further ranges to remove."""
         return tuple(text for text in self.further if self._is_removed(text))
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Those of the further ranges that stay."""
+        """The further ranges to keep."""
         return tuple(text for text in self.further if not self._is_removed(text))
 
     @property
     def in_part(self) -> tuple[str, ...]:
-        """Kept ranges of which only a part is to be taken off, which the PBX cannot do."""
+        """Kept ranges of which only a part is to be removed, which the PBX cannot do."""
         unwanted = [network for text in self.remove if (network := read(text))]
         return tuple(
             text
@@ -112,7 +112,7 @@ class Associated:
 
     @property
     def wide(self) -> tuple[str, ...]:
-        """What of the kept and of the additional ranges is wider than a /24 (IPv6: /64), taken together."""
+        """Kept and additional ranges that, combined, are wider than a /24 (IPv6: /64)."""
         networks = [network for text in (*self.kept, *self.additional) if (network := read(text))]
         return tuple(
             str(network)

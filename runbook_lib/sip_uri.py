@@ -10,7 +10,7 @@ SUFFIX = ".pstn.twilio.com"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _TERMINATION = re.compile(r"(.+?)\.pstn(?:\.([a-z0-9-]+))?\.twilio\.com", re.ASCII)
 
-#: Twilio's regions by their old name, and the edge's name of today. Source: Twilio, "Global
+#: Twilio's regions by their old name, with the edge's present name. Source: Twilio, "Global
 #: infrastructure: edge locations" and "legacy regions".
 EDGES = {
     "us1": "ashburn",
@@ -39,10 +39,10 @@ _PRIVATE_NAMES = frozenset({"arpa", "home", "internal", "invalid", "lan", "local
 
 @dataclass(frozen=True)
 class TerminationUri:
-    """What the PBX sends calls to: the label, which identifies the trunk, and the edge that it enters by.
+    """Where the PBX sends calls: the label, which identifies the trunk, and the edge at which they enter.
 
     Without an edge (``""``) Twilio chooses. Source: Twilio, "Localized URIs: termination"; a private edge
-    ends in ``-ix``. Which edge a trunk is called through is no setting of the trunk: it has every form.
+    ends in ``-ix``. The edge is not a setting of the trunk, which can be called through any of them.
     """
 
     label: str
@@ -62,16 +62,16 @@ class TerminationUri:
         if len(parts) > 2 or not all(_LABEL.fullmatch(part) for part in parts):
             raise ValueError(
                 "not a termination label: lower-case letters, digits and inner hyphens, at most 63"
-                f" characters, in front of {SUFFIX} or of .pstn.EDGE.twilio.com"
+                f" characters, followed by {SUFFIX} or .pstn.EDGE.twilio.com"
             )
         if named and named not in TERMINATION_EDGES:
             edges = ", ".join(dict.fromkeys(TERMINATION_EDGES.values()))
-            raise ValueError(f"its edge is none that a trunk can be called through: {edges}")
+            raise ValueError(f"its edge is not one of those through which a trunk can be called: {edges}")
         return cls(label, TERMINATION_EDGES.get(named, ""))
 
     @classmethod
     def read(cls, hostname: str) -> TerminationUri | None:
-        """Read a hostname of the PBX, in lower case; ``None`` where it leads to no trunk of Twilio's."""
+        """Read a hostname from the PBX, in lower case; ``None`` if it does not belong to a Twilio trunk."""
         try:
             return cls.parse(hostname) if _TERMINATION.fullmatch(hostname) else None
         except ValueError:
@@ -83,7 +83,7 @@ class TerminationUri:
         return self.label + SUFFIX
 
     def __str__(self) -> str:
-        """The URI in full, with today's name of its edge."""
+        """The URI in full, with the edge's present name."""
         return f"{self.label}.pstn.{self.edge}.twilio.com" if self.edge else self.domain
 
 
@@ -93,7 +93,7 @@ def termination_label(text: str) -> str:
 
 
 def termination(text: str) -> str:
-    """Check a termination URI and return it: its label alone, or in full where it names an edge."""
+    """Check a termination URI and return it: its label alone, or in full if it names an edge."""
     uri = TerminationUri.parse(text)
     return str(uri) if uri.edge else uri.label
 
@@ -114,7 +114,7 @@ def check_host(text: str) -> str:
 
 
 def address(text: str) -> IPv4Address | None:
-    """Return the IPv4 address that a text is, or ``None``."""
+    """Return a text as an IPv4 address, or ``None``."""
     try:
         return IPv4Address(text)
     except ValueError:
@@ -122,12 +122,12 @@ def address(text: str) -> IPv4Address | None:
 
 
 def address_kind(text: str) -> str:
-    """Say what kind of address a host is: ``"public"`` if Twilio can reach it, else why it cannot.
+    """Return the kind of a host's address: ``"public"`` if Twilio can reach it, otherwise why it cannot.
 
     Kinds: ``public``, ``private``, ``loopback``, ``documentation``, ``link-local``, ``multicast``,
     ``unspecified``, ``reserved``, ``not globally routed`` (carrier-grade NAT). A name
     counts as public unless it ends in a top-level name that the public DNS never has; what it
-    resolves to is not looked up.
+    resolves to is not checked.
     """
     ip = address(text)
     if ip is None:
@@ -142,14 +142,14 @@ def address_kind(text: str) -> str:
 
 
 def not_public(text: str) -> str | None:
-    """Say why an address is none that Twilio can reach (see ``address_kind``); ``None`` if it can."""
+    """Return why Twilio cannot reach an address (see ``address_kind``); ``None`` if it can."""
     kind = address_kind(text)
     return None if kind == "public" else kind
 
 
 @dataclass(frozen=True)
 class OriginationUri:
-    """An origination URI as Twilio takes it: ``sip:host[:port][;transport=…];region=us1`` or ``;edge=…``.
+    """An origination URI as Twilio accepts it: ``sip:host[:port][;transport=…];region=us1`` or ``;edge=…``.
 
     ``region`` is the region's old name (``us1``) whatever ``parameter`` says. Raises ``ValueError``
     saying what is wrong with a part. Source: Twilio, Elastic SIP Trunking, "Origination" (form), and
@@ -170,7 +170,7 @@ class OriginationUri:
             ("transport", self.transport, DEFAULT_PORTS),
         ):
             if value not in allowed:
-                raise ValueError(f"{name} is none of {', '.join(allowed)}")
+                raise ValueError(f"{name} is not one of {', '.join(allowed)}")
         if not 1 <= self.port <= 65535:
             raise ValueError("port is out of range: 1 to 65535")
 
@@ -197,11 +197,11 @@ class OriginationUri:
 
     @property
     def edge(self) -> str:
-        """The region's name of today, for example ``ashburn``."""
+        """The region's present name, for example ``ashburn``."""
         return EDGES[self.region]
 
     def __str__(self) -> str:
-        """The URI; port and transport are left out where they are Twilio's defaults, as the guide does."""
+        """The URI; port and transport are omitted if they are Twilio's defaults, as in the guide."""
         usual = self.transport == "udp" and self.port == DEFAULT_PORTS["udp"]
         place = self.region if self.parameter == "region" else self.edge
         middle = "" if usual else f":{self.port};transport={self.transport}"

@@ -18,16 +18,16 @@ PRIVATE_KEY = b"-----BEGIN "
 #: Options of a line of allowed signers.
 AUTHORITY = re.compile(rb"[\s,]cert-authority[\s,]", re.IGNORECASE)
 VALIDITY = re.compile(rb'(valid-(?:after|before)=)"?[0-9Z]*"?', re.IGNORECASE)
-#: What stands in place of a line's own times, to make it valid always: an option less would leave its comma.
+#: Replaces a line's own times so that it is always valid; deleting the option would leave its comma.
 ALWAYS = {b"valid-after=": b'"19800101"', b"valid-before=": b'"29991231"'}
-#: How a list of revoked keys in OpenSSH's own form begins; another one has a public key on each line.
+#: How a list of revoked keys in OpenSSH's own form begins; any other has a public key on each line.
 KRL = b"SSHKRL\n\0"
 
 
 def sign(message: bytes, key: Path, namespace: str) -> subprocess.CompletedProcess[bytes]:
     """Sign with a private key, or with the public half of one in the agent; the signature is ``stdout``.
 
-    ``ssh-keygen`` asks for a passphrase itself. Raises ``RunbookError`` when it is not there.
+    ``ssh-keygen`` asks for a passphrase itself. Raises ``RunbookError`` if it is not installed.
     """
     return _run(["ssh-keygen", "-Y", "sign", "-f", str(key), "-n", namespace], message)
 
@@ -42,7 +42,7 @@ def verify(
     at: datetime | None = None,
     revoked: Path | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Check a signature as one of ``principal``, by the allowed signers; fine is status 0.
+    """Check a signature as one by ``principal``, with the allowed signers; status 0 means valid.
 
     ``at`` is the time at which the key must have been valid (``None``: now), ``revoked`` a list of keys
     that never count: see ``require_revocations``.
@@ -65,7 +65,7 @@ def verify_ever(
     *,
     revoked: Path | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Check a signature as one of ``principal``, whenever the lines of the allowed signers are valid."""
+    """Check a signature as one by ``principal``, ignoring the validity times of the allowed signers."""
     with NamedTemporaryFile() as always:
         always.write(_always_valid(_lines(allowed_signers)))
         always.flush()
@@ -75,8 +75,8 @@ def verify_ever(
 def require_revocations(path: Path) -> None:
     """Raise ``InputError`` unless a file is a list of revoked keys.
 
-    It is one that ``ssh-keygen -k`` made, or has a public key on each line. ``ssh-keygen`` takes every
-    key for revoked when it cannot read the list.
+    It was made by ``ssh-keygen -k``, or has a public key on each line. ``ssh-keygen`` considers every
+    key revoked if it cannot read the list.
     """
     try:
         content = read(path, MIB)
@@ -92,10 +92,10 @@ def require_revocations(path: Path) -> None:
 
 
 def principals(signature: Path, allowed_signers: Path, *, at_any_time: bool = False) -> list[str]:
-    """Whom the allowed signers name for the key of a signature, on any of their lines.
+    """The names that the allowed signers have for a signature's key, on any of their lines.
 
-    ``ssh-keygen`` itself stops at the first line that fits. Lines of certificate authorities do not
-    count: whom such a key belongs to is the authority's to say. ``at_any_time``: also lines that are
+    ``ssh-keygen`` itself stops at the first line that matches. Lines of certificate authorities do not
+    count, because the authority decides whose such a key is. ``at_any_time``: also lines that are
     not valid now. Raises ``InputError`` for a file that cannot be read.
     """
     lines, names = _lines(allowed_signers), []
@@ -124,7 +124,7 @@ def signing_key(message: bytes, signature: Path, namespace: str) -> str | None:
 def own_keys() -> set[str]:
     """Return the fingerprints of this user's keys: those below ``~/.ssh`` and in the agent."""
     found = _fingerprints(_run(["ssh-add", "-l", "-E", "sha256"]))
-    # The account's home as well: HOME is the operator's to change.
+    # The account's home as well, because the operator can change HOME.
     homes = {os.path.expanduser("~"), *([account.pw_dir] if (account := own_account()) else [])}
     folders = {Path(home) / ".ssh" for home in homes}
     for path in (one for folder in folders if folder.is_dir() for one in sorted(folder.rglob("*"))):
@@ -163,15 +163,15 @@ def _fingerprints(answer: subprocess.CompletedProcess[bytes]) -> set[str]:
 
 def _run(command: list[str], message: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     if own_account() is None:
-        # OpenSSH would fail with the same status as for a signature that does not hold.
+        # OpenSSH would fail with the same status as for an invalid signature.
         raise RunbookError(
             f"OpenSSH does not work for {user()}: this account has no entry in the password file",
-            meaning="signatures can be neither made nor checked; nothing was sent",
-            next_step="give the account an entry, or run this as an account that has one",
+            meaning="this account can neither make nor check signatures; nothing was sent",
+            next_step="add an entry for the account, or use an account that has one",
         )
     try:
         return subprocess.run(command, input=message, capture_output=True)
     except FileNotFoundError:
         raise RunbookError(
-            f"{command[0]} is not there", next_step="install OpenSSH (8.2 or newer) and run again"
+            f"{command[0]} is not installed", next_step="install OpenSSH (8.2 or newer) and run again"
         ) from None

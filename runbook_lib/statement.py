@@ -16,20 +16,20 @@ from .guide import RETIRE, ROLL_BACK, SECTIONS
 from .plan import Plan
 
 FORMAT = 1
-#: Apart from the namespace of signed records: a signature of the one is never one of the other.
+#: Different from the namespace of signed heads, so that one signature can never count as the other.
 NAMESPACE = "runbook-approval"
 #: … and of the signatures over a plan's digest alone that older runbooks made.
 OLD_NAMESPACE = "runbook-plan"
-#: How an approver is known who signed.
+#: How a signer is known.
 SIGNED = "ssh signature"
-#: How long an approval is valid, unless the site or the approver says less.
+#: How many days an approval is valid, unless the site or the approver sets fewer.
 VALID_DAYS = 7
 APPLY, RETIREMENT = "apply", "retire"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One plan that is approved: its id and digest, the tenant or trunk, and what it is for.
+    """One approved plan: its id and digest, the tenant or trunk, and its purpose.
 
     ``kind`` is ``"apply"``, ``"roll back RUN"`` or ``"retire"``.
     """
@@ -60,14 +60,14 @@ class Statement:
     def over(cls, plans: Sequence[Plan], ticket: str, days: int = VALID_DAYS) -> Statement:
         """Return a statement over plans of one site and one records folder, valid from now.
 
-        Raises ``ValueError``, naming what is wrong, for plans that no one statement can be over.
+        Raises ``ValueError``, naming what is wrong, for plans that one statement cannot cover.
         """
         if any(not plan.id for plan in plans):
-            raise ValueError("a plan has no id: it was made by an older runbook; plan again")
+            raise ValueError("a plan has no ID: an older runbook made it; make a new plan")
         if len({plan.id for plan in plans}) < len(plans):
-            raise ValueError("a plan is given twice")
+            raise ValueError("a plan was given twice")
         if len({(plan.target.get("site"), plan.register) for plan in plans}) != 1:
-            raise ValueError("the plans are of different sites or records folders: approve them one by one")
+            raise ValueError("the plans are for different sites or records folders: approve them one by one")
         begin = datetime.now(UTC).replace(microsecond=0)
         return cls(
             secrets.token_hex(16),
@@ -81,7 +81,7 @@ class Statement:
 
     @classmethod
     def parse(cls, content: bytes) -> Statement:
-        """Read a statement's file; ``ValueError``, naming what is wrong, when it is none."""
+        """Read a statement's file; ``ValueError``, naming what is wrong, if it is not one."""
         try:
             data: Any = json.loads(content)
             if data["format"] != FORMAT:
@@ -106,7 +106,7 @@ class Statement:
 
     @property
     def content(self) -> bytes:
-        """The statement as it stands in its file: the bytes that are signed."""
+        """The content of the statement's file: the bytes that are signed."""
         return (json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n").encode()
 
     def line(self, plan: Plan) -> Line | None:
@@ -115,14 +115,14 @@ class Statement:
         return next((line for line in self.lines if line == wanted), None)
 
     def end(self, days: int) -> datetime:
-        """Return when it ends: by its own words, or by the site's limit if that is earlier."""
+        """Return when it ends: its own end, or the site's limit if that is earlier."""
         limit = datetime.fromisoformat(self.not_before) + timedelta(days=days)
         return min(datetime.fromisoformat(self.not_after), limit)
 
 
 @dataclass(frozen=True)
 class Use:
-    """What a run wants to use: a statement, one line of it, and the digest of the statement's file."""
+    """What a run uses: a statement, one line of it, and the digest of the statement's file."""
 
     statement: Statement
     line: Line
@@ -139,7 +139,7 @@ class Use:
 
 
 def kind_of(plan: Plan) -> str:
-    """Return what a plan is for: ``"apply"``, ``"roll back RUN"`` or ``"retire"``."""
+    """Return the purpose of a plan: ``"apply"``, ``"roll back RUN"`` or ``"retire"``."""
     sections = {part.section for part in plan.slices}
     if ROLL_BACK in sections:
         return f"roll back {plan.target.get('undoes', '').partition(' ')[0]}"
@@ -147,5 +147,5 @@ def kind_of(plan: Plan) -> str:
 
 
 def unknown_sections(plan: Plan) -> list[str]:
-    """Return the sections of a plan that the guide does not have."""
+    """Return the sections of a plan that are not in the guide."""
     return [part.section for part in plan.slices if part.section not in SECTIONS]

@@ -1,8 +1,8 @@
-"""Working copies of the notebooks with their parameters set, a folder for each tenant: ``work/SITE/TENANT/``.
+"""Working copies of the notebooks with their parameters set, a folder per tenant: ``work/SITE/TENANT/``.
 
-An operator chooses a tenant and keeps notes in these, and the product's own notebooks stay as they are. What
-applies is always the product's. A copy bears the version that made it and a digest of its cells, so that one
-that nobody has changed can be made again by another version.
+An operator chooses a tenant and keeps notes in these; the product's own notebooks stay unchanged, and Apply
+always runs those. A copy contains the version that made it and a digest of its cells, so that another version
+can renew a copy that nobody has changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .product import NOTEBOOKS
 from .version import VERSION
 
 FOLDER = "work"
-#: Of a copy's metadata.
+#: Key of a copy's metadata.
 OWN = "runbook_copy"
 
 
@@ -36,7 +36,7 @@ class Copy:
 
     @classmethod
     def at(cls, path: Path) -> Copy | None:
-        """Return the copy in a file; ``None`` for one that is no working copy.
+        """Return the copy in a file; ``None`` if it is not a working copy.
 
         Raises ``OSError`` for a file that cannot be read.
         """
@@ -55,14 +55,14 @@ class Copy:
         return source.is_file() and _made(source, self.parameters) == _cells(parse_mapping(read(self.path)))
 
     def renew(self) -> None:
-        """Make it again from this version's notebook; what its cells showed is gone."""
+        """Make it again from this version's notebook; its outputs are lost."""
         _write(self.path, self.parameters)
 
 
 def make(folder: Path, parameters: dict[str, str]) -> list[Copy]:
-    """Make the copies in a folder that are missing; return those that are there and were changed by somebody.
+    """Create the missing copies in a folder; return existing ones that somebody has changed.
 
-    Copies that nobody has changed are made again if they were made for other parameters.
+    Copies that nobody has changed are renewed if they were made for other parameters.
     """
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
@@ -113,7 +113,7 @@ def _digest(notebook: dict[str, Any]) -> str:
 
 
 def _cells(notebook: dict[str, Any]) -> list[list[str]]:
-    """What a person writes in a notebook: kind, text and id of each cell. Outputs do not count."""
+    """What a person can change in a notebook: kind, text and id of each cell. Outputs do not count."""
     cells = notebook.get("cells")
     return [
         [str(cell.get("cell_type")), _source(cell), str(cell.get("id"))]

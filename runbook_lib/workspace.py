@@ -1,8 +1,8 @@
-"""The workspace: the folder of what an operator owns, that is parameters, records and working copies.
+"""The workspace: the folder with what an operator owns (parameters, records and working copies).
 
 It is a folder with ``runbook.toml``, or a checkout of the product. It is named (``--workspace``,
-``RUNBOOK_WORKSPACE``), or found from the current folder upward, or it is the checkout that this code lies
-in. It is never where packages are installed: whatever was written there would go with the next upgrade.
+``RUNBOOK_WORKSPACE``), or found from the current folder upward, or it is the checkout that contains this
+code. It is never where packages are installed: the next upgrade would delete whatever was written there.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from .plain_files import SMALL, describe, read
 FILE = "runbook.toml"
 FORMAT = 1
 VARIABLE = "RUNBOOK_WORKSPACE"
-#: As it was called before there were workspaces. It may also name a folder without ``runbook.toml``.
+#: The name from before there were workspaces. It may also name a folder without ``runbook.toml``.
 OLD_VARIABLE = "RUNBOOK_ROOT"
 RECORDS = "records"
-MAKE_ONE = "make one: runbook init FOLDER; or name yours: runbook --workspace FOLDER …"
+MAKE_ONE = "create one: runbook init FOLDER; or name yours: runbook --workspace FOLDER …"
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Workspace:
 def find_workspace() -> Workspace:
     """Return the workspace of this process.
 
-    One that was found from the current folder stays the same to the end, wherever a cell goes then.
-    Raises ``InputError`` when there is none, or when it must not be used.
+    Once found from the current folder it stays the same, even if a cell changes the current folder.
+    Raises ``InputError`` if there is none, or if it must not be used.
     """
     for variable in (VARIABLE, OLD_VARIABLE):
         if given := os.environ.get(variable):
             folder = full_path(given, variable).resolve()
-            # Processes that this one starts have another current folder.
+            # Child processes have another current folder.
             os.environ[variable] = str(folder)
             return _named(folder, variable)
     return read_workspace(_found())
@@ -75,13 +75,13 @@ def read_workspace(folder: Path) -> Workspace:
 
 
 def full_path(given: str | Path, what: str) -> Path:
-    """Return a path with ``~`` in full; ``what`` is its name for the ``InputError`` where that cannot be."""
+    """Return a path with ``~`` expanded; ``what`` is its name for the ``InputError`` if that fails."""
     try:
         path = Path(given).expanduser()
     except RuntimeError:
         path = None
     if path is None or "\0" in str(path):
-        raise InputError([f"{what}: {str(given)!r} is no path"])
+        raise InputError([f"{what}: {str(given)!r} is not a path"])
     return path
 
 
@@ -96,20 +96,20 @@ def settings_text(version: str, records: str) -> str:
         "# A workspace of the runbook. Keep this file with your parameters.\n"
         f"format = {FORMAT}\n"
         f"made_with = {_quoted(version)}\n"
-        "# Where change records and journals lie. A relative path starts at this file.\n"
+        "# The folder of change records and journals. A relative path starts at this file.\n"
         f"records = {_quoted(records)}\n"
     )
 
 
 def with_version(settings: str, version: str) -> str:
-    """Return the content of a ``runbook.toml`` with another version in it, and the rest as it is."""
+    """Return the content of a ``runbook.toml`` with another version in it, otherwise unchanged."""
     line = f"made_with = {_quoted(version)}"
     changed, count = re.subn(r"^made_with *=.*$", lambda _: line, settings, count=1, flags=re.MULTILINE)
     return changed if count else f"{line}\n{settings}"
 
 
 def work_tree_of(folder: Path) -> Path | None:
-    """Return the git work tree that a folder lies in, or would lie in; ``None`` for no such tree."""
+    """Return the git work tree that contains, or would contain, a folder; ``None`` if there is none."""
     folder = Path(os.path.realpath(folder))
     return next((one for one in (folder, *folder.parents) if os.path.lexists(one / ".git")), None)
 
@@ -118,7 +118,7 @@ def _named(folder: Path, variable: str) -> Workspace:
     if not folder.is_dir():
         raise InputError([f"{variable}: there is no folder {folder}"], next_step=MAKE_ONE)
     if variable == VARIABLE and not _is_workspace(folder):
-        raise InputError([f"{folder} is no workspace: it has no {FILE}"], next_step=MAKE_ONE)
+        raise InputError([f"{folder} is not a workspace: it has no {FILE}"], next_step=MAKE_ONE)
     return read_workspace(folder)
 
 
@@ -128,7 +128,7 @@ def _found() -> Path:
     for folder in (here, *here.parents) if here is not None else ():
         if _is_workspace(folder):
             if not os.path.lexists(folder / FILE) and folder != product.CHECKOUT:
-                _require_owner(folder)  # another checkout, which somebody else may have put there
+                _require_owner(folder)  # another checkout, which somebody else may have created
             return folder
     if product.CHECKOUT is None:
         raise InputError([f"there is no workspace in {here} or above it"], next_step=MAKE_ONE)
@@ -140,7 +140,7 @@ def _is_workspace(folder: Path) -> bool:
 
 
 def _require_owner(path: Path) -> None:
-    """Raise ``InputError`` for what neither root nor this account has put there."""
+    """Raise ``InputError`` for a path that belongs neither to root nor to this account."""
     try:
         owner = path.stat().st_uid
     except OSError as error:
@@ -148,7 +148,7 @@ def _require_owner(path: Path) -> None:
     if owner not in (0, os.geteuid()):
         raise InputError(
             [f"{path} belongs to another account (uid {owner}), which could lead your runs elsewhere"],
-            next_step="let root own it (chown root), or make a workspace of your own: runbook init FOLDER",
+            next_step="let root own it (chown root), or create your own workspace: runbook init FOLDER",
         )
 
 
@@ -172,7 +172,7 @@ def _read_settings(path: Path) -> dict[str, str]:
     unknown = sorted(settings.keys() - {"made_with", "records"})
     problems += [f"{path}: {name}: unknown key; known are format, made_with, records" for name in unknown]
     problems += [
-        f"{path}: {name}: write a text here, in quotes"
+        f"{path}: {name}: write text here, in quotes"
         for name in ("made_with", "records")
         if not isinstance(settings.get(name, "-"), str) or settings.get(name) == ""
     ]

@@ -38,36 +38,36 @@ SANDBOX = Path("parameters/sandbox")
 IGNORED = "/.sandbox/\n/secrets/\n/work/\n/records/\n.ipynb_checkpoints/\n"
 README = """# Runbook workspace
 
-What connects our PortSIP tenants to Twilio lives here. Keep this folder in version control.
+This folder contains everything that connects our PortSIP tenants to Twilio. Keep it in version control.
 
 - `parameters/`: one site file per PBX, one file per tenant; `parameters/example/` shows how they look.
-- `runbook.toml`: where the records lie. Back that folder up: it is the evidence of every change.
+- `runbook.toml`: where the records are. Back that folder up: it is the evidence of every change.
 - `work/`: working copies of the notebooks, made by `runbook lab -s SITE TENANT`; not in version control.
 
-`runbook --help` lists the commands, and `runbook upgrade` follows an upgrade of the runbook.
+`runbook --help` lists the commands. After an upgrade of the runbook, run `runbook upgrade`.
 """
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="The workspace's folder; nothing in it is overwritten.")],
+    folder: Annotated[
+        Path, typer.Argument(help="The workspace's folder; existing files are not overwritten.")
+    ],
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="With the demo's site and tenants, which need no account.")
+        bool, typer.Option("--sandbox", help="Include the demo's site and tenants, which need no account.")
     ] = False,
     records: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for the records, outside of every git work tree [with --sandbox: records]."
-        ),
+        typer.Option(help="Folder for the records, outside every git work tree [with --sandbox: records]."),
     ] = None,
 ) -> None:
-    """Make a workspace: a folder for your parameters, with a place for the records of what was done."""
+    """Create a workspace: a folder for your parameters, with a place for the records of your changes."""
     folder = Path(os.path.abspath(full_path(folder, "FOLDER")))
     if product.is_installation(folder):
         raise InputError(
             [f"{folder} is where packages are installed: an upgrade deletes what is written there"]
         )
     if os.path.lexists(folder / FILE):
-        raise InputError([f"{folder} is a workspace already: it has {FILE}"])
+        raise InputError([f"{folder} is already a workspace: it has {FILE}"])
     place = _place_of_records(folder, sandbox, records)
     files = {
         FILE: settings_text(VERSION, place).encode(),
@@ -85,12 +85,12 @@ def init(
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if os.path.lexists(path):
-                _say(f"Kept as it is: {path}")
+                _say(f"Kept unchanged: {path}")
             else:
                 write_whole(path, files[name])
     except OSError as error:
         raise RunbookError(
-            describe(error), next_step="make it writable for this account, and run it again"
+            describe(error), next_step="make it writable for this account, and run the command again"
         ) from None
     made = read_workspace(folder)
     screen.print(
@@ -129,7 +129,7 @@ def lab(
     ]
     if os.getuid() == 0:
         command.append("--allow-root")
-        complain("JupyterLab runs as root: whoever can open it can do anything on this machine.")
+        complain("JupyterLab runs as root: anyone who can open it can do anything on this machine.")
     scratch = Scratch()
     if folders := jupyter_folders(scratch.path):
         scratch.hand_over()
@@ -140,14 +140,16 @@ def lab(
 
 
 def notebooks() -> None:
-    """Print the folder of the notebooks, for papermill: they are part of the installed runbook."""
+    """Print the folder of the installed runbook's notebooks, for papermill."""
     _say(str(product.NOTEBOOKS))
 
 
 def upgrade(
-    carry_out: Annotated[bool, typer.Option("--apply", help="Do it; without, it is only shown.")] = False,
+    carry_out: Annotated[
+        bool, typer.Option("--apply", help="Make the changes; otherwise they are only shown.")
+    ] = False,
 ) -> None:
-    """Bring a workspace to this version of the runbook: runbook.toml, working copies, the sandbox."""
+    """Update a workspace to this version of the runbook: runbook.toml, working copies, the sandbox."""
     workspace = find_workspace()
     _say(f"Workspace {workspace.folder} · runbook {VERSION}")
     steps = [*_settings_step(workspace), *_copies_steps(workspace), *_sandbox_step(workspace)]
@@ -159,12 +161,13 @@ def upgrade(
         if not copy.is_unchanged and not copy.is_of_this_version:
             name = near(copy.path, workspace.folder)
             screen.print(
-                Text(f"Kept, as somebody changed it: {visible(name)} (of {copy.version})"), soft_wrap=True
+                Text(f"Kept, because somebody changed it: {visible(name)} (from {copy.version})"),
+                soft_wrap=True,
             )
     if not steps:
-        _say("Nothing to do: everything is of this version.")
+        _say("Nothing to do: everything is up to date.")
     elif not carry_out:
-        _say("To do it: runbook upgrade --apply. CHANGELOG.md says what else an upgrade asks of you.")
+        _say("To make the changes: runbook upgrade --apply. See CHANGELOG.md for anything else to do.")
 
 
 def show_version() -> None:
@@ -181,23 +184,23 @@ def show_version() -> None:
 
 
 def _place_of_records(folder: Path, sandbox: bool, given: Path | None) -> str:
-    """Where the records go, as ``runbook.toml`` says it; asked for, unless it is for the sandbox."""
+    """The records folder for ``runbook.toml``; asks for it unless the workspace is for the sandbox."""
     if given is None:
         if sandbox:
             return RECORDS
         if not sys.stdin.isatty():
             raise InputError(
-                ["--records: is missing: give a folder for the records, outside of every git work tree"],
+                ["--records: is missing: give a folder for the records, outside every git work tree"],
                 next_step="runbook init FOLDER --records FOLDER; to try it without an account: --sandbox",
             )
-        given = Path(typer.prompt("Folder for the records of live sites, outside of every git work tree"))
+        given = Path(typer.prompt("Folder for the records of live sites, outside every git work tree"))
     records = Path(os.path.abspath(full_path(given, "--records")))
     if product.is_installation(records):
         raise InputError([f"--records: {records} is where packages are installed: an upgrade deletes them"])
     if not sandbox and (tree := work_tree_of(records)):
         raise InputError(
-            [f"--records: {records} lies in the git work tree {tree}, where git clean deletes it"],
-            next_step="give a folder outside of every git work tree",
+            [f"--records: {records} is in the git work tree {tree}, where git clean deletes it"],
+            next_step="give a folder outside every git work tree",
         )
     text = near(records, folder)
     if not text.isprintable():
@@ -216,7 +219,7 @@ def _next(folder: Path, sandbox: bool) -> list[str]:
 
 
 def _opened_page(workspace: Workspace, site: Path | None, tenant: str | None) -> str:
-    """Make the working copies of a tenant; return the address below the server's base of the first one."""
+    """Create a tenant's working copies; return the address of the first one, below the server's base."""
     folder = workspace.folder
     demo = sorted(one for one in (folder / SANDBOX).glob("*.yaml") if one.name != "site.yaml")
     if tenant is None and site is None and not demo:
@@ -241,7 +244,7 @@ def _opened_page(workspace: Workspace, site: Path | None, tenant: str | None) ->
     for copy in working_copies.make(place, parameters):
         if copy.parameters != parameters:
             complain(
-                f"Note: {copy.path} was changed, and was made for {copy.parameters}: look at its parameters."
+                f"Note: {copy.path} was changed, and was made for {copy.parameters}: check its parameters."
             )
     screen.print(Text(f"Workspace {visible(str(folder))} · working copies in {visible(near(place, folder))}"))
     first = min(product.NOTEBOOKS.glob("*.ipynb")).name
@@ -269,8 +272,8 @@ def _settings_step(workspace: Workspace) -> Iterator[Step]:
         return
     if (owner := path.stat().st_uid) != os.geteuid():
         raise InputError(
-            [f"{path} belongs to another account (uid {owner}), and would belong to yours afterwards"],
-            next_step="let that account run: runbook upgrade --apply",
+            [f"{path} belongs to another account (uid {owner}), and an upgrade would make it yours"],
+            next_step="have that account run: runbook upgrade --apply",
         )
     text = with_version(path.read_text(encoding="utf-8"), VERSION)
     yield f"{FILE}: made_with {made_with or '(none)'} → {VERSION}", lambda: write_whole(path, text.encode())
@@ -281,7 +284,7 @@ def _copies_steps(workspace: Workspace) -> Iterator[Step]:
         if copy.is_unchanged and not copy.is_of_this_version:
             name = near(copy.path, workspace.folder)
             if (product.NOTEBOOKS / copy.path.name).exists():
-                yield f"make {name} (of {copy.version}, unchanged) again; its outputs go", copy.renew
+                yield f"renew {name} (unchanged, from {copy.version}); its outputs are lost", copy.renew
 
 
 def _sandbox_step(workspace: Workspace) -> Iterator[Step]:

@@ -12,7 +12,7 @@ __all__ = ["Observer", "RunResult", "SectionResult", "TenantResult", "run_tenant
 
 
 def __getattr__(name: str) -> Any:
-    # Papermill loads our engine whenever it is imported, so this package itself stays cheap.
+    # Papermill loads our engine whenever it is imported, so importing this package must stay cheap.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(".runner", __name__), name)

@@ -1,6 +1,6 @@
-"""Several tenants of a batch at the same time, each in a process of its own that keeps its own record.
+"""Several tenants of a batch at the same time, each in its own process with its own record.
 
-The processes meet where those of several operators would: at the locks of tenants and shared trunks,
+The processes share what those of several operators would share: the locks of tenants and shared trunks,
 the chain of records, and the memory of a refused sign-in.
 """
 
@@ -35,7 +35,7 @@ from .runner import (
 from .worker import ENDED, ERROR, POLICY, REMARK, SECTION, STARTED
 
 POLL_S = 0.1
-LOOK = "its journal under the tenant's records holds what it did; run it again to do what is missing"
+LOOK = "its journal in the tenant's records shows what it did; run it again to complete what is missing"
 NOTHING = "no section had begun, so nothing was written"
 
 
@@ -50,10 +50,10 @@ def run_at_once(
 ) -> RunResult:
     """Run the sections' notebooks for tenants, at most ``at_once`` of them at a time.
 
-    As ``run_tenants``, but the observer is told of a tenant when it has ended, so that the lines of
-    one tenant stand together; of its site's policy at once. A process that dies is a failed tenant. When
-    this process is interrupted, it interrupts the others and waits for them; what had not begun is left
-    out.
+    As ``run_tenants``, but the observer hears about a tenant when it has ended, so that the lines of
+    one tenant stay together; about its site's policy at once. A process that dies is a failed tenant. When
+    this process is interrupted, it interrupts the others and waits for them; the remaining tenants are
+    skipped.
 
     Raises ``InputError`` with the problems of all files before anything runs.
     """
@@ -84,7 +84,7 @@ def run_at_once(
             aside.on_tenant_end(result)
             aside.remarks += [what for event, what in _events(process.printed()) if event == REMARK]
 
-        # A process that cannot be started: what runs is waited for, and the rest was not begun.
+        # A process cannot be started: wait for those that run; the rest is not begun.
         aside.attempt("starting another process", run_all, commands, root, at_once, ended, going)
         aside.attempt("writing the page over all records", write_index, records_folder(root))
     not_begun = tuple(job.tenant for index, job in enumerate(jobs) if index not in results)
@@ -99,16 +99,16 @@ def run_all(
     ended: Callable[[int, Detached], None],
     going: Callable[[int, Detached], None] = lambda *_: None,
 ) -> bool:
-    """Run commands, at most ``at_once`` at a time; ``ended`` is told of each with its index.
+    """Run commands, at most ``at_once`` at a time; ``ended`` is called for each with its index.
 
-    ``going`` is called again and again with each that runs.
+    ``going`` is called repeatedly with each that runs.
 
-    Returns whether all of them were begun: after an interruption no other is, and those that run are
-    interrupted too.
+    Returns whether all of them were started: after an interruption no further one is, and those that run
+    are interrupted too.
     """
     waiting, running = list(enumerate(commands)), dict[int, Detached]()
     interrupted = False
-    # A signal ends the waiting, and nothing else: what an ended process told is not lost.
+    # A signal ends only the waiting: what an ended process reported is not lost.
     with interruptible() as interruption, interruption.held():
         while running or (waiting and not interrupted):
             while waiting and not interrupted and len(running) < at_once:
@@ -139,7 +139,7 @@ def run_all(
 
 
 def _result(job: Job, process: Detached) -> TenantResult:
-    """What an ended process told of its tenant, and what can be said of one that told no end."""
+    """What an ended process reported about its tenant, and what is known of one that reported no end."""
     sections: dict[str, SectionResult] = {}
     begun, any_begun, errors = job.order[0], False, []
     for event, what in _events(process.printed()):
@@ -155,7 +155,7 @@ def _result(job: Job, process: Detached) -> TenantResult:
                 errors.append(what)
     outcome = INTERRUPTED if process.status in (-signal.SIGTERM, -signal.SIGINT) else FAILED
     left = LOOK if any_begun else NOTHING
-    told = "\n".join(errors) or f"its process {_told(process.status)} before its time; {left}"
+    told = "\n".join(errors) or f"its process {_told(process.status)} unexpectedly; {left}"
     if begun in sections:  # between two sections
         begun = next((one for one in job.order if one not in sections), begun)
     sections[begun] = SectionResult(begun, outcome, message=told)
@@ -164,7 +164,7 @@ def _result(job: Job, process: Detached) -> TenantResult:
 
 
 def _events(printed: str) -> Iterator[tuple[str, Any]]:
-    """The lines that are events; what a library may print besides is none."""
+    """The lines that are events; ignores anything else that a library may print."""
     for line in printed.splitlines():
         with suppress(ValueError, AttributeError):
             yield from json.loads(line).items()

@@ -18,9 +18,9 @@ Handler = Callable[[Mapping[str, Any]], Any]
 
 
 class Channel:
-    """Answers questions of kernels, each of which has a socket and a thread of its own.
+    """Answers questions of kernels, each of which has its own socket and thread.
 
-    To a question that nobody has registered for the answer is ``None``, as if there were no runner.
+    A question without a registered handler gets the answer ``None``, as if there were no runner.
 
     A thread ends when its kernel has ended, whatever ended it.
     """
@@ -52,6 +52,6 @@ class Channel:
         except RunbookError as error:
             return {"error": data_of(error)}
         except Exception as error:
-            # A defect of ours, which the section's record has to tell.
+            # A bug in the runbook, which the section's record has to show.
             what = scrub(f"the runner could not answer ({type(error).__name__}: {error})")
             return {"error": data_of(RunbookError(what))}

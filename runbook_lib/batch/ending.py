@@ -1,4 +1,4 @@
-"""How a section ended, when its own kernel could not tell: it died, ran out of time, was interrupted."""
+"""How a section ended if its own kernel could not report it: it died, timed out or was interrupted."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..records.result import now, write_result
 from ..secret import scrub
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 
-AGAIN = "run it again: it reads first and does what is still missing"
+AGAIN = "run it again: it reads the current state and completes what is missing"
 
 
 def result_of(folder: Path, section: str) -> dict[str, Any]:
-    """Return the result that the library wrote; empty when the kernel died before."""
+    """Return the result that the library wrote; empty if the kernel died before."""
     return read_mapping(folder / f"{section}.result.json")
 
 
 def outcome_of(output: Path, result: Mapping[str, Any], failure: str, *, interrupted: bool) -> str:
-    """Return a section's outcome: succeeded only where all that was seen of it says so."""
+    """Return a section's outcome: succeeded only if everything that is known about it says so."""
     status = _status(output)
     if interrupted or status == INTERRUPTED:
         return INTERRUPTED
@@ -35,18 +35,18 @@ def outcome_of(output: Path, result: Mapping[str, Any], failure: str, *, interru
 def settle(
     folder: Path, section: str, known: Mapping[str, Any], outcome: str, failure: str, *, cut_off: bool
 ) -> dict[str, Any]:
-    """Return a section's result, and write it anew where it does not tell the outcome.
+    """Return a section's result, and rewrite it if it does not show the outcome.
 
     Parameters
     ----------
     known
-        What is known of the section without its kernel: run id, mode, target, tenant.
+        What is known about the section without its kernel: run id, mode, target, tenant.
     failure
         What ended it.
     cut_off
-        Whether it was ended from outside, so that its own last words say nothing.
+        Whether it was ended from outside, so that its own last result does not count.
 
-    Raises ``OSError`` when it cannot be written.
+    Raises ``OSError`` if it cannot be written.
     """
     result = result_of(folder, section)
     if result.get("outcome") == outcome and not cut_off:
@@ -56,9 +56,9 @@ def settle(
     lost = sum(one["answer"] is None for one in sent)
     told = {
         "kind": outcome,
-        "what": scrub(failure) or "the section did not come to its end",
+        "what": scrub(failure) or "the section did not finish",
         "step": None,
-        "meaning": f"{lost} of {len(sent)} writes left and no answer was seen" if lost else None,
+        "meaning": f"{lost} of {len(sent)} writes were sent and no answer was seen" if lost else None,
         "next_step": AGAIN,
     }
     result = {
@@ -79,7 +79,7 @@ def settle(
 
 
 def _status(output: Path) -> str:
-    """What an executed notebook says of itself."""
+    """The status in an executed notebook's metadata."""
     try:
         return nbformat.read(output, as_version=4).metadata.get("runbook", {}).get("status", UNKNOWN)
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
-"""The papermill engine ``runbook``: papermill's own, with a status that is true and without secrets.
+"""The papermill engine ``runbook``: papermill's own, but with a truthful status and without secrets.
 
-Papermill writes every cell that never ran as ``completed`` when a kernel dies, overwrites what lies
-at the output path, and writes whatever a cell shows. Here a notebook says in
-``metadata.runbook.status`` what became of it, on disk from the start, so that a run that died says
-``unknown``; an output path that exists is refused; and what is written passes the filter.
+When a kernel dies, papermill marks every cell that never ran as ``completed``; it overwrites the
+output path, and writes whatever a cell shows. Here ``metadata.runbook.status`` shows how a notebook
+ended, on disk from the start, so that a run that died says ``unknown``; an existing output path is
+refused; and everything written is filtered.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class RunbookEngine(NBClientEngine):
         """Execute a notebook and return it without secrets; see papermill's ``Engine.execute_notebook``.
 
         Raises ``InputError`` before anything is written when the output path exists or the
-        parameters hold a secret's value, and ``RunbookError`` when a secret got into the notebook
-        all the same, which is then withheld. SIGTERM ends it as Ctrl-C does.
+        parameters contain a secret's value, and ``RunbookError`` when a secret got into the notebook
+        nevertheless, which is then withheld. SIGTERM ends it as Ctrl-C does.
         """
         logger.addFilter(scrub_log)
         folder = check_parameters(nb)
@@ -78,7 +78,7 @@ class RunbookEngine(NBClientEngine):
             finally:
                 manager.cleanup_pbar()
                 manager.notebook_complete()
-                # In a batch, the runner looks at the whole record, with what it writes itself.
+                # In a batch, the runner checks the whole record, including what it writes itself.
                 _look_at(output, folder if own else None)
         return manager.without_secrets()
 
@@ -93,7 +93,7 @@ class RunbookEngine(NBClientEngine):
             kernel = f"the kernel {name}" if name else "the notebook"
             raise InputError(
                 [f"{kernel} is for {language}: the runbook's engine runs notebooks in Python only"],
-                next_step="leave the kernel out (-k), or run this notebook without the runbook's engine",
+                next_step="omit the kernel (-k), or run this notebook without the runbook's engine",
             )
         return KERNEL
 
@@ -118,11 +118,11 @@ class RunbookEngine(NBClientEngine):
             log_output=log_output,
             startup_timeout=start_timeout,
             timeout=execution_timeout or options.get("timeout"),
-            # How long a cell's last outputs may come after its answer: much, on a busy machine.
+            # How long after its answer a cell's last outputs may arrive: long, on a busy machine.
             iopub_timeout=60,
             stdout_file=options.get("stdout_file"),
             stderr_file=options.get("stderr_file"),
-            # The section's result is on disk when the last cell returns: nothing is left to wait for.
+            # The section's result is on disk when the last cell returns, so nothing is left to wait for.
             shutdown_kernel="immediate",
         )
         client.execute(cleanup_kc=True)
@@ -157,14 +157,14 @@ def _look_at(output: Path | None, folder: Path | None) -> None:
 
 
 class FilteredClient(PapermillNotebookClient):
-    """Papermill's client; messages lose their secrets before anything is kept or logged of them."""
+    """Papermill's client; secrets are removed from messages before they are stored or logged."""
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
-        """Take one message of the kernel."""
+        """Handle one message of the kernel."""
         return super().process_message({**msg, "content": scrub_data(msg["content"])}, cell, cell_index)
 
     def papermill_execute_cells(self) -> None:
-        """Execute the cells; a cell that is cut off gets the time to keep its result and to sign out."""
+        """Execute the cells; an interrupted cell gets the time to save its result and to sign out."""
         try:
             super().papermill_execute_cells()
         except BaseException:
@@ -176,17 +176,17 @@ class TruthfulManager(NotebookExecutionManager):
     """Papermill's book-keeping, without its guesses."""
 
     def without_secrets(self) -> nbformat.NotebookNode:
-        """Return the notebook as it may leave: cells, outputs, parameters, widgets, all metadata."""
+        """Return the filtered notebook: cells, outputs, parameters, widgets, all metadata."""
         return nbformat.from_dict(scrub_data(self.nb))
 
     def save(self, **options: Any) -> None:
-        """Write the notebook as it stands; papermill's saving, without secrets."""
+        """Write the notebook in its present state; papermill's saving, without secrets."""
         if self.output_path:
             write_ipynb(self.without_secrets(), self.output_path)
         self.last_save_time = self.now()
 
     def notebook_start(self, **options: Any) -> None:
-        """Begin the notebook, with nothing known of its end."""
+        """Begin the notebook, with an unknown outcome."""
         self.nb.metadata["runbook"] = {"status": UNKNOWN}
         super().notebook_start(**options)
 
@@ -198,7 +198,7 @@ class TruthfulManager(NotebookExecutionManager):
 
     def ended_by(self, error: BaseException | None) -> None:
         """Set the notebook's status from what ended its execution."""
-        # A cell that runs out of time is interrupted as well, but by us.
+        # A cell that times out is interrupted as well, but by the engine.
         timed_out = isinstance(error, CellTimeoutError)
         if isinstance(error, INTERRUPTIONS) or (_interrupted_inside(self.nb) and not timed_out):
             status = INTERRUPTED
@@ -224,7 +224,7 @@ class TruthfulManager(NotebookExecutionManager):
 
 
 def _failed_inside(notebook: nbformat.NotebookNode) -> bool:
-    """Whether papermill will raise for a cell, also for one whose tag lets the run go on after it."""
+    """Whether papermill will raise for a cell, even if its tag lets the run continue after it."""
     return any(
         output.output_type == "error" and not (output.ename == "SystemExit" and output.evalue in ("", "0"))
         for cell in notebook.cells

@@ -1,7 +1,7 @@
-"""What must be known of a notebook's parameters before the first byte of it is written.
+"""Checks of a notebook's parameters before its first byte is written.
 
-Papermill writes the parameters into the notebook before the first cell runs. So whoever passes a
-secret's value has to be stopped here, and the secrets behind the references have to be known here.
+Papermill writes the parameters into the notebook before the first cell runs. So a secret's value among
+them must be refused here, and the secrets behind the references must be registered here.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from ..passed import NEXT_STEP as PASS_THEM
 from ..passed import assigned, literals, not_passed, unknown
 from ..secret import SecretRef, find
 
-NEXT_STEP = "give references only; change a secret that was passed here, it may be in a shell's history"
+NEXT_STEP = "pass only references; change any secret passed here, because the shell's history may have it"
 #: What every section's notebook calls, and no other.
 OPENING = "open_section("
-#: Keys under which a text is taken for a secret, in our parameters and in those that people invent.
+#: Keys whose text is treated as a secret, in our parameters and in names that people make up.
 _SECRET_KEY = re.compile(r"passw|pwd|secret|token|api_?key(?!_sid)|credential", re.IGNORECASE)
 
 
 def check_parameters(notebook: Any) -> Path | None:
-    """Make the filter know the secrets behind a notebook's parameters, and refuse values of secrets.
+    """Register the secrets behind a notebook's parameters with the filter, and refuse secrets' values.
 
-    Returns the folder that this run is to keep its files in; ``None`` for parameters that cannot be
-    loaded, with which there will be none.
+    Returns the folder for this run's files; ``None`` for parameters that cannot be loaded, in which
+    case there is none.
 
     Raises ``InputError`` naming the keys, never a value: for a name that the notebook does not have,
     for ``apply`` without site and tenant, for a secret's value among the parameters, and for any
-    problem in a site or tenant that is passed as content, as what stands at the wrong key may be a
-    secret. What is wrong with a file, the notebook itself tells.
+    problem in a site or tenant that is passed as content, because a value at the wrong key may be a
+    secret. Problems of a file are reported by the notebook itself.
     """
     from ..parameters import project_root  # costly, and papermill imports our engine always
     from ..parameters.document import AS_CONTENT, is_content
@@ -55,17 +55,17 @@ def check_parameters(notebook: Any) -> Path | None:
     if not problems and not passing:
         problems, folder = _loaded({**defaults, **given})
     known = find(json.dumps(given, default=str))
-    problems += [f"the parameters hold the value of the secret at {name}: take it out" for name in known]
+    problems += [f"the parameters contain the value of the secret at {name}: remove it" for name in known]
     if problems or passing:
         raise InputError(passing + problems, next_step=NEXT_STEP if problems else PASS_THEM)
     return folder
 
 
 def _passing(notebook: Any, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the names that were passed to a section's notebook."""
+    """The problems with the names that were passed to a section's notebook."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not any(OPENING in cell.source for cell in code):
-        return []  # a notebook of somebody else, whose parameters mean something else
+        return []  # not one of ours: its parameters mean something else
     declared = {name for cell in code if _is_declaration(cell) for name in assigned(cell.source)}
     empty = [f"{key}: is empty: give a file" for key in ("site", "tenant") if key in given and not given[key]]
     mode = {**defaults, **given}.get("mode")
@@ -88,7 +88,7 @@ def _loaded(parameters: Mapping[str, Any]) -> tuple[list[str], Path | None]:
         passed = isinstance(site, Mapping) or isinstance(tenant, Mapping)
         return (error.problems if passed else []), None
     except Exception:
-        return [], None  # a notebook of somebody else, whose parameters mean something else
+        return [], None  # not one of ours: its parameters mean something else
     return [], run_folder(root, the_site.name, the_tenant.name)
 
 

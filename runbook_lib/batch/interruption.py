@@ -1,6 +1,6 @@
-"""SIGTERM and SIGHUP end a run as Ctrl-C does: kernels are ended and the record says so.
+"""SIGTERM and SIGHUP end a run as Ctrl-C does: kernels are ended, and the record says so.
 
-One is enough: whoever presses Ctrl-C again does not cut off what writes the record.
+One is enough: pressing Ctrl-C again does not interrupt what writes the record.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: What an interruption arrives as.
+#: The signals that interrupt a run.
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit)
-#: What handles a signal where nobody has said otherwise.
+#: Default handlers of a signal.
 NOBODYS = (signal.SIG_DFL, signal.default_int_handler)
 
 
@@ -37,7 +37,7 @@ class Interruption:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Raise nothing in the ``with`` block: what it does is done whole."""
+        """Raise nothing in the ``with`` block, so that it completes."""
         before, self._held = self._held, True
         try:
             yield
@@ -73,7 +73,7 @@ class Interruption:
 def interruptible() -> Iterator[Interruption]:
     """Raise at the first signal in the ``with`` block, and ignore later ones.
 
-    A signal that somebody else handles or ignores (``nohup``) is left alone. Blocks can be nested: an
+    A signal that is already handled or ignored (``nohup``) is left alone. Blocks can be nested: an
     inner one, also inside ``interrupted_once``, yields the handler of the outer one.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -93,7 +93,7 @@ def interruptible() -> Iterator[Interruption]:
 
 
 def interrupted_once() -> Interruption:
-    """Let Ctrl-C raise once in this whole process; later ones are ignored, also while Python shuts down."""
+    """Let Ctrl-C raise once in this process; ignore later ones, even while Python shuts down."""
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interruption):
         return handler
@@ -104,7 +104,7 @@ def interrupted_once() -> Interruption:
 
 
 def told(error: BaseException) -> str:
-    """Say what interrupted a run."""
+    """Return what interrupted a run."""
     if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
         return f"interrupted by {signal.Signals(error.code - 128).name}"
     return "interrupted"

@@ -1,7 +1,7 @@
 """``python -m runbook_lib.batch.kernel``: an IPython kernel of a run.
 
-IPython's configuration and startup files are programs of the account's, which may start others. So the
-socket of the runner is taken before IPython is imported.
+IPython's configuration and startup files are the account's own programs, which may start others. So the
+runner's socket is claimed before IPython is imported.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""Fresh kernels of the runbook's own interpreter, the next one warming up while the current one works.
+"""Fresh kernels of the runbook's own interpreter; the next one warms up while the current one works.
 
-Every notebook gets a kernel of its own. Starting one and importing the library takes some seconds
-on a small machine, so that happens in advance. What other environments offer to Jupyter under the
-same name is never started: it lacks the library's packages, or has other versions of them.
+Every notebook gets its own kernel. Starting one and importing the library takes some seconds
+on a small machine, so that happens in advance. Kernels that other environments offer to Jupyter under
+the same name are never started: they lack the library's packages, or have other versions of them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .channel import Channel
 from .scratch import Scratch
 
 KERNEL = "python3"
-#: What is run in the place of ipykernel's own launcher.
+#: Run instead of ipykernel's own launcher.
 MAIN = "runbook_lib.batch.kernel"
-#: Run by the kernel before it takes its first request; a kernel that cannot do it fails in the notebook.
+#: Run by the kernel before it accepts its first request; if this fails, the notebook shows it.
 WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections, pandas.io.formats.style"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
 #: All of it arrives in the notebook as well.

@@ -1,7 +1,7 @@
 """Pages that anybody can read: an HTML of each executed notebook, and indexes over runs.
 
-A page holds everything that it needs. Its content security policy forbids scripts and every request,
-so that nothing that a vendor sent can act, and reading a record tells nobody.
+A page contains everything that it needs. Its content security policy forbids scripts and all requests,
+so that text from a vendor has no effect, and reading a record notifies nobody.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px
   :root { --ink: #000; --ground: #fff; --soft: #f6f8fa; --line: #ccc; } }
 """
 _BANNERS = {
-    "sandbox": "SANDBOX: both vendors are simulated; nothing here is a real telephone service",
+    "sandbox": "SANDBOX: both vendors are simulated; this is not a real telephone service",
     "live": "LIVE: made on a real Twilio account and a real PBX",
 }
 _SYMBOLS = {"succeeded": "✓", "failed": "✗"}
@@ -78,7 +78,7 @@ _SYMBOLS = {"succeeded": "✓", "failed": "✗"}
 def write_page(notebook: Path) -> Path:
     """Write the HTML of an executed notebook beside it, and return its path."""
     content = nbformat.read(notebook, as_version=4)
-    # What is left of controls says nothing without a kernel.
+    # The remains of controls mean nothing without a kernel.
     content.metadata.pop("widgets", None)
     content.cells = [cell for cell in content.cells if ERROR_MARKER_TAG not in cell.metadata.get("tags", [])]
     body, _ = _exporter().from_notebook_node(content)
@@ -145,7 +145,7 @@ def write_run_index(folder: Path) -> Path:
 
 
 def _who_and_why(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Operator, approver, ticket and reason of a record, as far as there are any."""
+    """Operator, approver, ticket and reason of a record, if present."""
     affected = ", ".join(str(one.get("name")) for one in record.get("affected") or ())
     facts = [
         ("Operator", record.get("operator")),
@@ -165,8 +165,8 @@ def _approver(approver: Mapping[str, Any] | None) -> str:
 def write_index(records: Path) -> Path:
     """Write ``index.html`` over the whole records folder, newest run first, and return its path.
 
-    What opened in the chain has a line, also when nothing else is left of it; runs of plan or verify that
-    are not chained are shown from their folders.
+    Every run opened in the chain has a line, even if nothing else is left of it; unchained runs of plan or
+    verify are shown from their folders.
     """
     entries, _ = read_chain(records)
     chained = {run: digests for run, digests in by_event(entries).items() if is_run(run)}
@@ -186,20 +186,20 @@ def write_index(records: Path) -> Path:
 
 
 def renew_index(records: Path) -> list[str]:
-    """Write the page over all records after something else; why it cannot be written, as cautions."""
+    """Rewrite the page over all records; return cautions if that fails."""
     try:
         write_index(records)
-    except Exception as error:  # what was done before stays done
+    except Exception as error:  # the finished work is not affected
         return [scrub(f"the page over all records was not written ({type(error).__name__}: {error})")]
     return []
 
 
 def _to_look_at(records: Path, entries: Sequence[Entry], openings: Mapping[str, Mapping[str, Any]]) -> str:
-    """What another person should look at: emergencies that nobody has reviewed, changes of policy."""
+    """What another person should check: unreviewed emergency runs, changes of policy."""
     parts = []
     if runs := unreviewed(entries, openings):
         how = "To review one, as another person: runbook records review RUN --remark TEXT"
-        title = f"Runs of an emergency that nobody has reviewed: {len(runs)}"
+        title = f"Emergency runs that nobody has reviewed: {len(runs)}"
         parts.append(Box("caution", title, (*runs, how)).html())
     if changes := describe_events(records, entries):
         parts.append(Box("caution", "Changes of policies and approvals", tuple(changes)).html())
@@ -209,9 +209,9 @@ def _to_look_at(records: Path, entries: Sequence[Entry], openings: Mapping[str, 
 def _run_row(
     folder: Path, name: str, chained: Mapping[str, str] | None, opening: Mapping[str, Any]
 ) -> tuple[str, list[str]] | None:
-    """A run's target and its cells; ``None`` for a folder in which no run has left anything to show.
+    """A run's target and its cells; ``None`` for a folder in which no run left anything to show.
 
-    ``chained`` has what the chain knows of it: its opening, and its closing if that is there.
+    ``chained`` has what the chain knows about it: its opening, and its closing if there is one.
     """
     try:
         paths = sorted(folder.glob("*.result.json"))
@@ -221,7 +221,7 @@ def _run_row(
         results = [result for path in paths if (result := read_mapping(path))]
         if len(results) == len(paths) and (run or not os.path.lexists(folder / RUN)):
             return _row_of(folder, name, run, results, chained, opening)
-    except Exception:  # noqa: S110 - somebody made something else of its files: other runs keep their lines
+    except Exception:  # noqa: S110 - its files were changed by somebody: other runs keep their lines
         pass
     cells = map(escaped, (folder.name, *name.split("/")[:2], "unknown", ""))
     return "unknown", [*cells, _outcome("cannot be read: runbook records verify"), "", "", ""]
@@ -261,7 +261,7 @@ def _row_of(
 @cache
 def _exporter() -> HTMLExporter:
     config = Config()
-    # A record is read without a kernel, so a control shows as the text that comes with it.
+    # A record is read without a kernel, so a control is shown as the text that comes with it.
     config.NbConvertBase.display_data_priority = ["text/html", "image/svg+xml", "text/markdown", "text/plain"]
     return HTMLExporter(
         config=config,
@@ -295,7 +295,7 @@ def _page(title: str, target: str, body: str, navigation: str) -> str:
 
 
 def _list(columns: tuple[str, ...], rows: list[list[str]]) -> str:
-    """A table of HTML cells; a column whose name starts with # holds numbers."""
+    """A table of HTML cells; a column whose name starts with # has numbers."""
     kinds = [' class="number"' if name.startswith("#") else "" for name in columns]
     head = "".join(
         f'<th scope="col"{kind}>{escaped(name.lstrip("#"))}</th>'
@@ -309,10 +309,12 @@ def _list(columns: tuple[str, ...], rows: list[list[str]]) -> str:
 
 
 def _stopped(status: str, result: dict[str, Any]) -> Box:
-    """What stands above a notebook that did not run through, in place of papermill's own marks."""
-    what = (result.get("error") or {}).get("what") or "No result was written: the kernel ended before."
+    """The box above a notebook that did not finish, instead of papermill's own marks."""
+    what = (result.get("error") or {}).get(
+        "what"
+    ) or "No result was written: the kernel ended before it could."
     title = {"failed": "This section failed.", "interrupted": "This section was interrupted."}.get(status)
-    return Box("stop", title or "Nobody knows how this section ended.", (what,))
+    return Box("stop", title or "It is unknown how this section ended.", (what,))
 
 
 def _facts(pairs: list[tuple[str, str]]) -> str:

@@ -35,8 +35,8 @@ def plan_tenant(
 ) -> int:
     """Plan a tenant, show the plan, write it to ``out/TENANT.plan.json`` if asked.
 
-    ``sections`` and ``options`` as for ``run_tenants``; the sections of the way back stand in the
-    file's name.
+    ``sections`` and ``options`` as for ``run_tenants``; the sections of a rollback or retirement are part
+    of the file's name.
 
     Returns the exit status: 0 nothing to change, 1 the plan has conflicts or blocked rows, 2 there
     are changes.
@@ -50,13 +50,13 @@ def plan_tenant(
     )
     for part in plan.slices:
         screen.print()
-        # A terminal that is narrower than the table's longest words wraps lines or scrolls, it cuts nothing.
+        # A terminal narrower than the table's longest words wraps lines or scrolls; nothing is cut off.
         title = f"{part.section} {SECTIONS[part.section].title}"
         screen.print(row_table(title, in_order(part.section, part.rows)), soft_wrap=True)
     stopping = sum(len(part.stopping) for part in plan.slices)
     changing = sum(len(part.changing) for part in plan.slices)
     screen.print()
-    counts = f"{changing} to carry out, {stopping} in conflict or blocked. Digest {plan.digest}"
+    counts = f"{changing} to apply, {stopping} in conflict or blocked. Digest {plan.digest}"
     screen.print(Text(counts, style="bold"))
     conclude(f"Plan of tenant {plan.tenant}: {counts}")
     if any(row.why is Why.NO_LEAVE for part in plan.slices for row in part.stopping):
@@ -65,7 +65,7 @@ def plan_tenant(
             if {ROLL_BACK, RETIRE} & set(sections)
             else "accept_interruption: true in the parameters"
         )
-        screen.print(Text(f"To allow what interrupts calls: {way}"))
+        screen.print(Text(f"To allow changes that interrupt calls: {way}"))
     for line in cautions:
         screen.print(Text(f"Caution: {visible(line)}"), soft_wrap=True)
     if out is not None:
@@ -78,8 +78,8 @@ def plan_tenant(
 def show_changes(plan: Plan, screen: Console) -> None:
     """Show an approver what apply compares with its own fresh plan, and nothing else of the file.
 
-    The sentences are made here from the rows' values: what somebody else wrote into the file as a note
-    is not read.
+    The sentences are made here from the rows' values; notes in the file, which anybody can write, are
+    not read.
     """
     target = ", ".join(f"{name} {visible(value)}" for name, value in plan.target.items())
     screen.print(Text(f"Plan of tenant {visible(plan.tenant)} for {target}", style="bold"), soft_wrap=True)
@@ -95,22 +95,22 @@ def show_changes(plan: Plan, screen: Console) -> None:
                 screen.print(Text(visible(describe_change(row))), soft_wrap=True)
     changing = sum(len(part.changing) for part in plan.slices)
     others = sum(len(part.rows) for part in plan.slices) - changing
-    screen.print(Text(f"\n{changing} to carry out. Digest {plan.digest}", style="bold"), soft_wrap=True)
+    screen.print(Text(f"\n{changing} to apply. Digest {plan.digest}", style="bold"), soft_wrap=True)
     screen.print(Text(f"Not signed: {others} rows that change nothing."))
 
 
 def describe_change(row: Row) -> str:
-    """Return what a row changes, and what that does to calls, in one sentence."""
+    """Return a row's change and its effect on calls, in one sentence."""
     calls = "does not interrupt calls" if row.effect is Effect.NONE else f"calls: {row.effect}"
     values = f"{shown(row.current)} → {shown(row.desired)}"
     return f"Step {row.step}: {row.action} {row.setting}: {values}; {calls}."
 
 
 def show_statement(statement: Statement, screen: Console) -> None:
-    """Show an approver what else is signed: site, ticket, time, and what each plan is for."""
+    """Show an approver what else is signed: site, ticket, time window, and each plan's purpose."""
     lines = [
         f"Approval {statement.id} for site {statement.site}, ticket {statement.ticket}",
-        f"From {statement.not_before} to {statement.not_after} (or earlier, where the site says so)",
+        f"From {statement.not_before} to {statement.not_after} (or earlier, if the site's policy limits it)",
         *(f"{line.tenant}: {line.kind}, {line.digest}" for line in statement.lines),
     ]
     for line in lines:
@@ -125,7 +125,7 @@ def plan_at_once(
     sections: Sequence[str],
     at_once: int,
 ) -> list[int]:
-    """Plan tenants, at most ``at_once`` at a time, each in a process of its own; show each when it ends.
+    """Plan tenants, at most ``at_once`` at a time, each in its own process; show each when it ends.
 
     Returns the exit statuses, as ``plan_tenant`` does; 1 for a process that died or was interrupted.
     """

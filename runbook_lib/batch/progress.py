@@ -27,7 +27,7 @@ MARKS = {SUCCEEDED: ("✓", "green"), FAILED: ("✗", "red"), INTERRUPTED: ("✗
 
 
 class Progress(Observer):
-    """Prints a line for every section as it ends; on a terminal also what runs now."""
+    """Prints a line for every section when it ends; on a terminal, also shows what runs now."""
 
     def __init__(self, screen: Console) -> None:
         self._screen = screen
@@ -63,8 +63,8 @@ class Progress(Observer):
 
 
 def summary(result: RunResult) -> Group:
-    """Return the table of what happened, and where the records lie."""
-    table = Table(title=f"What happened ({result.mode})", title_justify="left", title_style="bold")
+    """Return the table of results, and where the records are."""
+    table = Table(title=f"Result ({result.mode})", title_justify="left", title_style="bold")
     for name in ("Tenant", "Outcome", "Sections"):
         table.add_column(name, overflow="fold")
     for name in ("Changes", "Writes", "Seconds"):
@@ -85,18 +85,18 @@ def summary(result: RunResult) -> Group:
     lines = []
     untouched = all(tenant.outcome == SUCCEEDED and not tenant.writes for tenant in result.tenants)
     if untouched and not result.not_begun and result.mode == "apply":
-        lines.append(Text("Everything was in place already: nothing was written.", style="green"))
+        lines.append(Text("Everything was already in place: nothing was written.", style="green"))
     if folders := [one.folder for one in result.tenants if one.folder.exists()]:
         lines.append(Text("Records, with the executed notebooks:"))
         lines += [Text(f"  {_near(folder)}", no_wrap=True, overflow="ignore") for folder in folders]
-    if result.index.is_file():  # why it could not be written is among the remarks
+    if result.index.is_file():  # if it could not be written, a remark says why
         lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)
 
 
 def plain_summary(result: RunResult) -> list[str]:
-    """Return the same for where no table can be shown, a line for each tenant."""
-    lines = [f"What happened ({result.mode}):"]
+    """Return the same without a table, one line per tenant."""
+    lines = [f"Result ({result.mode}):"]
     for tenant in result.tenants:
         done = sum(section.outcome == SUCCEEDED for section in tenant.sections)
         lines.append(

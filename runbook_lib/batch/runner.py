@@ -67,7 +67,7 @@ FILES = ("site", "tenant", "plan_file")
 
 @dataclass(frozen=True)
 class SectionResult:
-    """What became of one section.
+    """The result of one section.
 
     ``outcome`` is ``"succeeded"``, ``"failed"``, ``"interrupted"`` or ``"not run"``; ``changes`` the
     rows that were carried out (in ``plan`` mode: that would be); ``notebook`` the executed notebook,
@@ -85,10 +85,10 @@ class SectionResult:
 
 @dataclass(frozen=True)
 class TenantResult:
-    """What became of one tenant: its run's folder and its sections in the order in which they ran.
+    """The result of one tenant: its run's folder, and its sections in the order in which they ran.
 
-    ``problem`` says why no section was run, or why the record is withheld or could not be written; the
-    tenant failed then.
+    ``problem`` says why no section was run, or why the record is withheld or could not be written; in
+    these cases the tenant failed.
     """
 
     site: str
@@ -117,16 +117,16 @@ class TenantResult:
 
     @property
     def writes(self) -> int:
-        """How many writes left for the vendors."""
+        """How many writes were sent to the vendors."""
         return sum(one.writes for one in self.sections)
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a batch, and the page over its records.
+    """The result of a batch, and the page over its records.
 
-    ``not_begun`` names the tenants that an interruption left out. ``remarks`` say what failed beside
-    the work: a page, the index, an observer; outcomes do not depend on it.
+    ``not_begun`` names the tenants that an interruption skipped. ``remarks`` say what failed besides
+    the work (a page, the index, an observer); outcomes do not depend on it.
     """
 
     mode: str
@@ -145,34 +145,34 @@ class RunResult:
 class Observer:
     """Base observer: override the callbacks you need; the defaults do nothing.
 
-    What a callback raises is a remark in the batch's result: it cannot end the batch.
+    An error in a callback becomes a remark in the batch's result: it cannot end the batch.
     """
 
     def on_tenant_start(self, tenant: str) -> None:
         """Called before a tenant's first section."""
 
     def on_policy(self, tenant: str, seen: str) -> None:
-        """Called before a tenant's first section when something has to be said of the site's policy."""
+        """Called before a tenant's first section if there is something to report about the site's policy."""
 
     def on_section_start(self, tenant: str, section: str) -> None:
         """Called before a section's notebook runs."""
 
     def on_section_end(self, tenant: str, result: SectionResult) -> None:
-        """Called with what became of a section, also of one that was not run."""
+        """Called with the result of a section, including one that was not run."""
 
     def on_tenant_end(self, result: TenantResult) -> None:
         """Called when a tenant's record is written."""
 
 
 class Aside(Observer):
-    """What accompanies a batch: its observer, pages and index. What fails here is a remark.
+    """What accompanies a batch: its observer, pages and index. A failure here is a remark.
 
     Parameters
     ----------
     observer
-        Called with whatever this is called with.
+        Receives the same calls as this object.
     interruption
-        Learns of an interruption that reaches the observer; must be holding signals.
+        Is informed of an interruption that reaches the observer; must be holding signals.
     """
 
     def __init__(self, observer: Observer, interruption: Interruption) -> None:
@@ -196,7 +196,7 @@ class Aside(Observer):
         self.attempt("showing the progress", self._observer.on_tenant_end, result)
 
     def attempt(self, what: str, call: Callable[..., object], *arguments: object) -> None:
-        """Call, and keep what it raises as a remark."""
+        """Call, and record an error as a remark."""
         try:
             call(*arguments)
         except KeyboardInterrupt:  # from somebody else's handler: the next section is not begun
@@ -209,7 +209,7 @@ class Aside(Observer):
 
 @dataclass(frozen=True)
 class Job:
-    """One tenant's run, checked and named, before it starts; files in ``parameters`` have full paths."""
+    """One tenant's run, checked and named before it starts; files in ``parameters`` have full paths."""
 
     site: str
     tenant: str
@@ -223,7 +223,7 @@ class Job:
     #: The workspace's folder.
     root: Path
     approver: Mapping[str, Any] = field(default_factory=dict)
-    #: What the opening keeps of policy and approval: ``Runbook.kept``.
+    #: Policy and approval for the opening: ``Runbook.kept``.
     kept: Mapping[str, Any] = field(default_factory=dict)
 
     def output(self, section: str) -> Path:
@@ -237,7 +237,7 @@ class Job:
 
     @property
     def passed(self) -> dict[str, Any]:
-        """The notebooks' parameters: files as they are called in the workspace, where kernels run."""
+        """The notebooks' parameters: file names relative to the workspace, where kernels run."""
         files = {
             key: near(Path(self.parameters[key]), self.root) for key in FILES if self.parameters.get(key)
         }
@@ -245,7 +245,7 @@ class Job:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What tells a kernel to which run it belongs."""
+        """The variables that show a kernel to which run it belongs."""
         return {RUN_FOLDER: str(self.folder)}
 
 
@@ -269,7 +269,7 @@ def run_tenants(
     approval
         ``plan_file``, ``approved_plan``, ``approved_by`` and ``approval_file``, or nothing.
     observer
-        Called at every start and end; nothing that it raises reaches the work.
+        Called at every start and end; its errors do not affect the work.
     sections, options
         The sections to run (none: the whole guide), and further parameters of their notebooks, which
         ``Runbook.open`` takes as well.
@@ -283,7 +283,7 @@ def run_tenants(
     site = settled(site, root)
     steps = [(job, section) for job in jobs for section in job.order]
     results: list[TenantResult] = []
-    # A signal ends what a section does, and nothing else: neither a record nor the end of another tenant.
+    # A signal interrupts only a section's work: neither a record nor the end of another tenant.
     with interruptible() as interruption, interruption.held():
         aside = Aside(observer, interruption)
         sessions, channel = Sessions(site, root), Channel()
@@ -352,10 +352,10 @@ def jobs_of(
 
 
 def _in_the_way(job: Job, lender: Lender, moment: SharedMoment) -> str:
-    """Why the tenant could not be carried through, looked up before its first write; empty if it can.
+    """Why the tenant could not be completed, determined before its first write; empty if it can.
 
-    An approved plan is compared section by section instead; what keeps us from planning, a
-    section's notebook will tell in its record.
+    An approved plan is compared section by section instead; if planning fails, a section's notebook
+    reports that in its record.
     """
     if job.parameters["mode"] != "apply" or job.parameters.get("plan_file"):
         return ""
@@ -372,7 +372,7 @@ def _in_the_way(job: Job, lender: Lender, moment: SharedMoment) -> str:
     if not rows:
         return ""
     told = [f"Step {row.step}, {told_stop(row)}" for row in rows]
-    return scrub("\n".join([*told, "Nothing of this tenant was written. Settle this, then run it again."]))
+    return scrub("\n".join([*told, "Nothing was changed for this tenant. Resolve this, then run it again."]))
 
 
 def _followers(steps: Sequence[tuple[Job, str]]) -> Callable[[Job, str], tuple[Job, str] | None]:
@@ -422,12 +422,12 @@ def _run_tenant(
         except RunbookError as error:
             result = SectionResult(section, FAILED, message=str(error))
         except BaseException as error:
-            # A defect of ours: this tenant failed, its record is closed, the batch goes on.
+            # A bug in the runbook: this tenant failed, its record is closed, the batch continues.
             result = SectionResult(section, FAILED, message=_unexpected(error))
         sections.append(result)
         aside.on_section_end(job.tenant, result)
     whole = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
-    # A run that was refused before it opened leaves nothing: it is no record, and must not look like one.
+    # A run that was refused before it opened leaves nothing: it is not a record and must not look like one.
     if opened or is_open(job.folder):
         whole = _recorded(job, whole, mode, started, aside)
     aside.on_tenant_end(whole)
@@ -435,9 +435,9 @@ def _run_tenant(
 
 
 def _affected(job: Job, lender: Lender) -> list[dict[str, str]] | None:
-    """Whose calls a run for a shared trunk is about; ``None`` for a tenant's run, or if it cannot be read.
+    """The tenants that a run for a shared trunk affects; ``None`` for a tenant's run, or if unreadable.
 
-    What keeps us from reading it, a section's notebook will tell in its record.
+    If it cannot be read, a section's notebook reports that in its record.
     """
     tenant = job.parameters["tenant"]
     if job.parameters["mode"] != "apply" or not isinstance(tenant, str) or not tenant.startswith(SHARED):
@@ -453,7 +453,7 @@ def _affected(job: Job, lender: Lender) -> list[dict[str, str]] | None:
 def _open(job: Job, mode: str, affected: list[dict[str, str]] | None, aside: Aside) -> None:
     """Make the run's folder, and the run visible in the chain of records before its first write.
 
-    What has to be said of the site's policy is said now; what the record has to do without here is a remark.
+    Remarks about the site's policy are reported now; what the file system lacks for the record is a remark.
     """
     if not is_chained(mode):
         refuse_links(job.records, run_name(job.records, job.folder))
@@ -483,7 +483,7 @@ def _open(job: Job, mode: str, affected: list[dict[str, str]] | None, aside: Asi
 
 
 def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> TenantResult:
-    """Write the run's own files and close its record; withhold it if a secret is in any of its files."""
+    """Write the run's own files and close its record; withhold it if any of its files contains a secret."""
     try:
         _write_run(job, result, mode, started, aside)
     except Exception as error:
@@ -491,9 +491,9 @@ def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: As
     try:
         if found := scan(job.folder.rglob("*")):
             withheld = withhold(job.folder)
-            # In its place stands what may be shown of it, so that the run does not vanish from the records.
+            # It is replaced by what may be shown of it, so that the run does not vanish from the records.
             sections = tuple(replace(one, notebook=None) for one in result.sections)
-            problem = f"{leaks_told(found)}\nIt lies in {withheld}: {CHANGE_IT}"
+            problem = f"{leaks_told(found)}\nIt is in {withheld}: {CHANGE_IT}"
             result = replace(result, sections=sections, problem=problem)
             job.folder.mkdir()
             carry_opening(withheld, job.folder)
@@ -506,12 +506,12 @@ def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: As
 
 
 def _broken(result: TenantResult, error: Exception) -> TenantResult:
-    """A result whose record cannot be written, or not closed: the tenant failed, the batch goes on."""
+    """A result whose record cannot be written or closed: the tenant failed, the batch continues."""
     if isinstance(error, OSError):
         problem = _unwritable(error)
     elif isinstance(error, RunbookError):
         problem = str(error)
-    else:  # files that nobody can make sense of
+    else:  # files that cannot be interpreted
         problem = f"the record cannot be written ({type(error).__name__})"
     return replace(result, problem="\n".join(dict.fromkeys([*result.problem.splitlines(), problem])))
 
@@ -562,7 +562,7 @@ def _run_section(
     except INTERRUPTIONS as error:
         failure, cut_off, interrupted = told(error), True, True
     except BaseException as error:
-        # A kernel that died, a cell that ran out of time, a full disk: the tenant failed, the batch goes on.
+        # A kernel that died, a cell that timed out, a full disk: the tenant failed, the batch continues.
         failure, cut_off = f"{type(error).__name__}: {error}", True
     outcome = outcome_of(output, result_of(job.folder, section), failure, interrupted=interrupted)
     known = {"run_id": job.folder.name, "mode": job.parameters["mode"], "tenant": job.tenant}
@@ -593,7 +593,7 @@ def _run_section(
 
 
 def _told(error: Mapping[str, Any] | None) -> str:
-    """What an operator has to know of a failure, as the notebook tells it."""
+    """What an operator has to know about a failure, as the notebook shows it."""
     if not error:
         return ""
     return str(

@@ -1,4 +1,4 @@
-"""The last look at a record: is a known secret in any of its files?"""
+"""The final check of a record: does any of its files contain a known secret?"""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..plain_files import read
 from ..records.record import WITHHELD
 from ..secret import find
 
-CHANGE_IT = "change the secret, find out how it got there, then delete what is withheld"
+CHANGE_IT = "change the secret, find out how it got there, then delete the withheld files"
 
 
 def scan(files: Iterable[Path]) -> dict[Path, list[str]]:
     """Return the files in whose content or name a known secret is, in any form, with the references.
 
-    Raises ``OSError`` for what is neither a plain file nor a folder: nobody can say what is in it.
+    Raises ``OSError`` for anything that is neither a plain file nor a folder, because its content is unknown.
     """
     found = {}
     for path in files:
@@ -31,7 +31,7 @@ def scan(files: Iterable[Path]) -> dict[Path, list[str]]:
 def withhold(record: Path) -> Path:
     """Move a record (a folder, or one file) into a ``withheld`` folder that only its owner may enter."""
     folder = record.parent / WITHHELD
-    if folder.exists() and folder.stat().st_uid != os.geteuid():  # another account of the group has that one
+    if folder.exists() and folder.stat().st_uid != os.geteuid():  # it belongs to another account of the group
         folder = record.parent / f"{WITHHELD}-{os.geteuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
@@ -39,11 +39,11 @@ def withhold(record: Path) -> Path:
 
 
 def told(found: Mapping[Path, list[str]]) -> str:
-    """Say which secrets were found in which files; never a value, also not in a file's name."""
+    """Return which secrets were found in which files; never shows a value, not even in a file's name."""
     places = "; ".join(
         f"{', '.join(names)} in {path.suffix or 'a file'} {number}"
         if find(path.name)
         else f"{', '.join(names)} in {path.name}"
         for number, (path, names) in enumerate(found.items(), 1)
     )
-    return f"the record holds secrets and is withheld: {places}"
+    return f"the record contains secrets and is withheld: {places}"

@@ -1,7 +1,7 @@
-"""A folder of a process's own in the temporary folder: short enough for sockets, and cleared by the next run.
+"""A process's own folder in the temporary folder: short enough for sockets, and cleared by the next run.
 
-What a process leaves behind when it is killed is found by its lock, which the operating system
-releases: a process id says nothing across containers that share a temporary folder.
+What a killed process leaves behind is recognized by its lock, which the operating system
+releases: process ids mean nothing across containers that share a temporary folder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOCK = "lock"
 #: What the path of a socket may have, in bytes (macOS; Linux: 107), and what follows the folder in it.
 LONGEST_SOCKET = 103
 LONGEST_NAME = len("/12345.json-ipc-5")
-#: Where the temporary folder's own path is too long.
+#: Used if the temporary folder's own path is too long.
 SHORT = ("/tmp", "/var/tmp")  # noqa: S108 - each folder in it is made by mkdtemp
 
 
@@ -93,7 +93,7 @@ def _clear(parent: Path) -> None:
         with suppress(OSError):
             folder.rmdir()  # killed before it had a lock
             continue
-        # One without a lock file is somebody else's, or of a version that had none.
+        # One without a lock file is somebody else's, or from a version that had none.
         with suppress(OSError):
             lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:

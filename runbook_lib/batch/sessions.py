@@ -1,4 +1,4 @@
-"""The sessions at the PBX of a batch: one for the system, and one for the tenant whose turn it is."""
+"""A batch's sessions at the PBX: one for the system, and one for the current tenant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..vendors.pbx import Pbx
 from ..vendors.portsip import Session
 from ..vendors.sign_in import SYSTEM, Tokens
 
-#: How long the end of a run waits for a sign-in that is under way; later it is left to expire.
+#: How long the end of a run waits for a sign-in in progress; after that, the session is left to expire.
 PATIENCE_S = 5.0
 
 
@@ -40,7 +40,7 @@ class Sessions:
         self._stack = ExitStack()
 
     def lend(self, url: str, username: str, scope: str, refused: str | None) -> Tokens | None:
-        """Return what a borrower needs of the session of a scope, which is opened if there is none."""
+        """Return what a borrower needs of a scope's session, which is opened if there is none."""
         with self._turn:
             if self._pbx is None:
                 site = load_site(self._site, self._root)

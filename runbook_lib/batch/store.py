@@ -13,10 +13,10 @@ from ..errors import InputError
 
 
 class AtomicHandler(LocalHandler):
-    """Papermill's own way to the disk, through a second file that takes the first one's place."""
+    """Papermill's own writer, through a second file that then replaces the first."""
 
     def write(self, buf: str, path: str) -> None:
-        """Write a notebook; what lay there stays when the disk is full."""
+        """Write a notebook; an existing file stays if the disk is full."""
         target = _absolute(path)
         if target.exists() and target.read_text(encoding="utf-8") == buf:
             return  # papermill writes once more what the engine has written
@@ -35,10 +35,10 @@ class AtomicHandler(LocalHandler):
 
 @contextmanager
 def reserved(path: str | None) -> Iterator[Path | None]:
-    """Take an output path for a new notebook, written whole from now on; ``None`` if it is no local file.
+    """Reserve an output path for a new notebook; ``None`` if it is not a local file.
 
     A run that ends with an error before anything is written leaves no empty file behind.
-    Raises ``InputError`` when the path exists.
+    Raises ``InputError`` if the path exists.
     """
     handler = papermill_io.get_handler(path) if path else None
     if path is None or not isinstance(handler, LocalHandler):
@@ -49,7 +49,7 @@ def reserved(path: str | None) -> Iterator[Path | None]:
         target.open("x").close()
     except FileExistsError:
         raise InputError(
-            [f"{path} exists already, and a record is never overwritten"],
+            [f"{path} already exists, and a record is never overwritten"],
             next_step="give another output path, or move the old file away",
         ) from None
     if not isinstance(handler, AtomicHandler):

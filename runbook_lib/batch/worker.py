@@ -1,4 +1,4 @@
-"""One tenant of a batch in a process of its own: tells its parent what happens, a line of JSON each.
+"""One tenant of a batch in its own process: reports to its parent what happens, one line of JSON each.
 
 ``python -m runbook_lib.batch.worker SITE TENANT MODE [SECTION …]``
 """

@@ -45,7 +45,7 @@ _EVERY_DIGIT = tuple("123456789")
 #: ``service`` (Twilio's trunks take emergency calls there), ``international`` (prefixes in use, where
 #: there are several), ``carrier digits`` (of a carrier code after the prefix), ``direct`` (see ``Direct``),
 #: ``local digits`` (lowest and highest number of digits, area code included, of numbers that are dialled
-#: without it), ``local`` (how those begin; empty where nobody may dial so), ``national`` (how numbers behind
+#: without it), ``local`` (how those begin; empty where nobody can dial so), ``national`` (how numbers after
 #: the national prefix begin, where not each one is a number), ``emergency`` (beside the library's).
 LINES: tuple[Line, ...] = (
     *(

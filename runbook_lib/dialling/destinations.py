@@ -1,4 +1,4 @@
-"""Where an inbound rule sends calls: as the parameters say it, as the PBX has it, and in words."""
+"""Where an inbound rule sends calls: in the parameters, in the PBX, and in words."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def destination(text: str) -> str:
             raise ValueError("the range of extensions is reversed")
         return text
     raise ValueError(
-        "an extension has digits only; or write a range of them (100-299), keep, voicemail:EXTENSION,"
+        "an extension has only digits; other values: a range of them (100-299), keep, voicemail:EXTENSION,"
         " hang up, or an outside number with + and its country code"
     )
 

@@ -1,9 +1,9 @@
 """Which rule a dialled number meets, what leaves the PBX, and whether Twilio accepts it.
 
 Pure functions over values: no request, no file. They follow PortSIP's pages "Configuring outbound rule"
-and "E.164 number processing"; what those leave open is a setting (``Semantics``), and the answer says when
-it depends on one. A caller's role and permissions, allowed countries, blacklists, user groups and office
-hours are not looked at.
+and "E.164 number processing"; what those do not specify is a setting (``Semantics``), and the answer says
+when it depends on one. A caller's role and permissions, allowed countries, blacklists, user groups and office
+hours are ignored.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..did_pool import DidPool
 from . import numbers
 from .countries import country_of
 
-#: Said wherever a verdict is shown.
-NOT_LOOKED_AT = "Not looked at: roles, permissions, allowed countries, blacklists, user groups, office hours."
+#: Shown with every verdict.
+NOT_LOOKED_AT = "Not checked: roles, permissions, allowed countries, blacklists, user groups, office hours."
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Route:
     enabled: bool = True
 
     def rewritten(self, number: str, semantics: Semantics = DOCUMENTED) -> str:
-        """Return a number as it leaves: digits off the front first, then others in front."""
+        """Return a number as it leaves: first digits stripped from the front, then others prepended."""
         if number.startswith("+") and not semantics.strip_counts_plus:
             return f"{self.prepend}+{number[1 + self.strip :]}" if self.strip else self.prepend + number
         return self.prepend + number[self.strip :]
@@ -62,7 +62,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Rule:
-    """An outbound rule. Conditions that are empty hold for every call; those that are not hold together.
+    """An outbound rule. An empty condition matches every call; all others must match together.
 
     ``managed`` says that the parameters name it; ``readable`` is false for conditions that make no sense.
     """
@@ -131,7 +131,7 @@ class E164Processing:
     drop_area: bool = True
 
     def processed(self, number: str) -> str:
-        """Return a dialled number as the rules see it: only one that begins with ``+`` changes."""
+        """Return a dialled number as the rules see it: only a number that begins with ``+`` changes."""
         if not self.enabled or not number.startswith("+"):
             return number
         digits = number[1:]
@@ -177,7 +177,7 @@ class DialPlan:
 
 
 class Outcome(StrEnum):
-    """What becomes of a dialled number."""
+    """What happens to a dialled number."""
 
     SENT = "sent"
     EMERGENCY = "emergency"
@@ -189,7 +189,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """One possible way of a number: the rule that is used and what it sends."""
+    """One possible route of a number: the rule that is used and what it sends."""
 
     rule: Rule | None
     processed: str
@@ -208,7 +208,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Call:
-    """A dialled number explained: the decision as documented, and every other one that is possible."""
+    """A dialled number explained: the documented decision, and every other possible one."""
 
     dialled: str
     caller: str | None
@@ -225,7 +225,7 @@ class Call:
             words += f" Another rule has the same priority ({', '.join(self.ties)}): the PBX may use either."
         elif self.others:
             others = " or ".join(sorted({_short(other) for other in self.others}))
-            words += f" It depends on what PortSIP does not document: possibly {others}."
+            words += f" PortSIP does not document all of this; also possible: {others}."
         return words
 
 
@@ -286,7 +286,7 @@ def ring(plan: DialPlan, number: str) -> str:
     for rule in plan.inbound:
         if rule.enabled and rule.ours and rule.any_caller and number in rule.dids:
             return f"Rule {rule.name}: {rule.destination}."
-    return "No enabled inbound rule of the trunk has it: the call rings nowhere."
+    return "No enabled inbound rule of the trunk matches: the call rings nowhere."
 
 
 def _decisions(plan: DialPlan, dialled: str, caller: str | None, semantics: Semantics) -> Iterator[Decision]:
@@ -322,7 +322,7 @@ def _by(plan: DialPlan, rule: Rule, dialled: str, processed: str, semantics: Sem
         return Decision(rule, processed, sent, Outcome.ELSEWHERE)
     if reason := numbers.refusal(sent):
         return Decision(rule, processed, sent, Outcome.REFUSED, reason)
-    doubt = "" if numbers.is_valid(sent) else "possible, but no number of its country's plan"
+    doubt = "" if numbers.is_valid(sent) else "possible, but not in its country's number plan"
     return Decision(rule, processed, sent, Outcome.SENT, doubt)
 
 
@@ -334,10 +334,10 @@ def _way(rule: Rule, decision: Decision) -> tuple[str | None, bool | None, str |
 
 
 def _sentence(decision: Decision) -> str:
-    """A decision as a sentence. What concerns emergency calls is never a promise."""
+    """A decision as a sentence. Statements about emergency calls never promise anything."""
     rule, sent, outcome = decision.rule, decision.sent, decision.outcome
     if decision.by_own_list:
-        return "The PBX's own emergency list has it; where that leads is not known to the runbook."
+        return "It is in the PBX's own emergency list; the runbook does not know where that leads."
     if rule is None:
         return "No rule: nothing leaves the PBX."
     if outcome is Outcome.NO_ROUTE:

@@ -1,8 +1,8 @@
 """What is wrong with a tenant's outbound rules as a whole.
 
-A finding that ``stops`` is a conflict: a write of the runbook's own would bring it into force, whatever the
-PBX does where it is not documented. Every other finding is a caution, which stops nothing. Whether rules tie
-is decided from their conditions; the example is one string that falls into both.
+A finding that ``stops`` is a conflict: a write of the runbook's own would cause it, whatever the undocumented
+behaviour of the PBX is. Every other finding is a caution, which stops nothing. Whether rules tie is decided
+from their conditions; the example is a string that matches both.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to look at: what it is, the rules it is about, one dialled string, and the cure."""
+    """One finding: what it is, the rules that it concerns, a dialled string as an example, and the cure."""
 
     trouble: Trouble
     what: str
@@ -85,9 +85,9 @@ class Way:
 
 
 def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
-    """Return what our own writes would bring into force that must not be: ties, emergency numbers taken.
+    """Return what the runbook's own writes must not cause: ties, emergency numbers taken away.
 
-    ``before`` is the dial plan as it stands at the PBX, ``after`` as the runbook would leave it.
+    ``before`` is the present dial plan in the PBX, ``after`` the one that the runbook would leave.
     """
     changed = _changed(before, after)
     standing = {tie.rules for tie in ties(before.rules) if tie.trouble is Trouble.TIE}
@@ -133,7 +133,7 @@ def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, list[str]]:
 
 
 def cautions(plan: DialPlan) -> list[Finding]:
-    """Return what a person should look at in a dial plan; it stops nothing."""
+    """Return cautions about a dial plan; they stop nothing."""
     return [
         *ties(plan.rules),
         *_of_rules(plan),
@@ -144,7 +144,7 @@ def cautions(plan: DialPlan) -> list[Finding]:
 
 
 def failing_examples(plan: DialPlan) -> list[Finding]:
-    """Return the examples of the parameters that do not come out as they say."""
+    """Return the examples of the parameters that fail."""
     found = []
     for dialled, expected in plan.examples:
         call = explain(plan, dialled)
@@ -179,7 +179,7 @@ def ties(rules: Sequence[Rule]) -> list[Finding]:
                 Finding(
                     Trouble.TIE if always else Trouble.UNDOCUMENTED,
                     what,
-                    f"Give them different priorities: the lower one is used first ({_longer(first, second)})",
+                    f"Give them different priorities: the lowest is used first ({_longer(first, second)})",
                     (min(first.name, second.name), max(first.name, second.name)),
                     string,
                 )
@@ -295,7 +295,7 @@ def _longer(first: Rule, second: Rule) -> str:
         (first, second),
         key=lambda rule: (-max(map(len, rule.prefixes), default=0), not rule.lengths),
     )
-    return f"as a rule the one that says more, {specific.name}"
+    return f"usually this should be the more specific one, {specific.name}"
 
 
 def _emergency_taken(before: DialPlan, after: DialPlan) -> list[Finding]:
@@ -326,9 +326,9 @@ def _lost(decision: Decision, number: str, rule: Rule) -> Finding:
     sent = decision.sent or "nothing"
     return Finding(
         Trouble.EMERGENCY_TAKEN,
-        f"Rule {rule.name} takes the emergency number {number} and would send it as {sent}"
+        f"Rule {rule.name} matches the emergency number {number} and would send it as {sent}"
         + (f": {decision.reason}" if decision.reason else ""),
-        "Give the rule a number of digits that excludes it, or let a rule of a lower priority number take it",
+        "Set number_length so that it is excluded, or let a rule with a lower priority value match it",
         (rule.name,),
         number,
     )
@@ -342,8 +342,8 @@ def _of_rules(plan: DialPlan) -> Iterator[Finding]:
         if not rule.readable:
             yield Finding(
                 Trouble.UNREADABLE,
-                f"Rule {rule.name}: its conditions cannot be read, so it is left out here",
-                "Look at it in the PBX",
+                f"Rule {rule.name}: its conditions cannot be read, so it is ignored here",
+                "Check it in the PBX",
                 (rule.name,),
             )
         if not rule.enabled or route is None or not route.ours:
@@ -353,7 +353,7 @@ def _of_rules(plan: DialPlan) -> Iterator[Finding]:
         if rule.prefixes and "+" in rule.prefixes and _version(plan.version) < LONE_PLUS_SINCE:
             yield Finding(
                 Trouble.LONE_PLUS,
-                f"Rule {rule.name}: PBX {plan.version} does not match a lone + (it does since 22.3.22)",
+                f"Rule {rule.name}: PBX {plan.version} does not match a lone + (supported since 22.3.22)",
                 'Write number_prefix: "+1;+2;+3;+4;+5;+6;+7;+8;+9"',
                 (rule.name,),
                 "+",
@@ -361,7 +361,7 @@ def _of_rules(plan: DialPlan) -> Iterator[Finding]:
         if route.caller_id and numbers.is_toll_free(_plus(route.caller_id)):
             yield Finding(
                 Trouble.TOLL_FREE_CALLER,
-                f"Rule {rule.name}: its caller id {route.caller_id} is toll-free; many countries refuse such",
+                f"Rule {rule.name}: its caller id {route.caller_id} is toll-free; many countries refuse that",
                 "Use another of the tenant's numbers",
                 (rule.name,),
             )
@@ -393,7 +393,7 @@ def _not_e164(rule: Rule, country: Country) -> Iterator[Finding]:
 
 
 def sample_of(rule: Rule) -> str:
-    """Return a number that a rule is for; empty for a rule that is told by its callers alone."""
+    """Return a number that a rule is for; empty for a rule with no condition except its callers."""
     return _string_of(rule, rule.prefixes[0] if rule.prefixes else "")
 
 
@@ -405,10 +405,10 @@ def _string_of(rule: Rule, prefix: str) -> str:
 
 
 def _refused_front(sent: str, known: str) -> str:
-    """Why a number whose front alone is known cannot be +E.164; empty if it can."""
+    """Why a number of which only the front is known cannot be +E.164; empty if it can."""
     if not sent.startswith("+") or sent.startswith("+0"):
         return numbers.refusal(sent)
-    # Only what the rule itself puts there counts, not the digits of the example.
+    # Only what the rule itself prepends counts, not the digits of the example.
     if len(known) > 3 and numbers.has_national_zero(sent) and known.rstrip("0") != known:
         return numbers.refusal(sent)
     return ""
@@ -416,8 +416,8 @@ def _refused_front(sent: str, known: str) -> str:
 
 def _cure(known: str) -> str:
     if known.startswith("+"):
-        return "Strip the digits that are dialled in front of the country's own number"
-    return 'Let prepend begin with + and the country code ("+49"), and strip what is dialled in front'
+        return "Strip the digits that are dialled in front of the national number"
+    return 'Begin prepend with + and the country code ("+49"), and strip what is dialled in front'
 
 
 def _of_processing(plan: DialPlan) -> Iterator[Finding]:
@@ -426,9 +426,9 @@ def _of_processing(plan: DialPlan) -> Iterator[Finding]:
     if processing.enabled:
         yield Finding(
             Trouble.PLUS_TAKEN,
-            "The tenant's E.164 processing is on: it takes the + before the rules see the number"
+            "The tenant's E.164 processing is on: it changes the + before the rules see the number"
             f" (+12025550100 becomes {processing.processed('+12025550100')})",
-            "Rules for numbers with + are never used: switch it off, or write rules for what it makes",
+            "Rules for numbers with + are never used: switch it off, or write rules for its result",
         )
         if country.code and processing.country_code and processing.country_code != country.code:
             yield Finding(
@@ -442,20 +442,20 @@ def _of_processing(plan: DialPlan) -> Iterator[Finding]:
             yield Finding(
                 Trouble.E164_COUNTRY,
                 f"The tenant's international code is {code}, but people in {country.region} dial"
-                f" {', '.join(country.international)}: calls abroad are not barred as such",
+                f" {', '.join(country.international)}: such calls are not barred as international",
                 "Correct it in the tenant's E.164 settings",
             )
     if country.region and plan.time_zone and not _is_time_of(plan.time_zone, country.region):
         yield Finding(
             Trouble.TIME_ZONE,
             f"The tenant's time zone is {plan.time_zone}, which is not one of {country.region}:"
-            " office hours and holidays of its rules follow it",
-            "Correct it in the tenant's settings, if that is not meant",
+            " its rules' office hours and holidays follow that zone",
+            "If that is not intended, correct it in the tenant's settings",
         )
 
 
 def _of_country(plan: DialPlan) -> Iterator[Finding]:
-    """How each way of dialling in the country comes out."""
+    """The result of each way of dialling in the country."""
     country = country_of(plan.country)
     missing = []
     for way in ways(country, plan.area_code):
@@ -477,18 +477,18 @@ def _of_country(plan: DialPlan) -> Iterator[Finding]:
             yield _about(trouble, what, "Correct what the rule strips and prepends", call)
     if missing:
         what = f"No rule in {country.region} for: {', '.join(missing)}"
-        yield Finding(Trouble.NO_RULE, what, "Add rules, or let it be: such calls do not leave the PBX")
+        yield Finding(Trouble.NO_RULE, what, "Add rules, or accept that such calls do not leave the PBX")
     yield from _of_emergency(plan, country)
 
 
 def _without_country(plan: DialPlan) -> Iterator[Finding]:
-    """What to say where the parameters do not name a country, which is never derived."""
+    """The caution if the parameters do not name a country, which is never derived."""
     if not any(rule.route and rule.route.ours for rule in plan.rules):
         return
     region = _region_of(plan.dids) if plan.dids is not None else None
     cure = "Set it"
     if region:
-        cure = f"The tenant's numbers are of {region}: set tenant.country: {region} if that is where it is"
+        cure = f"The tenant's numbers are in {region}: if it is located there, set tenant.country: {region}"
         supposed = replace(plan, country=region)
         yield from (
             finding
@@ -497,7 +497,7 @@ def _without_country(plan: DialPlan) -> Iterator[Finding]:
         )
     yield Finding(
         Trouble.NO_COUNTRY,
-        "tenant.country is not set: nothing says how people dial, also in an emergency",
+        "tenant.country is not set, so it is unknown how people dial, including in an emergency",
         cure,
     )
 
@@ -527,17 +527,17 @@ def _of_emergency(plan: DialPlan, country: Country) -> Iterator[Finding]:
                 elsewhere.append(number)
                 break
     if nothing:
-        what = f"Emergency numbers of {country.region} that no rule takes: {', '.join(nothing)}"
+        what = f"Emergency numbers of {country.region} that no rule matches: {', '.join(nothing)}"
         if plan.own_list is None:
             what += " (the PBX's own emergency list was not read)"
         if not country.emergency_service:
             what += f"; Twilio's trunks have no emergency service in {country.region}"
         yield Finding(
-            Trouble.NO_RULE, what, "Make sure that such calls leave the PBX in another way, and try it out"
+            Trouble.NO_RULE, what, "Make sure that such calls leave the PBX another way, and test it"
         )
     if elsewhere:
         what = f"Emergency numbers in the PBX's own list: {', '.join(elsewhere)}"
-        yield Finding(Trouble.UNDOCUMENTED, what, "Where the list leads is not read: make a test call")
+        yield Finding(Trouble.UNDOCUMENTED, what, "It is not known where the list leads: make a test call")
 
 
 def _about(trouble: Trouble, what: str, cure: str, call: Call) -> Finding:

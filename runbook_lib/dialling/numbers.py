@@ -1,4 +1,4 @@
-"""What a number is, and whether Twilio accepts it on a trunk, by the library ``phonenumbers``."""
+"""What kind of number it is, and whether Twilio accepts it on a trunk, by the library ``phonenumbers``."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def refusal(sent: str) -> str:
     if not sent.startswith("+"):
         return "not +E.164, which Twilio refuses (400, 32101)"
     if re.match(r"\+0", sent):
-        return "an international prefix is left behind the +, which Twilio refuses (400, 32101)"
+        return "an international prefix remains after the +, which Twilio refuses (400, 32101)"
     number = _parsed(sent, None)
     if not _E164.fullmatch(sent) or number is None:
         return "not a telephone number of any country"
     if has_national_zero(sent):
-        return f"the national 0 is left behind the country code {number.country_code}"
+        return f"the national 0 remains after the country code {number.country_code}"
     if phonenumbers.is_possible_number_with_reason(number) is not ValidationResult.IS_POSSIBLE:
         return f"too short or too long for the country code {number.country_code}"
     return ""
@@ -64,7 +64,7 @@ def emergency_accepted(dialled: str, sent: str, country: str | None, *, ours: bo
     facts = country_of(country)
     as_dialled, with_code = sent == dialled, sent == f"+{facts.code}{dialled}"
     if not as_dialled and not with_code:
-        return False, f"the emergency number {dialled} is turned into another number"
+        return False, f"the emergency number {dialled} would become another number"
     if not ours:
         return True, ""
     if not facts.emergency_service:
@@ -76,7 +76,7 @@ def emergency_accepted(dialled: str, sent: str, country: str | None, *, ours: bo
 
 @lru_cache(maxsize=4096)
 def has_national_zero(sent: str) -> bool:
-    """Return whether a national 0 is left behind the country code; in Italy it belongs there."""
+    """Return whether a national 0 remains after the country code; in Italy it belongs there."""
     number = _parsed(sent, None)
     if number is None:
         return False
@@ -93,7 +93,7 @@ def is_valid(sent: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_toll_free(sent: str) -> bool:
-    """Return whether callers do not pay for calls to a number (+E.164)."""
+    """Return whether calls to a number (+E.164) are free for the caller."""
     number = _parsed(sent, None)
     return number is not None and phonenumbers.number_type(number) == PhoneNumberType.TOLL_FREE
 

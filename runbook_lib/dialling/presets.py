@@ -1,7 +1,7 @@
-"""The outbound rules that ``tenant.dialling`` stands for: one for each way in which people dial.
+"""The outbound rules that ``tenant.dialling`` creates: one for each way in which people dial.
 
-The rules are told apart by prefix and length; where one number can meet two of them, by priority: emergency
-numbers first, then the longer prefix before the one that it begins with.
+The rules differ in prefix and length; if one number can match two of them, priority decides: emergency
+numbers first, then the longer prefix before the shorter one that it begins with.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ def problems(country: Country, wanted: Wanted) -> Iterator[tuple[str, str]]:
             )
         elif number not in country.emergency:
             known = ", ".join(country.emergency)
-            yield "emergency", f"{number} is no emergency number of {country.region}; there are {known}"
+            yield "emergency", f"{number} is not an emergency number in {country.region}; there: {known}"
     if "international" in wanted.styles and not _international(country, wanted):
         yield "international_prefixes", f"is missing: {country.region} has more than one, or none is known"
     if "local" in wanted.styles:
         if not country.local_begins:
-            yield "styles", f"local: in {country.region} nobody dials without the area code"
+            yield "styles", f"local: in {country.region} all calls need the area code"
         elif wanted.area_code is None:
             yield "area_code", "is missing: local calls need it"
     area, prefix = wanted.area_code, country.national_prefix
     if area and prefix and area.startswith(prefix):
-        yield "area_code", f"without the {prefix} in front that is dialled inside of {country.region}"
+        yield "area_code", f"write it without the leading {prefix} that is dialled within {country.region}"
 
 
 def _rules(

@@ -1,6 +1,6 @@
-"""A dial plan out of a tenant's parameters, or out of what the PBX answered.
+"""A dial plan from a tenant's parameters, or from the PBX's answers.
 
-A rule is known by its name, so the name is the one that people read, however either side writes it.
+A rule is identified by its name as people read it, however either side spells it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def from_parameters(tenant: Tenant) -> DialPlan:
-    """Return the dial plan that a tenant's parameters alone make."""
+    """Return the dial plan that a tenant's parameters alone define."""
     rules = tenant.call_rules
     return DialPlan(
         rules=tuple(map(managed_rule, rules.outbound)) if rules else (),
@@ -50,7 +50,7 @@ def from_pbx(
     own_list: Iterable[Mapping[str, Any]] | None,
     version: str | None,
 ) -> DialPlan:
-    """Return the dial plan that stands at the PBX: all rules, ours or not.
+    """Return the PBX's present dial plan: all rules, ours or not.
 
     ``described`` is the tenant as the PBX describes it; ``own_list`` its emergency numbers, ``None`` where
     they were not read.

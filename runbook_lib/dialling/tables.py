@@ -1,4 +1,4 @@
-"""Dial plans as tables: outbound rules with what decides, and dialled numbers with where they go."""
+"""Dial plans as tables: outbound rules with their conditions, and dialled numbers with where they go."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ACCEPTED = {
 
 
 def caption(how: str) -> str:
-    """Return the caption of a table of dialled numbers; plans of numbers change, so it says as of when."""
+    """Return the caption of a table of dialled numbers, with the version of the number plans."""
     return f"Where dialled numbers go, {how} (number plans of phonenumbers {phonenumbers.__version__})"
 
 

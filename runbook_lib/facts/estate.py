@@ -1,8 +1,8 @@
 """An estate: one reading of a site that serves many of its tenants.
 
 What is account-wide at Twilio or system-wide in the PBX is read once, whole, and serves every tenant; a
-tenant then costs only what is its own. It is for looking only, as old as its first read, and never what
-a write stands on.
+tenant then costs only its own resources. It is for reading only, as old as its first read, and never the
+basis of a write.
 """
 
 from __future__ import annotations
@@ -28,4 +28,4 @@ class Estate(Moment):
         """Keep everything, and nothing else: what a run has read is of another time."""
 
     def begin(self) -> None:
-        """Keep everything: who reads several tenants in turn wants them all as of one time."""
+        """Keep everything, so that several tenants are read as of one time."""

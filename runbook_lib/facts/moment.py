@@ -1,8 +1,8 @@
 """A moment: within it each read is sent once, and its answer serves everybody who asks.
 
 A moment is 60 s old at most. It ends with every write, with Refresh, and whenever a reading has to be
-new: a write makes it begin again before it leaves and when it was answered, so that nothing that was
-read while the write was on its way is believed afterwards.
+new: a write restarts it before it is sent and again when it is answered, so that nothing that was
+read while the write was in flight is used afterwards.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import httpx
 from ..records.clocks import steady
 
 LIFETIME_S = 60.0
-#: Refused or absent is what the vendor says of the state, as much as what it has.
+#: "Refused" and "absent" describe the vendor's state as well as content does.
 _REMEMBERED = frozenset({httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND})
-#: They describe the bytes of one exchange; what is remembered was decoded.
+#: Headers that describe the bytes of one exchange; remembered content is already decoded.
 _OF_THE_EXCHANGE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
@@ -40,7 +40,7 @@ class Moment:
         How old an answer may be, in seconds; counted from the moment's first read.
     """
 
-    #: Whether collections are asked for whole where a filter would do for one tenant.
+    #: Whether collections are read whole although a filter would do for one tenant.
     reads_whole = False
 
     def __init__(self, lifetime_s: float = LIFETIME_S) -> None:
@@ -61,7 +61,7 @@ class Moment:
             return self._began
 
     def begin(self) -> None:
-        """Forget everything. A read that is on its way still serves who asked for it, and nobody else."""
+        """Forget everything. A read in flight still serves the caller that asked for it, and nobody else."""
         if self.before_it_ends is not None:
             self.before_it_ends()
             self.before_it_ends = None  # it ends once for those who share it

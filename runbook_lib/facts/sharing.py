@@ -19,9 +19,9 @@ MOMENT = "moment"
 
 
 def join_run(moment: Moment, clocks: VendorClocks, run: str) -> None:
-    """Go on with what the run has read so far, if there is a runner; what ends the moment ends the run's.
+    """Continue with what the run has read so far, if there is a runner; ending the moment ends the run's.
 
-    What the answers showed of the vendors' clocks goes on as well.
+    What the answers showed about the vendors' clocks is passed on as well.
     """
     known = ask_runner(MOMENT, run=run)
     if known:
@@ -34,7 +34,7 @@ def join_run(moment: Moment, clocks: VendorClocks, run: str) -> None:
 
 
 def hand_on(moment: Moment, clocks: VendorClocks, run: str) -> None:
-    """Let the run's next notebooks go on with this moment; without it they only read more."""
+    """Let the run's next notebooks continue with this moment; without it they only read more."""
     with suppress(RunbookError):
         ask_runner(MOMENT, run=run, **_told(moment, clocks))
 
@@ -48,17 +48,17 @@ class SharedMoment:
         self._known: dict[str, Any] | None = None
 
     def start(self, run: str) -> None:
-        """Know nothing, and listen to the notebooks of this run only."""
+        """Start empty, and accept only this run's notebooks."""
         with self._turn:
             self._run, self._known = run, {}
 
     def keep(self, moment: Moment, clocks: VendorClocks) -> None:
-        """Hand the run's first notebook what was read before it."""
+        """Pass on to the run's first notebook what was read before it."""
         with self._turn:
             self._known = _told(moment, clocks)
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Take what a notebook has read, or that it ends the moment for good; return what is known."""
+        """Accept what a notebook has read, or that it ends the moment for good; return what is known."""
         with self._turn:
             if question["run"] != self._run:
                 return None

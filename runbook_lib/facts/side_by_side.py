@@ -26,8 +26,8 @@ def side_by_side(*calls: Callable[[], Any]) -> tuple[Any, ...]:
     """Call all of these, in at most four threads, and return their results in order.
 
     Raises the error of the first call, in their order, that failed. Calls after a failed one that have
-    not begun are left out. A single call is made in this thread. An interruption of this thread is
-    raised at once: reads that are on their way change nothing and are left behind.
+    not begun are skipped. A single call is made in this thread. An interruption of this thread is
+    raised at once: reads in flight change nothing and are abandoned.
     """
     if len(calls) == 1:
         return (calls[0](),)

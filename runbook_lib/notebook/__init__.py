@@ -1,4 +1,4 @@
-"""What a notebook's cells call: one section, its tables, the apply form, the picture of a call.
+"""What a notebook's cells use: one section, its tables, the apply form, the picture of a call's path.
 
 Names are loaded when first used: the command line imports tables without paying for widgets.
 """
@@ -30,9 +30,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "open_section":
-        # The opening cell imports this before it reads the parameters: they may be missing already.
+        # The opening cell imports this before it reads the parameters, which may already be missing.
         import_module(".watch", __name__).watch_cells()
-        # The first table needs it: it is loaded while the vendors are asked.
+        # The first table needs it: it is loaded while the vendors answer.
         if "pandas.io.formats.style" not in sys.modules:
             Thread(target=import_module, args=("pandas.io.formats.style",), daemon=True).start()
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""The child process of the Apply button: ``runbook apply --section NN``, and what its record tells of it.
+"""The child process of the Apply button: ``runbook apply --section NN``, and what its record shows.
 
 The child is a process group of its own and writes what it prints to a file that nobody else holds:
 a kernel that is interrupted, restarted or closed leaves it alone, and it finishes. What it did is
@@ -87,7 +87,7 @@ class Status:
     error
         The section's error, as its result keeps it.
     told
-        What the run says besides, without secrets.
+        What else the run reported, without secrets.
     """
 
     state: str
@@ -159,7 +159,7 @@ class Child:
         return known.get("pid") == self._process.pid
 
     def _unrecorded(self) -> str:
-        """It ended before its record was opened, so before anything was sent to write."""
+        """The outcome of a child that ended before its record was opened, and so before any write."""
         return INTERRUPTED if self._process.status == -signal.SIGTERM else FAILED
 
     @staticmethod

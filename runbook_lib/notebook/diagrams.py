@@ -1,8 +1,8 @@
 """Pictures of the paths that calls take, as inline SVG.
 
-Strokes and free text take the page's colour, boxes carry a ground of their own, so the pictures
-hold on light and dark pages and on paper. There are no ids and no style sheet: several pictures
-stand on one page. What the picture shows is said in words below it as well.
+Strokes and free text use the page's colour, and boxes have their own background, so the pictures
+work on light and dark pages and on paper. There are no ids and no style sheet, because several pictures
+can be on one page. The same content is given in words below each picture.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Picture(Shown):
 
 
 def call_path(hops: Sequence[Hop], host: str, trunk: str = "SIP trunk") -> Picture:
-    """Return the path of calls in: caller, Twilio, origination URIs in failover order, PBX.
+    """Return the path of inbound calls: caller, Twilio, origination URIs in failover order, PBX.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def call_path(hops: Sequence[Hop], host: str, trunk: str = "SIP trunk") -> Pictu
     trunk
         The name of the trunk at Twilio.
     """
-    title = "Calls in: from Twilio to the PBX, in failover order"
+    title = "Inbound calls: from Twilio to the PBX, in failover order"
     description = tuple(_in_words(place, hop) for place, hop in _places(hops)) or (
-        "No origination URI is set: calls in fail.",
+        "No origination URI is set: inbound calls fail.",
     )
     pitch, top = 92, 16
     height = top + max(1, len(hops)) * pitch + 4
@@ -88,12 +88,12 @@ def call_path(hops: Sequence[Hop], host: str, trunk: str = "SIP trunk") -> Pictu
 
 
 def outbound_path(termination_uri: str, host: str, address: str, user: str | None) -> Picture:
-    """Return the path of calls out: PBX, what Twilio checks, trunk, public network."""
-    checks = [f"the source address is {address}", *([f"the credential is that of {user}"] if user else [])]
-    title = "Calls out: from the PBX to Twilio"
+    """Return the path of outbound calls: PBX, what Twilio checks, trunk, public network."""
+    checks = [f"the source address is {address}", *([f"the credentials are those of {user}"] if user else [])]
+    title = "Outbound calls: from the PBX to Twilio"
     description = (
         f"The PBX ({host}) sends the call to {termination_uri}.",
-        f"Twilio lets it in only if {' and '.join(checks)}.",
+        f"Twilio accepts it only if {' and '.join(checks)}.",
         "Twilio passes the call to the public telephone network.",
     )
     shown = (f"source is {address}", *([f"user is {user}"] if user else []))
@@ -102,7 +102,7 @@ def outbound_path(termination_uri: str, host: str, address: str, user: str | Non
         _arrow(154, 56, 196, 56),
         _box(200, 24, 300, 64, _TWILIO, ("Twilio", _short(termination_uri, 42))),
         _arrow(500, 56, 542, 56),
-        _box(546, 14, 200, 84, _URI, ("let in only if", *(_short(line, 27) for line in shown))),
+        _box(546, 14, 200, 84, _URI, ("accepted only if", *(_short(line, 27) for line in shown))),
         _arrow(746, 56, 788, 56),
         _box(792, 24, 124, 64, _PEOPLE, ("Telephone", "network")),
     ]
@@ -127,7 +127,7 @@ def _in_words(place: str, hop: Hop) -> str:
     label, url, priority, weight, _ = hop
     if place == "off":
         return f"{_named(label)}: {url}: switched off, never tried"
-    when = "tried first" if place == "1st" else f"tried {place}, when those before cannot deliver"
+    when = "tried first" if place == "1st" else f"tried {place}, when the URIs before it cannot deliver"
     return f"{_named(label)}: {url}: {when} (priority {priority}, weight {weight})"
 
 
@@ -188,7 +188,7 @@ def _folded(text: str, length: int) -> tuple[str, ...]:
 
 
 def _short(text: str, length: int) -> str:
-    """Fit text into a box; the words below the picture have it whole."""
+    """Fit text into a box; the words below the picture show it in full."""
     shown = visible(text)
     return shown if len(shown) <= length else shown[: length - 1] + "…"
 

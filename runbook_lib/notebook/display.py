@@ -1,6 +1,6 @@
 """Things that a cell can show: the same content as HTML for a page and as text for a terminal.
 
-Styles are inline, with colours that hold on a light and on a dark page: JupyterLab drops style
+Styles are inline, with colours that work on light and dark pages: JupyterLab drops style
 sheets from notebooks that it does not trust, and a record is read in many places.
 """
 
@@ -21,9 +21,9 @@ from ..secret import scrub
 WIDTH = 100
 SANS = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
 
-#: Where a line ends first: after an element of a list, and between the labels of an address.
+#: Preferred places for a line break: after an element of a list, and between the labels of an address.
 _ENDS = re.compile(r"(?<=[;,/@])|(?<=\.)(?=[A-Za-z])")
-#: A character that no visible text has, in the place of such an end.
+#: A character that occurs in no visible text, marking such a break.
 _MAY_END = "\ue000"
 
 #: Frame colour, symbol and word of each kind of box. The word carries the meaning too.
@@ -40,7 +40,7 @@ def visible(text: str) -> str:
 
     Control characters (the escape of a terminal sequence, line ends), right-to-left marks,
     zero-width characters and lone surrogates become their code point; a joiner inside of a word or an
-    emoji is spelling and stays. Nothing is left out, except secrets: they are taken out here, before the
+    emoji is spelling and stays. Nothing is omitted except secrets: they are removed here, before the
     text is wrapped and a filter could miss them.
     """
     text = scrub(text)
@@ -125,7 +125,7 @@ class Shown:
         return "\n".join(f"    {line}" for line in self.text().splitlines())
 
     def headed(self, owner: str, read: str = "") -> Self:
-        """Return the same with a heading that names its owner and when it was read, where it has one."""
+        """Return the same with a heading that names its owner and when it was read, if it has a heading."""
         return self
 
     def _repr_html_(self) -> str:
@@ -178,9 +178,9 @@ def heading(owner: str, title: str, read: str = "") -> str:
 
 
 def badge(content: str, colour: str) -> str:
-    """Return words on a solid ground of its own, so that they read the same on every page.
+    """Return words on a solid background, so that they look the same on every page.
 
-    A line may end within it, but not behind its first word, which may be a symbol.
+    A line may break within it, but not after its first word, which may be a symbol.
     """
     words = escaped(content).replace(" ", "&nbsp;", 1)
     return (

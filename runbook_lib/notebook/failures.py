@@ -1,4 +1,4 @@
-"""How an error of the runbook looks in a notebook: what an operator has to know, without a stack trace.
+"""How an error of the runbook appears in a notebook: what an operator has to know, without a stack trace.
 
 IPython asks an exception for ``_render_traceback_``; its answer is what JupyterLab, papermill, the
 saved notebook and its HTML show, and the cell still fails.
@@ -13,13 +13,13 @@ from typing import Any
 from ..errors import InputError, RunbookError, StalePageError, place
 from .display import WIDTH, Box, visible, wrapped
 
-# Bold only: JupyterLab puts errors on a red ground of its own, on which red letters vanish.
+# Bold only: JupyterLab shows errors on a red background, on which red letters vanish.
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Let errors of the runbook pass that are raised in the ``with`` block, but without their stack trace."""
+    """Pass on errors of the runbook that are raised in the ``with`` block, without their stack trace."""
     try:
         yield
     except RunbookError as error:
@@ -47,7 +47,7 @@ def rendered(error: RunbookError) -> list[str]:
 
 
 def boxed(error: Mapping[str, Any]) -> Box:
-    """Return an error as a section's result keeps it, told in the same parts."""
+    """Return a box for an error as a section's result stores it, in the same parts."""
     heading = error["kind"] + (f" at {place(error['step'])}" if error["step"] else "")
     parts = (
         ("What happened", error["what"]),

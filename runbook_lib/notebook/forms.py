@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 EXPLAINED = {
     "plan": "Reads and compares; changes nothing.",
     "apply": "Carries out the plan, then reads everything back.",
-    "verify": "Reads back and stops on any difference; changes nothing.",
+    "verify": "Reads back and fails on any difference; changes nothing.",
 }
 #: How often (s) the child's record is read while it runs.
 FOLLOW_S = 0.3
 TONE = {RUNNING: "info", "succeeded": "good", "interrupted": "caution"}
-AGAIN = "Run the cells of this notebook again from the current state on: they show the new state."
+AGAIN = "Run this notebook's cells again, from the current state on, to see the new state."
 
 
 def is_watched() -> bool:
@@ -184,7 +184,7 @@ class ApplyForm(Shown):
 
     @cached_property
     def widget(self) -> ipywidgets.Widget:
-        """The controls; made when they are first shown, and the same wherever they are shown again."""
+        """The controls; created when first shown, and the same wherever they are shown again."""
         import ipywidgets as widgets  # a headless run never loads them
 
         said = widgets.HTML()
@@ -259,8 +259,14 @@ class ApplyForm(Shown):
         while True:
             try:
                 status = started.status()
-            except Exception as error:  # the follower must not die silently: the child runs on
-                self._tell(Box("stop", "The run cannot be followed.", (f"{type(error).__name__}: {error}",)))
+            except Exception as error:  # the follower must not die silently: the child continues
+                self._tell(
+                    Box(
+                        "stop",
+                        "The progress of the run cannot be shown; the run itself continues.",
+                        (f"{type(error).__name__}: {error}",),
+                    )
+                )
                 return
             ended = status.state != RUNNING
             now = (status, int(time.monotonic() - begun), started.cancelled)
@@ -272,7 +278,7 @@ class ApplyForm(Shown):
             time.sleep(FOLLOW_S)
         started.close()
         self._child = None
-        self.offer(Offer(Box("info", "Plan again before the next apply.", (AGAIN,))))
+        self.offer(Offer(Box("info", "Run the plan again before the next apply.", (AGAIN,))))
 
     def _tell(self, shown: Shown) -> None:
         self.status = shown.headed(self._owner)
@@ -301,7 +307,7 @@ class Links(Shown):
         """Labels with their links, and lines about what lies outside of what the server shows."""
         links = [(label, self.served.link(path), path) for label, path in self.files]
         hidden = [f"{label}: {path}" for label, link, path in links if link is None]
-        outside = ["Outside of the folder that this JupyterLab shows:"] if hidden else []
+        outside = ["Outside the folder that this JupyterLab shows:"] if hidden else []
         return [(label, link) for label, link, _ in links if link is not None], [*outside, *hidden]
 
 
@@ -328,14 +334,16 @@ def _heading(order: Order, status: Status, seconds: int, cancelled: bool) -> Box
     run = f"run {status.folder.name}" if status.folder else "no record yet"
     if status.state == RUNNING:
         doing = "" if status.writes else " Reading before the first write." if status.folder else " Starting."
-        doing = " Cancelling: it ends the write in flight and closes its record." if cancelled else doing
+        doing = (
+            " Cancelling: the write in flight is stopped, and the record is closed." if cancelled else doing
+        )
         return Box("info", f"Section {order.section} is being applied, {seconds} s.{doing}", (run,))
-    lines = [run if status.folder else "It ended before its record was opened: nothing was written."]
+    lines = [run if status.folder else "The run ended before its record was opened: nothing was written."]
     lines += status.told.splitlines()
     if status.state == child.UNKNOWN and status.folder:
-        lines.append(f"It was killed: close its record with: runbook records close {status.folder.name}")
+        lines.append(f"The run was killed. Close its record with: runbook records close {status.folder.name}")
     if status.state != "succeeded" and status.error is None:
-        lines.append("Apply again: it reads first and does what is still missing.")
+        lines.append("Apply again: the run reads the current state and completes what is missing.")
     return Box(TONE.get(status.state, "stop"), f"Section {order.section}: {status.state}.", tuple(lines))
 
 

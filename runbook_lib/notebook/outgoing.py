@@ -1,4 +1,4 @@
-"""Whatever a kernel sends passes the filter: streams, results, displays, errors, widgets.
+"""Everything that a kernel sends passes the filter: streams, results, displays, errors, widgets.
 
 The filter of the process that saves a notebook does not know what only the kernel knows, such as
 the tokens of a session, and JupyterLab has no filter at all.
@@ -14,9 +14,9 @@ from ..secret import scrub_data, scrub_log
 
 
 def filter_kernel_output() -> None:
-    """Let this kernel's messages pass the filter from now on; outside of a kernel, do nothing.
+    """Filter this kernel's messages from now on; outside a kernel, do nothing.
 
-    A secret that a cell prints in two parts is seen only where the parts are put together again.
+    A secret that a cell prints in two parts can be found only where the parts are joined again.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None or isinstance(kernel.session.pack, _Filtered):

@@ -58,12 +58,12 @@ def open_section(
 ) -> SectionPage:
     """Check the parameters, show what this run is about to work on, and return the section.
 
-    Parameters are those of the notebook's parameter cell; ``options`` those of the way back (see
+    Parameters are those of the notebook's parameter cell; ``options`` those of a rollback or retirement (see
     ``Runbook.open``). Sends no request. Raises ``InputError`` with all problems at once,
     ``StalePageError`` after a parameter cell that did not complete. Where a person watches, mode
     ``apply`` becomes ``plan``: there the Apply button is the way to write.
 
-    From the first line on, the page that was opened before does nothing any more.
+    As soon as this is called, the page that was opened before does nothing any longer.
     """
     filter_kernel_output()
     watch = watch_cells()
@@ -85,7 +85,7 @@ def open_section(
 
 @dataclass(frozen=True, repr=False)
 class Header(Shown):
-    """What a run works on: the first thing to read on a page."""
+    """What a run works on: the first thing on a page."""
 
     section: str
     target: str
@@ -95,7 +95,7 @@ class Header(Shown):
     @property
     def _banner(self) -> str:
         if self.target == "live":
-            return "LIVE: this is the telephone service of a real business"
+            return "LIVE: changes affect the telephone service of a real business"
         return "SANDBOX: both vendors are simulated on this machine"
 
     def html(self) -> str:
@@ -146,7 +146,7 @@ class SectionPage:
         self._header_display: Any = None
         self._withdrawn: str | None = None
         with told_plainly():
-            # The same files to the end, wherever a cell takes the kernel.
+            # The same files to the end, even if a cell changes the current folder.
             self._site, self._tenant, self._approval = _settled(site, tenant, approval)
             self._open()
         context, target = self._runbook.context, self._runbook.target["target"]
@@ -176,7 +176,7 @@ class SectionPage:
         return settled and self._withdrawn is None
 
     def withdraw(self, reason: str) -> None:
-        """Do nothing from now on, for ``reason``, one sentence: neither the cells nor the form."""
+        """Disable the cells and the form from now on; ``reason`` is one sentence."""
         self._withdrawn = reason
         if self.form is not None:
             self.form.withdraw(reason)
@@ -206,7 +206,7 @@ class SectionPage:
         )
 
     def show_header(self) -> None:
-        """Show the header; a later run of the same page shows in the same place."""
+        """Show the header; a later run of the same page replaces it in the same place."""
         from IPython.display import display
 
         self._header_display = display(self.header, display_id=True)
@@ -226,7 +226,7 @@ class SectionPage:
                 self._header_display.update(Stack((self.header, first)))
 
     def step(self, step: str) -> Table:
-        """Show what one step of the guide sets, desired beside current; reads what this moment lacks."""
+        """Show the settings of one step of the guide, desired beside current; read only what is missing."""
         self._begin()
         with told_plainly():
             if step not in STEPS or (self._number in RUN_ORDER and section_of(step).number != self._number):
@@ -267,9 +267,9 @@ class SectionPage:
         return shown
 
     def apply(self) -> Shown | None:
-        """Carry out the plan in mode ``apply``; in another mode, say that nothing was written.
+        """Carry out the plan in mode ``apply``; in other modes, report that nothing was written.
 
-        Where a person watches, show the form whose button applies in a process of its own.
+        For an interactive user, show the form whose button applies the plan in a separate process.
         """
         self._must_be_current()
         if self.form is not None:
@@ -282,7 +282,7 @@ class SectionPage:
         return outcome_shown(self._number, outcome).headed(self.name)
 
     def verify(self) -> Stack:
-        """Read back, and show it beside the guide's expected result."""
+        """Read back, and compare with the guide's expected result."""
         self._begin()
         with self._told_first(), told_plainly():
             verification = self._run.verify()
@@ -290,9 +290,9 @@ class SectionPage:
         return shown.headed(self.name, self._read_at)
 
     def finish(self) -> Shown:
-        """Keep the section's result, sign out, and say where the record lies.
+        """Save the section's result, sign out, and show where the record is.
 
-        A cell that is run after this begins a run of its own.
+        A cell that is run after this begins a new run.
         """
         self._begin()
         with self._told_first():
@@ -303,40 +303,40 @@ class SectionPage:
             f"Requests: {requests}; writes: {result['writes']}",
             f"Journal: {result['journal']}",
             f"Folder: {self._near(self._runbook.folder)}",
-            *(f"Look at this: {caution}" for caution in result["cautions"]),
+            *(f"Check this: {caution}" for caution in result["cautions"]),
         ]
         self._ended = True
         return Box(*self._told(result), tuple(lines)).headed(self.name)
 
     def _told(self, result: dict[str, Any]) -> tuple[str, str]:
-        """How the section's end looks, and what it says: a plan that could not be applied is no success."""
+        """Tone and title of the closing box: a plan that could not be applied is not a success."""
         rows = [Action(row["action"]) for row in result.get("plan") or ()]
         stopping = sum(action in STOPPING for action in rows)
         if result["outcome"] != "succeeded":
             return "stop", f"Section {self._number} {result['outcome']}."
         if self.mode == "plan" and stopping:
-            return "caution", f"Section {self._number} planned; in conflict or blocked: {_rows(stopping)}."
+            return "caution", f"Section {self._number} is planned; in conflict or blocked: {_rows(stopping)}."
         if self.mode == "plan":
             changing = sum(action in CHANGING for action in rows)
-            return "good", f"Section {self._number} planned; to carry out: {_rows(changing)}."
+            return "good", f"Section {self._number} is planned; {_rows(changing)} to apply."
         return "good", f"Section {self._number} succeeded."
 
     def call_path(self) -> Picture:
-        """Section 3: show the path that calls in will take, in failover order."""
+        """Section 3: show the path that inbound calls will take, in failover order."""
         self._must_be_current()
         self._read_once()
         settings = self._runbook.context.settings
         return call_path(self._run.call_path, settings.pbx_address, settings.domain).headed(self.name)
 
     def number_regions(self) -> Stack:
-        """Section 4: read which Region serves each number, and show it; a request for each number."""
+        """Section 4: read and show which Region serves each number; one request per number."""
         self._begin()
         with told_plainly():
             view = self._run.number_regions()
         return Stack((view_table(view),)).headed(self.name, self._read_at)
 
     def outbound_path(self) -> Picture:
-        """Section 2: show the path that calls out take, and what Twilio checks."""
+        """Section 2: show the path that outbound calls take, and what Twilio checks."""
         self._must_be_current()
         settings = self._runbook.context.settings
         return outbound_path(
@@ -360,7 +360,7 @@ class SectionPage:
         self._read = self._ended = False
 
     def _begin(self) -> None:
-        """Begin a run of its own after the last one has ended."""
+        """Begin a new run after the last one has ended."""
         self._must_be_current()
         if self.form is not None and self.form.may_have_written():
             self._runbook.context.moment.begin()

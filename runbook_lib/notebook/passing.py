@@ -1,8 +1,8 @@
 """Which parameters were passed to this notebook, seen from inside its kernel.
 
-Papermill's own engine, nbconvert and nbclient know nothing of our rules, so the opening cell looks at
-the cells that ran before it: the notebook's parameter cell, and the one that whoever runs it put
-after that. Where a person watches, nothing is passed: there the parameter cell itself is edited.
+Papermill's own engine, nbconvert and nbclient do not know the runbook's rules, so the opening cell checks
+the cells that ran before it: the notebook's parameter cell, and the one that the caller inserted
+after it. In interactive use nothing is passed: there the parameter cell itself is edited.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAPERMILLS = "# Parameters"
 
 
 def check_passed(mode: object, options: Iterable[str]) -> None:
-    """Refuse names that the notebook does not have, and ``apply`` without a person, site and tenant.
+    """Refuse names that the notebook does not have, and unattended ``apply`` without site and tenant.
 
     ``options`` are the names of the parameters that the notebook has beside those of all. Raises
     ``InputError`` with all problems. A program that calls the library names both by itself.
@@ -33,7 +33,7 @@ def check_passed(mode: object, options: Iterable[str]) -> None:
     declared = (*PARAMETERS, *options)
     names, lost = passed_names(history.input_hist_raw[:-1] if history else (), declared)
     problems = [*unknown(names, declared), *not_passed(names, mode)]
-    problems += [f"{name}: was passed, and the notebook's own parameter cell overwrote it" for name in lost]
+    problems += [f"{name}: was passed, but the notebook's own parameter cell overwrote it" for name in lost]
     if problems:
         raise InputError(problems, next_step=NEXT_STEP)
 

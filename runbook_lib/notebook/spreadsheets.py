@@ -1,8 +1,8 @@
 """Tables as CSV for a spreadsheet, in which nothing that a vendor sent is a formula.
 
-A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end as more than
-text (OWASP, CSV injection). Such a cell gets an apostrophe in front, also a number in E.164, which
-would lose its plus; control characters stand as their code points, as everywhere.
+A spreadsheet may interpret a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line ending as a
+formula (OWASP, CSV injection). Such a cell gets an apostrophe in front, including a number in E.164, which
+would lose its plus; control characters are shown as their code points, as everywhere.
 """
 
 from __future__ import annotations

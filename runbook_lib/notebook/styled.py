@@ -1,6 +1,6 @@
 """The two forms of a table of cells: HTML as pandas' Styler makes it, text as rich lays it out.
 
-Both are inert whatever the cells hold, and show each of them whole. Styles are inline: see ``display``.
+Both are inert whatever the cells contain, and show every cell in full. Styles are inline: see ``display``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _CAPTION = (
     "caption-side:top;text-align:left;font-weight:600;font-size:14px;padding:2px 0 6px;color:inherit;"
     "white-space:normal"
 )
-#: JupyterLab gives every second row a ground of its own: a note would have another one than its row.
+#: JupyterLab shades every second row: without this, a note would be shaded differently from its row.
 _ROW = "background-color:transparent"
 _RULE = "border-top:1px solid rgba(128,128,128,0.35)"
 _CELL = "text-align:left;vertical-align:top;padding:3px 8px 3px 0;max-width:30em;white-space:normal"
 _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
 _HEAD = f"{_CELL};font-weight:600"
-#: So many characters and columns fit side by side in JupyterLab, 800 pixels wide and with its file list.
+#: Characters and columns that fit side by side in JupyterLab at 800 pixels with its file list open.
 _NARROWEST = 39
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
@@ -75,7 +75,7 @@ def styled_html(
     }
     styler = _styler()(frame).format(formatters).set_caption(escaped(caption))
     styler = styler.hide(axis="index").hide([name for name in names if name in lines], axis="columns")
-    # Whatever the reader's own options say, nothing is cut off.
+    # Nothing is cut off, whatever the reader's own options say.
     with pd.option_context("styler.render.max_elements", 2 * max(1, frame.size)):
         return styler.to_html(
             exclude_styles=True,

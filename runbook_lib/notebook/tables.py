@@ -1,4 +1,4 @@
-"""Tables of plans, current state and results: pandas frames that are shown whole, captioned, and inert."""
+"""Tables of plans, current state and results: pandas frames, shown in full, captioned, and inert."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ABSENT = "—"
 
-#: Symbol and colour of each action; the word stands beside them, so no meaning rests on either.
+#: Symbol and colour of each action; the word is shown as well, so the meaning depends on neither.
 ACTIONS = {
     Action.IN_PLACE: ("✓", "#57606a"),
     Action.CREATE: ("+", "#1a7f37"),
@@ -50,7 +50,7 @@ RESULTS = {
     SHOWN_ONLY: ("·", "#57606a"),
 }
 
-#: On a page, an action and its effect stand in one column.
+#: On a page, an action and its effect share one column.
 _BOTH = "Action, effect"
 _MARKS: dict[str, dict[Any, tuple[str, str]]] = {"Action": ACTIONS, "Effect": EFFECTS, "Result": RESULTS}
 _MARKS[_BOTH] = {}
@@ -58,7 +58,7 @@ _MARKS[_BOTH] = {}
 _BADGE = 4
 _YES_NO_COLUMNS = frozenset({"Owned", "Voice"})
 NOTE = "Note"
-#: So many columns have room in the narrowest page; the others are a line below their row.
+#: How many columns fit in the narrowest page; the others are a line below their row.
 MOST_COLUMNS, FURTHER = 7, "Further columns"
 
 
@@ -103,7 +103,7 @@ class Table(Shown):
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The rows as a new pandas frame; the vendors' values as they are, use ``csv`` for a spreadsheet."""
+        """The rows as a new pandas frame, with the vendors' raw values; use ``csv`` for a spreadsheet."""
         import pandas as pd  # takes half a second: who prints tables on a terminal does not pay for it
 
         return pd.DataFrame(list(self.rows), columns=list(self.columns), dtype=object)
@@ -175,7 +175,7 @@ class Table(Shown):
 
 @dataclass(frozen=True, repr=False)
 class Stack(Shown):
-    """Several things below each other; the tables among them are had as frames, by caption.
+    """Several things below each other; its tables are available as frames, by caption.
 
     ``state["Origination URIs"]`` is the table whose caption begins so.
     """
@@ -188,7 +188,9 @@ class Stack(Shown):
         found = exact or [table for table in self.tables if table.caption.startswith(caption)]
         if len(found) != 1:
             names = "; ".join(visible(name) for name in self)
-            raise KeyError(f"{'several tables begin' if found else 'no table begins'} so. There are: {names}")
+            raise KeyError(
+                f"{'several tables begin' if found else 'no table begins'} like this. The tables are: {names}"
+            )
         return found[0].frame
 
     def __iter__(self) -> Iterator[str]:
@@ -237,7 +239,7 @@ def _within_the_page(frame: pd.DataFrame) -> pd.DataFrame:
 
 def view_table(view: View) -> Table:
     """Return a table of current state."""
-    return Table(view.caption, view.columns, view.rows, empty="nothing there yet")
+    return Table(view.caption, view.columns, view.rows, empty="nothing yet")
 
 
 #: The columns of a plan's table. An action and its effect are read first.
@@ -255,7 +257,7 @@ _PLAN: Mapping[str, Callable[[Row], Any]] = {
 def row_table(
     caption: str, rows: Sequence[Row], *, empty: str = "nothing", hidden: Iterable[str] = ()
 ) -> Table:
-    """Return a table of a plan's rows; columns that would say nothing throughout are not shown."""
+    """Return a table of a plan's rows; columns without any information are not shown."""
     hidden = {*hidden}
     if rows and all(row.desired is None for row in rows):
         hidden.add("Desired")  # nothing but removals
@@ -269,8 +271,8 @@ def step_table(step: str, rows: Sequence[Row]) -> Table:
     """Return what one step of the guide sets, desired beside current; or the rows that it waits for."""
     title = f"{step} {STEPS[step]}"
     if any(row.step != step for row in rows):
-        return row_table(f"{title}: to settle first", rows)
-    return row_table(title, rows, empty="nothing is asked for here", hidden=["Step"])
+        return row_table(f"{title}: to resolve first", rows)
+    return row_table(title, rows, empty="the parameters ask for nothing here", hidden=["Step"])
 
 
 def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
@@ -284,14 +286,14 @@ def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
 def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
     """Return a section's plan with the sentence that sums it up, and what a person should look at."""
     table = row_table(f"Plan: {_counted(part.rows)}", in_order(part.section, part.rows))
-    check = Box("caution", "Check this too. It stops nothing by itself.", tuple(cautions))
+    check = Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))
     return Stack((table, _verdict(part), *([check] if cautions else [])))
 
 
 def outcome_shown(section: str, outcome: Outcome) -> Stack:
     """Return what ``apply`` did."""
     if not outcome.writes:
-        return Stack((Box("info", "There was nothing to change: nothing was written."),))
+        return Stack((Box("info", "Nothing to change: nothing was written."),))
     writes = f"{outcome.writes} write" + ("s" if outcome.writes != 1 else "")
     # A write sends the whole resource; what stood there already was not carried out.
     rows = [row for row in outcome.rows if row.action in CHANGING]
@@ -305,7 +307,7 @@ def first_block_shown(block: FirstBlock) -> Stack:
 
 
 def verification_shown(section: str, verification: Verification, *, planning: bool) -> Stack:
-    """Return what reading back showed beside what the guide expects."""
+    """Return what was read back, compared with the guide's expected result."""
     columns = ["Step", "Result", "Setting", "Expected", "Read back", NOTE]
     rows = [
         [row.step, _result(row, planning), row.setting, row.desired, row.current, row.note]
@@ -321,7 +323,7 @@ def verification_shown(section: str, verification: Verification, *, planning: bo
         verdict = Box(
             "info",
             f"{_settings(count)} not yet as expected.",
-            ("This run only plans, so that is a result and not a failure.",),
+            ("This run only plans, so this is not a failure.",),
         )
     else:
         verdict = Box("stop", f"{_settings(count)} not as expected.")
@@ -344,20 +346,20 @@ def _verdict(part: Slice) -> Box:
         return Box(
             "stop" if any(row.action is Action.CONFLICT for row in stopping) else "caution",
             f"{_rows(len(stopping))} {kinds}: apply would stop before its first write.",
-            ("The note of each such row says how to settle it.",),
+            ("The note of each such row says how to resolve it.",),
         )
     if not part.rows:
         return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
     if not changing:
-        return Box("good", "Nothing to change: everything is as the parameters ask.")
+        return Box("good", "Nothing to change: everything matches the parameters.")
     interrupting = [row for row in changing if row.effect is not Effect.NONE]
     if interrupting:
         return Box(
             "caution",
-            f"{_rows(len(changing))} to carry out, {len(interrupting)} of them can interrupt calls.",
-            ("The parameters allow that (accept_interruption). Choose a quiet hour.",),
+            f"{_rows(len(changing))} to apply; {len(interrupting)} can interrupt calls.",
+            ("The parameters allow that (accept_interruption). Apply at a quiet hour.",),
         )
-    return Box("info", f"{_rows(len(changing))} to carry out; none interrupts calls.")
+    return Box("info", f"{_rows(len(changing))} to apply; none interrupts calls.")
 
 
 def _counted(rows: Sequence[Row]) -> str:
@@ -383,7 +385,7 @@ def _result(row: Row, planning: bool) -> str:
 
 
 def _marked(column: str, value: Any) -> tuple[tuple[str, str, str], ...]:
-    """Symbol, word and colour of each mark that a value is shown as; nothing for any other value."""
+    """Symbol, word and colour of each mark for a value; empty for a value without marks."""
     if column == _BOTH:
         return (*_marked("Action", value[0]), *_marked("Effect", value[1]))
     mark = _MARKS[column].get(value) if column in _MARKS and isinstance(value, str) else None

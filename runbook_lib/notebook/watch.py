@@ -1,4 +1,4 @@
-"""Whether the open page is still for the parameters that the notebook has.
+"""Whether the open page still matches the notebook's parameters.
 
 JupyterLab sends the cells of Run All one after another, so a cell that fails within milliseconds does
 not stop those that arrive later. They would run with the section of the former parameters. So the
@@ -31,11 +31,11 @@ _OPENS = "open_section("
 _USES_SECTION = re.compile(r"\bsection\.")
 
 NO_PARAMETERS = (
-    "The parameter cell did not complete, so no cell below it does anything: correct it, then run it and"
+    "The parameter cell did not finish, so the cells below it do nothing: correct it, then run it and"
     " the opening cell again."
 )
 NOT_OPENED = (
-    "The opening cell did not complete, so no cell below it does anything: run the parameter cell and the"
+    "The opening cell did not finish, so the cells below it do nothing: run the parameter cell and the"
     " opening cell again."
 )
 NOTHING_OPEN = "No section is open yet: run the parameter cell and the opening cell first."
@@ -105,8 +105,8 @@ class CellWatch:
             variables.get(name, _MISSING) != value for name, value in self._opened_with.items()
         ):
             self._withdraw(
-                f"The parameters have changed since this page was opened for {self._page.name}, so no cell"
-                " below does anything: run the opening cell again."
+                f"The parameters have changed since this page was opened for {self._page.name}, so the cells"
+                " below do nothing: run the opening cell again."
             )
         return not self._setting_parameters
 
@@ -151,7 +151,7 @@ class CellWatch:
         kernel.finish_metadata = finish_metadata
 
     def _skipped(self, kernel: Any, cell_id: str | None, code: str) -> None:
-        """Let a cell that is skipped say the same as one that arrives later and is run."""
+        """Make a skipped cell show the same as one that arrives later and is run."""
         self._did_not_complete(cell_id, code)
         if self._reason and (_USES_SECTION.search(code) or _is_opening_cell(cell_id, code)):
             error = {"ename": StalePageError.__name__, "evalue": self._reason}
@@ -159,7 +159,7 @@ class CellWatch:
             kernel.send_response(kernel.iopub_socket, "error", {**error, "traceback": lines})
 
     def _show_name_error(self, shell: Any, kind: type, error: NameError, trace: Any, **_: Any) -> None:
-        """Show a plain sentence where a cell lacks what the parameter or opening cell would have made."""
+        """Show a plain sentence if a cell lacks what the parameter or opening cell would have defined."""
         opening = _is_opening_cell(None, shell.user_ns["In"][-1])
         if error.name == "section" or (opening and error.name in signature(Runbook.open).parameters):
             lines = rendered(StalePageError(self._reason or NOTHING_OPEN))

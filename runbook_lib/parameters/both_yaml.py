@@ -1,7 +1,7 @@
 """Reading a parameter file a second time, as papermill does with ``-f FILE``, to compare the two.
 
-The runbook reads YAML 1.2, papermill YAML 1.1. ``0100`` is 100 to the one and 64 to the other, ``no``
-a text or false, and of two equal keys one takes the first and the other the last.
+The runbook reads YAML 1.2, papermill YAML 1.1. ``0100`` is 100 in one and 64 in the other, ``no`` is
+text or false, and of two equal keys one uses the first and the other the last.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-#: What both readers raise, unmarked, for a value that its tag does not fit: ``!!bool maybe``.
+#: Errors that both readers raise, without a position, for a value not matching its tag: ``!!bool maybe``.
 MISREAD = (ValueError, LookupError, AttributeError, TypeError)
 _KINDS = {
     bool: "true or false",
@@ -35,7 +35,7 @@ class _AsPapermill(yaml.SafeLoader):
 
 
 def read_by_papermill(text: str) -> tuple[tuple[int, str] | None, Any]:
-    """Return what papermill reads, or why and at which line it cannot: (line, problem) without a value."""
+    """Return what papermill reads, or the line and the reason why it cannot: (line, problem)."""
     try:
         return None, yaml.load(text, Loader=_AsPapermill)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:

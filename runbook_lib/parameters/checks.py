@@ -1,7 +1,7 @@
-"""Rules that several keys make together, or the two files, or the world outside (secrets, files).
+"""Rules that concern several keys, both files, or the world outside (secrets, files).
 
-They work on the content as it was read, not on the checked models: so one wrong key does not hide
-the problems of all others. What is malformed by itself is passed over here; the models report it.
+They work on the content as it was read, not on the checked models, so that one wrong key does not hide
+the problems of all others. Malformed values are skipped here; the models report them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TRUNK_KEYS = ("trunk", "termination", "origination", "pbx_trunk")
 
 
 def check_site(site: Document, root: Path) -> None:
-    """Add the problems that a site's keys make together."""
+    """Add the problems that concern several of a site's keys."""
     content = site.content
     if not content:
         return
@@ -64,7 +64,7 @@ def check_site(site: Document, root: Path) -> None:
 
 
 def check_tenant(site: Document, tenant: Document) -> None:
-    """Add the problems that a tenant's keys make, together and against the site's."""
+    """Add the problems that concern several of a tenant's keys, or a tenant and its site."""
     content = tenant.content
     if not content:
         return
@@ -78,19 +78,19 @@ def check_tenant(site: Document, tenant: Document) -> None:
 
 
 def check_live(site: Document, tenant: Document, root: Path) -> None:
-    """Add what a live site must not work with: parameter files and secrets of the sandbox.
+    """Add what a live site must not use: parameter files and secrets of the sandbox.
 
-    A notebook's defaults are the sandbox's first tenant, so a parameter that was forgotten leads there.
+    A notebook's defaults are the sandbox's first tenant, so a forgotten parameter leads there.
     """
     if _at(site.content, "target") != "live":
         return
     for document in (site, tenant):
         if document.path is not None and any(lies_in(document.path, one) for one in _demo_folders(root)):
-            message = "the sandbox's parameter files are not for a live site: give the live site's own"
+            message = "the sandbox's parameter files cannot be used for a live site: use its own"
             document.add((document.key,), message)
         for path, place in _files_named(document.content, ()):
             if any(_is_of_a_sandbox(one, root) for one in candidates(place, document.folder, root)):
-                document.add((document.key, *path), "leads into .sandbox/, and a live site has its own files")
+                document.add((document.key, *path), "leads into .sandbox/; a live site needs its own files")
 
 
 def check_passed_content(site: Document, tenant: Document, root: Path) -> None:
@@ -108,12 +108,14 @@ def check_passed_content(site: Document, tenant: Document, root: Path) -> None:
                 document.add((document.key, *path), error.problems[0])
                 continue
             if found is not None and not os.path.lexists(candidates(place, root)[0]):
-                message = f"starts at {root}, as this is content that was passed, and there is {found}"
+                message = (
+                    f"content that was passed has no folder: this path starts at {root}; {found} exists too"
+                )
                 document.add((document.key, *path), f"{message}: give the full path")
 
 
 def check_secrets(site: Document, tenant: Document, root: Path) -> None:
-    """Resolve the secrets that this tenant's run uses, and add what is wrong with them."""
+    """Resolve the secrets that this tenant's run uses, and add any problems with them."""
     account = _account_of(site.content, tenant.content)
     accounts = ("twilio_accounts", account)
     shared = ("shared_trunks", _at(tenant.content, "shared_trunk"))
@@ -154,7 +156,9 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
     for document in (site, tenant):
         for path, text in _texts(document.content, ()):
             if found := find(text, values):
-                message = f"holds the value of the secret at {found[0]}: take it out, and change the secret"
+                message = (
+                    f"contains the value of the secret at {found[0]}: delete it here, and change the secret"
+                )
                 document.add((document.key, *path), message)
 
 
@@ -174,9 +178,9 @@ def secret_references(site: Site, owner: Tenant | TrunkScope) -> dict[str, Secre
 
 
 def secret_cautions(site: Site, owner: Tenant | TrunkScope, root: Path) -> list[str]:
-    """Return a line for every secret of a run whose file others can write or everybody can read.
+    """Return a caution for every secret of a run whose file others can write or everybody can read.
 
-    And one for every file of a run that is found in the workspace, and not beside the file that names it.
+    Also one for every file that is found in the workspace and not beside the file that names it.
     """
     secrets = secret_references(site, owner)
     exposures = [
@@ -192,8 +196,8 @@ def secret_cautions(site: Site, owner: Tenant | TrunkScope, root: Path) -> list[
         "site.policies.allowed_signers": site.policies.allowed_signers,
     }
     return exposures + [
-        f"{key}: {named.place} is not in {named.folder}, where paths of a parameter file start; taken from"
-        f" {root}: write its path from {named.folder}"
+        f"{key}: {named.place} is not in {named.folder}, where a parameter file's paths start, but in"
+        f" {root}: change the path to start at {named.folder}"
         for key, named in files.items()
         if named is not None and is_old_reading(named.place, named.folder, root)
     ]
@@ -202,9 +206,9 @@ def secret_cautions(site: Site, owner: Tenant | TrunkScope, root: Path) -> list[
 def _site(site: Mapping[str, Any]) -> Problems:
     pbx, target = _mapping(site.get("pbx")), site.get("target")
     if target == "live" and pbx and pbx.get("url") is None:
-        yield ("pbx", "url"), "is missing: a live site has its PBX's API"
+        yield ("pbx", "url"), "is missing: a live site needs the address of its PBX's API"
     if target == "sandbox" and pbx.get("url") is not None:
-        yield ("pbx", "url"), "a sandbox site has none; the sandbox chooses its own port"
+        yield ("pbx", "url"), "not allowed in a sandbox site: the sandbox chooses its own port; delete it"
     for name, account in _mapping(site.get("twilio_accounts")).items():
         given = [_at(account, key) is not None for key in ("auth_token", "api_key_sid", "api_key_secret")]
         if isinstance(account, dict) and given not in ([True, False, False], [False, True, True]):
@@ -212,11 +216,11 @@ def _site(site: Mapping[str, Any]) -> Problems:
             yield ("twilio_accounts", name, "auth_token"), message
         region, edge = _at(account, "region"), _at(account, "edge")
         if region in OWN_EDGE and edge is not None and edge != EDGES[region]:
-            message = f"Region {region} is reached through its own edge, {EDGES[region]}: take edge out"
+            message = f"Region {region} is reached only through its own edge, {EDGES[region]}: delete edge"
             yield ("twilio_accounts", name, "edge"), message
     host = _parsed(check_host, pbx.get("address"))
     if host is not None and address(host) is None and pbx.get("signalling_ips") is None:
-        yield ("pbx", "signalling_ips"), "is missing: address is a name, and the access list needs addresses"
+        yield ("pbx", "signalling_ips"), "is missing: address is a host name, but the list needs IP addresses"
     yield from _reachable(site, ("pbx", "address"), pbx.get("address"))
     for index, one in enumerate(_list(pbx.get("signalling_ips"))):
         yield from _reachable(site, ("pbx", "signalling_ips", index), one)
@@ -249,11 +253,11 @@ def _level(tenant: Mapping[str, Any], site: Mapping[str, Any]) -> Problems:
         yield ("concurrency",), "is missing: the tenant's share of the trunk's concurrent calls"
     for key in (*TRUNK_KEYS, "twilio_account", "set_password"):
         if key in tenant:
-            yield (key,), "belongs to the shared trunk, in the site: take it out here"
+            yield (key,), "belongs to the shared trunk, in the site file: delete it here"
     known = _mapping(site.get("shared_trunks"))
     if "twilio_accounts" in site and isinstance(shared, str) and shared not in known:
         has = f"it has {', '.join(map(str, known))}" if known else "it has none"
-        yield ("shared_trunk",), f"the site has no shared trunk of this name; {has}"
+        yield ("shared_trunk",), f"the site has no shared trunk with this name; {has}"
 
 
 def _account(given: Any, path: PathInFile, site: Mapping[str, Any]) -> Problems:
@@ -262,11 +266,11 @@ def _account(given: Any, path: PathInFile, site: Mapping[str, Any]) -> Problems:
     if given is None and len(known) > 1:
         yield path, f"is missing: the site has several ({names})"
     if isinstance(given, str) and known and given not in known:
-        yield path, f"the site has no account of this name; it has {names}"
+        yield path, f"the site has no account with this name; it has {names}"
 
 
 def _trunk(trunk: Any, path: PathInFile, site: Mapping[str, Any]) -> Problems:
-    """What a trunk's settings make together, a tenant's own as a shared one's."""
+    """Problems that concern several settings of a trunk, whether a tenant's own or shared."""
     access = (*path, "termination", "ip_access_control_list", "addresses")
     addresses = _list(_at(trunk, "termination", "ip_access_control_list", "addresses"))
     for index, one in enumerate(addresses):
@@ -275,13 +279,13 @@ def _trunk(trunk: Any, path: PathInFile, site: Mapping[str, Any]) -> Problems:
     for index, one in enumerate(_list(_at(trunk, "pbx_trunk", "remove_signalling_ranges"))):
         network = _parsed(IPv4Network, one)
         if network is not None and signalling.covers(wanted, network):
-            message = "Twilio signals from it: it is published, or among the site's additional ranges"
+            message = "Twilio sends from it: it is published, or in the site's additional_signalling_ranges"
             yield (*path, "pbx_trunk", "remove_signalling_ranges", index), message
     regions: set[str] = set()
     for index, one in enumerate(_list(_at(trunk, "origination", "uris"))):
         region = _at(one, "region")
         if isinstance(region, str) and region in regions:
-            message = "the same region twice: both URIs would be the same"
+            message = "this region appears twice: both URIs would be the same"
             yield (*path, "origination", "uris", index, "region"), message
         regions |= {region} if isinstance(region, str) else set()
     label = _parsed(termination_label, _at(trunk, "trunk", "termination"))
@@ -300,8 +304,8 @@ def _numbers(tenant: Mapping[str, Any]) -> Problems:
     if dids is None:
         return
     for key, wanted, message in (
-        ("move", True, "not in dids; only the tenant's own numbers are moved"),
-        ("remove", False, "still in dids; take it out there first"),
+        ("move", True, "not in dids; only the tenant's own numbers can be moved"),
+        ("remove", False, "still in dids; delete it there first"),
     ):
         for index, one in enumerate(_list(tenant.get(key))):
             number = _parsed(e164, one)
@@ -324,15 +328,15 @@ def _rules(tenant: Mapping[str, Any]) -> Problems:
                 yield from _outbound(rule, path, dids)
             elif (pool := _parsed(DidPool.parse, _at(rule, "dids"))) is not None:
                 if dids is not None and len(pool.overlap(dids)) != len(pool):
-                    yield (*path, "dids"), "not inside of the tenant's dids"
+                    yield (*path, "dids"), "not within the tenant's dids"
                 if any(pool.overlap(other) for other in taken):
-                    yield (*path, "dids"), "another inbound rule takes a number of these"
+                    yield (*path, "dids"), "another inbound rule also covers one of these numbers"
                 taken.append(pool)
                 for key in ("extension", "outside_hours", "holidays"):
                     extensions = size(str(_at(rule, key)))
                     if extensions is not None and extensions != len(pool):
-                        message = f"has {extensions} extensions, and dids has {len(pool)} numbers"
-                        yield (*path, key), f"{message}: a range needs as many"
+                        message = f"has {extensions} extensions, but dids has {len(pool)} numbers"
+                        yield (*path, key), f"{message}: the counts must be equal"
 
 
 def _dialling(tenant: Mapping[str, Any]) -> Problems:
@@ -340,7 +344,7 @@ def _dialling(tenant: Mapping[str, Any]) -> Problems:
     if not isinstance(given, Mapping):
         return
     if region is None:
-        yield ("country",), "is missing: dialling makes rules for a country"
+        yield ("country",), "is missing: dialling creates rules for a country"
     if not isinstance(region, str) or not is_country(region):
         return
     styles = given.get("styles", list(presets.STYLES[:3]))
@@ -356,13 +360,15 @@ def _dialling(tenant: Mapping[str, Any]) -> Problems:
     own = {_at(rule, "name") for rule in _list(_at(tenant, "rules", "outbound"))}
     for rule in presets.preset_rules(country, wanted):
         if rule.name in own:
-            yield ("dialling",), f"makes a rule {rule.name}, and rules.outbound has one of that name"
+            yield ("dialling",), f"creates a rule {rule.name}, but rules.outbound has one with that name"
         if len(";".join(rule.prefixes)) > presets.LONGEST_CONDITION:
-            message = f"more prefixes than the PBX takes in one rule ({presets.LONGEST_CONDITION} characters)"
+            message = (
+                f"more prefixes than fit into one rule ({presets.LONGEST_CONDITION} characters in the PBX)"
+            )
             yield ("dialling", "international_prefixes"), message
     caller, dids = _parsed(e164, given.get("caller_id")), _parsed(DidPool.parse, tenant.get("dids"))
     if caller is not None and dids is not None and caller not in dids:
-        message = "not in dids: a tenant calls with numbers of its own pool only"
+        message = "not in dids: a tenant can use only numbers in its own pool as caller ID"
         yield ("dialling", "caller_id"), message
 
 
@@ -376,13 +382,14 @@ def _outbound(rule: Any, path: PathInFile, dids: DidPool | None) -> Problems:
         yield path, f"needs at least one condition: {', '.join(conditions)}"
     caller = _parsed(e164, _at(rule, "caller_id"))
     if caller is not None and dids is not None and caller not in dids:
-        yield (*path, "caller_id"), "not in dids: a tenant calls with numbers of its own pool only"
+        yield (*path, "caller_id"), "not in dids: a tenant can use only numbers in its own pool as caller ID"
 
 
 def _reachable(site: Mapping[str, Any], path: PathInFile, host: Any) -> Problems:
     kind = not_public(host) if _parsed(check_host, host) is not None else None
     if kind and site and _at(site, "policies", "allow_non_public_addresses") is not True:
-        yield path, f"a {kind} address: Twilio cannot reach it (policies.allow_non_public_addresses takes it)"
+        message = f"a {kind} address, which Twilio cannot reach"
+        yield path, f"{message}; to use it anyway, set policies.allow_non_public_addresses"
 
 
 def _file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
@@ -398,18 +405,18 @@ def _file(path: PathInFile, given: Any, *folders: Path | None) -> Problems:
 
 
 def _demo_folders(root: Path) -> list[Path]:
-    """Where parameter files of the sandbox lie: in the workspace, and in the product."""
+    """The folders of the sandbox's parameter files: in the workspace and in the product."""
     return [root / "parameters" / "sandbox", PARAMETERS / "sandbox"]
 
 
 def _is_of_a_sandbox(path: Path, root: Path) -> bool:
-    """Whether a path leads into the state of a sandbox, however it is written: of this project or another."""
+    """Whether a path leads into a sandbox's state, this project's or another, however it is written."""
     spellings = (os.path.abspath(path), os.path.realpath(path))
     return any(SANDBOX in Path(one).parts for one in spellings) or lies_in(path, root / SANDBOX)
 
 
 def _files_named(value: Any, path: PathInFile) -> Iterator[tuple[PathInFile, str]]:
-    """Every path of a file that a key of the parameters names, as a secret or by itself."""
+    """Every file path in the parameters, as a secret's reference or by itself."""
     for where, text in _texts(value, path):
         reference = _parsed(SecretRef.parse, text) if where and where[-1] in SECRET_KEYS else None
         if reference is not None and reference.kind == "file":
@@ -447,7 +454,7 @@ def _make_sandbox_secrets(root: Path) -> None:
     try:
         secrets.ensure(root)
     except OSError as error:
-        raise SecretError([f"the sandbox's secrets cannot be made ({error.strerror})"]) from None
+        raise SecretError([f"the sandbox's secrets cannot be created ({error.strerror})"]) from None
 
 
 def _add(document: Document, problems: Problems) -> None:
@@ -479,7 +486,7 @@ def _parsed(parse: Callable[[str], T], value: Any) -> T | None:
 
 
 def _texts(value: Any, path: PathInFile) -> Iterator[tuple[PathInFile, str]]:
-    """Every text and number with its path; a key with that of its mapping, which does not repeat it."""
+    """Every text and number with its path; a key with its mapping's path, which does not repeat it."""
     if isinstance(value, str | int | float):
         yield path, str(value)
     elif isinstance(value, Mapping):

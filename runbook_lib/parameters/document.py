@@ -1,4 +1,4 @@
-"""One parameter file (or the content that papermill injects): reading it, and where its keys stand."""
+"""One parameter file (or the content that papermill injects): its content, and the line of each key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGEST_FILE = 1_000_000
 #: What YAML takes a key for: a text, or << that merges a mapping.
 TEXT_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 MOST_NODES = 50_000
-#: What no path of a parameter file holds, and the content of one does.
+#: What occurs in the content of a parameter file and in no path of one.
 _CONTENT = re.compile(r"[{}\n]|: ")
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 AS_CONTENT = "give the path of a parameter file (to pass its content, use papermill's -f or -y)"
@@ -37,10 +37,10 @@ AS_CONTENT = "give the path of a parameter file (to pass its content, use paperm
 
 @dataclass
 class Document:
-    """One file's content, where its keys stand, and what is wrong with it.
+    """One file's content, the lines of its keys, and its problems.
 
     ``path`` is the file's full path, ``None`` for content that was passed. ``content`` is the mapping
-    below the file's top-level key; empty when there is none to check. ``found`` holds problems as
+    below the file's top-level key; empty if there is nothing to check. ``found`` has the problems as
     (line, text).
     """
 
@@ -58,7 +58,7 @@ class Document:
         if isinstance(source, Mapping):
             document._take(source if key in source else {key: dict(source)})
         elif isinstance(source, str | Path) and is_content(str(source), root):
-            document.add((key,), AS_CONTENT)  # without its name: it may hold a password
+            document.add((key,), AS_CONTENT)  # without its name, which may contain a password
         elif isinstance(source, str | Path) and str(source):
             try:
                 document.path = locate(source, current_folder(), root)
@@ -72,16 +72,16 @@ class Document:
 
     @property
     def folder(self) -> Path | None:
-        """Where the file lies: files that it names start there."""
+        """The file's folder, where relative paths in it start."""
         return self.path.parent if self.path else None
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong, in the order of the file."""
+        """The problems, in the order of the file."""
         return [text for _, text in sorted(self.found, key=lambda one: one[0])]
 
     def add(self, path: PathInFile, message: str) -> None:
-        """Add a problem at a key, with the file and the line where it stands."""
+        """Add a problem at a key, with the file and the key's line."""
         where = path
         while where and where not in self.lines:
             where = where[:-1]
@@ -128,7 +128,7 @@ class Document:
                 (), f"is not readable YAML ({without_quotes(error.problem or error.context or 'syntax')})"
             )
         except RecursionError:
-            self.add((), "is not readable YAML (nested too deeply, or an alias inside of what it stands for)")
+            self.add((), "is not readable YAML (nested too deeply, or an alias within its own value)")
         except (YAMLError, *MISREAD) as error:
             self.add((), f"is not readable YAML ({type(error).__name__})")
 
@@ -138,7 +138,7 @@ class Document:
         readable = True
         for count, (path, node) in enumerate(_walk(tree, ())) if tree is not None else ():
             if count > MOST_NODES:
-                self.add((), "expands to more than any parameter file holds (aliases)")
+                self.add((), "expands to more than a parameter file can contain (aliases)")
                 return
             self.lines.setdefault(path, node.start_mark.line + 1)
             if isinstance(node, MappingNode):
@@ -151,7 +151,7 @@ class Document:
             self._take(content)
 
     def _compare(self, content: Any, text: str) -> None:
-        """Report what papermill (``-f FILE``) would read differently: a file has one meaning, or none."""
+        """Report what papermill (``-f FILE``) would read differently: a valid file has only one meaning."""
         problem, theirs = read_by_papermill(text)
         if problem:
             line, what = min(problem[0], text.count("\n") + 1), problem[1]  # it counts more line ends
@@ -163,8 +163,8 @@ class Document:
                 continue  # reported as that already
             self.add(
                 path,
-                f"YAML 1.1 (papermill) reads {there} here, and YAML 1.2 {here}: put a text in quotes, write"
-                " a number in plain decimal digits, and true or false as such",
+                f"YAML 1.1 (papermill) reads {there} here, YAML 1.2 reads {here}: put text in quotes, write"
+                " numbers in plain decimal digits, and write true or false as such",
             )
 
     def _check_keys(self, path: PathInFile, node: MappingNode) -> bool:
@@ -175,11 +175,11 @@ class Document:
             line = key.start_mark.line + 1
             if not isinstance(key, ScalarNode):
                 self.lines[(*path, "?")] = line
-                self.add((*path, "?"), "a list or a mapping cannot be a key")
+                self.add((*path, "?"), "a key cannot be a list or a mapping")
                 readable = False
             elif key.tag not in TEXT_KEYS:
                 self.lines[(*path, key.value)] = line
-                self.add((*path, key.value), "a key is a text, and YAML reads this as something else")
+                self.add((*path, key.value), "a key must be text, and YAML reads this as something else")
             elif key.value in seen:
                 self.lines[(*path, key.value)] = line
                 self.add((*path, key.value), f"duplicate key, first on line {seen[key.value]}")
@@ -190,7 +190,7 @@ class Document:
 
     def _take(self, content: Any) -> None:
         if not isinstance(content, Mapping) or not content:
-            self.add((), f"holds no mapping with the one key {self.key}")
+            self.add((), f"is not a mapping with the single key {self.key}")
             return
         for other in content:
             if other != self.key:
@@ -205,7 +205,7 @@ class Document:
 
 
 def is_content(text: str, root: Path) -> bool:
-    """Whether a text that should be a file's path is a file's content, which is never to be repeated."""
+    """Whether a text that should be a file's path is a file's content, which must never be repeated."""
     return bool(_CONTENT.search(text)) and not any(
         map(os.path.isfile, candidates(text, current_folder(), root))
     )
@@ -229,13 +229,13 @@ def _key_text(key: ScalarNode) -> str:
 
 
 def _name(part: str | int) -> str:
-    """A key as it is shown; what does not look like one could be anything."""
+    """A key for display; text that does not look like a key could be anything and is not shown."""
     text = str(part)
     return text if re.fullmatch(r"[\w.?<-]{1,63}", text) else "(not a key)"
 
 
 def _message(detail: ErrorDetails, model: type[Strict]) -> str:
-    """Say what is wrong and what to write instead; never repeats the value."""
+    """Return what is wrong and what to write instead; never repeats the value."""
     kind, context = detail["type"], detail.get("ctx", {})
     match kind:
         case "extra_forbidden":
@@ -266,7 +266,7 @@ def _message(detail: ErrorDetails, model: type[Strict]) -> str:
         case "too_long":
             return f"too many: at most {context['max_length']}"
         case "string_type" | "invalid_key":
-            return "write a text here, in quotes"
+            return "write text here, in quotes"
     text = detail["msg"]
     return text[0].lower() + text[1:]
 

@@ -14,7 +14,7 @@ from .checks import check_live, check_passed_content, check_secrets, check_site,
 from .document import Document, Source, is_content
 from .model import Site, Tenant, TrunkScope
 
-#: In a tenant's place: a shared trunk of the site, on its own.
+#: Instead of a tenant: a shared trunk of the site, on its own.
 SHARED = "trunk:"
 NEXT_STEP = "correct the parameters; nothing was sent"
 
@@ -83,10 +83,10 @@ def settled(source: Path, root: Path) -> Path: ...
 @overload
 def settled(source: Source, root: Path) -> Source: ...
 def settled(source: Source, root: Path) -> Source:
-    """Return a source that means the same wherever this process goes: of a file, its full path.
+    """Return a source that does not depend on the current folder: for a file, its full path.
 
-    What is no file is returned as it is; ``load`` says what is wrong with it. Raises ``InputError``
-    when a relative path can mean two files that differ.
+    Anything else is returned unchanged; ``load`` reports what is wrong with it. Raises ``InputError``
+    if a relative path could mean either of two files that differ.
     """
     if not isinstance(source, str | Path) or str(source).startswith(SHARED) or is_content(str(source), root):
         return source
@@ -94,7 +94,7 @@ def settled(source: Source, root: Path) -> Source:
 
 
 def _clashes(tenants: Sequence[Tenant]) -> list[str]:
-    """What two tenants cannot both have."""
+    """Values that two tenants must not have in common."""
     found = []
     for one, other in combinations(tenants, 2):
         both = f"tenants {one.name} and {other.name}"
@@ -141,7 +141,7 @@ def load_tenant(tenant: Source, root: Path) -> Tenant:
     """Read and check a tenant alone, without what needs its site; see ``load``."""
     document = Document.read(tenant, "tenant", root)
     the_tenant = document.model(Tenant)
-    # Whether an address may be non-public is the site's to say.
+    # The site decides whether an address may be non-public.
     check_tenant(Document("site", content={"policies": {"allow_non_public_addresses": True}}), document)
     if document.found or the_tenant is None:
         raise InputError(document.problems, next_step=NEXT_STEP)

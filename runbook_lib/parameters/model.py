@@ -1,6 +1,6 @@
-"""The schema of a site and of a tenant. Every description here is a row of ``docs/parameters.md``.
+"""The schema of a site and of a tenant. Every description here is a row in ``docs/parameters.md``.
 
-Each field is checked by itself here; what several keys make together is checked in ``checks``.
+Each field is checked by itself here; rules that concern several keys are in ``checks``.
 """
 
 from __future__ import annotations
@@ -354,29 +354,32 @@ class Rules(Strict):
 
 
 class Dialling(Strict):
-    """How people dial: makes outbound rules for the tenant's country, beside the tenant's own (6.1)."""
+    """How people dial: creates outbound rules for the tenant's country, besides the tenant's own (6.1)."""
 
     styles: list[Literal["plus", "international", "national", "local"]] = Field(
         ["plus", "international", "national"],
-        description="Ways of dialling, one rule or more for each; local needs area_code.",
+        description="Ways of dialling, with at least one rule each; local needs area_code.",
         min_length=1,
     )
     emergency: list[Digits] = Field(
-        description="Emergency numbers that are to leave through Twilio; [] for none. Has to be written: the"
-        " runbook makes no such rule by itself, and promises nothing about such calls."
+        description="Emergency numbers to send through Twilio; [] for none. Must be stated: the runbook"
+        " creates no such rule by default, and promises nothing about such calls."
     )
     area_code: Digits | None = Field(
-        None, description="The area code of local calls, without the national prefix in front."
+        None, description="The area code of local calls, without the national prefix."
     )
     international_prefixes: list[Digits] = Field(
         [],
-        description="What is dialled before a country code, with a carrier code where one is dialled;"
+        description="What is dialled before a country code, including a carrier code if one is dialled;"
         " default: the country's.",
     )
-    caller_id: Number | None = Field(None, description="Outbound caller id of these rules, one of dids.")
+    caller_id: Number | None = Field(None, description="Outbound caller ID of these rules, one of dids.")
     extensions: Extensions | None = Field(None, description="Condition of these rules: who calls.")
     priority: int = Field(
-        FIRST_PRIORITY, description="Of the first of these rules; each next one has one more.", ge=0, le=10**6
+        FIRST_PRIORITY,
+        description="Priority of the first of these rules; each further one adds 1.",
+        ge=0,
+        le=10**6,
     )
 
     def rules(self, country: str) -> list[OutboundRule]:
@@ -429,14 +432,14 @@ class Tenant(Strict):
     pbx_trunk: PbxTrunk = Field(PbxTrunk(), description="The trunk in the PBX.")
     country: Country | None = Field(
         None,
-        description="The country that people dial in (ISO 3166, such as DE): call rules are judged by it; it"
-        " makes none.",
+        description="The country that people dial in (ISO 3166, such as DE), by which call rules are judged;"
+        " it creates none.",
     )
     dialling: Dialling | None = Field(None, description="Outbound rules for the ways of dialling there.")
     rules: Rules | None = Field(None, description="Call rules of the tenant.")
     examples: dict[Dialled, Expected] = Field(
         {},
-        description="Tests of the outbound rules: what is dialled, and the number that Twilio must get"
+        description="Tests of the outbound rules: what is dialled, and the number that Twilio must receive"
         " (+E.164), none (nothing leaves) or emergency.",
     )
     move: list[Number] = Field(
@@ -449,7 +452,7 @@ class Tenant(Strict):
 
     @property
     def level(self) -> Literal["tenant", "system"]:
-        """Where the tenant's trunk is made: its own, or the site's shared one."""
+        """Where the tenant's trunk is defined: its own, or the site's shared one."""
         return "system" if self.shared_trunk is not None else "tenant"
 
     @property

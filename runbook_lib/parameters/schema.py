@@ -64,7 +64,7 @@ def _rows(
         inner = _definition(child, definitions)
         many = "[]" if child.get("type") == "array" else ".NAME" if "patternProperties" in child else ""
         key = f"{path}.{name}{many}"
-        # A mapping of a fixed name says nothing that its own keys do not say.
+        # A mapping with a fixed name adds nothing to its own keys.
         if inner is None or many:
             default = "required" if name in required else _default(child.get("default"))
             yield key, _type(child, definitions), default, child["description"]

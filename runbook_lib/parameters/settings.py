@@ -11,7 +11,7 @@ from .model import OriginationTarget, Site, Tenant, TrunkScope
 
 @dataclass(frozen=True)
 class Settings:
-    """One trunk's settings; names and values as the vendors take them.
+    """One trunk's settings, with names and values as the vendors expect them.
 
     ``shared`` is the name of the shared trunk, ``None`` for a tenant's own; ``domain`` the trunk's domain
     name at Twilio, ``termination`` what the PBX sends calls to; ``acl_addresses`` are IPv4 addresses;

@@ -1,6 +1,6 @@
-"""The types that parameter values have: strict, and with messages that say what to write instead.
+"""The types of parameter values: strict, with messages that say what to write instead.
 
-No message repeats a value, except numbers of a DID pool: what stands at the wrong key may be a secret.
+No message repeats a value, except numbers of a DID pool: a value at the wrong key may be a secret.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def _reader(parse: Callable[[str], Any], kind: type | None = None) -> Callable[[
         if kind is not None and isinstance(value, kind):
             return value
         if value is None:
-            raise ValueError("is empty: write a text here")
+            raise ValueError("is empty: write text here")
         if isinstance(value, list | dict):
-            raise ValueError("write a text here, not a list or a mapping")
+            raise ValueError("write text here, not a list or a mapping")
         if not isinstance(value, str):
             raise ValueError(UNQUOTED)
         return parse(value)
@@ -69,13 +69,13 @@ def _named_file(text: str) -> NamedFile:
 def _one_entry(text: str) -> DidPool:
     pool = DidPool.parse(text)
     if len(pool.entries) > 1:
-        raise ValueError("an inbound rule takes one number or one range; write one rule for each")
+        raise ValueError("an inbound rule can have one number or one range: write one rule for each")
     return pool
 
 
 def _ipv4(text: str) -> str:
     if address(text) is None:
-        raise ValueError("not an IPv4 address (Twilio's lists take IPv4 only)")
+        raise ValueError("not an IPv4 address (Twilio's lists accept only IPv4)")
     return text
 
 
@@ -83,7 +83,7 @@ def _ipv4_range(text: str) -> str:
     try:
         return str(IPv4Network(text))
     except ValueError:
-        raise ValueError("not an IPv4 range: write it as 192.0.2.0/24, with its first address") from None
+        raise ValueError("not an IPv4 range: write its first address and its length, 192.0.2.0/24") from None
 
 
 def _domain(text: str) -> str:
@@ -129,8 +129,8 @@ def _proxy(text: str) -> str:
         host, port = None, None
     if host and "@" in parts.netloc:
         raise ValueError(
-            "no user name or password here: every record would hold them; name a proxy that lets this"
-            " machine through without"
+            "no user name or password here, because every record would contain them: use a proxy that does"
+            " not ask this machine for one"
         )
     labels = (host or "").split(".")
     if (
@@ -138,7 +138,7 @@ def _proxy(text: str) -> str:
         or not all(re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", label) for label in labels)
         or text.removesuffix("/").lower() != f"http://{host}:{port}"
     ):
-        raise ValueError("give the proxy as http://HOST:PORT; it is asked for a tunnel (CONNECT)")
+        raise ValueError("give the proxy as http://HOST:PORT; it must allow tunnels (CONNECT)")
     return f"http://{host}:{port}"
 
 
@@ -152,30 +152,30 @@ def _matching(pattern: str, message: str) -> Callable[[str], str]:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text is one line that shows in the order in which it is written.
+    """Whether a text is one line that is displayed in the order in which it is written.
 
-    Spaces of any script, joiners, direction marks and emoji are how people write. Which characters a
-    version of Python knows makes no difference.
+    Spaces of any script, joiners, direction marks and emoji are allowed. The result does not depend on
+    which characters this version of Python knows.
     """
     return not any(unicodedata.category(one) in _NOT_PLAIN or one in _OVERRIDES for one in text)
 
 
 #: Controls, surrogates, line and paragraph separators.
 _NOT_PLAIN = frozenset({"Cc", "Cs", "Zl", "Zp"})
-#: What shows the text after it in another order: embeddings, overrides, isolates (Unicode, UAX 9).
+#: Characters that reorder the text after them: embeddings, overrides, isolates (Unicode, UAX 9).
 _OVERRIDES = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
 
 def _words(longest: int) -> Callable[[str], str]:
     def read(text: str) -> str:
         if not text:
-            raise ValueError("is empty: write a text here")
+            raise ValueError("is empty: write text here")
         if text != text.strip():
-            raise ValueError("begins or ends with a space: take it out")
+            raise ValueError("begins or ends with a space: delete it")
         if not is_plain(text):
             raise ValueError(
-                "holds a line break, a control character, or one that shows the text after it in another"
-                " order: type it again"
+                "contains a line break, a control character, or a character that reorders the text after it:"
+                " type it again"
             )
         if len(text) > longest:
             raise ValueError(f"longer than {longest} characters")
@@ -194,7 +194,7 @@ def _regex(text: str) -> str:
 
 def _country(text: str) -> str:
     if not is_country(text):
-        raise ValueError("not a country: give its two letters as ISO 3166 has them, such as DE or US")
+        raise ValueError("not a country: use the two letters of ISO 3166, such as DE or US")
     return text
 
 
@@ -202,7 +202,7 @@ def _expected(text: str) -> str:
     if text in ("none", "emergency"):
         return text
     if not text.startswith("+"):
-        raise ValueError("write the number that Twilio must get (+E.164), none or emergency")
+        raise ValueError("write the number that Twilio must receive (+E.164), none or emergency")
     return e164(text)
 
 
@@ -233,8 +233,8 @@ Ipv4Range = Annotated[str, _parsed(_ipv4_range), _string(pattern=r"^[0-9.]+(/[0-
 ProxyUrl = Annotated[str, _parsed(_proxy), _string(format="uri", pattern="^[Hh][Tt][Tt][Pp]://")]
 TerminationName = Annotated[str, _parsed(termination), _string()]
 HttpsUrl = Annotated[str, _parsed(_https_url), _string(format="uri", pattern="^https://")]
-AccountSid = _pattern_type("AC[0-9a-f]{32}", "not an account sid: AC and 32 hexadecimal digits in lower case")
-ApiKeySid = _pattern_type("SK[0-9a-f]{32}", "not a key's sid: SK and 32 hexadecimal digits in lower case")
+AccountSid = _pattern_type("AC[0-9a-f]{32}", "not an account SID: AC and 32 hexadecimal digits in lower case")
+ApiKeySid = _pattern_type("SK[0-9a-f]{32}", "not an API key SID: SK and 32 hexadecimal digits in lower case")
 Fingerprint = Annotated[
     str,
     _parsed(_matching(FINGERPRINT.pattern, "not a SHA-256 fingerprint: 64 hexadecimal digits")),

@@ -1,9 +1,9 @@
-"""Keeping the newest head where the records are not: a command of the house's own, run after records close.
+"""Keeping the newest head outside the records folder: a command of the operator's, run after records close.
 
 ``records/settings.toml`` names it (``anchor``, a list of arguments; no shell). It gets the head on its
-standard input. ``records/anchors.jsonl`` remembers which heads were kept, so that ``runbook records verify``
-can tell the age of the newest one. That file proves nothing: whoever can write here can write it. What the
-command has kept somewhere else does.
+standard input. ``records/anchors.jsonl`` lists the heads that were kept, so that ``runbook records verify``
+can show the age of the newest one. That file proves nothing, because anyone who can write to the folder can
+write it. The proof is what the command has stored somewhere else.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .result import now
 SETTINGS, ANCHORS = "settings.toml", "anchors.jsonl"
 FORMAT = 1
 LIMIT_S = 10.0
-#: What the command gets of the environment: where programs and its user's own settings are, and no secret.
+#: Environment variables that the command gets: enough to find programs and the user's settings, no secret.
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSH_AUTH_SOCK")
 
 
@@ -46,10 +46,10 @@ class Kept:
 
 
 def keep_head(records: Path) -> Kept | None:
-    """Hand the newest head to the command of the settings; ``None`` where there is none, or no record yet.
+    """Pass the newest head to the command in the settings; ``None`` if there is no command or no record yet.
 
-    Call it when nothing is locked. Raises ``RecordError`` when the head is not kept: nothing else depends
-    on it.
+    Call it when nothing is locked. Raises ``RecordError`` if the head could not be kept; nothing else
+    depends on that.
     """
     command = _command(records)
     entries = Chain(records).entries() if command else []
@@ -67,7 +67,7 @@ def keep_head(records: Path) -> Kept | None:
         finally:
             os.close(file)
     except OSError as error:
-        raise RecordError(f"the head was kept, and that cannot be written down ({describe(error)})") from None
+        raise RecordError(f"the head was kept, but {ANCHORS} cannot be written ({describe(error)})") from None
     return kept
 
 
@@ -77,15 +77,15 @@ def head_cautions(records: Path) -> list[str]:
         keep_head(records)
     except RunbookError as error:
         return [str(error)]
-    except KeyboardInterrupt:  # what was done has ended: only this is interrupted
+    except KeyboardInterrupt:  # the work itself is complete: only this is interrupted
         return ["keeping the newest head elsewhere was interrupted: runbook records head shows it"]
     return []
 
 
 def kept_heads(records: Path) -> list[Kept]:
-    """Return the heads that were kept, the oldest first; lines that are none of ours are passed over.
+    """Return the heads that were kept, oldest first; skip lines that the runbook did not write.
 
-    Raises ``OSError`` for something that is no plain file or cannot be read.
+    Raises ``OSError`` if it is not a plain file or cannot be read.
     """
     try:
         lines = read(records / ANCHORS).splitlines()
@@ -115,10 +115,10 @@ def age_of(kept: Kept, entries: Sequence[Entry]) -> str:
 
 
 def _command(records: Path) -> list[str]:
-    """The command of the settings, if there is one.
+    """The command in the settings, if there is one.
 
-    What stands there is run as whoever closes a record. So it counts only from a file that nobody but this
-    account or root can write.
+    It runs as whoever closes a record. So it is used only from a file that nobody but this account or root
+    can write.
     """
     path = records / SETTINGS
     try:
@@ -131,9 +131,9 @@ def _command(records: Path) -> list[str]:
     except ValueError as error:
         raise _unusable(f"{path}: {error}") from None
     if status.st_uid not in (0, os.getuid()) or stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _unusable(f"{path} can be written by others, so its command is not run")
+        raise _unusable(f"other accounts can write {path}, so its command is not run")
     if unknown := content.keys() - {"anchor"}:
-        raise _unusable(f"{path}: {', '.join(sorted(unknown))}: no such setting")
+        raise _unusable(f"{path}: unknown settings: {', '.join(sorted(unknown))}")
     command = content.get("anchor", [])
     if not isinstance(command, list) or not all(isinstance(word, str) and word for word in command):
         raise _unusable(f"{path}: anchor is not a list of arguments")
@@ -143,7 +143,7 @@ def _command(records: Path) -> list[str]:
 def _run(command: list[str], message: bytes, records: Path) -> None:
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     name = Path(command[0]).name
-    # Into a file: a child that goes on in the background would keep a pipe open.
+    # Into a file: a child that continues in the background would keep a pipe open.
     with TemporaryFile() as errors, TemporaryFile() as head:
         head.write(message)
         head.seek(0)
@@ -180,8 +180,8 @@ def _run(command: list[str], message: bytes, records: Path) -> None:
 def _not_kept(why: str) -> RecordError:
     return RecordError(
         f"the newest head was not kept elsewhere: {why}",
-        meaning="the records are complete; only an older head that was kept stands for them outside",
-        next_step="keep it by hand (runbook records head), or correct the command (anchor in"
+        meaning="the records are complete, but only an older head, if any, is stored outside them",
+        next_step="store it by hand (runbook records head), or correct the command (anchor in"
         f" records/{SETTINGS})",
     )
 

@@ -1,8 +1,8 @@
 """The signed approvals of records, checked again by whoever reads them.
 
-A signature has no time of its own. It was good when its run opened, so whether its key was valid is judged
-at the time of that entry of the chain: a key that expired, or whose holder left since, spoils no record.
-That is the clock of the machine that made the entry.
+A signature contains no time. It was valid when its run opened, so its key is judged at the time of that entry
+of the chain: a key that has expired since, or whose holder has left, invalidates no record. The entry's time
+comes from the clock of the machine that made it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ def signed_approvals(
 ) -> tuple[list[Problem], list[str]]:
     """Judge the signatures under which the runs of a records folder were opened.
 
-    Every key that a run's opening names has to hold. Returns what does not, and notes of what does.
+    Every key that a run's opening names must be valid. Returns problems for those that are not, and notes
+    for those that are.
 
     Parameters
     ----------
     allowed_signers
-        OpenSSH's file of the keys that may sign approvals, kept where the records are not. Whose line is
-        taken out of it can no longer be checked; to end a key, give its line ``valid-before``.
+        OpenSSH's file of the keys that may sign approvals, kept outside the records. A key whose line was
+        deleted can no longer be checked; to end a key, add ``valid-before`` to its line.
     revoked
         A list of keys that never count, whenever they signed.
     """
@@ -60,9 +61,7 @@ def signed_approvals(
             if key in holding:
                 notes.append(f"{entry.run}: approved by {holding[key]} with {key}; judged at {entry.at}")
             else:
-                what = (
-                    f"its approval, signed with {key}, does not hold at {entry.at} by {allowed_signers.name}"
-                )
+                what = f"its approval, signed with {key}, is invalid at {entry.at} by {allowed_signers.name}"
                 problems.append(Problem(str(entry.run), what))
     return problems, notes
 
@@ -78,10 +77,10 @@ def _signed(records: Path, run: str, used: Entry | None) -> tuple[bytes, list[Pa
         return f"{digest}\n".encode(), [folder / APPROVED[1]], OLD_NAMESPACE
     content = read(records / used.file)
     if digest_of(content) != used.content:
-        raise ValueError(f"{used.file} is not as it was recorded")
+        raise ValueError(f"{used.file} has changed since it was recorded")
     message = read(folder / STATEMENT, SMALL)
     if digest_of(message) != parse_mapping(content).get("statement"):
-        raise ValueError(f"{STATEMENT} is not the one that was used")
+        raise ValueError(f"{STATEMENT} is not the statement that was used")
     return message, [one for one in signature_names(folder / STATEMENT) if one.exists()], NAMESPACE
 
 
@@ -93,7 +92,7 @@ def _holding(
     entry: Entry,
     revoked: Path | None,
 ) -> dict[str, str]:
-    """The keys whose signatures held at the time of an entry, each with whose it was."""
+    """The keys whose signatures were valid at the time of an entry, each with its holder."""
     at, found = datetime.fromisoformat(entry.at), dict[str, str]()
     for signature in signatures:
         require_plain(signature, SMALL)

@@ -1,8 +1,8 @@
-"""The chain of a records folder: one line for every event, with the digest of the small file that tells it.
+"""The chain of a records folder: one line per event, with the digest of the small file that describes it.
 
-``chain.jsonl`` grows at its end only. Every entry names the digest of the one before, so that the
-digest of the last one, the head, stands for all of them: who keeps a head somewhere else can tell
-later whether anything up to it was changed. A digest covers the line with its line end, so that
+``chain.jsonl`` grows at its end only. Every entry contains the digest of the one before, so the
+digest of the last one, the head, covers all of them: a head that is kept somewhere else shows
+later whether anything up to it was changed. A digest covers the line with its line ending, so that
 ``tail -n 1 chain.jsonl | sha256sum`` shows the head.
 """
 
@@ -32,9 +32,9 @@ FILE_NAME = "chain.jsonl"
 LOCK_NAME = ".chain.lock"
 LOCK_WAIT_S = 30.0
 OPENED, CLOSED = "opened", "closed"
-#: Taken over from outside of the register; an answer that came when somebody else had closed the record.
+#: Adopted from outside the register; an answer that arrived after somebody else had closed the record.
 ADOPTED, CLOSED_WHILE_RUNNING = "adopted", "closed-while-running"
-#: Format 2 names the file. Lines of format 1, which have runs only, stay as they are in front of them.
+#: Format 2 names the file. Older lines of format 1, which have runs only, stay unchanged in front of them.
 FORMAT = 2
 KEYS = {
     1: ("format", "seq", "at", "event", "run", "content", "previous"),
@@ -46,7 +46,7 @@ FILES = {OPENED: "opening.json", CLOSED: CHECKSUMS}
 EVENTS = "_events"
 #: Half a million entries.
 LIMIT = 256 * MIB
-#: What a file system says that cannot bring a folder's names to the disk on request; it does so by itself.
+#: Errors of file systems that cannot synchronize a folder on request; they do so by themselves.
 NO_SYNC = frozenset(
     {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EISDIR}
 )
@@ -55,12 +55,12 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the chain. Readers pass over events that they do not know.
+    """One line of the chain. Readers skip events that they do not know.
 
     Parameters
     ----------
     seq
-        0 for the first entry, then one more each.
+        0 for the first entry, then counting up.
     at
         UTC time, ISO 8601.
     event
@@ -69,7 +69,7 @@ class Entry:
         The folder of the run that it is about, relative to the records folder: ``site/tenant/run id``;
         ``None`` for an event of no run.
     file
-        The JSON file that tells the event, relative to the records folder.
+        The JSON file that describes the event, relative to the records folder.
     content
         Digest of that file.
     previous
@@ -89,7 +89,7 @@ class Entry:
 
     @property
     def line(self) -> bytes:
-        """The entry as it stands in the file, with its line end."""
+        """The entry as it is in the file, with its line ending."""
         return (json.dumps({key: getattr(self, key) for key in KEYS[self.format]}) + "\n").encode()
 
     @property
@@ -99,7 +99,7 @@ class Entry:
 
     @classmethod
     def parse(cls, line: bytes) -> Entry:
-        """Read a line with its line end; ``ValueError`` unless it is exactly as we write it.
+        """Read a line with its line ending; ``ValueError`` unless it is exactly as the runbook writes it.
 
         ``NewerFormatError`` for a line that a newer runbook wrote.
         """
@@ -129,7 +129,7 @@ class Entry:
 
 
 class NewerFormatError(ValueError):
-    """A line of the chain that a newer runbook wrote: nothing is wrong with it."""
+    """A line of the chain that a newer runbook wrote: it is not damaged."""
 
     def __init__(self, found: int) -> None:
         super().__init__(f"written by a newer runbook (format {found}; this one reads {FORMAT})")
@@ -158,9 +158,9 @@ class Chain:
         self.path = records / FILE_NAME
 
     def lines(self) -> list[bytes]:
-        """Return the lines as they stand, each with its line end; the last one may be cut off.
+        """Return the lines unchanged, each with its line ending; the last one may be incomplete.
 
-        Raises ``OSError`` for something that is no plain file or cannot be read.
+        Raises ``OSError`` if it is not a plain file or cannot be read.
         """
         try:
             return re.findall(rb"[^\n]*\n|[^\n]+", read(self.path, LIMIT))
@@ -171,7 +171,7 @@ class Chain:
         """Return the entries in the order of the file; see ``verify`` for whether they can be trusted.
 
         Raises ``RecordError`` for a chain that cannot be read, for a line that is not an entry, and for
-        closed records without any entry: their chain was taken away.
+        closed records without any entry: their chain was removed.
         """
         found = []
         try:
@@ -181,8 +181,8 @@ class Chain:
         if not lines and any(self.records.glob(f"*/*/*/{CHECKSUMS}")):
             raise RecordError(
                 f"{self.path} is missing or empty, and there are closed records",
-                meaning="nothing shows which records belong here; nothing was changed",
-                next_step=f"put {FILE_NAME} back from a copy; if there is none, move {self.records} aside",
+                meaning="it cannot be determined which records belong here; nothing was changed",
+                next_step=f"restore {FILE_NAME} from a copy; if there is none, move {self.records} aside",
             )
         for number, line in enumerate(lines, start=1):
             try:
@@ -197,7 +197,7 @@ class Chain:
                 raise RecordError(
                     f"{FILE_NAME} line {number} cannot be read ({error})",
                     meaning="the chain of the records was damaged or changed",
-                    next_step="look at it with: runbook records verify",
+                    next_step="show what is wrong with: runbook records verify",
                 ) from None
         return found
 
@@ -216,8 +216,8 @@ class Chain:
     def append(self, *events: Event) -> list[Entry]:
         """Add an entry for each event, all of them or none, on disk when this returns.
 
-        Their files are complete by now. Raises ``LockedError`` when another process holds the chain for
-        too long, ``RecordError`` when the chain cannot be continued: a run was opened or closed before,
+        Their files must be complete. Raises ``LockedError`` when another process holds the chain for
+        too long, ``RecordError`` when the chain cannot be continued: a run was already opened or closed,
         was never opened, or a file is damaged or cannot be written.
         """
         with self.held():
@@ -243,9 +243,9 @@ class Chain:
         return added
 
     def record(self, event: str, run: str | None, content: Mapping[str, Any]) -> Entry:
-        """Write the file of an event that is in no run's folder, and add its entry.
+        """Write the file of an event that belongs to no run's folder, and add its entry.
 
-        Raises as ``append``; a file whose entry cannot be added is taken away again.
+        Raises as ``append``; a file whose entry cannot be added is removed again.
         """
         with self.held():
             folder = self.records / EVENTS
@@ -260,7 +260,7 @@ class Chain:
                 raise
 
     def stamp(self) -> tuple[int, int, int]:
-        """Return what changes whenever the chain's file does, so that it need not be read again."""
+        """Return a value that changes whenever the chain's file does, which saves reading it again."""
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
@@ -281,13 +281,13 @@ class Chain:
         except Timeout:
             raise LockedError(
                 f"the chain of {self.records} is being written by another process",
-                meaning="the run cannot be recorded, so nothing more is written",
+                meaning="the run cannot be recorded, so it writes nothing more to Twilio or the PBX",
                 next_step="run it again",
             ) from None
         except OSError as error:
             raise RecordError(
                 f"the record cannot be written ({describe(error)})",
-                meaning="a change that cannot be recorded is not made",
+                meaning="the runbook makes no change that it cannot record",
                 next_step=f"make {self.records} writable for this account, with room on the disk, and run"
                 " again",
             ) from None
@@ -297,15 +297,15 @@ class Chain:
         return file_lock(self.records / LOCK_NAME, LOCK_WAIT_S)
 
     def _complete_lines(self) -> list[bytes]:
-        """The lines without a last one that never became complete: its run did not go on after it."""
+        """The lines without an incomplete last one: its run did not continue after it."""
         return [line for line in self.lines() if line.endswith(b"\n") or _is_entry(line + b"\n")]
 
     def _write(self, line: bytes, end: int) -> None:
         new = not self.path.exists()
         file = descriptor(self.path, os.O_RDWR | os.O_CREAT, LIMIT)
         try:
-            # What stands after the last complete entry is the rest of a write that was cut off; of
-            # the last entry itself the line end can be missing.
+            # Anything after the last complete entry is left from an interrupted write; the last
+            # entry itself may lack its line ending.
             start = min(end, os.fstat(file).st_size)
             data = b"\n" * (end - start) + line
             os.ftruncate(file, start)
@@ -315,7 +315,7 @@ class Chain:
                 os.fsync(file)
                 if new:
                     sync_folder(self.records)
-            except BaseException:  # also an interruption: the entry is there as a whole, or not at all
+            except BaseException:  # also an interruption: the entry is written whole or not at all
                 os.ftruncate(file, start)
                 raise
         finally:
@@ -327,18 +327,18 @@ def _require(entries: list[Entry], run: str, state: str | None) -> None:
     events = [one.event for one in entries if one.run == run and one.event in FILES]
     if (events[-1] if events else None) != state:
         raise RecordError(
-            f"record {run} {f'is {events[-1]} already' if events else 'was never opened'}",
+            f"record {run} {f'is already {events[-1]}' if events else 'was never opened'}",
             meaning="a record is written once; nothing was changed",
-            next_step="run again: every run makes a record of its own",
+            next_step="run again: every run makes its own record",
         )
 
 
 def unreadable(error: OSError) -> RecordError:
-    """Return the error for a file of the records that cannot be read, named by the operating system's own."""
+    """Return the error for a file of the records that cannot be read, from the operating system's error."""
     return RecordError(
         describe(error),
-        meaning="the records cannot be read as they are; nothing was changed",
-        next_step="put the file back from a copy, or make it readable; all that is wrong here shows:"
+        meaning="the records cannot be read; nothing was changed",
+        next_step="restore the file from a copy, or make it readable; to list every problem:"
         " runbook records verify",
     )
 

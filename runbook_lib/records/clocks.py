@@ -1,8 +1,8 @@
-"""What is known of clocks: of this machine's beside the vendors', and of the times in the chain.
+"""What is known about clocks: this machine's compared with the vendors', and the times in the chain.
 
-Order is the chain's and never a clock's. A time of a vendor is compared with a time by the same vendor's
-clock, which the ``Date`` header of every answer shows: this machine's own may be off by any amount, and may
-be set in the middle of a run.
+The chain determines the order, never a clock. A vendor's time is compared only with a time from the same
+vendor's clock, which the ``Date`` header of every answer shows: this machine's clock may be off by any
+amount, and may be changed during a run.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 
 from .chain import Entry
 
-#: From this difference on, a person should look at the clock.
+#: Above this difference, a person should check the clock.
 CAUTION_S = 60.0
-#: Clocks of several machines that write one chain differ by so much without a caution.
+#: Clocks of machines that write to one chain may differ by this much without a caution.
 TOLERANCE = timedelta(minutes=2)
 
 
 def steady() -> float:
-    """Return seconds that nobody sets and that go on while the machine sleeps, where the system has them."""
+    """Return seconds that nobody can set and that count on during sleep, where the system offers them."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A vendor's time at a moment of ``steady``, give or take some seconds."""
+    """A vendor's time at a moment of ``steady``, within some seconds."""
 
     vendor_time: datetime
     at: float
@@ -40,17 +40,17 @@ class _Seen:
 
 
 class VendorClocks:
-    """The vendors' clocks, as the answers of one run show them."""
+    """The vendors' clocks, as seen in the answers of one run."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
 
     def saw(self, vendor: str, date: str | None, asked_at: float) -> None:
-        """Learn from the ``Date`` header of an answer; ``asked_at`` is when ``steady`` its request left."""
+        """Learn from the ``Date`` header of an answer; ``asked_at`` is when it was requested (``steady``)."""
         try:
             stamp = parsedate_to_datetime(date or "")
             received = steady()
-            # It has whole seconds, and was written some time between the request and now.
+            # It has whole seconds, and was written between the request and now.
             within = (1 + received - asked_at) / 2
             moment = stamp.astimezone(UTC) + timedelta(seconds=within)
         except (ValueError, OverflowError):
@@ -65,7 +65,7 @@ class VendorClocks:
         ]
 
     def join(self, told: Iterable[tuple[str, str, float, float]]) -> None:
-        """Know what another process has told; what this one has seen itself counts more."""
+        """Add what another process has seen; what this one has seen itself takes precedence."""
         for vendor, moment, at, within_s in told:
             self._seen.setdefault(vendor, _Seen(datetime.fromisoformat(moment), at, within_s))
 
@@ -85,7 +85,7 @@ class VendorClocks:
     def differences(self) -> dict[str, float]:
         """Return by how many seconds this machine's clock is ahead of each vendor's now.
 
-        What could as well come from the way that an answer takes is left out.
+        Differences that an answer's travel time could explain are omitted.
         """
         found = {}
         for vendor, seen in dict(self._seen).items():
@@ -96,7 +96,7 @@ class VendorClocks:
 
 
 def clock_cautions(differences: object, verb: str = "is") -> list[str]:
-    """Return what a person should know of kept differences, whatever somebody made of them."""
+    """Return cautions about recorded differences; tolerates any content."""
     found = differences.items() if isinstance(differences, Mapping) else ()
     return [
         f"this machine's clock {verb} {_span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} {vendor}'s"
@@ -115,12 +115,12 @@ def largest(differences: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def set_back(entries: Sequence[Entry]) -> list[tuple[Entry, Entry, timedelta]]:
-    """Return the neighbours in a chain of which the later one bears an earlier time, and by how much."""
+    """Return neighbouring entries of a chain whose times go backwards, and by how much."""
     found = []
     for before, after in pairwise(entries):
         try:
             back = datetime.fromisoformat(before.at) - datetime.fromisoformat(after.at)
-        except (ValueError, TypeError):  # a time that is none of ours
+        except (ValueError, TypeError):  # not a time that the runbook wrote
             continue
         if back > timedelta():
             found.append((before, after, back))
@@ -128,12 +128,12 @@ def set_back(entries: Sequence[Entry]) -> list[tuple[Entry, Entry, timedelta]]:
 
 
 def describe_set_back(entries: Sequence[Entry], most: int = 5) -> list[tuple[str, bool]]:
-    """Return the places where the chain's times go backwards, and whether each is more than clocks differ."""
+    """Return the places where the chain's times go backwards, and whether each exceeds the tolerance."""
     found = [
         (
-            f"entry {after.seq} ({after.event} {after.run}) bears the time {after.at}, {_span(back)} before"
-            f" entry {before.seq} ({before.event} {before.run}, {before.at}): a clock was set back, or was"
-            " ahead; the order is the chain's",
+            f"entry {after.seq} ({after.event} {after.run}) has the time {after.at}, {_span(back)} before"
+            f" entry {before.seq} ({before.event} {before.run}, {before.at}): a clock was set back, or had"
+            " been fast; the order of the chain counts",
             back > TOLERANCE,
         )
         for before, after, back in set_back(entries)
@@ -146,10 +146,10 @@ def describe_set_back(entries: Sequence[Entry], most: int = 5) -> list[tuple[str
 
 
 def in_order(entries: Sequence[Entry], runs: Iterable[str]) -> list[str]:
-    """Return runs, the oldest first: in the order in which the chain has them opened.
+    """Return runs, oldest first: in the order in which the chain says they opened.
 
-    A run outside of the chain has nothing but the time in its name: it comes after the last chained run
-    whose own is not later.
+    A run outside the chain has only the time in its name: it comes after the last chained run whose
+    own time is not later.
     """
     chained = list(dict.fromkeys(str(entry.run) for entry in entries if entry.run))
     place = {run: number for number, run in enumerate(chained)}

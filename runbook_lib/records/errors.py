@@ -6,4 +6,4 @@ from ..errors import RunbookError
 
 
 class RecordError(RunbookError):
-    """A record or the chain cannot be written, read or trusted; nothing of a closed record was changed."""
+    """A record or the chain cannot be written, read or trusted; no closed record was changed."""

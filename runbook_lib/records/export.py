@@ -20,7 +20,7 @@ from .handing import write_copy
 from .record import CHECKSUMS, OPENING, READ_ONLY, files_of
 from .verify import check_record
 
-#: The earliest time that a zip can hold: the record has its own times inside.
+#: The earliest time that a zip can hold; the record itself contains the real times.
 TIME = (1980, 1, 1, 0, 0, 0)
 
 _HOW_TO = """\
@@ -30,25 +30,25 @@ closed {at} (UTC)
 Its digest in the chain of records:
 {digest}
 
-To check this copy, in the folder that has this file (each command needs nothing but coreutils):
+To check this copy, run these commands in the folder that contains this file (they need only coreutils):
 
 1. cd record && sha256sum --check --strict ../SHA256SUMS
-   Every file is the one that was closed; there must be no other file beside checksums.json.
+   Every file must be OK, and there must be no other file besides checksums.json.
 2. sha256sum record/checksums.json
    must print {checksums}
    which is the "content" of the last line of chain.jsonl.
 3. tail -n 1 chain.jsonl | sha256sum
    must print {bare}
 
-This file and the two digests in it came in the same zip, so these three steps only show that the copy is
-consistent. It is verified when whoever keeps the chain's heads (or their signatures) finds the digest above
-in the chain:
+This file and the two digests in it came in the same zip, so these three steps show only that the copy is
+consistent. It is verified when the person who keeps the chain's heads (or their signatures) finds the digest
+above in the chain:
 
    runbook records verify --head {digest}
 """
 
 
-#: Keys of parameters under which a reference to a secret stands.
+#: Keys of parameters whose values are references to secrets.
 _SECRET_KEYS = frozenset({"auth_token", "api_key_secret", "password"})
 
 
@@ -75,15 +75,15 @@ def require_exportable(records: Path, run: str, root: Path) -> list[str]:
     if not entries or entries[-1].event != CLOSED:
         raise RecordError(
             f"record {run} is not closed",
-            meaning="nothing says yet what belongs to it",
-            next_step=f"when its run has died: runbook records close {run}",
+            meaning="it is not yet fixed which files belong to it",
+            next_step=f"wait until its run has ended; if the run died: runbook records close {run}",
         )
     if problems := check_record(records, run, entries):
         raise RecordError(
-            f"record {run} is not what was closed: "
+            f"record {run} has changed since it was closed: "
             + "; ".join(f"{one.path}: {one.what}" for one in problems),
-            meaning="a copy of it would not be the record",
-            next_step="look at all of it with: runbook records verify",
+            meaning="a copy would not be the original record; no zip was written",
+            next_step="list every problem with: runbook records verify",
         )
     missing = _resolved(records / run, root)
     if found := list(_secrets_in(records / run)):
@@ -100,7 +100,7 @@ def _entries_of(records: Path, run: str) -> list[Entry]:
 
 
 def _resolved(folder: Path, root: Path) -> list[str]:
-    """Make the filter know the secrets of a record; return the references that cannot be resolved here."""
+    """Register a record's secrets with the filter; return the references that cannot be resolved here."""
     opening = json.loads(read(folder / OPENING))
     missing = set()
     for name, parameters in opening["parameters"].items():

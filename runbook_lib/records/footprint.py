@@ -1,7 +1,7 @@
-"""What a run left at the vendors, by resource: the writes of its journal put together.
+"""What a run left at the vendors, by resource: the writes of its journal combined.
 
-Several writes of a run may touch the same resource; what counts is how it was before the first and
-how the last one left it.
+Several writes of a run may change the same resource; what counts is its state before the first and
+after the last.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Locate = Callable[[Write], str | None]
 
 #: Twilio's ids: two letters and 32 hexadecimal digits.
 _SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
-#: What the journal shows in a secret's place.
+#: What the journal shows in place of a secret.
 HIDDEN = "(secret)"
-#: What the vendors' answers say of a resource that is not a setting of it, or follows from others.
+#: Fields of the vendors' answers that are not settings, or that follow from other fields.
 _NOT_SETTINGS = frozenset(
     ("date_created", "date_updated", "url", "uri", "links", "subresource_uris", "auth_type", "auth_type_set")
 )
@@ -47,11 +47,11 @@ class Trace:
         The rows of the plan that were carried out on it, from the first ``current`` to the last
         ``desired``.
     before, left
-        The vendor's fields of it, under the names of the vendor's answers: as they were (all that was
-        read) and as the run left them (those that it sent, without secrets).
+        The resource's fields, under the names that the vendor's answers use: as they were (all that
+        were read) and as the run left them (those that it sent, without secrets).
     told
-        What the vendor said of the settings of a resource that the run made, beside those that it
-        sent: in its answer, or when it was read right after that. None of one that was only changed.
+        For a resource that the run created: the settings that the vendor reported besides those that
+        were sent, in its answer or when read right afterwards. Empty if it was only changed.
     """
 
     vendor: str
@@ -66,7 +66,7 @@ class Trace:
 
     @property
     def changed(self) -> dict[str, Any]:
-        """The fields that the run left at another value than they had."""
+        """The fields whose values the run changed."""
         return {
             name: value for name, value in self.left.items() if not same(value, self.before.get(name), name)
         }
@@ -75,8 +75,8 @@ class Trace:
 def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
     """Return what the writes of a journal left, in the order in which each resource was first touched.
 
-    ``locate`` is asked for the path of a resource that was made by a write whose answer was lost;
-    ``None`` when there is none. Writes that the vendor refused left nothing.
+    ``locate`` returns the path of a resource created by a write whose answer was lost, or
+    ``None`` if there is none. Writes that the vendor refused left nothing.
     """
     traces: dict[str, Trace] = {}
     for write in writes:
@@ -100,7 +100,7 @@ def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
 def same(left: Any, live: Any, field: str = "") -> bool:
     """Whether a live value of a field means what was sent.
 
-    Forms carry texts, unset values are null or empty, and vendors may spell a value in their own way.
+    Forms carry text, unset values are null or empty, and vendors may spell a value in their own way.
     """
     if isinstance(left, Mapping):
         return isinstance(live, Mapping) and all(same(left[name], live.get(name), name) for name in left)
@@ -118,17 +118,17 @@ def _text(value: Any) -> str:
 
 
 def path_of(write: Write) -> str | None:
-    """Return the path of the resource of a write; ``None`` if it made one and nobody said which."""
+    """Return the path of a write's resource; ``None`` if it created one whose id is unknown."""
     return _resource(write)[0]
 
 
 def makes(write: Write) -> bool:
-    """Whether a write is one that makes a resource."""
+    """Whether a write creates a resource."""
     return _resource(write)[1] == "made"
 
 
 def _resource(write: Write) -> tuple[str | None, Kind]:
-    """The path of the resource that a write is about, and what the write does to it."""
+    """The path of a write's resource, and what the write does to it."""
     made = next((one["result"] for one in (write["answer"], write["found"]) if one and one["result"]), None)
     path = urlsplit(write["path"]).path
     if write["vendor"] == "Twilio":
@@ -156,7 +156,7 @@ def _trace(write: Write, path: str, kind: Kind) -> Trace:
     identity = path.rpartition("/")[2]
     left = {name: value for name, value in sent.items() if value not in (HIDDEN, identity)}
     rows = tuple(map(Row.from_journal, write["rows"]))
-    # Of an association all that counts is that it is there: its fields are those of the list.
+    # For an association only its existence counts: its fields are those of the list.
     said = {} if identity in sent.values() or kind != "made" else _said(write)
     told = {
         name: value
@@ -168,7 +168,7 @@ def _trace(write: Write, path: str, kind: Kind) -> Trace:
 
 
 def _said(write: Write) -> Mapping[str, Any]:
-    """What the vendor said of what a write made; journals from before this was kept have nothing of it."""
+    """What the vendor reported about what a write created; older journals do not have it."""
     both = (write["answer"] or {}, write["found"] or {})
     return {name: value for one in both for name, value in (one.get("fields") or {}).items()}
 

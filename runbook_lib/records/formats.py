@@ -1,4 +1,4 @@
-"""Formats of what lasts: older ones are understood, a newer one is named as newer and never as damaged."""
+"""Formats of files that last: older ones are understood, newer ones are called newer and never damaged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FORMAT = 1
 
 
 def newer(content: Mapping[str, Any], known: int = FORMAT) -> str:
-    """Say that a newer runbook wrote a file, with its version if the file has that; empty if none did."""
+    """Return that a newer runbook wrote a file, with its version if known; empty if none did."""
     found, runbook = content.get("format"), content.get("runbook")
     if type(found) is not int or found <= known:
         return ""

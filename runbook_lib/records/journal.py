@@ -1,8 +1,8 @@
-"""The journal: every write to a vendor, on disk before it leaves and again after its answer.
+"""The journal: every write to a vendor, on disk before it is sent and again after it is answered.
 
-No write leaves unless the register (the chain of the records folder) has its run as open, whoever calls.
-One JSON line per event, appended and flushed to the disk, so that a run that died shows what was
-in flight: an entry that was sent and has no answer.
+No write is sent, whoever calls, unless the register (the chain of the records folder) has its run as open.
+One JSON line per event, appended and flushed to the disk, so that the journal of a run that died shows
+which writes were in flight: entries that were sent and have no answer.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _KEYS = {
 
 
 class UnjournalledWriteError(RuntimeError):
-    """Our own code tried to write without saying for which rows of a plan. Nothing was sent."""
+    """The runbook's own code tried to write without naming the rows of a plan. Nothing was sent."""
 
 
 @dataclass(frozen=True)
 class Subject:
     """What a write is for: the rows that it carries out and the resource.
 
-    ``before`` is what the vendor said of the resource before; ``None`` for one that is made.
+    ``before`` is what the vendor reported about the resource before; ``None`` for one that is created.
     """
 
     section: str
@@ -71,13 +71,13 @@ class Journal:
     redact
         Called with every event, as plain data, before it is written; returns it without secrets.
     target
-        What the writes are for (sandbox or live, account, PBX): a journal of one target says nothing
-        of another.
+        What the writes are for (sandbox or live, account, PBX): a journal of one target does not
+        apply to another.
     """
 
     def __init__(self, path: Path, redact: Callable[[Any], Any], target: dict[str, str]) -> None:
         self.target = target
-        #: What the vendors' answers show of their clocks; the transport keeps it.
+        #: The vendors' clocks, as seen in their answers; kept by the transport.
         self.clocks = VendorClocks()
         #: Called before a section's first write, when the vendors' clocks are known; raises to refuse it.
         self.before_first_write: Callable[[], None] | None = None
@@ -90,7 +90,7 @@ class Journal:
         self._process = f"{os.getpid():x}-{time.time_ns():x}"
 
     def move_to(self, path: Path) -> None:
-        """Keep what follows in the folder of another run."""
+        """Write from now on to the folder of another run."""
         self.path = path
         self.writes = 0
         self._begun = set[str]()
@@ -106,7 +106,7 @@ class Journal:
         rows: tuple[Row, ...],
         before: Mapping[str, Any] | None = None,
     ) -> Iterator[None]:
-        """Allow writes, and say for what, until the end of the ``with`` block."""
+        """Allow writes for this purpose until the end of the ``with`` block."""
         self._subject = Subject(section, resource, rows, before)
         try:
             yield
@@ -119,11 +119,11 @@ class Journal:
         return self._subject is not None
 
     def stop(self, error: RunbookError) -> None:
-        """Let no write of this run out any more, to any vendor: each raises this error instead."""
+        """Stop all further writes of this run, to any vendor: each raises this error instead."""
         self._stopped_by = self._stopped_by or error
 
     def sending(self, vendor: str, method: str, path: str, body: Any) -> str:
-        """Record that a write is about to leave; return its id. On disk when this returns.
+        """Record that a write is about to be sent; return its id. On disk when this returns.
 
         Raises ``UnjournalledWriteError`` outside of ``writing``, what stopped the run, if it was, what
         ``before_first_write`` raises, and ``RecordError`` when the run has no open entry in the chain: it
@@ -138,7 +138,7 @@ class Journal:
             self._begun.add(self._subject.section)
         entry = f"{self._process}-{self.writes + 1}"
         vendor_time = self.clocks.known(vendor)
-        # Nobody can close the record between the look-up and the line.
+        # Nobody can close the record between this check and the line.
         with self._chain.held():
             self._require_entry()
             sending = self._append(
@@ -176,12 +176,12 @@ class Journal:
         left: bool = True,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record what became of a write: HTTP status, the vendor's request id, duration, id of the resource.
+        """Record the result of a write: HTTP status, the vendor's request id, duration, id of the resource.
 
         ``status`` is ``None`` when no answer came; ``error`` then says how it failed, and ``left`` whether
-        the write may have left: without a connection it did not. ``fields`` are
-        what the vendor answered of a resource that the write made, and of one that it changed when
-        that was (``date_updated``).
+        the write may have been sent: without a connection it was not. ``fields`` are
+        what the vendor answered about a resource that the write created, and for one that it changed
+        when that happened (``date_updated``).
         """
         answer = self._told(
             {
@@ -200,14 +200,14 @@ class Journal:
             self.last["answer"] = answer
 
     def found(self, entry: str, result: str, fields: Mapping[str, Any]) -> None:
-        """Record what was read of a resource right after the write that made it: its id and its fields.
+        """Record what was read of a resource right after the write that created it: its id and its fields.
 
-        For a write whose answer was lost, or did not say all of it.
+        For a write whose answer was lost or incomplete.
         """
         self._told({"event": FOUND, "entry": entry, "result": result, "fields": fields})
 
     def digest(self) -> str:
-        """Return ``sha256:…`` of the journal as it stands; of nothing when nothing was written."""
+        """Return ``sha256:…`` of the journal as it is now; of no bytes when nothing was written."""
         content = read_plain(self.path) if os.path.lexists(self.path) else b""
         return "sha256:" + hashlib.sha256(content).hexdigest()
 
@@ -220,15 +220,15 @@ class Journal:
         except RecordError as error:
             raise RecordError(
                 error.what,
-                meaning="no write leaves without an open entry in the register of records; nothing was sent",
+                meaning="no write is sent without an open entry in the register of records; nothing was sent",
                 next_step=error.next_step,
             ) from None
         self._open_at = stamp
 
     def _told(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Write what became of a write; as an entry beside the record, if somebody has closed that meanwhile.
+        """Write the result of a write; as an entry beside the record, if somebody has closed that meanwhile.
 
-        A closed record is never changed, and what a vendor answered is never lost.
+        A closed record is never changed, and a vendor's answer is never lost.
         """
         event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
         with self._chain.held():
@@ -251,7 +251,7 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = descriptor(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            # A nearly full disk takes a part and says so with the next write: all of it, or an error.
+            # A nearly full disk accepts a part and reports that with the next write: all of it, or an error.
             while data:
                 data = data[os.write(file, data) :]
             os.fsync(file)
@@ -261,12 +261,12 @@ class Journal:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return a journal's writes, each with what became of it under ``answer`` (``None``: in flight).
+    """Return a journal's writes, each with its result under ``answer`` (``None``: in flight).
 
-    ``found`` is what was read of what it made, where that was kept (``None``: it was not).
-    A last line that was cut off in the middle (the run died while writing it) is left out. Any other
-    line that is not as we write it stands among the writes as one that nobody can read.
-    Raises ``OSError`` for something that is no plain file or cannot be read.
+    ``found`` is what was read of the resource that it created, if recorded (``None`` otherwise).
+    An incomplete last line (the run died while writing it) is omitted. Any other line that the
+    runbook did not write like this is listed as a write that cannot be read.
+    Raises ``OSError`` if it is not a plain file or cannot be read.
     """
     writes: dict[str, dict[str, Any]] = {}
     # Not splitlines: what JSON leaves as it is in a text holds line ends of other kinds.
@@ -283,17 +283,17 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def is_readable(write: Mapping[str, Any]) -> bool:
-    """Whether a write of a journal is what was written there, and not a line that cannot be read."""
+    """Whether a write of a journal could be read."""
     return write["event"] == SENDING
 
 
 def newer_than_this(write: Mapping[str, Any]) -> str:
-    """Say that a newer runbook wrote a line that cannot be read; empty for any other write."""
+    """Return that a newer runbook wrote a line that cannot be read; empty for any other write."""
     return str(write.get("newer", ""))
 
 
 def _event(line: str) -> dict[str, Any] | None:
-    """A line's event; ``None`` for a line that is not as we write one."""
+    """A line's event; ``None`` for a line that the runbook did not write like this."""
     try:
         event: Any = json.loads(line)
         if newer(event):
@@ -323,7 +323,7 @@ def _unreadable(number: int, later: str) -> dict[str, Any]:
 def key_of(write: Mapping[str, Any]) -> ResourceKey:
     """Return the key of the resource that a write of a journal is for.
 
-    Journals of before have a phrase only, and their phrases are read through one table.
+    Older journals have only a phrase; their phrases are read through one table.
     """
     if (data := write.get("key")) is not None:
         return ResourceKey.from_data(data)
@@ -331,27 +331,27 @@ def key_of(write: Mapping[str, Any]) -> ResourceKey:
 
 
 def is_lost(write: Mapping[str, Any]) -> bool:
-    """Whether a write left, as far as anybody knows, and had no answer."""
+    """Whether a write may have been sent and had no answer."""
     answer = write["answer"]
     if answer is None:
         return True
-    # Journals of before say by the class of the error that there was no connection.
+    # Older journals show by the class of the error that there was no connection.
     left = answer.get("left", not (answer["error"] or "").startswith("Connect"))
     return answer["status"] is None and left
 
 
 def sent_at(write: Mapping[str, Any]) -> datetime:
-    """Return when a write of a journal was about to leave (UTC), by the clock of the machine that sent it."""
+    """Return when a write of a journal was about to be sent (UTC), by the clock of the sending machine."""
     return datetime.fromisoformat(write["at"])
 
 
 def vendor_time(write: Mapping[str, Any]) -> datetime:
-    """Return when a write was about to leave by the vendor's clock, to be compared with the vendor's times.
+    """Return when a write was about to be sent by the vendor's clock, to compare with the vendor's times.
 
-    Journals of before have the sending machine's time only.
+    Older journals have only the sending machine's time.
     """
     return datetime.fromisoformat(write.get("vendor_time") or write["at"])
 
 
-#: A resource that a lost answer may have made is as old as the write, give or take the way there.
+#: A resource created by a write whose answer was lost is as old as the write, within the travel time.
 CLOCKS = timedelta(minutes=2)

@@ -1,7 +1,7 @@
 """Which runs are going on: a run holds a lock file in its folder from its opening to its end.
 
-The lock is the operating system's, so a process that dies lets go of it: neither a clock nor a process id
-decides. The locks of another machine can be invisible from here.
+It is a lock of the operating system, so a process that dies releases it: neither a clock nor a process id
+decides. The locks of another machine may be invisible here.
 """
 
 from __future__ import annotations

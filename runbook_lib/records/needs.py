@@ -1,4 +1,4 @@
-"""What a record needs of the file system, tried in the records folder before the first write."""
+"""What a record needs from the file system, tested in the records folder before the first write."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..plain_files import describe, write_whole
 from .chain import sync_folder
 from .errors import RecordError
 
-#: Tells git, and whatever works by its rules, to change no line end and to put no pointer in a file's place.
+#: Prevents git, and tools that follow its rules, from changing line endings and from storing LFS pointers.
 ATTRIBUTES, AS_IT_IS = ".gitattributes", b"* -text -filter\n"
 
 
 def try_out(records: Path) -> list[str]:
-    """Try modes, folder synchronization and locks; return what is missing and can be done without.
+    """Test modes, folder synchronization and locks; return what is missing but not essential.
 
     Raises ``RecordError`` when a file cannot be made, or locks do not keep two processes apart.
     """
     notes = []
     try:
         records.mkdir(parents=True, exist_ok=True)
-        # A name of our own: who verifies meanwhile takes it for a lock, and so does everybody if we die here.
+        # The name of a lock file: so a verification meanwhile, or after a crash here, ignores it.
         path = records / f".trial-{secrets.token_hex(4)}.lock"
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
@@ -36,7 +36,7 @@ def try_out(records: Path) -> list[str]:
             except OSError as error:
                 notes.append(f"files cannot be made read-only here ({os.strerror(error.errno or 0)})")
             if not _syncs(records):
-                notes.append("the file system does not bring names in a folder to the disk on request")
+                notes.append("the file system cannot synchronize a folder on request")
         finally:
             os.close(file)
             with suppress(OSError):
@@ -44,7 +44,7 @@ def try_out(records: Path) -> list[str]:
     except OSError as error:
         raise RecordError(
             f"the record cannot be written ({describe(error)})",
-            meaning="a change that cannot be recorded is not made; nothing was written",
+            meaning="the runbook makes no change that it cannot record; nothing was written",
             next_step=f"make {records} writable for this account, with room on the disk, and run again",
         ) from None
     return notes
@@ -72,14 +72,14 @@ def _try_locks(path: Path, file: int) -> None:
         what = os.strerror(error.errno or errno.ENOLCK)
     raise RecordError(
         f"the file system of {path.parent} has no locks ({what})",
-        meaning="without locks two runs could undo each other, and nobody could see which run is going on;"
+        meaning="without locks two runs could undo each other, and a run in progress could not be seen;"
         " nothing was written",
         next_step="keep the records on a file system with locks (flock): a local disk, or NFS 4",
     )
 
 
 def _syncs(folder: Path) -> bool:
-    """Whether the names in a folder can be brought to the disk; raises ``OSError`` for a disk that fails."""
+    """Whether a folder can be synchronized; raises ``OSError`` for a disk that fails."""
     try:
         file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:

@@ -1,9 +1,8 @@
-"""What the runbook made, as the journals of its runs show it.
+"""What the runbook created, as shown by the journals of its runs.
 
-Opening every journal there ever was would cost more with each run. An index tells which journals speak of a
-vendor's id, and only these are opened: what counts is what stands in them. It is a cache beside the runs. A
-journal that is not in it as it lies there now (size, time, file) is read; an index that is missing or cannot
-be made sense of is made again.
+Opening every journal would cost more with each run. An index shows which journals contain a vendor's id, and
+only these are opened: their content decides. The index is a cache beside the runs. A journal whose file
+differs from the index (size, time, inode) is read; an index that is missing or unusable is rebuilt.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read, vendor_time
 
 OWNERSHIP = ".ownership.json"
 FORMAT = 3
-#: So many journals are read at every look rather than writing the index again.
+#: Up to this many journals are read each time, which is cheaper than rewriting the index.
 FEW = 16
-#: Runs lie two folders below a site's, and one that is withheld another one deeper.
+#: Runs are two folders below a site's, withheld ones three.
 DEPTH = 3
 
 
 @dataclass(frozen=True)
 class _Journal:
-    """What one journal speaks of: the vendor's ids, and the keys of what was written without an answer."""
+    """What one journal contains: the vendor's ids, and the keys of writes without an answer."""
 
     stamp: tuple[int, ...]
     ids: frozenset[str]
@@ -41,15 +40,15 @@ class _Journal:
 
 
 class Ownership:
-    """What was made at one target, by the journals below one folder.
+    """What was created at one target, according to the journals below one folder.
 
     Parameters
     ----------
     records
-        The records of a tenant, or of a site for a trunk that its tenants share.
+        The records of a tenant, or of a site for a shared trunk.
     target
-        What the writes were for (sandbox or live, account, PBX): a journal of one target says nothing
-        of another.
+        What the writes were for (sandbox or live, account, PBX): a journal of one target does not
+        apply to another.
     """
 
     def __init__(self, records: Path, target: dict[str, str]) -> None:
@@ -58,14 +57,14 @@ class Ownership:
         self._known: dict[str, _Journal] | None = None
 
     def made(self, resource: ResourceKey, vendor_id: str, created: datetime | None = None) -> bool:
-        """Say whether a journal shows that we made this resource.
+        """Return whether a journal shows that the runbook created this resource.
 
         True when a write for the resource of this key at this target was answered with this vendor id,
-        or, with ``created`` (when the vendor says that it was made), when such a write of that time left
-        and had no answer. This is how a run that was cut off recognizes its own half.
+        or, with ``created`` (the vendor's creation time), when such a write was sent at that time and
+        had no answer. This is how a run recognizes what an interrupted run created.
 
-        Raises ``RecordError`` when no journal shows it and one of them cannot be read: what we made would
-        be taken for somebody else's.
+        Raises ``RecordError`` when no journal shows it and one of them cannot be read: otherwise the
+        runbook's own resource would count as somebody else's.
         """
         journals, unreadable = self._look()
         lost = canonical(resource.identity)
@@ -79,19 +78,18 @@ class Ownership:
                 unreadable.append(self._problem(name, error))
         if unreadable:
             raise RecordError(
-                f"whether {resource} was made by the runbook cannot be told: " + "; ".join(unreadable),
-                meaning="the journals show what the runbook made, and one of them cannot be read; nothing was"
-                " written for it",
-                next_step="make the file readable for this account or put it back from a copy, then run"
-                " again",
+                f"it is unknown whether the runbook created {resource}: " + "; ".join(unreadable),
+                meaning="the journals show what the runbook created, and one of them cannot be read; nothing"
+                " was written for this resource",
+                next_step="make the file readable for this account or restore it from a copy, then run again",
             )
         return False
 
     def answered_writes(self, vendor_id: str) -> Iterator[dict[str, Any]]:
         """Yield the writes on the resource with this vendor id that the vendor answered.
 
-        By the names of their runs; of one journal the last write first. Which of two runs came first is not
-        the names' to say: compare the dates that the vendor gave. Raises ``OSError`` for a journal that
+        Sorted by run names, and within one journal with the last write first. The names do not show
+        which of two runs came first: compare the vendor's dates. Raises ``OSError`` for a journal that
         cannot be read.
         """
         journals, _ = self._look()
@@ -114,7 +112,7 @@ class Ownership:
         return read(self._records / name / FILE_NAME)
 
     def _look(self) -> tuple[dict[str, _Journal], list[str]]:
-        """The journals as they lie there now, the newest name first, and what keeps any from being read."""
+        """The journals that exist now, newest name first, and why any of them cannot be read."""
         unreadable: list[str] = []
         stamps = dict(_journals(self._records, unreadable))
         if self._known is None:
@@ -142,7 +140,7 @@ class Ownership:
     def _problem(self, name: str, error: Exception) -> str:
         if isinstance(error, OSError):
             return describe(error)
-        return f"{self._records / name / FILE_NAME}: changed: not as the runbook writes it"
+        return f"{self._records / name / FILE_NAME}: changed: the runbook did not write it like this"
 
 
 def _journals(
@@ -176,7 +174,7 @@ def _ids(write: dict[str, Any]) -> list[str]:
 
 
 def _of_index(index: dict[str, Any]) -> dict[str, _Journal]:
-    """What an index says; nothing of one that is not as we write it."""
+    """The content of an index; empty if the runbook did not write it like this."""
     try:
         if index["format"] != FORMAT:
             return {}

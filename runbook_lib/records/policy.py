@@ -1,8 +1,8 @@
-"""The policy under which a target was changed: kept in every opening, and never weaker unnoticed.
+"""The policy under which a target was changed: kept in every opening, and never weakened unnoticed.
 
-A site file is an argument of the person whom its policies control. So a live run's policy is held
-against the strictest one that the records have for its Twilio account or its PBX, and against a floor
-that only root can write. A new records folder knows nothing: there, only the floor counts.
+The site file is supplied by the very person whom its policies control. So a live run's policy is compared
+with the strictest one that the records have for its Twilio account or its PBX, and with a minimum (floor)
+that only root can write. A new records folder knows no policy: there, only the floor counts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def policy_of(site: Site, root: Path) -> dict[str, Any]:
         try:
             signers = digest_of(policies.allowed_signers.path(root).read_bytes())
         except OSError:
-            signers = None  # as good as none; said where a signature is checked
+            signers = None  # counts as none; reported where a signature is checked
     return {
         "approval": policies.approval,
         "approvers": policies.approvers,
@@ -61,23 +61,23 @@ def policy_of(site: Site, root: Path) -> dict[str, Any]:
 
 
 def weaker(pinned: Mapping[str, Any], policy: Mapping[str, Any]) -> list[str]:
-    """Return in what a policy is weaker than a pinned one, in words.
+    """Return the points in which a policy is weaker than a pinned one, in words.
 
-    Of the pinned one any part can be missing. Which of two regular expressions, or of two files of
-    signers, is the stricter one nobody can tell: another one counts as weaker.
+    Any part of the pinned one can be missing. It cannot be decided which of two regular expressions, or
+    of two files of signers, is stricter: a different one counts as weaker.
     """
     found = []
     if APPROVALS.index(policy["approval"]) < APPROVALS.index(pinned.get("approval", "none")):
-        found.append(f"approval: {policy['approval']}, before {pinned['approval']}")
+        found.append(f"approval: {policy['approval']}, previously {pinned['approval']}")
     if policy["approvers"] < pinned.get("approvers", 1):
-        found.append(f"approvers: {policy['approvers']}, before {pinned['approvers']}")
+        found.append(f"approvers: {policy['approvers']}, previously {pinned['approvers']}")
     if policy["approval_valid"] > pinned.get("approval_valid", policy["approval_valid"]):
-        found.append(f"approval_valid: {policy['approval_valid']}, before {pinned['approval_valid']}")
+        found.append(f"approval_valid: {policy['approval_valid']}, previously {pinned['approval_valid']}")
     if policy["emergency"] and not pinned.get("emergency", True):
-        found.append("emergency: allowed, before not")
+        found.append("emergency: allowed, previously not")
     for name in ("ticket", "allowed_signers"):
         if pinned.get(name) is not None and policy[name] != pinned[name]:
-            found.append(f"{name}: {policy[name] or 'none'}, before {pinned[name]}")
+            found.append(f"{name}: {policy[name] or 'none'}, previously {pinned[name]}")
     return found
 
 
@@ -118,7 +118,7 @@ class Pins:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What the file of an entry keeps of them: nothing where something may be missing."""
+        """What an entry's file keeps of them: nothing if something may be missing."""
         pins = [{"for": key, "policy": policy} for key, policy in self.policies.items()]
         return {"pins": pins} if self.whole else {}
 
@@ -130,12 +130,12 @@ def _keys(target: Mapping[str, str]) -> list[str]:
 def pins_of(records: Path, entries: Sequence[Entry], *, live: bool) -> Pins:
     """Return the pinned policies of a records folder.
 
-    Every opening of an apply and every change of policy keeps all of them, so the newest is enough,
-    however many there are. Those of an older runbook keep the one of their own target: they are read until
-    one that keeps all.
+    Every opening of an apply and every change of policy contains all of them, so the newest entry is
+    enough. Entries of an older runbook contain only the policy of their own target: they are read back
+    to the first one that contains all.
 
-    Raises ``RecordError`` for a live target when one of these files is missing or not as it was recorded: it
-    may have held a stricter policy. The sandbox shows and does not refuse.
+    Raises ``RecordError`` for a live target when one of these files is missing or has changed: it may
+    have contained a stricter policy. The sandbox does not refuse.
     """
     found: dict[str, Any] = {}
     whole = True
@@ -164,11 +164,11 @@ def _content(records: Path, entry: Entry, entries: Sequence[Entry]) -> dict[str,
     except FileNotFoundError:
         if _was_replaced(records, entry, entries):
             return {}
-        raise _unknown_policy(f"{entry.file} is missing, and the chain has it") from None
+        raise _unknown_policy(f"{entry.file} is missing, but the chain lists it") from None
     except OSError as error:
         raise unreadable(error) from None
     if digest_of(content) != entry.content:
-        raise _unknown_policy(f"{entry.file} is not as it was recorded")
+        raise _unknown_policy(f"{entry.file} has changed since it was recorded")
     return parse_mapping(content)
 
 
@@ -193,9 +193,9 @@ def _was_replaced(records: Path, entry: Entry, entries: Sequence[Entry]) -> bool
 def _unknown_policy(what: str) -> RecordError:
     return RecordError(
         what,
-        meaning="the policy that it kept is unknown, and may be stricter than the site's; nothing was sent",
-        next_step="put that file back from a copy of the records (runbook records verify shows all that is"
-        " wrong); if a withheld run never closed, first: runbook records close RUN",
+        meaning="the policy in it is unknown and may be stricter than the site's; nothing was sent",
+        next_step="restore that file from a copy of the records (runbook records verify lists every"
+        " problem); if a withheld run was never closed, first: runbook records close RUN",
     )
 
 
@@ -212,9 +212,9 @@ def pin(
     less = weaker(pinned, policy)
     if less and target.get("target") == LIVE:
         raise ApprovalError(
-            f"the site's policy is weaker than the one that the records have: {'; '.join(less)}",
+            f"the site's policy is weaker than the one in the records: {'; '.join(less)}",
             meaning="nothing was sent",
-            next_step="use the site file of before; if the change is wanted: runbook records policy",
+            next_step="use the previous site file; if the change is intended: runbook records policy",
         )
     seen = Seen.WEAKER if pinned and less else Seen.UNCHANGED if pinned else Seen.FIRST
     told = {
@@ -235,10 +235,10 @@ def pin(
 def change_policy(
     records: Path, site: Site, root: Path, reason: str, old: OldSigner | None = None
 ) -> list[Entry]:
-    """Enter the policy that counts from now on for a site's Twilio accounts and its PBX.
+    """Enter the policy that applies from now on to a site's Twilio accounts and its PBX.
 
-    Where two persons had to approve, a weaker policy has to be signed by an allowed signer of before.
-    Raises ``ApprovalError`` without that, ``InputError`` when the signers are not those of before.
+    If two people had to approve, a previously allowed signer must sign a weaker policy.
+    Raises ``ApprovalError`` otherwise, ``InputError`` when the signers are not the previous ones.
     """
     policy, chain, entries = policy_of(site, root), Chain(records), list[Entry]()
     targets = [
@@ -266,22 +266,22 @@ def change_policy(
 
 @dataclass(frozen=True)
 class OldSigner:
-    """Who signs that a policy becomes weaker: the key, and the allowed signers as they were before."""
+    """Who signs that a policy becomes weaker: the key, and the previous file of allowed signers."""
 
     key: Path
     allowed_signers: Path
 
 
 def _signed(message: bytes, before: Mapping[str, Any], old: OldSigner | None) -> dict[str, str]:
-    """The signature of an allowed signer of before, as the event keeps it."""
+    """The signature of a previously allowed signer, as the event keeps it."""
     if old is None:
         raise ApprovalError(
-            "the policy asked for two persons, and the new one is weaker",
+            "the previous policy required two people, and the new one is weaker",
             meaning="nothing was entered",
-            next_step="have an allowed signer of before run this, with --key and --allowed-signers",
+            next_step="have a previously allowed signer run this, with --key and --allowed-signers",
         )
     if digest_of_file(old.allowed_signers) != before["allowed_signers"]:
-        raise InputError([f"--allowed-signers: {old.allowed_signers} is not the file of before"])
+        raise InputError([f"--allowed-signers: {old.allowed_signers} is not the previous file"])
     made = ssh.sign(message, old.key, NAMESPACE)
     if made.returncode != 0:
         raise InputError([f"--key: ssh-keygen could not sign with {old.key}: {ssh.last_line(made.stderr)}"])
@@ -292,17 +292,16 @@ def _signed(message: bytes, before: Mapping[str, Any], old: OldSigner | None) ->
             if ssh.verify(message, Path(file.name), old.allowed_signers, NAMESPACE, name).returncode == 0:
                 return {"signed_by": name, "signature": made.stdout.decode()}
     raise ApprovalError(
-        f"{old.key} is no key of an allowed signer of before",
+        f"{old.key} does not belong to a previously allowed signer",
         meaning="nothing was entered",
-        next_step="have one of them run this",
+        next_step="have one of those signers run this",
     )
 
 
 def require_floor(target: Mapping[str, str], policy: Mapping[str, Any], path: Path | None = None) -> None:
     """Raise ``ApprovalError`` when a live site's policy is weaker than the machine's; see ``FLOOR``.
 
-    Raises ``RunbookError`` for a floor that others than root can write, or that cannot be read: nobody
-    knows then what it says.
+    Raises ``RunbookError`` for a floor that accounts other than root can write, or that cannot be read.
     """
     if target.get("target") != LIVE:
         return
@@ -315,9 +314,9 @@ def require_floor(target: Mapping[str, str], policy: Mapping[str, Any], path: Pa
     except (OSError, ValueError) as error:
         raise _unusable(path, f"cannot be read ({type(error).__name__})") from None
     if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _unusable(path, "can be written by others than root")
+        raise _unusable(path, "can be written by accounts other than root")
     if wrong := _not_a_floor(floor):
-        raise _unusable(path, f"says what nobody understands: {', '.join(sorted(wrong))}")
+        raise _unusable(path, f"has unknown or wrong settings: {', '.join(sorted(wrong))}")
     if less := weaker(floor, policy):
         raise ApprovalError(
             f"the site's policy is weaker than {path} allows: {'; '.join(less)}",
@@ -335,6 +334,6 @@ def _not_a_floor(floor: Mapping[str, Any]) -> Iterable[str]:
 def _unusable(path: Path, what: str) -> RunbookError:
     return RunbookError(
         f"{path} {what}",
-        meaning="it is the floor under every site's policy; nothing was sent",
-        next_step="have root put it right",
+        meaning="it is the minimum for every site's policy; nothing was sent",
+        next_step="have root correct it",
     )

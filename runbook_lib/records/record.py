@@ -58,11 +58,11 @@ APPROVED = ("approved.plan.json", "approved.plan.json.sig")
 #: The signed statement of the approval; its signatures have its name with ``.sig``, ``.2.sig``, ….
 STATEMENT = "approval.json"
 SIGNATURES = 9
-#: Beside the runs of a tenant: records that were taken out of them because a secret was found inside. Each
-#: account has a folder of its own, as nobody else may enter it.
+#: Beside the runs of a tenant: records that were withheld because a secret was found in them. Each account
+#: has its own folder, which nobody else may enter.
 WITHHELD = "withheld"
 READ_ONLY = 0o444
-#: Why a run is made, for its record; free text, never a secret.
+#: The reason for a run, for its record; free text, never a secret.
 TICKET, REASON = "RUNBOOK_TICKET", "RUNBOOK_REASON"
 #: Why a run could not wait for an approval.
 EMERGENCY = "RUNBOOK_EMERGENCY"
@@ -71,7 +71,7 @@ CHAINED = "RUNBOOK_CHAIN"
 
 
 def signature_names(statement: Path) -> list[Path]:
-    """Return where the signatures of a statement's file may lie, the first one first."""
+    """Return the paths at which the signatures of a statement's file may be, in order."""
     suffixes = ["sig", *(f"{number}.sig" for number in range(2, SIGNATURES + 1))]
     return [statement.with_name(f"{statement.name}.{suffix}") for suffix in suffixes]
 
@@ -107,8 +107,8 @@ def open_record(
 ) -> Entry:
     """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
 
-    Call it before the first section. A run that the chain does not get to know leaves no folder behind.
-    From here on the run is one that is going on, until this process ends or closes the record.
+    Call it before the first section. A run that cannot be added to the chain leaves no folder behind.
+    From here on the run is going on until this process ends or closes the record.
 
     Parameters
     ----------
@@ -126,9 +126,9 @@ def open_record(
         The tenants whose calls run through a shared trunk (``name``, ``pbx_domain``); ``None``: not a run
         for a shared trunk.
     notebook
-        What became of the executed notebook, where it is not kept here.
+        Where the executed notebook is, if not in the folder.
     kept
-        What was approved, by the names that it has in the folder (``Approval.files``): who reads the
+        What was approved, by file names in the folder (``Approval.files``), so that a reader of the
         record can check it again.
     use
         The signed approval that the run uses. Its use is an entry of its own, made together with the
@@ -151,8 +151,8 @@ def open_record(
     notes = try_out(records)
     if target.get("target") == LIVE and (tree := work_tree_of(records)):
         notes.append(
-            f"{records} lies in the git work tree {tree}, where git clean deletes it: move it out of there,"
-            " and write its new place into runbook.toml (records)"
+            f"{records} is inside the git work tree {tree}, where git clean deletes it: move it out of there,"
+            " and set its new path in runbook.toml (records)"
         )
     opening = {
         "format": FORMAT,
@@ -182,7 +182,7 @@ def open_record(
         "notes": notes,
     }
     chain = Chain(records)
-    # All of it under the chain's lock: whoever holds that sees a run that has opened, or none.
+    # All of it under the chain's lock: whoever holds it sees either an opened run or none.
     with chain.held():
         keep_as_it_is(records)
         refuse_links(records, run)
@@ -214,7 +214,7 @@ def open_record(
 def _refuse_unknown(chain: Chain, tenant: Path) -> None:
     """Raise when a tenant's (or a trunk's) folder has a closed record that the chain does not know.
 
-    A copy of the records was put in their place: going on would make a second history.
+    An older copy of the records has replaced them: continuing would start a second history.
     """
     known = {entry.run for entry in chain.entries()}
     with suppress(FileNotFoundError):
@@ -224,10 +224,10 @@ def _refuse_unknown(chain: Chain, tenant: Path) -> None:
         ]
         if unknown:
             raise RecordError(
-                f"the chain has no entry of {', '.join(unknown)}",
-                meaning="an older copy of the records was put in their place, or somebody else's record"
-                " beside them; nothing was written",
-                next_step="put the newer chain back, or enter each such record:"
+                f"the chain has no entry for {', '.join(unknown)}",
+                meaning="an older copy has replaced the records, or somebody else's record was put beside"
+                " them; nothing was written",
+                next_step="restore the newer chain, or enter each such record:"
                 f" runbook records adopt {unknown[0]}",
             )
 
@@ -238,19 +238,19 @@ def is_open(folder: Path) -> bool:
 
 
 def carry_opening(withheld: Path, folder: Path) -> None:
-    """Give the folder in a withheld record's place the opening that the chain names, if that is clean."""
+    """Give the folder that replaces a withheld record the opening that the chain names, if that is clean."""
     opening = withheld / OPENING
     if opening.exists() and not find(read(opening)):
         shutil.copyfile(opening, folder / OPENING)
 
 
 def is_withheld(name: str) -> bool:
-    """Whether a folder beside the runs of a tenant is one of what is withheld."""
+    """Whether a folder beside the runs of a tenant is one for withheld records."""
     return name == WITHHELD or name.startswith(f"{WITHHELD}-")
 
 
 def withheld_from(folder: Path) -> Path | None:
-    """Return where what was withheld of a run lies; ``None`` when nothing was, or is somebody else's."""
+    """Return the folder with a run's withheld files; ``None`` if there is none or it is somebody else's."""
     for beside in folder.parent.glob(f"{WITHHELD}*"):
         with suppress(OSError):
             if is_withheld(beside.name) and (beside / folder.name).is_dir():
@@ -290,11 +290,11 @@ def record_so_far(folder: Path) -> dict[str, Any]:
 def close_record(records: Path, folder: Path) -> Entry:
     """Write the checksums of a run's folder, make its files read-only, and chain the digest of the checksums.
 
-    Nothing can be written after that: raises ``RecordError`` when the record is closed, or was never
+    Nothing can be written afterwards. Raises ``RecordError`` when the record is already closed or was never
     opened.
     """
     run, chain = run_name(records, folder), Chain(records)
-    # All of it under the chain's lock: each write of the run is in the journal before this, or never leaves.
+    # All of it under the chain's lock: each write of the run is in the journal before this, or is never sent.
     with chain.held():
         refuse_closed(folder)
         chain.require_open(run)
@@ -302,7 +302,7 @@ def close_record(records: Path, folder: Path) -> Entry:
             write_record(folder)
         living.end(folder)
         for empty in contents(folder)[1]:
-            (folder / empty).rmdir()  # no checksum could stand for it
+            (folder / empty).rmdir()  # no checksum covers it
         files = files_of(folder)
         path = write_json(folder / CHECKSUMS, checksums(run, files))
         for file in (*files.values(), path):
@@ -323,7 +323,7 @@ def checksums(run: str, files: Mapping[str, Path]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Closing:
-    """How somebody closes the record of a run that died.
+    """How to close the record of a run that died.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ class Closing:
     confirmed
         The run's id, typed; needed for a run of another host.
     look
-        Returns what stands at the vendors now, as plain data; called once the record may be closed.
+        Returns the vendors' present state as plain data; called once the record may be closed.
     page
         Makes the run's page in its folder, before that is closed.
     """
@@ -346,14 +346,14 @@ class Closing:
 def close_dead(records: Path, folder: Path, closing: Closing = Closing()) -> Entry:
     """Close the record of a run that died, with what it left behind and the outcome ``unknown``.
 
-    Who closed it, when and why is in the record. Raises ``RecordError`` while the run's lock is held, when
-    ``opening.json``, which tells whose run it was, is not the one that was chained, and for a run of another
+    The record says who closed it, when and why. Raises ``RecordError`` while the run's lock is held, when
+    ``opening.json``, which says whose run it was, is not the one that was chained, and for a run of another
     host, whose locks cannot be seen from here, unless a reason and the run's id are given.
     """
     run, chain = run_name(records, folder), Chain(records)
     opened = chain.require_open(run)
     withheld = withheld_from(folder)
-    if withheld is not None and not folder.exists():  # it died before something stood in the record's place
+    if withheld is not None and not folder.exists():  # it died before the record was replaced
         folder.mkdir()
         carry_opening(withheld, folder)
     try:
@@ -364,23 +364,23 @@ def close_dead(records: Path, folder: Path, closing: Closing = Closing()) -> Ent
         raise unreadable(error) from None
     if digest_of(content) != opened.content:
         raise RecordError(
-            f"record {run}: {OPENING} is not the one that was opened",
-            meaning="somebody changed it, so it does not tell whose run this was",
-            next_step="look at all records with: runbook records verify",
+            f"record {run}: {OPENING} has changed since the run opened",
+            meaning="it no longer proves whose run this was; nothing was closed",
+            next_step="list every problem with: runbook records verify",
         )
     opening = json.loads(content)
     if living.is_going_on(folder):
         raise RecordError(
             f"the run of record {run} has not ended (process {opening['process']['pid']})",
-            meaning="it still writes; it closes its record itself",
+            meaning="it may still be writing, and closes its record itself",
             next_step="wait until it has ended",
         )
     host, here = opening["process"]["host"], socket.gethostname()
     if host != here and not (closing.reason.strip() and closing.confirmed == folder.name):
         raise RecordError(
-            f"record {run} was opened on {host}, and this is {here}",
-            meaning="whether that run has ended can be seen on its own machine only",
-            next_step=f"make sure that it has ended, then give a reason and the run's id:"
+            f"record {run} was opened on {host}; this machine is {here}",
+            meaning="only that machine can show whether the run has ended",
+            next_step=f"make sure that it has ended, then give a reason and the run ID:"
             f" runbook records close {folder.name} --reason TEXT --confirm {folder.name}",
         )
     if os.path.lexists(folder / CHECKSUMS):  # it died on the last step: only the chain's entry is missing
@@ -402,9 +402,9 @@ def close_dead(records: Path, folder: Path, closing: Closing = Closing()) -> Ent
         write_record(folder)
     except (KeyError, TypeError, AttributeError):
         raise RecordError(
-            f"record {run}: {RUN} or a result (*.result.json) is not as the runbook writes it",
-            meaning="somebody changed it after the run had died; the record stays open",
-            next_step="take that file out of the folder, and close the record again",
+            f"record {run}: {RUN} or a result (*.result.json) has an unknown form",
+            meaning="somebody changed it after the run died; the record stays open",
+            next_step="move that file out of the folder, and close the record again",
         ) from None
     closing.page(folder)
     return close_record(records, folder)
@@ -413,13 +413,13 @@ def close_dead(records: Path, folder: Path, closing: Closing = Closing()) -> Ent
 def _end_of_the_dead(
     opening: Mapping[str, Any], record: Mapping[str, Any], told: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What ``run.json`` says of a run that died before it could."""
+    """The ``run.json`` of a run that died before writing one."""
     why = f": {told['reason']}" if told["reason"] else ""
     return {
         **{key: opening[key] for key in ("run_id", "site", "tenant", "target", "mode", "started")},
         "ended": None,
         "outcome": UNKNOWN,
-        "problem": f"The run did not end by itself. Closed by {told['by'][0]['name']} at {told['at']}{why}",
+        "problem": f"The run died. Its record was closed by {told['by'][0]['name']} at {told['at']}{why}",
         "sections": [
             {
                 "section": section["section"],
@@ -437,31 +437,31 @@ def _end_of_the_dead(
 
 
 def adopt(records: Path, folder: Path, reason: str = "") -> Entry:
-    """Enter a run's folder that the chain does not know, once: the digests of all its files, by whom, when.
+    """Enter a run's folder that the chain does not know, once, with the digests of all its files.
 
-    For folders from before every door wrote to the register, and for records found after a restore. Raises
-    ``RecordError`` for a run that the chain knows, and for a folder in which no run has left anything.
+    For folders older than the register of all writes, and for records found after a restore. Raises
+    ``RecordError`` for a run that the chain knows, and for a folder that contains nothing from a run.
     """
     run, chain = run_name(records, folder), Chain(records)
     with chain.held():
         refuse_links(records, run)
         if _is_chained(chain, run):
             raise RecordError(
-                f"record {run} is in the chain",
+                f"record {run} is already in the chain",
                 meaning="nothing was changed",
-                next_step=f"look at it with: runbook records show {run}",
+                next_step=f"show it with: runbook records show {run}",
             )
         closed = os.path.lexists(folder / CHECKSUMS)
         if not closed and not os.path.lexists(folder / journal.FILE_NAME):
             raise RecordError(
                 f"{run} has neither checksums nor a journal",
-                meaning="it is no record of a change; nothing was changed",
-                next_step="look at all records with: runbook records verify",
+                meaning="it is not the record of a change; nothing was entered",
+                next_step="list every problem with: runbook records verify",
             )
         if living.is_going_on(folder):
             raise RecordError(
                 f"the run of {run} has not ended",
-                meaning="it still writes",
+                meaning="it may still be writing; nothing was entered",
                 next_step="wait until it has ended",
             )
         told = {
@@ -494,7 +494,7 @@ def contents(folder: Path) -> tuple[list[str], list[str]]:
     """Return the names of everything below a folder that is not a folder, and of the folders with no such
     thing in them, the innermost first. Links are not followed.
 
-    Raises ``OSError`` for a folder that may not be read.
+    Raises ``OSError`` for a folder that cannot be read.
     """
     files: list[str] = []
     folders: list[str] = []
@@ -508,9 +508,9 @@ def contents(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def never_opened(records: Path, folder: Path) -> bool:
-    """Whether a run's folder holds no more than what a run leaves that dies before the chain knows it.
+    """Whether a run's folder contains only what a run leaves that dies before it is in the chain.
 
-    Nothing was written by such a run, at the vendors or here.
+    Such a run wrote nothing, neither at the vendors nor here.
     """
     beginning = {
         *APPROVED,
@@ -528,7 +528,7 @@ def never_opened(records: Path, folder: Path) -> bool:
 
 
 def remove_unopened(records: Path, folder: Path) -> None:
-    """Remove the folder of a run that died before the chain knew it.
+    """Remove the folder of a run that died before it was in the chain.
 
     Raises ``RecordError`` for any other.
     """
@@ -536,9 +536,9 @@ def remove_unopened(records: Path, folder: Path) -> None:
     with chain.held():  # a run that is just opening holds it
         if _is_chained(chain, run) or not never_opened(records, folder):
             raise RecordError(
-                f"{run} is not what a run leaves that never opened",
+                f"{run} contains more than a run leaves that never opened",
                 meaning="nothing was removed",
-                next_step="look at all records with: runbook records verify",
+                next_step="list every problem with: runbook records verify",
             )
         shutil.rmtree(folder)
 
@@ -561,7 +561,7 @@ def _is_chained(chain: Chain, run: str) -> bool:
 
 def _twice(run: str, what: str) -> RecordError:
     return RecordError(
-        f"record {run} is {what} already",
+        f"record {run} is already {what}",
         meaning="a record is written once; nothing was changed",
-        next_step="run again: every run makes a record of its own",
+        next_step="run again: every run makes its own record",
     )

@@ -13,7 +13,7 @@ from ..plain_files import write_whole
 from ..workspace import records_folder
 from .errors import RecordError
 
-#: Closes a record: written last, over all its other files.
+#: Closes a record: written last, and covers all its other files.
 CHECKSUMS = "checksums.json"
 #: Set by the runner for its kernels, so that all sections of a run share one folder.
 RUN_FOLDER = "RUNBOOK_RUN_DIR"
@@ -27,7 +27,7 @@ def new_run_id() -> str:
 def run_folder(root: Path, site: str, tenant: str) -> Path:
     """Return this run's folder, ``records/<site>/<tenant>/<run id>``; made with the first file in it.
 
-    The runner names it for its kernels; plain papermill and JupyterLab get one of their own.
+    The runner sets it for its kernels; papermill alone and JupyterLab get their own.
     """
     given = os.environ.get(RUN_FOLDER)
     return Path(given) if given else records_folder(root) / site / tenant / new_run_id()
@@ -39,12 +39,12 @@ def write_result(folder: Path, section: str, result: dict[str, Any]) -> Path:
 
 
 def require_open(folder: Path) -> None:
-    """Raise ``RecordError`` when a run's folder is a closed record: nothing is written into it any more."""
+    """Raise ``RecordError`` when a run's folder is a closed record, which is never written again."""
     if os.path.lexists(folder / CHECKSUMS):  # also of a link that leads nowhere
         raise RecordError(
             f"the record {folder.name} is closed",
             meaning="a closed record is never changed; nothing was written",
-            next_step="start a run of its own: take the environment variable RUNBOOK_RUN_DIR away",
+            next_step="unset the environment variable RUNBOOK_RUN_DIR, and start a new run",
         )
 
 

@@ -1,6 +1,6 @@
-"""What somebody else should look at: runs of an emergency until they are reviewed, weaker policies.
+"""What another person should review: emergency runs until they are reviewed, weaker policies.
 
-A run of an emergency was approved by nobody before; it is named until another person has reviewed it.
+Nobody approved an emergency run in advance; it is listed until another person has reviewed it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REVIEWED = "reviewed"
 
 
 def unreviewed(entries: Sequence[Entry], openings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the runs of an emergency that nobody has reviewed yet, in the chain's order.
+    """Return the emergency runs that nobody has reviewed yet, in the chain's order.
 
     ``openings`` are those that the caller has read, by run.
     """
@@ -33,7 +33,7 @@ def unreviewed(entries: Sequence[Entry], openings: Mapping[str, Mapping[str, Any
 
 
 def describe_events(records: Path, entries: Sequence[Entry]) -> list[str]:
-    """Say what was changed about policies and approvals, which is in no record of a run."""
+    """Describe changes to policies and approvals, which no record of a run contains."""
     lines = []
     for entry in entries:
         if entry.event in (POLICY, REVOKED):
@@ -47,10 +47,10 @@ def describe_events(records: Path, entries: Sequence[Entry]) -> list[str]:
 
 
 def review(records: Path, run: str, remark: str) -> Entry:
-    """Enter that this process's operator has reviewed a run of an emergency.
+    """Enter that this process's operator has reviewed an emergency run.
 
-    Raises ``InputError`` for a run that is none, is open, or was reviewed before, ``RecordError`` when
-    the operator is, by any name, who ran it.
+    Raises ``InputError`` for a run that is not one, is open, or was reviewed already, ``RecordError`` when
+    the operator, by any name, is the person who ran it.
     """
     chain = Chain(records)
     with chain.held():
@@ -58,17 +58,17 @@ def review(records: Path, run: str, remark: str) -> Entry:
         events = {entry.event: entry for entry in entries if entry.run == run}
         opening = _opening(records, events[OPENED])
         if not opening.get("emergency"):
-            raise InputError([f"{run} was no emergency"])
+            raise InputError([f"{run} was not an emergency run"])
         if CLOSED not in events:
             raise InputError([f"{run} is not closed yet"])
         if REVIEWED in events:
-            raise InputError([f"{run} is reviewed already"])
+            raise InputError([f"{run} has already been reviewed"])
         by = plain_identities()
         if same := persons(by) & persons(opening.get("by") or []):
             raise RecordError(
                 f"{', '.join(sorted(same))} ran {run}",
-                meaning="a review is another person's; nothing was entered",
-                next_step="have another person review it, on an account of their own",
+                meaning="only another person can review it; nothing was entered",
+                next_step="have another person review it, from their own account",
             )
         told = {"format": 1, "at": now(), "by": by, "run": run, "remark": remark}
         return chain.record(REVIEWED, run, scrub_data(told))
@@ -81,8 +81,8 @@ def _opening(records: Path, entry: Entry) -> dict[str, Any]:
         raise unreadable(error) from None
     if digest_of(content) != entry.content:
         raise RecordError(
-            f"{entry.file} is not as it was recorded",
-            meaning="it does not show who ran it; nothing was entered",
-            next_step="look at all records with: runbook records verify",
+            f"{entry.file} has changed since it was recorded",
+            meaning="it no longer shows who ran it; nothing was entered",
+            next_step="list every problem with: runbook records verify",
         )
     return read_mapping(records / entry.file)

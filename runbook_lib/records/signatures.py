@@ -1,11 +1,11 @@
 """Signatures of the chain's head, made and checked by OpenSSH's ``ssh-keygen``.
 
-They lie in ``records/signatures/`` in pairs: ``NNNNNN-XXXXXXXX.head`` (the head) and the same with
-``.sig``. A signature vouches for all entries up to its head. It cannot tell that later entries were
-taken away together with their signatures: a head that is kept somewhere else can.
+They are in ``records/signatures/`` in pairs: ``NNNNNN-XXXXXXXX.head`` (the head) and the same with
+``.sig``. A signature covers all entries up to its head. It cannot reveal that later entries were
+removed together with their signatures: only a head that is kept somewhere else can.
 
-A signature has no time of its own, so whether its key was valid is judged at the time of the head's entry.
-That is the clock of the machine that made the entry: who can set it, or keeps an old key, can sign so.
+A signature contains no time, so its key is judged at the time of the head's entry. That time comes from the
+clock of the machine that made the entry: anyone who can set that clock, or has an old key, can exploit this.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def sign_head(records: Path, key: Path) -> Path:
     if signature.returncode != 0:
         raise RecordError(
             f"ssh-keygen could not sign with {key}: {ssh.last_line(signature.stderr)}",
-            next_step="give the private key, or the public one of a key that the SSH agent holds",
+            next_step="name the private key, or the public half of a key in the SSH agent",
         )
     name = f"{entries[-1].seq:06}-{hashlib.sha256(signature.stdout).hexdigest()[:8]}.head"
     head = records / SIGNATURES / name
@@ -55,14 +55,14 @@ def sign_head(records: Path, key: Path) -> Path:
         raise RecordError(
             f"the signature cannot be written ({describe(error)})",
             meaning="the head is not signed",
-            next_step="make the folder of the signatures writable for this account, and sign again",
+            next_step="make the signatures folder writable for this account, and sign again",
         ) from None
     return path
 
 
 @dataclass(frozen=True)
 class Signatures:
-    """What the signatures of a records folder say.
+    """What the signatures of a records folder show.
 
     ``anchors`` are the heads that the wanted identities signed; ``notes`` say who signed what, and which
     signatures do not count without spoiling anything.
@@ -75,11 +75,11 @@ class Signatures:
 
 @dataclass(frozen=True)
 class _Judged:
-    """One signature: the head that it vouches for (``None``: it does not hold), and what is to be said.
+    """One signature: the head that it covers (``None`` if it is not valid), and what to report.
 
     ``seq`` is the number of the head's entry, or what the file's name says of it. ``cut`` is a head that
     somebody signed once, with a key that is not valid now, and that is not in the chain. ``harmless`` is a
-    signature by somebody else: whatever is wrong with it is none of the wanted identities' doing.
+    signature by somebody else: problems with it do not concern the wanted identities.
     """
 
     path: str
@@ -96,13 +96,13 @@ def signed_heads(
     """Judge the signatures of heads.
 
     The key must have been valid when the head's entry was made, by the chain's own time, or be valid now:
-    a signature has no time of its own. One that does not hold is a problem only where none of the wanted
-    identities holds for the same head or a later one.
+    a signature contains no time. An invalid one is a problem only if no signature of the wanted
+    identities is valid for the same head or a later one.
 
     Parameters
     ----------
     allowed_signers
-        OpenSSH's file of the keys that may sign, kept where the records are not.
+        OpenSSH's file of the keys that may sign, kept outside the records.
     identities
         Whose signatures count, any of them; those of other allowed signers are left alone.
     revoked
@@ -117,7 +117,7 @@ def signed_heads(
     anchors = [found for one in judged if (found := one.anchor or (one.cut if one in weak else None))]
     problems = [Problem(one.path, one.what) for one in weak if one.cut is None]
     if not any(one.anchor for one in judged):
-        problems.append(Problem(SIGNATURES, f"missing: no signature by {' or '.join(identities)} holds"))
+        problems.append(Problem(SIGNATURES, f"missing: no valid signature by {' or '.join(identities)}"))
     notes = [f"{one.path}: {one.what}" for one in judged if one not in weak]
     return Signatures(tuple(anchors), tuple(problems), tuple(notes))
 
@@ -173,7 +173,7 @@ class _Judge:
         return _Judged(path, seq, f"{what}was not valid{when} and is not valid now: does not count")
 
     def _holds(self, message: bytes, signature: Path, identity: str, entry: Entry | None) -> str:
-        """By what time a signature of an identity holds; empty if it does not."""
+        """The time by which an identity's signature is valid; empty if it is not."""
         with suppress(
             ValueError, OverflowError
         ):  # of an entry with another time than ours only today's clock can say it
@@ -199,7 +199,7 @@ class _Judge:
         return found.returncode == 0
 
     def _clock(self, entry: Entry) -> str:
-        """Whose clock an entry's time is from; nobody else vouches for that."""
+        """Whose clock an entry's time is from; nothing else confirms it."""
         process = read_mapping(self._records / str(entry.run) / OPENING).get("process") if entry.run else None
         host = process.get("host") if isinstance(process, dict) else None
         return f"the clock of {host}" if host else "the clock of the machine that made it"

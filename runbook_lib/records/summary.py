@@ -1,6 +1,6 @@
-"""``record.json``: what a run was, did and left behind, as plain data from the files of its folder.
+"""``record.json``: what a run was, did and left behind, as plain data from the files in its folder.
 
-Values only: who calls it has read the files.
+Works on values only: the caller has read the files.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from .journal import is_lost
 
 FORMAT = 1
 UNKNOWN = "unknown"
-#: Of a section whose writes are in the journal, and whose end is nowhere.
+#: A section with writes in the journal and no recorded end.
 NOT_ENDED = "begun, not ended"
 
-#: Of the opening: what means something there only, or comes in another form.
+#: Keys of the opening that are omitted or appear in another form.
 _NOT_OF_THE_RECORD = frozenset({"format", "process", "approval"})
 
 
@@ -58,7 +58,7 @@ def summarize(
             row for one in results for row in _standing(one, (one.get("verification") or {}).get("rows", []))
         ],
         "verification": [_verification(one) for one in results],
-        # By how many seconds this machine's clock was ahead of each vendor's, at the most.
+        # Largest number of seconds by which this machine's clock was ahead of each vendor's.
         "clocks": largest(one.get("clocks") or {} for one in results),
         "journal": {"digest": journal, "writes": len(writes)},
     }
@@ -90,7 +90,7 @@ def _sections(
             {
                 "section": number,
                 "title": result.get("title") or end.get("title"),
-                # A result says what the section's own code saw; the runner also saw how its kernel ended.
+                # A result contains what the section's own code saw; the runner also saw how its kernel ended.
                 "outcome": end.get("outcome")
                 or (UNKNOWN if result else NOT_ENDED if number in begun else "not run"),
                 "started": result.get("started"),
@@ -120,7 +120,7 @@ def _change(write: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "section": write["section"],
         "resource": write["resource"],
-        **({"key": write["key"]} if "key" in write else {}),  # journals of before have none
+        **({"key": write["key"]} if "key" in write else {}),  # older journals have none
         "vendor": write["vendor"],
         "method": write["method"],
         "path": write["path"],

@@ -1,4 +1,4 @@
-"""Choosing the record that is to be rolled back, and refusing one that cannot be."""
+"""Choosing the record to roll back, and refusing one that cannot be rolled back."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .verify import check_record, is_run, only_newer
 
 @dataclass(frozen=True)
 class RecordToUndo:
-    """A record that is to be rolled back: its folder, and the sections of it (none: all).
+    """A record to roll back: its folder, and the sections of it (empty: all).
 
-    ``vouched`` says whether the chain has the record, so that its journal is what a run wrote.
+    ``vouched`` says whether the record is in the chain, which proves that its journal is what a run wrote.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ class RecordToUndo:
 
     @property
     def journal(self) -> Path:
-        """The record's journal: every write with what was there before."""
+        """The record's journal: every write with the previous values."""
         return self.folder / journal.FILE_NAME
 
     @property
@@ -62,15 +62,15 @@ def record_to_undo(
     target: Mapping[str, str],
     parameters: Mapping[str, Any],
 ) -> RecordToUndo:
-    """Return the record of a tenant that is meant.
+    """Return the requested record of a tenant.
 
     Parameters
     ----------
     records, tenant
         The records folder, and the tenant's folder inside it.
     record
-        The run id, or its beginning; ``None`` for the newest run that wrote something and that the
-        chain has. A folder that it does not have (of plain papermill) has to be named.
+        The run id, or its beginning; ``None`` for the newest run in the chain that wrote something. A
+        folder outside the chain must be named.
     only
         Numbers of the sections that are to be rolled back; none for all of them.
     target
@@ -82,7 +82,7 @@ def record_to_undo(
     it was when it was closed.
     """
     if record is not None and not re.fullmatch(r"[0-9A-Za-z-]+", record):
-        raise InputError([f"record: {record!r} is not a run id: give it as runbook records list shows it"])
+        raise InputError([f"record: {record!r} is not a run ID: copy it from runbook records list"])
     unknown = [one for one in only if one not in RUN_ORDER]
     if unknown:
         raise InputError([f"only: {one!r} is not a section" for one in unknown])
@@ -96,11 +96,11 @@ def record_to_undo(
     if len(undoable) != 1:
         what = record or "of this tenant"
         names = ", ".join(one.name for one in undoable)
-        how_many = f"several: {names}" if undoable else "no record that wrote something by the guide"
+        how_many = f"several: {names}" if undoable else "no record that changed anything in sections 01 to 06"
         raise InputError(
             [f"record {what}: {how_many}"],
-            next_step="runbook records list shows them; one of plain papermill has to be named; what a"
-            " rollback or a retirement took away, applying the tenant's parameters makes again",
+            next_step="runbook records list shows them; name a record outside the chain explicitly; to"
+            " restore what a rollback or a retirement removed, apply the tenant's parameters",
         )
     [folder] = undoable
     _check(records, folder, chain)
@@ -109,12 +109,12 @@ def record_to_undo(
     if not all(journal.is_readable(one) for one in _writes(folder)):
         raise RecordError(
             f"record {folder.name}: its journal has a line that cannot be read",
-            meaning="not all that it did is known; nothing was sent",
-            next_step="read the record (runbook records show), and undo by hand what has to be undone",
+            meaning="it is not known everything that the run did; nothing was sent",
+            next_step="read the record (runbook records show), and undo its changes by hand",
         )
     elsewhere = [one for one in _writes(folder) if one["target"] != dict(target)]
     if elsewhere:
-        raise InputError([f"record {folder.name} is of another target (sandbox or live, account, PBX)"])
+        raise InputError([f"record {folder.name} is for another target (sandbox or live, account, PBX)"])
     vouched = run_name(records, folder) in chained
     _refuse_other_places(folder, parameters)
     return RecordToUndo(folder, tuple(only), vouched)
@@ -128,7 +128,7 @@ def files_of(records: Path, record: str) -> tuple[str, dict[str, str]]:
     """
     wanted = record.rstrip("/").rpartition("/")[2]
     if not re.fullmatch(r"[0-9A-Za-z-]+", wanted):
-        raise InputError([f"record: {record!r} is not a run id"])
+        raise InputError([f"record: {record!r} is not a run ID"])
     chain = Chain(records).entries()
     chained = {one.run for one in chain if is_run(one.run) and one.run.rpartition("/")[2].startswith(wanted)}
     # Those that the chain does not have are found as well, to be refused with the reason.
@@ -154,7 +154,7 @@ def _folders(records: Path, tenant: Path, record: str | None, chained: Collectio
 
 
 def _wrote(records: Path, folder: Path, chain: Sequence[Entry]) -> bool:
-    """Whether a run wrote something by the guide, so that there is something to take away."""
+    """Whether a run wrote something in the guide's sections, so that there is something to undo."""
     try:
         return any(_is_forward(write) or journal.newer_than_this(write) for write in _writes(folder))
     except OSError as error:
@@ -169,30 +169,30 @@ def _wrote(records: Path, folder: Path, chain: Sequence[Entry]) -> bool:
 
 
 def _check(records: Path, folder: Path, chain: Sequence[Entry]) -> None:
-    """Raise when the record was changed after it was closed: its journal says what is taken away."""
+    """Raise when the record was changed after it was closed: its journal decides what is removed."""
     run = run_name(records, folder)
     if not any(one.run == run for one in chain):
         if not any(os.path.lexists(folder / name) for name in (OPENING, RECORD, CHECKSUMS)):
-            return  # plain papermill wrote it, or somebody by hand: it was named, and is told so
+            return  # older than the register, or made by hand: it was named, and the plan warns about it
         raise RecordError(
-            f"record {run}: the chain has no entry of this record",
-            meaning="it is a copy, or the chain was cut: what it says that was done may not be what was"
-            " done; nothing was sent",
-            next_step="give the original's run id (runbook records list), or put the chain back",
+            f"record {run}: the chain has no entry for this record",
+            meaning="it is a copy, or the chain was cut, so it may not show what was really done; nothing"
+            " was sent",
+            next_step="give the original's run ID (runbook records list), or restore the chain",
         )
     if not any(one.run == run and one.event in (CLOSED, ADOPTED) for one in chain):
         raise RecordError(
             f"record {run} is not closed",
-            meaning="its run still writes, or died: what it did is not settled; nothing was sent",
-            next_step="wait until the run has ended; of one that died: runbook records close RUN, and read"
+            meaning="its run is still going on, or it died; nothing was sent",
+            next_step="wait until the run has ended; if it died: runbook records close RUN, then check"
             " what it left (runbook records show RUN)",
         )
     problems = check_record(records, run, chain)
     if not only_newer(problems):  # whoever changed a file can write any format into it
         raise RecordError(
             f"record {run}: " + "; ".join(f"{problem.path}: {problem.what}" for problem in problems),
-            meaning="what it says that was done may not be what was done; nothing was sent",
-            next_step="find out who changed it; undo by hand what has to be undone",
+            meaning="it may not show what was really done; nothing was sent",
+            next_step="find out who changed it, and undo by hand what needs undoing",
         )
     later = {name: newer(read_mapping(folder / name)) for name in (OPENING, RECORD, CHECKSUMS)}
     if found := [f"{name}: {what}" for name, what in later.items() if what]:
@@ -202,13 +202,13 @@ def _check(records: Path, folder: Path, chain: Sequence[Entry]) -> None:
 def _newer(run: str, what: str) -> RecordError:
     return RecordError(
         f"record {run}: {what}",
-        meaning="nothing is wrong with it, but this runbook does not know all that it says; nothing was sent",
-        next_step="upgrade the runbook on this machine, and roll back with that",
+        meaning="it is not damaged, but this runbook does not understand all of it; nothing was sent",
+        next_step="upgrade the runbook on this machine, and roll back with the new version",
     )
 
 
 def _refuse_other_places(folder: Path, parameters: Mapping[str, Any]) -> None:
-    """Raise when the parameters lead to another place now: what is not found there is not undone."""
+    """Raise when the parameters now point to other resources: what is not found there is not undone."""
     if not os.path.lexists(folder / OPENING):
         return
     then = _places(read_mapping(folder / OPENING)["parameters"])
@@ -216,8 +216,8 @@ def _refuse_other_places(folder: Path, parameters: Mapping[str, Any]) -> None:
     moved = [f"{name} was {then[name]}, is {now.get(name)}" for name in then if then[name] != now.get(name)]
     if moved:
         raise InputError(
-            [f"record {folder.name} was made with other parameters: {one}" for one in moved],
-            next_step="give a tenant file (--tenant) and a site file (--site) with the values of the record",
+            [f"record {folder.name} was made with different parameters: {one}" for one in moved],
+            next_step="give a tenant file (--tenant) and a site file (--site) with the record's values",
         )
 
 

@@ -1,6 +1,6 @@
-"""What of an approval has been used in a records folder, by the chain and the records that it names.
+"""Which parts of an approval have been used in a records folder, according to the chain and its records.
 
-A copy of the folder has a chain of its own from then on, and cannot know what was used elsewhere.
+A copy of the folder has its own chain from then on, and cannot know what was used elsewhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SUCCEEDED = "succeeded"
 
 @dataclass(frozen=True)
 class Claim:
-    """What a run may do under an approval: the sections that may write, and those that are done."""
+    """What a run may do under an approval: the sections that may write, and those already done."""
 
     sections: tuple[str, ...]
     done: tuple[str, ...]
@@ -71,8 +71,8 @@ def claim(records: Path, entries: Sequence[Entry], use: Use, order: Sequence[str
     if not left:
         raise ApprovalError(
             f"the approval was used by run {done[order[-1]]}, which succeeded",
-            meaning="an approval is good for one success; nothing was sent",
-            next_step="plan again and have that plan approved",
+            meaning="an approval is valid for one success; nothing was sent",
+            next_step="make a new plan and have it approved",
         )
     return Claim(left, tuple(section for section in order if section in done))
 
@@ -85,8 +85,8 @@ def refuse_revoked(records: Path, entries: Sequence[Entry], approval: str) -> No
             if event.get("approval") == approval:
                 raise ApprovalError(
                     f"the approval was revoked on {entry.at}: {event.get('reason')}",
-                    meaning="nothing of this was written",
-                    next_step="plan again and have that plan approved",
+                    meaning="nothing was written under it",
+                    next_step="make a new plan and have it approved",
                 )
 
 
@@ -103,7 +103,7 @@ def claimed_by(records: Path, run: str, approval: str) -> Claim | None:
 
 
 def register_of(records: Path) -> str | None:
-    """Return by what a records folder is known: the digest of its chain's first entry, if it has one."""
+    """Return a records folder's identity: the digest of its chain's first entry, if it has one."""
     try:
         with opened(records / FILE_NAME, LIMIT) as file:
             line = file.readline()
@@ -113,7 +113,7 @@ def register_of(records: Path) -> str | None:
 
 
 def revoke(records: Path, approval: str, reason: str) -> Entry:
-    """Enter that an approval must not be used any more; ``InputError`` when it is revoked already."""
+    """Enter that an approval must not be used any longer; ``InputError`` if it is already revoked."""
     chain = Chain(records)
     with chain.held():
         try:
@@ -138,13 +138,13 @@ def _require_dead(records: Path, opening: Entry) -> None:
     if living.is_going_on(records / run):
         what, next_step = "which is going on", "wait until that run has ended"
     elif host != here:
-        what = f"which was opened on {host}: whether it has ended cannot be seen from {here}"
+        what = f"which was opened on {host}; {here} cannot see whether it has ended"
         next_step = f"wait until that run has ended; if it died: runbook records close {run}"
     else:
         return
     raise ApprovalError(
         f"the approval is in use by run {run}, {what}",
-        meaning="one approval is for one run at a time; nothing was sent",
+        meaning="only one run at a time can use an approval; nothing was sent",
         next_step=next_step,
     )
 
@@ -168,16 +168,16 @@ def _succeeded_so_far(folder: Path, sections: Sequence[str]) -> list[str]:
 
 
 def _content(records: Path, name: str, digest: object) -> dict[str, Any]:
-    """A file of the records, which decides about an approval only as it was entered."""
+    """A file of the records; it counts for an approval only if it is unchanged."""
     try:
         content = read(records / name)
     except OSError as error:
         raise unreadable(error) from None
     if digest_of(content) != digest:
         raise RecordError(
-            f"{name} is not as it was recorded",
-            meaning="it cannot be told what of the approval was used; nothing was sent",
-            next_step="look at all records with: runbook records verify",
+            f"{name} has changed since it was recorded",
+            meaning="it is unknown which part of the approval was used; nothing was sent",
+            next_step="list every problem with: runbook records verify",
         )
     found = json.loads(content)
     return found if isinstance(found, dict) else {}

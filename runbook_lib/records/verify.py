@@ -1,7 +1,7 @@
-"""Whether records are what they were when they were closed. Reads only; needs no secret.
+"""Whether records are unchanged since they were closed. Reads only; needs no secret.
 
-The chain holds together by itself, but who can write here can also write all of it anew. So nothing is
-called verified without something from elsewhere: a head that was kept, or a signature of one.
+The chain is consistent by itself, but anyone who can write to the folder can recreate all of it. So
+nothing is called verified without something from elsewhere: a head that was kept, or the signature of one.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ from .record import (
 from .reviews import unreviewed
 
 VERIFIED, CONSISTENT, DAMAGED = "verified", "consistent, not anchored", "not verified"
-NEWER = "not verified by this runbook: a newer one wrote some of it"
+NEWER = "not verified by this runbook: a newer one wrote part of it"
 
 
 class Damage(Enum):
-    """What became of a file: changed, or what git (core.autocrlf, LFS) or a transfer as text makes of it.
+    """What happened to a file: changed, or altered by git (core.autocrlf, LFS) or a transfer as text.
 
-    Or nothing: a newer runbook wrote it, and this one cannot read it.
+    Or nothing: a newer runbook wrote it, so this one cannot read it.
     """
 
     CHANGED = auto()
@@ -64,13 +64,13 @@ class Damage(Enum):
 
 
 CHANGED = "changed"
-LINE_ENDS = "line ends: they are CRLF now, as a transfer as text or git's core.autocrlf leaves them"
-POINTER = "a Git LFS pointer is in its place: fetch the file with git lfs pull"
+LINE_ENDS = "line endings are now CRLF, as after a transfer as text or git's core.autocrlf"
+POINTER = "replaced by a Git LFS pointer: fetch the file with git lfs pull"
 _TOLD = {Damage.CHANGED: CHANGED, Damage.LINE_ENDS: LINE_ENDS, Damage.POINTER: POINTER}
 _LFS = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\r?\n(?:.*\n)*?oid (sha256:[0-9a-f]{64})\r?\n"
 )
-EXTRA = "extra: the chain has no entry of this record"
+EXTRA = "extra: the chain has no entry for this record"
 #: Modes in which nothing is written at the vendors, so that a run of one has no journal.
 READING = ("plan", "verify")
 #: ``site/tenant/run id``.
@@ -84,16 +84,16 @@ CHECKPOINTS, CHECKPOINT = ".ipynb_checkpoints", "-checkpoint"
 INDEX = "index.html"
 #: Of locks, and of the names of those that hold them.
 OWN_SUFFIXES = (".lock", ".holder")
-#: Between the runs, beside locks: the chain, the page over it, which heads were kept elsewhere and by what
-#: command, which journals speak of what, and what is remembered of signing in.
+#: Expected files between the runs, besides locks: the chain, its page, the heads that were kept elsewhere
+#: and the command for it, the index of the journals, and what is remembered about signing in.
 OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, ATTRIBUTES, OWNERSHIP, "sign-in-refused.json"})
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it was: the file, relative to the records folder, and what is wrong.
+    """Something that has changed: the file, relative to the records folder, and what is wrong.
 
-    ``damage`` is what became of a file that is there and has another digest.
+    ``damage`` is what happened to a file that exists and has another digest.
     """
 
     path: str
@@ -103,7 +103,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A head that somebody vouches for; ``source`` says who: the kept head, or a signer."""
+    """A head from outside the folder; ``source`` says from where: the kept head, or a signer."""
 
     digest: str
     source: str
@@ -113,14 +113,14 @@ class Anchor:
 class Report:
     """What was found.
 
-    ``anchored`` is the last entry that a kept head or a signature vouches for, with all before it;
-    ``after`` the runs with entries behind it. ``unchained`` are runs outside the chain that never
-    claimed to be in it (plans, verifications, plain papermill), among them ``reading``, those that say
-    that they only planned or verified; ``strays`` whatever else lies between the records: nothing
-    vouches for any of them. ``unopened`` are the folders of runs that died before the chain knew them:
-    nothing was written, and ``runbook records close`` removes them. ``going_on`` are the runs that are open
-    and hold their lock; ``older`` the folders with writes that are not in the chain and never claimed to be:
-    from before every door wrote to the register; ``unreviewed`` the runs of an emergency that nobody has
+    ``anchored`` is the last entry that a kept head or a signature covers, with all before it;
+    ``after`` the entries behind it. ``unchained`` are runs outside the chain that never
+    claimed to be in it (plans, verifications, older runs), among them ``reading``, those that say
+    that they only planned or verified; ``strays`` are any other files between the records. All of
+    these are unverified. ``unopened`` are the folders of runs that died before they were in the chain:
+    they wrote nothing, and ``runbook records close`` removes them. ``going_on`` are the runs that are open
+    and hold their lock; ``older`` the folders with writes that are not in the chain and never claimed to be,
+    older than the register of all writes; ``unreviewed`` the emergency runs that nobody has
     reviewed.
     """
 
@@ -164,8 +164,8 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     by_run = by_event(entries)
     runs, strays, unreadable = _survey(records)
     if not entries and not problems and any(os.path.lexists(records / run / CHECKSUMS) for run in runs):
-        problems = [Problem(FILE_NAME, "missing or empty: there are closed records, and no entry of them")]
-    # What a newer runbook wrote into the chain may be of any run, and any head's entry.
+        problems = [Problem(FILE_NAME, "missing or empty: there are closed records, but no entries for them")]
+    # An entry by a newer runbook may concern any run, and may be any head's entry.
     has_newer = any(problem.damage is Damage.NEWER for problem in problems)
     is_read = (bool(entries) or not problems) and not has_newer
     going_on = [run for run in open_runs(entries) if is_run(run) and living.is_going_on(records / run)]
@@ -195,15 +195,15 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
                 older.append(run)
         except OSError as error:
             unreadable.append(Problem(run, f"cannot be read ({error.strerror})"))
-    # A folder that is a link, or may not be read, is named once, whatever the chain has below it.
+    # A folder that is a link, or cannot be read, is named once, whatever the chain has below it.
     problems = list(dict.fromkeys([*problems, *unreadable]))
-    # What follows a break in the chain is not what the digest of its last entry stands for.
+    # The digest of the last entry does not cover what follows a break in the chain.
     whole = not any(one.path == FILE_NAME and one.damage is not Damage.NEWER for one in problems)
     by_digest = {one.digest: one for one in entries} if whole else {}
     problems += [
-        Problem(FILE_NAME, f"{anchor.source}, {anchor.digest}: perhaps of a newer entry", Damage.NEWER)
+        Problem(FILE_NAME, f"{anchor.source}, {anchor.digest}: it may belong to a newer entry", Damage.NEWER)
         if has_newer and whole
-        else Problem(FILE_NAME, f"cut or written anew: {anchor.source}, {anchor.digest}, is not in it")
+        else Problem(FILE_NAME, f"cut or recreated: {anchor.source}, {anchor.digest}, is not in it")
         for anchor in anchors
         if anchor.digest not in by_digest
     ]
@@ -241,22 +241,22 @@ def open_runs(entries: Sequence[Entry]) -> list[str]:
 
 
 def only_newer(problems: Sequence[Problem]) -> bool:
-    """Whether all that is wrong is that a newer runbook wrote something."""
+    """Whether the only problem is that a newer runbook wrote something."""
     return all(problem.damage is Damage.NEWER for problem in problems)
 
 
 def read_record(
     records: Path, run: str, digests: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
-    """Return ``opening.json`` and ``record.json`` of a record, and what of them does not fit its digest.
+    """Return ``opening.json`` and ``record.json`` of a record, and any problems with their digests.
 
-    What cannot be read is empty; so is ``record.json`` while the record is open, as no digest stands for
+    Unreadable files are empty; so is ``record.json`` while the record is open, because no digest covers
     it yet. ``digests`` are those of ``by_event``.
     """
     folder, problems = records / run, list[Problem]()
 
     def mapping(name: str, digest: object) -> dict[str, Any]:
-        """The file's content, as far as it has any, whatever is wrong with it."""
+        """The file's content as far as it can be read, whatever is wrong with it."""
         try:
             content = read(folder / name)
         except OSError as error:
@@ -281,22 +281,22 @@ def read_record(
 
 
 def run_folders(records: Path) -> list[str]:
-    """Return the names of all runs' folders, sorted; whatever is behind a link is nobody's."""
+    """Return the names of all runs' folders, sorted; links are not followed."""
     return _survey(records)[0]
 
 
 def unopened(records: Path, chained: Collection[str]) -> list[str]:
-    """Return the folders of runs that died before the chain knew them."""
+    """Return the folders of runs that died before they were in the chain."""
     found = []
     for run in run_folders(records):
-        with suppress(OSError):  # of what may not be read nobody can say so
+        with suppress(OSError):  # unknown for a folder that cannot be read
             if run not in chained and never_opened(records, records / run):
                 found.append(run)
     return found
 
 
 def by_event(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
-    """Return the digests of each run's opening and closing, as the chain has them."""
+    """Return the digests of each run's opening and closing from the chain."""
     found: dict[str, dict[str, str]] = {}
     for entry in entries:
         if entry.event in FILES:
@@ -343,7 +343,7 @@ def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
         if entry.seq != expected:
             problems.append(Problem(FILE_NAME, f"{place}: {_out_of_order(entry.seq, expected, seen)}"))
         elif entry.previous != (before.digest if before else None) and (before or number == 1):
-            what = "this entry or the one before it was changed, inserted or taken out"
+            what = "this entry or the one before it was changed, inserted or removed"
             problems.append(Problem(FILE_NAME, f"{place} ({entry.event} {entry.run}): broken: {what}"))
         seen.add(entry.seq)
         entries.append(entry)
@@ -353,9 +353,9 @@ def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
 
 def _out_of_order(seq: int, expected: int, seen: set[int]) -> str:
     if seq in seen:
-        return f"inserted: entry {seq} is there twice"
+        return f"inserted: entry {seq} appears twice"
     if seq < expected:
-        return f"reordered: entry {seq} stands after entry {expected - 1}"
+        return f"reordered: entry {seq} follows entry {expected - 1}"
     gap = f"entry {expected}" if seq == expected + 1 else f"entries {expected} to {seq - 1}"
     return f"cut or reordered: {gap} missing before entry {seq}"
 
@@ -371,18 +371,20 @@ def _histories(entries: Sequence[Entry], going_on: Collection[str]) -> Iterator[
             yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
         elif found == [OPENED]:
             if run not in going_on:
-                yield Problem(run, "begun, not ended: opened, never closed; runbook records close settles it")
+                yield Problem(
+                    run, "begun, not ended: opened, never closed; to close it: runbook records close"
+                )
         elif found != [OPENED, CLOSED]:
             yield Problem(FILE_NAME, f"entries of {run}: {', '.join(found)}; expected: opened, closed")
 
 
 def _events(records: Path, entries: Sequence[Entry]) -> Iterator[Problem]:
-    """What is wrong with the files of events, also of those that this runbook does not know."""
+    """What is wrong with the files of events, including events that this runbook does not know."""
     for entry in entries:
         if entry.event in FILES:
             continue  # compared with all other files of their record
         if not _is_inside(entry.file):
-            yield Problem(FILE_NAME, f"inserted: {entry.file} is no file of the records")
+            yield Problem(FILE_NAME, f"inserted: {entry.file} is not a file of the records")
             continue
         try:
             refuse_links(records, str(PurePosixPath(entry.file).parent))
@@ -394,7 +396,7 @@ def _events(records: Path, entries: Sequence[Entry]) -> Iterator[Problem]:
 
 
 def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
-    """What is wrong with a folder that was entered as a whole, by the digests of its entry's file."""
+    """What is wrong with an adopted folder, according to the digests in its entry's file."""
     run = str(entry.run)
     if not is_run(entry.run):
         yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
@@ -423,9 +425,9 @@ def _record(
     closed_by_content: Mapping[str, str],
     openings: dict[str, dict[str, Any]],
 ) -> Iterator[Problem]:
-    """What is wrong with a record, by the digests that the chain has of its opening and its closing.
+    """What is wrong with a record, according to the digests of its opening and closing in the chain.
 
-    The opening that was read is put into ``openings``, so that nobody reads it again.
+    The opening that was read is added to ``openings``, which saves reading it again.
     """
     folder = records / run
     try:
@@ -511,7 +513,7 @@ def _compared(path: Path, name: str, digest: str) -> Problem | None:
 
 
 def _damaged(name: str, content: bytes, digest: str) -> Problem:
-    """What became of a file that has not the digest that it had."""
+    """What happened to a file whose digest differs."""
     damage = Damage.CHANGED
     if (pointed := _LFS.match(content)) and pointed[1].decode() == digest:
         damage = Damage.POINTER
@@ -521,7 +523,7 @@ def _damaged(name: str, content: bytes, digest: str) -> Problem:
 
 
 def _unread(error: OSError) -> str:
-    """Why a file could not be read, in a problem's words."""
+    """Why a file could not be read, as the text of a problem."""
     if isinstance(error, FileNotFoundError):
         return "missing"
     if isinstance(error, NotPlainError):
@@ -534,7 +536,7 @@ def _not_plain(records: Path, error: NotPlainError) -> Problem:
 
 
 def _checksums(path: Path) -> dict[str, str]:
-    """The digests by file name; nothing when they are unusable, which their own digest tells."""
+    """The digests by file name; empty if they are unusable, which their own digest reveals."""
     files = read_mapping(path).get("files")
     if not isinstance(files, dict):
         return {}
@@ -544,21 +546,21 @@ def _checksums(path: Path) -> dict[str, str]:
 def _claim(names: Collection[str], told: Mapping[str, Any]) -> str:
     """The file by which a folder outside the chain claims to be a record of it; empty if none does.
 
-    ``names`` are those of its files, ``told`` is what the run says of itself.
+    ``names`` are those of its files, ``told`` is what the run says about itself.
     """
     for name in (CHECKSUMS, RECORD, OPENING):
         if name in names:
             return name
     if RUN not in names:
         return ""
-    # Who only reads has no journal: whatever this one says, it is a run that wrote.
+    # A run that only reads has no journal: whatever this one says, it wrote.
     return "" if told.get("mode") in READING and journal.FILE_NAME not in names else RUN
 
 
 def _survey(records: Path) -> tuple[list[str], list[str], list[Problem]]:
-    """The folders of runs; whatever else lies between them and is not ours to keep; what cannot be read.
+    """The folders of runs; unexpected files between them; problems with what cannot be read.
 
-    Links are not followed, as nobody knows whose files are behind one.
+    Links are not followed, because the files behind one may be anybody's.
     """
     runs: list[str] = []
     strays: list[str] = []
@@ -571,7 +573,7 @@ def _survey(records: Path) -> tuple[list[str], list[str], list[Problem]]:
         except FileNotFoundError:
             return
         except OSError as error:
-            if depth > RUN_DEPTH:  # what is withheld is for its owner only
+            if depth > RUN_DEPTH:  # withheld files are for their owner only
                 strays.append(folder)
             else:
                 problems.append(Problem(folder or ".", f"cannot be read ({error.strerror})"))
@@ -607,11 +609,11 @@ def _is_kept(name: str, chained: Mapping[str, object]) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file between the runs is one of ours, and can be read: kept, made by every run, or a lock."""
+    """Whether a file between the runs is an expected one that can be read: kept, generated, or a lock."""
     if path.name not in OURS and not path.name.endswith(OWN_SUFFIXES):
         return False
     if path.name == FILE_NAME:
-        return True  # looked at by itself
+        return True  # checked separately
     try:
         with opened(path, LIMIT if path.name in (INDEX, OWNERSHIP) else SMALL):
             return True

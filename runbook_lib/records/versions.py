@@ -1,4 +1,4 @@
-"""What made a record: the runbook's version and source, and the tools that it stands on."""
+"""What made a record: the runbook's version and source, and the tools that it depends on."""
 
 from __future__ import annotations
 

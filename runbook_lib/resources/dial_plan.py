@@ -1,4 +1,4 @@
-"""What a tenant's dial plan is made of at the PBX, read now: for section 06 and for ``runbook dial``."""
+"""A tenant's dial plan as it is now in the PBX: for section 06 and for ``runbook dial``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DialPlanAsRead:
 
     @property
     def trunk(self) -> Mapping[str, Any] | None:
-        """The trunk, where it is known which one it is."""
+        """The trunk, if it is known which one it is."""
         return self.in_pbx.trunk
 
     def standing(self, tenant: Tenant) -> DialPlan:

@@ -33,7 +33,7 @@ class ListKind:
 
     @property
     def words(self) -> str:
-        """What people call this kind."""
+        """The name of this kind, for people."""
         return WORDS[self.kind]
 
     def name(self, settings: Settings) -> str:
@@ -83,7 +83,7 @@ CREDENTIALS = ListKind(
 
 @dataclass(frozen=True)
 class Lists:
-    """What was read of one kind: our list, all of its name, those on the trunk, our list's entries."""
+    """What was read of one kind: our list, all with its name, those on the trunk, our list's entries."""
 
     own: Any | None = None
     named: tuple[Any, ...] = ()

@@ -1,4 +1,4 @@
-"""The trunk in the PBX: finding it, its desired fields at the portal's presets, updating it whole."""
+"""The trunk in the PBX: finding it, its desired fields with the portal's presets, updating it whole."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AUTH_MODE = "REGISTER_AUTH"
 
-#: Fields that the API answers with and does not take back.
+#: Fields that the API returns and does not accept.
 _NOT_WRITABLE = frozenset({"id", "shared", "brand", "auth_mode"})
 
 
@@ -30,7 +30,7 @@ def desired_fields(
 ) -> dict[str, tuple[str, str, Any]]:
     """Return every field of the trunk but pool and password: name -> (step, label, value).
 
-    ``live`` is the trunk as the PBX has it: an edge that somebody has set there is kept.
+    ``live`` is the trunk as it is in the PBX: an edge that somebody has set there is kept.
     Sent explicitly because the API's defaults are not the portal's (verify_port, rewrite_via_ip,
     keep_alive); a trunk made with the API's defaults answers calls from other ports with 407.
     """
@@ -57,7 +57,7 @@ def desired_fields(
         "rewrite_via_ip": ("5.4", "rewrite Via host", False),
         "single_via_header": ("5.4", "single Via", True),
         "adjust_sdp_direction": ("5.4", "adjust SDP on hold", True),
-        # SRTP needs the crypto lines that the PBX takes out otherwise.
+        # SRTP needs the crypto lines, which the PBX would otherwise remove.
         "remove_srtp_info": ("5.4", "remove SRTP information", not tls),
         "stir_shaken_signature_required": ("5.4", "require STIR/SHAKEN", False),
         # The portal's preset for the brand fills these in; the API is assumed not to.
@@ -66,9 +66,9 @@ def desired_fields(
 
 
 def desired_hostname(settings: Settings, live: Mapping[str, Any] | None) -> str:
-    """Return what the PBX is to send calls to: the URI of the parameters, or the edge that is there already.
+    """Return the hostname for outbound calls: the parameters' URI, or the same trunk at its existing edge.
 
-    Only parameters that name an edge change one: which edge serves calls best may be somebody's finding.
+    Only parameters that name an edge change it: somebody may have chosen the existing edge for a reason.
     """
     there = (live or {}).get("hostname") or ""
     kept = not settings.termination.edge and leads_to(settings, there)
@@ -82,13 +82,13 @@ def leads_to(settings: Settings, hostname: str | None) -> bool:
 
 
 def edge_caution(settings: Settings, live: Mapping[str, Any]) -> list[str]:
-    """Return a caution where calls out enter Twilio by an edge that the parameters do not name."""
+    """Return a caution if outbound calls enter Twilio at an edge that the parameters do not name."""
     uri = TerminationUri.read(host(live.get("hostname") or ""))
     if settings.termination.edge or uri is None or not uri.edge or not leads_to(settings, str(uri)):
         return []
     return [
-        f"Calls out go through Twilio's edge {uri.edge} ({live['hostname']}), which the parameters do not"
-        f" name. It is kept. To have it in the parameters: trunk.termination: {uri}"
+        f"Outbound calls use Twilio's edge {uri.edge} ({live['hostname']}), which the parameters do not"
+        f" name. It is kept. To state it in the parameters: trunk.termination: {uri}"
     ]
 
 
@@ -103,9 +103,9 @@ def associated(settings: Settings, live: Mapping[str, Any] | None) -> Associated
 
 @dataclass(frozen=True)
 class InPbx:
-    """The trunks of the PBX that may be ours, in full, as they were read.
+    """The PBX's trunks that may be ours, in full, as they were read.
 
-    ``namesake`` is a trunk of our name that is neither at our hostname nor made by us.
+    ``namesake`` is a trunk with our name that neither has our hostname nor was created by the runbook.
     """
 
     candidates: tuple[dict[str, Any], ...] = ()
@@ -123,7 +123,7 @@ class InPbx:
 
 
 class PbxTrunk:
-    """The register-based trunk of a tenant, by its hostname, and by its name when that was changed.
+    """The register-based trunk of a tenant, found by its hostname, or by its name if that was changed.
 
     The hostname with another edge leads to the same trunk at Twilio, so it is the same one here.
 
@@ -151,10 +151,10 @@ class PbxTrunk:
         return self._session()
 
     def look(self) -> InPbx:
-        """Read the trunks that lead to ours at Twilio or, if none does, that we made under our name; in full.
+        """Read, in full, the trunks that lead to ours at Twilio, or else those that the runbook created.
 
-        The list's filter is asked to narrow down and not trusted (which fields it takes is not
-        documented): its answer is checked here.
+        The list's filter only narrows the result and is not trusted (its fields are not
+        documented): the answer is checked here.
         """
         hostname, name = str(self._settings.termination), self._settings.pbx_name
         session = self.session
@@ -166,8 +166,8 @@ class PbxTrunk:
         )
         matching, namesake = self._at_our_hostname(found), None
         if not matching:
-            # The PBX's filter compares letters: the same name in another case, in another form of its
-            # accents or with another edge is found among all.
+            # The PBX's filter compares characters: to find the same name in another case, with another
+            # form of its accents or with another edge, all trunks are read.
             known = {trunk["id"] for trunk in found}
             of_brand = self.of_brand(session) if of_brand is None else of_brand
             found += [trunk for trunk in of_brand if trunk["id"] not in known]
@@ -206,7 +206,7 @@ class PbxTrunk:
         trunk = self.find()
         if trunk is None:
             raise VerificationError(
-                f"the PBX trunk {self._settings.pbx_name} is not there any more",
+                f"the PBX trunk {self._settings.pbx_name} no longer exists",
                 step="5.1",
                 meaning="somebody removed it while this section ran",
                 next_step="plan again",
@@ -236,8 +236,8 @@ class PbxTrunk:
         ]
         if moved:
             raise VerificationError(
-                f"the PBX changed {', '.join(moved)} of trunk {self._settings.pbx_name} as well",
+                f"the PBX also changed {', '.join(moved)} of trunk {self._settings.pbx_name}",
                 step="5.4",
-                meaning="a field that was sent back unchanged did not stay as it was",
-                next_step="compare the journal's before-state with the PBX and set the field by hand",
+                meaning="a field that was sent back unchanged has another value now",
+                next_step="compare the previous values in the journal with the PBX and set the field by hand",
             )

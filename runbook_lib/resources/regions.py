@@ -8,7 +8,7 @@ from __future__ import annotations
 
 HOME = "us1"
 NOT_KNOWN = "not known"
-#: What a Region does not have yet, by Twilio.
+#: Twilio's page about what a Region does not have yet.
 AVAILABILITY = "https://www.twilio.com/docs/global-infrastructure/regional-product-and-feature-availability"
 
 
@@ -22,7 +22,7 @@ def lists_numbers_of_a_trunk(region: str) -> bool:
 
 
 def why_not_assigned(region: str) -> str:
-    """Say why no number is put on a trunk or taken off in a Region; empty where that is possible."""
+    """Return why numbers cannot be assigned or removed in a Region; empty if they can."""
     if lists_numbers_of_a_trunk(region):
         return ""
     return (
@@ -43,8 +43,8 @@ def is_served_elsewhere(region: str | None, here: str) -> bool:
 def describe_region(region: str | None, here: str) -> str:
     """Say which Region serves calls, compared with the one where the site makes trunks."""
     if region is None:
-        return f"{NOT_KNOWN}: these credentials may not read it"
+        return f"{NOT_KNOWN}: these credentials cannot read it"
     named = region or "none set: Twilio's default"
     if not is_served_elsewhere(region, here):
         return named
-    return f"{named}, not {here}, where the site makes trunks: calls do not reach a trunk made there"
+    return f"{named}, not {here}, the site's Region: calls do not reach trunks created there"

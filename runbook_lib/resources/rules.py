@@ -1,4 +1,4 @@
-"""The tenant's call rules in the PBX, as far as the other sections need them: who uses a number."""
+"""The tenant's call rules in the PBX, as far as other sections need them: who uses a number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RulesAsRead:
     tenant: Mapping[str, Any] = field(default_factory=dict)
 
     def uncovered(self, dids: Iterable[str]) -> list[str]:
-        """Return the numbers (+E.164) whose calls no enabled inbound rule of our trunk takes."""
+        """Return the numbers (+E.164) that no enabled inbound rule of our trunk matches."""
         rules = [
             rule
             for rule in self.inbound
@@ -106,7 +106,7 @@ class Rules:
         return RulesAsRead(ids, tuple(inbound), tuple(outbound), tenant)
 
     def emergency_numbers(self) -> list[dict[str, Any]] | None:
-        """Read the PBX's own emergency numbers; ``None`` where this administrator may not read them."""
+        """Read the PBX's own emergency numbers; ``None`` if this administrator cannot read them."""
         try:
             return list(self._session().list("/emergency_numbers"))
         except VendorError as error:
@@ -133,7 +133,7 @@ class Rules:
         """
         session = self._session()
         if rule_id is None:
-            # The PBX takes two rules of one name: another run may have made it since the plan was read.
+            # The PBX accepts two rules with one name, and another run may have created it since the reading.
             if not any(same_name(one["name"], fields["name"]) for one in session.list(f"/{kind}")):
                 session.post(f"/{kind}", fields)
             return

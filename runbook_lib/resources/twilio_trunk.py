@@ -1,4 +1,4 @@
-"""Finding the Twilio trunk that the parameters speak of, by what identifies it to people."""
+"""Finding the Twilio trunk that the parameters describe, by the names that people know."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class TwilioTrunk:
             return Found(
                 trunks,
                 None,
-                f"a trunk of this friendly name has the termination URI {elsewhere[0]};"
-                " choose another friendly name, or give that termination URI",
+                f"a trunk with this friendly name has the termination URI {elsewhere[0]};"
+                " choose another friendly name, or use that termination URI",
             )
         if len(namesakes) > 1:
             return Found(

@@ -1,4 +1,4 @@
-"""What a write made: where it is, and what the vendor says of it now."""
+"""What a write created: where it is, and what the vendor reports about it now."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def session_of(context: Context, path: str) -> Session:
 
 
 def locate(context: Context, write: Write) -> str | None:
-    """Find a resource that was made by a write whose answer was lost; return its path, or ``None``.
+    """Find a resource created by a write whose answer was lost; return its path, or ``None``.
 
     It has what was sent, and at Twilio the time at which it was sent.
     """
@@ -68,7 +68,7 @@ def locate(context: Context, write: Write) -> str | None:
         named = [
             f"{path}/{one['id']}" for one in session.list(path) if same_name(one["name"], body.get("name"))
         ]
-        found = [one for one in named if same(body, session.get(one))]  # lists leave fields out
+        found = [one for one in named if same(body, session.get(one))]  # lists omit fields
         return found[0] if len(found) == 1 else None
     stem, suffix = path.removesuffix(".json"), ".json" if path.endswith(".json") else ""
     for sid_of_list in ("CredentialListSid", "IpAccessControlListSid"):
@@ -85,10 +85,10 @@ def locate(context: Context, write: Write) -> str | None:
 
 
 def keep_what_was_made(context: Context) -> None:
-    """Journal what is there of the resource that the last write made, if its answer did not say it.
+    """Journal what is known about the resource that the last write created, if its answer did not show it.
 
-    An answer may have been lost, and of a rule the PBX answers no more than its id and is sent no more
-    than some fields. A trunk of the PBX and its assignment are sent as a whole.
+    An answer may have been lost, and for a rule the PBX returns only its id and is sent only
+    some fields. A PBX trunk and its assignment are sent as a whole.
     """
     write = context.journal.last
     if write is None or not makes(write):

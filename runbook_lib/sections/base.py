@@ -1,9 +1,9 @@
 """What every section is: look, plan, apply exactly that, verify.
 
-A section declares what it needs and how its facts are read (``look``), what it wants (``wanted``) and
+A section declares what it needs, how its facts are read (``look``), what it wants (``wanted``) and
 what it shows (``views``). Only ``look`` and the write of an item send anything.
 
-Planning is read-only, and applying walks what planning made: an item of a plan holds its rows and
+Planning is read-only, and applying carries out what planning produced: an item of a plan has its rows and
 the one write that carries them out, so a dry run is not a second implementation.
 """
 
@@ -40,14 +40,14 @@ ROUNDS = 3
 PAIR_S = 60.0
 #: How long a write without an answer may still be carried out after it was sent again.
 LATE_S = 30.0
-#: Between two readings where that takes long.
+#: Pause between two readings during a long wait.
 SLOW_POLL_S = 2.0
 
 
-#: Nothing that the API key may read says whose it is.
+#: Nothing that the API key can read shows which account it belongs to.
 ACCOUNT_NOT_PROVEN = (
-    "account not proven: there is no trunk yet, and the API key may not read accounts;"
-    " should Twilio's answer to the first write name another account, the run stops there"
+    "account not proven: there is no trunk yet, and the API key cannot read accounts;"
+    " if Twilio's answer to the first write names another account, the run stops there"
 )
 
 
@@ -64,10 +64,10 @@ class View:
 class Item:
     """Rows that belong together and the one write that carries them out (``None``: nothing to do).
 
-    ``resource`` is the key of what is written, for the journal; ``before`` is what the
-    vendor said of it before (``None`` for what is new), which is the way back. ``repeatable`` says
-    that reading cannot show whether it was done and that doing it twice does no harm (a password).
-    ``passing_s`` is how long a conflict may take to pass by itself; see ``time_to_pass``.
+    ``resource`` is the key of what is written, for the journal; ``before`` is the vendor's previous
+    state (``None`` if new), which a rollback restores. ``repeatable`` means that reading cannot show
+    whether the write was done and that repeating it does no harm (a password). ``passing_s`` is how
+    long a conflict may take to resolve itself; see ``time_to_pass``.
     """
 
     rows: tuple[Row, ...]
@@ -80,7 +80,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Field:
-    """One setting of a resource: what it is to be, and what it is (``None`` for what is not there).
+    """One setting of a resource: its desired and its current value (``None`` if absent).
 
     ``name`` is the vendor's. ``effect`` is what a change does to calls, ``step`` the guide's where it is
     not the resource's, ``sent`` what a write sends for it where that is not the value that is shown.
@@ -97,12 +97,12 @@ class Field:
 
     @property
     def change(self) -> Mapping[str, Any]:
-        """What a write sends to make it as desired."""
+        """The value that a write sends for it."""
         return {self.name: self.desired} if self.sent is None else self.sent
 
 
 class _OvertakenError(Exception):
-    """A write was refused because the state is not the one that was planned for: plan again."""
+    """A write was refused because the state has changed since the plan was made: plan again."""
 
     def __init__(self, refusal: VendorError) -> None:
         super().__init__(str(refusal))
@@ -111,7 +111,7 @@ class _OvertakenError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What ``apply`` did: the rows that it carried out and the number of writes that left."""
+    """What ``apply`` did: the rows that it carried out and the number of writes that were sent."""
 
     rows: tuple[Row, ...]
     writes: int
@@ -119,14 +119,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verification:
-    """What reading back showed: all rows, and those that are not as the guide expects."""
+    """What was read back: all rows, and those that differ from the guide's expected result."""
 
     rows: tuple[Row, ...]
     differences: tuple[Row, ...] = field(default=())
 
     @property
     def ok(self) -> bool:
-        """Whether everything stands as the guide expects."""
+        """Whether everything is as the guide expects."""
         return not self.differences
 
 
@@ -142,8 +142,7 @@ class Section(ABC, Generic[FactsT]):
     context
         The run: parameters, clients, journal.
     ahead
-        Numbers of sections that count as applied although they are not yet: planning a whole
-        tenant before anything exists.
+        Numbers of sections that are treated as applied, to plan a whole tenant before anything exists.
     """
 
     number: str
@@ -165,14 +164,14 @@ class Section(ABC, Generic[FactsT]):
     def read(self) -> None:
         """Read the current state from the vendors, as ``facts``; sends no write."""
         self.facts = self.look()
-        self.context.account_is_proven()  # asked now, as what follows from the facts sends nothing
+        self.context.account_is_proven()  # asked now, because later steps send nothing
 
     def look(self) -> FactsT:
         """Read and return all that the section goes by; sends no write.
 
         Views, items and expected results are functions of it, of the parameters and of the journals.
         """
-        raise NotImplementedError(f"section {self.number} reads in a way of its own")
+        raise NotImplementedError(f"section {self.number} overrides read()")
 
     def read_for_tables(self) -> None:
         """Add to the facts what only the tables show; most sections show what they go by."""
@@ -190,7 +189,7 @@ class Section(ABC, Generic[FactsT]):
         return self.wanted()
 
     def cautions(self) -> list[str]:
-        """Return what a person should look at in the state as read, though nothing has to be done."""
+        """Return what a person should check in the state as read, although nothing has to be done."""
         return []
 
     def expected(self) -> list[Row]:
@@ -198,7 +197,7 @@ class Section(ABC, Generic[FactsT]):
         return []
 
     def new_reading(self) -> None:
-        """Read the current state in a moment of its own: nothing that was read before serves it."""
+        """Read the current state in a new moment: no earlier answer is used."""
         self.context.moment.begin()
         self.read()
 
@@ -214,9 +213,9 @@ class Section(ABC, Generic[FactsT]):
     def apply(self, approved: Slice | None = None, *, as_read: bool = False) -> Outcome:
         """Carry out the plan, one write at a time.
 
-        ``as_read`` says that the state was read for this, under the lock, so the first round goes by it.
+        ``as_read`` means that the state was read for this, under the lock, so the first round uses it.
         Raises ``ConflictError`` or ``StalePlanError`` before the first write. After a write whose
-        outcome is unknown, reads until it shows or the vendors' lag is over, and goes on from there.
+        outcome is unknown, reads until it shows or the vendors' lag is over, and continues from there.
         After a write that was refused because somebody else was first, plans again.
         """
         before = self.context.journal.writes
@@ -252,7 +251,7 @@ class Section(ABC, Generic[FactsT]):
         """Read back and compare with what the guide expects.
 
         ``wait`` reads again until it is as expected or the vendors' lag is over: after writes. After a
-        write that was sent twice, reads on for as long as the first one may still be carried out.
+        write that was sent twice, keeps reading for as long as the first one may still take effect.
         """
         deadline = time.monotonic() + (SETTLE_S if wait else 0)
         self.reading_back = True
@@ -279,8 +278,8 @@ class Section(ABC, Generic[FactsT]):
     ) -> Row:
         """Return a row whose action follows from desired and current; ``effect`` counts if it changes.
 
-        ``field`` is the vendor's name of the setting: what means the same there is in place, and shown
-        as the vendor spells it.
+        ``field`` is the vendor's name of the setting: a value with the same meaning counts as in place, and
+        is shown as the vendor spells it.
         """
         if meaning(field, desired) == meaning(field, current):
             return Row(step, setting, desired, current, Action.IN_PLACE, note=note)
@@ -310,10 +309,10 @@ class Section(ABC, Generic[FactsT]):
         write: Callable[[dict[str, Any]], Any],
         before: Mapping[str, Any] | None = None,
     ) -> Item:
-        """Return the item of one resource: a row for each setting, and one write of those that differ.
+        """Return the item of one resource: a row for each setting, and one write for those that differ.
 
-        ``write`` makes or corrects the resource: it is called with the changes under the vendor's names.
-        ``before`` is the resource as it was read, ``None`` for one that is to be made.
+        ``write`` creates or corrects the resource: it is called with the changes under the vendor's names.
+        ``before`` is the resource as it was read, ``None`` for one to create.
         """
         rows = self.compared(step, settings)
         changes: dict[str, Any] = {}
@@ -325,7 +324,7 @@ class Section(ABC, Generic[FactsT]):
         return Item(tuple(rows.values()), key, partial(write, changes), before=before)
 
     def leftover(self, step: str, setting: str, current: Value) -> Item:
-        """Return the row of what the parameters do not ask for and we did not make: it is left alone."""
+        """Return the row of something that the parameters do not name and the runbook did not create."""
         note = "not in this site's records; left alone"
         row = Row(step, setting, None, current, Action.NOT_MANAGED, note=note, why=Why.NOT_OURS)
         return Item((row,))
@@ -339,7 +338,7 @@ class Section(ABC, Generic[FactsT]):
         live: Any,
         effect: Effect,
     ) -> Item:
-        """Return the item that takes away what we made at Twilio and the parameters no longer ask for."""
+        """Return the item that removes what the runbook created and the parameters no longer ask for."""
         row = self.row(step, setting, None, current, effect=effect)
         return Item((row,), key, live.delete, before=as_read(live))
 
@@ -354,19 +353,19 @@ class Section(ABC, Generic[FactsT]):
         current: Value = None,
         passing_s: float = 0.0,
     ) -> Item:
-        """Return a row that only a person can settle."""
+        """Return a row that only a person can resolve."""
         row = Row(step, setting, desired, current, Action.CONFLICT, note=note, why=why)
         return Item((row,), passing_s=passing_s)
 
     def blocked(self, step: str, setting: str, desired: Value, by: str, *, field: str = "") -> Item:
-        """Return a row that cannot be planned before another section was applied."""
+        """Return a row that cannot be planned until another section is applied."""
         note = f"run section {by} first: {SECTIONS[by].title}"
         why = Why.BLOCKED_BY_SECTION
         row = Row(step, setting, desired, None, Action.BLOCKED, note=note, field=field, why=why)
         return Item((row,))
 
     def _cautions(self) -> tuple[Row, ...]:
-        """What a person should know before this is applied; shown with the first section of a plan."""
+        """Rows about the account, shown with the first section of a plan."""
         if self.context.account_is_proven() or self.ahead:
             return ()
         sid = self.context.account.account_sid
@@ -375,7 +374,7 @@ class Section(ABC, Generic[FactsT]):
     def duplicates(
         self, step: str, setting: str, found: Collection[Any], *, passing_s: float = 0.0
     ) -> list[Item]:
-        """Return a conflict where more than one was found of what there must be one of; else nothing."""
+        """Return a conflict if something that must be unique was found more than once; otherwise nothing."""
         if len(found) < 2:
             return []
         note = "it exists more than once: delete the duplicates at the vendor, then plan again"
@@ -392,7 +391,7 @@ class Section(ABC, Generic[FactsT]):
         ]
 
     def _settled_items(self, *, as_read: bool) -> list[Item]:
-        """Read, and return the items, once no conflict is left that may pass by itself, or time is up."""
+        """Read, and return the items once no conflict is left that may resolve itself, or time is up."""
         began = time.monotonic()
         if not as_read:
             self.new_reading()
@@ -406,34 +405,34 @@ class Section(ABC, Generic[FactsT]):
             self.new_reading()
 
     def _guarded_items(self) -> list[Item]:
-        """The items, with those in conflict that this run has no leave to carry out."""
+        """The items, with those as conflicts that this run is not allowed to carry out."""
         items = self.items()
         if self.context.scope.creates_only:
             items = [_kept_shared(item, self.context.settings.shared) for item in items]
         return self._within_leave(items)
 
     def _within_leave(self, items: list[Item]) -> list[Item]:
-        """The items, with those in conflict that interrupt calls without leave."""
+        """The items, with those as conflicts that would interrupt calls without permission."""
         leave = self.context.accept_interruption
         return [item if leave else _guarded(item) for item in items]
 
     def _check(self, rows: tuple[Row, ...], approved: Slice | None, *, written: bool) -> None:
-        so_far = "a part of this section was written" if written else "nothing of this section was written"
+        so_far = "part of this section was written" if written else "nothing in this section was written"
         stopping = [row for row in rows if row.action in STOPPING]
         if stopping:
             raise ConflictError(
                 "; ".join(told_stop(row) + _moved(row, approved) for row in stopping),
                 step=stopping[0].step,
                 meaning=so_far,
-                next_step="settle each row named here (its note says how), then plan again",
+                next_step="resolve each row listed here (its note says how), then plan again",
             )
         moved = deviations(approved, rows) if approved is not None else []
         if moved:
             raise StalePlanError(
-                "the live state is not what was approved: " + "; ".join(map(str, moved)),
+                "the live state is not the one that was approved: " + "; ".join(map(str, moved)),
                 step=moved[0].row.step,
                 meaning=f"it was changed after the plan was made; {so_far}",
-                next_step="plan again, read the new plan, and have it approved",
+                next_step="plan again, review the new plan, and have it approved",
             )
 
     def _carry_out(self, item: Item) -> None:
@@ -443,7 +442,7 @@ class Section(ABC, Generic[FactsT]):
                 item.write()
                 keep_what_was_made(self.context)
         except VendorError as error:
-            # What we asked for may be there already: our reading was late, or another run was first.
+            # The change may have been made already: the reading lagged behind, or another run was first.
             if not error.is_about_the_state or item.repeatable:
                 raise
             if self._settles(item, SETTLE_S if error.vendor == "Twilio" else 0.0):
@@ -453,7 +452,7 @@ class Section(ABC, Generic[FactsT]):
             raise
 
     def _settles(self, item: Item, lag: float | None = None) -> bool:
-        """Whether the item's rows come to stand at their end before the vendor's lag (s) is over."""
+        """Whether the item's rows reach their desired values before the vendor's lag (s) is over."""
         if item.repeatable:
             return False
         deadline = time.monotonic() + (SETTLE_S if lag is None else lag)
@@ -468,14 +467,14 @@ class Section(ABC, Generic[FactsT]):
             time.sleep(POLL_S)
 
     def _overtaken(self, item: Item) -> bool:
-        """Whether the state, as just read, is not the one that the item was planned for."""
+        """Whether the state, as just read, differs from the one that the item was planned for."""
         return any(
             live is None or live.current != row.current
             for row, live in zip(item.rows, self._rows_now(item), strict=True)
         )
 
     def _rows_now(self, item: Item) -> list[Row | None]:
-        """Return the item's rows as they are planned from the state as read; ``None`` where there is none."""
+        """Return the item's rows as planned from the state as read; ``None`` if there is no such item."""
         rows = {row.key: row for row in _rows(self.items())}
         return [rows.get(row.key) for row in item.rows]
 
@@ -510,7 +509,7 @@ class SectionOfTrunk(Section[FactsOfTrunkT]):
 
 @contextmanager
 def at_step(step: str) -> Iterator[None]:
-    """Give errors of the vendors from inside the step that was read for, where they have none."""
+    """Add the step that was being read to the vendors' errors that have none."""
     try:
         yield
     except VendorError as error:
@@ -519,28 +518,28 @@ def at_step(step: str) -> Iterator[None]:
 
 
 def time_to_pass(seconds: float, now: datetime, *created: datetime) -> float:
-    """Return how long a conflict with something of these ages may take to pass by itself.
+    """Return how long a conflict with something of these ages may take to resolve itself.
 
-    What was made just now, ``now`` being the time by the vendor's clock, may be another run's, which is at
-    its next write: of another records folder, so that no lock keeps the two apart.
+    Something created just now (``now`` is the vendor's time) may belong to another run that is about to
+    send its next write: a run with another records folder, so that no lock separates the two.
     """
     return seconds if any(abs(now - made) < CLOCKS for made in created) else 0.0
 
 
 def told_stop(row: Row) -> str:
-    """Which row stops and why, also by what it would do to calls."""
+    """Which row stops and why, including its effect on calls."""
     why = row.note if row.effect is Effect.NONE else f"{row.effect}; {row.note}"
     return f"{row.setting}: {row.action} ({why})"
 
 
 def _moved(row: Row, approved: Slice | None) -> str:
-    """What the approved plan has in the place of a row that stops; empty without an approved plan."""
+    """What the approved plan has instead of a row that stops; empty without an approved plan."""
     if approved is None:
         return ""
     same = next((one for one in approved.rows if one.key == row.key), None)
     if same is not None:
         return f" [{told(same, row)}]"
-    # A whole thing in conflict is one row; the approved plan has it under its name.
+    # A resource in conflict is one row; the approved plan has it under its name.
     rows = [one for one in approved.changing if row.desired is not None and one.desired == row.desired]
     wanted = "; ".join(f"{one.setting}: {shown(one.current)} → {shown(one.desired)}" for one in rows)
     return f" [approved: {wanted or 'no such row'}; live: {shown(row.current)}]"
@@ -551,9 +550,9 @@ def _rows(items: Iterable[Item]) -> tuple[Row, ...]:
 
 
 def _kept_shared(item: Item, name: str | None) -> Item:
-    """An item in conflict if it would change what a shared trunk has already."""
+    """The item, as a conflict if it would change something that a shared trunk already has."""
     changes = (Action.UPDATE, Action.REPLACE, Action.REMOVE)
-    # The password is written at both sides when the trunk is made; nobody can use the pair before.
+    # The password is written on both sides when the trunk is created; nobody can use the pair before.
     if item.repeatable and all(row.effect is Effect.NONE for row in item.rows):
         return item
     rows = tuple(

@@ -1,14 +1,14 @@
-"""The two passwords that are one pair: 2.3 at Twilio and 5.3 at the PBX.
+"""The two passwords that are one pair: 2.3 at Twilio and 5.3 in the PBX.
 
-Neither can be read back, so whoever writes one side writes both. The side at Twilio goes first
-when the PBX trunk is made: a run that was cut off between them finds no PBX trunk and writes both
-again, also when the secret was changed in between.
+Neither can be read back, so writing one side means writing both. Twilio's side is written first
+when the PBX trunk is created: after an interruption between the two, the next run finds no PBX trunk and
+writes both again, even if the secret was changed in between.
 
-An update of the PBX trunk in something else is a write of its password as well: PortSIP calls it
-"creating, replacing", so on some PBX an update without the password may lose it, and every call out
-with it. Sending a password that is not the one at Twilio would end them as well. Twilio shows when a
-credential was last changed, and the journal has that moment for each of our own writes: where the two
-agree, the password that we wrote last is sent again, and nothing is interrupted. Otherwise nobody
+An update of anything else in the PBX trunk also writes its password: PortSIP calls it
+"creating, replacing", so on some PBXs an update without the password may lose it, and with it every
+outbound call. Sending a password other than Twilio's would stop those calls as well. Twilio shows when a
+credential was last changed, and the journal has that time for each of the runbook's own writes: if the two
+agree, the last written password is sent again, and nothing is interrupted. Otherwise nobody
 knows which password works today, and both sides are written.
 """
 
@@ -39,15 +39,19 @@ AT_TWILIO, AT_PBX = "password at Twilio", "password at the PBX"
 #: What the plan calls the password of each side.
 SIDES = {PASSWORD_AT_TWILIO: AT_TWILIO, PASSWORD_AT_PBX: AT_PBX}
 BOTH = "neither side can be read back, so both are written together"
-OVERWRITTEN = "the password that is there now cannot be restored"
-SENT_AGAIN = "the password is sent along: it is the one that the runbook wrote last, at Twilio as well"
+OVERWRITTEN = "the present password cannot be restored"
+SENT_AGAIN = "the password is sent with it: the one that the runbook last wrote on both sides"
+ONLY_AT_TWILIO = (
+    "the credential exists only at Twilio and was not created by this runbook; to write both sides,"
+    " set set_password: true"
+)
 
 
 class PasswordPair:
-    """What is known of the pair: the credential at Twilio and the trunk in the PBX.
+    """What is known about the pair: the credential at Twilio and the trunk in the PBX.
 
-    ``user`` is the SDK's credential, or ``None``; ``reading_back`` says that nothing is going to be
-    written, so that a password set again is not asked for once more.
+    ``user`` is the SDK's credential, or ``None``; ``reading_back`` means that nothing will be
+    written, so that ``set_password`` does not ask for another write.
     """
 
     def __init__(self, context: Context, user: Any | None, *, reading_back: bool = False) -> None:
@@ -65,7 +69,7 @@ class PasswordPair:
 
     @property
     def at_twilio(self) -> bool:
-        """Whether the credential is at Twilio."""
+        """Whether the credential exists at Twilio."""
         return self._user is not None
 
     def items_at_twilio(self, users: Callable[[], Any], in_pbx: Sequence[Mapping[str, Any]]) -> list[Item]:
@@ -80,7 +84,7 @@ class PasswordPair:
         leave = self._context.owner.set_password
         if self._user is None:
             if at_pbx and not leave:
-                note = "the PBX trunk has a password already, and set_password is not set"
+                note = "the PBX trunk already has a password; to write both sides, set set_password: true"
                 row = Row("2.3", user, name, None, Action.CONFLICT, note=note, why=Why.NOT_OURS)
                 return [Item((row,))]
             rows = (
@@ -93,7 +97,7 @@ class PasswordPair:
         if at_pbx and leave and not self._reading_back:
             return [found, self.item_at_twilio(Effect.INTERRUPTS_OUTBOUND), *self._at_pbx(in_pbx)]
         if not at_pbx and not self._may_write():
-            note = "it is at Twilio only and not made by this runbook, and set_password is not set"
+            note = ONLY_AT_TWILIO
             row = self._row("2.3", PASSWORD_AT_TWILIO, Action.CONFLICT, note=note, why=Why.NOT_OURS)
             return [found, Item((row,), passing_s=self.time_to_pass)]
         return [found, Item((self._row("2.3", PASSWORD_AT_TWILIO, Action.UNREADABLE),))]
@@ -101,7 +105,7 @@ class PasswordPair:
     def item_at_twilio(self, effect: Effect = Effect.NONE, step: str = "2.3") -> Item:
         """Return the item that writes the password at Twilio again."""
         if self._user is not None and not self._ours:
-            effect = Effect.INTERRUPTS_OUTBOUND  # whatever uses it today
+            effect = Effect.INTERRUPTS_OUTBOUND  # for whatever uses it today
         note = BOTH if self._user is None else f"{BOTH}; {OVERWRITTEN}"
         row = self._row(step, PASSWORD_AT_TWILIO, Action.UPDATE, effect, note)
         return Item(
@@ -113,10 +117,10 @@ class PasswordPair:
         )
 
     def unreadable(self) -> Item:
-        """Return the rows of a pair that is left as it is, or of which nobody can see that it was written.
+        """Return the rows of a pair that is not changed, or whose write cannot be seen.
 
-        They stand where the pair stands when it is written, so that a plan from before can be applied
-        again.
+        They are in the same place as the rows of a pair that is written, so that an earlier plan can be
+        applied again.
         """
         return Item(tuple(self._row("5.3", side, Action.UNREADABLE) for side in SIDES))
 
@@ -128,7 +132,7 @@ class PasswordPair:
         *,
         written_before: bool = False,
     ) -> list[Item]:
-        """Return the items of an update of the PBX trunk: its rows, and what becomes of the password.
+        """Return the items of an update of the PBX trunk: its rows, and what happens to the password.
 
         Parameters
         ----------
@@ -139,7 +143,7 @@ class PasswordPair:
         before
             The trunk as it was read.
         written_before
-            Whether the plan writes both sides before it comes to this update.
+            Whether the plan writes both sides before this update.
         """
         trunk, resource = self._context.pbx_trunk, keys.pbx_trunk(self._settings.pbx_name)
         if self._context.site.pbx.update_keeps_password:
@@ -156,22 +160,22 @@ class PasswordPair:
         return [self.item_at_twilio(effect, step="5.3"), update] if self.at_twilio else [update]
 
     def _doubt(self) -> str:
-        """Say why the password at Twilio may not be the one of the parameters; empty when it is."""
+        """Return why the password at Twilio may not be the one in the parameters; empty if it is."""
         user, settings = self._user, self._settings
         if user is None:
-            return f"there is no user for it in credential list {settings.credential_list_name}"
-        # Twilio's dates are to the second, in which two runs can have written.
+            return f"credential list {settings.credential_list_name} has no user for it"
+        # Twilio's dates are exact to the second, within which two runs can have written.
         written = [one for one in self._context.answered_writes(user.sid) if _dated(one, user)]
         last = max(written, key=sent_at, default=None)
         if last is None:
-            return "the records do not show that the runbook wrote the password at Twilio last"
+            return "the records do not show that the runbook was the last to write the password at Twilio"
         reference = settings.password
         wrote = (PASSWORD_AT_TWILIO, str(reference))
         if not any((field_of(row), row["desired"]) == wrote for row in last["rows"]):
-            return "the parameters name another secret than the one that was written last"
+            return "the parameters name a different secret from the one that was last written"
         changed = written_at(reference, self._context.root)
         if changed is not None and changed > _wrote_at(last, user):
-            return f"{reference} was changed after the password was written last"
+            return f"{reference} has changed since the password was last written"
         return ""
 
     def _update_second_half(self, changes: Mapping[str, Any]) -> None:
@@ -184,24 +188,24 @@ class PasswordPair:
         except VendorError as error:
             if self.at_twilio:
                 error.meaning = (
-                    "Twilio has the password and the PBX does not: calls out fail until this is run again"
+                    "Twilio has the password, the PBX does not: outbound calls fail until this is run again"
                 )
                 if not isinstance(error, UnreachableError):
                     with suppress(RunbookError):
                         trunk.update(password)
-                        error.meaning = "the change was refused; the password was written at both sides"
+                        error.meaning = "the change was refused; the password was written on both sides"
             raise
 
     def conflict_at_pbx(self) -> Row | None:
         """Return the row that keeps section 5 from making the PBX trunk, if one does."""
         if self._user is None or self._may_write():
             return None
-        note = "the credential is at Twilio only and not made by this runbook, and set_password is not set"
+        note = ONLY_AT_TWILIO
         return self._row("5.3", PASSWORD_AT_TWILIO, Action.CONFLICT, note=note, why=Why.NOT_OURS)
 
     @property
     def time_to_pass(self) -> float:
-        """How long another run may need to make the other half, where it has just made the credential."""
+        """How long another run that has just created the credential may need to create the other half."""
         if self._user is None:
             return 0.0
         return time_to_pass(PAIR_S, self._context.journal.clocks.now("Twilio"), self._user.date_created)
@@ -213,7 +217,7 @@ class PasswordPair:
 
     @property
     def _ours(self) -> bool:
-        """Whether the journal shows that we made the credential."""
+        """Whether the journal shows that the runbook created the credential."""
         user = self._user
         return user is not None and self._context.made_by_us(self.resource, user.sid, user.date_created)
 
@@ -235,7 +239,7 @@ class PasswordPair:
         note: str = "",
         why: Why | None = None,
     ) -> Row:
-        """The row of one side's password, where there is one already."""
+        """The row of one side's password, if it already has one."""
         reference = str(self._settings.password)
         return Row(step, SIDES[side], reference, NOT_READABLE, action, effect, note, side, why)
 
@@ -244,16 +248,16 @@ class PasswordPair:
 
 
 def _dated(write: Mapping[str, Any], user: Any) -> bool:
-    """Whether a write of a journal is what changed a credential last, by the time that Twilio gives."""
+    """Whether a write of a journal was the last change of a credential, by Twilio's date."""
     fields = [(end or {}).get("fields") or {} for end in (write["answer"], write["found"])]
     dates = [one["date_updated"] for one in fields if one.get("date_updated")]
     return any(read_date(date) == user.date_updated for date in dates)
 
 
 def _wrote_at(write: Mapping[str, Any], user: Any) -> datetime:
-    """When a write changed a credential, by a clock that a secret's file can be compared with.
+    """When a write changed a credential, by a clock that can be compared with a file's.
 
-    Where this machine's clock was ahead then, it says nothing of what has happened since: Twilio's does.
+    If this machine's clock was ahead then, it cannot show what has happened since; Twilio's clock can.
     """
     sent = sent_at(write)
     return user.date_updated if sent - user.date_updated > CLOCKS else sent

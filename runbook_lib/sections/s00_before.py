@@ -1,4 +1,4 @@
-"""Section 0: what must be there before anything is made. Reads only; nothing here is ever changed."""
+"""Section 0: the prerequisites. Reads only and never changes anything."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ PBX_MEDIA = "UDP 45000-65000"
 
 @dataclass(frozen=True)
 class Facts:
-    """What section 0 goes by.
+    """The facts of section 0.
 
-    ``account`` is ``None`` for an API key that may not read it, ``voice_region`` where it is not known.
-    ``found`` are the account's numbers (SDK objects). ``info``, ``status`` and ``user`` are what the PBX
-    says of itself and of the administrator, ``transports`` those that are activated.
+    ``account`` is ``None`` for an API key that cannot read it, ``voice_region`` if it is not known.
+    ``found`` are the account's numbers (SDK objects). ``info``, ``status`` and ``user`` are the PBX's
+    description of itself and of the administrator, ``transports`` those that are activated.
     """
 
     account: Mapping[str, Any] | None
@@ -84,7 +84,7 @@ class BeforeYouBegin(Section[Facts]):
 
     def _own_account(self) -> dict[str, Any] | None:
         account = self.context.twilio.read_account()
-        self.context.account_is_proven()  # whose it is explains what is refused to the others
+        self.context.account_is_proven()  # a wrong account explains refusals of the other reads
         return account
 
     def views(self) -> list[View]:
@@ -177,9 +177,9 @@ class BeforeYouBegin(Section[Facts]):
 
     def _account_row(self) -> Row:
         if self.facts.account is None:
-            note = "the API key may not read accounts"
+            note = "the API key cannot read accounts"
             return Row("0.1", "Twilio account", "active", None, Action.UNREADABLE, note=note)
-        note = "Twilio refuses the calls of an account that is not active: settle it in Twilio's console"
+        note = "Twilio refuses calls for an account that is not active: resolve this in Twilio's console"
         return _check("0.1", "Twilio account", "active", self.facts.account["status"], note)
 
     def _did_rows(self) -> list[Row]:
@@ -188,22 +188,22 @@ class BeforeYouBegin(Section[Facts]):
             number = self.facts.numbers.get(did)
             current = "not owned" if number is None else _voice(number)
             meant = way_out(did[1:]) if number is None else ""
-            note = meant or "buying or porting numbers is out of scope: do it in Twilio's console"
+            note = meant or "the runbook does not buy or port numbers: do that in Twilio's console"
             rows.append(_check("0.1", f"number {did}", WANTED, current, note))
         return rows
 
     def _address_rows(self) -> list[Row]:
-        """The address that Twilio calls, and those that the PBX's own calls come from."""
+        """The address that Twilio calls, and those from which the PBX calls out."""
         pbx, public = self.context.site.pbx, self.facts.info.get("public_ipv4") or None
         missing = "the PBX reports no public address: a LAN installation? Set its public address first"
         if address(pbx.address) is None:
             own = self.facts.info.get("web_domain") or "nothing"
-            note = f"a name: that it leads to the PBX is not checked (the PBX calls itself {own})"
+            note = f"a host name: not checked to resolve to the PBX (the PBX calls itself {own})"
             called = Row(
                 "0.2", "address that Twilio calls", pbx.address, pbx.address, Action.IN_PLACE, note=note
             )
         else:
-            note = "the PBX reports another public address; correct pbx.address" if public else missing
+            note = "the PBX reports a different public address; correct pbx.address" if public else missing
             called = _check("0.2", "address that Twilio calls", pbx.address, public, note)
         allowed = self.context.settings.acl_addresses
         wanted = ", ".join(allowed)
@@ -235,7 +235,7 @@ class BeforeYouBegin(Section[Facts]):
         return _check("0.2", "tenant may have trunks of its own", True, self.facts.may_have_trunks, note)
 
     def _secrets(self) -> tuple[tuple[Value, ...], ...]:
-        """Where the secrets lie, and who else reaches their files."""
+        """Where the secrets are stored, and who else can access their files."""
         context = self.context
         return tuple(
             (key, str(reference), exposure(reference, context.root))
@@ -276,7 +276,7 @@ def _voice(number: Any) -> str:
 
 
 def _check(step: str, setting: str, desired: Value, current: Value, note: str) -> Row:
-    """A row that nobody but a person can settle: in place or in conflict."""
+    """A row that only a person can resolve: in place or in conflict."""
     if desired == current:
         return Row(step, setting, desired, current, Action.IN_PLACE)
     return Row(step, setting, desired, current, Action.CONFLICT, note=note, why=Why.UNSUITABLE)

@@ -1,7 +1,7 @@
 """Section 1: an Elastic SIP Trunk with a friendly name, the General page left alone.
 
-The trunk's identity is its domain name, so it is made with friendly name and domain name in one
-request: a run that was cut off finds its own trunk again.
+The trunk's identity is its domain name, so it is created with friendly name and domain name in one
+request: after an interruption, the next run finds the trunk again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RECORDING: dict[str, tuple[str, Value]] = {
 }
 
 
-#: What section 1 goes by: the account's trunks, and which of them is ours.
+#: The facts of section 1: the account's trunks, and which of them is ours.
 Facts = Found
 
 
@@ -64,7 +64,7 @@ class CreateTrunk(Section[Facts]):
         name = Field(
             "friendly_name", "friendly name", settings.friendly_name, trunk.friendly_name if trunk else None
         )
-        # Stands here as well as in section 2, so that a plan from before the trunk can be applied again.
+        # Also a row here, not only in section 2, so that a plan from before the trunk can be applied again.
         uri = Field(
             "domain_name",
             "termination URI",
@@ -74,11 +74,11 @@ class CreateTrunk(Section[Facts]):
         )
         key = keys.trunk(settings.domain)
         if trunk is None:
-            note = "free in this account; whether another Twilio customer has it shows when it is applied"
+            note = "free in this account; whether another Twilio customer has it appears only on apply"
             create = lambda fields: self.context.twilio.trunks.create(**fields)  # noqa: E731
             return [self.item("1.1", key, (name, replace(uri, note=note)), create)]
         if not same_name(trunk.friendly_name, settings.friendly_name) and not self._ours(trunk):
-            note = f"the termination URI is that of another trunk, {trunk.friendly_name!r}, not made here"
+            note = f"the trunk {trunk.friendly_name!r}, not created by this runbook, has this termination URI"
             return [
                 self.conflict(
                     "1.1", name.label, name.desired, Why.NOT_OURS, note, current=trunk.friendly_name
@@ -89,7 +89,7 @@ class CreateTrunk(Section[Facts]):
         return [rename, *in_place, *(Item((row,)) for row in self._general_rows())]
 
     def _ours(self, trunk: Any) -> bool:
-        """Whether we made the trunk; one that has no termination URI yet was adopted by its name."""
+        """Whether the runbook created the trunk; one without a termination URI was adopted by its name."""
         return self.context.made_by_us(
             keys.trunk(self.context.settings.domain), trunk.sid, trunk.date_created
         )
@@ -116,7 +116,7 @@ class CreateTrunk(Section[Facts]):
         tls = self.context.settings.pbx_transport == "TLS"
         if trunk.secure == tls:
             return rows
-        note = "pbx_trunk.transport and secure trunking do not fit, so calls would be refused; change one"
+        note = "pbx_trunk.transport and secure trunking do not match, so calls would be refused; change one"
         secure = Row(
             "1.2",
             GENERAL["secure"][0],

@@ -1,7 +1,7 @@
 """Section 2: termination, that is calls from the PBX to Twilio.
 
-Twilio enforces both lists when both are set (Twilio, Elastic SIP Trunking, "Termination"): the
-first list of a kind on a trunk that works with the other kind can stop calls.
+Twilio enforces both lists if both are set (Twilio, Elastic SIP Trunking, "Termination"): adding the
+first list of a kind to a trunk that works with the other kind can stop calls.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .passwords import PasswordPair
 
 @dataclass(frozen=True)
 class Facts:
-    """What section 2 goes by: the trunk, the lists of both kinds, and whether the PBX can call out."""
+    """The facts of section 2: the trunk, the lists of both kinds, and whether the PBX can call out."""
 
     trunk: Any | None = None
     lists: Mapping[ListKind, Lists] = field(default_factory=lambda: {ACL: Lists(), CREDENTIALS: Lists()})
@@ -102,7 +102,7 @@ class Termination(SectionOfTrunk[Facts]):
         """Step 2.1."""
         trunk, domain = self.facts.trunk, self.context.settings.domain
         if trunk is None:
-            return []  # made together with the trunk: section 01 shows it
+            return []  # created together with the trunk: section 01 shows it
         uri = Field("domain_name", "termination URI", domain, trunk.domain_name or None)
         key = ResourceKey.of(Kind.TERMINATION_URI, domain)
         return [self.item("2.1", key, [uri], lambda fields: trunk.update(**fields), as_read(trunk))]
@@ -143,7 +143,7 @@ class Termination(SectionOfTrunk[Facts]):
         ]
 
     def _calls_flow_without(self, kind: ListKind) -> bool:
-        """Whether somebody may call out through the trunk with the kind of list that it has now."""
+        """Whether somebody can call out through the trunk with the kind of list that it has now."""
         settings = self.context.settings
         others = [
             meaning("name", attached.friendly_name)
@@ -170,7 +170,7 @@ class Termination(SectionOfTrunk[Facts]):
 
     def _address_item(self, address: str, entry: Any | None) -> Item:
         desired, label, own = f"{address}/32", _label(address), self.facts.lists[ACL].own
-        # A wider or another address loses its permission to call.
+        # An address that is wider or different loses its permission to call.
         effect = Effect.INTERRUPTS_OUTBOUND if entry is not None else self._effect_on_list()
         fields = [Field("ip_address", f"address {address}", desired, entry and _cidr(entry), effect)]
         if entry is not None:
@@ -186,12 +186,12 @@ class Termination(SectionOfTrunk[Facts]):
         )
         if entry is not None or own is None:
             return item
-        # A list that another run has just made gets its addresses next.
+        # A list that another run has just created gets its addresses next.
         now = self.context.journal.clocks.now("Twilio")
         return replace(item, passing_s=time_to_pass(SETTLE_S, now, own.date_created))
 
     def _extra_address(self, entry: Any) -> Item:
-        """An address that the parameters do not ask for: left alone, unless it is one that we put there."""
+        """An address that the parameters do not ask for: left alone unless the runbook added it."""
         key, cidr = self._address(_cidr(entry)), _cidr(entry)
         if entry.friendly_name == _label(entry.ip_address) and self.context.made_by_us(key, entry.sid):
             return self.removal("2.2", key.words, cidr, key, entry, Effect.INTERRUPTS_OUTBOUND)
@@ -201,7 +201,7 @@ class Termination(SectionOfTrunk[Facts]):
         return ResourceKey.of(Kind.ADDRESS, cidr, ACL.key(self.context.settings))
 
     def _effect_on_list(self) -> Effect:
-        """A change to a list that we did not make may touch whatever else uses it."""
+        """A change to a list that the runbook did not create may affect whatever else uses it."""
         own, key = self.facts.lists[ACL].own, ACL.key(self.context.settings)
         ours = own is None or self.context.made_by_us(key, own.sid, own.date_created)
         return Effect.NONE if ours else Effect.INTERRUPTS_OUTBOUND

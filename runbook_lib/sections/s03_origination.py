@@ -22,10 +22,10 @@ from .base import SETTLE_S, Field, Item, SectionOfTrunk, View, time_to_pass
 
 @dataclass(frozen=True)
 class Facts:
-    """What section 3 goes by.
+    """The facts of section 3.
 
     ``live`` are the trunk's origination URIs and ``attached`` its numbers (SDK objects), ``transports``
-    those that are activated in the PBX. The rules are read where calls are led elsewhere today.
+    those that are activated in the PBX. The rules are read only if calls go elsewhere today.
     """
 
     trunk: Any | None = None
@@ -45,7 +45,7 @@ class Origination(SectionOfTrunk[Facts]):
         _ = self.context.pbx
         facts, transports = side_by_side(self._look_at_twilio, self.context.pbx.transports)
         facts = replace(facts, transports=tuple(transports))
-        # A shared trunk on its own has no tenant whose rules could take its calls.
+        # A shared trunk on its own has no tenant whose rules could answer its calls.
         if not self.context.scope.has_tenant or not facts.attached or not self._leads_elsewhere(facts):
             return facts
         in_pbx = self.context.pbx_trunk
@@ -62,7 +62,7 @@ class Origination(SectionOfTrunk[Facts]):
         return Facts(trunk, live=tuple(live), attached=tuple(attached))
 
     def _leads_elsewhere(self, facts: Facts) -> bool:
-        """Whether an enabled URI leads calls to something that is not the PBX."""
+        """Whether an enabled URI sends calls to something other than the PBX."""
         here = self.context.settings.pbx_address
         return any(uri.enabled and host_of(uri.sip_url) != here for uri in facts.live)
 
@@ -121,15 +121,15 @@ class Origination(SectionOfTrunk[Facts]):
         items += [self._extra_item(uri) for uri in extra if uri.sip_url not in doubled]
         for url in sorted(doubled):
             same = [uri for uri in self.facts.live if uri.sip_url == url]
-            # Of two runs that made it at one time, one is about to take its own back.
+            # If two runs created it at the same time, one of them is about to remove its own.
             now = self.context.journal.clocks.now("Twilio")
             passing_s = time_to_pass(SETTLE_S, now, *(uri.date_created for uri in same))
             items += self.duplicates("3.2", _setting(url), same, passing_s=passing_s)
         return items
 
     def _matches(self) -> list[Any | None]:
-        """For each URI that is wanted the live one: by its letters, its meaning, or its name."""
-        # Of two that are the same, the first is ours and the others are the duplicates.
+        """The live URI for each desired one: by its text, its meaning, or its name."""
+        # Of several equal ones, the first is ours and the others are duplicates.
         live = self.facts.live
         by_url = {uri.sip_url: uri for uri in reversed(live)}
         by_meaning = {_meant(uri.sip_url): uri for uri in reversed(live)}
@@ -149,16 +149,16 @@ class Origination(SectionOfTrunk[Facts]):
         return {self._sip_url(uri) for uri in self.context.settings.origination_uris}
 
     def _made(self, live: Any) -> bool:
-        """Whether the journals show that we made a URI; a second one of a URI, also with its answer lost."""
+        """Whether the journals show that the runbook created a URI, even if the answer was lost."""
         created = live.date_created if live.sip_url in self._wanted else None
         return self.context.made_by_us(self._resource(live.sip_url), live.sid, created)
 
     def _extra_item(self, live: Any) -> Item:
-        """A URI that the parameters do not ask for: left alone, unless it is one that we put there."""
+        """A URI that the parameters do not ask for: left alone unless the runbook added it."""
         setting, key = _setting(live.sip_url), self._resource(live.sip_url)
         if not self._made(live):
             return self.leftover("3.2", setting, "present")
-        # What the parameters ask for is made before this is taken away.
+        # What the parameters ask for is created before this is removed.
         last = live.enabled and not any(uri.enabled for uri in self.context.settings.origination_uris)
         effect = self._effect_of_losing(live) if last else self._effect_of_rerouting()
         return self.removal("3.2", setting, "present", key, live, effect)
@@ -170,9 +170,7 @@ class Origination(SectionOfTrunk[Facts]):
         tried = [uri.sip_url for uri in live if _meant(uri.sip_url) in wanted]
         others = [uri.sip_url for uri in live if _meant(uri.sip_url) not in wanted]
         note = (
-            f"beside them Twilio tries {', '.join(others)}, which is not in this site's records"
-            if others
-            else ""
+            f"besides these, Twilio tries {', '.join(others)}, not in this site's records" if others else ""
         )
         if not live:
             note = "no origination URI is enabled: no call from Twilio reaches the PBX"
@@ -221,8 +219,8 @@ class Origination(SectionOfTrunk[Facts]):
     def _effect_of_rerouting(self) -> Effect:
         """Whether a change here takes calls away from something else that gets them today.
 
-        Between URIs that all lead to the PBX it does not; nor where the PBX takes the calls of every
-        number of the trunk already.
+        Between URIs that all lead to the PBX it does not; nor if the PBX already answers the calls to
+        every number of the trunk.
         """
         facts = self.facts
         if not facts.attached or not self._leads_elsewhere(facts):
@@ -249,11 +247,11 @@ class Origination(SectionOfTrunk[Facts]):
         return wanted.get(_meant(live.sip_url), not ours)
 
     def _resource(self, sip_url: str) -> ResourceKey:
-        """The key of a URI: as we write it, however Twilio has it now."""
+        """The key of a URI: as the runbook writes it, however Twilio spells it now."""
         return keys.origination_uri(sip_url, self.context.settings.domain)
 
     def _port(self) -> int | None:
-        """The PBX's port for our transport; ``None`` when the PBX does not have it."""
+        """The PBX's port for our transport; ``None`` if the PBX does not have that transport."""
         settings = self.context.settings
         ports = [
             one["port"]
@@ -282,7 +280,7 @@ class Origination(SectionOfTrunk[Facts]):
 
 
 def _order(live: Any) -> tuple[int, int, str]:
-    """The order in which Twilio tries live URIs; of equal ones any comes first, here by name."""
+    """The order in which Twilio tries live URIs; equal ones are sorted by name."""
     return (live.priority, -live.weight, live.sip_url)
 
 
@@ -293,7 +291,7 @@ def host_of(sip_url: str) -> str:
 
 
 def _setting(sip_url: str) -> str:
-    """What a plan calls a URI: as Twilio has it."""
+    """The name of a URI in a plan: as Twilio has it."""
     return ResourceKey.of(Kind.ORIGINATION_URI, sip_url).words
 
 

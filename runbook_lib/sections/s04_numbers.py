@@ -1,7 +1,7 @@
 """Section 4: each DID's voice configuration points at the trunk.
 
-Numbers that work today are not cut off: a number that something else serves is in conflict until
-it is named under ``move``, and then blocked until the PBX can take its calls.
+Numbers that work today are not cut off: a number that something else answers is in conflict until
+it is listed under ``move``, and then blocked until the PBX can answer its calls.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .base import Field, Item, SectionOfTrunk, View
 
 @dataclass(frozen=True)
 class Facts:
-    """What section 4 goes by.
+    """The facts of section 4.
 
     ``trunks`` has the account's trunks as people know them, by SID; ``found`` the tenant's numbers and
     those on the trunk (SDK objects), in which one can be twice, and others of the account perhaps. What
-    the PBX has is read only where a number is to be moved or taken away.
+    the PBX has is read only if a number is to be moved or removed.
     """
 
     trunk: Any | None = None
@@ -39,7 +39,7 @@ class Facts:
 
     @cached_property
     def numbers(self) -> dict[str, Any]:
-        """The numbers as Twilio describes them, by number."""
+        """Twilio's descriptions of the numbers, by number."""
         return {number.phone_number: number for number in self.found}
 
     @cached_property
@@ -55,7 +55,7 @@ class Facts:
         return self.trunk is not None and number.trunk_sid == self.trunk.sid
 
     def is_taken(self, did: str) -> bool:
-        """Whether something else than the trunk answers a number."""
+        """Whether something other than the trunk answers a number."""
         number = self.numbers.get(did)
         return number is not None and not self.on_trunk(number) and serves_something(number)
 
@@ -77,13 +77,13 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         )
         trunk = found.trunk
         if trunk is not None and not context.scope.is_shared:
-            # On the trunk and in no parameter: to be shown. On a shared trunk these are other tenants'.
+            # On the trunk but in no parameter: shown. On a shared trunk these are other tenants' numbers.
             numbers = [*numbers_on(twilio, trunk.sid), *numbers]
         names = {one.sid: one.domain_name or one.friendly_name for one in found.all}
         return self._with_pbx(Facts(trunk, names, tuple(numbers)))
 
     def _with_pbx(self, facts: Facts) -> Facts:
-        """The facts with what moving a number or taking it away depends on in the PBX."""
+        """The facts, with what moving or removing a number depends on in the PBX."""
         context, tenant, rules = self.context, self.context.tenant, self.context.rules
         moves = any(facts.is_taken(did) for did in tenant.dids if did in tenant.move)
         removes = any(number.phone_number in tenant.remove for number in self._extra(facts))
@@ -108,7 +108,7 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         ]
 
     def regions(self) -> View:
-        """Read which Region serves each of the tenant's numbers: a request for each, so only on request."""
+        """Read which Region serves each of the tenant's numbers: one request each, so only when asked for."""
         dids, twilio, here = list(self.context.tenant.dids), self.context.twilio, self.context.account.region
         found = side_by_side(*(partial(twilio.voice_region_of_number, did) for did in dids))
         rows = tuple((did, describe_region(one, here)) for did, one in zip(dids, found, strict=True))
@@ -125,7 +125,7 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         return items + [self._extra_item(number) for number in self._extra(self.facts)]
 
     def _extra(self, facts: Facts) -> list[Any]:
-        """The numbers on the trunk that are not in the tenant's dids, as far as they are its business."""
+        """The numbers on the trunk that are not in the tenant's dids, as far as they concern it."""
         tenant = self.context.tenant
         extra = [
             one
@@ -151,12 +151,12 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         place = Field("trunk_sid", did, domain, now)
         if self.facts.is_taken(did):
             if did not in self.context.tenant.move:
-                note = "something answers it today; name it under move to take it over"
+                note = "something answers it today; to take it over, list it under move"
                 return self._conflict(did, now, Why.TAKEN, note)
             if reason := self._not_ready(did):
                 row = Row("4.1", did, domain, now, Action.BLOCKED, note=reason, why=Why.NOT_READY)
                 return Item((row,))
-            note = "moved as asked: it stops reaching what answers it today"
+            note = "moved as requested: it stops reaching what answers it today"
             place = replace(place, effect=Effect.INTERRUPTS_INBOUND, note=note)
         point = lambda _: self._point_at_trunk(number)  # noqa: E731
         return self.item("4.1", _key(did), [place], point, as_read(number))
@@ -164,7 +164,7 @@ class AssignNumbers(SectionOfTrunk[Facts]):
     def _extra_item(self, number: Any) -> Item:
         did, domain = number.phone_number, self.context.settings.domain
         if did not in self.context.tenant.remove:
-            note = "on this trunk but not in dids; left alone until it is named under remove"
+            note = "on this trunk but not in dids; left alone until it is listed under remove"
             row = Row("4.1", did, None, domain, Action.NOT_MANAGED, note=note, why=Why.KEPT)
             return Item((row,))
         if reason := why_not_assigned(self.context.account.region):
@@ -172,7 +172,7 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         if users := self.facts.rules.users_of(did):
             note = f"still used by {', '.join(users)}"
             return self.conflict("4.1", did, None, Why.IN_USE, note, current=domain)
-        note = "kept in the account and billed; it reaches nothing any more"
+        note = "kept in the account and billed; calls to it no longer reach anything"
         row = self.row("4.1", did, None, domain, note=note)
         return Item((row,), _key(did), partial(self._take_away, number), before=as_read(number))
 
@@ -186,15 +186,15 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         self.context.twilio.trunks(number.trunk_sid).phone_numbers(number.sid).delete()
 
     def _not_ready(self, did: str) -> str:
-        """Why calls to the number would not arrive yet at the PBX; empty when they would."""
+        """Why calls to the number would not yet reach the PBX; empty if they would."""
         if "05" not in self.ahead and not self.facts.in_pbx.candidates:
-            return "run section 05 first: the PBX has no trunk that takes its calls"
+            return "run section 05 first: the PBX has no trunk for its calls"
         tenant = self.context.tenant
         if tenant.accept_unrouted or not self.facts.rules.uncovered([did]):
             return ""
         if "06" in self.ahead and tenant.rules and any(did in rule.dids for rule in tenant.rules.inbound):
             return ""
-        return "no enabled inbound rule of the PBX covers it: make one first, or set accept_unrouted"
+        return "no enabled inbound rule in the PBX covers it: create one first, or set accept_unrouted"
 
     def _answered_by(self, number: Any) -> str | None:
         if number.trunk_sid:

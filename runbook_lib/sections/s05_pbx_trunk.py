@@ -20,7 +20,7 @@ from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
 
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
 IMMUTABLE = ("brand", "auth_mode")
-#: Fields whose change touches calls that work.
+#: Fields whose change affects working calls.
 EFFECTS = dict.fromkeys(
     ("hostname", "port", "transport", "auth_id", "username", "outbound_server", "outbound_server_port"),
     Effect.INTERRUPTS_OUTBOUND,
@@ -29,9 +29,9 @@ EFFECTS = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Facts:
-    """What section 5 goes by.
+    """The facts of section 5.
 
-    ``user`` is the credential at Twilio (SDK object), read where the pair of passwords may be written;
+    ``user`` is the credential at Twilio (SDK object), read if the pair of passwords may be written;
     ``of_brand`` the trunks of our brand that the tenant sees, ``assignees`` the shares of a shared trunk
     and ``tenant_names`` who has them, by id, read for the tables only. The rules are read where a number
     leaves the pool.
@@ -49,7 +49,7 @@ class Facts:
 
     @property
     def live(self) -> Mapping[str, Any] | None:
-        """The trunk, where it is known which one it is."""
+        """The trunk, if it is known which one it is."""
         return self.in_pbx.trunk
 
     @property
@@ -59,7 +59,7 @@ class Facts:
 
     @cached_property
     def foreign_pools(self) -> list[tuple[str, DidPool]]:
-        """Other pools that can be seen: of the tenant's trunks of the brand, and of this trunk's tenants.
+        """Other visible pools: those of the tenant's trunks of the brand, and of this trunk's tenants.
 
         Other tenants' own trunks cannot be seen from here; the PBX refuses a number of theirs.
         """
@@ -185,7 +185,7 @@ class PbxTrunkSection(Section[Facts]):
             found.append(f"Kept among the associated IP addresses, not Twilio's: {', '.join(ranges.kept)}.")
         if ranges.wide:
             found.append(
-                f"Wider than a /24: {', '.join(ranges.wide)}. Whoever sends from there calls in without a"
+                f"Wider than a /24: {', '.join(ranges.wide)}. Anyone sending from there can call in without a"
                 " password."
             )
         return found
@@ -211,7 +211,7 @@ class PbxTrunkSection(Section[Facts]):
         self, live: Mapping[str, Any], rows: tuple[Row, ...], changed: dict[str, Value]
     ) -> list[Item]:
         context, settings = self.context, self.context.settings
-        # What a shared trunk has already, a tenant's run does not change: there these are conflicts.
+        # A tenant's run does not change what a shared trunk already has: there these are conflicts.
         if not changed or context.scope.creates_only:
             write = partial(context.pbx_trunk.update, changed) if changed else None
             return [
@@ -236,7 +236,7 @@ class PbxTrunkSection(Section[Facts]):
         self.context.pbx_trunk.create({**fields, "password": self.context.sip_password()})
 
     def _assignment(self) -> list[Item]:
-        """Step 5.5: this tenant's share of a shared trunk; nobody else's is touched."""
+        """Step 5.5: this tenant's share of a shared trunk; other shares are never changed."""
         if not (self.context.scope.is_shared and self.context.scope.has_tenant):
             return []
         tenant, name = self.context.tenant, self.context.settings.pbx_name
@@ -253,7 +253,7 @@ class PbxTrunkSection(Section[Facts]):
         )
         if not any(row.action in CHANGING for row in rows):
             return [Item(rows)]
-        # A pool that is in place goes back as it was read: the PBX's spelling of it stays.
+        # A pool that is in place is sent back as it was read: the PBX's spelling of it stays.
         pool = rows[0].desired if rows[0].action in CHANGING else rows[0].current
         body = {"did_numbers": pool, "concurrency": tenant.concurrency}
         return [
@@ -283,7 +283,7 @@ class PbxTrunkSection(Section[Facts]):
         return [did for did in _pool(current) or () if did not in self.context.tenant.dids]
 
     def _pool_row(self, facts: Facts, step: str, label: str, current: str | None) -> Row:
-        """The DID pool: the tenant's numbers, and live ones until they are named under ``remove``."""
+        """The DID pool: the tenant's numbers, and live ones until they are listed under ``remove``."""
         tenant = self.context.tenant
         taken = [
             f"{', '.join(overlap)} {'is' if len(overlap) == 1 else 'are'} in the pool of {owner}"
@@ -307,7 +307,7 @@ class PbxTrunkSection(Section[Facts]):
             note = "; ".join(taken + in_use + unread)
             why = Why.TAKEN if taken else Why.IN_USE if in_use else Why.UNSUITABLE
             return Row(step, label, desired, current, Action.CONFLICT, note=note, why=why)
-        note = f"{', '.join(kept)} not in dids; left until named under remove" if kept else ""
+        note = f"{', '.join(kept)} not in dids; kept until listed under remove" if kept else ""
         return self.row(step, label, desired, current, note=note, field="did_numbers")
 
     def _assignee_view(self) -> View:
@@ -326,28 +326,28 @@ class PbxTrunkSection(Section[Facts]):
         )
 
     def _ranges_row(self, row: Row, live: Mapping[str, Any] | None) -> Row:
-        """The associated addresses: those that are needed, and further ones until they are named."""
+        """The associated addresses: the required ones, and others until they are listed for removal."""
         if live is None:
             return row
         ranges = associated(self.context.settings, live)
         if ranges.in_part:
             note = (
-                f"remove_signalling_ranges names a part of {', '.join(ranges.in_part)}: name the whole of it,"
-                " and what of it is to stay among the site's additional_signalling_ranges"
+                f"remove_signalling_ranges names part of {', '.join(ranges.in_part)}: name the whole range,"
+                " and list the part to keep in the site's additional_signalling_ranges"
             )
             return replace(row, action=Action.CONFLICT, effect=Effect.NONE, note=note, why=Why.UNSUITABLE)
-        # The PBX takes calls in from these addresses only.
-        # Without any it may take them from everywhere, and does not from then on.
+        # The PBX accepts inbound calls from these addresses only.
+        # Without any it may accept them from everywhere, and stops doing so from then on.
         narrower = ranges.removed or not ranges.live.strip()
         effect = Effect.INTERRUPTS_INBOUND if narrower else Effect.NONE
         gone = ", ".join(ranges.removed)
-        note = f"takes {gone} off: calls in from there are refused" if gone else ""
+        note = f"removes {gone}: inbound calls from there are refused" if gone else ""
         return self.row(row.step, row.setting, ranges.desired, row.current, effect=effect, note=note)
 
     def _further_ranges(self) -> tuple[Row, ...]:
         note = (
-            "neither published by Twilio nor named by the site; kept: whoever sends from there calls in"
-            " without a password. To take it off: pbx_trunk.remove_signalling_ranges"
+            "neither published by Twilio nor named by the site; kept: anyone who sends from there can call in"
+            " without a password. To remove it: pbx_trunk.remove_signalling_ranges"
         )
         return tuple(
             Row("5.4", f"further range {text}", None, text, Action.NOT_MANAGED, note=note, why=Why.KEPT)
@@ -355,14 +355,14 @@ class PbxTrunkSection(Section[Facts]):
         )
 
     def _conflict(self) -> Item | None:
-        """What keeps the section from having a trunk of its own to work on."""
+        """Why the section has no unambiguous trunk to work on."""
         hostname, in_pbx, live = self.context.settings.domain, self.facts.in_pbx, self.facts.live
         if len(in_pbx.candidates) > 1:
             note = f"{len(in_pbx.candidates)} trunks of the PBX have the hostname {hostname} or this name"
             return self._stopped(Why.AMBIGUOUS, note)
         if live is None and in_pbx.namesake is not None:
             other = in_pbx.namesake.get("hostname")
-            note = f"a trunk of this name has the hostname {other}; choose another pbx_trunk.name"
+            note = f"a trunk with this name has the hostname {other}; choose another pbx_trunk.name"
             return self._stopped(Why.TAKEN, note)
         if live is not None and live.get("shared") and not self.context.scope.is_shared:
             note = f"a system-level trunk shared with this tenant has the hostname {hostname}"
@@ -374,7 +374,7 @@ class PbxTrunkSection(Section[Facts]):
 
 
 def _changes(rows: Mapping[str, Row]) -> dict[str, Value]:
-    """The fields that an update changes, with what they are to be."""
+    """The fields that an update changes, with their desired values."""
     return {name: row.desired for name, row in rows.items() if row.action in CHANGING}
 
 
@@ -392,7 +392,7 @@ def _effect_of_limit(desired: int | None, live: int | None) -> Effect:
 
 
 def _plain(value: Any) -> Value:
-    """Unset values come as null or as an empty string."""
+    """Unset values are null or an empty string."""
     return "" if value is None else value
 
 

@@ -1,6 +1,6 @@
-"""Section 6: the call rules, so that calls really flow.
+"""Section 6: the call rules, without which no call gets through.
 
-A rule is identified by its name. Rules that the parameters do not name stay as they are.
+A rule is identified by its name. Rules that the parameters do not name are not changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TIMES = (
 
 
 FORWARDS = frozenset(field for _, field, _ in TIMES)
-#: Which calls an outbound rule takes; empty for all.
+#: Which calls an outbound rule matches; empty for all.
 CONDITIONS = frozenset({"number_prefix", "number_length", "number_mask"})
 CALLER_ID = "outbound_caller_id"
 #: Fields of a rule's route: the PBX takes all routes together.
@@ -50,11 +50,11 @@ class NextSteps(SectionOfTrunk[Facts]):
 
     @property
     def _standing(self) -> DialPlan:
-        """The dial plan as it stands at the PBX."""
+        """The present dial plan in the PBX."""
         return self.facts.standing(self.context.tenant)
 
     def _with_ours(self, standing: DialPlan) -> DialPlan:
-        """The dial plan as it is with the rules of the parameters."""
+        """The dial plan with the rules of the parameters applied."""
         return as_wanted(standing, from_parameters(self.context.tenant).rules)
 
     def cautions(self) -> list[str]:
@@ -125,7 +125,7 @@ class NextSteps(SectionOfTrunk[Facts]):
         return [*items, *self._conflicts(standing, planned), *self._examples(planned)]
 
     def _conflicts(self, standing: DialPlan, planned: DialPlan) -> list[Item]:
-        """What the rules as a whole must not become: rules that tie, emergency numbers taken away."""
+        """Conflicts of the rules as a whole: rules that tie, emergency numbers taken away."""
         return [
             self.conflict(
                 "6.1",
@@ -139,7 +139,7 @@ class NextSteps(SectionOfTrunk[Facts]):
         ]
 
     def _examples(self, planned: DialPlan) -> list[Item]:
-        """The examples of the parameters, each as it comes out; one that does not is in conflict."""
+        """The examples of the parameters with their results; one that fails is in conflict."""
         rows = []
         for dialled, expected in planned.examples:
             call = explain(planned, dialled)
@@ -157,10 +157,10 @@ class NextSteps(SectionOfTrunk[Facts]):
         same: list[dict[str, Any]],
         fields: Callable[[Mapping[str, Any] | None], list[Field]],
     ) -> list[Item]:
-        """One rule: made, or its fields corrected; a rule of its name on another trunk is a conflict."""
+        """One rule: created or corrected; a rule with its name on another trunk is a conflict."""
         live = same[0] if same else None
         if live is not None and any(self._foreign(provider_id) for provider_id in _providers(live)):
-            note = "a rule of this name uses another trunk; choose another name"
+            note = "a rule with this name uses another trunk; choose another name"
             trunk, name = f"{key}: trunk", self.context.settings.pbx_name
             item = self.conflict(step, trunk, name, Why.TAKEN, note, current="another trunk")
         else:
@@ -197,7 +197,7 @@ def _providers(live: Mapping[str, Any]) -> list[str | None]:
 
 
 def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> list[Field]:
-    """The settings of an inbound rule; those that the parameters leave out are the PBX's defaults."""
+    """The settings of an inbound rule; those that the parameters omit are the PBX's defaults."""
     read = live or {}
     fields = [
         _field("enabled", "enabled", True, live, read.get("enabled")),
@@ -212,7 +212,7 @@ def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> lis
 
 
 def _fields_of_outbound(rule: OutboundRule, live: Mapping[str, Any] | None) -> list[Field]:
-    """The settings of an outbound rule; the PBX takes those of its route together."""
+    """The settings of an outbound rule; the PBX accepts those of its route only together."""
     read = live or {}
     route: Mapping[str, Any] = next(iter(read.get("routes") or ()), {})
     fields = [
@@ -236,7 +236,7 @@ def _fields_of_outbound(rule: OutboundRule, live: Mapping[str, Any] | None) -> l
         ("prepend", "prepend"),
         (CALLER_ID, "caller id"),
     ):
-        # A route that leaves a field out has its default.
+        # A route that omits a field has its default.
         unset = 0 if name == "strip_digits" else ""
         sent = {"routes": [wanted]}
         fields.append(_field(name, words, wanted[name], live, route.get(name) or unset, sent))
@@ -251,7 +251,7 @@ def _field(
     current: Value,
     sent: Mapping[str, Any] | None = None,
 ) -> Field:
-    """A setting of a rule: ``current`` counts where there is one, and its effect where that is enabled."""
+    """A setting of a rule: ``current`` counts if it exists, and the effect if the rule is enabled."""
     effect = _effect(name, desired, current) if live and live.get("enabled") else Effect.NONE
     return Field(name, label, desired, current if live else None, effect, sent=sent)
 
@@ -265,16 +265,16 @@ def _outbound(name: str) -> ResourceKey:
 
 
 def _effect(field: str, desired: Value, current: Value) -> Effect:
-    """What a change of an enabled rule does to calls that it serves today.
+    """The effect of changing an enabled rule on calls that it serves today.
 
-    An extension that rings no longer counts as cut off: whether the other one exists cannot be asked
-    (PortSIP's API as far as the runbook may use it has no way).
+    An extension that no longer rings counts as cut off, because the part of PortSIP's API available to
+    the runbook cannot tell whether the other extension exists.
     """
     if field == "did_numbers":
         return Effect.INTERRUPTS_INBOUND if _loses(current, desired) else Effect.NONE
     if field in FORWARDS and current is not None:
         return Effect.INTERRUPTS_INBOUND
-    if field in CONDITIONS and desired:  # without a condition the rule takes every call that it took
+    if field in CONDITIONS and desired:  # without a condition the rule still matches every earlier call
         return Effect.INTERRUPTS_OUTBOUND
     if field in OF_ROUTE and current is not None and not (field == CALLER_ID and desired):
         return Effect.INTERRUPTS_OUTBOUND
@@ -282,17 +282,17 @@ def _effect(field: str, desired: Value, current: Value) -> Effect:
 
 
 def _needing_permission(item: Item, numbers: Sequence[str]) -> Item:
-    """The item of a rule; where it would take emergency numbers over, as one that interrupts calls."""
+    """The item of a rule, as one that interrupts calls if it would take over emergency numbers."""
     changing = next((row for row in item.rows if row.action in CHANGING), None)
     if not numbers or changing is None:
         return item
-    note = f"emergency numbers that go another way today would be sent by this rule: {', '.join(numbers)}"
+    note = f"this rule would change the route of emergency numbers: {', '.join(numbers)}"
     marked = replace(changing, effect=Effect.INTERRUPTS_OUTBOUND, note=note)
     return replace(item, rows=tuple(marked if row is changing else row for row in item.rows))
 
 
 def _loses(current: Value, desired: Value) -> bool:
-    """Whether a rule is taken away from numbers that it serves today."""
+    """Whether a rule loses numbers that it serves today."""
     try:
         return bool(set(DidPool.read(str(current))) - set(DidPool.read(str(desired))))
     except ValueError:

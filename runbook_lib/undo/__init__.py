@@ -1,4 +1,4 @@
-"""The way back: taking back what a record did, and retiring a tenant. Nothing below knows of it."""
+"""Undoing what a record did, and retiring a tenant. Nothing below imports this package."""
 
 from __future__ import annotations
 

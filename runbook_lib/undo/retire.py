@@ -1,9 +1,9 @@
-"""Retiring a tenant, or a shared trunk that no tenant uses any more.
+"""Retiring a tenant, or a shared trunk that no tenant uses any longer.
 
-The order keeps anything from pointing at something that is gone: rules, the PBX trunk or the tenant's
-assignment, numbers off the trunk (they stay in the account), origination, lists, the trunk. What
-somebody else put there or uses stays, and what would be broken by it stops the run before its first
-write.
+The order ensures that nothing ever points at something already removed: rules, the PBX trunk or the tenant's
+assignment, numbers from the trunk (they stay in the account), origination, lists, the trunk. What
+somebody else created or uses stays, and anything that a removal would break stops the run before its
+first write.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..sections.s03_origination import host_of
 from ..vendors.twilio import as_read
 from .way_back import RULES, hanging_on
 
-KEPT_NUMBER = "kept in the account and billed; nothing answers it any more"
+KEPT_NUMBER = "kept in the account and billed; nothing answers it any longer"
 INBOUND, OUTBOUND = Effect.INTERRUPTS_INBOUND, Effect.INTERRUPTS_OUTBOUND
 BOTH_WAYS = Effect.INTERRUPTS_BOTH
 
@@ -73,7 +73,7 @@ class Retire(Section[None]):
         rows += [("number on the trunk", one.phone_number) for one in self._numbers]
         rows += [("origination URI", one.sip_url) for one in self._uris]
         rows += [(WORDS[kind], one.friendly_name) for kind, one, _ in self._lists]
-        return [View("What is there of the tenant and its trunk", ("Kind", "Name"), tuple(rows))]
+        return [View("What exists for the tenant and its trunk", ("Kind", "Name"), tuple(rows))]
 
     def wanted(self) -> list[Item]:
         if len(self._candidates) > 1:
@@ -95,7 +95,7 @@ class Retire(Section[None]):
         return [self.row("1.1", "trunk at Twilio", None, domain)]
 
     def _guarded_items(self) -> list[Item]:
-        # Of a shared trunk only what is the tenant's is among the items.
+        # For a shared trunk, the items cover only what is the tenant's.
         return self._within_leave(self.items())
 
     @property
@@ -109,7 +109,7 @@ class Retire(Section[None]):
 
     @property
     def _pbx_trunk(self) -> dict[str, Any]:
-        """The PBX trunk, for what only hangs on one that is there."""
+        """The PBX trunk, for what depends on an existing one."""
         assert self._in_pbx is not None
         return self._in_pbx
 
@@ -168,7 +168,7 @@ class Retire(Section[None]):
             )
             if not any(same_name(name, own) for own in ours[kind]) or elsewhere:
                 note = "it uses another trunk too" if elsewhere else "it is not in the parameters"
-                note += ": take this trunk out of it, or delete it in the PBX first"
+                note += ": remove this trunk from it, or delete the rule in the PBX first"
                 items.append(self._conflict(step, str(key), "present", Why.IN_USE, note))
                 continue
             row = self.row(step, str(key), None, "present", effect=effect)
@@ -209,10 +209,10 @@ class Retire(Section[None]):
             did = number.phone_number
             if did not in dids:
                 if did in self._pool:
-                    note = "it is in the tenant's pool and not in dids: add it to dids, or remove it first"
+                    note = "it is in the tenant's pool but not in dids: add it to dids, or remove it first"
                     items.append(self._conflict("4.1", did, domain, Why.IN_USE, note))
                 elif not self._only_assigned:
-                    note = "it is on the trunk and not in dids: move it first, or add it to dids"
+                    note = "it is on the trunk but not in dids: move it first, or add it to dids"
                     items.append(self._conflict("4.1", did, domain, Why.IN_USE, note))
                 continue
             if users := self._callers.get(did):
@@ -232,7 +232,7 @@ class Retire(Section[None]):
         for one in self._uris:
             setting = ResourceKey.of(Kind.ORIGINATION_URI, one.sip_url).words
             if host_of(one.sip_url) != address:
-                note = "it leads to something else than this PBX: move it to a trunk of its own first"
+                note = "it leads to something other than this PBX: move it to its own trunk first"
                 items.append(self._conflict("3.1", setting, "present", Why.NOT_OURS, note))
                 continue
             row = self.row("3.1", setting, None, "present", effect=INBOUND)
@@ -246,7 +246,7 @@ class Retire(Section[None]):
         hanging = hanging_on(self.context, f"/v1/Trunks/{self._trunk.sid}") if self._trunk is not None else {}
         for path, key in hanging.items():
             if key.kind in LISTS and path.rpartition("/")[2] not in ours:
-                note = "it is on the trunk and not in this site's records: detach it first"
+                note = "it is on the trunk but not in this site's records: detach it first"
                 setting = f"{key.words} on the trunk"
                 items.append(self._conflict("2.2", setting, "present", Why.NOT_OURS, note))
         for kind, one, users in self._lists:
@@ -254,7 +254,7 @@ class Retire(Section[None]):
         return items
 
     def _items_of_list(self, kind: Kind, one: Any, hanging: dict[str, ResourceKey]) -> list[Item]:
-        """Off the trunk, then its entries, then the list; a list that something else needs stays whole."""
+        """The list from the trunk, its entries, then the list; one that something else needs stays whole."""
         step, name, settings = (
             "2.2" if kind is Kind.ACCESS_LIST else "2.3",
             one.friendly_name,
@@ -292,7 +292,7 @@ class Retire(Section[None]):
             return []
         domain = self._trunk.domain_name
         if not domain:
-            note = "it has our friendly name and no termination URI, so it may be somebody else's"
+            note = "it has this trunk's friendly name but no termination URI, so it may be somebody else's"
             return [self._conflict("1.1", "trunk", self._trunk.friendly_name, Why.NOT_OURS, note)]
         row = self.row("1.1", "trunk", None, domain, effect=BOTH_WAYS)
         return [Item((row,), keys.trunk(domain), self._trunk.delete, before=as_read(self._trunk))]

@@ -1,7 +1,7 @@
-"""Rolling a record back: only what it did to what is the tenant's, only where that is still as it left it.
+"""Rolling back a record: only what it did to the tenant's resources, and only if those are unchanged since.
 
-The record's journal says which resources were touched and how they were before. The last write is
-taken back first, so that nothing is removed while something that the same record made hangs on it.
+The record's journal shows which resources were changed and their previous state. The last write is
+undone first, so that nothing is removed while something that the same record created depends on it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ..sections.passwords import SIDES, PasswordPair, find_user
 from .way_back import EFFECTS, Resource, hanging_on, resource_of
 from .whose import Whose
 
-CANNOT = "cannot be undone: the password that it replaced is nowhere to be read"
+CANNOT = "cannot be undone: the password that it replaced cannot be read anywhere"
 AS_BEFORE = "as it was before the record"
 PRESENT = "present"
 NOT_THE_TENANTS = "not this tenant's"
-UNVOUCHED = "nothing vouches for this journal"
-#: Fields whose change cuts off no call that is possible before it, as in the sections of the guide.
+UNVOUCHED = "the journal is unverified"
+#: Fields whose change interrupts no calls, as in the sections of the guide.
 HARMLESS = frozenset({"friendly_name", "name", "priority", "weight", "concurrency"})
 
 
@@ -56,10 +56,10 @@ class RollBack(Section[None]):
 
     def views(self) -> list[View]:
         undo = self.context.to_undo
-        doubt = "" if undo.vouched else f" ({UNVOUCHED}: no record of the runbook command has it)"
+        doubt = "" if undo.vouched else f" ({UNVOUCHED}: the chain does not have this record)"
         return [
             View(
-                f"What record {undo.name} did, the last first{doubt}",
+                f"What record {undo.name} did, last write first{doubt}",
                 ("Section", "Resource", "What it did", "Now"),
                 tuple(
                     (one.trace.section, str(one.trace.resource), one.trace.kind, _now(one, live, foreign))
@@ -80,7 +80,7 @@ class RollBack(Section[None]):
         return _once(items)
 
     def _guarded_items(self) -> list[Item]:
-        # What a tenant's run may do to a shared trunk is decided here by who else uses it.
+        # What a tenant's run may do to a shared trunk depends here on who else uses it.
         return self._within_leave(self.items())
 
     def _items_of(
@@ -91,7 +91,7 @@ class RollBack(Section[None]):
         foreign: str,
         going: set[str],
     ) -> list[Item]:
-        """A resource's items: one, and for an updated PBX trunk also what becomes of its password."""
+        """A resource's items: one, and for an updated PBX trunk also what happens to its password."""
         trace = resource.trace
         item = self._item(resource, live, hanging, foreign, going)
         if trace.kind != "changed" or collection(trace.path) != "providers":
@@ -118,7 +118,7 @@ class RollBack(Section[None]):
         if resource.is_as_before(live):
             return Item(_as_before(trace))
         if foreign:
-            note = f"{NOT_THE_TENANTS}: it hangs on {foreign}"
+            note = f"{NOT_THE_TENANTS}: it belongs to {foreign}"
             return Item(_rows(trace, Action.CONFLICT, Why.NOT_THE_TENANTS, note))
         if not resource.is_as_left(live):
             note = f"changed since: {resource.differences(live)}"
@@ -136,7 +136,7 @@ class RollBack(Section[None]):
         return Item(rows, trace.resource, resource.take_back, before=before)
 
     def _users_of_lost(self, trace: Trace, live: Mapping[str, Any] | None, going: set[str]) -> set[str]:
-        """What still uses numbers that a pool of the PBX trunk loses when it shrinks again."""
+        """What still uses numbers that the PBX trunk's pool loses when it shrinks again."""
         in_pool = collection(trace.path) in ("providers", "assignees") and "did_numbers" in trace.changed
         if trace.kind != "changed" or not in_pool or live is None or not self.context.scope.has_tenant:
             return set()
@@ -173,9 +173,9 @@ class RollBack(Section[None]):
 def _rows(
     trace: Trace, action: Action | None = None, why: Why | None = None, note: str = ""
 ) -> tuple[Row, ...]:
-    """The rows of a trace, turned round; ``action`` for all of them that would change something, and why.
+    """The rows of a trace, reversed; ``action`` for all of them that would change something, and why.
 
-    What was made is one row, as it goes away as a whole; what was changed has a row for each setting.
+    Something created is one row, because it is removed as a whole; a change has a row for each setting.
     """
     if trace.kind == "changed":
         return tuple(_inverse(trace, row, action, why, note) for row in trace.rows)
@@ -211,9 +211,9 @@ def _inverse(trace: Trace, row: Row, action: Action | None, why: Why | None, not
 
 
 def _effect_of_taking_back(trace: Trace) -> Effect:
-    """What giving a resource its old values does to calls, where the change itself harmed none.
+    """The effect on calls of restoring old values, if the change itself interrupted none.
 
-    What harms nothing one way may cut off calls the other way: a pool that grew shrinks again.
+    A harmless change may interrupt calls when it is reversed: a pool that grew shrinks again.
     """
     if HARMLESS.issuperset(trace.changed):
         return Effect.NONE
@@ -223,9 +223,9 @@ def _effect_of_taking_back(trace: Trace) -> Effect:
 
 
 def _once(items: list[Item]) -> list[Item]:
-    """The items with one row for each setting, where a password is written and cannot be read as well.
+    """The items with one row for each setting, if a password is both written and unreadable.
 
-    The row that writes it stays; without one, that which says why it cannot be undone.
+    The row that writes it stays; without one, the row that says why it cannot be undone.
     """
     rows = [row for item in items for row in item.rows]
     written = {row.key for row in rows if row.action is not Action.UNREADABLE}
@@ -257,7 +257,7 @@ def _as_before(trace: Trace) -> tuple[Row, ...]:
 
 
 def _doubted(item: Item) -> Item:
-    """The item, with what it would change told as what an unvouched journal says."""
+    """The item, with a note that its changes come from an unverified journal."""
     rows = tuple(
         replace(row, note=f"{UNVOUCHED}; {row.note}" if row.note else UNVOUCHED)
         if row.action in CHANGING

@@ -1,7 +1,7 @@
-"""The resources that a run touched, as they are now, and the writes that take it back.
+"""The resources that a run changed, as they are now, and the writes that undo it.
 
-Resources are addressed by the vendors' ids, which the journal kept: what has the same name today may
-be another thing.
+Resources are addressed by the vendors' ids from the journal: something with the same name today may
+be another resource.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..vendors.twilio import serves_something
 if TYPE_CHECKING:
     from ..context import Context
 
-#: What taking a resource away does to calls, by its collection in the vendor's API.
+#: The effect on calls of removing a resource, by its collection in the vendor's API.
 EFFECTS = {
     "Trunks": Effect.INTERRUPTS_BOTH,
     "CredentialLists": Effect.INTERRUPTS_OUTBOUND,
@@ -41,22 +41,22 @@ EFFECTS = {
 #: The kinds of rules, by their collections.
 RULES = {"inbound_rules": Kind.INBOUND_RULE, "outbound_rules": Kind.OUTBOUND_RULE}
 
-#: What a resource is made with again, by its collection; the only ones that a run removes.
+#: Fields to recreate a resource with, by its collection; runs remove only these.
 _MADE_WITH = {
     "OriginationUrls": ("friendly_name", "sip_url", "priority", "weight", "enabled"),
     "IpAddresses": ("friendly_name", "ip_address", "cidr_prefix_length"),
 }
 
-#: What a trunk's ``auth_type`` says when it has lists of a kind. Source: Twilio, Trunks resource.
+#: Values of a trunk's ``auth_type`` for lists of a kind. Source: Twilio, Trunks resource.
 _AUTH_TYPES = {"CredentialLists": "CREDENTIAL_LIST", "IpAccessControlLists": "IP_ACL"}
 
-#: A number's voice settings that pointing it at a trunk may take away. Source: Twilio,
+#: A number's voice settings that pointing it at a trunk may remove. Source: Twilio,
 #: IncomingPhoneNumber resource (setting TrunkSid deletes the voice application; URLs are ignored).
 _VOICE = ("voice_url", "voice_method", "voice_fallback_url", "voice_fallback_method", "voice_application_sid")
 
 
 class Resource(ABC):
-    """A resource that a run touched."""
+    """A resource that a run changed."""
 
     def __init__(self, context: Context, trace: Trace) -> None:
         self.context = context
@@ -64,45 +64,45 @@ class Resource(ABC):
 
     @abstractmethod
     def read(self) -> Mapping[str, Any] | None:
-        """Return the vendor's fields of it now; ``None`` when it is not there."""
+        """Return the vendor's present fields; ``None`` if it does not exist."""
 
     @abstractmethod
     def take_back(self) -> None:
-        """Make it what it was: removed if the run made it, made again if the run removed it."""
+        """Restore it: removed if the run created it, created again if the run removed it."""
 
     def is_as_left(self, live: Mapping[str, Any] | None) -> bool:
-        """Whether it is still what the run left."""
+        """Whether it is still as the run left it."""
         if self.trace.kind == "removed" or live is None:
             return (live is None) == (self.trace.kind == "removed")
         return not self._moved(live)
 
     def is_as_before(self, live: Mapping[str, Any] | None) -> bool:
-        """Whether it is what it was before the run."""
+        """Whether it is as it was before the run."""
         if self.trace.kind == "made" or live is None:
             return (live is None) == (self.trace.kind == "made")
         fields = self._fields_of_interest()
         return all(same(self.trace.before.get(name), live.get(name), name) for name in fields)
 
     def missing(self) -> str:
-        """Say what is not there any more that it would need again; empty when nothing is."""
+        """Return what it depends on and no longer exists; empty if nothing is missing."""
         return ""
 
     def differences(self, live: Mapping[str, Any] | None) -> str:
-        """Say in which way it is no longer what the run left."""
+        """Return how it differs from what the run left."""
         if live is None:
-            return "it is not there any more"
+            return "it no longer exists"
         if self.trace.kind == "removed":
-            return "it is there again, in another way"
+            return "it exists again, with other settings"
         moved = self._moved(live)
         return ", ".join(
-            f"{name} is {live.get(name)!r}, was left at {value!r}" for name, value in moved.items()
+            f"{name} is {live.get(name)!r}, the run left {value!r}" for name, value in moved.items()
         )
 
     def _moved(self, live: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields that are no longer what the run left, each with what that was.
+        """The fields that differ from what the run left, each with the value that it left.
 
-        What was changed is given back field by field, so other fields may be what they are. What was
-        made goes away as a whole: every field counts that the vendor has told then and tells now.
+        A change is undone field by field, so other fields may have any value. A created resource is
+        removed as a whole, so every field counts that the vendor reported both then and now.
         """
         trace = self.trace
         left = trace.left if trace.kind == "made" else trace.changed
@@ -120,7 +120,7 @@ class _AtTwilio(Resource):
     def read(self) -> Mapping[str, Any] | None:
         if self.trace.kind != "removed":
             return self.context.twilio.read(self.trace.path)
-        # Made again it has another id: found by what it is.
+        # When created again it has another id, so it is found by its content.
         fields = _MADE_WITH[collection(self.trace.path)]
         return next(
             (
@@ -143,7 +143,7 @@ class _AtTwilio(Resource):
 
 
 class _Number(Resource):
-    """A number: its place on a trunk, and the voice settings that it loses by that."""
+    """A number: its trunk, and the voice settings that it loses when it is moved there."""
 
     def read(self) -> Mapping[str, Any] | None:
         return read_at(self.context, "Twilio", self.trace.path)
@@ -160,18 +160,18 @@ class _Number(Resource):
         return live is not None and all(same(self.trace.before.get(name), live.get(name)) for name in fields)
 
     def differences(self, live: Mapping[str, Any] | None) -> str:
-        return "something else answers it now" if live else "the account does not own it any more"
+        return "something else answers it now" if live else "the account no longer owns it"
 
     def missing(self) -> str:
         trunk = self.trace.before.get("trunk_sid")
         if trunk and self.context.twilio.read(f"/v1/Trunks/{trunk}") is None:
-            return "the trunk that it was on before is not there any more: give the number its place by hand"
+            return "its previous trunk no longer exists: assign the number by hand"
         return why_not_assigned(self.context.account.region)
 
     def take_back(self) -> None:
         before, twilio = self.trace.before, self.context.twilio
         if before.get("trunk_sid"):
-            # From trunk to trunk in one step: it is never without one.
+            # From trunk to trunk in one step, so that it is never without one.
             twilio.write(self._path, {"trunk_sid": before["trunk_sid"]})
             return
         live = self.read() or {}
@@ -220,7 +220,7 @@ def resource_of(context: Context, trace: Trace) -> Resource:
 
 
 def hanging_on(context: Context, path: str) -> dict[str, ResourceKey]:
-    """Return what would be lost or broken with a resource: the paths of it, each with its key."""
+    """Return what would be lost or broken with a resource: paths, each with its key."""
     kind, sid = collection(path), path.rpartition("/")[2].removesuffix(".json")
     if kind == "Trunks":
         return _on_trunk(context, sid)
@@ -279,7 +279,7 @@ def _on_list(context: Context, kind: str, sid: str) -> dict[str, ResourceKey]:
             for one in sip.ip_access_control_lists(sid).ip_addresses.list()
         ]
     found = {f"{base}/{kind}/{sid}/{part}/{one}.json": key for part, one, key in entries}
-    # No filter asks which trunks have a list, so each is asked that has lists of its kind (at most 100
+    # No filter finds the trunks that have a list, so each one with lists of its kind is read (at most 100
     # trunks, Twilio's limit). Twilio's own refusal to delete a list in use comes after its entries are gone.
     for trunk in context.twilio.trunks.list():
         if _AUTH_TYPES[kind] not in (trunk.auth_type or ""):

@@ -1,4 +1,4 @@
-"""Whether what a record did hangs on something that is this tenant's, whatever its journal says."""
+"""Whether what a record did belongs to this tenant, whatever its journal says."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Whose:
-    """Tells the tenant's resources from others, as they are when it is asked.
+    """Decides which resources are the tenant's, by the present state.
 
     The tenant's are those that its parameters name, and those that the record made itself, if the
-    chain vouches for the record. A journal that nothing vouches for proves nothing: there only what
+    record is in the chain. An unverified journal proves nothing: there only what
     the parameters name counts.
     """
 
@@ -29,7 +29,7 @@ class Whose:
         self._made = {one.path for one in traces if one.kind == "made" and self._vouched}
 
     def problem(self, trace: Trace, live: Mapping[str, Any] | None) -> str:
-        """Say on what a trace hangs that is not this tenant's; empty when it is."""
+        """Return what a trace belongs to that is not this tenant's; empty if it is the tenant's."""
         parts = trace.path.split("/")
         if trace.vendor == "PortSIP":
             return self._problem_in_pbx(trace, live or trace.before)
@@ -63,7 +63,7 @@ class Whose:
         wanted = settings.credential_list_name if kind == "CredentialLists" else settings.acl_name
         if same_name((context.twilio.read(path) or {}).get("friendly_name"), wanted):
             return ""
-        # The name in the parameters may have been another one when the record was made.
+        # The parameters may have had another name when the record was made.
         trunk = self._trunk if self._vouched else None
         if trunk is not None and context.twilio.read(f"/v1/Trunks/{trunk.sid}/{kind}/{sid}"):
             return ""

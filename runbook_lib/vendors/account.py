@@ -1,4 +1,4 @@
-"""Whose account Twilio's answers are about: looked at in every answer, proven before the first write.
+"""The account that Twilio's answers belong to: checked in every answer, proven before the first write.
 
 The trunking and routes APIs have no account in their paths: there the credentials decide. A main
 account's API key acts on the main account there, although its requests below
@@ -18,7 +18,7 @@ import httpx
 from ..errors import AccountError
 from ..records.journal import Journal
 
-#: The account resource itself, which names the account that was asked for and no other.
+#: The account resource itself, which always names the requested account.
 _ACCOUNT_ITSELF = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})\.json")
 #: A link into an account; host and scheme only where the link is absolute.
 _INTO_AN_ACCOUNT = re.compile(r"(?:https?://[^/]+)?/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})(?=[/.?]|$)")
@@ -41,7 +41,7 @@ class AccountCheck:
         self._journal = journal
 
     def look_at(self, request: httpx.Request, response: httpx.Response) -> None:
-        """Look at one answer; raise ``AccountError``, and let no write out any more, if it is another's."""
+        """Check one answer; raise ``AccountError``, and stop all writes, if it belongs to another account."""
         try:
             answer = response.json()
         except ValueError:  # no content, or the page of a gateway
@@ -61,22 +61,22 @@ class AccountCheck:
         """Raise ``AccountError`` for credentials that are known to be another account's."""
         raise self._stopped(
             AccountError(
-                f"the Twilio credentials belong to account {other}, not to {self.account_sid},"
-                " which the site names",
+                f"the Twilio credentials belong to account {other}, not to the site's account"
+                f" {self.account_sid}",
                 account=self.account_sid,
                 other=other,
-                meaning=f"trunks would be made in {other}; this run changes nothing more, at either vendor",
+                meaning=f"trunks would be created in {other}; this run changes nothing more, at any vendor",
                 next_step=self._next_step,
             )
         )
 
     def refuse_unreadable(self) -> None:
-        """Raise ``AccountError`` for credentials that may read nothing of the site's account."""
+        """Raise ``AccountError`` for credentials that can read nothing of the site's account."""
         raise self._stopped(
             AccountError(
-                f"Twilio accepts the API key, but not for account {self.account_sid}, which the site names",
+                f"Twilio accepts the API key, but not for the site's account {self.account_sid}",
                 account=self.account_sid,
-                meaning="the key belongs to another account, or may not read this one;"
+                meaning="the key belongs to another account, or cannot read this one;"
                 " this run changes nothing more, at either vendor",
                 next_step=self._next_step,
             )
@@ -84,7 +84,9 @@ class AccountCheck:
 
     @property
     def _next_step(self) -> str:
-        return f"give the site the auth token or a main API key of {self.account_sid} itself, and plan again"
+        return (
+            f"use the auth token or a main API key of {self.account_sid} itself in the site, and plan again"
+        )
 
     def _refuse(self, request: httpx.Request, response: httpx.Response, answer: Any, other: str) -> None:
         meaning, next_step = "this run changes nothing more, at either vendor", self._next_step
@@ -96,7 +98,7 @@ class AccountCheck:
         raise self._stopped(
             AccountError(
                 f"Twilio answered {request.method} {request.url.path} for account {other},"
-                f" not for {self.account_sid}, which the site names",
+                f" not for the site's account {self.account_sid}",
                 account=self.account_sid,
                 other=other,
                 meaning=meaning,

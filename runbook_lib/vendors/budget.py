@@ -1,9 +1,9 @@
 """How many requests may be in flight at one vendor's account, whoever sends them.
 
-A slot is a file lock, for one exchange: the operating system lets go of it with the process, and the
-processes of a run and all runs of a records folder share the same files. Whoever holds a slot waits for
-nothing but the vendor's answer, so slots can never be part of a deadlock, and waiting for one is never
-an error. Where no file can be made, there is no budget, and everything else works.
+A slot is a file lock, for one exchange: the operating system releases it with the process, and the
+processes of a run and all runs of a records folder share the same files. The holder of a slot waits only
+for the vendor's answer, so slots can never be part of a deadlock, and waiting for one is never
+an error. If no file can be created, there is no budget, and everything else works.
 
 Writes, what is read to confirm them, sign-ins (the whole session waits for its own) and sign-outs go first:
 ordinary reads leave one slot free for them, and take none while one of them waits. After 429 the budget is
@@ -27,7 +27,7 @@ from ..records.clocks import steady
 
 #: Requests in flight per vendor and account.
 SLOTS = 4
-#: After 429, the budget grows by one in so many seconds.
+#: After 429, the budget grows by one after this many seconds.
 RECOVERY_S = 10.0
 #: Between two looks for a free slot: at first, and in the end; by chance up to twice as long.
 POLL_S, LONGEST_POLL_S = 0.002, 0.016
@@ -89,7 +89,7 @@ class Budget:
         return self._grown(*self._read_state(), time.time())
 
     def _grown(self, slots: int, halved_at: float, now: float) -> int:
-        """The budget by now; all of it where the clock was set back since."""
+        """The present budget; all of it if the clock was set back since."""
         whole = len(self._slots)
         grown = int(min((now - halved_at) / RECOVERY_S, whole)) if now >= halved_at else whole
         return max(1, min(whole, slots + grown))
@@ -105,7 +105,7 @@ class Budget:
         return max(shared, self._own_state, key=lambda state: state[1])
 
     def _wait(self, first: bool) -> BinaryIO | None:
-        """Take a slot; ``None`` where there can be none, or their holders are suspended."""
+        """Acquire a slot; ``None`` if there are none, or if their holders are suspended."""
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as queue:
@@ -130,7 +130,7 @@ class Budget:
                 pause = min(pause * 1.5, LONGEST_POLL_S)
 
     def _try(self, first: bool) -> tuple[BinaryIO | None, list[int]]:
-        """Take a free slot; else return what changes whenever a slot changes hands, empty without slots."""
+        """Acquire a free slot; otherwise return a value that changes with the holders, empty without slots."""
         size = self.size
         # The first slot is for those who go first; a budget of one is everybody's.
         mine = self._slots[0 if first or size == 1 else 1 : size]

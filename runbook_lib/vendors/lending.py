@@ -1,4 +1,4 @@
-"""Sessions at the PBX that belong to a run: its notebooks are lent the access token, and nothing else."""
+"""PBX sessions that belong to a run: its notebooks borrow the access token, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACCESS, EXPIRES_IN = "access_token", "expires_in"
 
 
 class Lender(Protocol):
-    """Who has the sessions that a client uses."""
+    """The owner of the sessions that a client uses."""
 
     def __call__(self, url: str, username: str, scope: str, refused: str | None) -> Tokens | None:
         """Return the tokens of a live session; ``None`` if the client has to sign in itself.

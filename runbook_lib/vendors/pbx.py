@@ -1,4 +1,4 @@
-"""One PBX for one tenant: a session for the system, another one switched to the tenant."""
+"""One PBX for one tenant: a session for the system, and another one switched to the tenant."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Pbx:
     url
         Base URL of the API, ending in ``/api``.
     domain
-        The tenant's SIP domain; ``None`` where nothing is done for a tenant.
+        The tenant's SIP domain; ``None`` if nothing is done for a tenant.
     ask
         Asks the operator for a one-time code; see ``Session``.
     lender
-        Who may have the sessions already; see ``Session``.
+        The possible owner of the sessions; see ``Session``.
     reads_whole
         Whether what is read of all tenants serves others as well, so that no filter is asked for.
     """
@@ -90,7 +90,7 @@ class Pbx:
 
     @property
     def tenant(self) -> dict[str, Any]:
-        """The tenant as the PBX describes it now; as ``tenant_id``."""
+        """The PBX's present description of the tenant; as ``tenant_id``."""
         return self.system.get(f"/tenants/{self.tenant_id}")
 
     @cached_property
@@ -101,7 +101,7 @@ class Pbx:
     def _found_id(self) -> str:
         assert self._domain is not None, "a tenant is looked up by its domain"
         narrowed = {} if self._reads_whole else {"filter": f"domain eq {quoted(self._domain)}"}
-        # The PBX's filter compares letters: the same domain in another case is found among all.
+        # The PBX's filter compares characters: to find the same domain in another case, all are read.
         found = self._at_domain(**narrowed) or self._at_domain()
         if not found:
             raise VendorError(
@@ -109,7 +109,7 @@ class Pbx:
                 vendor="PortSIP",
                 step="0.2",
                 meaning="nothing can be set up for a tenant that does not exist",
-                next_step="correct tenant.pbx_domain, or make the tenant in the PBX first",
+                next_step="correct tenant.pbx_domain, or create the tenant in the PBX first",
             )
         return str(found[0]["id"])
 
@@ -138,7 +138,7 @@ class Pbx:
         tenants: list[dict[str, Any]] = []
         for some in batched(sorted(ids), IDS_AT_ONCE):
             wanted = " or ".join(f"id eq {quoted(one)}" for one in some)
-            # The filter narrows down and is not trusted: which fields it takes is not documented.
+            # The filter only narrows the result and is not trusted: its fields are not documented.
             found = self.system.list("/tenants", filter=wanted)
             tenants += [tenant for tenant in found if tenant["id"] in some]
         return tenants
@@ -184,7 +184,7 @@ class Pbx:
         return self.system.get(f"/transports/{protocol}/status").get("status")
 
     def sign_out(self) -> None:
-        """End the sessions that were begun."""
+        """End the sessions that were started."""
         # One after the other: two that meet a closed port at once may both use up their attempts.
         while self._opened:
             self._opened.pop().sign_out()
@@ -197,7 +197,7 @@ class Pbx:
         return len(scopes)
 
     def is_at(self, url: str, username: str) -> bool:
-        """Whether this is the PBX at a URL, as this administrator sees it."""
+        """Whether this is the PBX at a URL, for this administrator."""
         return (url, username) == (self._url, self._credentials["username"])
 
     def open(self, tenant_id: str | None) -> Session:

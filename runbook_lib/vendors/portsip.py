@@ -1,7 +1,7 @@
 """The PortSIP PBX's REST API, on httpx.
 
-A session is one sign-in. Switching to a tenant changes the session on the server's side, so each
-scope (system, a tenant) has a session of its own.
+A session is one sign-in. Switching to a tenant changes the session on the server, so each
+scope (system, a tenant) has its own session.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Session:
     tenant_id
         The tenant to switch to after signing in; ``None`` for system scope.
     ask
-        Asks the operator for the one-time code that the PBX has sent; a session that is opened so is
-        kept for later runs. Without it a PBX that asks for a code is an error.
+        Asks the operator for the one-time code that the PBX has sent; a session opened this way is
+        kept for later runs. Without it, a PBX that asks for a code is an error.
     lender
-        Who may have a session of this scope already. A session that is lent is refreshed and ended by
+        The possible owner of a session of this scope. A lent session is refreshed and ended by
         its owner; without one, this signs in itself.
     """
 
@@ -112,7 +112,7 @@ class Session:
             return self._live_token()
 
     def sign_out(self) -> None:
-        """End the session at the PBX, if it was begun here and is not kept; an error here changes nothing."""
+        """End the session at the PBX if it was started here and is not kept; errors are ignored."""
         token, self._token = self._token, None
         if token is not None and not token.kept and not token.lent:
             self._end(token)
@@ -241,7 +241,7 @@ class Session:
                 f"the PBX asks for a one-time code to sign in {username}",
                 vendor="PortSIP",
                 step="0.2",
-                meaning="two-factor authentication is on, so a run cannot sign in by itself",
+                meaning="two-factor authentication is on, so an unattended run cannot sign in",
                 next_step="first: runbook sign-in -s SITE-FILE TENANT-FILE, which asks for the code;"
                 " or use an administrator without two-factor authentication for the runbook",
             )
@@ -256,8 +256,8 @@ class Session:
                 vendor="PortSIP",
                 status=verified.status_code,
                 step="0.2",
-                meaning="the code is wrong or too old; nothing is kept",
-                next_step="run runbook sign-in again, with the code that is sent then",
+                meaning="the code is wrong or too old; no session is kept",
+                next_step="run runbook sign-in again, with the new code that the PBX sends",
             )
         if not verified.is_success:
             raise _error(verified)
@@ -265,11 +265,11 @@ class Session:
             tokens = Tokens.of(verified.json(), kept=True)
         except (ValueError, KeyError, TypeError):
             raise VendorError(
-                f"the PBX took the one-time code of {username}, but its answer has no tokens",
+                f"the PBX accepted the one-time code of {username}, but its answer has no tokens",
                 vendor="PortSIP",
                 status=verified.status_code,
                 step="0.2",
-                meaning="this version of the PBX answers what is not documented; nothing is kept",
+                meaning="this version of the PBX gives an undocumented answer; no session is kept",
                 next_step="use an administrator without two-factor authentication for the runbook",
             ) from None
         try:
@@ -299,7 +299,7 @@ class Session:
         return self._transport.send(self._transport.build("POST", self._url + path, json=body), "sign_in")
 
     def _switch(self, token: Tokens) -> None:
-        """Move the new session to its tenant, and make sure that it is there before anything is asked."""
+        """Switch the new session to its tenant, and confirm that before anything is read."""
         if self._tenant_id is None:
             return
         switched = self._transport.send(
@@ -320,7 +320,7 @@ class Session:
                 "the PBX did not switch the session to the tenant",
                 vendor="PortSIP",
                 status=scope.status_code,
-                meaning="nothing was changed: the session may act for another tenant",
+                meaning="the session might act for another tenant, so nothing was changed",
                 next_step="check that the administrator may manage this tenant",
             )
 
@@ -329,25 +329,25 @@ def _bearer(token: Tokens) -> dict[str, str]:
     return {"Authorization": f"Bearer {token.access}"}
 
 
-#: What the PBX's refusals mean, by HTTP status; its codes are documented for few cases only.
+#: The meaning of the PBX's refusals, by HTTP status; its codes are documented for only a few cases.
 _MEANINGS = {
     400: (
-        "the PBX refuses the request: a value, or what it would change",
+        "the PBX refuses the request: either a value, or the change itself",
         "correct the parameter that the message names, or run the section again",
     ),
-    401: ("the PBX ended the session before its time", "run the section again"),
+    401: ("the PBX ended the session early", "run the section again"),
     403: (
         "the administrator's role or the PBX's settings (trunks at tenant level) do not allow this",
         "give the role Trunk.FullAccess and PhoneSystem.FullAccess, or switch the feature on",
     ),
-    404: ("the PBX does not have it (any more), or not for this tenant", "run the section again"),
-    409: ("something else in the PBX is in the way", "correct the parameter that the message names"),
+    404: ("the PBX does not have it (any longer), or not for this tenant", "run the section again"),
+    409: ("it clashes with something else in the PBX", "correct the parameter that the message names"),
     429: ("too many requests from this address", "run the section again in a minute"),
 }
 #: Whatever the status: which one comes with this code is not documented.
 _BLOCKED = (
-    "the PBX has blocked this address for some time, as it does after failed sign-ins",
-    "wait until the time that the message names, or lift the block in the PBX's IP filters",
+    "the PBX has blocked this address for some time, as after failed sign-ins",
+    "wait until the time in the message, or remove the block in the PBX's IP filters",
 )
 
 

@@ -1,10 +1,10 @@
-"""What is remembered of signing in to the PBX, between runs and between processes.
+"""What is remembered about signing in to the PBX, between runs and between processes.
 
 A refused sign-in is remembered in a marker and not tried again by any process: five failures lock
 this address out for an hour (PortSIP, "Security": web_failed_auth_amount 5,
 web_blacklist_time_interval 3600 s).
 
-A session that was opened with a one-time code is kept for the next runs, which cannot ask for one.
+A session opened with a one-time code is kept for the next runs, which cannot ask for one.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ STATE = "portsip-twilio-runbook"
 
 
 class SignInGate:
-    """Lets one sign-in through at a time and none after a refusal.
+    """Allows one sign-in at a time, and none after a refusal.
 
     Parameters
     ----------
     folder
-        The site's records folder; the marker and its lock lie there, for every process to see. An
-        account that may only read there has a marker and a lock of its own, in its state folder, and
-        heeds those of the site as well.
+        The site's records folder, which has the marker and its lock for every process to see. An
+        account that can only read there has its own marker and lock, in its state folder, and
+        respects those of the site as well.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,11 +65,11 @@ class SignInGate:
             self._lock.acquire()
         except OSError as error:
             raise SignInError(
-                f"whether a sign-in was refused before cannot be looked up ({describe(error)})",
+                f"it is unknown whether an earlier sign-in was refused ({describe(error)})",
                 vendor="PortSIP",
                 step="0.2",
                 meaning="five refusals lock this address out for an hour, so nothing was tried",
-                next_step="remove what is in the lock's place, or make it writable for this account",
+                next_step="remove the file or folder named there, or make it writable for this account",
             ) from None
         return self
 
@@ -81,14 +81,14 @@ class SignInGate:
     def next_step(self) -> str:
         """What an operator does about a refusal."""
         site = self._site.name
-        return f"correct user name or password, then: runbook sign-in --clear -s SITE-FILE (of site {site})"
+        return f"correct user name or password, then: runbook sign-in --clear -s SITE-FILE (for site {site})"
 
     def check(self, username: str, url: str) -> None:
         """Raise ``SignInError`` when a refusal is remembered."""
         marker = next((one for one in self._markers if os.path.lexists(one)), None)
         if marker is None:
             return
-        # A marker counts whatever is in it, and whatever it is.
+        # A marker counts whatever its content, and whatever kind of file it is.
         earlier = read_mapping(marker)
         who, at = (earlier.get(key, "(cannot be read)") for key in ("username", "at"))
         raise SignInError(
@@ -96,7 +96,7 @@ class SignInGate:
             vendor="PortSIP",
             code=earlier.get("code"),
             step="0.2",
-            meaning="five refusals lock this address out for an hour, so a refusal is tried once only",
+            meaning="five refusals lock this address out for an hour, so a refused sign-in is not repeated",
             next_step=self.next_step,
         )
 
@@ -125,7 +125,7 @@ class SignInGate:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether this account may make files in a folder, or make the folder."""
+    """Whether this account can create files in a folder, or create the folder."""
     there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
     return os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
@@ -146,7 +146,7 @@ class Tokens:
     expires_at: float
     kept: bool = False
     lent: bool = False
-    #: How long they were good for in the beginning, in seconds.
+    #: How long they were originally valid, in seconds.
     lifetime_s: float = math.inf
 
     @property
@@ -156,7 +156,7 @@ class Tokens:
 
     @classmethod
     def of(cls, answer: dict[str, Any], *, kept: bool = False) -> Tokens:
-        """The tokens of the PBX's answer, which the filter of secrets knows from now on.
+        """The tokens of the PBX's answer, which are registered with the filter of secrets.
 
         Raises ``KeyError`` when the answer has none.
         """
@@ -172,13 +172,13 @@ class Tokens:
 
     @classmethod
     def borrowed(cls, access: str, expires_in: float) -> Tokens:
-        """The part of somebody's tokens that is lent, which the filter of secrets knows from now on."""
+        """The lent part of an owner's tokens, which is registered with the filter of secrets."""
         tokens = cls(access, "", time.monotonic() + expires_in, lent=True, lifetime_s=expires_in)
         tokens.remember()
         return tokens
 
     def remember(self) -> None:
-        """Make the filter of secrets know the tokens, as the latest of this process."""
+        """Register the tokens with the filter of secrets, as this process's latest."""
         remember_token(self.access, "access token of the PBX")
         if self.refresh:
             remember_token(self.refresh, "refresh token of the PBX")
@@ -234,8 +234,8 @@ class KeptSignIns:
                 f"the session at the PBX cannot be kept ({error.strerror or type(error).__name__})",
                 vendor="PortSIP",
                 step="0.2",
-                meaning="this account has no home folder that it can write: the next run would ask for a"
-                " code again",
+                meaning="this account has no writable home folder, so the next run would ask for a code"
+                " again",
                 next_step="set HOME or XDG_STATE_HOME to a folder of this account, then sign in again",
             ) from None
 

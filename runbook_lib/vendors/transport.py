@@ -4,7 +4,7 @@ It is made of httpx transports around each other: ``_Remembering`` (reads) aroun
 ``_Journalling`` (writes) around ``_Budgeted`` around ``Wire``. What kind of request it is travels in the
 request's ``extensions``. All of it may be used from several threads.
 
-Reads are repeated after anything that may pass. Writes are repeated only where the vendor cannot
+Reads are repeated after any temporary failure. Writes are repeated only if the vendor cannot
 have seen them: a refused connection, or 429 (Twilio documents that a request answered 429 was not
 processed). Any other write without a usable answer ends in ``OutcomeUnknownError``: the caller
 reads before it sends again.
@@ -44,14 +44,14 @@ LONGEST_WAIT_S = 8.0
 JITTER_S = 1.0
 PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
 
-#: What an operator can give so that a certificate is trusted.
+#: What an operator can configure so that a certificate is trusted.
 TRUST = {
     "Twilio": "if a proxy inspects TLS, give its CA bundle (twilio_accounts.NAME.ca_file)",
     "PortSIP": "give the server's CA bundle (pbx.ca_file) or its pin (pbx.certificate_sha256)",
 }
 #: OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED: by the clock of this machine.
 OUT_OF_TIME = frozenset({9, 10})
-#: Nothing of a request has left: the server, or the proxy in front of it, could not be reached.
+#: Nothing of a request was sent: the server, or the proxy in front of it, could not be reached.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 # Without a handler of its own each retry would appear as an error output, also in notebooks.
@@ -73,7 +73,7 @@ def _public_trust() -> ssl.SSLContext:
 
 
 class _TryAgainError(Exception):
-    """This attempt failed in a way that may pass and that is safe to repeat."""
+    """This attempt failed in a way that is temporary and safe to repeat."""
 
     def __init__(self, cause: httpx.Response | httpx.TransportError | ValueError) -> None:
         super().__init__(str(cause))
@@ -81,7 +81,7 @@ class _TryAgainError(Exception):
 
     @property
     def wait_s(self) -> float | None:
-        """What the vendor asked us to wait, in seconds, if it did and if it is bearable."""
+        """How long the vendor asked us to wait, in seconds, if it did and if that is acceptable."""
         if not isinstance(self.cause, httpx.Response):
             return None
         asked = self.cause.headers.get("Retry-After", "")
@@ -102,7 +102,7 @@ class Transport:
     vendor
         ``"Twilio"`` or ``"PortSIP"``, for messages and the journal.
     journal
-        Where writes are recorded; the only way in which one leaves.
+        Where writes are recorded; no write is sent in any other way.
     verify
         ``True`` for the public certificate authorities, or a context that trusts others.
     proxy
@@ -161,7 +161,7 @@ class Transport:
         return self._wire.requests
 
     def finish(self) -> None:
-        """Let nothing out any more but sign-outs: no thread that was left behind signs in again."""
+        """Send nothing but sign-outs from now on, so that no abandoned thread signs in again."""
         self._wire.is_finished = True
 
     def close(self) -> None:
@@ -185,8 +185,8 @@ class Transport:
         sent, where that is not in its URL; without it the answer is never one of a moment. ``sign`` gives
         the request its credentials, if it has to be sent.
 
-        Raises ``UnreachableError`` when nothing was changed for sure, and ``OutcomeUnknownError``
-        when a write may have happened.
+        Raises ``UnreachableError`` if it is certain that nothing was changed, and ``OutcomeUnknownError``
+        if a write may have happened.
         """
         request.extensions |= {KIND: kind, RESULT: result, SCOPE: scope, SIGN: sign}
         return self._client.send(request)
@@ -211,7 +211,7 @@ class _Layer(httpx.BaseTransport):
 
 
 class _Remembering(_Layer):
-    """Sends a read once within a moment; a write ends it, before it leaves and when it was answered."""
+    """Sends a read once within a moment; a write ends it, before it is sent and again when it is answered."""
 
     def __init__(self, inner: httpx.BaseTransport, vendor: str, moment: Moment, journal: Journal) -> None:
         super().__init__(inner)
@@ -227,7 +227,7 @@ class _Remembering(_Layer):
                 return self._inner.handle_request(request)
             finally:
                 self._moment.begin()
-        # What is looked at in the middle of a change is looked at now.
+        # A read in the middle of a change must see the present state.
         if kind != "read" or scope is None or self._journal.is_writing:
             return self._inner.handle_request(request)
         key = (self._vendor, scope, request.method, str(request.url))
@@ -235,7 +235,7 @@ class _Remembering(_Layer):
 
 
 class _Retrying(_Layer):
-    """Sends again what failed in a way that may pass, if that is safe; waits in between."""
+    """Repeats what failed temporarily, if that is safe; waits in between."""
 
     def __init__(self, inner: httpx.BaseTransport, peer: _Peer) -> None:
         super().__init__(inner)
@@ -255,7 +255,7 @@ class _Retrying(_Layer):
                 timeout=None,
             ):
                 with attempt:
-                    # What may be repeated of a write is for the journal to say.
+                    # The journal decides whether a write may be repeated.
                     return (
                         self._inner.handle_request(request) if kind == "write" else self._once(request, kind)
                     )
@@ -279,7 +279,7 @@ class _Retrying(_Layer):
 
 
 class _Journalling(_Layer):
-    """Records each attempt of a write before it leaves and when it was answered."""
+    """Records each attempt of a write before it is sent and when it is answered."""
 
     def __init__(self, inner: httpx.BaseTransport, peer: _Peer, journal: Journal) -> None:
         super().__init__(inner)
@@ -307,7 +307,7 @@ class _Journalling(_Layer):
                 if vendor_id and vendor_id not in request.url.path:  # it was made by this write
                     fields = _without_passwords(answer)
                 elif vendor_id:
-                    # Of a change only when it was made: whether somebody has changed it since shows by that.
+                    # For a change, only when it was made: that shows whether somebody has changed it since.
                     fields = {name: answer[name] for name in ("date_updated",) if name in answer}
         except (httpx.TransportError, ValueError) as error:
             problem = error
@@ -344,7 +344,7 @@ class _Budgeted(_Layer):
         self._journal = journal
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        # A section that has written reads to see what became of it.
+        # A section that has written reads to see the result.
         confirms = self._journal.is_writing or self._journal.writes > 0
         with self._budget.slot(first=confirms or request.extensions[KIND] != "read"):
             sent_at = time.time()
@@ -385,7 +385,7 @@ class Wire(_Layer):
 
 @dataclass(frozen=True)
 class _Peer:
-    """Who is spoken to, for messages."""
+    """The other side of the connection, for messages."""
 
     vendor: str
     proxy: str | None
@@ -395,7 +395,7 @@ class _Peer:
             f"{self.vendor} gave no usable answer to {request.method} {request.url.path} ({how})",
             vendor=self.vendor,
             meaning="the change may or may not have been made",
-            next_step="run the same section again: it reads first and sends only what is still missing",
+            next_step="run the same section again: it reads the current state and sends only what is missing",
         )
 
     def unreachable(self, request: httpx.Request, cause: object) -> UnreachableError:
@@ -409,19 +409,19 @@ class _Peer:
         problem = _certificate_problem(cause) if isinstance(cause, Exception) else None
         if problem is not None and problem.verify_code in OUT_OF_TIME:
             return UnreachableError(
-                f"the certificate of {self.vendor} at {host} is not valid at the time of this machine,"
+                f"the certificate of {self.vendor} at {host} is not valid by this machine's clock,"
                 f" {now()} ({problem.verify_message})",
                 vendor=self.vendor,
                 meaning="nothing was sent: either this machine's clock is wrong, or the certificate has"
-                " run out",
-                next_step="compare this machine's date and time (UTC) with another clock, and set it right;"
+                " expired",
+                next_step="compare this machine's date and time (UTC) with another clock, and correct it;"
                 " if it is right, have the server's certificate renewed",
             )
         if problem is not None:
             return UnreachableError(
                 f"the certificate of {self.vendor} at {host} is not trusted ({how})",
                 vendor=self.vendor,
-                meaning="nothing was sent: whoever answers there could not prove to be the right server",
+                meaning="nothing was sent: what answered there could not prove that it is the right server",
                 next_step=TRUST[self.vendor],
             )
         return UnreachableError(
@@ -435,7 +435,7 @@ class _Peer:
 
 
 def _check_redirect(response: httpx.Response) -> None:
-    """Raise ``RemoteProtocolError`` for a redirection to no address: httpx would outside of the layers."""
+    """Raise ``RemoteProtocolError`` for an invalid redirection; httpx would raise it outside the layers."""
     try:
         if response.has_redirect_location:
             httpx.URL(response.headers["Location"])
@@ -453,7 +453,7 @@ def _may_repeat(kind: Kind, error: Exception) -> bool:
     """Whether a request that is not journalled may be sent again after this error."""
     if kind == "sign_in":
         return isinstance(error, NOT_SENT)
-    # A run that is at its end does not wait for a silent server twice: the token expires by itself.
+    # A run that is ending does not wait twice for a silent server: the token expires by itself.
     return kind == "read" or not isinstance(error, httpx.ReadTimeout)
 
 

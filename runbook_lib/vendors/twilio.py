@@ -1,7 +1,7 @@
-"""Twilio, through the official SDK, with an HTTP client of ours below it.
+"""Twilio, through the official SDK on top of our own HTTP client.
 
 The SDK builds requests and reads answers; our client decides which host they go to, adds time
-limits and retries, and lets writes out through the journal only. Twilio's errors come up as
+limits and retries, and sends writes only through the journal. Twilio's errors are raised as
 ``VendorError`` from inside the SDK call, with Twilio's code, its meaning and what to do next.
 """
 
@@ -30,32 +30,32 @@ from .account import AccountCheck
 from .transport import Kind, Transport
 
 _CREDENTIAL_RULES = (
-    "a password has 12 characters or more with upper and lower case and a digit, a user name 32 at most"
+    "a password needs at least 12 characters with upper and lower case and a digit; a user name, at most 32"
 )
 
 #: What Twilio's codes mean for this runbook and what to do next. Source: Twilio's error dictionary
-#: (texts ours). The code decides, not the HTTP status, which Twilio does not document for these.
-#: Where a code has more than one reading, all of them are given. That what was asked for is there
-#: already is not among them for writes: the section reads the state again before it shows an error.
+#: (our wording). The code decides, not the HTTP status, which Twilio does not document for these.
+#: If a code has several meanings, all of them are given. "It already exists" is not among them
+#: for writes, because the section reads the state again before it shows an error.
 MEANINGS: dict[int, tuple[str, str]] = {
     20001: (
         "a parameter is missing, is unknown to Twilio, or has a value that Twilio does not accept",
         "correct the parameter that the message names",
     ),
     20003: (
-        "Twilio does not accept the credentials, or not for this: a standard API key, another Region",
+        "Twilio refuses the credentials, at all or for this request (a standard API key, another Region)",
         "check account SID, auth token or API key (a main one), and the Region",
     ),
     20004: (
         "Twilio does not allow this request, in general or for these credentials",
         "use the account's auth token or a main API key",
     ),
-    20162: ("somebody else changed the same thing at the same moment", "run the section again"),
+    20162: ("somebody else changed it at the same moment", "run the section again"),
     20404: (
-        "it does not exist (any more) in this account and Region, or the credentials are another account's",
+        "it does not exist (any longer) in this account and Region, or the credentials are another account's",
         "run the section again",
     ),
-    20409: ("something else uses it, or changes it at the same moment", "run the section again"),
+    20409: ("something else is using or changing it at the same moment", "run the section again"),
     20429: ("too many requests at the same time in this account", "run the section again in a minute"),
     21235: (
         "the access list's name or address is already used, or is not valid",
@@ -80,7 +80,7 @@ MEANINGS: dict[int, tuple[str, str]] = {
     21244: ("the account is full (100 trunks)", "use another Twilio account of the site"),
     21245: (
         "Twilio refuses a setting of the trunk (a termination URI that is malformed or taken),"
-        " or what was added to the trunk is there already",
+        " or what was added to the trunk already exists",
         "run the section again, then correct the parameter",
     ),
     21247: (
@@ -88,19 +88,19 @@ MEANINGS: dict[int, tuple[str, str]] = {
         "use a dash instead of a dot; delete the trunks of the sub-domains first",
     ),
     21248: (
-        "the termination URI is taken by another trunk, or by one that was deleted just now",
+        "another trunk, or one that was just deleted, has this termination URI",
         "choose another termination label; after a retirement, wait and run it again",
     ),
     21249: ("the trunk is full (10 origination URIs)", "remove URIs that are not needed"),
     21255: ("the account is full (1,000 IP access control lists)", "remove lists that nothing uses"),
-    21634: ("a number of the trunk has emergency calling", "take the emergency address off the number first"),
+    21634: ("a number of the trunk has emergency calling", "remove the number's emergency address first"),
 }
 
 #: The largest page that Twilio's lists have; the default is 50.
 PAGE_SIZE = 1000
 #: The product whose API has paths that begin so; the others are of the 2010-04-01 API.
 _PRODUCTS = {"/v1/": "trunking", "/v2/": "routes"}
-#: How Twilio refuses what a key may not read. Which of them it is for another account is not documented.
+#: How Twilio refuses what a key cannot read. Which of them applies to another account is not documented.
 _NOT_FOR_THIS_KEY = frozenset({401, 403, 404})
 
 
@@ -127,7 +127,7 @@ class Twilio:
     transport
         The HTTP seam; closed by its owner.
     account_sid
-        The account (or subaccount) that everything is made in.
+        The account (or subaccount) in which everything is created.
     username, password
         ``AC…`` and the auth token, or an API key's ``SK…`` and its secret.
     hosts
@@ -176,14 +176,14 @@ class Twilio:
         return _Trunking(self.sdk.trunking).trunks
 
     def prove_account(self) -> bool:
-        """Say whether the credentials are known to act on the site's account; find out what can be.
+        """Check, as far as possible, whether the credentials act on the site's account; return whether they do.
 
-        With an API key the answers to the trunk list say it, or else the accounts that the key may
-        read. An account without a trunk and a key that may not read accounts leave it open.
+        For an API key, the answer to the trunk list shows it, or else the accounts that the key can
+        read. For an account without a trunk and a key that cannot read accounts, the question stays open.
 
         Raises ``AccountError`` for credentials of another account.
         """
-        with self._proving:  # sections that are read side by side wait for the answer
+        with self._proving:  # sections that read side by side wait for the answer
             if not self._check.proven and not self._was_asked:
                 self._was_asked = True
                 self._request("GET", "/v1/Trunks?PageSize=1")
@@ -204,13 +204,13 @@ class Twilio:
         owner = itself.get("owner_account_sid")
         if not owner:
             return
-        # Nobody but a main account itself may read it: its subaccounts may not.
+        # Only a main account itself can read it; its subaccounts cannot.
         if owner != self.account_sid and self._permitted(self._account_path(owner)) is not None:
             self._check.refuse_credentials_of(owner)
         self._check.proven = True
 
     def read_account(self) -> dict[str, Any] | None:
-        """Return the account as Twilio describes it; ``None`` for an API key that may not read it."""
+        """Return Twilio's description of the account; ``None`` for an API key that cannot read it."""
         return self._permitted(self._account_path(self.account_sid))
 
     def _permitted(self, path: str) -> dict[str, Any] | None:
@@ -227,7 +227,7 @@ class Twilio:
         return f"/2010-04-01/Accounts/{sid}{part}.json"
 
     def voice_region(self, domain: str) -> str | None:
-        """Return the Region that serves a trunk's calls; empty where none is set, ``None``: not known."""
+        """Return the Region that serves a trunk's calls; empty if none is set, ``None`` if unknown."""
         return self._voice_region(f"/v2/Trunks/{domain}")
 
     def voice_region_of_number(self, number: str) -> str | None:
@@ -237,8 +237,8 @@ class Twilio:
     def _voice_region(self, path: str) -> str | None:
         """Return the Region that Routes has at a path.
 
-        Nothing depends on it, so credentials that may not read it, and a host that a firewall keeps
-        away, are no errors.
+        Nothing depends on it, so credentials that cannot read it, and a host that a firewall blocks,
+        are not errors.
         """
         if not self._routes_answer:
             return None
@@ -255,7 +255,7 @@ class Twilio:
         return f"/2010-04-01/Accounts/{self.account_sid}/IncomingPhoneNumbers/{sid}.json"
 
     def read(self, path: str) -> dict[str, Any] | None:
-        """Return what Twilio says of the resource at a path of its API; ``None`` when there is none."""
+        """Return Twilio's fields of the resource at a path of its API; ``None`` if there is none."""
         try:
             return json.loads(self._request("GET", path).text)
         except VendorError as error:
@@ -264,7 +264,7 @@ class Twilio:
             return None
 
     def entries(self, path: str) -> list[dict[str, Any]]:
-        """Return the resources of a collection, page after page; none when the collection is not there."""
+        """Return the resources of a collection, page after page; none if the collection does not exist."""
         found: list[dict[str, Any]] = []
         following: str | None = f"{path}?PageSize={PAGE_SIZE}"
         while following:
@@ -299,8 +299,8 @@ class Twilio:
 
         A tenant's numbers mostly have their first digits in common, so one request with these finds
         all of them where single look-ups would take one each. Source: Twilio, IncomingPhoneNumber
-        resource (``PhoneNumber`` takes partial numbers). Where that leaves one out, all are read: a
-        number must not count as missing because a filter works in another way.
+        resource (``PhoneNumber`` accepts partial numbers). If that misses one, all are read: a
+        number must not count as missing because the filter works differently.
         """
         if not numbers:
             return []
@@ -317,7 +317,7 @@ class Twilio:
 
 
 def as_read(resource: Any) -> dict[str, Any]:
-    """Return what Twilio said of a resource (SDK object) as plain data, under the API's names."""
+    """Return Twilio's fields of a resource (SDK object) as plain data, under the API's names."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else to_jsonable_python(value)
         for name, value in vars(resource).items()
@@ -335,7 +335,7 @@ DEMO_HOST = "demo.twilio.com"
 
 
 def serves_something(number: Any) -> bool:
-    """Say whether calls to a number (SDK object) reach something of somebody's today."""
+    """Return whether calls to a number (SDK object) reach something today."""
     if number.trunk_sid or number.voice_application_sid:
         return True
     return bool(number.voice_url) and urlsplit(number.voice_url).hostname != DEMO_HOST
@@ -405,7 +405,7 @@ class _HttpClient(HttpClient):
             if parts.netloc == urlsplit(base).netloc or parts.netloc.split(".")[0] == product:
                 ours = urlsplit(self._hosts["api" if parts.path.startswith("/2010-04-01/") else product])
                 return urlunsplit((ours.scheme, ours.netloc, parts.path, parts.query, ""))
-        raise ValueError(f"the SDK asked for a host that no credentials may go to: {parts.netloc}")
+        raise ValueError(f"the SDK requested a host to which credentials must not be sent: {parts.netloc}")
 
 
 def _error(response: httpx.Response) -> VendorError:
@@ -419,7 +419,7 @@ def _error(response: httpx.Response) -> VendorError:
     meaning, next_step = MEANINGS.get(code or 0, (None, None))
     if response.is_server_error:
         meaning = meaning or "Twilio could not answer"
-        next_step = next_step or "look at Twilio's status page, then run the section again"
+        next_step = next_step or "check Twilio's status page, then run the section again"
     kind = OutcomeUnknownError if response.is_server_error else VendorError
     return kind(
         f"Twilio answered {f'error {code}' if code else 'an error'} (HTTP {response.status_code}):"

@@ -114,7 +114,7 @@ def test_a_killed_kernel_fails_the_section(sandbox: TestSandbox, apply: subproce
     assert apply.returncode == 1
     error = check(sandbox, "failed")["error"]
     assert "Kernel died" in error["what"]
-    assert "1 of 1 writes left and no answer was seen" in error["meaning"]
+    assert "1 of 1 writes were sent and no answer was seen" in error["meaning"]
     assert "DeadKernelError" in shown
 
 

@@ -110,6 +110,6 @@ def check(records: Path, number: str, path: str) -> None:
     else:
         assert [(one["section"], one["path"]) for one in lost] == [(number, path)]
         mine = sum(one["section"] == number for one in writes)
-        assert f"1 of {mine} writes left and no answer was seen" in result["error"]["meaning"]
+        assert f"1 of {mine} writes were sent and no answer was seen" in result["error"]["meaning"]
     report = verify(records)
     assert report.problems == () and len(report.records) == 1

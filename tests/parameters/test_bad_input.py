@@ -278,9 +278,9 @@ def test_bad_tenant(tmp_path: Path, path: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "one key tenant"),
-        ("[]", "one key tenant"),
-        ("just words", "one key tenant"),
+        ("", "single key tenant"),
+        ("[]", "single key tenant"),
+        ("just words", "single key tenant"),
         ("tenant: [", "not readable YAML"),
         ("tenant:\n\t- x", "not readable YAML"),
         ("tenant: {name: acme}}", "not readable YAML"),

@@ -192,7 +192,9 @@ def test_a_value_that_is_a_secret_elsewhere(tmp_path: Path, monkeypatch: pytest.
     tenant = changed(read("acme.yaml"), "tenant.termination.credentials.password", "env:RUNBOOK_TEST_SIP")
     tenant = changed(tenant, "tenant.trunk.friendly_name", f"acme ({CANARY})")
     problems = problems_of(tmp_path, read("site.yaml"), tenant)
-    assert len(problems) == 1 and "tenant.trunk.friendly_name: holds the value of the secret" in problems[0]
+    assert (
+        len(problems) == 1 and "tenant.trunk.friendly_name: contains the value of the secret" in problems[0]
+    )
 
 
 def test_only_the_secrets_of_this_run_are_needed(tmp_path: Path) -> None:

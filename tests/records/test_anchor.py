@@ -79,7 +79,7 @@ def test_a_head_that_was_kept_and_is_not_there_any_more(tmp_path: Path) -> None:
     keep_head(records)
     (records / "chain.jsonl").write_bytes(kept)
     told = verify(records)
-    assert told.exit_code == 1 and "cut or written anew: the head kept elsewhere" in told.stdout
+    assert told.exit_code == 1 and "cut or recreated: the head kept elsewhere" in told.stdout
 
 
 def test_the_command_gets_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +106,11 @@ BROKEN = {
         python("import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"),
         "did not end within",
     ),
-    "others can write the settings": (["true"], "can be written by others"),
+    "others can write the settings": (["true"], "other accounts can write"),
     "no list": ("true", "not a list of arguments"),
     "no words": ([1], "not a list of arguments"),
     "no TOML": ([], "cannot be used"),
-    "another setting": ([], "no such setting"),
+    "another setting": ([], "unknown settings"),
     "a link": ("link", "a link"),
 }
 

@@ -383,7 +383,7 @@ def test_an_export_is_the_same_every_time_and_checks_itself(tmp_path: Path) -> N
     one, two = (tmp_path / name for name in ("one.zip", "two.zip"))
     assert [export_record(records, RUN, out, tmp_path) for out in (one, two)] == [["env:TOKEN"]] * 2
     assert one.read_bytes() == two.read_bytes()
-    with pytest.raises(RecordError, match="exists already"):
+    with pytest.raises(RecordError, match="already exists"):
         export_record(records, RUN, one, tmp_path)
     assert one.read_bytes() == two.read_bytes()
     with zipfile.ZipFile(one) as archive:

@@ -279,7 +279,7 @@ def test_an_attacker_who_recomputes_everything(
     forge(records)
     assert check(records).status == CONSISTENT  # never verified without a head
     report = refused(records, head, chain.FILE_NAME)
-    assert "cut or written anew" in report.problems[-1].what
+    assert "cut or recreated" in report.problems[-1].what
 
 
 def test_any_older_head_finds_what_was_changed_before_it(records: Path, runs: list[str]) -> None:

@@ -67,7 +67,7 @@ def test_an_approval_belongs_to_a_plan_and_to_this_one(sandbox: TestSandbox, tmp
         plan = runbook.plan()
     edited = Plan(plan.target, plan.tenant, plan.secrets, plan.slices[:-1])
     Path(approval["plan_file"]).write_text(json.dumps(edited.to_document()))
-    with pytest.raises(ApprovalError, match="not the approved one"):
+    with pytest.raises(ApprovalError, match="not the approved plan"):
         Runbook.open(SITE, ACME, mode="apply", **approval)
     assert sandbox.writes() == []
 

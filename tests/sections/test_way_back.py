@@ -283,7 +283,7 @@ def test_a_rollback_is_approved_like_any_plan(sandbox: TestSandbox, tmp_path: Pa
     set_up(sandbox)
     approval = _approved(ROLL_BACK, tmp_path)
     sandbox.clear_log()
-    with pytest.raises(ApprovalError, match="not the approved one"):
+    with pytest.raises(ApprovalError, match="not the approved plan"):
         way_back(ROLL_BACK, **{**approval, "approved_plan": "sha256:0"})
     twilio_post(sandbox, trunk_path(sandbox), **{"FriendlyName": "changed by hand"})
     sandbox.clear_log()
@@ -484,7 +484,7 @@ def test_a_number_of_the_pool_that_is_not_in_dids_stops_a_retirement(sandbox: Te
     with Runbook.open(SITE, tenant, sections=(RETIRE,), accept_interruption=True) as book:
         plan = {row.key: row for row in book.section(RETIRE).plan().rows}
     row = plan["4.1", "+12025550106"]
-    assert row.action is Action.CONFLICT and "in the tenant's pool and not in dids" in row.note
+    assert row.action is Action.CONFLICT and "in the tenant's pool but not in dids" in row.note
 
 
 @pytest.mark.parametrize("place", ["pbx_domain", "trunk.termination"])
@@ -509,7 +509,7 @@ def test_parameters_that_lead_elsewhere_by_now_undo_nothing(sandbox: TestSandbox
 def test_a_copy_of_a_record_is_not_rolled_back(sandbox: TestSandbox) -> None:
     folder = set_up(sandbox)
     shutil.copytree(folder, folder.with_name("20270101T000000Z-abcdef"))
-    with pytest.raises(RecordError, match="the chain has no entry of this record"):
+    with pytest.raises(RecordError, match="the chain has no entry for this record"):
         way_back(ROLL_BACK, record="2027")
 
 
