@@ -83,7 +83,7 @@ def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
         answer = write["answer"] or {"status": None, "result": None}
         if answer["status"] is not None and 400 <= answer["status"] < 500:
             continue
-        path, kind = _resource(write)
+        path, kind = resource_of(write)
         if path is None:
             path = locate(write)
         if path is None:
@@ -119,16 +119,16 @@ def _text(value: Any) -> str:
 
 def path_of(write: Write) -> str | None:
     """Return the path of the resource of a write; ``None`` if it made one and nobody said which."""
-    return _resource(write)[0]
+    return resource_of(write)[0]
 
 
 def makes(write: Write) -> bool:
     """Whether a write is one that makes a resource."""
-    return _resource(write)[1] == "made"
+    return resource_of(write)[1] == "made"
 
 
-def _resource(write: Write) -> tuple[str | None, Kind]:
-    """The path of the resource that a write is about, and what the write does to it."""
+def resource_of(write: Write) -> tuple[str | None, Kind]:
+    """Return the path of the resource that a write is about, and what the write does to it."""
     made = next((one["result"] for one in (write["answer"], write["found"]) if one and one["result"]), None)
     path = urlsplit(write["path"]).path
     if write["vendor"] == "Twilio":
