@@ -37,10 +37,8 @@ def test_every_section_also_after_a_difference(sandbox: TestSandbox, monkeypatch
     assert cli(records, "compare", run).exit_code == 0
     assert {row["comparison"] for row in kept(records)["rows"]} == {"as left"}
     # A difference in 01 and another in 05; the parameters of today say something else again.
-    sids = sandbox.vendors.trunk_sids()
-    sandbox.vendors.twilio(
-        "POST", f"/v1/Trunks/{sids['acme-pbx.pstn.twilio.com']}", {"FriendlyName": "by hand"}
-    )
+    sid = sandbox.vendors.trunk_sids()["acme-pbx.pstn.twilio.com"]
+    sandbox.vendors.twilio_http.post(f"/v1/Trunks/{sid}", data={"FriendlyName": "by hand"}).raise_for_status()
     by_hand(sandbox, 999)
     path = sandbox.root / ACME
     path.write_text(path.read_text() + "  pbx_trunk:\n    max_concurrent_calls: 7\n")
