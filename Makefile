@@ -74,6 +74,7 @@ test-faults: ready-for-tests
 bench: ready-for-tests
 	$(BIN)/python -m benchmarks.record_cost $(BENCH)
 	$(BIN)/python -m benchmarks.chains $(BENCH)
+	$(BIN)/python -m benchmarks.records
 
 schema: ready
 	$(BIN)/python -m runbook_lib.parameters

@@ -26,7 +26,7 @@ from .paths import current_folder, locate, looked_for
 from .plain_files import SMALL, describe, read, require_plain
 from .plan import Plan, Slice
 from .records.chain import Chain, Entry, digest_of
-from .records.record import APPROVED, EMERGENCY, STATEMENT, TICKET, signature_names
+from .records.record import APPROVED, EMERGENCY, SIGNERS, STATEMENT, TICKET, signature_names
 from .records.result import RUN_FOLDER
 from .records.uses import latest_time, refuse_revoked
 from .statement import NAMESPACE, SIGNED, Statement, Use, unknown_sections
@@ -242,6 +242,9 @@ def _signed_approval(context: Context, plan: Plan, path: Path, allowed_signers: 
         raise _refused(f"the approval is for ticket {statement.ticket}, but the run is for {typed}")
     kept = zip(signature_names(Path(STATEMENT)), signatures, strict=False)
     files = _kept(plan) | {STATEMENT: content, **{name.name: one.read_bytes() for name, one in kept}}
+    # So that who reads the record can check the signatures without the site's file.
+    lines = [line for one in signatures for line, _ in ssh.lines_of(one, allowed_signers)]
+    files[SIGNERS] = b"".join(line + b"\n" for line in dict.fromkeys(lines))
     # A signature has no time: the statement begins when its first signer made it, by that one's clock.
     who = {**by, "approval": statement.id, "ticket": statement.ticket, "at": statement.not_before}
     return Approval(plan, who, Use(statement, line, digest_of(content)), files)

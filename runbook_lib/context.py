@@ -13,6 +13,7 @@ from .facts.moment import Moment
 from .keys import ResourceKey
 from .parameters import Site, Tenant, TrunkScope
 from .parameters.settings import Settings
+from .plan import Left, Row
 from .records.journal import Journal
 from .records.ownership import Ownership
 from .records.to_undo import RecordToUndo
@@ -157,6 +158,15 @@ class Context:
     def answered_writes(self, vendor_id: str) -> Iterator[dict[str, Any]]:
         """Yield what these journals have of a resource; see ``records.ownership``."""
         return self._ownership.answered_writes(vendor_id)
+
+    def left_by_records(self, resource: ResourceKey, row: Row) -> Left | None:
+        """Return what the newest of these runs left of a setting of a resource, where that is known."""
+        return self._ownership.left(resource, row)
+
+    @property
+    def has_records(self) -> bool:
+        """Whether there is a journal of a run here at all."""
+        return not self._ownership.is_empty
 
     @cached_property
     def _ownership(self) -> Ownership:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import field as field_
 from enum import StrEnum
 from typing import Any, Self
 
@@ -66,6 +67,15 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True)
+class Left:
+    """What the newest run of the records left of a setting, and when it wrote that (UTC)."""
+
+    run: str
+    value: Value
+    at: str
+
+
+@dataclass(frozen=True)
 class Row:
     """One setting of the guide: its desired value, its current value, and the resulting action.
 
@@ -86,7 +96,10 @@ class Row:
         Key of the setting, if it is identified by more than its name within one plan: rows of a journal
         and of a plan are then the same setting, whatever its name. Not covered by the digest.
     why
-        Why the row stops or is left alone, for the program; the note explains it to people.
+        Why the row stops or is left alone, for the program; the note says it to people.
+    outside
+        What the records say was left, where something else is there now: it was changed outside. Neither
+        covered by the digest nor read from a plan's file.
     """
 
     step: str
@@ -98,6 +111,7 @@ class Row:
     note: str = ""
     field: str = ""
     why: Why | None = None
+    outside: Left | None = field_(default=None, compare=False)
 
     @property
     def key(self) -> tuple[str, str]:

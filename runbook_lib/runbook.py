@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -299,6 +300,15 @@ class Runbook:
             slices = [section.plan() for section in sections]
         self.cautions = [caution for section in sections for caution in section.cautions()]
         return self.plan_of(*slices)
+
+    def read_back(self, sections: Sequence[str]) -> Iterator[tuple[str, Verification | RunbookError]]:
+        """Yield what reading back each section shows; a section that fails keeps no other from being read."""
+        self.context.moment.begin()
+        for number in sections:
+            try:
+                yield number, ALL_SECTIONS[number](self.context).verify(wait=False)
+            except RunbookError as error:
+                yield number, error
 
     def plan_of(self, *slices: Slice) -> Plan:
         """Return these sections' parts as a plan of this tenant."""
@@ -680,7 +690,8 @@ def _target(site: Site, tenant: Tenant | TrunkScope) -> dict[str, str]:
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    return {**row.covered(), "note": row.note, "why": row.why and str(row.why)}
+    outside = {"outside": asdict(row.outside)} if row.outside else {}
+    return {**row.covered(), "note": row.note, "why": row.why and str(row.why), **outside}
 
 
 def _told(error: Mapping[str, Any]) -> str:

@@ -98,9 +98,20 @@ def principals(signature: Path, allowed_signers: Path, *, at_any_time: bool = Fa
     count, because the authority decides whose such a key is. ``at_any_time``: also lines that are
     not valid now. Raises ``InputError`` for a file that cannot be read.
     """
-    lines, names = _lines(allowed_signers), []
+    found = lines_of(signature, allowed_signers, at_any_time=at_any_time)
+    return list(dict.fromkeys(name for _, names in found for name in names))
+
+
+def lines_of(
+    signature: Path, allowed_signers: Path, *, at_any_time: bool = False
+) -> list[tuple[bytes, list[str]]]:
+    """Return the lines of the allowed signers that have the key of a signature, each with its names.
+
+    As ``principals``.
+    """
+    found = []
     with NamedTemporaryFile() as one_line:
-        for line in lines:
+        for line in _lines(allowed_signers):
             if AUTHORITY.search(line):
                 continue
             one_line.seek(0)
@@ -108,10 +119,10 @@ def principals(signature: Path, allowed_signers: Path, *, at_any_time: bool = Fa
             one_line.write(_always_valid([line]) if at_any_time else line + b"\n")
             one_line.flush()
             find = ["-s", str(signature), "-f", one_line.name]
-            found = _run(["ssh-keygen", "-Y", "find-principals", *find])
-            if found.returncode == 0:
-                names += found.stdout.decode(errors="replace").splitlines()
-    return list(dict.fromkeys(names))
+            answer = _run(["ssh-keygen", "-Y", "find-principals", *find])
+            if answer.returncode == 0:
+                found.append((line, answer.stdout.decode(errors="replace").splitlines()))
+    return found
 
 
 def signing_key(message: bytes, signature: Path, namespace: str) -> str | None:

@@ -24,6 +24,7 @@ from ..plain_files import read_mapping, write_whole
 from ..records import living
 from ..records.chain import CLOSED, Entry
 from ..records.clocks import in_order
+from ..records.disposed import DISPOSED_FILE
 from ..records.first_block import first_block
 from ..records.record import OPENING, RECORD, RUN
 from ..records.reviews import describe_events, unreviewed
@@ -134,13 +135,13 @@ def write_run_index(folder: Path) -> Path:
         f"{_list(('Section', 'Executed notebook', 'Outcome', '#Changes', '#Writes', '#Seconds'), rows)}"
         f"<p>Beside the notebooks: {_file_links(folder)}</p>"
     )
-    back = os.path.relpath(folder.parents[2] / "index.html", folder)
+    # No link to the page over all records: a copy of this one would lead out of itself.
     return _write(
         folder / "index.html",
         f"{run['tenant']} · {run['run_id']}",
         target.get("target", ""),
         body,
-        f'<a href="{escaped(back)}">All records</a>',
+        "",
     )
 
 
@@ -250,7 +251,9 @@ def _row_of(
     outcome = run.get("outcome") or (
         "failed" if any(one["outcome"] == "failed" for one in results) else "single sections"
     )
-    if chained is not None and CLOSED not in chained:
+    if os.path.lexists(folder / DISPOSED_FILE):
+        outcome = "removed by rule"
+    elif chained is not None and CLOSED not in chained:
         outcome = "going on" if living.is_going_on(folder) else NOT_ENDED
     cells = [*name.split("/")[:2], target, run.get("mode") or first.get("mode") or opening.get("mode", "")]
     approved = {"by": first["approved_by"]} if first.get("approved_by") else opening.get("approval")

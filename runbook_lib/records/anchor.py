@@ -114,30 +114,43 @@ def age_of(kept: Kept, entries: Sequence[Entry]) -> str:
     return f"just now ({kept.at}); {behind}"
 
 
-def _command(records: Path) -> list[str]:
-    """The command in the settings, if there is one.
+def read_settings(records: Path) -> dict[str, Any]:
+    """Return what ``settings.toml`` says; empty without one.
 
-    It runs as whoever closes a record. So it is used only from a file that nobody but this account or root
-    can write.
+    It names a command that is run as whoever closes a record, and how long records are kept. So it counts
+    only from a file that nobody but this account or root can write: ``RecordError`` for another one, and
+    for one that cannot be read.
     """
     path = records / SETTINGS
     try:
         status = os.lstat(path)
         content = tomllib.loads(read(path, MIB).decode())
     except FileNotFoundError:
-        return []
+        return {}
     except OSError as error:
         raise _unusable(describe(error)) from None
     except ValueError as error:
         raise _unusable(f"{path}: {error}") from None
     if status.st_uid not in (0, os.getuid()) or stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _unusable(f"other accounts can write {path}, so its command is not run")
-    if unknown := content.keys() - {"anchor"}:
-        raise _unusable(f"{path}: unknown settings: {', '.join(sorted(unknown))}")
+        raise _unusable(
+            f"{path} can be written by others, so nothing of it is used, and no command of it run"
+        )
+    if unknown := content.keys() - {"anchor", "keep"}:
+        raise _unusable(f"{path}: {', '.join(sorted(unknown))}: no such setting")
     command = content.get("anchor", [])
     if not isinstance(command, list) or not all(isinstance(word, str) and word for word in command):
         raise _unusable(f"{path}: anchor is not a list of arguments")
-    return command
+    if not isinstance(content.get("keep", ""), str):
+        raise _unusable(f'{path}: keep is not an age such as "7y"')
+    return content
+
+
+def _command(records: Path) -> list[str]:
+    """The command of the settings, if there is one."""
+    try:
+        return read_settings(records).get("anchor", [])
+    except RecordError as error:
+        raise _not_kept(error.what) from None
 
 
 def _run(command: list[str], message: bytes, records: Path) -> None:
@@ -187,4 +200,8 @@ def _not_kept(why: str) -> RecordError:
 
 
 def _unusable(why: str) -> RecordError:
-    return _not_kept(f"the settings of the records cannot be used: {why}")
+    return RecordError(
+        f"the settings of the records cannot be used: {why}",
+        meaning="nothing that they ask for was done",
+        next_step=f"correct records/{SETTINGS}",
+    )

@@ -15,6 +15,7 @@ from .. import ssh
 from ..plain_files import SMALL, describe, parse_mapping, read, require_plain
 from ..statement import NAMESPACE, OLD_NAMESPACE, SIGNED
 from .chain import OPENED, Entry, digest_of
+from .events import DISPOSED
 from .record import APPROVED, STATEMENT, signature_names
 from .uses import USED
 from .verify import Problem, is_run, read_chain
@@ -41,8 +42,9 @@ def signed_approvals(
     problems, notes = list[Problem](), list[str]()
     entries = read_chain(records)[0]
     uses = {entry.run: entry for entry in entries if entry.event == USED}
+    removed = {entry.run for entry in entries if entry.event == DISPOSED}
     for entry in entries:
-        if entry.event != OPENED or not is_run(str(entry.run)):
+        if entry.event != OPENED or not is_run(str(entry.run)) or entry.run in removed:
             continue
         try:
             told = parse_mapping(read(records / entry.file)).get("approval")

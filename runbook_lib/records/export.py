@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +14,18 @@ from typing import Any, BinaryIO
 from ..errors import SecretError
 from ..plain_files import read
 from ..secret import SecretRef, find, resolve, scrub
-from .chain import CLOSED, FILES, Chain, Entry, digest_of_file
+from .chain import CLOSED, EVENTS, FILE_NAME, FILES, Chain, Entry, digest_of_file
 from .errors import RecordError
 from .handing import write_copy
 from .record import CHECKSUMS, OPENING, READ_ONLY, files_of
-from .verify import check_record
+from .verify import SIGNATURES, check_record
 
 #: The earliest time that a zip can hold; the record itself contains the real times.
 TIME = (1980, 1, 1, 0, 0, 0)
+
+#: What says which folders a copy has, and where; a verifier, and the page that describes the format.
+COPY, VERIFIER, FORMAT_PAGE = "copy.json", "check_records.py", "FORMAT.md"
+FORMAT = 1
 
 _HOW_TO = """\
 Record {run}
@@ -30,21 +34,31 @@ closed {at} (UTC)
 Its digest in the chain of records:
 {digest}
 
-To check this copy, run these commands in the folder that contains this file (they need only coreutils):
+With Python alone (and ssh-keygen for signatures), in the folder that has this file:
+
+   python3 check_records.py .
+
+By hand (each command needs nothing but coreutils):
 
 1. cd record && sha256sum --check --strict ../SHA256SUMS
    Every file must be OK, and there must be no other file besides checksums.json.
 2. sha256sum record/checksums.json
    must print {checksums}
-   which is the "content" of the last line of chain.jsonl.
-3. tail -n 1 chain.jsonl | sha256sum
+   which is the "content" of line {number} of chain.jsonl.
+3. sed -n {number}p chain.jsonl | sha256sum
    must print {bare}
+   Each line has the digest of the line before it as "previous", so the last one stands for all.
 
-This file and the two digests in it came in the same zip, so these three steps show only that the copy is
-consistent. It is verified when the person who keeps the chain's heads (or their signatures) finds the digest
-above in the chain:
+This file and the digests in it came in the same zip, so all of this only shows that the copy is
+consistent. It is verified when whoever keeps the chain's heads (or their signatures) finds the digest above
+in the chain:
 
    runbook records verify --head {digest}
+
+or when a head below signatures/, which the lines of chain.jsonl lead to, was signed by somebody whom you
+trust: python3 check_records.py . --allowed-signers FILE --identity NAME
+
+FORMAT.md says how everything here is made. chain.jsonl has lines of other records too: their names only.
 """
 
 
@@ -59,7 +73,7 @@ def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
     """
     missing = require_exportable(records, run, root)
     content = io.BytesIO()
-    _write(content, records / run, _entries_of(records, run))
+    _write(content, records, run, Chain(records).entries())
     write_copy(out, content.getvalue())
     return missing
 
@@ -135,30 +149,79 @@ def _secrets_in(folder: Path) -> Iterator[str]:
             yield f"{', '.join(names)} in {scrub(name)}"
 
 
-def _write(file: BinaryIO, folder: Path, entries: list[Entry]) -> None:
-    files = files_of(folder)
-    closed = entries[-1]
+def format_page() -> bytes:
+    """Return the page that says how records are made, with test vectors."""
+    return read(Path(__file__).with_name("format.md"))
+
+
+def verifier() -> bytes:
+    """Return the verifier of one file, which needs Python alone."""
+    return read(Path(__file__).with_name(VERIFIER))
+
+
+def _write(file: BinaryIO, records: Path, run: str, entries: Sequence[Entry]) -> None:
+    folder, files = records / run, files_of(records / run)
+    own = [entry for entry in entries if entry.run == run]
+    closed = next(entry for entry in own if entry.event == CLOSED)
     sums = "".join(
         f"{digest_of_file(path).removeprefix('sha256:')}  {name}\n" for name, path in sorted(files.items())
     )
+    first = own[0].seq
+    signed = _signed_head(records, entries, closed.seq)
+    lines = entries[first : (signed or closed).seq + 1]
     how_to = _HOW_TO.format(
         run=closed.run,
         at=closed.at,
         digest=closed.digest,
         checksums=closed.content.removeprefix("sha256:"),
         bare=closed.digest.removeprefix("sha256:"),
+        number=closed.seq - first + 1,
     )
+    told = {"format": FORMAT, "folders": {run: "record"}}
     content = {
         "HOW_TO_VERIFY.txt": how_to.encode(),
         "SHA256SUMS": sums.encode(),
-        "chain.jsonl": b"".join(one.line for one in entries),
+        FILE_NAME: b"".join(entry.line for entry in lines),
+        COPY: (json.dumps(told, indent=1) + "\n").encode(),
+        VERIFIER: verifier(),
+        FORMAT_PAGE: format_page(),
         **{f"record/{name}": read(path) for name, path in files.items()},
         f"record/{CHECKSUMS}": read(folder / CHECKSUMS),
+        **{
+            entry.file: read(records / entry.file)
+            for entry in lines
+            if entry.run == run and entry.file.startswith(f"{EVENTS}/")
+        },
     }
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    if signed is not None:
+        for head in _heads_of(records, signed):
+            content[f"{SIGNATURES}/{head.name}"] = read(head)
+            content[f"{SIGNATURES}/{head.name}.sig"] = read(head.with_name(f"{head.name}.sig"))
+    write_zip(file, folder.name, content)
+
+
+def _signed_head(records: Path, entries: Sequence[Entry], seq: int) -> Entry | None:
+    """The first entry from a number on whose digest somebody signed; so no more is told than has to be."""
+    return next((entry for entry in entries[seq:] if _heads_of(records, entry)), None)
+
+
+def _heads_of(records: Path, entry: Entry) -> list[Path]:
+    """The files of an entry's digest that were signed."""
+    return [
+        head
+        for head in sorted((records / SIGNATURES).glob(f"{entry.seq:06}-*.head"))
+        if read(head) == f"{entry.digest}\n".encode() and head.with_name(f"{head.name}.sig").exists()
+    ]
+
+
+def write_zip(
+    file: BinaryIO, folder: str, content: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED
+) -> None:
+    """Write files below one folder: the same bytes every time."""
+    with zipfile.ZipFile(file, "w", compression) as archive:
         for name, data in sorted(content.items()):
-            info = zipfile.ZipInfo(f"{folder.name}/{name}", TIME)
-            info.compress_type = zipfile.ZIP_DEFLATED
+            info = zipfile.ZipInfo(f"{folder}/{name}", TIME)
+            info.compress_type = compression
             info.create_system = 3  # Unix, whatever writes it: the mode below is read the same everywhere
             info.external_attr = READ_ONLY << 16
             archive.writestr(info, data)

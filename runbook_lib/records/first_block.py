@@ -190,6 +190,7 @@ def _sentence(record: Mapping[str, Any], rows: Sequence[Changed]) -> str:
         )
     parts = [f"{who} {_what(record, rows)} {whom}, {ticket}, on {moment(record.get('started'))}"]
     parts += [_ending(record), _approval(record), _calls(record), _read_back(record, rows)]
+    parts.append(_outside(record))
     return "; ".join(filter(None, parts)) + "."
 
 
@@ -279,6 +280,17 @@ def _read_back(record: Mapping[str, Any], rows: Sequence[Changed]) -> str:
     if not parts:
         parts = [f"{_count(differences, 'section')} not as expected" if differences else "as expected"]
     return f"read back at {moment(at)}: {', '.join(parts)}"
+
+
+def _outside(record: Mapping[str, Any]) -> str:
+    found = mappings(record, "changed_outside")
+    if len(found) != 1:
+        return f"{len(found)} settings had been changed outside before it" if found else ""
+    [row] = found
+    return (
+        f"{row.get('setting')} had been changed outside before it (found {in_words(row.get('found'))}; run"
+        f" {row.get('run')} left {in_words(row.get('value'))})"
+    )
 
 
 def in_words(value: Any) -> str:

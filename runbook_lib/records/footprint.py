@@ -83,7 +83,7 @@ def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
         answer = write["answer"] or {"status": None, "result": None}
         if answer["status"] is not None and 400 <= answer["status"] < 500:
             continue
-        path, kind = _resource(write)
+        path, kind = resource_of(write)
         if path is None:
             path = locate(write)
         if path is None:
@@ -118,17 +118,17 @@ def _text(value: Any) -> str:
 
 
 def path_of(write: Write) -> str | None:
-    """Return the path of a write's resource; ``None`` if it created one whose id is unknown."""
-    return _resource(write)[0]
+    """Return the path of the resource of a write; ``None`` if it made one and nobody said which."""
+    return resource_of(write)[0]
 
 
 def makes(write: Write) -> bool:
-    """Whether a write creates a resource."""
-    return _resource(write)[1] == "made"
+    """Whether a write is one that makes a resource."""
+    return resource_of(write)[1] == "made"
 
 
-def _resource(write: Write) -> tuple[str | None, Kind]:
-    """The path of a write's resource, and what the write does to it."""
+def resource_of(write: Write) -> tuple[str | None, Kind]:
+    """Return the path of the resource that a write is about, and what the write does to it."""
     made = next((one["result"] for one in (write["answer"], write["found"]) if one and one["result"]), None)
     path = urlsplit(write["path"]).path
     if write["vendor"] == "Twilio":

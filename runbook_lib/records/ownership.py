@@ -17,14 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from ..keys import ResourceKey
+from ..meaning import FORMS, meaning
 from ..plain_files import describe, read_mapping, write_whole
-from ..plan import canonical
+from ..plain_files import read as read_plain
+from ..plan import CHANGING, Action, Left, Row, Value, canonical, field_of
+from .chain import FILE_NAME as CHAIN
+from .chain import LIMIT
+from .disposed import DISPOSED_FILE, writes_of
 from .errors import RecordError
 from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read, vendor_time
 
 OWNERSHIP = ".ownership.json"
-FORMAT = 3
-#: Up to this many journals are read each time, which is cheaper than rewriting the index.
+FORMAT = 4
+#: So many journals are read at every look rather than writing the index again.
 FEW = 16
 #: Runs are two folders below a site's, withheld ones three.
 DEPTH = 3
@@ -32,11 +37,16 @@ DEPTH = 3
 
 @dataclass(frozen=True)
 class _Journal:
-    """What one journal contains: the vendor's ids, and the keys of writes without an answer."""
+    """What one journal speaks of: the vendor's ids, and the keys of what was written without an answer.
+
+    ``left`` has what the run left of each setting: when that was written, the value, and whether it is
+    certain that it arrived. The key of a resource alone says that the run removed it.
+    """
 
     stamp: tuple[int, ...]
     ids: frozenset[str]
     lost: frozenset[str]
+    left: dict[str, tuple[str, Value, bool]]
 
 
 class Ownership:
@@ -53,6 +63,7 @@ class Ownership:
 
     def __init__(self, records: Path, target: dict[str, str]) -> None:
         self._records = records
+        self._order: bytes | None = None
         self._target = target
         self._known: dict[str, _Journal] | None = None
 
@@ -99,6 +110,41 @@ class Ownership:
                     if write["target"] == self._target and vendor_id in _ids(write):
                         yield write
 
+    def left(self, resource: ResourceKey, row: Row) -> Left | None:
+        """Return what the newest of these runs left of a setting, by the chain's order; ``None`` for nothing.
+
+        Of a resource that a later run removed nothing was left. Goes by the index and opens no journal that
+        is in it: what is told stops nothing.
+        """
+        journals, _ = self._look()
+        wanted = _place(self._target, resource, row.step, row.field or row.setting)
+        removed = {_place(self._target, part) for part in _with_parents(resource)}
+        newest: tuple[tuple[int, str], str, _Journal] | None = None
+        for name, journal in journals.items():
+            if wanted in journal.left or removed & journal.left.keys():
+                place = (self._place_in_chain(name), name)
+                if newest is None or place > newest[0]:
+                    newest = (place, name, journal)
+        if newest is None or wanted not in newest[2].left:
+            return None
+        at, value, is_certain = newest[2].left[wanted]
+        return Left(newest[1].rpartition("/")[2], value, at) if is_certain else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no journal here, so that nothing can be missing of it."""
+        return not self._look()[0]
+
+    def _place_in_chain(self, name: str) -> int:
+        """Where the chain has a run for the first time; -1 for one that it does not have."""
+        if self._order is None:
+            self._order = b""
+            for folder in (self._records, *self._records.parents[:2]):
+                with suppress(OSError):
+                    self._order = read_plain(folder / CHAIN, LIMIT)
+                    break
+        return self._order.find(f'/{name.rpartition("/")[2]}"'.encode())
+
     def _shows(
         self, write: dict[str, Any], resource: ResourceKey, vendor_id: str, created: datetime | None
     ) -> bool:
@@ -109,7 +155,11 @@ class Ownership:
         return is_lost(write) and created is not None and abs(created - vendor_time(write)) < CLOCKS
 
     def _read(self, name: str) -> list[dict[str, Any]]:
-        return read(self._records / name / FILE_NAME)
+        """The writes of a run: of its journal, or of what stays of one that was removed by rule."""
+        try:
+            return read(self._records / name / FILE_NAME)
+        except FileNotFoundError:
+            return writes_of(json.loads(read_plain(self._records / name / DISPOSED_FILE)))
 
     def _look(self) -> tuple[dict[str, _Journal], list[str]]:
         """The journals that exist now, newest name first, and why any of them cannot be read."""
@@ -126,7 +176,7 @@ class Ownership:
                     writes = self._read(name)
                     ids = frozenset(one for write in writes for one in _ids(write))
                     lost = frozenset(canonical(key_of(write).identity) for write in writes if is_lost(write))
-                    journal = _Journal(stamps[name], ids, lost)
+                    journal = _Journal(stamps[name], ids, lost, _left(writes))
                 except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                     unreadable.append(self._problem(name, error))
                     continue
@@ -158,7 +208,10 @@ def _journals(
     for folder in folders:
         inside = f"{name}/{folder.name}" if name else folder.name
         try:
-            status = os.lstat(f"{folder.path}/{FILE_NAME}")
+            try:
+                status = os.lstat(f"{folder.path}/{FILE_NAME}")
+            except FileNotFoundError:
+                status = os.lstat(f"{folder.path}/{DISPOSED_FILE}")
         except FileNotFoundError:
             if depth > 1:
                 yield from _journals(records, unreadable, depth - 1, inside)
@@ -179,13 +232,61 @@ def _of_index(index: dict[str, Any]) -> dict[str, _Journal]:
         if index["format"] != FORMAT:
             return {}
         return {
-            str(name): _Journal(tuple(stamp), frozenset(ids), frozenset(lost))
-            for name, (stamp, ids, lost) in index["journals"].items()
+            str(name): _Journal(
+                tuple(stamp),
+                frozenset(ids),
+                frozenset(lost),
+                {key: tuple(found) for key, found in left.items()},
+            )
+            for name, (stamp, ids, lost, left) in index["journals"].items()
         }
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
 
 
 def _to_index(journals: dict[str, _Journal]) -> bytes:
-    told = {name: (one.stamp, sorted(one.ids), sorted(one.lost)) for name, one in journals.items()}
+    told = {name: (one.stamp, sorted(one.ids), sorted(one.lost), one.left) for name, one in journals.items()}
     return json.dumps({"format": FORMAT, "journals": told}).encode()
+
+
+def _left(writes: list[dict[str, Any]]) -> dict[str, tuple[str, Value, bool]]:
+    """What the writes of a journal left of each setting, the last one of each."""
+    found: dict[str, tuple[str, Value, bool]] = {}
+    for write in writes:
+        status = (write["answer"] or {}).get("status")
+        if write["target"] is None or (isinstance(status, int) and 400 <= status < 500):
+            continue
+        resource, certain = key_of(write), isinstance(status, int) and status < 400
+        if write["method"] == "DELETE" or write["path"].endswith("/destroy"):
+            found = {
+                key: left for key, left in found.items() if not key.endswith(canonical(resource.identity))
+            }
+            found[_place(write["target"], resource)] = (write["at"], None, certain)
+            continue
+        found.pop(_place(write["target"], resource), None)  # it is there again
+        for row in write["rows"]:
+            if row["action"] in {*map(str, CHANGING), str(Action.IN_PLACE)}:
+                key = _place(write["target"], resource, row["step"], field_of(row) or row["setting"])
+                found[key] = (write["at"], row["desired"], certain)
+    return found
+
+
+def _place(target: dict[str, str], resource: ResourceKey, *setting: str) -> str:
+    """The key of a resource at a target, or of a setting of it."""
+    named = [setting[0], meaning("name", setting[1])] if setting else []
+    return canonical([sorted(target.items()), *named]) + canonical(resource.identity)
+
+
+def _with_parents(resource: ResourceKey) -> Iterator[ResourceKey]:
+    yield resource
+    if resource.parent is not None:
+        yield from _with_parents(resource.parent)
+
+
+def is_as_left(row: Row, left: Left) -> bool:
+    """Whether a row's current value is what a run left, however the vendor spells it."""
+    if row.action is Action.IN_PLACE and row.desired == left.value:
+        return True
+    if row.current == left.value:
+        return True
+    return any(meaning(name, row.current) == meaning(name, left.value) for name in FORMS if name != "status")

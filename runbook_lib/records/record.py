@@ -53,10 +53,14 @@ OPENING, RECORD = "opening.json", "record.json"
 RUN = "run.json"
 #: Who closed the record of a run that died, when and why.
 CLOSING = "closing.json"
+#: What a comparison with an earlier record found.
+COMPARISON = "comparison.json"
 #: The approved plan and its signature, as copies in the record.
 APPROVED = ("approved.plan.json", "approved.plan.json.sig")
 #: The signed statement of the approval; its signatures have its name with ``.sig``, ``.2.sig``, ….
 STATEMENT = "approval.json"
+#: The lines of the site's allowed signers that had the keys of these signatures.
+SIGNERS = "approval.signers"
 SIGNATURES = 9
 #: Beside the runs of a tenant: records that were withheld because a secret was found in them. Each account
 #: has its own folder, which nobody else may enter.
@@ -518,6 +522,7 @@ def never_opened(records: Path, folder: Path) -> bool:
         living.LOCK,
         USED_FILE,
         STATEMENT,
+        SIGNERS,
         *(one.name for one in signature_names(Path(STATEMENT))),
     }
     begun = tuple(f".{name}." for name in beginning)  # of one that was being written

@@ -62,6 +62,9 @@ def summarize(
         "clocks": largest(one.get("clocks") or {} for one in results),
         "journal": {"digest": journal, "writes": len(writes)},
     }
+    # What was there before this run, and is not what the records had left.
+    if outside := [row for one in results for row in _outside(one)]:
+        record["changed_outside"] = outside
     return {"format": FORMAT, "first": first_block(record).to_data(), **record}
 
 
@@ -112,6 +115,20 @@ def _standing(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> l
             "action": row["action"],
         }
         for row in rows
+    ]
+
+
+def _outside(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "section": result["section"],
+            "step": row["step"],
+            "setting": row["setting"],
+            "found": row["current"],
+            **{name: row["outside"].get(name) for name in ("run", "value", "at")},
+        }
+        for row in result.get("plan") or []
+        if row.get("outside")
     ]
 
 

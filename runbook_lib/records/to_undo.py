@@ -17,6 +17,7 @@ from ..sip_uri import termination_label
 from . import journal
 from .chain import ADOPTED, CLOSED, Chain, Entry, digest_of_file, unreadable
 from .errors import RecordError
+from .events import DISPOSED
 from .formats import newer
 from .record import OPENING, RECORD, run_name
 from .result import CHECKSUMS
@@ -89,6 +90,11 @@ def record_to_undo(
     chain = Chain(records).entries()
     chained = [str(one.run) for one in chain if one.run]
     found = _folders(records, tenant, record, chained)
+    removed = {str(one.run): one for one in chain if one.event == DISPOSED}
+    if record is None:
+        found = [folder for folder in found if run_name(records, folder) not in removed]
+    for folder in found:
+        _refuse_removed(removed.get(run_name(records, folder)))
     if record is None:
         undoable = list(islice((one for one in reversed(found) if _wrote(records, one, chain)), 1))
     else:
@@ -168,9 +174,19 @@ def _wrote(records: Path, folder: Path, chain: Sequence[Entry]) -> bool:
         raise unreadable(error) from None
 
 
+def _refuse_removed(entry: Entry | None) -> None:
+    if entry is not None:
+        raise RecordError(
+            f"record {entry.run} was removed by rule on {entry.at}",
+            meaning="how things were before it is not known any more; nothing was sent",
+            next_step="set the values as they should be in the parameters, and apply them",
+        )
+
+
 def _check(records: Path, folder: Path, chain: Sequence[Entry]) -> None:
     """Raise when the record was changed after it was closed: its journal decides what is removed."""
     run = run_name(records, folder)
+    _refuse_removed(next((one for one in chain if one.run == run and one.event == DISPOSED), None))
     if not any(one.run == run for one in chain):
         if not any(os.path.lexists(folder / name) for name in (OPENING, RECORD, CHECKSUMS)):
             return  # older than the register, or made by hand: it was named, and the plan warns about it

@@ -21,7 +21,9 @@ from ..secret import scrub_data
 from ..statement import Use
 from . import living
 from .chain import CLOSED, FILE_NAME, LIMIT, OPENED, Chain, Entry, digest_of, unreadable
+from .disposed import DISPOSED_FILE
 from .errors import RecordError
+from .events import DISPOSED
 from .result import now
 
 USED, REVOKED = "used", "revoked"
@@ -50,8 +52,15 @@ def claim(records: Path, entries: Sequence[Entry], use: Use, order: Sequence[str
     """
     refuse_revoked(records, entries, use.statement.id)
     done: dict[str, str] = {}
+    removed = {entry.run for entry in entries if entry.event == DISPOSED}
     for entry in entries:
         if entry.event != USED:
+            continue
+        if entry.run in removed:
+            # Of which sections it was used is not known any more: it is used up.
+            used = read_mapping(records / str(entry.run) / DISPOSED_FILE).get("used") or {}
+            if (used.get("approval"), used.get("plan")) == (use.statement.id, use.line.plan):
+                done |= {section: str(entry.run) for section in order if section not in done}
             continue
         used = _content(records, entry.file, entry.content)
         if (used.get("approval"), used.get("plan")) != (use.statement.id, use.line.plan):

@@ -31,6 +31,8 @@ from .chain import (
     digest_of,
     digest_of_file,
 )
+from .disposed import DISPOSED_FILE, leftovers
+from .events import DISPOSED
 from .formats import newer
 from .needs import ATTRIBUTES
 from .ownership import OWNERSHIP
@@ -113,15 +115,16 @@ class Anchor:
 class Report:
     """What was found.
 
-    ``anchored`` is the last entry that a kept head or a signature covers, with all before it;
-    ``after`` the entries behind it. ``unchained`` are runs outside the chain that never
-    claimed to be in it (plans, verifications, older runs), among them ``reading``, those that say
-    that they only planned or verified; ``strays`` are any other files between the records. All of
-    these are unverified. ``unopened`` are the folders of runs that died before they were in the chain:
-    they wrote nothing, and ``runbook records close`` removes them. ``going_on`` are the runs that are open
-    and hold their lock; ``older`` the folders with writes that are not in the chain and never claimed to be,
-    older than the register of all writes; ``unreviewed`` the emergency runs that nobody has
-    reviewed.
+    ``anchored`` is the last entry that a kept head or a signature vouches for, with all before it;
+    ``after`` the runs with entries behind it. ``unchained`` are runs outside the chain that never
+    claimed to be in it (plans, verifications, plain papermill), among them ``reading``, those that say
+    that they only planned or verified; ``strays`` whatever else lies between the records: nothing
+    vouches for any of them. ``unopened`` are the folders of runs that died before the chain knew them:
+    nothing was written, and ``runbook records close`` removes them. ``going_on`` are the runs that are open
+    and hold their lock; ``older`` the folders with writes that are not in the chain and never claimed to be:
+    from before every door wrote to the register; ``unreviewed`` the runs of an emergency that nobody has
+    reviewed. ``removed`` are the records that were removed by rule, ``skipped`` those that were not looked
+    at, as they had closed at the head from which it started.
     """
 
     problems: tuple[Problem, ...]
@@ -135,6 +138,8 @@ class Report:
     going_on: tuple[str, ...] = ()
     older: tuple[str, ...] = ()
     unreviewed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -155,10 +160,23 @@ class Report:
         return tuple(one for one in self.entries if one.seq > last)
 
 
-def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Problem] = ()) -> Report:
+def verify(
+    records: Path,
+    anchors: Sequence[Anchor] = (),
+    known: Sequence[Problem] = (),
+    since: str | None = None,
+) -> Report:
     """Compare the records of a folder with their checksums, the chain and heads from elsewhere.
 
-    ``known`` are problems that were found on the way to the heads.
+    Parameters
+    ----------
+    anchors
+        Heads that somebody vouches for.
+    known
+        Problems that were found on the way to the heads.
+    since
+        A head up to which somebody has verified all of it before: only what came after it is looked at,
+        beside the chain itself, which is read as a whole.
     """
     entries, problems = read_chain(records)
     by_run = by_event(entries)
@@ -169,13 +187,26 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
     has_newer = any(problem.damage is Damage.NEWER for problem in problems)
     is_read = (bool(entries) or not problems) and not has_newer
     going_on = [run for run in open_runs(entries) if is_run(run) and living.is_going_on(records / run)]
-    problems += [*_histories(entries, going_on), *_events(records, entries), *known]
+    skipped, looked_at = _since(entries, since), entries
+    if since is not None:
+        anchors = [*anchors, Anchor(since, "the head to start from")]
+        looked_at = [
+            entry for entry in entries if entry.run not in skipped or entry.seq > _seq(entries, since)
+        ]
+    removed = {str(entry.run): entry for entry in entries if entry.event == DISPOSED and is_run(entry.run)}
+    problems += [*_histories(entries, going_on), *_events(records, looked_at, removed), *known]
     closed_by_content = {one.content: str(one.run) for one in entries if one.event == CLOSED}
     openings: dict[str, dict[str, Any]] = {}
-    for run in sorted(filter(is_run, by_run)):
+    problems += [one for run, entry in removed.items() for one in _disposed(records, run, entry)]
+    for run in sorted(filter(is_run, by_run.keys() - removed.keys() - skipped)):
         problems += _record(records, run, by_run[run], closed_by_content, openings)
     adopted = {entry.run: entry for entry in entries if entry.event == ADOPTED}
-    problems += [one for entry in adopted.values() for one in _adopted(records, entry)]
+    problems += [
+        one
+        for run, entry in adopted.items()
+        if run not in removed and run not in skipped
+        for one in _adopted(records, entry)
+    ]
     unchained, reading, unopened, older = list[str](), list[str](), list[str](), list[str]()
     for run in runs:
         if run in by_run or run in adopted:
@@ -224,12 +255,16 @@ def verify(records: Path, anchors: Sequence[Anchor] = (), known: Sequence[Proble
         tuple(going_on),
         tuple(older),
         tuple(unreviewed(entries, openings)),
+        tuple(removed),
+        tuple(run for run in by_run if run in skipped),
     )
 
 
 def check_record(records: Path, run: str, entries: Sequence[Entry]) -> list[Problem]:
     """Return what is wrong with one record, beside the chain as a whole."""
     own = [entry for entry in entries if entry.run == run]
+    if removed := next((entry for entry in own if entry.event == DISPOSED), None):
+        return list(_disposed(records, run, removed))
     if digests := by_event(own).get(run):
         return list(_record(records, run, digests, {}, {}))
     return [problem for entry in own if entry.event == ADOPTED for problem in _adopted(records, entry)]
@@ -378,11 +413,41 @@ def _histories(entries: Sequence[Entry], going_on: Collection[str]) -> Iterator[
             yield Problem(FILE_NAME, f"entries of {run}: {', '.join(found)}; expected: opened, closed")
 
 
-def _events(records: Path, entries: Sequence[Entry]) -> Iterator[Problem]:
-    """What is wrong with the files of events, including events that this runbook does not know."""
+def _since(entries: Sequence[Entry], since: str | None) -> set[str]:
+    """The runs of which every entry that a record has lies at a head or before it."""
+    last = _seq(entries, since)
+    runs = {str(entry.run) for entry in entries if entry.seq <= last and entry.event == CLOSED}
+    return runs - {str(entry.run) for entry in entries if entry.seq > last and entry.event in FILES}
+
+
+def _seq(entries: Sequence[Entry], head: str | None) -> int:
+    return next((entry.seq for entry in entries if entry.digest == head), -1) if head else -1
+
+
+def _disposed(records: Path, run: str, entry: Entry) -> Iterator[Problem]:
+    """What is wrong with what stays of a record that was removed by rule."""
+    told = read_mapping(records / entry.file)  # compared with the other files of events
+    name = f"{run}/{DISPOSED_FILE}"
+    try:
+        refuse_links(records, run)
+        if problem := _compared(records / run / DISPOSED_FILE, name, str(told.get("disposed"))):
+            yield problem
+        for left in leftovers(records / run):
+            what = "still there: its record was removed by rule; runbook records dispose finishes that"
+            yield Problem(f"{run}/{left}", what)
+    except NotPlainError as error:
+        yield _not_plain(records, error)
+    except OSError as error:
+        yield Problem(run, f"cannot be read ({error.strerror})")
+
+
+def _events(records: Path, entries: Sequence[Entry], removed: Collection[str] = ()) -> Iterator[Problem]:
+    """What is wrong with the files of events, also of those that this runbook does not know."""
     for entry in entries:
         if entry.event in FILES:
             continue  # compared with all other files of their record
+        if entry.run in removed and entry.file.startswith(f"{entry.run}/"):
+            continue  # removed with its record
         if not _is_inside(entry.file):
             yield Problem(FILE_NAME, f"inserted: {entry.file} is not a file of the records")
             continue

@@ -6,8 +6,8 @@ texts in records came from elsewhere: nothing of them acts on the terminal.
 
 from __future__ import annotations
 
-# Each module adds its commands, in the order in which the help lists them.
-from . import handing, looking, proving, settling  # noqa: F401
+# Each module adds its commands.
+from . import comparing, handing, keeping, looking, proving, settling  # noqa: F401
 from .common import app
 
 __all__ = ["app"]

@@ -24,7 +24,7 @@ from ..records.chain import CLOSED, Entry
 from ..records.clocks import clock_cautions
 from ..records.events import DISPOSED
 from ..records.first_block import first_block, mapping, mappings, moment
-from ..records.record import record_so_far
+from ..records.record import COMPARISON, record_so_far
 from ..records.register import Facts, Filter, Row, register
 from ..records.reviews import describe_events, unreviewed
 from ..records.verify import Damage, by_event, check_record, read_record
@@ -67,6 +67,9 @@ _COLUMNS = (
     ("Look at", lambda row: ", ".join(row.reasons)),
     ("State", lambda row: row.condition + (", on hold" if row.on_hold else "")),
 )
+
+
+_COMPARED = ("section", "step", "setting", "left", "expected", "today", "comparison")
 
 
 @app.command("list")
@@ -242,6 +245,8 @@ def show(
                 line("")
             _facts(name, record)
             _details(record)
+            compared = read_mapping(folder / name / COMPARISON)
+            _table(f"Compared with {compared.get('of')}", mappings(compared, "rows"), _COMPARED)
             for event in events:
                 line(f"{event['event']} {event['at']}: {event['digest']}{event['told']}")
     if problems:

@@ -63,6 +63,12 @@ def verify(
         Path | None,
         typer.Option(help="OpenSSH's file of the keys that may approve: check signed approvals again."),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="A head up to which you have verified everything before: look only at what came after."
+        ),
+    ] = None,
     records: Records = None,
 ) -> None:
     """Say whether the records are what they were when they were closed; needs no secret."""
@@ -70,6 +76,8 @@ def verify(
         folder = records_folder(records)
         allowed_signers, head_file = given(allowed_signers), given(head_file)
         anchors, signed = _anchors(kept_head, head_file), Signatures((), (), ())
+        if since is not None and not is_head(since):
+            raise InputError(["--since: not a head (sha256: and 64 hexadecimal digits)"])
         if (allowed_signers is None) != (not identity):
             raise InputError(["--allowed-signers and --identity: give both, or none"])
         if revoked is not None and allowed_signers is None and approvers is None:
@@ -87,7 +95,7 @@ def verify(
         lost = [
             Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
         ]
-        report = verify_records(folder, [*anchors, *signed.anchors, *lost], problems)
+        report = verify_records(folder, [*anchors, *signed.anchors, *lost], problems, since)
     for note in notes:
         line(f"· {note}")
     if kept or (folder / SETTINGS).exists():
@@ -131,6 +139,14 @@ def _show(records: Path, report: Report) -> None:
         line(f"· going on: {run}")
     for entry in report.after if report.anchored else ():
         line(f"· after the kept head: {entry.event} {entry.run}")
+    if report.skipped:
+        count = len(report.skipped)
+        line(
+            f"! not looked at: the files of {count} records that had closed at the head to start from",
+            "yellow",
+        )
+    if report.removed:
+        line(f"· removed by rule: {len(report.removed)} records; runbook records list shows which")
     for name in report.older:
         line(f"· older than the register, unverified: {name}; to enter it: runbook records adopt {name}")
     for name in sorted({*report.unchained, *report.strays} - {*report.reading, *report.older}):

@@ -24,6 +24,7 @@ from ..keys import ResourceKey, Why
 from ..meaning import meaning
 from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
 from ..records.journal import CLOCKS
+from ..records.ownership import is_as_left
 from ..resources.written import keep_what_was_made
 from ..vendors.twilio import as_read
 
@@ -320,7 +321,7 @@ class Section(ABC, Generic[FactsT]):
             if rows[setting.name].action is not Action.IN_PLACE:
                 changes |= setting.change
         if not changes:
-            return Item(tuple(rows.values()))
+            return Item(tuple(rows.values()), key)
         return Item(tuple(rows.values()), key, partial(write, changes), before=before)
 
     def leftover(self, step: str, setting: str, current: Value) -> Item:
@@ -405,11 +406,31 @@ class Section(ABC, Generic[FactsT]):
             self.new_reading()
 
     def _guarded_items(self) -> list[Item]:
-        """The items, with those as conflicts that this run is not allowed to carry out."""
-        items = self.items()
+        """The items, with those in conflict that this run has no leave to carry out."""
+        items = [self._compared_with_records(item) for item in self.items()]
         if self.context.scope.creates_only:
             items = [_kept_shared(item, self.context.settings.shared) for item in items]
         return self._within_leave(items)
+
+    def _compared_with_records(self, item: Item) -> Item:
+        """The item, each row with what the records left of it, where something else is there now."""
+        if item.resource is None:
+            return item
+        rows = tuple(self._with_what_was_left(item.resource, row) for row in item.rows)
+        return replace(item, rows=rows)
+
+    def _with_what_was_left(self, resource: ResourceKey, row: Row) -> Row:
+        if row.field or row.action not in CHANGING | {Action.IN_PLACE}:
+            return row  # a password cannot be compared, and what stops has its own reason
+        left = self.context.left_by_records(resource, row)
+        if left is None:
+            may_be_missing = row.action in CHANGING and row.current is not None and self.context.has_records
+            return replace(row, note=_joined(row.note, NOT_KNOWN)) if may_be_missing else row
+        if is_as_left(row, left):
+            return row
+        found = f"found {shown(row.current)}; run {left.run} left {shown(left.value)} on {left.at[:10]}"
+        note = _joined(row.note, f"changed outside: {found}")
+        return replace(row, note=note, outside=left)
 
     def _within_leave(self, items: list[Item]) -> list[Item]:
         """The items, with those as conflicts that would interrupt calls without permission."""
@@ -567,6 +588,14 @@ def _kept_shared(item: Item, name: str | None) -> Item:
         for row in item.rows
     )
     return item if rows == item.rows else replace(item, rows=rows, write=None)
+
+
+#: Of a change whose present value no record here left.
+NOT_KNOWN = "which run left the current value is not known"
+
+
+def _joined(note: str, more: str) -> str:
+    return f"{note}; {more}" if note else more
 
 
 NO_LEAVE = "accept_interruption is not set"

@@ -1,0 +1,65 @@
+"""One zip of a year's records, for whoever keeps them: the chain, the folders, and a verifier."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+from ..plain_files import read
+from .chain import CLOSED, EVENTS, FILE_NAME, Chain
+from .errors import RecordError
+from .events import DISPOSED
+from .export import COPY, FORMAT, FORMAT_PAGE, VERIFIER, format_page, require_exportable, verifier, write_zip
+from .handing import write_copy
+from .record import files_of
+from .result import CHECKSUMS
+from .verify import SIGNATURES
+
+_README = """\
+Change records that closed in {year}, with the whole chain of records.
+
+To verify them, with Python alone (and ssh-keygen for signatures), in the folder that has this file:
+
+    python3 {verifier} .
+
+With a head that was kept elsewhere: python3 {verifier} . --head sha256:...
+{page} says how everything here is made, so that a verifier can be written without this one.
+"""
+
+
+def write_archive(records: Path, year: int, out: Path, root: Path) -> tuple[list[str], list[str]]:
+    """Write the zip of the records that closed in a year; return them, and references not resolved here.
+
+    A record that was removed by rule is there as what stays of it. Raises ``RecordError`` where there is
+    none, and as ``require_exportable`` does for each of them.
+    """
+    chain = Chain(records)
+    entries = chain.entries()
+    closed = [entry for entry in entries if entry.event == CLOSED and entry.at.startswith(f"{year:04}-")]
+    runs = [str(entry.run) for entry in closed]
+    if not runs:
+        raise RecordError(f"no record closed in {year}", next_step="runbook records list shows them")
+    removed = {entry.run for entry in entries if entry.event == DISPOSED}
+    missing = [one for run in runs if run not in removed for one in require_exportable(records, run, root)]
+    content = {FILE_NAME: b"".join(chain.lines())}
+    for folder in (EVENTS, SIGNATURES):
+        for path in sorted((records / folder).glob("*")):
+            content[f"{folder}/{path.name}"] = read(path)
+    for run in runs:
+        for name, path in files_of(records / run).items():
+            content[f"{run}/{name}"] = read(path)
+        if (records / run / CHECKSUMS).exists():
+            content[f"{run}/{CHECKSUMS}"] = read(records / run / CHECKSUMS)
+    told = {"format": FORMAT, "year": year, "folders": {run: run for run in runs}}
+    content |= {
+        COPY: (json.dumps(told, indent=1) + "\n").encode(),
+        VERIFIER: verifier(),
+        FORMAT_PAGE: format_page(),
+        "README.txt": _README.format(year=year, verifier=VERIFIER, page=FORMAT_PAGE).encode(),
+    }
+    file = io.BytesIO()
+    write_zip(file, f"records-{year}", content, zipfile.ZIP_DEFLATED)
+    write_copy(out, file.getvalue())
+    return runs, sorted({*missing})
