@@ -46,6 +46,9 @@ class Context:
         What was read already; for a plan or a verification, an estate.
     """
 
+    #: Whether only the rows of a plan are wanted: what serves tables and cautions alone is not read then.
+    rows_only = False
+
     def __init__(
         self,
         root: Path,
@@ -141,7 +144,11 @@ class Context:
     @property
     def pbx_trunk(self) -> PbxTrunk:
         """The PBX trunk that the parameters speak of, in the scope that owns it."""
-        return PbxTrunk(lambda: self.scope.session(self.pbx), self.settings, self.made_by_us)
+        # A tenant sees few trunks, the system perhaps thousands.
+        whole = self.moment.reads_whole and not self.scope.is_shared
+        return PbxTrunk(
+            lambda: self.scope.session(self.pbx), self.settings, self.made_by_us, reads_whole=whole
+        )
 
     def made_by_us(self, resource: ResourceKey, vendor_id: str, created: datetime | None = None) -> bool:
         """Whether the journals of this tenant (of the site, for a shared trunk) show that we made it."""

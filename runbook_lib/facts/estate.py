@@ -21,5 +21,14 @@ class Estate(Moment):
     def __init__(self) -> None:
         super().__init__(lifetime_s=math.inf)
 
+    def forget(self, scope: str) -> None:
+        """Drop what was read in one scope, such as a tenant's that nobody asks about any more."""
+        with self._lock:
+            self._questions = {
+                key: question
+                for key, question in self._questions.items()
+                if not (isinstance(key, tuple) and scope in key)
+            }
+
     def begin(self) -> None:
         """Keep everything: who reads several tenants in turn wants them all as of one time."""

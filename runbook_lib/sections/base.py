@@ -67,7 +67,8 @@ class Item:
     ``resource`` is the key of what is written, for the journal; ``before`` is what the
     vendor said of it before (``None`` for what is new), which is the way back. ``repeatable`` says
     that reading cannot show whether it was done and that doing it twice does no harm (a password).
-    ``passing_s`` is how long a conflict may take to pass by itself; see ``time_to_pass``.
+    ``passing_s`` is how long a conflict may take to pass by itself; see ``time_to_pass``. ``names`` are the
+    vendor's names of the rows' settings, where each row is one.
     """
 
     rows: tuple[Row, ...]
@@ -76,6 +77,7 @@ class Item:
     repeatable: bool = False
     before: Mapping[str, Any] | None = None
     passing_s: float = 0.0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class Section(ABC):
 
     def planned(self) -> Slice:
         """Return the section's slice of the plan, from the state as read."""
-        return Slice(self.number, (*self._cautions(), *_rows(self._guarded_items())))
+        return Slice(self.number, (*self._cautions(), *_rows(self.guarded_items())))
 
     def apply(self, approved: Slice | None = None, *, as_read: bool = False) -> Outcome:
         """Carry out the plan, one write at a time.
@@ -323,7 +325,8 @@ class Section(ABC):
                 changes |= setting.change
         if not changes:
             return Item(tuple(rows.values()))
-        return Item(tuple(rows.values()), key, partial(write, changes), before=before)
+        write_changes = partial(write, changes)
+        return Item(tuple(rows.values()), key, write_changes, before=before, names=tuple(rows))
 
     def leftover(self, step: str, setting: str, current: Value) -> Item:
         """Return the row of what the parameters do not ask for and we did not make: it is left alone."""
@@ -398,7 +401,7 @@ class Section(ABC):
         if not as_read:
             self.new_reading()
         while True:
-            items = self._guarded_items()
+            items = self.guarded_items()
             stopping = [item for item in items if any(row.action in STOPPING for row in item.rows)]
             patience = min((item.passing_s for item in stopping), default=0.0)
             if time.monotonic() - began >= patience:
@@ -406,7 +409,7 @@ class Section(ABC):
             time.sleep(SLOW_POLL_S)
             self.new_reading()
 
-    def _guarded_items(self) -> list[Item]:
+    def guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run has no leave to carry out."""
         items = self.items()
         if self.context.scope.creates_only:

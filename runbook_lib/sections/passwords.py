@@ -27,6 +27,7 @@ from ..keys import Kind, ResourceKey, Why
 from ..meaning import same_name
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, field_of
 from ..records.journal import CLOCKS, sent_at
+from ..resources.lists import CREDENTIALS
 from ..secret import written_at
 from ..vendors.twilio import as_read, read_date
 from .base import PAIR_S, Item, time_to_pass
@@ -267,7 +268,7 @@ def find_user(context: Context, username: str | None = None) -> Any | None:
     """Read a user (ours, without a name) of our credential list; ``None`` when either does not exist."""
     settings, sip = context.settings, context.twilio.account.sip
     username = settings.username if username is None else username
-    lists = sip.credential_lists.list()
+    lists = context.twilio.kept(CREDENTIALS.path, sip.credential_lists.list)
     ours = next((one for one in lists if same_name(one.friendly_name, settings.credential_list_name)), None)
     if ours is None:
         return None

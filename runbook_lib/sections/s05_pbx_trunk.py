@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from .. import keys
@@ -102,7 +102,7 @@ class PbxTrunkSection(Section):
         session, path = self.context.pbx_trunk.session, f"/providers/{facts.live['id']}"
         (assignees, names), status = side_by_side(
             lambda: self._shares(path) if self.context.scope.is_shared else ((), {}),
-            lambda: session.get(f"{path}/status").get("status"),
+            lambda: None if self.context.rows_only else session.get(f"{path}/status").get("status"),
         )
         facts = replace(facts, status=status, assignees=assignees, tenant_names=names)
         scope = self.context.scope
@@ -118,7 +118,8 @@ class PbxTrunkSection(Section):
     def _shares(self, path: str) -> tuple[tuple[Mapping[str, Any], ...], dict[str, str]]:
         """The shares of a shared trunk, and the names of their tenants."""
         shares = self.context.pbx_trunk.session.get(f"{path}/assignees").get("items") or ()
-        return tuple(shares), self.context.pbx.tenant_names({share["tenant_id"] for share in shares})
+        ids = () if self.context.rows_only else {share["tenant_id"] for share in shares}
+        return tuple(shares), self.context.pbx.tenant_names(ids)
 
     def views(self) -> list[View]:
         live, settings = self.facts.live, self.context.settings
@@ -384,6 +385,7 @@ def _plain(value: Any) -> Value:
     return "" if value is None else value
 
 
+@lru_cache(maxsize=10_000)
 def _pool(text: str | None) -> DidPool | None:
     try:
         return DidPool.read(text) if text else None

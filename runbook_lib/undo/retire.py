@@ -94,7 +94,7 @@ class Retire(Section):
         domain = self._trunk.domain_name if self._trunk is not None else None
         return [self.row("1.1", "trunk at Twilio", None, domain)]
 
-    def _guarded_items(self) -> list[Item]:
+    def guarded_items(self) -> list[Item]:
         # Of a shared trunk only what is the tenant's is among the items.
         return self._within_leave(self.items())
 
