@@ -84,7 +84,8 @@ class EstatePbx(Pbx):
         super().__init__(transport, url, gate, **reading.credentials, domain=domain, reads_whole=True)
         self._shared_system = reading.system
         self._worker = worker
-        self._moved = False
+        #: The tenant whose scope was read.
+        self.moved_to: str | None = None
         self._moving = threading.Lock()
 
     @property
@@ -96,9 +97,9 @@ class EstatePbx(Pbx):
         assert self._worker is not None, "a shared trunk on its own has no tenant"
         tenant_id = self.tenant_id
         with self._moving:
-            if not self._moved:
+            if self.moved_to is None:
                 self._worker.move_to(tenant_id)
-                self._moved = True
+                self.moved_to = tenant_id
         return self._worker
 
     @property
@@ -120,11 +121,12 @@ class TenantContext(Context):
         )
         self._estate = reading.estate
         self.twilio = reading.twilio(self.settings.account_name)
-        self.pbx = EstatePbx(reading, self.scope.pbx_domain, worker)
+        self.pbx = self._own_pbx = EstatePbx(reading, self.scope.pbx_domain, worker)
 
     def close(self) -> None:
-        if self.scope.has_tenant:
-            self._estate.forget(self.pbx.tenant_id)
+        """Drop what was read of the tenant's scope."""
+        if self._own_pbx.moved_to is not None:
+            self._estate.forget(self._own_pbx.moved_to)
 
 
 class SiteReading:

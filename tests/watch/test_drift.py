@@ -287,6 +287,7 @@ def test_a_tenant_that_cannot_be_read_does_not_hide_the_others(in_place: TestSan
         acme = acme.replace(old, new)
     gone.write_text(acme)
     ended = runbook(in_place, "drift", "-s", SITE, "--all", "--json")
+    assert ended.returncode == 1, ended.stderr
     found = json.loads(ended.stdout)
     assert ended.returncode == 1
     assert [one["tenant"] for one in found["unread"]] == ["gone"]
