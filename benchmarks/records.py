@@ -40,10 +40,10 @@ LONGER = 1.10
 
 def many(records: Path, count: int, tenant: str = TENANT) -> str:
     """Fill a records folder with copies of a real record; return the head of the one before the last ten."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as unpacked:
         with tarfile.open(OLD) as archive:
-            archive.extractall(folder, filter="data")
-        [source] = Path(folder).glob("records/demo/acme/2*")
+            archive.extractall(unpacked, filter="data")
+        [source] = Path(unpacked).glob("records/demo/acme/2*")
         files = {path.name: path.read_bytes() for path in source.iterdir() if path.name != "checksums.json"}
     old, lines, previous, since = f"demo/acme/{source.name}", list[bytes](), None, ""
     for number in range(count):

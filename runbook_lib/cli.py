@@ -365,6 +365,30 @@ def verify(
 
 
 @app.command()
+def drift(
+    tenants: TenantFiles = None,
+    site: SiteFile = SANDBOX_SITE,
+    every: AllTenants = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    metrics: Annotated[
+        Path | None, typer.Option(help="Also write this file for node_exporter (NAME.prom).")
+    ] = None,
+    post: Annotated[
+        str | None,
+        typer.Option(help="If something differs, post a summary to the URL at this reference (env:NAME)."),
+    ] = None,
+) -> None:
+    """Show what differs from the parameters, and who changed it; changes nothing. Status 2: differences."""
+    from .drift_cli import drift as look
+
+    def run() -> int:
+        given, owners = _owners(site, tenants, None, every)
+        return look(given, [Path(owner) for owner in owners], as_json=as_json, metrics=metrics, post_to=post)
+
+    raise typer.Exit(_guarded(run))
+
+
+@app.command()
 def rollback(
     record: Annotated[str, typer.Argument(help="Run ID of the record, from runbook records list.")],
     tenant: Annotated[

@@ -47,15 +47,15 @@ def endpoints(site: Site, account: TwilioAccount, root: Path) -> Endpoints:
 
             running = process.ensure_running(root)
             api, trunking = api or running.twilio_url, trunking or running.twilio_url
-        routes = trunking  # the sandbox has every API of Twilio on one port
+        routes = monitor = trunking  # the sandbox has every API of Twilio on one port
     else:
         from .vendors.twilio import live_hosts
 
         live = live_hosts(account.region, account.api_edge)
-        routes = trunking or live["routes"]
+        routes, monitor = trunking or live["routes"], trunking or live["monitor"]
         api, trunking = api or live["api"], trunking or live["trunking"]
     return Endpoints(
-        {"api": api, "trunking": trunking, "routes": routes},
+        {"api": api, "trunking": trunking, "routes": routes, "monitor": monitor},
         _trust(account.ca_file.path(root) if account.ca_file else None, "twilio_accounts.NAME.ca_file"),
         *pbx_endpoint(site, root),
     )

@@ -47,6 +47,9 @@ class Context:
         What has been read already; for a plan or a verification, an estate.
     """
 
+    #: Whether only the rows of a plan are wanted: what serves tables and cautions alone is not read then.
+    rows_only = False
+
     def __init__(
         self,
         root: Path,
@@ -149,7 +152,11 @@ class Context:
     @property
     def pbx_trunk(self) -> PbxTrunk:
         """The PBX trunk that the parameters describe, in the scope that owns it."""
-        return PbxTrunk(lambda: self.scope.session(self.pbx), self.settings, self.made_by_us)
+        # A tenant sees few trunks, the system perhaps thousands.
+        whole = self.moment.reads_whole and not self.scope.is_shared
+        return PbxTrunk(
+            lambda: self.scope.session(self.pbx), self.settings, self.made_by_us, reads_whole=whole
+        )
 
     def made_by_us(self, resource: ResourceKey, vendor_id: str, created: datetime | None = None) -> bool:
         """Whether this tenant's journals (for a shared trunk, the site's) show that we created it."""

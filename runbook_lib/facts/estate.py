@@ -27,5 +27,14 @@ class Estate(Moment):
     def join(self, age_s: float, answers: Mapping[Hashable, httpx.Response]) -> None:
         """Keep everything, and nothing else: what a run has read is of another time."""
 
+    def forget(self, scope: str) -> None:
+        """Drop what was read in one scope, such as a tenant's that nobody asks about any more."""
+        with self._lock:
+            self._questions = {
+                key: question
+                for key, question in self._questions.items()
+                if not (isinstance(key, tuple) and scope in key)
+            }
+
     def begin(self) -> None:
         """Keep everything, so that several tenants are read as of one time."""

@@ -61,7 +61,9 @@ def load(
     return the_site, the_tenant
 
 
-def load_all(site: Source, tenants: Sequence[Source], root: Path) -> list[tuple[Site, Tenant | TrunkScope]]:
+def load_all(
+    site: Source, tenants: Sequence[Source], root: Path, *, secrets: bool = True
+) -> list[tuple[Site, Tenant | TrunkScope]]:
     """Read and check a site with several tenants, each as ``load`` does, and the tenants against each other.
 
     Raises ``InputError`` with the problems of all of them.
@@ -69,7 +71,7 @@ def load_all(site: Source, tenants: Sequence[Source], root: Path) -> list[tuple[
     loaded, problems = [], []
     for tenant in tenants:
         try:
-            loaded.append(load(site, tenant, root))
+            loaded.append(load(site, tenant, root, secrets=secrets))
         except InputError as error:
             problems += [one for one in error.problems if one not in problems]
     problems += _clashes([tenant for _, tenant in loaded if isinstance(tenant, Tenant)])

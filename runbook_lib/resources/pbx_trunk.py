@@ -133,6 +133,9 @@ class PbxTrunk:
         Called for a session in the scope that owns the trunk, when it is first needed.
     made_by_us
         Called with a resource's key and id: whether the journals show that we made it.
+    reads_whole
+        Whether the trunks of the scope are asked for without a filter, so that one answer serves every
+        question.
     """
 
     def __init__(
@@ -140,7 +143,10 @@ class PbxTrunk:
         session: Callable[[], Session],
         settings: Settings,
         made_by_us: Callable[[ResourceKey, str], bool],
+        *,
+        reads_whole: bool = False,
     ) -> None:
+        self._reads_whole = reads_whole
         self._session = session
         self._settings = settings
         self._made_by_us = made_by_us
@@ -161,7 +167,7 @@ class PbxTrunk:
         narrowed = f"hostname eq {quoted(hostname)} or name eq {quoted(name)}"
         # A tenant sees few trunks; in the whole PBX there may be pages of them.
         found, of_brand = side_by_side(
-            lambda: list(session.list("/providers", filter=narrowed)),
+            lambda: self._listed(session, narrowed),
             lambda: self.of_brand(session) if self._settings.shared is None else None,
         )
         matching, namesake = self._at_our_hostname(found), None
@@ -181,7 +187,12 @@ class PbxTrunk:
 
     def of_brand(self, session: Session) -> tuple[dict[str, Any], ...]:
         """Read the trunks of our brand that a session sees, as the PBX lists them."""
-        return tuple(session.list("/providers", filter=f"brand eq {quoted(self._settings.pbx_brand)}"))
+        brand = self._settings.pbx_brand
+        found = self._listed(session, f"brand eq {quoted(brand)}")
+        return tuple(trunk for trunk in found if same_name(trunk.get("brand"), brand))
+
+    def _listed(self, session: Session, narrowed: str) -> list[dict[str, Any]]:
+        return list(session.list("/providers", **({} if self._reads_whole else {"filter": narrowed})))
 
     def _at_our_hostname(self, trunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those at our termination URI; with another edge only if that one is not beside it.

@@ -33,7 +33,7 @@ class TwilioTrunk:
 
     def look(self) -> Found:
         """Read the account's trunks (at most 100: Twilio's limit) and choose."""
-        trunks = tuple(self._twilio.trunks.list())
+        trunks = tuple(self._twilio.all_trunks())
         ours = [trunk for trunk in trunks if meaning("domain_name", trunk.domain_name) == self._domain]
         if len(ours) > 1:
             return Found(trunks, None, f"{len(ours)} trunks have the termination URI {self._domain}")
@@ -72,7 +72,10 @@ class TwilioTrunk:
 
 
 def numbers_on(twilio: Twilio, trunk_sid: str) -> list[Any]:
-    """Return the numbers on a trunk; from the account's where the Region cannot list a trunk's."""
-    if lists_numbers_of_a_trunk(twilio.region):
+    """Return the numbers on a trunk; from the account's where those are read anyway.
+
+    So too where the Region cannot list a trunk's.
+    """
+    if lists_numbers_of_a_trunk(twilio.region) and not twilio.reads_whole:
         return list(twilio.trunks(trunk_sid).phone_numbers.list())
-    return [number for number in twilio.all_numbers() if number.trunk_sid == trunk_sid]
+    return twilio.numbers_by_trunk().get(trunk_sid, [])

@@ -68,7 +68,8 @@ class Item:
     ``resource`` is the key of what is written, for the journal; ``before`` is the vendor's previous
     state (``None`` if new), which a rollback restores. ``repeatable`` means that reading cannot show
     whether the write was done and that repeating it does no harm (a password). ``passing_s`` is how
-    long a conflict may take to resolve itself; see ``time_to_pass``.
+    long a conflict may take to resolve itself; see ``time_to_pass``. ``names`` are the vendor's names of
+    the rows' settings, where each row is one.
     """
 
     rows: tuple[Row, ...]
@@ -77,6 +78,7 @@ class Item:
     repeatable: bool = False
     before: Mapping[str, Any] | None = None
     passing_s: float = 0.0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ class Section(ABC, Generic[FactsT]):
 
     def planned(self) -> Slice:
         """Return the section's slice of the plan, from the state as read."""
-        return Slice(self.number, (*self._cautions(), *_rows(self._guarded_items())))
+        return Slice(self.number, (*self._cautions(), *_rows(self.guarded_items())))
 
     def apply(self, approved: Slice | None = None, *, as_read: bool = False) -> Outcome:
         """Carry out the plan, one write at a time.
@@ -322,7 +324,8 @@ class Section(ABC, Generic[FactsT]):
                 changes |= setting.change
         if not changes:
             return Item(tuple(rows.values()), key)
-        return Item(tuple(rows.values()), key, partial(write, changes), before=before)
+        write_changes = partial(write, changes)
+        return Item(tuple(rows.values()), key, write_changes, before=before, names=tuple(rows))
 
     def leftover(self, step: str, setting: str, current: Value) -> Item:
         """Return the row of something that the parameters do not name and the runbook did not create."""
@@ -397,7 +400,7 @@ class Section(ABC, Generic[FactsT]):
         if not as_read:
             self.new_reading()
         while True:
-            items = self._guarded_items()
+            items = self.guarded_items()
             stopping = [item for item in items if any(row.action in STOPPING for row in item.rows)]
             patience = min((item.passing_s for item in stopping), default=0.0)
             if time.monotonic() - began >= patience:
@@ -405,7 +408,7 @@ class Section(ABC, Generic[FactsT]):
             time.sleep(SLOW_POLL_S)
             self.new_reading()
 
-    def _guarded_items(self) -> list[Item]:
+    def guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run has no leave to carry out."""
         items = [self._compared_with_records(item) for item in self.items()]
         if self.context.scope.creates_only:

@@ -274,7 +274,7 @@ def find_user(context: Context, username: str | None = None) -> Any | None:
     ours = own_list(
         CREDENTIALS,
         settings,
-        CREDENTIALS.of_account(twilio).list(),
+        twilio.kept(CREDENTIALS.path, CREDENTIALS.of_account(twilio).list),
         lambda: lists_on(CREDENTIALS, twilio, context.twilio_trunk.find()),
         context.made_by_us,
     )

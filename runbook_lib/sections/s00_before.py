@@ -57,11 +57,11 @@ class BeforeYouBegin(Section[Facts]):
     number = "00"
 
     def look(self) -> Facts:
-        twilio, pbx = self.context.twilio, self.context.pbx
+        twilio, pbx, rows_only = self.context.twilio, self.context.pbx, self.context.rows_only
         account, voice_region, numbers, info, status, user, tenant, transports, may_have = side_by_side(
             self._own_account,
-            lambda: twilio.voice_region(self.context.settings.domain),
-            twilio.all_numbers,
+            lambda: None if rows_only else twilio.voice_region(self.context.settings.domain),
+            lambda: twilio.numbers_like([*self.context.tenant.dids]) if rows_only else twilio.all_numbers(),
             lambda: pbx.system.get("/info"),
             lambda: pbx.system.get("/admin/status"),
             lambda: pbx.system.get("/auth/user"),

@@ -46,7 +46,8 @@ class Termination(SectionOfTrunk[Facts]):
     def _look_at_twilio(self) -> Facts:
         context, twilio = self.context, self.context.twilio
         trunk, *lists = side_by_side(
-            context.twilio_trunk.find, *(kind.of_account(twilio).list for kind in (ACL, CREDENTIALS))
+            context.twilio_trunk.find,
+            *(partial(twilio.kept, kind.path, kind.of_account(twilio).list) for kind in (ACL, CREDENTIALS)),
         )
         more = twilio, context.settings
         acl, credentials = side_by_side(

@@ -72,7 +72,7 @@ class AssignNumbers(SectionOfTrunk[Facts]):
             context.twilio_trunk.look,
             # Where section 0 is planned as well, it reads all of them anyway.
             twilio.all_numbers
-            if "00" in self.ahead
+            if "00" in self.ahead and not context.rows_only
             else lambda: twilio.numbers_like([*tenant.dids, *tenant.remove]),
         )
         trunk = found.trunk

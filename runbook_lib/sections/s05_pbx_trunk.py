@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from .. import keys
@@ -107,7 +107,7 @@ class PbxTrunkSection(Section[Facts]):
             lambda: tuple(
                 (session.get(f"{path}/assignees").get("items") or ()) if self.context.scope.is_shared else ()
             ),
-            lambda: session.get(f"{path}/status").get("status"),
+            lambda: None if self.context.rows_only else session.get(f"{path}/status").get("status"),
         )
         facts = replace(facts, status=status, assignees=assignees)
         scope = self.context.scope
@@ -396,6 +396,7 @@ def _plain(value: Any) -> Value:
     return "" if value is None else value
 
 
+@lru_cache(maxsize=10_000)
 def _pool(text: str | None) -> DidPool | None:
     try:
         return DidPool.read(text) if text else None

@@ -21,6 +21,8 @@ from ..parameters import InboundRule, OutboundRule
 from ..plan import CHANGING, Action, Effect, Row, Value
 from ..resources.dial_plan import DialPlanAsRead as Facts
 from ..resources.dial_plan import read_dial_plan
+from ..resources.pbx_trunk import InPbx
+from ..resources.rules import RulesAsRead
 from .base import Field, Item, SectionOfTrunk, View
 
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
@@ -46,7 +48,10 @@ class NextSteps(SectionOfTrunk[Facts]):
     needs = "05"
 
     def look(self) -> Facts:
-        return read_dial_plan(self.context, self.context.tenant)
+        tenant = self.context.tenant
+        if self.context.rows_only and tenant.call_rules is None and not tenant.examples:
+            return Facts(InPbx(), RulesAsRead())  # nothing is asked of the rules that there are
+        return read_dial_plan(self.context, tenant)
 
     @property
     def _standing(self) -> DialPlan:

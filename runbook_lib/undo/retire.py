@@ -94,7 +94,7 @@ class Retire(Section[None]):
         domain = self._trunk.domain_name if self._trunk is not None else None
         return [self.row("1.1", "trunk at Twilio", None, domain)]
 
-    def _guarded_items(self) -> list[Item]:
+    def guarded_items(self) -> list[Item]:
         # For a shared trunk, the items cover only what is the tenant's.
         return self._within_leave(self.items())
 

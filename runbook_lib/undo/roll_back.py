@@ -79,7 +79,7 @@ class RollBack(Section[None]):
             items += found_items if self.context.to_undo.vouched else map(_doubted, found_items)
         return _once(items)
 
-    def _guarded_items(self) -> list[Item]:
+    def guarded_items(self) -> list[Item]:
         # What a tenant's run may do to a shared trunk depends here on who else uses it.
         return self._within_leave(self.items())
 

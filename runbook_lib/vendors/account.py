@@ -25,6 +25,7 @@ _INTO_AN_ACCOUNT = re.compile(r"(?:https?://[^/]+)?/2010-04-01/Accounts/(AC[0-9a
 #: Fields with a resource's own links. Other URLs are the operator's: a number's voice URL may well lead
 #: into another account.
 _OWN_LINK = re.compile(r"uri|url|\w+_page_ur[il]")
+_EVENTS = "/v1/Events"
 _OWN_LINKS = frozenset({"links", "subresource_uris"})
 
 
@@ -46,6 +47,9 @@ class AccountCheck:
             answer = response.json()
         except ValueError:  # no content, or the page of a gateway
             return
+        if request.url.path == _EVENTS and isinstance(answer, dict):
+            # Who has changed something, and whatever else an event tells of, may be another account's.
+            answer = [{"account_sid": event.get("account_sid")} for event in answer.get("events") or ()]
         named = set(accounts_named(answer))
         itself = _ACCOUNT_ITSELF.fullmatch(request.url.path)
         if itself is not None and response.is_success:

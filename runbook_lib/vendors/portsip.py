@@ -75,6 +75,8 @@ class Session:
         self._refused: str | None = None
         self._lock = threading.RLock()
         self._sign_in_error: SignInError | None = None
+        #: The tenant as the PBX described it when the session was switched to it.
+        self.described: dict[str, Any] = {}
 
     def get(self, path: str, **params: str | int) -> dict[str, Any]:
         """Return the answer of a GET as plain data."""
@@ -110,6 +112,26 @@ class Session:
             if self._token is not None and self._token.access == refused:
                 self._discard()
             return self._live_token()
+
+    def move_to(self, tenant_id: str) -> None:
+        """Act for another tenant from now on; only where nobody else uses this session.
+
+        A session of somebody else's is left where it is. Where the PBX does not switch from tenant to tenant,
+        this signs in again.
+        """
+        with self._lock:
+            token, self._token = self._token, None
+            self._tenant_id = self._scope = tenant_id
+            self.described = {}
+            if token is None or token.kept or token.lent:
+                return
+            try:
+                if time.monotonic() <= token.renew_at:  # else it is switched when it was refreshed
+                    self._switch(token)
+            except VendorError:
+                self._end(token)
+            else:
+                self._token = token
 
     def sign_out(self) -> None:
         """End the session at the PBX if it was started here and is not kept; errors are ignored."""
@@ -323,6 +345,7 @@ class Session:
                 meaning="the session might act for another tenant, so nothing was changed",
                 next_step="check that the administrator may manage this tenant",
             )
+        self.described = scope.json()
 
 
 def _bearer(token: Tokens) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -100,6 +100,8 @@ MEANINGS: dict[int, tuple[str, str]] = {
 PAGE_SIZE = 1000
 #: The product whose API has paths that begin so; the others are of the 2010-04-01 API.
 _PRODUCTS = {"/v1/": "trunking", "/v2/": "routes"}
+#: As many events as a query gives at most. Source: Twilio, "Monitor events".
+MOST_EVENTS = 10_000
 #: How Twilio refuses what a key cannot read. Which of them applies to another account is not documented.
 _NOT_FOR_THIS_KEY = frozenset({401, 403, 404})
 
@@ -131,11 +133,12 @@ class Twilio:
     username, password
         ``AC…`` and the auth token, or an API key's ``SK…`` and its secret.
     hosts
-        Base URL by product: ``"api"``, ``"trunking"`` and ``"routes"``.
+        Base URL by product: ``"api"``, ``"trunking"``, ``"routes"`` and ``"monitor"``.
     region
         The Region that these hosts are in.
     reads_whole
-        Whether the account's numbers are read for others as well, so that no filter is asked for.
+        Whether this client serves many tenants: the account's collections are asked for without a filter,
+        and once.
     """
 
     def __init__(
@@ -155,7 +158,9 @@ class Twilio:
         self._check = AccountCheck(account_sid, username, transport.journal)
         self._was_asked, self._proving = False, threading.Lock()
         self._routes_answer = True
-        self._reads_whole = reads_whole
+        self.reads_whole = reads_whole
+        self._kept: dict[str, Any] = {}
+        self._keeping = threading.RLock()
         # A non-empty `environment` keeps the SDK from reading TWILIO_EDGE and TWILIO_REGION.
         self.sdk = Client(
             username,
@@ -175,8 +180,21 @@ class Twilio:
         """The trunks of the trunking API (SDK object)."""
         return _Trunking(self.sdk.trunking).trunks
 
+    def kept(self, name: str, read: Callable[[], Any]) -> Any:
+        """Return what ``read`` returns; if this serves many tenants, it is called once for each name."""
+        if not self.reads_whole:
+            return read()
+        with self._keeping:
+            if name not in self._kept:
+                self._kept[name] = read()
+            return self._kept[name]
+
+    def all_trunks(self) -> list[Any]:
+        """Return the account's trunks (at most 100: Twilio's limit)."""
+        return self.kept("trunks", self.trunks.list)
+
     def prove_account(self) -> bool:
-        """Check, as far as possible, whether the credentials act on the site's account; return whether they do.
+        """Check, as far as possible, that the credentials act on the site's account; return whether they do.
 
         For an API key, the answer to the trunk list shows it, or else the accounts that the key can
         read. For an account without a trunk and a key that cannot read accounts, the question stays open.
@@ -304,16 +322,36 @@ class Twilio:
         """
         if not numbers:
             return []
+        if self.reads_whole:
+            by_number = self.kept("by number", lambda: _grouped(self.all_numbers(), "phone_number"))
+            return [found for number in dict.fromkeys(numbers) for found in by_number.get(number, ())]
         common = os.path.commonprefix(list(numbers))  # noqa: RUF071 - digits, not paths
-        filters = {} if self._reads_whole else {"phone_number": common}
-        found = self.account.incoming_phone_numbers.list(**filters)
+        found = self.account.incoming_phone_numbers.list(phone_number=common)
         if not set(numbers) <= {one.phone_number for one in found}:
             found = self.all_numbers()
         return [one for one in found if one.phone_number.startswith(common)]
 
     def all_numbers(self) -> list[Any]:
         """Return every incoming number of the account; one request per 1,000."""
-        return self.account.incoming_phone_numbers.list()
+        return self.kept("numbers", self.account.incoming_phone_numbers.list)
+
+    def numbers_by_trunk(self) -> dict[str, list[Any]]:
+        """Return the account's numbers by the SID of the trunk that they are on."""
+        return self.kept("by trunk", lambda: _grouped(self.all_numbers(), "trunk_sid"))
+
+    def events(self, resource_sid: str | None = None) -> list[Any]:
+        """Return who changed what in the account (SDK objects), of one resource if given; 30 days back."""
+        narrowed = {"resource_sid": resource_sid} if resource_sid else {}
+        monitor = self.sdk.monitor.v1.events
+        return monitor.list(limit=MOST_EVENTS, page_size=PAGE_SIZE, **narrowed)
+
+
+def _grouped(resources: list[Any], name: str) -> dict[str, list[Any]]:
+    """Resources (SDK objects) by one of their fields."""
+    groups: dict[str, list[Any]] = {}
+    for resource in resources:
+        groups.setdefault(getattr(resource, name), []).append(resource)
+    return groups
 
 
 def as_read(resource: Any) -> dict[str, Any]:
@@ -350,11 +388,11 @@ def _as_form(value: Any) -> str:
 def live_hosts(region: str, edge: str) -> dict[str, str]:
     """Return the base URLs of Twilio's service for a Region and an edge.
 
-    Source: Twilio, "Global infrastructure" (host names are product.edge.region.twilio.com). Routes are
-    for all Regions and have one host (Twilio's OpenAPI document of routes v2).
+    Source: Twilio, "Global infrastructure" (host names are product.edge.region.twilio.com). Routes and
+    events are for all Regions and have one host each (Twilio's OpenAPI documents of routes v2, monitor v1).
     """
     hosts = {product: f"https://{product}.{edge}.{region}.twilio.com" for product in ("api", "trunking")}
-    return hosts | {"routes": "https://routes.twilio.com"}
+    return hosts | {product: f"https://{product}.twilio.com" for product in ("routes", "monitor")}
 
 
 class _HttpClient(HttpClient):

@@ -1,0 +1,68 @@
+"""``runbook drift``: what differs at the vendors from what the parameters say, and who changed it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.text import Text
+
+from .errors import RunbookError
+from .notebook.display import visible
+from .parameters import load_all, project_root
+from .records.result import now
+from .screen import complain, conclude, screen
+from .watch.differences import look_at_all
+from .watch.report import COLUMNS, Drift, post, post_target, write_metrics
+
+FINE, FAILED, CHANGES = 0, 1, 2
+
+
+def drift(
+    site: Path,
+    tenants: Sequence[Path],
+    *,
+    as_json: bool = False,
+    metrics: Path | None = None,
+    post_to: str | None = None,
+) -> int:
+    """Look at tenants of a site, show what differs, and return the exit status.
+
+    Raises ``InputError`` before the first request.
+    """
+    root = project_root()
+    loaded = load_all(site, tenants, root, secrets=False)
+    url = post_target(post_to, root) if post_to else None
+    began = time.monotonic()
+    looked, requests = look_at_all(loaded[0][0], [owner for _, owner in loaded], root)
+    found = Drift(loaded[0][0].name, now(), time.monotonic() - began, tuple(looked), requests)
+    if as_json:
+        screen.print(json.dumps(found.to_data(), indent=2), soft_wrap=True, markup=False)
+    else:
+        _show(found)
+    for unread in found.unread:
+        complain(f"{unread.owner.name} was not read: {unread.error}")
+    conclude(found.sentence)
+    if metrics is not None:
+        write_metrics(found, metrics, time.time())
+    status = FAILED if found.unread else CHANGES if found.differences else FINE
+    if url is not None and status != FINE:
+        try:
+            post(found, url)
+        except RunbookError as error:
+            complain(str(error))
+            return FAILED
+    return status
+
+
+def _show(found: Drift) -> None:
+    from .notebook.tables import Table
+
+    if found.differences:
+        table = Table(f"What differs from the parameters of {found.site}", COLUMNS, found.table())
+        screen.print(Text(table.text()), soft_wrap=True)
+        screen.print()
+    asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in found.requests.items())
+    screen.print(Text(visible(f"{found.sentence}. {found.seconds:.0f} s, {asked}.")), soft_wrap=True)

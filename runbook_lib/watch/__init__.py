@@ -1,0 +1,1 @@
+"""Looking at all tenants of a site: what differs from their parameters, and who changed it. Never a write."""

@@ -1,0 +1,158 @@
+"""What differs at the vendors from what the parameters say, for all tenants of a site."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from ..errors import RunbookError
+from ..keys import Why
+from ..parameters import Site, Tenant, TrunkScope
+from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, STOPPING, Row
+from ..sections import SECTION_CLASSES, Item, Section
+from .authors import Author, Authors, subject_of
+from .reading import WORKERS, EstateSession, SiteReading, TenantContext
+
+Owner = Tenant | TrunkScope
+#: Rows of what nobody can read.
+PASSWORDS = frozenset({PASSWORD_AT_PBX, PASSWORD_AT_TWILIO})
+#: So many tenants in a row that cannot be read, and the rest is not tried: a vendor is away.
+PATIENCE = 2 * WORKERS
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row of a tenant's plan that is not in place, with who changed it, where a vendor says so."""
+
+    tenant: str
+    section: str
+    row: Row
+    author: Author | None = None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was seen of one tenant, or of a shared trunk: all rows of its plan, or why there are none."""
+
+    owner: Owner
+    rows: tuple[tuple[str, Row], ...] = ()
+    differences: tuple[Difference, ...] = ()
+    error: RunbookError | None = None
+
+
+def look_at_all(
+    site: Site, owners: Sequence[Owner], root: Path, seen: Callable[[int], object] = lambda done: None
+) -> tuple[list[Looked], dict[str, int]]:
+    """Read a site once and compare all these tenants with it; sends no write.
+
+    ``seen`` is called with how many were done. Shared trunks that the tenants use are looked at first, and
+    what differs there is the trunk's own, not that of each of its tenants. Returns what was seen in the order
+    of the owners, after the shared trunks, and how many requests each vendor got.
+    """
+    shared = dict.fromkeys(owner.shared_trunk for owner in owners if owner.shared_trunk is not None)
+    trunks = [TrunkScope(name, False, False) for name in shared]
+    with SiteReading(site, root) as reading:
+        authors = Authors(reading, owners)
+        of_trunks = [_look_at(reading, trunk, None, authors, ()) for trunk in trunks]
+        told = {
+            looked.owner.shared_trunk: {_same(one.section, one.row) for one in looked.differences}
+            for looked in of_trunks
+        }
+        of_tenants = _look_side_by_side(reading, owners, authors, told, seen)
+        return [*of_trunks, *of_tenants], reading.requests
+
+
+def _look_side_by_side(
+    reading: SiteReading,
+    owners: Sequence[Owner],
+    authors: Authors,
+    told: dict[str | None, set[tuple[object, ...]]],
+    seen: Callable[[int], object],
+) -> list[Looked]:
+    results: dict[int, Looked] = {}
+    waiting: SimpleQueue[tuple[int, Owner]] = SimpleQueue()
+    for numbered in enumerate(owners):
+        waiting.put(numbered)
+    failures: list[RunbookError] = []
+    broken: list[BaseException] = []
+
+    def work() -> None:
+        worker = reading.open_session()
+        while not broken and len(failures) < PATIENCE:
+            try:
+                number, owner = waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                looked = _look_at(reading, owner, worker, authors, told.get(owner.shared_trunk, set()))
+            except BaseException as error:  # raised in the thread that asked
+                broken.append(error)
+                return
+            results[number] = looked
+            failures[:] = [*failures, looked.error] if looked.error else []
+            seen(len(results))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in islice(owners, WORKERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if broken:
+        raise broken[0]
+    last = failures[-1] if failures else None
+    return [results.get(number) or Looked(owner, error=last) for number, owner in enumerate(owners)]
+
+
+def _look_at(
+    reading: SiteReading,
+    owner: Owner,
+    worker: EstateSession | None,
+    authors: Authors,
+    told: Collection[tuple[object, ...]],
+) -> Looked:
+    context = TenantContext(reading, owner, worker)
+    try:
+        sections = [*_planned(context)]
+        whole = [(section, item, row) for section, items in sections for item in items for row in item.rows]
+        differences = tuple(
+            Difference(
+                owner.name,
+                section.number,
+                row,
+                authors.author_of(context, row, subject_of(section, item, row)),
+            )
+            for section, item, row in whole
+            if _differs(row) and _same(section.number, row) not in told
+        )
+        return Looked(owner, tuple((section.number, row) for section, _, row in whole), differences)
+    except RunbookError as error:
+        return Looked(owner, error=error)
+    finally:
+        context.close()
+
+
+def _planned(context: TenantContext) -> list[tuple[Section, list[Item]]]:
+    """The items of each section's plan, as ``Runbook.plan`` makes them."""
+    planned, ahead = [], frozenset[str]()
+    for number in context.scope.sections:
+        section = SECTION_CLASSES[number](context, ahead)
+        ahead |= {number}
+        section.read()
+        planned.append((section, section.guarded_items()))
+    return planned
+
+
+def _differs(row: Row) -> bool:
+    """Whether a row is not in place; a password that is written along with something else says nothing."""
+    if row.field in PASSWORDS and row.current is not None and row.why in (None, Why.NO_LEAVE):
+        return False
+    return row.action in CHANGING | STOPPING
+
+
+def _same(section: str, row: Row) -> tuple[object, ...]:
+    """What a row of a shared trunk and the same row in the plan of one of its tenants have in common."""
+    return (section, row.key, row.desired, row.current)
