@@ -69,12 +69,11 @@ scale: ready-for-tests
 test-faults: ready-for-tests
 	$(BIN)/python -m tests.faults $(FAULTS)
 
-# What the record costs, the longest chains of requests, processor seconds, past records; other rounds: BENCH='--rounds 1'.
+# What the record costs, the longest chains of requests, and processor seconds; other rounds: BENCH='--rounds 1'.
 bench: ready-for-tests
 	$(BIN)/python -m benchmarks.record_cost $(BENCH)
 	$(BIN)/python -m benchmarks.chains $(BENCH)
 	$(BIN)/python -m benchmarks.cpu $(BENCH)
-	$(BIN)/python -m benchmarks.past_records $(BENCH)
 
 schema: ready
 	$(BIN)/python -m runbook_lib.parameters
