@@ -12,10 +12,7 @@ each read once only; see ``benchmarks.bare``.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -27,11 +24,12 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.conftest import CHECKOUT, TestSandbox, started
+from tests.conftest import TestSandbox, started
 
 from .bare import Entry, Script, chain
+from .commands import run
 
-SITE, TENANT, TENANT_ID = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml", "810000000000000001"
+TENANT_ID = "810000000000000001"
 LATENCY_S = 0.4
 #: The figures in the order in which they are measured, with what is run.
 COMMANDS = {"plan": "plan", "first apply": "apply", "nothing to do": "apply"}
@@ -74,7 +72,7 @@ def _ours(
     scripts = {}
     for name, command in COMMANDS.items():
         sandbox.clear_log()
-        seconds[name, "runbook", is_slow].append(_timed(partial(_run, sandbox, command)))
+        seconds[name, "runbook", is_slow].append(run(sandbox, command).wall_s)
         log: list[Entry] = sandbox.control("GET", "requests").json()["requests"]
         scripts[name] = Script(log, _newest_journal(sandbox) if name == "first apply" else None)
         if is_slow:
@@ -101,16 +99,6 @@ def _start_afresh(sandbox: TestSandbox, is_slow: bool) -> None:
     shutil.rmtree(sandbox.root / "records", ignore_errors=True)
     latency = LATENCY_S * 1000 if is_slow else 0
     sandbox.control("POST", "switches", {f"{vendor}.latency_ms": latency for vendor in ("twilio", "portsip")})
-
-
-def _run(sandbox: TestSandbox, command: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "runbook_lib", command, "-s", SITE, TENANT],
-        cwd=sandbox.root,
-        env={**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT)},
-        stdout=subprocess.DEVNULL,
-        check=command != "plan",
-    )
 
 
 def _newest_journal(sandbox: TestSandbox) -> Path:

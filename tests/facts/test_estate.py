@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from runbook_lib.errors import InputError
@@ -75,3 +76,13 @@ def test_a_further_tenant_costs_only_what_is_its_own(drifted: TestSandbox) -> No
 def test_nothing_is_written_from_an_estate(sandbox: TestSandbox) -> None:
     with pytest.raises(InputError):
         Runbook.open(SITE, TENANTS[0], mode="apply", estate=Estate())
+
+
+def test_an_estate_keeps_its_answers_whatever_a_run_has_read() -> None:
+    estate = Estate()
+    answer = estate.once("trunks", lambda: httpx.Response(200, text="the whole site's"))
+    began = estate.began
+    estate.join(5.0, {"trunks": httpx.Response(200, text="a run's"), "numbers": httpx.Response(200)})
+    assert estate.began == began
+    assert estate.once("trunks", lambda: httpx.Response(500)).text == answer.text
+    assert estate.answers()[1].keys() == {"trunks"}
