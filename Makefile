@@ -73,6 +73,7 @@ test-faults: ready-for-tests
 bench: ready-for-tests
 	$(BIN)/python -m benchmarks.record_cost $(BENCH)
 	$(BIN)/python -m benchmarks.chains $(BENCH)
+	$(BIN)/python -m benchmarks.validation $(BENCH)
 
 schema: ready
 	$(BIN)/python -m runbook_lib.parameters

@@ -16,6 +16,9 @@ from urllib.parse import quote, quote_plus
 #: Shorter values are not looked for: filtering ``admin`` or ``1234`` would wreck ordinary texts. A
 #: live site refuses secrets below 8 characters, the sandbox makes its own of 20 and more.
 SHORTEST_FILTERED = 6
+#: What every escape leaves as it is, and what every URL does: most values, and nearly all in base64.
+_UNESCAPED = re.compile(r"[A-Za-z0-9 _.-]*")
+_IN_URLS = re.compile(r"[A-Za-z0-9_.-]*")
 
 
 def needle(value: str) -> str:
@@ -43,12 +46,16 @@ def forms(value: str) -> frozenset[str]:
         except UnicodeEncodeError:
             continue
         found |= encoded | {form for one in encoded for form in _url_forms(one)}
-    found |= {escape(form) for form in found for escape in _ANYBODYS}
+    found |= {escape(form) for form in _escaped(found) for escape in _ANYBODYS}
     # These two are many already: what others make of them is left out.
     rare = {*_shell_forms(bare), *_misread(bare)}
-    found |= rare | {escape(form) for form in rare for escape in _OURS}
-    found |= {escape(form) for form in found for escape in _OURS}
+    found |= rare | {escape(form) for form in _escaped(rare) for escape in _OURS}
+    found |= {escape(form) for form in _escaped(found) for escape in _OURS}
     return frozenset(found)
+
+
+def _escaped(texts: Iterable[str]) -> list[str]:
+    return [text for text in texts if not _UNESCAPED.fullmatch(text)]
 
 
 def _shell_forms(text: str) -> Iterator[str]:
@@ -238,6 +245,9 @@ _SAFE = ("", "/", "~", "/~", "!$&'()*+,;=:@", "!$&'()*+,;=:@/?", "!*'()", "*")
 
 
 def _url_forms(text: str) -> Iterator[str]:
+    if _IN_URLS.fullmatch(text):
+        yield text
+        return
     for safe in _SAFE:
         for encode in (quote, quote_plus):
             form = encode(text, safe=safe)
