@@ -76,6 +76,7 @@ bench: ready-for-tests
 	$(BIN)/python -m benchmarks.chains $(BENCH)
 	$(BIN)/python -m benchmarks.records
 	$(BIN)/python -m benchmarks.cpu $(BENCH)
+	$(BIN)/python -m benchmarks.validation $(BENCH)
 
 schema: ready
 	$(BIN)/python -m runbook_lib.parameters

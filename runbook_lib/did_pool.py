@@ -12,7 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import phonenumbers
@@ -38,8 +38,9 @@ class DidPool:
 
     text: str
 
-    @classmethod
-    def parse(cls, text: str) -> DidPool:
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def parse(text: str) -> DidPool:
         """Read a pool that an operator wrote.
 
         Spaces around entries and hyphens are tolerated (PortSIP prints some), none are kept. The
@@ -49,7 +50,7 @@ class DidPool:
         """
         for entry in text.split(";"):
             _run(entry.strip())  # also an empty one, which ``read`` passes over
-        pool = cls.read(text)
+        pool = DidPool.read(text)
         if len(pool) > LARGEST:
             raise ValueError(f"the pool has {len(pool):,} numbers; at most {LARGEST:,} are allowed")
         ordered = sorted((_run(entry), entry) for entry in pool.entries)
@@ -92,20 +93,21 @@ class DidPool:
     @property
     def canonical(self) -> str:
         """The pool in its shortest form, ascending; equal for equal pools."""
-        return _written(self._runs)
+        return _written(self.runs)
 
     @cached_property
-    def _runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[Run, ...]:
+        """The first and last number of each run, ascending."""
         return _merged(map(_run, self.entries))
 
     def __str__(self) -> str:
         return self.text
 
     def __iter__(self) -> Iterator[str]:
-        return (f"+{number}" for first, last in self._runs for number in range(first, last + 1))
+        return (f"+{number}" for first, last in self.runs for number in range(first, last + 1))
 
     def __len__(self) -> int:
-        return sum(last - first + 1 for first, last in self._runs)
+        return sum(last - first + 1 for first, last in self.runs)
 
     def __contains__(self, number: object) -> bool:
         if not isinstance(number, str):
@@ -113,28 +115,28 @@ class DidPool:
         digits = number.removeprefix("+")
         if not re.fullmatch(r"[1-9]\d{0,14}", digits, re.ASCII):
             return False
-        before = bisect_right(self._runs, (int(digits), 10**16)) - 1
-        return before >= 0 and int(digits) <= self._runs[before][1]
+        before = bisect_right(self.runs, (int(digits), 10**16)) - 1
+        return before >= 0 and int(digits) <= self.runs[before][1]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DidPool) and self._runs == other._runs
+        return isinstance(other, DidPool) and self.runs == other.runs
 
     def __hash__(self) -> int:
-        return hash(self._runs)
+        return hash(self.runs)
 
     def overlap(self, other: DidPool) -> list[str]:
         """Return the numbers that both pools hold, ascending, as ``+E.164``."""
         return [
             f"+{number}"
-            for first, last in self._runs
-            for start, end in other._runs
+            for first, last in self.runs
+            for start, end in other.runs
             for number in range(max(first, start), min(last, end) + 1)
         ]
 
     def union(self, numbers: Iterable[str]) -> DidPool:
         """Return the pool with these numbers (``+E.164`` or digits) added."""
         added = DidPool.of(numbers)
-        return DidPool(_written(_merged([*self._runs, *added._runs])))
+        return DidPool(_written(_merged([*self.runs, *added.runs])))
 
     def without(self, numbers: Iterable[str]) -> DidPool:
         """Return the pool without these numbers; ``ValueError`` if none is left."""
@@ -255,6 +257,7 @@ def _is_valid(digits: str) -> bool:
     return phonenumbers.is_valid_number(number) and written == f"+{digits}"
 
 
+@lru_cache(maxsize=4096)
 def _check_number(digits: str) -> None:
     try:
         number = phonenumbers.parse(f"+{digits}")

@@ -66,7 +66,7 @@ class Filter:
                 return
             self._names[value] = name
             if len(value) >= SHORTEST_FILTERED and value not in self._forms:
-                self._forms[value] = forms(value)
+                self._forms[value] = _secrets._forms.get(value) or forms(value)
             self._automaton = None
 
     def discard(self, value: str) -> None:

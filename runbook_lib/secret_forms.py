@@ -16,6 +16,9 @@ from urllib.parse import quote, quote_plus
 #: Shorter values are not searched for: filtering ``admin`` or ``1234`` would wreck ordinary text. A
 #: live site refuses secrets below 8 characters; the sandbox creates its own of 20 and more.
 SHORTEST_FILTERED = 6
+#: What every escape leaves as it is, and what every URL does: most values, and nearly all in base64.
+_UNESCAPED = re.compile(r"[A-Za-z0-9 _.-]*")
+_IN_URLS = re.compile(r"[A-Za-z0-9_.-]*")
 
 
 def needle(value: str) -> str:
@@ -44,9 +47,14 @@ def forms(value: str) -> frozenset[str]:
         except UnicodeEncodeError:
             continue
         found |= encoded | {form for text in encoded for form in _url_forms(text)}
-    found |= {escape(form) for form in found for escape in _ALL}
-    found |= {escape(form) for form in found for escape in _OURS}
+    found |= {escape(form) for form in _escaped(found) for escape in _ALL}
+    found |= {escape(form) for form in _escaped(found) for escape in _OURS}
     return frozenset(found)
+
+
+def _escaped(texts: Iterable[str]) -> list[str]:
+    """Those that an escape may change."""
+    return [text for text in texts if not _UNESCAPED.fullmatch(text)]
 
 
 def _json_ascii(text: str) -> str:
@@ -146,6 +154,9 @@ _SAFE = ("", "/", "~", "/~", "!$&'()*+,;=:@", "!$&'()*+,;=:@/?", "!*'()", "*")
 
 
 def _url_forms(text: str) -> Iterator[str]:
+    if _IN_URLS.fullmatch(text):
+        yield text
+        return
     for safe in _SAFE:
         for encode in (quote, quote_plus):
             form = encode(text, safe=safe)

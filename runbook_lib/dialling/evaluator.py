@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from itertools import product
 from typing import Literal
 
 from ..did_pool import DidPool
 from . import numbers
 from .countries import country_of
+from .rule_index import RuleIndex
 
 #: Shown with every verdict.
 NOT_LOOKED_AT = "Not checked: roles, permissions, allowed countries, blacklists, user groups, office hours."
@@ -175,6 +177,11 @@ class DialPlan:
     time_zone: str | None = None
     examples: tuple[tuple[str, str], ...] = ()
 
+    @cached_property
+    def index(self) -> RuleIndex:
+        """The rules, found by number and caller."""
+        return RuleIndex(self.rules)
+
 
 class Outcome(StrEnum):
     """What happens to a dialled number."""
@@ -212,10 +219,15 @@ class Call:
 
     dialled: str
     caller: str | None
-    kind: str
+    country: str | None
     decision: Decision
     ties: tuple[str, ...] = ()
     others: tuple[Decision, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What kind of number was dialled, in a word or two."""
+        return numbers.kind(self.dialled, self.decision.sent, self.country)
 
     @property
     def verdict(self) -> str:
@@ -268,15 +280,14 @@ def possible(plan: DialPlan, dialled: str, caller: str | None = None) -> tuple[D
 def explain(plan: DialPlan, dialled: str, caller: str | None = None) -> Call:
     """Explain one dialled number."""
     first, *others = possible(plan, dialled, caller)
-    _, equal = choose(plan.rules, first.processed, caller)
+    _, equal = choose(plan.index.candidates(first.processed, caller), first.processed, caller)
     ties = tuple(
         rule.name
         for rule in equal
         if first.rule and rule.name != first.rule.name and _way(rule, first) != _way(first.rule, first)
     )
     differing = tuple(one for one in others if one.result != first.result or one.outcome != first.outcome)
-    kind = numbers.kind(dialled, first.sent, plan.country)
-    return Call(dialled, caller, kind, first, () if first.by_own_list else ties, differing)
+    return Call(dialled, caller, plan.country, first, () if first.by_own_list else ties, differing)
 
 
 def ring(plan: DialPlan, number: str) -> str:
@@ -296,7 +307,8 @@ def _decisions(plan: DialPlan, dialled: str, caller: str | None, semantics: Sema
     if in_list and semantics.own_list == "before":
         yield Decision(None, processed, dialled, Outcome.EMERGENCY, "the PBX's own emergency list", True)
         return
-    chosen, equal = choose(plan.rules, processed, caller, semantics)
+    rules = plan.index.candidates(processed, caller)
+    chosen, equal = choose(rules, processed, caller, semantics)
     if chosen is None:
         if in_list:
             yield Decision(None, processed, dialled, Outcome.EMERGENCY, "the PBX's own emergency list", True)

@@ -7,12 +7,12 @@ from their conditions; the example is a string that matches both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from itertools import combinations
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..did_pool import DidPool
@@ -30,9 +30,12 @@ from .evaluator import (
     explain,
     possible,
 )
+from .rule_index import RuleIndex
 
 #: A lone + as a prefix works from this version of the PBX on.
 LONE_PLUS_SINCE = (22, 3, 22)
+#: As many rules are named that tie with one and the same: hundreds would say no more.
+MOST_TIES = 3
 #: Two numbers that differ in every digit: rules that treat them alike treat all alike.
 _FILLINGS = ("234567890123456789", "987654321098765432")
 #: A country to call abroad, and another one for those who live there.
@@ -90,15 +93,17 @@ def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
     ``before`` is the present dial plan in the PBX, ``after`` the one that the runbook would leave.
     """
     changed = _changed(before, after)
-    standing = {tie.rules for tie in ties(before.rules) if tie.trouble is Trouble.TIE}
-    found = [
-        replace(tie, stops=True)
-        for tie in ties(after.rules)
-        if tie.trouble is Trouble.TIE
-        and tie.rules not in standing
-        and changed & {*tie.rules}
-        and all(rule.managed for rule in after.rules if rule.name in tie.rules)
-    ]
+    foreign = {rule.name for rule in after.rules if not rule.managed}
+    as_it_was = {rule.name: rule for rule in before.rules}
+
+    def is_new(first: Rule, second: Rule) -> bool:
+        names = {first.name, second.name}
+        if not changed & names or foreign & names:
+            return False
+        earlier = [as_it_was[name] for name in (first.name, second.name) if name in as_it_was]
+        return not [one for one in _ties(earlier, _any_pair) if one.trouble is Trouble.TIE]
+
+    found = [replace(tie, stops=True) for tie in _ties(after.rules, is_new) if tie.trouble is Trouble.TIE]
     return [*found, *_emergency_taken(before, after)]
 
 
@@ -159,38 +164,54 @@ def ties(rules: Sequence[Rule]) -> list[Finding]:
 
     A tie that every setting of what is not documented has is a ``TIE``, another one ``UNDOCUMENTED``.
     """
-    found = []
+    return [*_ties(rules, _any_pair)]
+
+
+def _any_pair(first: Rule, second: Rule) -> bool:
+    return True
+
+
+def _ties(rules: Sequence[Rule], wanted: Callable[[Rule, Rule], bool]) -> Iterator[Finding]:
+    """The ties of those pairs that are wanted; of a rule that ties with very many, the first ones."""
     by_priority: dict[int, list[Rule]] = {}
     for rule in rules:
-        if rule.enabled and rule.readable:
-            by_priority.setdefault(rule.priority, []).append(rule)
+        by_priority.setdefault(rule.priority, []).append(rule)
     for priority, equal in by_priority.items():
-        for first, second in combinations(equal, 2):
+        told: Counter[str] = Counter()
+        for first, second in RuleIndex(equal).pairs():
+            if told[first.name] == MOST_TIES or not wanted(first, second):
+                continue
             always, string = _tie(first, second)
             if string is None:
                 continue
-            names = f"rules {first.name} and {second.name}"
-            what = f"{names[0].upper()}{names[1:]} both apply to {string} with priority {priority}"
+            told[first.name] += always
+            what = f"Rules {first.name} and {second.name} both apply to {string} with priority {priority}"
             if always:
                 what += ": the PBX may use either"
             else:
                 what += ", if a + counts (or does not count) as a digit, which PortSIP does not document"
-            found.append(
-                Finding(
-                    Trouble.TIE if always else Trouble.UNDOCUMENTED,
-                    what,
-                    f"Give them different priorities: the lowest is used first ({_longer(first, second)})",
-                    (min(first.name, second.name), max(first.name, second.name)),
-                    string,
-                )
+            if told[first.name] == MOST_TIES:
+                what += f" (no more than {MOST_TIES} such rules are named for {first.name})"
+            yield Finding(
+                Trouble.TIE if always else Trouble.UNDOCUMENTED,
+                what,
+                f"Give them different priorities: the lower one is used first ({_longer(first, second)})",
+                (min(first.name, second.name), max(first.name, second.name)),
+                string,
             )
-    return found
 
 
 def callers(rules: Sequence[Rule]) -> tuple[str | None, ...]:
     """Return one caller of each kind that the rules tell apart; ``None`` is one that no rule names."""
-    ends = {end for rule in rules for first, last in rule.callers for end in (first, last + 1)}
-    named = [str(end) for end in sorted(ends) if any(rule.callers and rule.takes(str(end)) for rule in rules)]
+    ranges = sorted({one for rule in rules for one in rule.callers})
+    ends = sorted({end for first, last in ranges for end in (first, last + 1)})
+    named, reached, following = [], -1, 0
+    for end in ends:
+        while following < len(ranges) and ranges[following][0] <= end:
+            reached = max(reached, ranges[following][1])
+            following += 1
+        if end <= reached:
+            named.append(str(end))
     return (None, *named)
 
 
@@ -219,7 +240,7 @@ def ways(country: Country, area_code: str | None) -> Iterator[Way]:
 def _tie(first: Rule, second: Rule) -> tuple[bool, str | None]:
     """Whether two rules of one priority tie under every setting, and a string for which they do."""
     caller = _common_caller(first, second)
-    if caller == "":
+    if caller == "" or first.route == second.route:
         return False, None
     sometimes = None
     for string in _common_strings(first, second):
@@ -261,6 +282,9 @@ def _common_strings(first: Rule, second: Rule) -> Iterator[str]:
     off the front and puts others there, nothing else.
     """
     # Where none is common to both, one may still count a + where the other does not.
+    apart = bool(first.lengths and second.lengths) and not {*first.lengths} & {*second.lengths}
+    if apart and (_without_plus(first) or _without_plus(second)):
+        return
     fixed = {*first.lengths} & {*second.lengths} or {*first.lengths, *second.lengths}
     fronts: dict[str, None] = {}
     for one in first.prefixes or ("",):
@@ -280,6 +304,11 @@ def _common_strings(first: Rule, second: Rule) -> Iterator[str]:
             if rest >= 0:
                 for filling in _FILLINGS:
                     yield front + filling[:rest] if rest else front
+
+
+def _without_plus(rule: Rule) -> bool:
+    """Whether no number with a + can meet a rule."""
+    return bool(rule.prefixes) and not any(prefix.startswith("+") for prefix in rule.prefixes)
 
 
 def _result(rule: Rule, string: str, semantics: Semantics) -> tuple[object, ...]:

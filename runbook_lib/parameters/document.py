@@ -19,6 +19,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ..errors import InputError
 from ..paths import candidates, current_folder, locate, looked_for
 from .both_yaml import MISREAD, differences, read_by_papermill, without_quotes
+from .plain_yaml import read_plain
 from .types import Strict
 
 Source = str | Path | Mapping[str, Any]
@@ -133,6 +134,10 @@ class Document:
             self.add((), f"is not readable YAML ({type(error).__name__})")
 
     def _parse(self, written: str) -> None:
+        if (plain := read_plain(written)) is not None:
+            self.lines.update(plain.lines)
+            self._take(plain.content)
+            return
         text = written.removeprefix("\ufeff")
         tree = YAML(typ="safe", pure=True).compose(text)
         readable = True

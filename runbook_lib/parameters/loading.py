@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import overload
@@ -44,11 +45,26 @@ def load(
     Raises ``InputError`` with all problems of both, each as ``file:line: key: what is wrong``
     (``SecretError`` when they are all about secrets); no value of a secret is repeated.
     """
+    return _load(*_read_site(site, root), tenant, root, secrets=secrets)
+
+
+def _read_site(site: Source, root: Path) -> tuple[Document, Site | None]:
+    """Read a site and check it by itself."""
+    document = Document.read(site, "site", root)
+    the_site = document.model(Site)
+    check_site(document, root)
+    return document, the_site
+
+
+def _load(
+    site_file: Document, the_site: Site | None, tenant: Source, root: Path, *, secrets: bool
+) -> tuple[Site, Tenant | TrunkScope]:
+    # What a tenant adds to the site's problems is this tenant's.
+    site_file = replace(site_file, found=[*site_file.found])
     if isinstance(tenant, str) and tenant.startswith(SHARED):
-        return _shared(site, tenant.removeprefix(SHARED), root, secrets=secrets)
-    site_file, tenant_file = Document.read(site, "site", root), Document.read(tenant, "tenant", root)
-    the_site, the_tenant = site_file.model(Site), tenant_file.model(Tenant)
-    check_site(site_file, root)
+        return _shared(site_file, the_site, tenant.removeprefix(SHARED), root, secrets=secrets)
+    tenant_file = Document.read(tenant, "tenant", root)
+    the_tenant = tenant_file.model(Tenant)
     check_tenant(site_file, tenant_file)
     check_live(site_file, tenant_file, root)
     check_passed_content(site_file, tenant_file, root)
@@ -69,9 +85,10 @@ def load_all(
     Raises ``InputError`` with the problems of all of them.
     """
     loaded, problems = [], []
+    site_file, the_site = _read_site(site, root)
     for tenant in tenants:
         try:
-            loaded.append(load(site, tenant, root, secrets=secrets))
+            loaded.append(_load(site_file, the_site, tenant, root, secrets=secrets))
         except InputError as error:
             problems += [one for one in error.problems if one not in problems]
     problems += _clashes([tenant for _, tenant in loaded if isinstance(tenant, Tenant)])
@@ -98,7 +115,7 @@ def settled(source: Source, root: Path) -> Source:
 def _clashes(tenants: Sequence[Tenant]) -> list[str]:
     """Values that two tenants must not have in common."""
     found = []
-    for one, other in combinations(tenants, 2):
+    for one, other in _meeting(tenants):
         both = f"tenants {one.name} and {other.name}"
         if one.name == other.name:
             found.append(f"{both}: tenant.name: the same, so their records would be mixed")
@@ -111,10 +128,29 @@ def _clashes(tenants: Sequence[Tenant]) -> list[str]:
     return found
 
 
-def _shared(site: Source, name: str, root: Path, *, secrets: bool) -> tuple[Site, TrunkScope]:
-    document = Document.read(site, "site", root)
-    the_site = document.model(Site)
-    check_site(document, root)
+def _meeting(tenants: Sequence[Tenant]) -> list[tuple[Tenant, Tenant]]:
+    """The pairs of tenants that share a name, a domain, a termination URI or a number, in their order."""
+    groups: dict[tuple[str, object], list[int]] = {}
+    for position, tenant in enumerate(tenants):
+        trunk = tenant.trunk.termination if tenant.trunk else None
+        for key in (("name", tenant.name), ("domain", tenant.pbx_domain), ("trunk", trunk)):
+            if key[1] is not None:
+                groups.setdefault(key, []).append(position)
+    pairs = {pair for group in groups.values() for pair in combinations(group, 2)}
+    # Of the numbers in ascending order, each run meets those that have begun and not yet ended.
+    open_runs: list[tuple[int, int]] = []
+    for first, last, position in sorted(
+        (*run, position) for position, tenant in enumerate(tenants) for run in tenant.dids.runs
+    ):
+        open_runs = [run for run in open_runs if run[0] >= first]
+        pairs |= {(min(position, other), max(position, other)) for _, other in open_runs if other != position}
+        open_runs.append((last, position))
+    return [(tenants[one], tenants[other]) for one, other in sorted(pairs)]
+
+
+def _shared(
+    document: Document, the_site: Site | None, name: str, root: Path, *, secrets: bool
+) -> tuple[Site, TrunkScope]:
     check_live(document, Document("tenant"), root)
     if the_site is not None and name not in the_site.shared_trunks:
         known = ", ".join(the_site.shared_trunks) or "none"
@@ -130,9 +166,7 @@ def _shared(site: Source, name: str, root: Path, *, secrets: bool) -> tuple[Site
 
 def load_site(site: Source, root: Path) -> Site:
     """Read and check a site alone, without its secrets; see ``load``."""
-    document = Document.read(site, "site", root)
-    the_site = document.model(Site)
-    check_site(document, root)
+    document, the_site = _read_site(site, root)
     check_live(document, Document("tenant"), root)
     if document.found or the_site is None:
         raise InputError(document.problems, next_step=NEXT_STEP)
