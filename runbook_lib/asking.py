@@ -102,5 +102,11 @@ def _inherited() -> Line | None:
     return None
 
 
+def take_inherited() -> None:
+    """Take the runner's socket in a process that was copied from one that had imported this already."""
+    global _line
+    _line = _inherited()
+
+
 #: There is one for a process, as there is one runner that started it.
 _line = _inherited()

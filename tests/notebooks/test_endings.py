@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from runbook_lib.batch.kernels import MAIN
+from runbook_lib.batch.forking import MAIN
 from runbook_lib.guide import RUN_ORDER
 from runbook_lib.records.journal import read
 from tests.conftest import CHECKOUT, TestSandbox

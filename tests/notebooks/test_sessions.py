@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.batch import Observer, RunResult, SectionResult, run_tenants
-from runbook_lib.batch.kernels import MAIN
+from runbook_lib.batch.forking import MAIN
 from runbook_lib.batch.sessions import Sessions
 from runbook_lib.parameters import project_root
 from runbook_lib.runbook import Runbook
