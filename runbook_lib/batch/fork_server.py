@@ -101,8 +101,8 @@ class _Server:
     def _become(self, descriptors: list[int]) -> Request:
         """In the copy: close what is the server's, and take what is the kernel's."""
         signal.set_wakeup_fd(-1)
-        for one in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(one, signal.SIG_DFL)
+        for reset in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(reset, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         self._selector.close()

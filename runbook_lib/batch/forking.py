@@ -150,7 +150,7 @@ class ForkedKernel:
         self._status.close()
 
     def poll(self) -> int | None:
-        """Return the exit status, ``-9`` when its parent, who would know it, is gone; ``None`` while it runs."""
+        """Return the exit status, ``-9`` when its parent died, who would know; ``None`` while it runs."""
         if self.returncode is None and self._receive(0):
             known = self._read.endswith(b"\n")
             self.returncode = int(self._read) if known else -signal.SIGKILL
