@@ -102,5 +102,11 @@ def _inherited() -> Line | None:
     return None
 
 
+def take_inherited() -> None:
+    """Take the runner's socket in a process that was copied from one that had imported this already."""
+    global _line
+    _line = _inherited()
+
+
 #: One per process, because one runner started it.
 _line = _inherited()

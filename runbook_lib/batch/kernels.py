@@ -14,19 +14,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from ipykernel.kernelspec import RESOURCES, get_kernel_dict, make_ipkernel_cmd
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.utils import run_sync
 
 from ..asking import RUNNER
-from ..product import PYTHON, python_path
+from ..product import python_path
+from . import forking
 from .channel import Channel
 from .scratch import Scratch
 
 KERNEL = "python3"
-#: Run instead of ipykernel's own launcher.
-MAIN = "runbook_lib.batch.kernel"
 #: Run by the kernel before it accepts its first request; if this fails, the notebook shows it.
 WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections, pandas.io.formats.style"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
@@ -52,7 +51,15 @@ class OwnKernelSpecs(KernelSpecManager):
         """Return how a kernel is started; raises ``NoSuchKernel`` for an unknown name."""
         if kernel_name.lower() != KERNEL:
             return super().get_kernel_spec(kernel_name)
-        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+        forking.register()
+        return KernelSpec(
+            resource_dir=RESOURCES,
+            **{
+                **get_kernel_dict(),
+                "argv": [*forking.COMMAND, "-f", "{connection_file}"],
+                "metadata": {"kernel_provisioner": {"provisioner_name": forking.PROVISIONER}},
+            },
+        )
 
 
 def jupyter_folders(scratch: Path) -> dict[str, str]:
@@ -110,9 +117,6 @@ class KernelPool:
             transport="ipc",
             connection_file=str(connection),
         )
-        spec = kernel.kernel_spec
-        assert spec is not None, "our own specs have it"
-        spec.argv = [*PYTHON, *make_ipkernel_cmd(MAIN)[1:]]
         self._all.append(kernel)
         with self._asking() as (variables, inherited):
             run_sync(kernel.start_kernel)(

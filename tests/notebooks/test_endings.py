@@ -14,10 +14,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from runbook_lib.batch.kernels import MAIN
 from runbook_lib.guide import RUN_ORDER
 from runbook_lib.records.journal import read
 from tests.conftest import CHECKOUT, TestSandbox
+from tests.processes import kernels_of
 
 ACME = "parameters/sandbox/acme.yaml"
 #: Carried out at once and answered late: nothing of it happens after the test.
@@ -58,13 +58,6 @@ def until(true: Callable[[], object], seconds: float = 90) -> None:
         time.sleep(0.1)
 
 
-def kernels(process: subprocess.Popen[str]) -> list[int]:
-    """The kernels among a process's children."""
-    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    children = [int(one) for one in path.read_text().split()]
-    return [one for one in children if MAIN.encode() in Path(f"/proc/{one}/cmdline").read_bytes()]
-
-
 def check(sandbox: TestSandbox, outcome: str) -> dict[str, object]:
     """Check what every part of the record says; return the section's result."""
     (folder,) = sandbox.root.glob("records/demo/acme/2*")
@@ -87,7 +80,7 @@ def check(sandbox: TestSandbox, outcome: str) -> dict[str, object]:
 def test_a_signal_interrupts_the_run(
     sandbox: TestSandbox, apply: subprocess.Popen[str], number: signal.Signals
 ) -> None:
-    alive = kernels(apply)
+    alive = kernels_of(apply.pid)
     apply.send_signal(number)
     shown, _ = apply.communicate(timeout=60)
     assert apply.returncode == 1, shown
@@ -100,7 +93,7 @@ def test_a_signal_interrupts_the_run(
 def test_a_kernel_that_is_interrupted_interrupts_the_run(
     sandbox: TestSandbox, apply: subprocess.Popen[str]
 ) -> None:
-    for one in kernels(apply):
+    for one in kernels_of(apply.pid):
         os.kill(one, signal.SIGINT)
     shown, _ = apply.communicate(timeout=60)
     assert apply.returncode == 1, shown
@@ -108,7 +101,7 @@ def test_a_kernel_that_is_interrupted_interrupts_the_run(
 
 
 def test_a_killed_kernel_fails_the_section(sandbox: TestSandbox, apply: subprocess.Popen[str]) -> None:
-    for one in kernels(apply):
+    for one in kernels_of(apply.pid):
         os.kill(one, signal.SIGKILL)
     shown, _ = apply.communicate(timeout=60)
     assert apply.returncode == 1

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.batch import Observer, RunResult, SectionResult, run_tenants
-from runbook_lib.batch.kernels import MAIN
 from runbook_lib.batch.sessions import Sessions
 from runbook_lib.parameters import project_root
 from runbook_lib.runbook import Runbook
@@ -24,6 +23,7 @@ from runbook_lib.vendors.portsip import Session
 from runbook_lib.vendors.sign_in import SYSTEM
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.notebooks.test_endings import until
+from tests.processes import kernels_of
 from tests.test_sign_in import PBX_DOMAIN, kept_files, sign_in_with_codes, two_factor
 
 SITE = Path("parameters/sandbox/site.yaml")
@@ -167,14 +167,6 @@ def tokens() -> list[str]:
     return [value.reveal() for value, name in known().items() if name.endswith("token of the PBX")]
 
 
-def kernels() -> Iterator[Path]:
-    """The kernels of this process, as /proc has them."""
-    for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            if MAIN.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                yield Path(f"/proc/{pid}")
-
-
 def test_the_token_is_in_no_argument_variable_or_file(
     sandbox: TestSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +176,7 @@ def test_the_token_is_in_no_argument_variable_or_file(
     def look(*folders: Path) -> None:
         mine = [token.encode() for token in tokens() if token not in before]
         assert len(mine) >= 2
-        processes = [path / name for path in kernels() for name in ("cmdline", "environ")]
+        processes = [Path(f"/proc/{pid}/{name}") for pid in kernels_of() for name in ("cmdline", "environ")]
         files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         for path in (*processes, *files):
             looked_at.append(path.name)

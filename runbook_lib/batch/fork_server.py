@@ -1,0 +1,188 @@
+"""``python -m runbook_lib.batch.fork_server FD``: forks kernels from a process that has imported everything.
+
+Most of a kernel's start is importing IPython, pandas and this library. This process does so once, and each
+kernel is a copy of it. It stays fit to be copied: one thread, no event loop, no ZeroMQ context. It never
+reads what a kernel is given (arguments, environment): the copy itself does, from a pipe of its own, so
+nothing of one kernel is in the memory of the next. Its own environment has only ``PASSED_ON``.
+
+The other end is ``forking``. A kernel is asked for by one message, ``FORK``, with file descriptors: the
+pipe with its request, the socket for its process id and exit status, and its standard streams. The process
+is reaped only when the other end closes that socket, so its id cannot become another's before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+
+FORK = b"F"
+#: What is imported ahead; also a kernel that starts cold imports the library's part of it (``WARM_UP``).
+PRELOADED = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "runbook_lib.notebook.page",
+    "runbook_lib.sections",
+    "pandas.io.formats.style",
+)
+#: File descriptors that come with each request before those that the kernel inherits.
+FIXED = 5
+MOST_INHERITED = 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a kernel is to be; read from its pipe by the kernel alone."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    folder: str
+    #: Numbers that the inherited descriptors have in the kernel.
+    numbers: list[int]
+
+
+class _Server:
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._kernels: dict[int, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._woken, wake = socket.socketpair()
+        for end in (self._woken, wake):
+            end.setblocking(False)
+        self._wake = wake
+        signal.set_wakeup_fd(wake.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(control, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+
+    def serve(self) -> Request | None:
+        """Fork until the other end is gone; returns the request in a kernel, ``None`` in the server."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._woken:
+                    self._woken.recv(4096)
+                    self._report()
+                elif key.fileobj is self._control:
+                    data, descriptors, _, _ = socket.recv_fds(self._control, 1, FIXED + MOST_INHERITED)
+                    if not data:
+                        return None
+                    if request := self._fork(descriptors):
+                        return request
+                else:
+                    self._forget(key.data)
+
+    def _fork(self, descriptors: list[int]) -> Request | None:
+        status = socket.socket(fileno=descriptors[1])
+        # With a second thread a copy could wait for ever for a lock; the other end starts it cold then.
+        pid = os.fork() if _threads() == 1 else None
+        if pid == 0:
+            status.detach()
+            return self._become(descriptors)
+        for descriptor in (descriptors[0], *descriptors[2:]):
+            os.close(descriptor)
+        if pid is None:
+            status.close()
+            return None
+        self._kernels[pid] = status
+        self._selector.register(status, selectors.EVENT_READ, pid)
+        with suppress(OSError):
+            status.sendall(f"{pid}\n".encode())
+        return None
+
+    def _become(self, descriptors: list[int]) -> Request:
+        """In the copy: close what is the server's, and take what is the kernel's."""
+        signal.set_wakeup_fd(-1)
+        for reset in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(reset, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.setsid()
+        self._selector.close()
+        for end in (self._control, self._woken, self._wake, *self._kernels.values()):
+            end.close()
+        os.close(descriptors[1])
+        with os.fdopen(descriptors[0], encoding="utf-8") as pipe:
+            request = Request(**json.load(pipe))
+        # First out of the way of the numbers that they get.
+        above = max([2, *request.numbers]) + 1
+        moved = [_moved(one, above) for one in descriptors[2:]]
+        for one, number in zip(moved, [0, 1, 2, *request.numbers], strict=True):
+            os.dup2(one, number)
+            os.close(one)
+        os.chdir(request.folder)
+        os.environ.clear()
+        os.environ.update(request.environment)
+        os.environ["JPY_PARENT_PID"] = str(os.getppid())  # a kernel ends when its parent is gone
+        time.tzset()
+        return request
+
+    def _report(self) -> None:
+        """Send the exit status of each kernel that has ended, as ``subprocess`` has it; it stays a zombie."""
+        for pid, status in self._kernels.items():
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is not None:
+                code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                with suppress(OSError):
+                    status.sendall(f"{code}\n".encode())
+                    status.shutdown(socket.SHUT_WR)
+
+    def _forget(self, pid: int) -> None:
+        """The other end has closed a kernel's socket: end it if it lives, and reap it."""
+        status = self._kernels.pop(pid)
+        self._selector.unregister(status)
+        status.close()
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _moved(descriptor: int, above: int) -> int:
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above)
+    os.close(descriptor)
+    return moved
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def _run_kernel(request: Request) -> None:
+    from .. import asking
+
+    asking.take_inherited()
+    import ipywidgets
+    from ipykernel.kernelapp import IPKernelApp
+
+    sys.argv = [__file__, *request.arguments]
+    app = IPKernelApp.instance()
+    app.initialize(request.arguments)
+    # It does so itself where a kernel exists when it is imported.
+    ipywidgets.load_ipython_extension(app.shell)
+    app.start()
+
+
+def main(number: str) -> None:
+    """Preload, then fork a kernel for each request; returns at the end of the server, and of each kernel."""
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, signal.SIG_IGN)  # it ends with the other end, and its kernels end with it
+    control = socket.socket(fileno=int(number))
+    for module in PRELOADED:
+        import_module(module)
+    gc.collect()
+    gc.freeze()
+    request = _Server(control).serve()
+    if request is not None:
+        gc.unfreeze()
+        _run_kernel(request)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

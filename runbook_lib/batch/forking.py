@@ -1,0 +1,275 @@
+"""Kernels that start at once: a kernel provisioner of ``jupyter_client`` that forks them.
+
+It is used for the kernels of every run, of JupyterLab as ``runbook lab`` starts it, and of whoever names
+the kernel ``runbook`` (papermill ``-k runbook``, a hub). A kernel that cannot be forked starts as any
+other: on another system than Linux, where a process of several threads would be copied, or when the process
+that is copied has died.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any, Self
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+
+from ..product import PYTHON, python_path
+from ..records.versions import source_state
+from .fork_server import FORK, MOST_INHERITED
+
+PROVISIONER = "runbook-fork"
+MAIN = "runbook_lib.batch.kernel"
+#: How a kernel is started that may be forked: ``COMMAND`` and its arguments.
+COMMAND = (*PYTHON, "-m", MAIN)
+#: What the process that is copied may see of the environment. Secrets are in variables of any other name.
+PASSED_ON = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TZ", "USER", "LOGNAME")
+#: Seconds for importing everything on a slow machine; then the kernel is started cold.
+PATIENCE = 120.0
+
+
+class CannotFork(Exception):
+    """No kernel was forked; it can be started cold."""
+
+
+class ForkServer:
+    """A process that has imported what a kernel needs, and copies itself."""
+
+    def __init__(self) -> None:
+        if sys.platform != "linux":
+            raise CannotFork
+        self._source = source_state()
+        own, other = socket.socketpair()
+        with other:
+            self._process = subprocess.Popen(
+                [*PYTHON, "-m", "runbook_lib.batch.fork_server", str(other.fileno())],
+                env={
+                    **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+                    "PYTHONPATH": python_path(),
+                    "OPENBLAS_NUM_THREADS": "1",  # numpy would start a thread for each core
+                },
+                pass_fds=[other.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._control = own
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether it lives, in the process that started it, with the source as it is on disk."""
+        return self._process.poll() is None and self._source == source_state()
+
+    def fork(
+        self,
+        arguments: Sequence[str],
+        environment: dict[str, str],
+        folder: str,
+        streams: Sequence[int],
+        inherited: Sequence[int],
+    ) -> ForkedKernel:
+        """Start a kernel.
+
+        Parameters
+        ----------
+        arguments
+            Those of the kernel itself, after ``COMMAND``.
+        environment, folder
+            All of its environment, and where it starts.
+        streams, inherited
+            Descriptors for its standard input, output and error, and further ones, whose numbers it keeps.
+
+        Raises ``CannotFork``.
+        """
+        if len(inherited) > MOST_INHERITED:
+            raise CannotFork
+        status, theirs = socket.socketpair()
+        receiving, sending = os.pipe()
+        with theirs, os.fdopen(sending, "w", encoding="utf-8") as pipe:
+            try:
+                socket.send_fds(self._control, [FORK], [receiving, theirs.fileno(), *streams, *inherited])
+            except OSError:
+                status.close()
+                raise CannotFork from None
+            finally:
+                os.close(receiving)
+            theirs.close()
+            request = {
+                "arguments": list(arguments),
+                "environment": environment,
+                "folder": folder,
+                "numbers": list(inherited),
+            }
+            with suppress(BrokenPipeError):
+                json.dump(request, pipe)
+                pipe.close()
+        return ForkedKernel(status)
+
+    def close(self) -> None:
+        """End the process; its kernels end with it."""
+        self._control.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:  # it is still importing
+            self._process.kill()
+            self._process.wait()
+
+
+class ForkedKernel:
+    """A kernel's process, in the shape of ``subprocess.Popen`` as far as a provisioner uses it."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, status: socket.socket) -> None:
+        self._status = status
+        self._read = b""
+        self.returncode: int | None = None
+        if not self._receive(PATIENCE) or b"\n" not in self._read:
+            status.close()
+            raise CannotFork
+        pid, _, self._read = self._read.partition(b"\n")
+        self.pid = int(pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.close()
+
+    def poll(self) -> int | None:
+        """Return the exit status, ``-9`` when its parent died, who would know; ``None`` while it runs."""
+        if self.returncode is None and self._receive(0):
+            known = self._read.endswith(b"\n")
+            self.returncode = int(self._read) if known else -signal.SIGKILL
+        return self.returncode
+
+    def wait(self) -> int:
+        """Wait for the end, and let the process be reaped."""
+        while self.poll() is None:
+            select.select([self._status], [], [])
+        self._status.close()
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to a process that still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def _receive(self, seconds: float) -> bool:
+        """Whether something came within that time: a line, or the end."""
+        if self.returncode is not None or not select.select([self._status], [], [], seconds)[0]:
+            return False
+        with suppress(OSError):
+            self._read += self._status.recv(64)
+        return True
+
+
+class ForkingProvisioner(LocalProvisioner):
+    """Starts the runbook's own kernels by fork, and all others as ``LocalProvisioner`` does."""
+
+    process: Any = None
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Start the kernel, cold if it cannot be forked; raises what ``LocalProvisioner`` raises."""
+        if tuple(cmd[: len(COMMAND)]) != COMMAND:
+            return await super().launch_kernel(cmd, **kwargs)
+        try:
+            process = _forked(cmd[len(COMMAND) :], kwargs)
+        except CannotFork:
+            return await super().launch_kernel(cmd, **kwargs)
+        self.process = process
+        self.pid = self.pgid = process.pid
+        self.cwd = kwargs.get("cwd") or Path.cwd()
+        return self.connection_info
+
+
+_server: ForkServer | None = None
+_turn = threading.Lock()
+
+
+def start_ahead() -> None:
+    """Start the process that is copied, so that the first kernel waits less."""
+    with suppress(CannotFork), _turn:
+        _fit_server()
+
+
+def close_server() -> None:
+    """End the process that is copied, and the kernels that it has started."""
+    global _server
+    if _server is not None:
+        _server.close()
+        _server = None
+
+
+def _fit_server() -> ForkServer:
+    global _server
+    if _server is None or not _server.is_fit:
+        if _server is not None:
+            _retired.append(_server)  # its kernels go on
+        _server = ForkServer()
+    return _server
+
+
+#: Of an older state of the source, with kernels that may still run.
+_retired: list[ForkServer] = []
+
+
+def _forked(arguments: list[str], options: dict[str, Any]) -> ForkedKernel:
+    with _turn, open(os.devnull, "r+b") as nothing:
+        streams = [
+            _descriptor(options.get(name), nothing.fileno(), default)
+            for name, default in (("stdin", nothing.fileno()), ("stdout", 1), ("stderr", 2))
+        ]
+        return _fit_server().fork(
+            arguments,
+            dict(options.get("env") or os.environ),
+            str(options.get("cwd") or Path.cwd()),
+            streams,
+            tuple(options.get("pass_fds", ())),
+        )
+
+
+def _descriptor(stream: Any, nothing: int, default: int) -> int:
+    if stream is None:
+        return default
+    if stream == subprocess.DEVNULL:
+        return nothing
+    return stream if isinstance(stream, int) else stream.fileno()
+
+
+@atexit.register
+def _end() -> None:
+    close_server()
+    while _retired:
+        _retired.pop().close()
+
+
+def register() -> None:
+    """Make the provisioner known where the product is not installed, so that no entry point names it."""
+    known = KernelProvisionerFactory.instance().provisioners
+    known.setdefault(
+        PROVISIONER,
+        EntryPoint(PROVISIONER, f"{__name__}:ForkingProvisioner", KernelProvisionerFactory.GROUP_NAME),
+    )

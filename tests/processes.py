@@ -1,0 +1,31 @@
+"""The kernels below a process, as the operating system has them: forked, or started cold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from runbook_lib.batch.forking import MAIN
+
+FORK_SERVER = "runbook_lib.batch.fork_server"
+
+
+def kernels_of(pid: int | None = None) -> list[int]:
+    """Process ids of the kernels that a process (this one, unless said) or its fork server has started."""
+    found = []
+    for child in _children(pid or os.getpid()):
+        if _runs(child, FORK_SERVER):
+            found += list(_children(child))
+        elif _runs(child, MAIN):
+            found.append(child)
+    return found
+
+
+def _children(pid: int) -> Iterator[int]:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        yield from map(int, (task / "children").read_text().split())
+
+
+def _runs(pid: int, module: str) -> bool:
+    return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
