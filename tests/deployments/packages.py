@@ -74,7 +74,7 @@ def by_pipx(ground: Ground) -> None:
             install,
             [*pipx, "reinstall", NAME],
             [*pipx, "uninstall", NAME],
-            home,
+            home / "venvs",  # pipx's own logs lie beside them
             home / "venvs" / NAME / "bin",
             {"PIPX_HOME": str(home), "PIPX_BIN_DIR": str(home / "bin"), "PIPX_MAN_DIR": str(home / "man")},
         ),
