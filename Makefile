@@ -15,7 +15,7 @@ help:
 	@echo "make test-all     set up, and run every check and test"
 	@echo "make sweep        set up, and run the tests that take long in full"
 	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
-	@echo "make bench        set up, and measure what the record costs, and chains of requests"
+	@echo "make bench        set up, and measure what the record costs, chains of requests, and how long a table takes"
 	@echo "make scale        set up, and count the requests of every section at full scale"
 	@echo "make schema       write parameters/schema.json and the table in docs/parameters.md from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
@@ -69,10 +69,11 @@ scale: ready-for-tests
 test-faults: ready-for-tests
 	$(BIN)/python -m tests.faults $(FAULTS)
 
-# What the record costs, and the longest chains of requests; other rounds: BENCH='--rounds 1'.
+# What the record costs, the longest chains of requests, and how long a person waits for a table; other rounds: BENCH='--rounds 1'.
 bench: ready-for-tests
 	$(BIN)/python -m benchmarks.record_cost $(BENCH)
 	$(BIN)/python -m benchmarks.chains $(BENCH)
+	$(BIN)/python -m benchmarks.first_table $(BENCH)
 
 schema: ready
 	$(BIN)/python -m runbook_lib.parameters
