@@ -15,7 +15,7 @@ help:
 	@echo "make test-all     set up, and run every check and test"
 	@echo "make sweep        set up, and run the tests that take long in full"
 	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
-	@echo "make bench        set up, and measure records, chains of requests and processor seconds"
+	@echo "make bench        set up, and measure records, requests, processor seconds, first tables"
 	@echo "make scale        set up, and count the requests of every section at full scale"
 	@echo "make schema       write parameters/schema.json and the table in docs/parameters.md from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
@@ -70,12 +70,13 @@ scale: ready-for-tests
 test-faults: ready-for-tests
 	$(BIN)/python -m tests.faults $(FAULTS)
 
-# What the record costs, the longest chains of requests, and processor seconds; other rounds: BENCH='--rounds 1'.
+# Other rounds: BENCH='--rounds 1'.
 bench: ready-for-tests
 	$(BIN)/python -m benchmarks.record_cost $(BENCH)
 	$(BIN)/python -m benchmarks.chains $(BENCH)
 	$(BIN)/python -m benchmarks.records
 	$(BIN)/python -m benchmarks.cpu $(BENCH)
+	$(BIN)/python -m benchmarks.first_table $(BENCH)
 	$(BIN)/python -m benchmarks.validation $(BENCH)
 
 schema: ready

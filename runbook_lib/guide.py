@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SOURCE = 'PortSIP, "Configuring Twilio Register Based Trunk"'
-
 
 @dataclass(frozen=True)
 class GuideSection:

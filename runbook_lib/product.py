@@ -11,7 +11,6 @@ PACKAGE = Path(__file__).resolve().parent
 DATA = PACKAGE / "data"
 NOTEBOOKS = (DATA / "notebooks").resolve()
 PARAMETERS = (DATA / "parameters").resolve()
-CHANGELOG = DATA / "CHANGELOG.md"
 
 
 def is_checkout(folder: Path) -> bool:

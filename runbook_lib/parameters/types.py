@@ -217,7 +217,6 @@ def _pattern_type(pattern: str, message: str) -> Any:
 _written = PlainSerializer(str, return_type=str)
 
 Name = Annotated[str, _parsed(_words(64)), _string(minLength=1, maxLength=64)]
-ListName = Annotated[str, _parsed(_words(255)), _string(minLength=1, maxLength=255)]
 FilePath = Annotated[NamedFile, _beside(_named_file, NamedFile), _string(minLength=1), _written]
 FolderName = Annotated[str, _parsed(_folder_name), _string(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Pool = Annotated[DidPool, _parsed(DidPool.parse, DidPool), _string(pattern=r"^[0-9 ;-]+$"), _written]

@@ -39,7 +39,7 @@ class Retire(Section[None]):
         context = self.context
         with at_step("1.1"):
             found = context.twilio_trunk.look()
-        self._trunk, self._all_trunks = found.trunk, found.all
+        self._trunk = found.trunk
         with at_step("5.1"):
             in_pbx = context.pbx_trunk.look()
         self._candidates, self._in_pbx = in_pbx.candidates, in_pbx.trunk

@@ -1,0 +1,105 @@
+"""How long somebody waits: the import of the library, and the first table after Run All.
+
+A person's notebook is played to a kernel as JupyterLab does it, cell by cell, until the first table is
+there. The kernel is new for the first reading and has run the notebook before for the second. Nothing of
+the tenant exists in the sandbox, and a reading is never served by an earlier one: it is one of the
+vendors. Times are medians.
+
+::
+
+    make bench                      five rounds with the demo's first tenant
+    make bench BENCH='--rounds 1'   fewer
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nbformat
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import start_new_kernel
+from rich.console import Console
+from rich.table import Table
+
+from runbook_lib.guide import SECTIONS
+from runbook_lib.product import NOTEBOOKS
+from tests.conftest import CHECKOUT, TestSandbox, started
+
+SECTION = "03"
+IMPORTS = ("import runbook_lib", "from runbook_lib import open_section")
+NEW, WARM = "first table, new kernel", "first table, warm kernel"
+#: What is promised, in seconds.
+WANTED = {IMPORTS[0]: 0.4, WARM: 2.0}
+
+
+def seconds_of_import(statement: str) -> float:
+    """Return how much longer a Python runs that also imports."""
+
+    def run(code: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)
+        return time.perf_counter() - began
+
+    return max(0.0, run(statement) - run("pass"))
+
+
+def seconds_to_first_table(client: BlockingKernelClient, cells: list[str]) -> float:
+    """Run all cells; return the seconds until the first table."""
+    began, shown = time.perf_counter(), list[float]()
+
+    def look(message: dict[str, Any]) -> None:
+        if "<table" in message["content"].get("data", {}).get("text/html", ""):
+            shown.append(time.perf_counter() - began)
+
+    for cell in cells:
+        # As a person's front end does, so that the form is made as well.
+        reply = client.execute_interactive(cell, allow_stdin=True, output_hook=look, timeout=120)
+        if reply["content"]["status"] != "ok":
+            raise SystemExit(f"{reply['content']['ename']}: {reply['content']['evalue']}")
+    if not shown:
+        raise SystemExit(f"the notebook of section {SECTION} shows no table")
+    return shown[0]
+
+
+def measure(sandbox: TestSandbox) -> dict[str, float]:
+    """Return one reading of everything, in seconds."""
+    seconds = {statement: seconds_of_import(statement) for statement in IMPORTS}
+    notebook = nbformat.read(NOTEBOOKS / f"{SECTIONS[SECTION].notebook}.ipynb", as_version=4)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    environment = {**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT)}
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(sandbox.root), env=environment)
+    try:
+        for name in (NEW, WARM):
+            seconds[name] = seconds_to_first_table(client, cells)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    return seconds
+
+
+def main() -> None:
+    """Print the medians beside what is promised."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--rounds", type=int, default=5)
+    rounds = options.parse_args().rounds
+    with TemporaryDirectory() as folder, started(Path(folder) / "project") as sandbox:
+        readings = [measure(sandbox) for _ in range(rounds)]
+    table = Table(title=f"Waiting, in seconds: medians of {rounds} rounds", title_justify="left")
+    for column in ("What", "Seconds", "Promised"):
+        table.add_column(column)
+    for name in readings[0]:
+        wanted = f"{WANTED[name]:.1f}" if name in WANTED else ""
+        table.add_row(name, f"{median(reading[name] for reading in readings):.2f}", wanted)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
