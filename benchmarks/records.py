@@ -39,22 +39,36 @@ LONGER = 1.10
 
 
 def many(records: Path, count: int, tenant: str = TENANT) -> str:
-    """Fill a records folder with copies of a real record; return the head of the one before the last ten."""
+    """Fill a records folder with copies of a real record; return the head of the one before the last ten.
+
+    Notebooks and pages are the same in each, as links to one file: they are hashed as any, and take no room.
+    """
     with TemporaryDirectory() as unpacked:
         with tarfile.open(OLD) as archive:
             archive.extractall(unpacked, filter="data")
         [source] = Path(unpacked).glob("records/demo/acme/2*")
         files = {path.name: path.read_bytes() for path in source.iterdir() if path.name != "checksums.json"}
+    pages = {
+        name: digest_of(content) for name, content in files.items() if name.endswith((".html", ".ipynb"))
+    }
     old, lines, previous, since = f"demo/acme/{source.name}", list[bytes](), None, ""
+    first: Path | None = None
     for number in range(count):
         run = f"{tenant}/20260101T{number:06}Z-{number:06x}"
         folder = records / run
         folder.mkdir(parents=True)
-        own = {name: content.replace(old.encode(), run.encode()) for name, content in files.items()}
-        listed = {name: digest_of(content) for name, content in sorted(own.items())}
+        own = {
+            name: content if name in pages else content.replace(old.encode(), run.encode())
+            for name, content in files.items()
+        }
+        listed = {name: pages.get(name) or digest_of(content) for name, content in sorted(own.items())}
         own["checksums.json"] = json.dumps({"format": 1, "run": run, "files": listed}).encode()
         for name, content in own.items():
-            (folder / name).write_bytes(content)
+            if first is not None and name in pages:
+                os.link(first / name, folder / name)
+            else:
+                (folder / name).write_bytes(content)
+        first = first or folder
         for event, name in (("opened", "opening.json"), ("closed", "checksums.json")):
             entry = Entry(
                 len(lines),

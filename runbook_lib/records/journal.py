@@ -96,7 +96,7 @@ class Journal:
         self._begun = set[str]()
         folder = path.absolute().parent
         self._chain, self._run = Chain(folder.parents[2]), "/".join(folder.parts[-3:])
-        self._open_at: tuple[int, int, int] | None = None
+        self._open_at: tuple[int, ...] | None = None
 
     @contextmanager
     def writing(

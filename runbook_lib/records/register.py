@@ -43,6 +43,7 @@ from .summary import NOT_ENDED
 from .verify import Problem, is_run, only_newer, read_record
 
 GOING_ON = "going on"
+NO_EFFECT = "none, by the plan"
 FORMAT = 1
 #: Fewer records than this are read at every look rather than remembered.
 MANY = 200
@@ -183,7 +184,7 @@ def facts_of(opening: Mapping[str, Any], record: Mapping[str, Any]) -> Facts:
         approver=str(by.get("who") or "") if how != EMERGENCY else "",
         approval=how,
         approved_at=str(by.get("at") or ""),
-        effect=" and ".join(calls) + (" calls interrupted, as planned" if calls else ""),
+        effect=f"{' and '.join(calls)} calls interrupted, as planned" if calls else NO_EFFECT,
         changed=_changed(rows),
         settings=len(rows),
         writes=len(mappings(whole, "changes")),

@@ -161,9 +161,11 @@ def test_a_removal_that_was_cut_off_is_finished(
     with pytest.MonkeyPatch.context() as patch:
         if step == "the entry":
             patch.setattr("runbook_lib.records.retention.Chain.record", die)
+            with pytest.raises(Killed):
+                dispose(records)
         else:
             patch.setattr("runbook_lib.records.retention.leftovers", lambda folder: ["record.json", "no"])
-        dispose(records)
+            assert dispose(records).exit_code == 1
     assert len(left(records, OLD)) > 1
     assert verify(records).problems
     assert dispose(records).exit_code == 0
