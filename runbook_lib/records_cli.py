@@ -1,7 +1,7 @@
-"""The ``runbook records`` commands: what was changed, by whom, and whether the record of it holds.
+"""The ``runbook records`` commands: what was changed, by whom, and whether the records are intact.
 
 Exit status: 0 fine, 1 a problem was found or something was refused, 3 the usage is wrong. Names and
-texts in records came from elsewhere: nothing of them acts on the terminal.
+texts in records came from elsewhere, and have no effect on the terminal.
 """
 
 from __future__ import annotations
@@ -74,16 +74,14 @@ app = typer.Typer(
 )
 
 Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the workspace's.")]
-Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begins so, or SITE/TENANT/RUN.")]
+Run = Annotated[str, typer.Argument(help="Run ID, its unique beginning, or SITE/TENANT/RUN.")]
 
 
 @app.command("list")
 def list_records(
     tenant: Annotated[
         str | None,
-        typer.Option(
-            help="Only this tenant's, with the changes of shared trunks that its calls ran through."
-        ),
+        typer.Option(help="Only this tenant's records, including changes of shared trunks that it used."),
     ] = None,
     records: Records = None,
 ) -> None:
@@ -186,36 +184,38 @@ def show(run: Run, records: Records = None) -> None:
 
 @app.command()
 def head(records: Records = None) -> None:
-    """Print the head of the chain, to keep it where the records are not."""
+    """Print the head of the chain, to store it somewhere else."""
     with _printed():
         digest = Chain(_folder(records)).head
         if digest is None:
-            raise RunbookError("there is no record yet", next_step="make one: runbook apply")
+            raise RunbookError("there is no record yet", next_step="create one: runbook apply")
         screen.print(Text(digest), soft_wrap=True)
 
 
 @app.command()
 def verify(
-    kept_head: Annotated[str | None, typer.Option("--head", help="A head that was kept, sha256:….")] = None,
+    kept_head: Annotated[
+        str | None, typer.Option("--head", help="A head that was kept elsewhere, sha256:….")
+    ] = None,
     head_file: Annotated[
-        Path | None, typer.Option(help="File of kept heads, one a line; lines with # are remarks.")
+        Path | None, typer.Option(help="File of kept heads, one per line; lines with # are comments.")
     ] = None,
     allowed_signers: Annotated[
         Path | None, typer.Option(help="OpenSSH's file of the keys that may sign heads.")
     ] = None,
     identity: Annotated[
-        list[str] | None, typer.Option(help="Whose signatures count: a name in that file; any of several.")
+        list[str] | None, typer.Option(help="Name in that file whose signatures count; can be repeated.")
     ] = None,
     revoked: Annotated[
-        Path | None, typer.Option(help="Keys that never count: public keys, or what ssh-keygen -k made.")
+        Path | None, typer.Option(help="Revoked keys: a file of public keys, or one made by ssh-keygen -k.")
     ] = None,
     approvers: Annotated[
         Path | None,
-        typer.Option(help="OpenSSH's file of the keys that may approve: check signed approvals again."),
+        typer.Option(help="OpenSSH's file of the keys that may approve; checks signed approvals again."),
     ] = None,
     records: Records = None,
 ) -> None:
-    """Say whether the records are what they were when they were closed; needs no secret."""
+    """Check that the records are unchanged since they were closed; needs no secret."""
     with _reported():
         folder = _folder(records)
         allowed_signers, head_file = _given(allowed_signers), _given(head_file)
@@ -223,7 +223,7 @@ def verify(
         if (allowed_signers is None) != (not identity):
             raise InputError(["--allowed-signers and --identity: give both, or none"])
         if revoked is not None and allowed_signers is None and approvers is None:
-            raise InputError(["--revoked: is for --allowed-signers and --approvers"])
+            raise InputError(["--revoked: needs --allowed-signers or --approvers"])
         if allowed_signers is not None and identity:
             signed = signed_heads(folder, allowed_signers, identity, _given(revoked))
         problems, notes = list(signed.problems), list(signed.notes)
@@ -232,7 +232,7 @@ def verify(
             problems += found[0]
             notes += found[1]
         kept = kept_heads(folder)
-        # A head that was kept after the chain's present end: the end was taken away, or put back from before.
+        # A head that was kept after the chain's present end: the end was removed, or an older copy restored.
         known = {entry.digest for entry in read_chain(folder)[0]}
         lost = [
             Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
@@ -261,16 +261,16 @@ def sign(
 def export(
     run: Run, out: Annotated[Path, typer.Argument(help="The zip; must not exist.")], records: Records = None
 ) -> None:
-    """Write one zip of a record, to attach to a ticket; refused if one of the record's secrets is in it."""
+    """Export a record as a zip, to attach to a ticket; refused if it contains one of the record's secrets."""
     with _reported():
         folder = _folder(records)
         name = _find(_runs(Chain(folder).entries()), run)
         for reference in export_record(folder, name, out, project_root()):
-            _line(f"! not looked for in it, as it cannot be resolved here: {reference}", "yellow")
+            _line(f"! not searched for, because it cannot be resolved here: {reference}", "yellow")
         _line(f"Written: {out}")
 
 
-Reason = Annotated[str, typer.Option(help="Why, for the entry.")]
+Reason = Annotated[str, typer.Option(help="The reason, for the records.")]
 
 
 @app.command()
@@ -278,13 +278,13 @@ def close(
     run: Run,
     reason: Reason = "",
     confirm: Annotated[
-        str, typer.Option(help="The run's id, typed in full: for a run of another host, with --reason.")
+        str, typer.Option(help="The full run ID, to confirm; with --reason, for a run of another host.")
     ] = "",
     records: Records = None,
 ) -> None:
     """Close the record of a run that died, with what it left behind; remove one that never opened.
 
-    Who closed it, when and why is kept in it, with what stands at the vendors now, if that can be read.
+    The record then says who closed it, when and why, and the vendors' present state if it can be read.
     """
     from .batch.pages import write_run_index
 
@@ -326,14 +326,14 @@ def adopt_record(
 
 
 def _typed(name: str) -> str:
-    """What a person types when asked for a run's id; empty where nobody can be asked."""
+    """The run ID that a person types when asked; empty if nobody can be asked."""
     if not sys.stdin.isatty():
         return ""
     return str(typer.prompt(f"Type the run's id to close {name} (needed if its host is another)", default=""))
 
 
 def _at_the_vendors(run: Path) -> dict[str, Any]:
-    """What the tenant's plan is now, after a run that died: as far as it can be read, and never an error."""
+    """The tenant's present plan after a run that died, if it can be read; never raises an error."""
     from .runbook import Runbook
 
     opening = read_mapping(run / OPENING)
@@ -343,13 +343,13 @@ def _at_the_vendors(run: Path) -> dict[str, Any]:
     try:
         with Runbook.open(files["site"], files["tenant"]) as runbook:
             if runbook.context.journal.target != opening.get("target"):
-                return {"read": None, "why_not": "the parameter files are for another target by now"}
+                return {"read": None, "why_not": "the parameter files are now for another target"}
             rows = [
                 {"section": part.section, **row.covered()}
                 for part in runbook.plan().slices
                 for row in (*part.changing, *part.stopping)
             ]
-    except Exception as error:  # whatever keeps it from being read: the record is closed all the same
+    except Exception as error:  # whatever the reason, the record is closed nevertheless
         return {"read": None, "why_not": f"{type(error).__name__}: {error}"}
     return {"read": now(), "not_as_the_parameters_ask": rows}
 
@@ -357,14 +357,14 @@ def _at_the_vendors(run: Path) -> dict[str, Any]:
 @app.command()
 def policy(
     site: Annotated[Path, typer.Option("--site", "-s", help="The site file with the new policies.")],
-    reason: Annotated[str, typer.Option(help="Why, in words.")],
-    key: Annotated[Path | None, typer.Option(help="SSH key of an allowed signer of before.")] = None,
+    reason: Annotated[str, typer.Option(help="The reason, for the records.")],
+    key: Annotated[Path | None, typer.Option(help="SSH key of a previously allowed signer.")] = None,
     allowed_signers: Annotated[
-        Path | None, typer.Option(help="The allowed signers as they were before.")
+        Path | None, typer.Option(help="The previous file of allowed signers.")
     ] = None,
     records: Records = None,
 ) -> None:
-    """Enter that a site's policies are changed, which a live run with weaker ones needs."""
+    """Record a change of a site's policies, which a live run with weaker ones requires."""
     with _reported():
         if (key is None) != (allowed_signers is None):
             raise InputError(["--key and --allowed-signers: give both, or none"])
@@ -379,10 +379,10 @@ def policy(
 @app.command()
 def review(
     run: Run,
-    remark: Annotated[str, typer.Option(help="What was found, in words.")],
+    remark: Annotated[str, typer.Option(help="The result of the review.")],
     records: Records = None,
 ) -> None:
-    """Enter that you have reviewed a run of an emergency, as another person than who ran it."""
+    """Record that you have reviewed an emergency run that somebody else made."""
     with _reported():
         folder = _folder(records)
         name = _find(_runs(Chain(folder).entries()), run)
@@ -391,7 +391,7 @@ def review(
 
 
 def _renew_index(folder: Path) -> None:
-    """Write the page over all records again; a failure is a caution, as nothing depends on the page."""
+    """Rewrite the page over all records; a failure is a caution, because nothing depends on the page."""
     from .batch.pages import renew_index
 
     for caution in renew_index(folder):
@@ -400,20 +400,20 @@ def _renew_index(folder: Path) -> None:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """Tell an error as every command does, and end with its status."""
+    """Report an error as every command does, and end with its status."""
     try:
         yield
     except RunbookError as error:
         complain(str(error))
         raise typer.Exit(WRONG_INPUT if isinstance(error, InputError) else FAILED) from None
-    except OSError as error:  # named by nobody else: a folder that may not be read, a disk that fails
+    except OSError as error:  # not reported elsewhere: a folder that cannot be read, a failing disk
         complain(str(unreadable(error)))
         raise typer.Exit(FAILED) from None
 
 
 @contextmanager
 def _printed() -> Iterator[None]:
-    """As ``_reported``, for a command that does nothing but print: without its output it has failed."""
+    """As ``_reported``, for a command that only prints: without its output it has failed."""
     with _reported():
         yield
         if output_failed():
@@ -428,25 +428,25 @@ def _folder(records: Path | None) -> Path:
 
 
 def _given(path: Path | None) -> Path | None:
-    """The full path that an option means, by the rule of every path; as it is, if there is no such file."""
+    """The full path of a file named by an option; unchanged if there is no such file."""
     return path and (locate(path, current_folder(), project_root()) or path)
 
 
 def _chain(records: Path) -> tuple[list[Entry], list[Problem]]:
-    """The entries that can be read, and what is wrong with the chain; an error when none is left to read."""
+    """The readable entries and the chain's problems; an error if no entry can be read."""
     entries, problems = read_chain(records)
     return (entries, problems) if entries else (Chain(records).entries(), problems)
 
 
 def _state(records: Path, run: str, digests: Mapping[str, str]) -> str:
-    """Whether a record is closed, its run goes on, or it died."""
+    """Whether a record is closed, its run is going on, or it died."""
     if CLOSED in digests:
         return CLOSED
     return "going on" if living.is_going_on(records / run) else NOT_ENDED
 
 
 def _so_far(folder: Path) -> dict[str, Any]:
-    """What an open record holds by now; nothing where somebody made something else of its files."""
+    """The present content of an open record; empty if its files were replaced."""
     try:
         return record_so_far(folder)
     except (OSError, KeyError, TypeError, AttributeError):
@@ -464,7 +464,7 @@ def _domains(records: Path, runs: Mapping[str, Mapping[str, str]], tenant: str) 
 
 
 def _is_of(run: str, opening: Mapping[str, Any], tenant: str, domains: set[str]) -> bool:
-    """Whether a run is a tenant's own, or was for a shared trunk that the tenant's calls ran through."""
+    """Whether a run is a tenant's own, or was for a shared trunk that the tenant used."""
     if run.split("/")[1] == tenant:
         return True
     affected = _list(dict(opening), "affected")
@@ -486,15 +486,15 @@ def _runs(entries: Sequence[Entry]) -> list[str]:
 
 
 def _find(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ()) -> str:
-    """The run that is meant: by its whole name, its run id, or the id's beginning."""
+    """Find a run by its whole name, its run id, or the id's beginning."""
     if wanted in runs:
         return wanted
     found = [one for one in runs if wanted and one.rpartition("/")[2].startswith(wanted)]
     if len(found) != 1:
-        what = f"{wanted}: {'no record' if not found else f'{len(found)} records'} of the chain"
+        what = f"{wanted}: {'no record' if not found else f'{len(found)} records'} in the chain"
         if problems:
             _warn(problems)
-            raise RecordError(what, next_step="look at all that is wrong with: runbook records verify")
+            raise RecordError(what, next_step="list every problem with: runbook records verify")
         raise InputError([what], next_step="runbook records list shows them")
     return found[0]
 
@@ -511,7 +511,7 @@ def _anchors(kept_head: str | None, head_file: Path | None) -> list[Anchor]:
     if wrong := [place for place, line in kept if not is_head(line)]:
         raise InputError([f"{place}: not a head (sha256: and 64 hexadecimal digits)" for place in wrong])
     if not kept and (kept_head is not None or head_file is not None):
-        raise InputError(["--head, --head-file: there is no head in it"])
+        raise InputError(["--head, --head-file: contains no head"])
     return [Anchor(line, f"the kept head ({place})") for place, line in kept]
 
 
@@ -526,17 +526,17 @@ def _show(records: Path, report: Report) -> None:
     for name in report.older:
         _line(f"· older than the register, unverified: {name}; to enter it: runbook records adopt {name}")
     for name in sorted({*report.unchained, *report.strays} - {*report.reading, *report.older}):
-        _line(f"· not in the chain, nothing vouches for it: {name}{_kind(records / name)}")
+        _line(f"· not in the chain, unverified: {name}{_kind(records / name)}")
     for name in report.unopened:
         _line(f"· never opened, so its run wrote nothing: {name}; to remove it: runbook records close {name}")
     if report.reading:
         count = len(report.reading)
-        _line(f"· {count} runs of plan or verify, which are not chained: nothing vouches for them")
+        _line(f"· {count} runs of plan or verify, which are not in the chain: unverified")
     if (records / INDEX).exists():
-        _line(f"· {INDEX} is made from the records, and nothing vouches for the page itself")
+        _line(f"· {INDEX} is made from the records, and the page itself is unverified")
     _name_events(records, report.entries)
     _name_emergencies(report.unreviewed)
-    counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
+    counts = f"{len(report.records)} closed records, {len(report.entries)} entries in the chain"
     if report.going_on:
         count = len(report.going_on)
         counts = f"{f'{count} runs are' if count > 1 else '1 run is'} going on; {counts}"
@@ -546,16 +546,16 @@ def _show(records: Path, report: Report) -> None:
         vouched = next(one for one in report.anchors if one.digest == report.anchored.digest)
         upto = f"up to entry {report.anchored.seq}, by {vouched.source}"
         if report.after:
-            counts += f", of which {len(report.after)} came after and are not vouched for"
+            counts += f", of which {len(report.after)} came later and are unverified"
         _line(f"{report.status} {upto}; {counts}", "bold yellow" if report.after else "bold green")
     else:
         _line(f"{report.status}: {counts}", "bold")
-        _line("Whoever can write here could have written all of it anew. Give a head that was kept")
-        _line("elsewhere (--head, --head-file) or the keys that signed one (--allowed-signers, --identity).")
+        _line("Anyone with write access could have rewritten this. Check it against a head kept elsewhere")
+        _line("(--head, --head-file) or the keys that signed one (--allowed-signers, --identity).")
 
 
 def _shown(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems, with what a transfer made of many files told once."""
+    """The problems; damage that a transfer did to many files is reported once."""
     by_transfer = (Damage.LINE_ENDS, Damage.POINTER)
     shown = [problem for problem in problems if problem.damage not in by_transfer]
     for damage in by_transfer:
@@ -567,20 +567,20 @@ def _shown(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _name_events(records: Path, entries: Sequence[Entry]) -> None:
-    """Name what was changed about policies and approvals, which is in no record of a run."""
+    """List changes to policies and approvals, which no record of a run contains."""
     for line in describe_events(records, entries):
         _line(f"· {line}")
 
 
 def _name_emergencies(runs: Sequence[str]) -> None:
-    """Count what nobody approved before and nobody reviewed since."""
+    """List the emergency runs that nobody has reviewed."""
     if runs:
-        _line(f"! {len(runs)} runs of an emergency that nobody has reviewed: {', '.join(runs)}", "yellow")
+        _line(f"! {len(runs)} emergency runs that nobody has reviewed: {', '.join(runs)}", "yellow")
         _line("  to review one, as another person: runbook records review RUN --remark TEXT")
 
 
 def _kind(path: Path) -> str:
-    """What is in a file's place, if it is no file that can be read."""
+    """Why a file cannot be read, if so."""
     try:
         if not path.is_dir() or path.is_symlink():
             with opened(path):
@@ -591,15 +591,15 @@ def _kind(path: Path) -> str:
 
 
 def _warn(problems: Sequence[Problem]) -> None:
-    """Say above everything else what of it is not what was recorded."""
+    """Report first, above everything else, what has changed since it was recorded."""
     for problem in problems:
         _line(f"✗ {problem.path}: {problem.what}", "red")
     if problems and not only_newer(problems):
-        _line("NOT AS IT WAS: what is shown below may not be what was done.", "bold red")
+        _line("CHANGED SINCE IT WAS RECORDED: this may not be what was really done.", "bold red")
 
 
 def _what_of(wrong: Sequence[Problem]) -> str:
-    return "by a newer runbook" if only_newer(wrong) else "NOT AS IT WAS"
+    return "by a newer runbook" if only_newer(wrong) else "CHANGED"
 
 
 def _age(kept: Sequence[Kept], report: Report) -> str:
@@ -610,7 +610,7 @@ def _age(kept: Sequence[Kept], report: Report) -> str:
 
 
 def _warn_of_clocks(entries: Sequence[Entry]) -> None:
-    """Name the places where the chain's times go backwards: a record is not where its time says."""
+    """List the places where the chain's times go backwards."""
     for what, is_grave in describe_set_back(entries):
         _line(f"{'!' if is_grave else '·'} {what}", "yellow" if is_grave else "")
 
@@ -655,7 +655,7 @@ def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> 
 
 
 def _list(record: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """A list of mappings, whatever somebody made of the file."""
+    """A list of mappings; tolerates any content."""
     found = record.get(key)
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 

@@ -52,7 +52,7 @@ def forms(value: str) -> frozenset[str]:
 
 
 def _shell_forms(text: str) -> Iterator[str]:
-    """An apostrophe inside of apostrophes, as ``shlex.quote`` writes it and as bash itself does."""
+    """An apostrophe inside apostrophes, as ``shlex.quote`` writes it and as bash itself does."""
     yield text.replace("'", "'\"'\"'")
     yield text.replace("'", "'\\''")
 
@@ -191,7 +191,7 @@ def _html_attribute_upper_hex(text: str) -> str:
 
 
 def _references(text: str, form: str) -> str:
-    """Write every character outside of ASCII as a reference to its number."""
+    """Write every character outside ASCII as a reference to its number."""
     return re.sub("[^\0-\x7f]", lambda match: form.format(ord(match[0])), text)
 
 

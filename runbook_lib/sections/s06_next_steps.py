@@ -125,7 +125,7 @@ class NextSteps(Section):
         return [*items, *self._conflicts(standing, planned), *self._examples(planned)]
 
     def _conflicts(self, standing: DialPlan, planned: DialPlan) -> list[Item]:
-        """Conflicts of the rules as a whole: rules that tie, emergency numbers taken away."""
+        """Conflicts of the rules as a whole: rules that tie, emergency numbers diverted."""
         return [
             self.conflict(
                 "6.1",

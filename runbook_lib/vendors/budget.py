@@ -129,7 +129,7 @@ class Budget:
                 pause = min(pause * 1.5, LONGEST_POLL_S)
 
     def _try(self, first: bool) -> tuple[BinaryIO | None, list[int]]:
-        """Acquire a free slot; otherwise return a value that changes with the holders, empty without slots."""
+        """Acquire a free slot; otherwise a value that changes with the holders, empty without slots."""
         size = self.size
         # The first slot is for those who go first; a budget of one is everybody's.
         mine = self._slots[0 if first or size == 1 else 1 : size]

@@ -176,7 +176,7 @@ class Twilio:
         return _Trunking(self.sdk.trunking).trunks
 
     def prove_account(self) -> bool:
-        """Check, as far as possible, whether the credentials act on the site's account; return whether they do.
+        """Check whether the credentials act on the site's account; return whether they do.
 
         For an API key, the answer to the trunk list shows it, or else the accounts that the key can
         read. For an account without a trunk and a key that cannot read accounts, the question stays open.
