@@ -93,7 +93,7 @@ class Context:
     @property
     def to_undo(self) -> RecordToUndo:
         """As ``undoes``, for code that only a rollback runs."""
-        assert self._to_undo is not None, "only a rollback asks for the record that it takes back"
+        assert self._to_undo is not None, "only a rollback asks for the record that it undoes"
         return self._to_undo
 
     @property

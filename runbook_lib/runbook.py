@@ -399,7 +399,7 @@ class SectionRun:
 
         Raises ``ConflictError`` or ``StalePlanError`` before the first write, ``LockedError`` when
         another run works on the tenant, ``VendorError`` when a vendor refuses, ``RecordError`` when the
-        run cannot be recorded; outside of the runner also ``VerificationError``, as ``verify`` does.
+        run cannot be recorded; outside the runner also ``VerificationError``, as ``verify`` does.
         """
         return self._kept(self._apply) if self.runbook.mode == "apply" else None
 

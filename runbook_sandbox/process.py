@@ -76,7 +76,7 @@ def ensure_running(root: Path, idle_seconds: float = IDLE_SECONDS) -> Endpoints:
 
 
 def _usable(root: Path) -> Endpoints | None:
-    """Return the running sandbox, unless nobody trusts the certificate that it has loaded any more."""
+    """Return the running sandbox, unless its loaded certificate is no longer trusted."""
     from . import certificate  # only who starts or uses the sandbox pays for the import
 
     running = status(root)
@@ -131,7 +131,7 @@ def restart(root: Path) -> Endpoints:
 def serve_detached(root: Path, idle_seconds: float) -> int:
     """Serve in this process as the root's detached sandbox; return the exit status.
 
-    Its state outlives it in ``data.json``, and the state file tells others where it answers.
+    Its state outlives it in ``data.json``, and the state file shows others where it answers.
     """
     from . import server  # the web framework is needed by the process that serves, by no other
 

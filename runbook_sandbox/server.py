@@ -164,7 +164,7 @@ class _Running:
         world.refuse = self._refuse
 
     async def run(self) -> None:
-        """Serve both ports until told to stop."""
+        """Serve both ports until asked to stop."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop)

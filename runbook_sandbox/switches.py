@@ -123,7 +123,7 @@ ALL: tuple[Switch, ...] = (
         "whether 'provider' means brand, trunk or all is unstated",
     ),
     _choice("portsip.odd_ranges", "refused|accepted", "reversed ranges and unequal digit lengths: unstated"),
-    _choice("portsip.did_removal_in_use", "accepted|refused", "taking away a DID that a rule uses: unstated"),
+    _choice("portsip.did_removal_in_use", "accepted|refused", "removing a DID that a rule uses: unstated"),
     _choice(
         "portsip.same_inbound_rule", "refused|accepted", "a second rule, same DID, trunk and mask: unstated"
     ),

@@ -209,7 +209,7 @@ def test_what_plain_papermill_left_is_rolled_back_when_named_with_its_files(sand
     who = ("-s", SITE, "-t", ACME)
     ended = runbook(sandbox, "rollback", folder.name, *who, "--accept-interruption")
     assert ended.returncode == 2, ended.stdout + ended.stderr
-    assert "nothing vouches for this journal" in " ".join(ended.stdout.split())
+    assert "the journal is unverified" in " ".join(ended.stdout.split())
 
 
 def test_the_first_line_and_the_opening_name_where_it_worked(sandbox: TestSandbox) -> None:

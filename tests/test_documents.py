@@ -12,6 +12,7 @@ import pytest
 
 from runbook_lib.parameters import field_table, json_schema
 from tests.conftest import CHECKOUT
+from tests.prose import AVOIDED, code_prose, product_files, translated
 
 README = CHECKOUT / "README.md"
 PAGES = sorted((CHECKOUT / "docs").glob("*.md"))
@@ -65,6 +66,36 @@ def test_the_readme_fits_on_three_screens() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 120
     assert all(len(line) <= 110 for line in lines)
+
+
+@pytest.mark.parametrize("path", product_files(), ids=lambda path: path.relative_to(CHECKOUT).as_posix())
+def test_the_prose_is_plain_english(path: Path) -> None:
+    assert not translated(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "what it was told",
+        "written anew",
+        "a list of ours",
+        "nothing vouches for it",
+        "it goes on to its end",
+        "not applied without leave",
+        "3 tenant file(s)",
+        "a slip of the pen",
+        "the runbook that carries itself out",
+        "it is taken away",
+        "it is not there any more",
+        "on wrong ground",
+    ],
+)
+def test_a_translated_phrase_is_found_wherever_it_is(text: str, tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    for code in (f'"""{text}"""', f"value = 1  # {text}", f'raise ValueError(f"{{value}}: {text}")'):
+        module.write_text(code, encoding="utf-8")
+        prose = "\n".join(part for _, part in code_prose(module))
+        assert any(re.search(phrase, prose, re.IGNORECASE) for phrase in AVOIDED)
 
 
 def make_targets() -> set[str]:

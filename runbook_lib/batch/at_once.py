@@ -143,7 +143,7 @@ def _result(job: Job, process: Detached) -> TenantResult:
     sections: dict[str, SectionResult] = {}
     begun, any_begun, errors = job.order[0], False, []
     for event, what in _events(process.printed()):
-        with suppress(TypeError, KeyError):  # no event of ours
+        with suppress(TypeError, KeyError):  # not an event that we wrote
             if event == ENDED:
                 done = tuple(_section(one) for one in what["sections"])
                 return TenantResult(job.site, job.tenant, Path(what["folder"]), done, what["problem"])

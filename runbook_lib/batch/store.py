@@ -65,6 +65,6 @@ def reserved(path: str | None) -> Iterator[Path | None]:
 def _absolute(path: str) -> Path:
     """A path as papermill means it: from where it was called, wherever the notebook runs."""
     local = papermill_io.get_handler("local")
-    folder = local.cwd(None)  # its only way to tell is to set another one
+    folder = local.cwd(None)  # it shows the folder only when another one is set
     local.cwd(folder)
     return Path(folder or "", path).absolute()

@@ -157,7 +157,7 @@ class Country:
 
 @lru_cache(maxsize=512)
 def country_of(region: str | None) -> Country:
-    """Return what is known of a country (ISO 3166); an empty one for ``None`` and for what is no country."""
+    """Return what is known of a country (ISO 3166); empty for ``None`` and for anything else."""
     metadata = PhoneMetadata.metadata_for_region(region, None) if region else None
     if metadata is None:
         return Country(region or "")

@@ -40,7 +40,7 @@ def destination(text: str) -> str:
 
 
 def size(text: str) -> int | None:
-    """Return how many extensions a range has; ``None`` for what is no range."""
+    """Return how many extensions a range has; ``None`` if it is not a range."""
     match = _RANGE.fullmatch(text)
     return int(match[2]) - int(match[1]) + 1 if match else None
 

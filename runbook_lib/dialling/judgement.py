@@ -88,7 +88,7 @@ class Way:
 
 
 def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
-    """Return what the runbook's own writes must not cause: ties, emergency numbers taken away.
+    """Return what the runbook's own writes must not cause: ties, emergency numbers diverted.
 
     ``before`` is the present dial plan in the PBX, ``after`` the one that the runbook would leave.
     """
@@ -114,10 +114,10 @@ def _changed(before: DialPlan, after: DialPlan) -> set[str]:
 
 
 def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, list[str]]:
-    """Return the emergency numbers that go another way today, by the rule of ours that moves them.
+    """Return the emergency numbers that go another way today, by our own rule that moves them.
 
-    That is the rule of ours that would take the number, and the one that has it today and, changed, would
-    leave it to whatever comes next.
+    That is our rule that would match the number, or our rule that matches it today and, once changed,
+    would leave it to whatever comes next.
     """
     found: dict[str, list[str]] = {}
     changed, those_who_call = _changed(before, after), callers(after.rules)

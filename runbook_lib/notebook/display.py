@@ -39,7 +39,7 @@ def visible(text: str) -> str:
     """Return text with every character that cannot be seen, or that moves others, made visible.
 
     Control characters (the escape of a terminal sequence, line ends), right-to-left marks,
-    zero-width characters and lone surrogates become their code point; a joiner inside of a word or an
+    zero-width characters and lone surrogates become their code point; a joiner inside a word or an
     emoji is spelling and stays. Nothing is omitted except secrets: they are removed here, before the
     text is wrapped and a filter could miss them.
     """

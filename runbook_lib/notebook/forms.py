@@ -162,7 +162,7 @@ class ApplyForm(Shown):
             self._refresh()
 
     def withdraw(self, reason: str) -> None:
-        """Offer nothing any more, for ``reason``; a child that runs is followed and can be cancelled."""
+        """Offer nothing from now on, for ``reason``; a child that runs is followed and can be cancelled."""
         self._withdrawn = True
         self._offer = Offer(Box("stop", "This form is withdrawn.", (reason,)))
         self._refresh()
@@ -304,7 +304,7 @@ class Links(Shown):
         return "\n".join([*(f"{label}: {visible(link)}" for label, link in shown), *map(visible, hidden)])
 
     def _parts(self) -> tuple[list[tuple[str, str]], list[str]]:
-        """Labels with their links, and lines about what lies outside of what the server shows."""
+        """Labels with their links, and lines about files that the server does not show."""
         links = [(label, self.served.link(path), path) for label, path in self.files]
         hidden = [f"{label}: {path}" for label, link, path in links if link is None]
         outside = ["Outside the folder that this JupyterLab shows:"] if hidden else []

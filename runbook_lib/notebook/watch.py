@@ -43,7 +43,7 @@ _MISSING = object()
 
 
 def watch_cells() -> CellWatch | None:
-    """Watch this kernel's cells from the first call on, and return the watch; ``None`` outside of IPython."""
+    """Watch this kernel's cells from the first call on, and return the watch; ``None`` outside IPython."""
     shell = get_ipython()
     return None if shell is None else _watch_of(shell)
 

@@ -286,7 +286,7 @@ def _known_keys(model: type[Strict], path: tuple[str | int, ...]) -> list[str]:
 
 
 def _strict_in(annotation: Any) -> Any:
-    """The mapping's model inside of an annotation such as ``dict[str, TwilioAccount]``."""
+    """The mapping's model inside an annotation such as ``dict[str, TwilioAccount]``."""
     if isinstance(annotation, type) and issubclass(annotation, Strict):
         return annotation
     return next((found for one in get_args(annotation) if (found := _strict_in(one)) is not None), None)

@@ -125,7 +125,7 @@ class Journal:
     def sending(self, vendor: str, method: str, path: str, body: Any) -> str:
         """Record that a write is about to be sent; return its id. On disk when this returns.
 
-        Raises ``UnjournalledWriteError`` outside of ``writing``, what stopped the run, if it was, what
+        Raises ``UnjournalledWriteError`` outside ``writing``, what stopped the run, if it was, what
         ``before_first_write`` raises, and ``RecordError`` when the run has no open entry in the chain: it
         never opened, or was closed meanwhile.
         """

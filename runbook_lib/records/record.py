@@ -146,7 +146,7 @@ def open_record(
     does (``RUNBOOK_EMERGENCY``); the ticket of a signed approval is that of
     the approval. Raises ``RecordError`` or ``LockedError`` when the run cannot be recorded (also when the
     file system lacks what a record needs, and when the tenant's folder has a closed record that the chain
-    does not know), ``ApprovalError`` when the approval cannot be used (any more), or the policy is weaker
+    does not know), ``ApprovalError`` when the approval cannot be used (any longer), or the policy is weaker
     than before.
     """
     run = run_name(records, folder)

@@ -699,5 +699,5 @@ def is_head(text: str) -> bool:
 
 
 def is_run(name: str | None) -> TypeGuard[str]:
-    """Whether a text names a run's folder, and nothing outside of the records folder."""
+    """Whether a text names a run's folder, and nothing outside the records folder."""
     return name is not None and len(PurePosixPath(name).parts) == 3 and _is_inside(name)

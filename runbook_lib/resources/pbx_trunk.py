@@ -197,8 +197,8 @@ class PbxTrunk:
     def _at_our_hostname(self, trunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those at our termination URI; with another edge only if that one is not beside it.
 
-        A second trunk by another edge, for failover, may be somebody's own: it is left alone. Where it
-        has our name it cannot be told which of the two is ours.
+        A second trunk with another edge, for failover, may be somebody's own: it is left alone. If it
+        has our name, it is unclear which of the two is ours.
         """
         wanted = meaning("hostname", str(self._settings.termination))
         leading = [trunk for trunk in trunks if leads_to(self._settings, trunk.get("hostname"))]

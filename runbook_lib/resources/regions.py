@@ -1,4 +1,4 @@
-"""Twilio's Regions: which one serves a call, and what its API lacks outside of the United States.
+"""Twilio's Regions: which one serves a call, and what its API lacks outside the United States.
 
 A Region has its own trunks, lists and API keys. A call from the telephone network is served by the Region
 of the number that was dialled. Source: Twilio, "Regional SIP trunks".

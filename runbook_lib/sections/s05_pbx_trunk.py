@@ -401,4 +401,4 @@ def _pool(text: str | None) -> DidPool | None:
     try:
         return DidPool.read(text) if text else None
     except ValueError:
-        return None  # no pool of numbers, so it holds none of ours
+        return None  # not a pool of numbers, so it cannot contain any of the tenant's

@@ -130,7 +130,7 @@ class NextSteps(SectionOfTrunk[Facts]):
         return [*items, *self._conflicts(standing, planned), *self._examples(planned)]
 
     def _conflicts(self, standing: DialPlan, planned: DialPlan) -> list[Item]:
-        """Conflicts of the rules as a whole: rules that tie, emergency numbers taken away."""
+        """Conflicts of the rules as a whole: rules that tie, emergency numbers diverted."""
         return [
             self.conflict(
                 "6.1",

@@ -69,7 +69,7 @@ class AccountCheck:
                 f" {self.account_sid}",
                 account=self.account_sid,
                 other=other,
-                meaning=f"trunks would be created in {other}; this run changes nothing more, at any vendor",
+                meaning=f"trunks would be created in {other}; this run changes nothing more on either side",
                 next_step=self._next_step,
             )
         )

@@ -159,7 +159,7 @@ class Session:
             token, response = self._send(method, path, kind, **content)
             if response.status_code != httpx.codes.UNAUTHORIZED:
                 break
-            # Expired or revoked before its time: the request was not carried out.
+            # Expired or revoked early: the request was not carried out.
             with self._lock:
                 is_latest = self._token is token  # else another thread has renewed it meanwhile
                 if is_latest and has_renewed:

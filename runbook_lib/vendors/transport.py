@@ -368,7 +368,7 @@ class Wire(_Layer):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send once."""
         if self.is_finished and request.extensions[KIND] != "sign_out":
-            raise RuntimeError("nothing is sent any more: the run has signed out")
+            raise RuntimeError("nothing more is sent: the run has signed out")
         with self._counting:
             self.requests += 1
         asked_at = steady()

@@ -46,7 +46,7 @@ def _forward(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """What tells inbound rules from outbound rules."""
+    """What distinguishes inbound rules from outbound rules."""
 
     table: str
     word: str
@@ -189,7 +189,7 @@ class Rules:
 
 
 def _check_inbound(call: Call, row: Row) -> None:
-    """Refuse an inbound rule outside of the tenant's pool.
+    """Refuse an inbound rule outside the tenant's pool.
 
     Source: the OpenAPI document of 22.2 and PortSIP, "Inbound rules": one number or one range.
     """
@@ -204,7 +204,7 @@ def _check_inbound(call: Call, row: Row) -> None:
     if pool is None:
         raise invalid("provider_id: the provider does not exist.")
     if not holds(pool, wanted):
-        raise invalid("did_numbers: outside of the DID pool.")
+        raise invalid("did_numbers: outside the DID pool.")
     for when in _FORWARDS:
         number = row[when].get("number") or ""
         if re.fullmatch(r"\d+-\d+", number) and size(number) != size(row["did_numbers"]):

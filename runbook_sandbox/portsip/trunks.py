@@ -222,7 +222,7 @@ def refuse_removal_in_use(call: Call, row: Row, tenant_id: str, did_numbers: str
             if route["provider_id"] == row["id"] and route.get("outbound_caller_id")
         ]
         if any(not holds(pool, parse(numbers, strict=False)) for numbers in used):
-            raise invalid(f"did_numbers: the rule {rule['name']!r} uses a number that would be taken away.")
+            raise invalid(f"did_numbers: the rule {rule['name']!r} uses a number that would be removed.")
 
 
 def as_file(name: str, columns: tuple[str, ...], rows: list[Row]) -> Response:

@@ -245,7 +245,7 @@ class IpAddresses(Entries):
         network = ipaddress.IPv4Network((address, prefix), strict=False).network_address
         bits = call.switch("cidr_host_bits")
         if network != address and bits == "refused":
-            raise call.error(21235, "IpAddress has bits outside of CidrPrefixLength")
+            raise call.error(21235, "IpAddress has bits outside CidrPrefixLength")
         return str(network if bits == "normalised" else address)
 
 

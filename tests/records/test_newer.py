@@ -65,7 +65,7 @@ def test_a_record_of_the_next_version_is_listed_and_shown_as_newer(tmp_path: Pat
     for arguments in (("list",), ("show", NEW)):
         status, told = command(tmp_path, *arguments)
         assert status == 1 and "newer runbook (version 9.9.9, format 2" in told, told
-        assert "NOT AS IT WAS" not in told
+        assert "CHANGED" not in told
     status, told = command(tmp_path, "show", OLD)
     assert status == 0 and "newer" not in told
 

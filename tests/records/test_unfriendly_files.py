@@ -253,7 +253,7 @@ def test_the_page_over_all_records(root: Path, what: str) -> None:
     replace(path, what)
     assert ended("records", "list")[0] == 0
     status, told = ended("records", "verify")
-    assert status == 0 and ("nothing vouches for it: index.html" in told) == (
+    assert status == 0 and ("not in the chain, unverified: index.html" in told) == (
         what not in ("missing", "empty")
     )
     if what == "a folder":

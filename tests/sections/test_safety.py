@@ -122,7 +122,7 @@ def test_a_termination_uri_of_another_customer_stops_with_its_meaning(
     # The sandbox shows its writes at once here, so there is no lag to wait out.
     monkeypatch.setattr("runbook_lib.sections.base.SETTLE_S", 0.5)
     taken = acme(trunk={"friendly_name": "PortSIP acme", "termination": "portsip-pbx"})
-    with pytest.raises(Exception, match="taken by another trunk"):
+    with pytest.raises(Exception, match="has this termination URI"):
         run_section("01", "apply", taken)
     assert "PortSIP acme" not in str(sandbox.vendors.get("/v1/Trunks"))
 

@@ -595,9 +595,9 @@ def test_what_nothing_vouches_for_is_rolled_back_by_name_only_and_told_so(sandbo
         rows(ROLL_BACK)
     with Runbook.open(SITE, ACME, sections=(ROLL_BACK,), record=folder.name) as book:
         [view] = book.section(ROLL_BACK).current()
-    assert "nothing vouches for this journal" in view.caption
+    assert "the journal is unverified" in view.caption
     planned = rows(ROLL_BACK, record=folder.name).values()
-    assert all(row.note.startswith("nothing vouches for this journal") for row in planned)
+    assert all(row.note.startswith("the journal is unverified") for row in planned)
     way_back(ROLL_BACK, record=folder.name)
     assert state(sandbox) == before
 
