@@ -383,6 +383,19 @@ def drift(
 
 
 @app.command()
+def discover(
+    site: SiteFile = SANDBOX_SITE,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the files [default: that of the site's file].")
+    ] = None,
+) -> None:
+    """Write parameter files for what was set up by hand; changes nothing at the vendors, and no file."""
+    from .discover_cli import discover as find
+
+    raise typer.Exit(_guarded(lambda: find(_files(site, [])[0], to)))
+
+
+@app.command()
 def rollback(
     record: Annotated[str, typer.Argument(help="Run id of the record, as runbook records list shows it.")],
     tenant: Annotated[Path | None, typer.Option("--tenant", "-t", help="Tenant file, if moved.")] = None,

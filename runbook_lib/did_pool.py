@@ -94,6 +94,11 @@ class DidPool:
         """The pool written as short as it goes, ascending; equal for equal pools."""
         return _written(self._runs)
 
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """First and last number of each run, ascending; runs do not overlap."""
+        return self._runs
+
     @cached_property
     def _runs(self) -> tuple[Run, ...]:
         return _merged(map(_run, self.entries))

@@ -96,18 +96,34 @@ def settled(source: Source, root: Path) -> Source:
 
 
 def _clashes(tenants: Sequence[Tenant]) -> list[str]:
-    """What two tenants cannot both have."""
+    """What two tenants cannot both have; in one pass over the tenants, and one over their numbers' runs."""
     found = []
-    for one, other in combinations(tenants, 2):
-        both = f"tenants {one.name} and {other.name}"
-        if one.name == other.name:
-            found.append(f"{both}: tenant.name: the same, so their records would be mixed")
-        if one.pbx_domain == other.pbx_domain:
-            found.append(f"{both}: tenant.pbx_domain: the same tenant of the PBX")
-        if one.trunk and other.trunk and one.trunk.termination == other.trunk.termination:
-            found.append(f"{both}: tenant.trunk.termination: the same; share one instead (shared_trunk)")
-        if numbers := one.dids.overlap(other.dids):
-            found.append(f"{both}: tenant.dids: both have {', '.join(numbers)}")
+    for key, message in (
+        (lambda one: one.name, "tenant.name: the same, so their records would be mixed"),
+        (lambda one: one.pbx_domain, "tenant.pbx_domain: the same tenant of the PBX"),
+        (
+            lambda one: one.trunk and one.trunk.termination,
+            "tenant.trunk.termination: the same; share one instead (shared_trunk)",
+        ),
+    ):
+        groups: dict[str, list[Tenant]] = {}
+        for tenant in tenants:
+            if key(tenant):
+                groups.setdefault(key(tenant), []).append(tenant)
+        pairs = (pair for group in groups.values() for pair in combinations(group, 2))
+        found += [f"tenants {one.name} and {other.name}: {message}" for one, other in pairs]
+    # Ascending by their first number, runs that overlap follow each other.
+    runs = sorted((first, last, index) for index, one in enumerate(tenants) for first, last in one.dids.runs)
+    reaching: list[tuple[int, int]] = []
+    overlapping: set[tuple[int, int]] = set()
+    for first, last, index in runs:
+        reaching = [(end, owner) for end, owner in reaching if end >= first]
+        overlapping |= {(min(index, owner), max(index, owner)) for _, owner in reaching if owner != index}
+        reaching.append((last, index))
+    for low, high in sorted(overlapping):
+        one, other = tenants[low], tenants[high]
+        numbers = ", ".join(one.dids.overlap(other.dids))
+        found.append(f"tenants {one.name} and {other.name}: tenant.dids: both have {numbers}")
     return found
 
 
