@@ -389,6 +389,19 @@ def drift(
 
 
 @app.command()
+def discover(
+    site: SiteFile = SANDBOX_SITE,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the files [default: that of the site's file].")
+    ] = None,
+) -> None:
+    """Write parameter files for what was set up by hand; changes nothing at the vendors, and no file."""
+    from .discover_cli import discover as find
+
+    raise typer.Exit(_guarded(lambda: find(_files(site, [])[0], to)))
+
+
+@app.command()
 def rollback(
     record: Annotated[str, typer.Argument(help="Run ID of the record, from runbook records list.")],
     tenant: Annotated[

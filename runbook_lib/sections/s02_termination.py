@@ -174,7 +174,8 @@ class Termination(SectionOfTrunk[Facts]):
         # An address that is wider or different loses its permission to call.
         effect = Effect.INTERRUPTS_OUTBOUND if entry is not None else self._effect_on_list()
         fields = [Field("ip_address", f"address {address}", desired, entry and _cidr(entry), effect)]
-        if entry is not None:
+        if entry is not None and self.context.made_by_us(self._address(desired), entry.sid):
+            # A name says nothing to calls: somebody else's entry keeps its own.
             name = f"name of address {address}"
             fields.append(Field("friendly_name", name, label, entry.friendly_name))
         whole = {"friendly_name": label, "ip_address": address, "cidr_prefix_length": 32}

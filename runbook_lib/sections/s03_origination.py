@@ -198,6 +198,9 @@ class Origination(SectionOfTrunk[Facts]):
         ]
         if found is None:
             return self.item(step, self._resource(url), fields, self._create)
+        if not self._made(found):
+            # A name says nothing to calls: somebody else's URI keeps its own.
+            fields = [field for field in fields if field.name != "friendly_name"]
         update = lambda changes: found.update(**changes)  # noqa: E731
         return self.item(step, self._resource(url), fields, update, as_read(found))
 

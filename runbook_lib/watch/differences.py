@@ -53,23 +53,31 @@ def look_at_all(
     what differs there is the trunk's own, not that of each of its tenants. Returns what was seen in the order
     of the owners, after the shared trunks, and how many requests each vendor got.
     """
+    with SiteReading(site, root) as reading:
+        return look_at(reading, owners, Authors(reading, owners), seen), reading.requests
+
+
+def look_at(
+    reading: SiteReading,
+    owners: Sequence[Owner],
+    authors: Authors | None = None,
+    seen: Callable[[int], object] = lambda done: None,
+) -> list[Looked]:
+    """As ``look_at_all``, in a reading that has begun; without ``authors`` nobody is looked up."""
     shared = dict.fromkeys(owner.shared_trunk for owner in owners if owner.shared_trunk is not None)
     trunks = [TrunkScope(name, False, False) for name in shared]
-    with SiteReading(site, root) as reading:
-        authors = Authors(reading, owners)
-        of_trunks = [_look_at(reading, trunk, None, authors, ()) for trunk in trunks]
-        told = {
-            looked.owner.shared_trunk: {_same(one.section, one.row) for one in looked.differences}
-            for looked in of_trunks
-        }
-        of_tenants = _look_side_by_side(reading, owners, authors, told, seen)
-        return [*of_trunks, *of_tenants], reading.requests
+    of_trunks = [_look_at(reading, trunk, None, authors, ()) for trunk in trunks]
+    told = {
+        looked.owner.shared_trunk: {_same(one.section, one.row) for one in looked.differences}
+        for looked in of_trunks
+    }
+    return [*of_trunks, *_look_side_by_side(reading, owners, authors, told, seen)]
 
 
 def _look_side_by_side(
     reading: SiteReading,
     owners: Sequence[Owner],
-    authors: Authors,
+    authors: Authors | None,
     told: dict[str | None, set[tuple[object, ...]]],
     seen: Callable[[int], object],
 ) -> list[Looked]:
@@ -111,7 +119,7 @@ def _look_at(
     reading: SiteReading,
     owner: Owner,
     worker: EstateSession | None,
-    authors: Authors,
+    authors: Authors | None,
     told: Collection[tuple[object, ...]],
 ) -> Looked:
     context = TenantContext(reading, owner, worker)
@@ -123,7 +131,7 @@ def _look_at(
                 owner.name,
                 section.number,
                 row,
-                authors.author_of(context, row, subject_of(section, item, row)),
+                authors.author_of(context, row, subject_of(section, item, row)) if authors else None,
             )
             for section, item, row in whole
             if _differs(row) and _same(section.number, row) not in told

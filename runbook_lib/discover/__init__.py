@@ -1,0 +1,1 @@
+"""What was set up by hand, as parameter files: reads both vendors, writes files, changes nothing there."""

@@ -1,0 +1,72 @@
+"""Writing what was discovered: never over a file that is there, and nowhere but in the chosen folder."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+#: Beside a file that is there already; no parameter file ends so.
+BESIDE = ".discovered"
+HEAD = "# Discovered; read it before it is used. Put the passwords where their references lead.\n"
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null"})
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written, or not because the same is there; ``difference`` from the one beside it."""
+
+    path: Path
+    is_new: bool
+    difference: str = ""
+
+
+def write(folder: Path, name: str, key: str, content: Mapping[str, Any]) -> Written:
+    """Write parameters under their top-level key; beside the file of that name if it says something else."""
+    text = HEAD + yaml.dump({key: content}, Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=100)
+    folder.mkdir(parents=True, exist_ok=True)
+    path, present = folder / f"{name}.yaml", ""
+    for attempt in range(1, 1000):
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            there = path.read_text(encoding="utf-8", errors="replace")
+            if _content(there) == {key: content}:
+                return Written(path, False)
+            present = present or there
+            path = folder / f"{name}.yaml{BESIDE}{'' if attempt == 1 else f'-{attempt}'}"
+            continue
+        lines = difflib.unified_diff(
+            present.splitlines(), text.splitlines(), f"{name}.yaml", path.name, lineterm=""
+        )
+        return Written(path, True, "\n".join(lines) if present else "")
+    raise FileExistsError(f"{path}: a thousand files of this name")
+
+
+def _content(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+
+
+class _Quoting(yaml.SafeDumper):
+    """Puts every text in quotes that one of the two readers of YAML could take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    is_plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_plain else '"')
+
+
+_Quoting.add_representer(str, _text)

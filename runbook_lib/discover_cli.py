@@ -1,0 +1,52 @@
+"""``runbook discover``: what was set up by hand, as parameter files, and a report of what does not fit."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.text import Text
+
+from .discover.files import Written, write
+from .discover.finding import Found
+from .discover.finding import discover as find
+from .notebook.display import visible
+from .parameters import load_site, project_root
+from .screen import screen
+
+COLUMNS = ("What", "Whose", "What exactly")
+
+
+def discover(site: Path, to: Path | None) -> int:
+    """Discover a site, write its files to a folder, show the report, and return the exit status."""
+    root, began = project_root(), time.monotonic()
+    the_site = load_site(site, root)
+    found = find(the_site, root)
+    folder = to or site.parent
+    written = [write(folder, name, "tenant", data) for name, data in found.drafts.tenants.items()]
+    if found.drafts.shared:
+        content: dict[str, Any] = yaml.safe_load(site.read_text(encoding="utf-8"))["site"]
+        content["shared_trunks"] = {**found.drafts.shared, **(content.get("shared_trunks") or {})}
+        written.append(write(folder, site.stem, "site", content))
+    _show(found, written, time.monotonic() - began)
+    return 0
+
+
+def _show(found: Found, written: list[Written], seconds: float) -> None:
+    from .notebook.tables import Table
+
+    for one in written:
+        words = "Written" if one.is_new else "There already, and the same"
+        screen.print(Text(visible(f"{words}: {one.path}")), soft_wrap=True)
+        for line in one.difference.splitlines():
+            screen.print(Text(f"    {visible(line)}"), soft_wrap=True)
+    odd = sorted(found.drafts.odd, key=lambda oddity: (oddity.kind, oddity.whose))
+    table = Table("What does not fit", COLUMNS, [(str(one.kind), one.whose, one.what) for one in odd])
+    screen.print(Text(table.text()), soft_wrap=True)
+    screen.print()
+    asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in found.requests.items())
+    tenants = len(found.drafts.tenants)
+    line = f"{tenants} tenants, {len(found.in_place)} with everything in place; {seconds:.0f} s, {asked}."
+    screen.print(Text(line), soft_wrap=True)
