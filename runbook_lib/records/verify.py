@@ -190,9 +190,8 @@ def verify(
     skipped, looked_at = _since(entries, since), entries
     if since is not None:
         anchors = [*anchors, Anchor(since, "the head to start from")]
-        looked_at = [
-            entry for entry in entries if entry.run not in skipped or entry.seq > _seq(entries, since)
-        ]
+        last_seen = _seq(entries, since)
+        looked_at = [entry for entry in entries if entry.run not in skipped or entry.seq > last_seen]
     removed = {str(entry.run): entry for entry in entries if entry.event == DISPOSED and is_run(entry.run)}
     problems += [*_histories(entries, going_on), *_events(records, looked_at, removed), *known]
     closed_by_content = {one.content: str(one.run) for one in entries if one.event == CLOSED}

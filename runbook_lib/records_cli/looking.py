@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from ..errors import InputError
+from ..notebook.display import visible
 from ..notebook.spreadsheets import csv_text
-from ..notebook.styled import NO_TERMINAL, UNFOLDED
+from ..notebook.styled import NO_TERMINAL
+from ..notebook.tables import ABSENT, first_block_shown
 from ..notebook.tables import Table as ColumnTable
-from ..notebook.tables import first_block_shown
 from ..plain_files import read_mapping
 from ..records.chain import CLOSED, Entry
 from ..records.clocks import clock_cautions
@@ -29,6 +31,7 @@ from ..records.register import Facts, Filter, Row, register
 from ..records.reviews import describe_events, unreviewed
 from ..records.verify import Damage, by_event, check_record, read_record
 from ..screen import screen
+from ..secret import scrub
 from .common import (
     FAILED,
     Records,
@@ -155,12 +158,25 @@ def _print_list(
         cells = [[column(row) for _, column in _COLUMNS] for row in shown]
         # What nothing is said in says nothing.
         kept = [place for place in range(len(_COLUMNS)) if any(line[place] for line in cells)]
-        table = ColumnTable(
-            "Records, the oldest first",
-            [_COLUMNS[place][0] for place in kept],
-            [[line[place] or None for place in kept] for line in cells],
-        )
-        screen.print(Text(table.text(UNFOLDED)), soft_wrap=True)
+        columns = [_COLUMNS[place][0] for place in kept]
+        _print_rows("Records, the oldest first", columns, [[line[place] for place in kept] for line in cells])
+
+
+def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table without folding a cell; of thousands of rows, at once."""
+    cells = [columns, *([visible(cell) or ABSENT for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        for row in cells
+    ]
+    rule = "  ".join("-" * width for width in widths)
+    _print_text("\n".join(line.rstrip() for line in (title, lines[0], rule, *lines[1:])))
+
+
+def _print_text(content: str) -> None:
+    """Print much text as it is: nothing in it acts on a terminal."""
+    screen.file.write(f"{content}\n")
 
 
 def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[Row], *, as_csv: bool) -> None:
@@ -168,7 +184,7 @@ def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[Row], *, 
     if as_csv:
         columns = list(found[0]) if found else list(Row("//", "", "", Facts()).to_data())
         lines = [[_cell(row[name]) for name in columns] for row in found]
-        screen.print(Text(csv_text([("", columns, lines)]).rstrip("\n")), soft_wrap=True)
+        _print_text(csv_text([("", columns, lines)]).rstrip("\r\n").replace("\r\n", "\n"))
         return
     data = {
         "format": 1,
@@ -181,7 +197,7 @@ def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[Row], *, 
 
 def _print_json(data: Mapping[str, Any]) -> None:
     # ASCII alone: nothing in it acts on a terminal.
-    screen.print(Text(json.dumps(data, indent=1)), soft_wrap=True)
+    _print_text(scrub(json.dumps(data, indent=1)))
 
 
 def _cell(value: object) -> str:
