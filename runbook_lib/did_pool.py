@@ -95,14 +95,9 @@ class DidPool:
         """The pool in its shortest form, ascending; equal for equal pools."""
         return _written(self.runs)
 
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        """First and last number of each run, ascending; runs do not overlap."""
-        return self._runs
-
     @cached_property
     def runs(self) -> tuple[Run, ...]:
-        """The first and last number of each run, ascending."""
+        """The first and last number of each run, ascending; runs do not overlap."""
         return _merged(map(_run, self.entries))
 
     def __str__(self) -> str:

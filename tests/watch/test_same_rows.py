@@ -1,4 +1,4 @@
-"""One reading for all tenants makes the rows that a plan of each tenant makes, at a fraction of the requests."""
+"""One reading for all tenants makes the rows of a plan of each, at a fraction of the requests."""
 
 from __future__ import annotations
 
