@@ -36,6 +36,7 @@ from .records.anchor import head_cautions
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
 from .records.journal import FILE_NAME, Journal
+from .records.living import Phase
 from .records.needs import try_out
 from .records.policy import policy_of, require_floor
 from .records.record import OPENING, RUN, close_record, is_open, open_record, run_name, write_record
@@ -367,6 +368,15 @@ class SectionRun:
         """Read, and return what turns the current state into the desired one."""
         return self._kept(self._plan)
 
+    def permitted(self) -> Slice:
+        """Return the plan from the state as read, as if changes that interrupt calls were allowed."""
+        context = self.runbook.context
+        given, context.accept_interruption = context.accept_interruption, True
+        try:
+            return self._section.planned()
+        finally:
+            context.accept_interruption = given
+
     def apply(self) -> Outcome | None:
         """Carry out the plan; ``None`` in another mode than ``apply``.
 
@@ -387,6 +397,7 @@ class SectionRun:
         """Keep the section's result, sign out, and return the result as plain data."""
         if self._result["outcome"] == "unfinished":
             self._result["outcome"] = "succeeded"
+        self._enter(Phase.ENDING)
         self._close()
         return self._result
 
@@ -402,12 +413,19 @@ class SectionRun:
             asked.clear()
         asked.add((self.number, what))
 
+    def _enter(self, phase: Phase, **details: Any) -> None:
+        """Say what the run is doing, for whoever follows it; in a run that applies."""
+        living.enter(self.runbook.folder, phase, section=self.number, **details)
+
     def _lock(self) -> None:
         """Let no other run work on the tenant, nor on a shared trunk, until ``_locks`` is closed."""
         context, locks = self.runbook.context, self._locks
-        locks.enter_context(held(context.records / context.tenant.name, f"tenant {context.tenant.name}"))
-        if context.settings.shared:
-            locks.enter_context(held(context.records, f"trunk {context.settings.shared}"))
+        own = context.records / context.tenant.name, f"tenant {context.tenant.name}"
+        trunk = context.records, f"trunk {context.settings.shared}"
+        for folder, what in (own, trunk) if context.settings.shared else (own,):
+            wait = partial(self._enter, Phase.WAITING, what=what)
+            locks.enter_context(held(folder, what, waiting=lambda holder, wait=wait: wait(holder=holder)))
+        self._enter(Phase.READING)
         self._is_locked = True
         locks.callback(setattr, self, "_is_locked", False)
 
@@ -503,6 +521,8 @@ class SectionRun:
                     next_step="plan the whole tenant again",
                 )
         self._require_use()
+        # What was not read under the lock is planned again by apply itself.
+        self._enter(Phase.WRITING, total=len(self._section.to_write()) if as_read else None)
         try:
             outcome = self._section.apply(approved, as_read=as_read)
         finally:
@@ -577,6 +597,7 @@ class SectionRun:
 
     def _verify(self) -> Verification:
         self._begin_if_asked_again("verify")
+        self._enter(Phase.READING_BACK)
         verification = self._section.verify(wait=self.runbook.mode == "apply")
         self._result["verification"] = {
             "ok": verification.ok,

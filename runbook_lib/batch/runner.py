@@ -29,6 +29,7 @@ from ..paths import current_folder, locate, near
 from ..plain_files import describe, read_mapping
 from ..plan import CHANGING
 from ..product import NOTEBOOKS
+from ..records import living
 from ..records.clocks import clock_cautions
 from ..records.policy import LIVE, Seen
 from ..records.record import (
@@ -48,11 +49,10 @@ from ..secret import scrub, scrub_data
 from ..sections.base import told_stop
 from ..vendors.lending import TOKEN, Lender, answer_with
 from ..workspace import records_folder
-from .channel import Channel
 from .ending import outcome_of, result_of, settle
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
 from .interruption import INTERRUPTIONS, Interruption, interruptible, told
-from .kernels import KERNEL, KernelPool
+from .kernels import KERNEL, KernelPool, pool_for
 from .pages import INDEX, write_index, write_page, write_run_index
 from .scan import CHANGE_IT, scan, withhold
 from .scan import told as leaks_told
@@ -286,14 +286,17 @@ def run_tenants(
     # A signal ends what a section does, and nothing else: neither a record nor the end of another tenant.
     with interruptible() as interruption, interruption.held():
         aside = Aside(observer, interruption)
-        sessions, channel = Sessions(site, root), Channel()
+        kernels, channel = pool_for(root)
+        folder = jobs[0].folder
+        sessions = Sessions(site, root, lambda phase: living.enter(folder, phase))
         channel.register(TOKEN, partial(answer_with, sessions.lend))
         moment = SharedMoment()
         channel.register(MOMENT, moment.answer)
         with ExitStack() as stack:
             stack.callback(aside.attempt, "signing out", sessions.end)
-            kernels = stack.enter_context(KernelPool(root, channel))
+            stack.enter_context(kernels)
             for job in jobs:
+                folder = job.folder
                 if interruption.arrived is not None or INTERRUPTED in {one.outcome for one in results}:
                     break
                 aside.attempt("signing out", sessions.end_tenants)

@@ -212,6 +212,11 @@ class Section(ABC):
         """Return the section's slice of the plan, from the state as read."""
         return Slice(self.number, (*self._cautions(), *_rows(self._guarded_items())))
 
+    def to_write(self) -> list[ResourceKey]:
+        """Return what would be written, from the state as read, in order."""
+        items = self._guarded_items()
+        return [item.resource for item in items if item.write is not None and item.resource is not None]
+
     def apply(self, approved: Slice | None = None, *, as_read: bool = False) -> Outcome:
         """Carry out the plan, one write at a time.
 
