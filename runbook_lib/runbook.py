@@ -417,14 +417,16 @@ class SectionRun:
         """Say what the run is doing, for whoever follows it; in a run that applies."""
         living.enter(self.runbook.folder, phase, section=self.number, **details)
 
+    def _wait(self, what: str, holder: str) -> None:
+        self._enter(Phase.WAITING, what=what, holder=holder)
+
     def _lock(self) -> None:
         """Let no other run work on the tenant, nor on a shared trunk, until ``_locks`` is closed."""
         context, locks = self.runbook.context, self._locks
         own = context.records / context.tenant.name, f"tenant {context.tenant.name}"
         trunk = context.records, f"trunk {context.settings.shared}"
         for folder, what in (own, trunk) if context.settings.shared else (own,):
-            wait = partial(self._enter, Phase.WAITING, what=what)
-            locks.enter_context(held(folder, what, waiting=lambda holder, wait=wait: wait(holder=holder)))
+            locks.enter_context(held(folder, what, waiting=partial(self._wait, what)))
         self._enter(Phase.READING)
         self._is_locked = True
         locks.callback(setattr, self, "_is_locked", False)

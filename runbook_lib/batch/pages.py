@@ -179,7 +179,7 @@ def write_index(records: Path) -> Path:
         "Target",
         "Mode",
         "Outcome",
-        "Approved or confirmed by",
+        "Approval",
         "Sections",
         "#Writes",
     )

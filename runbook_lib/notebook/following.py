@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import child
 from .child import Child
-from .runs import RUNNING, RecordedRun, Status, run_in_flight
+from .runs import RUNNING, UNKNOWN, RecordedRun, Status, run_in_flight
 
 #: How often (s) the record of a run is read, and how often a run is looked for where none is known.
 FOLLOW_S, LOOK_S = 0.3, 1.0
@@ -134,7 +134,7 @@ class Follower:
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.status = Status(RUNNING, told=f"Its record cannot be read ({type(error).__name__}).")
             if isinstance(self.followed, Child) and not self.followed.running:
-                self.status = Status(child.UNKNOWN, {}, told=self.status.told)
+                self.status = Status(UNKNOWN, {}, told=self.status.told)
         else:
             self.status = status
         if self.status.state != RUNNING and isinstance(self.followed, Child):

@@ -459,9 +459,8 @@ class ApplyForm(Shown):
             if self._is_cancelled:
                 whose.append("Cancelling: it ends the write in flight and closes its record.")
             elif status.phase.get("phase") == Phase.WAITING:
-                whose.append(
-                    f"Waiting: {status.phase.get('what')} is in use by {status.phase.get('holder')}."
-                )
+                resource, holder = status.phase.get("what"), status.phase.get("holder")
+                whose.append(f"Waiting: {resource} is in use by {holder}.")
             if isinstance(followed, RecordedRun):
                 if not followed.can_be_cancelled:
                     whose.append("It cannot be cancelled from here.")
@@ -476,9 +475,8 @@ class ApplyForm(Shown):
             lines += [str(status.error[part]) for part in ("meaning",) if status.error.get(part)]
         if status.state in (INTERRUPTED, UNKNOWN) or (status.state != SUCCEEDED and status.error is None):
             lines.append("Apply again: it reads first and completes what is missing.")
-        return Box(
-            TONE.get(status.state, "stop"), f"{what}: {status.state} at {self._ended_at}.", tuple(lines)
-        )
+        title = f"{what}: {status.state} at {self._ended_at}."
+        return Box(TONE.get(status.state, "stop"), title, tuple(lines))
 
     def _tell(self, shown: Shown) -> None:
         self.status = shown

@@ -202,9 +202,7 @@ class SectionPage:
 
     def withdraw(self, reason: str) -> None:
         """Do nothing from now on, for ``reason``, one sentence: neither the cells nor the form."""
-        self._withdrawn = (
-            reason  # without waiting for a turn: a cell that is reading shows nothing of it later
-        )
+        self._withdrawn = reason  # at once, without waiting for a turn
         if self.form is not None:
             self.form.withdraw(reason)
 
@@ -480,9 +478,8 @@ class SectionPage:
                 )  # the one that is shown, if none is named
             site, tenant = self._file(self._site, "site"), self._file(self._tenant, "tenant")
             order = Order(self._number, site, tenant, approval, options)
-        offered = offer(
-            part, order, digest, approver, "" if policies.approval != "none" else policies.ticket or ""
-        )
+        ticket = policies.ticket if policies.approval == "none" else None  # else it is that of the approval
+        offered = offer(part, order, digest, approver, ticket or "")
         form.offer(replace(offered, box=offered.box.headed("", f"plan {self._read_at}")))
 
     def _kept_plan(self, part: Slice) -> Path:
