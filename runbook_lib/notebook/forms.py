@@ -358,7 +358,7 @@ class ApplyForm(Shown):
         static = status.state, len(status.writes), status.written, status.folder, self._is_cancelled
         if static != self._shown_status:
             self._shown_status = static
-            self._tell(self.run_shown())
+            self._tell(self.run_shown(whole=False))
 
     def _ended(self) -> None:
         self.offer(Offer(Box("info", "Plan again before the next apply.", (AGAIN,))))
@@ -396,11 +396,11 @@ class ApplyForm(Shown):
         return {
             "box": "" if run_only or not self._can_apply else self._box.html(),
             "form": form,
-            "run": self._run_view(),
+            "run": self._run_view(run_only=run_only),
             "refused": self._refused,
         }
 
-    def _run_view(self) -> dict[str, Any] | None:
+    def _run_view(self, *, run_only: bool) -> dict[str, Any] | None:
         status, run = self.follower.status, self.follower.run
         if status is None:
             return None
@@ -417,6 +417,8 @@ class ApplyForm(Shown):
             "title": visible(box.title),
             "tone": box.tone,
             "running": running,
+            # Its end is shown below the form, with its journal and its record.
+            "shown": running or run_only,
             "since": _epoch(run.started) if run and running else None,
             "phases": _phases(status) if running else [],
             "lines": [visible(line) for line in (*lines, *box.lines)],
@@ -425,22 +427,25 @@ class ApplyForm(Shown):
             "spoken": visible(spoken),
         }
 
-    def run_shown(self) -> Stack:
-        """Return what is known of the run that is followed, with its time."""
+    def run_shown(self, *, whole: bool = True) -> Stack:
+        """Return what is known of the run that is followed, with its time.
+
+        ``whole`` also while it runs: below the panel, which says that, there is only its journal.
+        """
         status = self.follower.status
         assert status is not None, "a run is followed"
         ended = status.state != RUNNING
         box = self._run_box(status)
         if not ended:
-            box = replace(box, title=f"{box.title} As of {utc()}: {_doing(status)}.")
-        parts: list[Shown] = [box]
+            box = replace(box, title=f"{box.title} Now: {_doing(status)}.")
+        parts: list[Shown] = [box] if ended or whole else []
         if status.writes:
             parts.append(_journal(status.writes, ended))
         if status.error is not None and ended and status.state != INTERRUPTED:
             parts.append(boxed(status.error))
         if ended and status.folder is not None:
             parts.append(Links(tuple(_files(status.folder, self._sections)), self._served))
-        return Stack(tuple(parts)).headed(self._owner)
+        return Stack(tuple(parts)).headed(self._owner, "" if ended else f"as of {utc()}")
 
     @property
     def _sections(self) -> list[str]:

@@ -52,7 +52,7 @@ function render({ model, el }) {
   // It lasts, so that a screen reader hears each change of it.
   const spoken = element("div", { role: "status", "aria-live": "polite", class: "spoken" });
   const lost = element("p", { class: "lost", role: "alert" });
-  const root = element("section", { class: "panel", "data-lm-suppress-shortcuts": "true" });
+  const root = element("section", { class: "panel", tabindex: "-1", "data-lm-suppress-shortcuts": "true" });
   root.append(box, fields, run, lost, spoken);
   el.classList.add("runbook-panel");
   el.append(root);
@@ -68,7 +68,7 @@ function render({ model, el }) {
   }
 
   function showRun(shown) {
-    run.hidden = !shown;
+    run.hidden = !shown?.shown;
     if (!shown) return;
     run.dataset.tone = shown.tone;
     heading.textContent = shown.title;
@@ -135,7 +135,7 @@ function render({ model, el }) {
     if (held && (hadForm || document.activeElement === document.body) && shown && shown.running && !cancel.hidden) {
       cancel.focus();
     } else if (held && !root.contains(document.activeElement)) {
-      run.focus();
+      (run.hidden ? root : run).focus();
     }
   }
 
@@ -145,7 +145,7 @@ function render({ model, el }) {
     const typed = { name: name.value.trim(), ticket: ticket.value.trim(), reason: reason.value.trim() };
     model.send({ do: "apply", offer: view().form.offer, permission: tick.checked, ...typed });
     showRun({
-      title: "Starting …", tone: "info", phases: [], lines: [], can_cancel: false, cancelling: false,
+      shown: true, title: "Starting …", tone: "info", phases: [], lines: [], can_cancel: false, cancelling: false,
       spoken: "Apply was pressed.",
     });
     run.focus();
