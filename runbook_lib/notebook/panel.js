@@ -69,7 +69,8 @@ function render({ model, el }) {
 
   function showRun(shown) {
     run.hidden = !shown?.shown;
-    if (!shown) return;
+    if (shown) say(shown.spoken);
+    if (run.hidden) return;
     run.dataset.tone = shown.tone;
     heading.textContent = shown.title;
     phases.replaceChildren(
@@ -83,7 +84,6 @@ function render({ model, el }) {
     // A button that is disabled loses the focus, so this one only says so.
     cancel.setAttribute("aria-disabled", String(shown.cancelling));
     cancel.textContent = shown.cancelling ? "Cancelling …" : "Cancel";
-    say(shown.spoken);
   }
 
   function mayApply() {
