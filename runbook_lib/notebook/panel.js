@@ -70,7 +70,10 @@ function render({ model, el }) {
   function showRun(shown) {
     run.hidden = !shown?.shown;
     if (shown) say(shown.spoken);
-    if (run.hidden) return;
+    if (run.hidden) {
+      for (const part of [heading, phases, details]) part.replaceChildren();
+      return;
+    }
     run.dataset.tone = shown.tone;
     heading.textContent = shown.title;
     phases.replaceChildren(
@@ -134,9 +137,14 @@ function render({ model, el }) {
     // The focus stays in the form: where it was is gone or disabled.
     if (held && (hadForm || document.activeElement === document.body) && shown && shown.running && !cancel.hidden) {
       cancel.focus();
-    } else if (held && !root.contains(document.activeElement)) {
+    } else if (held && !canHaveFocus(document.activeElement)) {
       (run.hidden ? root : run).focus();
     }
+  }
+
+  // What was just hidden or disabled may still be the active element until the page is drawn.
+  function canHaveFocus(active) {
+    return root.contains(active) && active.getClientRects().length > 0 && !active.disabled;
   }
 
   function press() {
