@@ -50,6 +50,10 @@ STOPPING = frozenset({Action.BLOCKED, Action.CONFLICT})
 SETTLED = frozenset({Action.IN_PLACE, Action.UNREADABLE})
 
 
+#: Why a row that asks for nothing is to be looked at all the same: over it stands no tick.
+TO_LOOK_AT = frozenset({Why.RINGS_NOWHERE, Why.NO_EMERGENCY_ADDRESS})
+
+
 #: Keys of settings that journals and other rows are searched for, by ``Row.field``.
 PASSWORD_AT_TWILIO, PASSWORD_AT_PBX = "password_at_twilio", "password_at_pbx"
 #: What these are called in journals and plan files that have no keys: never edited.

@@ -27,7 +27,7 @@ from ..parameters import load_all, project_root, settled
 from ..parameters.loading import SHARED
 from ..paths import current_folder, locate, near
 from ..plain_files import describe, read_mapping
-from ..plan import CHANGING
+from ..plan import CHANGING, TO_LOOK_AT
 from ..product import NOTEBOOKS
 from ..records import living
 from ..records.clocks import clock_cautions
@@ -81,6 +81,8 @@ class SectionResult:
     changes: int = 0
     notebook: Path | None = None
     message: str = ""
+    #: What is to be looked at though it stopped nothing: why, and the setting.
+    to_look_at: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -590,7 +592,14 @@ def _run_section(
         len(rows),
         output if output.exists() else None,
         message,
+        _to_look_at(result),
     )
+
+
+def _to_look_at(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What a section's rows say is to be looked at, as read back, or else as planned."""
+    rows = (result.get("verification") or {}).get("rows") or result.get("plan") or []
+    return tuple((row["why"], row["setting"]) for row in rows if row.get("why") in TO_LOOK_AT)
 
 
 def _told(error: Mapping[str, Any] | None) -> str:

@@ -458,7 +458,7 @@ class ApplyForm(Shown):
         """What a run is, and how it stands or how it ended."""
         followed, run = self.follower.followed, self.follower.run
         what = _named(self._sections)
-        whose = [f"run {run.folder.name}, by {run.operator}, since {run.started}"] if run else []
+        whose = [f"run {run.folder.name}, by {run.operator}, since {_as_shown(run.started)}"] if run else []
         if status.state == RUNNING:
             title = f"{what} is being applied."
             if self._is_cancelled:
@@ -578,6 +578,11 @@ def _phases(status: Status) -> list[dict[str, str]]:
         for place, words in enumerate(PHASES.values())
     ]
     return [*shown[:at], {"words": _doing(status), "state": "now"}, *shown[at:]] if waits else shown
+
+
+def _as_shown(started: str) -> str:
+    epoch = _epoch(started)
+    return started if epoch is None else utc(datetime.fromtimestamp(epoch, UTC))
 
 
 def _epoch(started: str) -> float | None:

@@ -16,7 +16,7 @@ from ..keys import Why
 from ..lock import whoami
 from ..parameters import project_root, settled
 from ..paths import current_folder, locate, near
-from ..plan import CHANGING, STOPPING, Action, Slice
+from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Slice
 from ..records.result import now, write_json
 from ..runbook import Runbook, SectionRun
 from .child import Order
@@ -357,6 +357,11 @@ class SectionPage:
             changing = sum(action in CHANGING for action in rows)
             if changing:
                 return "info", f"Section {number} planned: {_rows(changing)} to apply."
+            if any(row.get("why") in TO_LOOK_AT for row in result["plan"]):
+                return (
+                    "caution",
+                    f"Section {number} planned: nothing to change, but look at the plan's marks.",
+                )
             return "good" if rows else "info", f"Section {number} planned: nothing to change."
         return "good", f"Section {number} succeeded."
 

@@ -83,7 +83,6 @@ function render({ model, el }) {
     );
     phases.hidden = !shown.phases.length;
     details.replaceChildren(...shown.lines.map((line) => element("div", {}, line)));
-    cancel.hidden = !shown.can_cancel;
     // A button that is disabled loses the focus, so this one only says so.
     cancel.setAttribute("aria-disabled", String(shown.cancelling));
     cancel.textContent = shown.cancelling ? "Cancelling …" : "Cancel";
@@ -97,8 +96,9 @@ function render({ model, el }) {
   function tell() {
     const shown = view().run;
     clock.textContent =
-      shown && shown.running && shown.since ? ` ${Math.max(0, Math.round(Date.now() / 1000 - shown.since))} s` : "";
+      shown && shown.running && shown.since && !isLost() ? ` ${Math.max(0, Math.round(Date.now() / 1000 - shown.since))} s` : "";
     lost.hidden = !isLost();
+    cancel.hidden = !shown?.can_cancel || isLost();
     if (isLost() && !lost.textContent) {
       lost.textContent =
         `No answer from the kernel since ${utc(heard)}: this form shows what was known then.` +

@@ -505,6 +505,13 @@ def time_to_pass(seconds: float, now: datetime, *created: datetime) -> float:
     return seconds if any(abs(now - made) < CLOCKS for made in created) else 0.0
 
 
+def rings_nowhere(step: str, did: str) -> Row:
+    """Return the row of a number whose calls nothing in the PBX takes; it stops nothing."""
+    note = "no enabled inbound rule takes them: callers hear an error; name the number in an inbound rule"
+    why = Why.RINGS_NOWHERE
+    return Row(step, f"calls to {did}", None, "ring nowhere", Action.NOT_MANAGED, note=note, why=why)
+
+
 def told_stop(row: Row) -> str:
     """Which row stops and why, also by what it would do to calls."""
     why = row.note if row.effect is Effect.NONE else f"{row.effect}; {row.note}"
