@@ -360,7 +360,7 @@ class SectionPage:
             if any(row.get("why") in TO_LOOK_AT for row in result["plan"]):
                 return (
                     "caution",
-                    f"Section {number} planned: nothing to change, but look at the plan's marks.",
+                    f"Section {number} planned: nothing to change; look at its marks.",
                 )
             return "good" if rows else "info", f"Section {number} planned: nothing to change."
         return "good", f"Section {number} succeeded."
