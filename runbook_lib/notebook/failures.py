@@ -16,6 +16,27 @@ from .display import WIDTH, Box, visible, wrapped
 # Bold only: JupyterLab puts errors on a red ground of its own, on which red letters vanish.
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
+#: What an operator reads in the place of a class's name, by that.
+HEADINGS = {
+    "InputError": "The input is wrong",
+    "SecretError": "A secret cannot be used",
+    "VendorError": "A vendor refused",
+    "AccountError": "The credentials are those of another Twilio account",
+    "SignInError": "The PBX refused the sign-in",
+    "UnreachableError": "A vendor could not be read",
+    "OutcomeUnknownError": "A write left, and nobody knows whether it was carried out",
+    "ConflictError": "The plan cannot be applied",
+    "StalePlanError": "The plan is no longer what was shown",
+    "ApprovalError": "The approval is missing or does not hold",
+    "VerificationError": "Not as expected",
+    "RecordError": "The record cannot be kept",
+    "LockedError": "Another run is working on this",
+    "SandboxError": "The sandbox does not answer",
+    "interrupted": "Interrupted",
+    "KeyboardInterrupt": "Interrupted",
+}
+OTHERWISE = "The section failed"
+
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
@@ -32,7 +53,7 @@ def rendered(error: RunbookError) -> list[str]:
     """Return the error as lines for a terminal or an error output."""
     if isinstance(error, StalePageError):
         return [f"{_BOLD}{line}{_PLAIN}" for line in wrapped(visible(f"✗ {error.what}"), WIDTH)]
-    heading = type(error).__name__ + (f" at {place(error.step)}" if error.step else "")
+    heading = HEADINGS.get(type(error).__name__, OTHERWISE) + (f" at {place(error.step)}" if error.step else "")
     lines = [f"{_BOLD}✗ {heading}{_PLAIN}"]
     problems = error.problems if isinstance(error, InputError) else []
     lines += _part("What happened", error.what)
@@ -59,7 +80,7 @@ def data_of_error(error: RunbookError) -> dict[str, Any]:
 
 def boxed(error: Mapping[str, Any]) -> Box:
     """Return an error as a section's result keeps it, told in the same parts."""
-    heading = error["kind"] + (f" at {place(error['step'])}" if error["step"] else "")
+    heading = HEADINGS.get(error["kind"], OTHERWISE) + (f" at {place(error['step'])}" if error["step"] else "")
     parts = (
         ("What happened", error["what"]),
         ("What it means", error["meaning"]),

@@ -20,6 +20,7 @@ from runbook_lib.lock import held, whoami
 from runbook_lib.notebook import child
 from runbook_lib.notebook.child import Order
 from runbook_lib.notebook.display import utc
+from runbook_lib.notebook.failures import HEADINGS
 from runbook_lib.notebook.forms import ApplyForm
 from runbook_lib.notebook.page import SectionPage
 from runbook_lib.notebook.served import Served
@@ -285,7 +286,7 @@ def test_another_run_of_the_tenant_is_named(
     with held(sandbox.root / "records" / "demo" / "acme", "tenant acme"):
         hand.apply()
         page.form.wait(PATIENCE_S)
-    assert "LockedError" in said(page.form) and whoami() in said(page.form)
+    assert HEADINGS["LockedError"] in said(page.form) and whoami() in said(page.form)
 
 
 def test_a_page_opened_anew_follows_the_child_that_runs(

@@ -30,7 +30,8 @@ from tests.parameters.test_bad_input import live_site
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
 FILES = {"site": SITE, "tenant": ACME}
-OPTIONS = {"90": ("record", "only", "accept_interruption"), "91": ("accept_interruption",)}
+OPTIONS = {number: ("accept_interruption",) for number in SECTIONS}
+OPTIONS["90"] = ("record", "only", "accept_interruption")
 #: Parameters that must be refused, by what somebody did, with the names that are found wrong.
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a misspelt tenant": ({"site": SITE, "tenent": ACME}, ["tenent"]),
@@ -73,7 +74,7 @@ def seen_from_inside(notebook: nbformat.NotebookNode, number: str) -> list[str]:
     """What the opening cell says of the cells before it."""
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     opening = next(index for index, source in enumerate(sources) if "open_section(" in source)
-    declared = (*PARAMETERS, *OPTIONS.get(number, ()))
+    declared = (*PARAMETERS, *OPTIONS[number])
     names, lost = passed_names(sources[:opening], declared)
     values: dict[str, Any] = {}
     for source in sources[:opening]:
@@ -99,7 +100,7 @@ def test_wrong_names_are_found_by_the_engine_and_by_the_opening_cell(
 @pytest.mark.parametrize("number", sorted(SECTIONS))
 def test_a_notebooks_own_names_are_accepted(sandbox: TestSandbox, number: str) -> None:
     own: dict[str, Any] = {"record": None, "only": ["01"], "accept_interruption": True}
-    options = {name: own[name] for name in OPTIONS.get(number, ())}
+    options = {name: own[name] for name in OPTIONS[number]}
     inject_paths = {"PAPERMILL_INPUT_PATH": "a", "PAPERMILL_OUTPUT_PATH": "b"}
     for parameters in ({}, {"mode": "verify"}, {**FILES, **options, **inject_paths, "mode": "apply"}):
         notebook = with_parameters(number, parameters)
