@@ -53,7 +53,9 @@ def rendered(error: RunbookError) -> list[str]:
     """Return the error as lines for a terminal or an error output."""
     if isinstance(error, StalePageError):
         return [f"{_BOLD}{line}{_PLAIN}" for line in wrapped(visible(f"✗ {error.what}"), WIDTH)]
-    heading = HEADINGS.get(type(error).__name__, OTHERWISE) + (f" at {place(error.step)}" if error.step else "")
+    heading = HEADINGS.get(type(error).__name__, OTHERWISE) + (
+        f" at {place(error.step)}" if error.step else ""
+    )
     lines = [f"{_BOLD}✗ {heading}{_PLAIN}"]
     problems = error.problems if isinstance(error, InputError) else []
     lines += _part("What happened", error.what)
@@ -80,7 +82,9 @@ def data_of_error(error: RunbookError) -> dict[str, Any]:
 
 def boxed(error: Mapping[str, Any]) -> Box:
     """Return an error as a section's result keeps it, told in the same parts."""
-    heading = HEADINGS.get(error["kind"], OTHERWISE) + (f" at {place(error['step'])}" if error["step"] else "")
+    heading = HEADINGS.get(error["kind"], OTHERWISE) + (
+        f" at {place(error['step'])}" if error["step"] else ""
+    )
     parts = (
         ("What happened", error["what"]),
         ("What it means", error["meaning"]),

@@ -92,10 +92,8 @@ class Walk:
             since = {what: since.get(what, now) for what in wrong}
             late = [what for what, begun in since.items() if now - begun > AGREES_WITHIN_S]
             assert not late, late
-            undated = [
-                one for one in self.page.evaluate(STATEMENTS) if not re.search(r"\d\d:\d\d:\d\d UTC", one)
-            ]
-            assert not [one for one in undated if "Nothing to apply yet" not in one], undated
+            stated = [text for text in self.page.evaluate(STATEMENTS) if "Nothing to apply yet" not in text]
+            assert not [text for text in stated if not re.search(r"\d\d:\d\d:\d\d UTC", text)], stated
             self.page.wait_for_timeout(1_000)
 
     def refresh(self) -> None:
