@@ -372,7 +372,7 @@ class SectionPage:
         self._read_once()
         settings = self._runbook.context.settings
         shown = call_path(self._run.call_path, settings.pbx_address, settings.domain)
-        return self._live(shown.headed(self.name), self.call_path)
+        return self._live(shown.headed(self.name, self._read_at), self.call_path)
 
     @_in_turn
     def number_regions(self) -> Stack:
@@ -388,12 +388,13 @@ class SectionPage:
         """Section 2: show the path that calls out take, and what Twilio checks."""
         self._must_be_current()
         settings = self._runbook.context.settings
-        return outbound_path(
+        shown = outbound_path(
             str(settings.termination),
             settings.pbx_address,
             ", ".join(settings.acl_addresses),
             settings.username,
-        ).headed(self.name)
+        )
+        return self._live(shown.headed(self.name, f"as of {utc()}"), self.outbound_path)
 
     def _open(self) -> None:
         self._runbook = Runbook.open(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from runbook_lib.approval import CONFIRMED
+from runbook_lib.approval import CONFIRMED, approval_beside, read_plan, sign_statement
 from runbook_lib.lock import held, whoami
 from runbook_lib.notebook import child
 from runbook_lib.notebook.child import Order
@@ -26,6 +27,7 @@ from runbook_lib.notebook.page import SectionPage
 from runbook_lib.notebook.served import Served
 from runbook_lib.records.verify import verify
 from runbook_lib.secret import remember
+from runbook_lib.statement import NAMESPACE, Statement
 from tests.conftest import CHECKOUT, TestSandbox
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
@@ -431,3 +433,53 @@ def test_the_way_back_is_started_by_its_own_commands(
 def test_a_shared_trunk_is_named_as_the_command_names_it() -> None:
     order = Order("01", SITE, "trunk:carrier", NO_APPROVAL)
     assert order.command == f"runbook apply -s {SITE} --trunk carrier --section 01"
+
+
+def test_what_interrupts_calls_is_named_and_has_to_be_ticked(
+    opened: Callable[..., SectionPage], sandbox: TestSandbox
+) -> None:
+    page = opened()
+    page.plan()
+    Hand(page.form).apply()
+    page.form.wait(PATIENCE_S)
+    page = opened("91")  # without accept_interruption in its parameters
+    hand, plan = Hand(page.form), page.plan()
+    assert "needs permission" in set(plan.frame.Action) and "conflict" not in set(plan.frame.Action)
+    assert re.search(r"I accept that calls are interrupted: \d", hand.view["form"]["permission"])
+    hand.apply(permission=False)
+    assert hand.view["refused"] and hand.view["run"] is None
+    assert "acme-pbx.pstn.twilio.com" in sandbox.vendors.trunk_sids()
+    hand.apply(permission=True)
+    page.form.wait(PATIENCE_S)
+    assert "Section 91: succeeded" in said(page.form), said(page.form)
+    assert "acme-pbx.pstn.twilio.com" not in sandbox.vendors.trunk_sids()
+
+
+def test_an_approval_is_noticed_when_it_arrives(
+    opened: Callable[..., SectionPage], sandbox: TestSandbox, tmp_path: Path
+) -> None:
+    key = tmp_path / "pat"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key], check=True)
+    public = key.with_suffix(".pub").read_text()
+    (sandbox.root / "signers").write_text(f'pat@example.com namespaces="{NAMESPACE}" {public}')
+    policies = "  policies:\n    approval: two-person\n    allowed_signers: signers\n"
+    (sandbox.root / "strict.yaml").write_text(
+        (sandbox.root / SITE).read_text().replace("  policies:\n", policies)
+    )
+    page = opened(site="strict.yaml")
+    page.plan()
+    hand = Hand(page.form)
+    assert not hand.can_apply
+    [path] = sandbox.root.glob("records/demo/acme/*/01.plan-*.json")
+    statement = Statement.over([read_plan(path)], "CHG-7", 7)
+    sign_statement(approval_beside(path), statement, key)
+    page._look_for_approval()
+    assert hand.can_apply and "pat@example.com" in hand.says
+    hand.apply()
+    page.form.wait(PATIENCE_S)
+    assert "Section 01: succeeded" in said(page.form), said(page.form)
+    (folder,) = run_folders(sandbox)
+    record = json.loads((folder / "record.json").read_text())
+    assert record["approver"]["by"]["who"] == "pat@example.com" and record["ticket"] == "CHG-7"
+    for name in ("strict.yaml", "signers"):
+        (sandbox.root / name).unlink()
