@@ -24,6 +24,11 @@ FIRST_WRITE = {
 }
 
 
+def patience(seconds: float) -> float:
+    """The seconds that something may take on a quiet machine; more where others use its processors."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def open_notebook(page: Page, lab: str, number: str, folder: str = "notebooks") -> None:
     """Open a section's notebook as it lies on the disk."""
     page.goto(f"{lab}/lab/tree/{folder}/{SECTIONS[number].notebook}.ipynb?reset", timeout=PATIENCE_MS)

@@ -27,6 +27,7 @@ from tests.notebooks.lab import (
     cancel_button,
     choose_run_all,
     open_notebook,
+    patience,
     run_all,
     type_name,
     wait_until_planned,
@@ -90,7 +91,7 @@ class Walk:
         for _ in range(seconds):
             wrong, now = self.wrong(), time.monotonic()
             since = {what: since.get(what, now) for what in wrong}
-            late = [what for what, begun in since.items() if now - begun > AGREES_WITHIN_S]
+            late = [what for what, begun in since.items() if now - begun > patience(AGREES_WITHIN_S)]
             assert not late, late
             stated = [text for text in self.page.evaluate(STATEMENTS) if "Nothing to apply yet" not in text]
             assert not [text for text in stated if not re.search(r"\d\d:\d\d:\d\d UTC", text)], stated
