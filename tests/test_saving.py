@@ -29,6 +29,7 @@ def manager(tmp_path: Path) -> LargeFileManager:
     root = tmp_path / "checkout"
     shutil.copytree(CHECKOUT / "notebooks", root / "notebooks")
     shutil.copytree(CHECKOUT / "notebooks", root / "work" / "demo" / "acme")
+    shutil.copy(CHECKOUT / ".gitignore", root)
     (root / "pyproject.toml").touch()
     (root / "runbook_lib").mkdir()
     (root / "runbook_lib" / "__init__.py").touch()
