@@ -131,7 +131,10 @@ class Runbook:
         for this tenant and target or not the one that was approved.
         """
         if mode not in MODES:
-            raise InputError([f"mode: {mode!r} is not one of {', '.join(MODES)}"])
+            raise InputError(
+                [f"mode: {mode!r} is not one of {', '.join(MODES)}"],
+                next_step=f"set mode to one of {', '.join(MODES)}; to look first, choose plan",
+            )
         if estate is not None and mode == "apply":
             raise InputError(["estate: what a write stands on is read for it, under its lock"])
         root = project_root()
