@@ -32,6 +32,8 @@ from .records.uses import latest_time, refuse_revoked
 from .statement import NAMESPACE, SIGNED, Statement, Use, unknown_sections
 
 CLAIMED, SELF = "claimed", "self-approved, claimed"
+#: Of a site that asks for no approval: the operator confirmed this plan, and nobody else approved it.
+CONFIRMED = "the operator's confirmation"
 NOT_APPROVED = "emergency, not approved"
 SUFFIX = ".approval.json"
 #: How far the approver's clock may be ahead of the operator's.
@@ -128,7 +130,8 @@ def approval_of(
     if approval is not None:
         return approval
     own = person(approved_by) in {person(one.name) for one in identities()}
-    return Approval(plan, {"who": approved_by, "how": SELF if own else CLAIMED}, files=_kept(plan))
+    self_made = CONFIRMED if policies.approval == "none" else SELF
+    return Approval(plan, {"who": approved_by, "how": self_made if own else CLAIMED}, files=_kept(plan))
 
 
 def refuse_out_of_time(context: Context, use: Use) -> None:

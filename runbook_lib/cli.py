@@ -331,6 +331,7 @@ def apply(
     every: AllTenants = False,
     trunk: TrunkName = None,
     section: SectionNumber = None,
+    accept_interruption: AcceptInterruption = False,
     plan_file: PlanFile = None,
     approval_file: ApprovalFile = None,
     approved_plan: ApprovedPlan = None,
@@ -341,12 +342,15 @@ def apply(
     at_once: AtOnce = 1,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
-    site, owners = _owners(site, tenants, trunk, every)
+    site, owners = _owners(site, tenants, trunk)
+    if accept_interruption and len(owners) != 1:
+        raise typer.BadParameter("--accept-interruption: give exactly one tenant file with it")
     sections = _sections(section, trunk)
     approval = _approval(plan_file, approval_file, approved_plan, approved_by, owners)
     if trunk is not None and (status := _guarded(lambda: _name_affected(site, f"trunk:{trunk}"))):
         raise typer.Exit(status)
-    raise typer.Exit(_run(site, owners, "apply", approval, sections, at_once=at_once))
+    options = {"accept_interruption": True} if accept_interruption else {}
+    raise typer.Exit(_run(site, owners, "apply", approval, sections, options, at_once=at_once))
 
 
 @app.command()

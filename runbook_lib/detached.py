@@ -24,10 +24,12 @@ class Detached:
     arguments
         What follows ``python -m``; never a secret, because arguments are visible in every process list.
     root
-        The workspace's folder, in which it runs; nothing is imported from it.
+        The workspace's folder, in which it runs; nothing is imported from there.
+    listens
+        Whether it waits for ``hand_over``; until then it ends with its starter.
     """
 
-    def __init__(self, arguments: Sequence[str], root: Path) -> None:
+    def __init__(self, arguments: Sequence[str], root: Path, *, listens: bool = False) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close(), read until then
         own = {name: value for name, value in os.environ.items() if name != RUN_FOLDER}
         self._process = subprocess.Popen(
@@ -35,7 +37,7 @@ class Detached:
             cwd=root,
             # UTF-8 as ``printed`` reads it.
             env=own | {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": python_path()},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if listens else subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -61,6 +63,16 @@ class Detached:
         if self.running:
             self._process.send_signal(signal.SIGTERM)
 
+    def hand_over(self, line: str) -> bool:
+        """Give a process that listens its line, after which it outlives its starter; whether it took it."""
+        assert self._process.stdin is not None, "only a process that listens is handed something"
+        try:
+            with self._process.stdin as pipe:
+                pipe.write(line.encode() + b"\n")
+        except OSError:
+            return False
+        return self.running
+
     def printed(self) -> str:
         """What it has printed so far; empty after ``close``."""
         if self._output.closed:
@@ -69,5 +81,7 @@ class Detached:
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
     def close(self) -> None:
-        """Release an ended process's output."""
+        """Let go of an ended process's output."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         self._output.close()

@@ -74,9 +74,11 @@ class Why(StrEnum):
     IMMUTABLE = "immutable"  # the vendor cannot change it
     KEPT = "kept"  # left as it is until the parameters say otherwise
     MOVED = "moved"  # no longer what the record left
-    NOT_THE_TENANTS = "not the tenant's"  # it belongs to something of somebody else's
-    GONE = "gone"  # what it depends on no longer exists
-    CANNOT_BE_UNDONE = "cannot be undone"  # the previous value cannot be read
+    NOT_THE_TENANTS = "not the tenant's"  # it hangs on something of somebody else
+    GONE = "gone"  # what it would need again is not there any more
+    CANNOT_BE_UNDONE = "cannot be undone"  # what was there before cannot be read
+    RINGS_NOWHERE = "rings nowhere"  # nothing in the PBX takes the calls to a number
+    NO_EMERGENCY_ADDRESS = "no emergency address"  # nobody would know where an emergency call comes from
     AS_BEFORE = "as before"  # as it was before the record
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import pwd
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +21,16 @@ WAIT_S = 30.0
 
 
 @contextmanager
-def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
+def held(
+    folder: Path, what: str, wait_s: float = WAIT_S, *, waiting: Callable[[str], object] = lambda _: None
+) -> Iterator[None]:
     """Hold the lock of ``what`` (``"tenant acme"``) within ``folder`` during the ``with`` block.
 
-    Waits ``wait_s`` seconds for another holder, and longer while the holders change (the tenants of a
-    shared trunk take turns); then raises ``LockedError`` with the other's name and start time. It is a lock
-    of the operating system: a process that dies releases it. Raises ``RunbookError`` if the lock's file
-    is something else, or cannot be written.
+    Waits ``wait_s`` seconds for another holder, and for as long as the holders change (the tenants of a
+    shared trunk take turns); then raises ``LockedError`` with the other's name and start time. The lock
+    is the operating system's: a process that dies lets go of it. ``waiting`` is called with each holder that
+    is waited for. Raises ``RunbookError`` when there is something else in the lock's place, or it may not be
+    written.
     """
     path = folder / f".{what.replace(' ', '-')}.lock"
     holder = path.with_suffix(".holder")
@@ -36,14 +39,16 @@ def held(folder: Path, what: str, wait_s: float = WAIT_S) -> Iterator[None]:
             if folder.is_symlink():
                 raise NotPlainError(errno.ELOOP, "a link, which is not followed", str(folder))
             folder.mkdir(parents=True, exist_ok=True)
-            seen = _holder(holder)
+            seen, patience_s = None, 0.0
             while True:
                 try:
-                    taken.enter_context(file_lock(path, wait_s))
+                    taken.enter_context(file_lock(path, patience_s))
                     break
                 except Timeout:
                     if seen == (seen := _holder(holder)):
                         raise
+                    waiting(seen)
+                    patience_s = wait_s
             name = {"who": whoami(), "since": _now(), "process": os.getpid()}
             write_whole(holder, json.dumps(name).encode())
         except Timeout:

@@ -51,7 +51,11 @@ STOPPING = frozenset({Action.BLOCKED, Action.CONFLICT})
 SETTLED = frozenset({Action.IN_PLACE, Action.UNREADABLE})
 
 
-#: Keys of settings by which rows of journals and plans are found, in ``Row.field``.
+#: Why a row that asks for nothing is to be looked at all the same: over it stands no tick.
+TO_LOOK_AT = frozenset({Why.RINGS_NOWHERE, Why.NO_EMERGENCY_ADDRESS})
+
+
+#: Keys of settings that journals and other rows are searched for, by ``Row.field``.
 PASSWORD_AT_TWILIO, PASSWORD_AT_PBX = "password_at_twilio", "password_at_pbx"
 #: Their names in journals and plan files without keys: never edited.
 _OLD_SETTINGS = {"password at Twilio": PASSWORD_AT_TWILIO, "password at the PBX": PASSWORD_AT_PBX}

@@ -39,7 +39,7 @@ from .records.clocks import clock_cautions
 from .records.errors import RecordError
 from .records.first_block import FirstBlock, first_block
 from .records.journal import FILE_NAME, Journal
-from .records.journal import read as read_journal
+from .records.living import Phase
 from .records.needs import try_out
 from .records.policy import policy_of, require_floor
 from .records.record import (
@@ -145,7 +145,10 @@ class Runbook:
         for this tenant and target or not the one that was approved.
         """
         if mode not in MODES:
-            raise InputError([f"mode: {mode!r} is not one of {', '.join(MODES)}"])
+            raise InputError(
+                [f"mode: {mode!r} is not one of {', '.join(MODES)}"],
+                next_step=f"set mode to one of {', '.join(MODES)}; to look first, choose plan",
+            )
         if estate is not None and mode == "apply":
             raise InputError(["estate: not allowed for apply, which reads the state under its own lock"])
         root = project_root()
@@ -394,6 +397,15 @@ class SectionRun:
         """Read, and return what turns the current state into the desired one."""
         return self._kept(self._plan)
 
+    def permitted(self) -> Slice:
+        """Return the plan from the state as read, as if changes that interrupt calls were allowed."""
+        context = self.runbook.context
+        given, context.accept_interruption = context.accept_interruption, True
+        try:
+            return self._section.planned()
+        finally:
+            context.accept_interruption = given
+
     def apply(self) -> Outcome | None:
         """Carry out the plan; ``None`` in any mode other than ``apply``.
 
@@ -414,6 +426,7 @@ class SectionRun:
         """Keep the section's result, sign out, and return the result as plain data."""
         if self._result["outcome"] == "unfinished":
             self._result["outcome"] = "succeeded"
+        self._enter(Phase.ENDING)
         self._close()
         return self._result
 
@@ -445,12 +458,21 @@ class SectionRun:
             asked.clear()
         asked.add((self.number, what))
 
+    def _enter(self, phase: Phase, **details: Any) -> None:
+        """Say what the run is doing, for whoever follows it; in a run that applies."""
+        living.enter(self.runbook.folder, phase, section=self.number, **details)
+
+    def _wait(self, what: str, holder: str) -> None:
+        self._enter(Phase.WAITING, what=what, holder=holder)
+
     def _lock(self) -> None:
         """Lock the tenant and any shared trunk against other runs until ``_locks`` is closed."""
         context, locks = self.runbook.context, self._locks
-        locks.enter_context(held(context.records / context.owner.name, f"tenant {context.owner.name}"))
-        if context.settings.shared:
-            locks.enter_context(held(context.records, f"trunk {context.settings.shared}"))
+        own = context.records / context.tenant.name, f"tenant {context.tenant.name}"
+        trunk = context.records, f"trunk {context.settings.shared}"
+        for folder, what in (own, trunk) if context.settings.shared else (own,):
+            locks.enter_context(held(folder, what, waiting=partial(self._wait, what)))
+        self._enter(Phase.READING)
         self._is_locked = True
         locks.callback(setattr, self, "_is_locked", False)
 
@@ -547,6 +569,8 @@ class SectionRun:
                     next_step="plan the whole tenant again",
                 )
         self._require_use()
+        # What was not read under the lock is planned again by apply itself.
+        self._enter(Phase.WRITING, total=len(self._section.to_write()) if as_read else None)
         try:
             outcome = self._section.apply(approved, as_read=as_read)
         finally:
@@ -623,6 +647,7 @@ class SectionRun:
 
     def _verify(self) -> Verification:
         self._begin_if_asked_again("verify")
+        self._enter(Phase.READING_BACK)
         verification = self._section.verify(wait=self.runbook.mode == "apply")
         self._result["verification"] = {
             "at": now(),

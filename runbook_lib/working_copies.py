@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Copy:
     def is_of_this_version(self) -> bool:
         """Whether this version would make the same copy."""
         source = NOTEBOOKS / self.path.name
-        return source.is_file() and _made(source, self.parameters) == _cells(parse_mapping(read(self.path)))
+        return source.is_file() and _made(source, self.parameters) == cells_of(parse_mapping(read(self.path)))
 
     def renew(self) -> None:
         """Make it again from this version's notebook; its outputs are lost."""
@@ -104,16 +104,16 @@ def _with(source: str, parameters: dict[str, str]) -> str:
 
 
 def _made(source: Path, parameters: dict[str, str]) -> list[list[str]]:
-    cells = _cells(json.loads(source.read_text(encoding="utf-8")))
+    cells = cells_of(json.loads(source.read_text(encoding="utf-8")))
     return [[kind, _with(text, parameters) if id == "parameters" else text, id] for kind, text, id in cells]
 
 
 def _digest(notebook: dict[str, Any]) -> str:
-    return "sha256:" + hashlib.sha256(canonical(_cells(notebook)).encode()).hexdigest()
+    return "sha256:" + hashlib.sha256(canonical(cells_of(notebook)).encode()).hexdigest()
 
 
-def _cells(notebook: dict[str, Any]) -> list[list[str]]:
-    """What a person can change in a notebook: kind, text and id of each cell. Outputs do not count."""
+def cells_of(notebook: Mapping[str, Any]) -> list[list[str]]:
+    """What a person writes in a notebook: kind, text and id of each cell. Outputs do not count."""
     cells = notebook.get("cells")
     return [
         [str(cell.get("cell_type")), _source(cell), str(cell.get("id"))]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import typer
 from rich.text import Text
 
-from . import product, working_copies
+from . import product, saving, working_copies
 from .errors import InputError, RunbookError
 from .notebook.display import visible
 from .parameters import load
@@ -125,6 +125,7 @@ def lab(
     command += [
         f"--ServerApp.root_dir={workspace.folder}",
         "--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs",
+        f"--ServerApp.jpserver_extensions={saving.MODULE}=True",
         f"--LabApp.default_url={page}",
     ]
     if os.getuid() == 0:

@@ -172,7 +172,10 @@ def _events(printed: str) -> Iterator[tuple[str, Any]]:
 
 def _section(told: Mapping[str, Any]) -> SectionResult:
     notebook = told["notebook"]
-    return SectionResult(**{**told, "notebook": Path(notebook) if notebook else None})
+    to_look_at = tuple((why, setting) for why, setting in told["to_look_at"])
+    return SectionResult(
+        **{**told, "notebook": Path(notebook) if notebook else None, "to_look_at": to_look_at}
+    )
 
 
 def _told(status: int | None) -> str:

@@ -150,7 +150,7 @@ def _who_and_why(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     affected = ", ".join(str(one.get("name")) for one in record.get("affected") or ())
     facts = [
         ("Operator", record.get("operator")),
-        ("Approved", _approver(record.get("approver"))),
+        ("Approved or confirmed by", _approver(record.get("approver"))),
         ("Tenants affected", affected),
         ("Ticket", record.get("ticket")),
         ("Reason", record.get("reason")),
@@ -176,7 +176,17 @@ def write_index(records: Path) -> Path:
     rows = [_run_row(records / name, name, chained.get(name), openings.get(name, {})) for name in names]
     runs = [row for row in rows if row is not None]
     targets = {target for target, _ in runs}
-    columns = ("Run", "Site", "Tenant", "Target", "Mode", "Outcome", "Approved", "Sections", "#Writes")
+    columns = (
+        "Run",
+        "Site",
+        "Tenant",
+        "Target",
+        "Mode",
+        "Outcome",
+        "Approval",
+        "Sections",
+        "#Writes",
+    )
     body = (
         f"<h1>Records</h1>{_to_look_at(records, entries, openings)}<p>{len(runs)} runs, newest first.</p>"
         f"{_list(columns, [row for _, row in runs])}"

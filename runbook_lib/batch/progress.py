@@ -82,7 +82,7 @@ def summary(result: RunResult) -> Group:
         )
     for tenant in result.not_begun:
         table.add_row(Text(visible(tenant)), Text("· not begun", style="dim"), "", "", "", "")
-    lines = []
+    lines = [Text(f"! {line}", style="yellow") for line in to_look_at(result)]
     untouched = all(tenant.outcome == SUCCEEDED and not tenant.writes for tenant in result.tenants)
     if untouched and not result.not_begun and result.mode == "apply":
         lines.append(Text("Everything was already in place: nothing was written.", style="green"))
@@ -92,6 +92,15 @@ def summary(result: RunResult) -> Group:
     if result.index.is_file():  # if it could not be written, a remark says why
         lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)
+
+
+def to_look_at(result: RunResult) -> list[str]:
+    """What is to be looked at though it stopped nothing, a line for each tenant and reason."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for tenant in result.tenants:
+        for why, setting in (pair for section in tenant.sections for pair in section.to_look_at):
+            found.setdefault((tenant.tenant, why), {})[setting] = None
+    return [visible(f"{tenant}: {why}: {', '.join(names)}") for (tenant, why), names in found.items()]
 
 
 def plain_summary(result: RunResult) -> list[str]:
@@ -105,6 +114,7 @@ def plain_summary(result: RunResult) -> list[str]:
         )
         problems = [*tenant.problem.splitlines(), *_messages(tenant)]
         lines += [f"    {line}" for line in problems]
+    lines += [f"  {line}" for line in to_look_at(result)]
     return lines + [f"  {tenant}: not begun" for tenant in result.not_begun]
 
 

@@ -27,8 +27,9 @@ from ..parameters import load_all, project_root, settled
 from ..parameters.loading import SHARED
 from ..paths import current_folder, locate, near
 from ..plain_files import describe, read_mapping
-from ..plan import CHANGING
+from ..plan import CHANGING, TO_LOOK_AT
 from ..product import NOTEBOOKS
+from ..records import living
 from ..records.clocks import clock_cautions
 from ..records.policy import LIVE, Seen
 from ..records.record import (
@@ -48,11 +49,10 @@ from ..secret import scrub, scrub_data
 from ..sections.base import told_stop
 from ..vendors.lending import TOKEN, Lender, answer_with
 from ..workspace import records_folder
-from .channel import Channel
 from .ending import outcome_of, result_of, settle
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
 from .interruption import INTERRUPTIONS, Interruption, interruptible, told
-from .kernels import KERNEL, KernelPool
+from .kernels import KERNEL, KernelPool, pool_for
 from .pages import INDEX, write_index, write_page, write_run_index
 from .scan import CHANGE_IT, scan, withhold
 from .scan import told as leaks_told
@@ -81,6 +81,8 @@ class SectionResult:
     changes: int = 0
     notebook: Path | None = None
     message: str = ""
+    #: What is to be looked at though it stopped nothing: why, and the setting.
+    to_look_at: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -286,14 +288,17 @@ def run_tenants(
     # A signal interrupts only a section's work: neither a record nor the end of another tenant.
     with interruptible() as interruption, interruption.held():
         aside = Aside(observer, interruption)
-        sessions, channel = Sessions(site, root), Channel()
+        kernels, channel = pool_for(root)
+        folder = jobs[0].folder
+        sessions = Sessions(site, root, lambda phase: living.enter(folder, phase))
         channel.register(TOKEN, partial(answer_with, sessions.lend))
         moment = SharedMoment()
         channel.register(MOMENT, moment.answer)
         with ExitStack() as stack:
             stack.callback(aside.attempt, "signing out", sessions.end)
-            kernels = stack.enter_context(KernelPool(root, channel))
+            stack.enter_context(kernels)
             for job in jobs:
+                folder = job.folder
                 if interruption.arrived is not None or INTERRUPTED in {one.outcome for one in results}:
                     break
                 aside.attempt("signing out", sessions.end_tenants)
@@ -589,7 +594,14 @@ def _run_section(
         len(rows),
         output if output.exists() else None,
         message,
+        _to_look_at(result),
     )
+
+
+def _to_look_at(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What a section's rows say is to be looked at, as read back, or else as planned."""
+    rows = (result.get("verification") or {}).get("rows") or result.get("plan") or []
+    return tuple((row["why"], row["setting"]) for row in rows if row.get("why") in TO_LOOK_AT)
 
 
 def _told(error: Mapping[str, Any] | None) -> str:

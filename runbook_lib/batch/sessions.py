@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ..parameters import load_site
+from ..records.living import Phase
 from ..sign_in import pbx_alone
 from ..vendors.pbx import Pbx
 from ..vendors.portsip import Session
@@ -29,11 +30,14 @@ class Sessions:
         The site's parameter file.
     root
         The workspace's folder.
+    enter
+        Called with what the run is doing, before and after a sign-in.
     """
 
-    def __init__(self, site: Path, root: Path) -> None:
+    def __init__(self, site: Path, root: Path, enter: Callable[[Phase], object] = lambda _: None) -> None:
         self._site = site
         self._root = root
+        self._enter = enter
         self._pbx: Pbx | None = None
         self._by_scope: dict[str, Session] = {}
         self._turn = threading.Lock()
@@ -48,7 +52,9 @@ class Sessions:
             if not self._pbx.is_at(url, username):
                 return None  # the site's file was changed since the batch began
             if scope not in self._by_scope:
+                self._enter(Phase.SIGNING_IN)
                 self._by_scope[scope] = self._pbx.open(None if scope == SYSTEM else scope)
+                self._enter(Phase.READING)
             tokens = self._by_scope[scope].token(refused)
             tokens.remember()  # also in a long batch, in which it would no longer be among the latest
             return replace(tokens, refresh="", kept=False, lent=True)

@@ -7,10 +7,11 @@ read from its record, as anybody else would read it.
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,10 @@ from ..approval import GivenApproval
 from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK
 from ..plain_files import read_mapping
-from ..records.journal import FILE_NAME, read
-from ..records.record import OPENING, RUN
+from ..records.living import Phase
+from ..records.record import OPENING
 from ..secret import scrub
-
-RUNNING, INTERRUPTED, FAILED, UNKNOWN = "running", "interrupted", "failed", "unknown"
+from .runs import FAILED, INTERRUPTED, RUNNING, RecordedRun, Status
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Order:
     """What to apply: one section of one tenant, as the arguments of the ``runbook`` command.
 
     ``tenant`` is a file, or ``"trunk:NAME"`` for a shared trunk on its own; ``approval`` has
-    ``plan_file``, ``approved_plan`` and ``approved_by``; ``options`` are those of the way back.
+    ``plan_file``, ``approved_plan`` and ``approved_by``; ``options`` are further parameters of the notebook,
+    and what the record is to name (``ticket``, ``reason``).
     """
 
     section: str
@@ -42,59 +43,29 @@ class Order:
     @property
     def arguments(self) -> list[str]:
         """The arguments; no secret is among them, they are in every process list."""
-        given = {
-            "--plan": self.approval["plan_file"],
-            "--approved-plan": self.approval["approved_plan"],
-            "--approved-by": self.approval["approved_by"],
-        }
-        return [
-            *self._what(),
-            *(part for option, value in given.items() if value for part in (option, value)),
-        ]
+        named = {"plan_file": "--plan", "approved_plan": "--approved-plan", "approved_by": "--approved-by"}
+        values = {**self.approval, "ticket": self.options.get("ticket"), "reason": self.options.get("reason")}
+        named |= {"ticket": "--ticket", "reason": "--reason"}
+        given = [part for key, name in named.items() if (value := values.get(key)) for part in (name, value)]
+        return [*self._what(), *given]
 
     def _what(self) -> list[str]:
         trunk = self.tenant.removeprefix("trunk:")
         own = trunk == self.tenant
         owner = [self.tenant] if own else ["--trunk", trunk]
+        allowed = ["--accept-interruption"] if self.options.get("accept_interruption") else []
         if self.section not in (ROLL_BACK, RETIRE):
-            return ["apply", "-s", self.site, *owner, "--section", self.section]
-        leave = ["--accept-interruption"] if self.options.get("accept_interruption") else []
+            return ["apply", "-s", self.site, *owner, "--section", self.section, *allowed]
         if self.section == RETIRE:
-            return ["retire", "-s", self.site, *owner, *leave, "--apply"]
+            return ["retire", "-s", self.site, *owner, *allowed, "--apply"]
         only = [part for number in self.options.get("only", ()) for part in ("--section", number)]
         files = ["-s", self.site, *(["-t", self.tenant] if own else [])]  # a trunk is named by its record
-        return ["rollback", self.options["record"], *files, *only, *leave, "--apply"]
+        return ["rollback", self.options["record"], *files, *only, *allowed, "--apply"]
 
     @property
     def command(self) -> str:
         """The command as an operator would type it, in the workspace."""
         return shlex.join(["runbook", *self.arguments])
-
-
-@dataclass(frozen=True)
-class Status:
-    """What is known of a child.
-
-    Parameters
-    ----------
-    state
-        ``"running"``, then the run's outcome: ``"succeeded"``, ``"failed"``, ``"interrupted"``, or
-        ``"unknown"`` when it was killed.
-    writes
-        The journal's writes so far, each with its answer (``None``: not yet).
-    folder
-        The run's folder, once it is there.
-    error
-        The section's error, as its result keeps it.
-    told
-        What else the run reported, without secrets.
-    """
-
-    state: str
-    writes: Sequence[Mapping[str, Any]] = ()
-    folder: Path | None = None
-    error: Mapping[str, Any] | None = None
-    told: str = ""
 
 
 class Child:
@@ -106,16 +77,21 @@ class Child:
         What it applies.
     root, records
         The workspace's folder, and the tenant's records folder in which its run will appear.
+    ahead
+        A process that was started before; without it, one is started now.
     """
 
-    def __init__(self, order: Order, root: Path, records: Path) -> None:
+    def __init__(self, order: Order, root: Path, records: Path, ahead: Detached | None = None) -> None:
         self.order = order
         self.cancelled = False
         self._records = records
         #: Not by time, which may be set while it starts: its folder is one that was not there before.
         self._before = set(records.glob(f"*/{OPENING}"))
-        self._folder: Path | None = None
-        self._process = Detached(["runbook_lib", *order.arguments], root)
+        self._run: RecordedRun | None = None
+        if ahead is not None and ahead.hand_over(json.dumps(order.arguments)):
+            self._process = ahead
+        else:
+            self._process = Detached(["runbook_lib", *order.arguments], root)
 
     @property
     def running(self) -> bool:
@@ -123,32 +99,30 @@ class Child:
         return self._process.running
 
     @property
-    def folder(self) -> Path | None:
-        """The folder of its run; ``None`` while there is none."""
-        if self._folder is None:
-            self._folder = next(filter(self._is_ours, self._records.glob(f"*/{OPENING}")), None)
-        return self._folder.parent if self._folder else None
+    def run(self) -> RecordedRun | None:
+        """Its run; ``None`` while there is none."""
+        if self._run is None:
+            found = next(filter(self._is_ours, self._records.glob(f"*/{OPENING}")), None)
+            self._run = RecordedRun(found.parent) if found else None
+        return self._run
 
-    def cancel(self) -> None:
+    def cancel(self) -> str:
         """Ask it to end: the write in flight is cut off, the record says interrupted."""
         if self.running and not self.cancelled:
             self.cancelled = True
             self._process.interrupt()
+        return ""
 
     def status(self) -> Status:
         """Read what is known of it now."""
         running = self.running  # asked first: what an ended process has written is complete
-        folder = self.folder
-        if folder is None:
-            return Status(RUNNING) if running else Status(self._unrecorded(), told=self._printed())
-        journal = folder / FILE_NAME
-        writes = read(journal) if journal.exists() else []
-        if running:
-            return Status(RUNNING, writes, folder)
-        run, result = read_mapping(folder / RUN), read_mapping(folder / f"{self.order.section}.result.json")
-        return Status(
-            run.get("outcome", UNKNOWN), writes, folder, result.get("error"), told=self._complaint(run)
-        )
+        run = self.run
+        if run is None:
+            return Status(RUNNING) if running else Status(self._unrecorded(), {}, told=self._printed())
+        status = run.status()
+        if running and status.state != RUNNING:  # its record is closed, and the page over all is not written
+            return replace(status, state=RUNNING, phase={"phase": Phase.ENDING}, error=None, told="")
+        return status
 
     def close(self) -> None:
         """Let go of an ended process's output."""
@@ -159,27 +133,32 @@ class Child:
         return known.get("pid") == self._process.pid
 
     def _unrecorded(self) -> str:
-        """The outcome of a child that ended before its record was opened, and so before any write."""
-        return INTERRUPTED if self._process.status == -signal.SIGTERM else FAILED
-
-    @staticmethod
-    def _complaint(run: Mapping[str, Any]) -> str:
-        """What is wrong with the run besides its section's own error."""
-        messages = [one["message"] for one in run.get("sections", ()) if one["outcome"] == "not run"]
-        return scrub("\n".join(one for one in (*messages, run.get("problem", "")) if one))
+        """It ended before its record was opened, so before anything was sent to write."""
+        cut_off = self.cancelled or self._process.status == -signal.SIGTERM
+        return INTERRUPTED if cut_off else FAILED
 
     def _printed(self) -> str:
-        return scrub(self._process.printed()).strip()
+        return "" if self.cancelled else scrub(self._process.printed()).strip()
 
 
 _children: dict[Path, Child] = {}
+#: The process that is ready for the next click; one for a workspace.
+_ahead: dict[Path, Detached] = {}
+
+
+def start_ahead(root: Path) -> None:
+    """Have a process ready for ``start``, if there is none; it ends with this one, or when it is idle."""
+    ready = _ahead.get(root)
+    if ready is None or not ready.running:
+        if ready is not None:
+            ready.close()
+        _ahead[root] = Detached(["runbook_lib.ahead"], root, listens=True)
 
 
 def start(order: Order, root: Path, records: Path) -> Child:
     """Start a child, or return the one that this kernel runs for the tenant already."""
-    before = running(records)
-    if before is None:
-        _children[records] = Child(order, root, records)
+    if running(records) is None:
+        _children[records] = Child(order, root, records, _ahead.pop(root, None))
     return _children[records]
 
 

@@ -12,6 +12,7 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Self
 
 from rich.cells import cell_len, chop_cells
@@ -147,8 +148,8 @@ class Box(Shown):
     lines: tuple[str, ...] = ()
 
     def headed(self, owner: str, read: str = "") -> Self:
-        """Return the same box with ``owner``, such as ``demo/acme``, before its title, a sentence."""
-        return replace(self, title=heading(owner, self.title))
+        """Return the same box with ``owner``, such as ``demo/acme``, before its title, and behind it when."""
+        return replace(self, title=heading(owner, self.title, read))
 
     def html(self) -> str:
         colour, symbol = TONES[self.tone]
@@ -170,6 +171,11 @@ class Box(Shown):
         for line in self.lines:
             lines += wrapped(visible(line), WIDTH - 4, indent="    ")
         return "\n".join(lines)
+
+
+def utc(time: datetime | None = None) -> str:
+    """Return a time, or now, as every page shows it: with its date, to the second, in UTC."""
+    return f"{(time or datetime.now(UTC)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def heading(owner: str, title: str, read: str = "") -> str:

@@ -16,6 +16,27 @@ from .display import WIDTH, Box, visible, wrapped
 # Bold only: JupyterLab shows errors on a red background, on which red letters vanish.
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
+#: What an operator reads in the place of a class's name, by that.
+HEADINGS = {
+    "InputError": "The input is wrong",
+    "SecretError": "A secret cannot be used",
+    "VendorError": "A vendor refused",
+    "AccountError": "The credentials are those of another Twilio account",
+    "SignInError": "The PBX refused the sign-in",
+    "UnreachableError": "A vendor could not be read",
+    "OutcomeUnknownError": "A write left, and nobody knows whether it was carried out",
+    "ConflictError": "The plan cannot be applied",
+    "StalePlanError": "The plan is no longer what was shown",
+    "ApprovalError": "The approval is missing or does not hold",
+    "VerificationError": "Not as expected",
+    "RecordError": "The record cannot be kept",
+    "LockedError": "Another run is working on this",
+    "SandboxError": "The sandbox does not answer",
+    "interrupted": "Interrupted",
+    "KeyboardInterrupt": "Interrupted",
+}
+OTHERWISE = "The section failed"
+
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
@@ -32,7 +53,9 @@ def rendered(error: RunbookError) -> list[str]:
     """Return the error as lines for a terminal or an error output."""
     if isinstance(error, StalePageError):
         return [f"{_BOLD}{line}{_PLAIN}" for line in wrapped(visible(f"✗ {error.what}"), WIDTH)]
-    heading = type(error).__name__ + (f" at {place(error.step)}" if error.step else "")
+    heading = HEADINGS.get(type(error).__name__, OTHERWISE) + (
+        f" at {place(error.step)}" if error.step else ""
+    )
     lines = [f"{_BOLD}✗ {heading}{_PLAIN}"]
     problems = error.problems if isinstance(error, InputError) else []
     lines += _part("What happened", error.what)
@@ -46,9 +69,22 @@ def rendered(error: RunbookError) -> list[str]:
     return lines
 
 
+def data_of_error(error: RunbookError) -> dict[str, Any]:
+    """Return an error as a section's result keeps it."""
+    return {
+        "kind": type(error).__name__,
+        "what": error.what,
+        "step": error.step,
+        "meaning": error.meaning,
+        "next_step": error.next_step,
+    }
+
+
 def boxed(error: Mapping[str, Any]) -> Box:
-    """Return a box for an error as a section's result stores it, in the same parts."""
-    heading = error["kind"] + (f" at {place(error['step'])}" if error["step"] else "")
+    """Return an error as a section's result keeps it, told in the same parts."""
+    heading = HEADINGS.get(error["kind"], OTHERWISE) + (
+        f" at {place(error['step'])}" if error["step"] else ""
+    )
     parts = (
         ("What happened", error["what"]),
         ("What it means", error["meaning"]),

@@ -1,17 +1,17 @@
 """The apply form: the one control of a section's notebook.
 
-It never writes itself: it starts the command that an operator could type, and follows its journal.
+It never writes itself: it starts the command that an operator could type, and follows its record.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-import threading
-import time
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,26 +19,36 @@ from IPython import get_ipython
 
 from ..guide import SECTIONS
 from ..plan import Effect, Slice
+from ..records.living import Phase
 from ..records.result import RUN_FOLDER
 from . import child
-from .child import RUNNING, Child, Order, Status
-from .display import SANS, Box, Shown, escaped, visible
+from .child import Child, Order
+from .display import SANS, Box, Shown, escaped, utc, visible
 from .failures import boxed
+from .following import Follower
+from .runs import INTERRUPTED, RUNNING, SUCCEEDED, UNKNOWN, RecordedRun, Status
 from .served import Served
 from .tables import Stack, Table
 
 if TYPE_CHECKING:
-    import ipywidgets
+    from .panel import Panel
 
 EXPLAINED = {
     "plan": "Reads and compares; changes nothing.",
     "apply": "Carries out the plan, then reads everything back.",
     "verify": "Reads back and fails on any difference; changes nothing.",
 }
-#: How often (s) the child's record is read while it runs.
-FOLLOW_S = 0.3
-TONE = {RUNNING: "info", "succeeded": "good", "interrupted": "caution"}
-AGAIN = "Run this notebook's cells again, from the current state on, to see the new state."
+TONE = {RUNNING: "info", SUCCEEDED: "good", INTERRUPTED: "caution"}
+AGAIN = "Run the plan's cell again: it shows what is true now."
+#: What a run does, in order, as the form says it.
+PHASES = {
+    Phase.STARTING: "start",
+    Phase.SIGNING_IN: "sign in",
+    Phase.READING: "read",
+    Phase.WRITING: "write",
+    Phase.READING_BACK: "read back",
+    Phase.ENDING: "keep the record",
+}
 
 
 def is_watched() -> bool:
@@ -56,58 +66,109 @@ def is_watched() -> bool:
 class Offer:
     """What the form offers to apply, or why it offers nothing.
 
-    ``order`` is ``None`` where there is nothing to confirm; ``box`` says what or why.
+    Parameters
+    ----------
+    box
+        What would be done, or why there is nothing to confirm.
+    order
+        What would be started; ``None`` where there is nothing to confirm.
+    permission
+        What has to be ticked: what is interrupted; empty where nothing is.
+    ticket
+        What the site asks of a ticket, as a regular expression; empty where it asks for none.
+    number
+        Which offer it is: what is typed for one confirms no other.
     """
 
     box: Box
     order: Order | None = None
+    permission: str = ""
+    ticket: str = ""
+    number: int = field(default_factory=itertools.count(1).__next__)
 
 
-NOT_PLANNED = Offer(Box("info", "Nothing to apply yet.", ("Run the cell with the plan first.",)))
+def not_planned() -> Offer:
+    """Return the offer before there is a plan."""
+    return Offer(Box("info", "Nothing to apply yet.", ("Run the cell with the plan first.",)))
 
 
-def offer(part: Slice, order: Order | None, digest: str) -> Offer:
+@dataclass(frozen=True)
+class Approver:
+    """Where the site asks for an approval: how to get one, or who has given it.
+
+    ``by`` says who approved; ``plan_file`` is the plan's file that another person is to approve; ``trouble``
+    is what is wrong with an approval that is there.
+    """
+
+    plan_file: str = ""
+    by: str = ""
+    trouble: str = ""
+
+
+def offer(
+    part: Slice, order: Order | None, digest: str, approver: Approver | None = None, ticket: str = ""
+) -> Offer:
     """Return the offer for a section's plan.
 
     Parameters
     ----------
     part
-        The plan that the operator looks at.
+        The plan that would be applied.
     order
-        What would be started; ``None`` where the site wants an approval that is not given.
+        What would be started; ``None`` where the site asks for an approval that is not given.
     digest
         The digest of the plan that would be applied.
+    approver
+        Of a site that asks for an approval.
+    ticket
+        What the site asks of a ticket.
     """
     what = f"section {part.section}, {SECTIONS[part.section].title}"
     if part.stopping:
         rows = _count(len(part.stopping), "row is", "rows are")
-        settle = ("Settle each of them first: its note in the plan says how. Then run the plan again.",)
-        return Offer(Box("stop", f"Apply would stop: {rows} in conflict or blocked.", settle))
+        lines = ("Resolve each of them first: its note in the plan says how. Then run the plan again.",)
+        return Offer(Box("stop", f"Apply would stop: {rows} in conflict or blocked.", lines))
     if not part.changing:
-        return Offer(Box("good", "Nothing to apply: everything is in place."))
+        if not part.rows:
+            return Offer(Box("info", "Nothing to apply: the parameters ask for nothing here."))
+        return Offer(Box("info", "Nothing to apply: everything is in place."))
     rows = _count(len(part.changing), "row changes", "rows change")
     if order is None:
-        missing = (
-            "This site wants an approved plan, and the parameter cell names none.",
-            f"1. runbook plan -s SITE TENANT --section {part.section} --out FOLDER writes the plan's file.",
-            f"2. Have this digest approved: {digest}. Another person signs it: runbook approve FILE --ticket"
-            " TICKET.",
-            "3. Set plan_file in the parameter cell, and approved_plan and approved_by unless a signed"
-            " approval is beside the plan; then run all cells again.",
+        assert approver is not None, "an order is missing for want of an approval only"
+        lines = (
+            f"Effect on calls: {interruptions(part) or 'none'}",
+            f"Plan: {digest}, in {approver.plan_file}",
+            f"Another person approves it with: runbook approve {approver.plan_file} --ticket TICKET",
+            *([f"An approval is there, and does not count: {approver.trouble}"] if approver.trouble else []),
+            "This page notices the approval when it arrives.",
         )
-        return Offer(Box("stop", f"Approval is missing: {rows} in {what}.", missing))
-    effects = Counter(row.effect for row in part.changing)
-    interrupting = [f"{effects[one]} {one}" for one in Effect if one is not Effect.NONE and effects[one]]
+        return Offer(Box("stop", f"Approval is missing: {rows} in {what}.", lines))
     lines = (
-        f"Effect on calls: {', '.join(interrupting) or 'none'}",
+        f"Changes: {_changes(part)}",
+        f"Effect on calls: {interruptions(part) or 'none'}",
         f"Plan: {digest}",
+        *([f"Approved by {approver.by}"] if approver is not None and approver.by else []),
         f"The button runs: {order.command}",
     )
-    return Offer(Box("caution", f"Apply: {rows} in {what}.", lines), order)
+    interrupted = interruptions(part)
+    permission = f"I accept that calls are interrupted: {interrupted}" if interrupted else ""
+    return Offer(Box("caution", f"Apply: {rows} in {what}.", lines), order, permission, ticket)
+
+
+def interruptions(part: Slice) -> str:
+    """Return what carrying out a plan interrupts, such as ``2 both ways, 1 inbound``; empty for nothing."""
+    effects = Counter(row.effect for row in part.changing)
+    counted = [(effects[effect], str(effect).removeprefix("interrupts ")) for effect in Effect]
+    return ", ".join(f"{count} {words}" for count, words in counted if count and words != str(Effect.NONE))
+
+
+def _changes(part: Slice) -> str:
+    counts = Counter(str(row.action) for row in part.changing)
+    return ", ".join(f"{count} {action}" for action, count in counts.items())
 
 
 class ApplyForm(Shown):
-    """Asks for ``site/tenant``, starts the child, follows it, cancels it.
+    """Asks for ``site/tenant``, starts the child, and shows the run that works on the tenant.
 
     Parameters
     ----------
@@ -121,6 +182,10 @@ class ApplyForm(Shown):
         Where the open notebook's server shows files, for the links to the record.
     is_current
         Whether the page is still for the notebook's parameters; asked before anything is started.
+    refresh
+        Called when a run has ended: reads again what the page shows.
+    looked
+        Called about once a second while the form is on a page.
     """
 
     def __init__(
@@ -131,41 +196,75 @@ class ApplyForm(Shown):
         records: Path,
         served: Served,
         is_current: Callable[[], bool],
+        refresh: Callable[[], object] = lambda: None,
+        looked: Callable[[], object] = lambda: None,
+        *,
+        can_apply: bool = True,
     ) -> None:
         self.name = name
         self.status: Shown | None = None
+        self.follower = Follower(records, self._seen, self._ended, self._looked)
+        self._can_apply = can_apply
         self._owner = f"{target.upper()} {name}"
         self._root, self._records, self._served = root, records, served
-        self._is_current = is_current
+        self._is_current, self._refresh, self._on_look = is_current, refresh, looked
         self._withdrawn = False
-        self._offer = NOT_PLANNED
-        self._child: Child | None = None
+        self._offer = not_planned()
+        self._refused = ""
+        self._ended_at: str = ""
+        self._shown_status: Any = None
         self._handle: Any = None
-        self._parts: tuple[Any, Any, Any, Any] | None = None
-        self._follower: threading.Thread | None = None
-        self._seen: Child | None = None
+        self._panel: Panel | None = None
+        #: Shows a run that was found by a cell which is not the form's.
+        self._run_panel: Panel | None = None
 
     def show(self) -> None:
-        """Show the form, and below it what becomes of a child."""
+        """Show the form, and below it what becomes of a run."""
         from IPython.display import display
 
-        self._refresh()
+        self._refused = ""
         display(self)
         self._handle = display(self.status or Stack(()), display_id=True)
-        if self._child is None and (before := child.running(self._records)):
-            self._follow(before)  # started by a page of this kernel that is no longer shown
+        self.follower.find()
+        self.watch()
+        if self._offer.order is not None:
+            child.start_ahead(self._root)
+
+    def show_run(self) -> bool:
+        """Show a run that is in flight and can be cancelled here; whether there is one."""
+        from IPython.display import display
+
+        if not self.follower.find():
+            return False
+        if self._run_panel is None:
+            from .panel import Panel
+
+            self._run_panel = Panel(self._view(run_only=True), self.answered)
+        display(_WithWidget(self.run_shown(), self._run_panel))
+        return True
+
+    def watch(self) -> None:
+        """Look for runs from now on, also for those that others start."""
+        if not self._withdrawn:
+            self.follower.keep_looking()
 
     def offer(self, offered: Offer) -> None:
         """Offer something else from now on; what was typed is asked for again."""
         if not self._withdrawn:
             self._offer = offered
-            self._refresh()
+            self._push()
+
+    @property
+    def has_order(self) -> bool:
+        """Whether something is offered that could be started."""
+        return self._offer.order is not None
 
     def withdraw(self, reason: str) -> None:
-        """Offer nothing from now on, for ``reason``; a child that runs is followed and can be cancelled."""
+        """Offer nothing any more, for ``reason``; a run is followed to its end and can be cancelled."""
         self._withdrawn = True
+        self.follower.stop_looking()
         self._offer = Offer(Box("stop", "This form is withdrawn.", (reason,)))
-        self._refresh()
+        self._push()
 
     @property
     def _box(self) -> Box:
@@ -178,112 +277,239 @@ class ApplyForm(Shown):
         return self._box.text()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        widget = self.widget._repr_mimebundle_() or {}
-        view = {name: content for name, content in widget.items() if name.endswith("widget-view+json")}
-        return {**super()._repr_mimebundle_(), **view}
+        return _with_view(super()._repr_mimebundle_(), self.panel)
 
-    @cached_property
-    def widget(self) -> ipywidgets.Widget:
-        """The controls; created when first shown, and the same wherever they are shown again."""
-        import ipywidgets as widgets  # a headless run never loads them
+    @property
+    def panel(self) -> Panel:
+        """The controls; made when they are first shown, and the same wherever they are shown again."""
+        if self._panel is None:
+            from .panel import Panel  # a headless run never loads it
 
-        said = widgets.HTML()
-        name = widgets.Text(
-            placeholder=f"type {self.name} to confirm",
-            description="Site/tenant:",
-            continuous_update=True,
-        )
-        apply = widgets.Button(description="Apply", button_style="warning", icon="play")
-        cancel = widgets.Button(description="Cancel", icon="stop")
-        self._parts = said, name, apply, cancel
-        name.observe(lambda _: self._enable(), "value")
-        apply.on_click(lambda _: self.apply())
-        cancel.on_click(lambda _: self.cancel())
-        self._refresh()
-        return widgets.VBox([said, widgets.HBox([name, apply, cancel])])
+            self._panel = Panel(self._view(), self.answered)
+        return self._panel
 
-    def apply(self) -> None:
-        """Start the child, if the name was typed, the page is current and none runs."""
-        if self._is_current() and self._may_apply() and self._offer.order is not None:
-            self._follow(child.start(self._offer.order, self._root, self._records))
+    def answered(self, content: Mapping[str, Any]) -> None:
+        """Do what a person asked for in the panel."""
+        if content.get("do") == "cancel":
+            self.cancel()
+        elif content.get("do") == "apply":
+            self.apply(
+                name=str(content.get("name", "")),
+                number=content.get("offer"),
+                permission=content.get("permission") is True,
+                ticket=str(content.get("ticket", "")),
+                reason=str(content.get("reason", "")),
+            )
+
+    def apply(
+        self,
+        *,
+        name: str,
+        number: object = None,
+        permission: bool = False,
+        ticket: str = "",
+        reason: str = "",
+    ) -> None:
+        """Start the child, if that was confirmed for the plan that is offered and none runs.
+
+        ``number`` is the offer that was confirmed; without it, the one that is made now.
+        """
+        current, offered = self._is_current(), self._offer
+        own = child.running(self._records)
+        if offered.order is None or not current or own is not None:
+            self._push()
+            return
+        self._refused = self._why_not(offered, name, number, permission, ticket)
+        if self._refused:
+            self._push()
+            return
+        options = {**offered.order.options, "ticket": ticket, "reason": reason}
+        if offered.permission:
+            options["accept_interruption"] = True
+        order = replace(offered.order, options=options)
+        self.follower.follow(child.start(order, self._root, self._records))
 
     def cancel(self) -> None:
-        """Ask the child to end."""
-        if self._child is not None:
-            self._child.cancel()
-            self._enable()
-
-    def may_have_written(self) -> bool:
-        """Whether a child of this kernel may have written since this was asked last."""
-        newest, running = child.newest(self._records), child.running(self._records)
-        changed = newest is not self._seen
-        self._seen = newest if running is None else self._seen
-        return changed
+        """Ask the run to end."""
+        self._refused = self.follower.cancel()
+        self._push()
 
     def wait(self, seconds: float) -> None:
-        """Wait until the child has ended and that is shown, ``seconds`` at most."""
-        if self._follower is not None:
-            self._follower.join(seconds)
+        """Wait until the run has ended and that is shown, ``seconds`` at most."""
+        self.follower.wait(seconds)
 
-    def _may_apply(self) -> bool:
-        typed = self._parts[1].value.strip() if self._parts else ""
-        running = self._child is not None and self._child.running
-        return self._offer.order is not None and not running and typed == self.name
+    def _why_not(self, offered: Offer, name: str, number: object, permission: bool, ticket: str) -> str:
+        if number is not None and number != offered.number:
+            return "The plan was read again meanwhile: look at it, then confirm that one."
+        if name.strip() != self.name:
+            return f"Nothing was started: type {self.name} to confirm."
+        if offered.permission and not permission:
+            return "Nothing was started: tick that calls may be interrupted."
+        if offered.ticket and not re.fullmatch(offered.ticket, ticket):
+            return f"Nothing was started: this site asks for a ticket like {offered.ticket}."
+        return ""
 
-    def _refresh(self) -> None:
-        if self._parts is None:
-            return
-        said, name, *_ = self._parts
-        said.value, name.value = self._box.html(), ""
-        self._enable()
+    def _seen(self) -> None:
+        """Show what was just seen of the run."""
+        status = self.follower.status
+        assert status is not None, "a run is followed"
+        self._ended_at = "" if status.state == RUNNING else self._ended_at or utc()
+        self._push()
+        static = status.state, len(status.writes), status.written, status.folder, self._is_cancelled
+        if static != self._shown_status:
+            self._shown_status = static
+            self._tell(self.run_shown(whole=False))
 
-    def _enable(self) -> None:
-        if self._parts is None:
-            return
-        _, name, apply, cancel = self._parts
-        started = self._child
-        running = started is not None and started.running
-        name.disabled = running or self._offer.order is None
-        apply.disabled = not self._may_apply()
-        cancel.disabled = not running or (started is not None and started.cancelled)
+    def _ended(self) -> None:
+        self.offer(Offer(Box("info", "Plan again before the next apply.", (AGAIN,))))
+        if not self._withdrawn:
+            self._refresh()
 
-    def _follow(self, started: Child) -> None:
-        self._child = started
-        self._enable()
-        self._follower = threading.Thread(target=self._until_it_ends, args=(started,), daemon=True)
-        self._follower.start()
+    def _looked(self) -> None:
+        for panel in (self._panel, self._run_panel):
+            if panel is not None:
+                panel.beat += 1
+        self._on_look()
 
-    def _until_it_ends(self, started: Child) -> None:
-        """Show what the child's record says, as long as it runs; in a thread, so that cells can run."""
-        begun, last = time.monotonic(), None
-        while True:
-            try:
-                status = started.status()
-            except Exception as error:  # the follower must not die silently: the child continues
-                self._tell(
-                    Box(
-                        "stop",
-                        "The progress of the run cannot be shown; the run itself continues.",
-                        (f"{type(error).__name__}: {error}",),
-                    )
-                )
-                return
-            ended = status.state != RUNNING
-            now = (status, int(time.monotonic() - begun), started.cancelled)
-            if now != last or ended:
-                self._tell(told(started.order, status, now[1], self._served, cancelled=now[2]))
-            if ended:
-                break
-            last = now
-            time.sleep(FOLLOW_S)
-        started.close()
-        self._child = None
-        self.offer(Offer(Box("info", "Run the plan again before the next apply.", (AGAIN,))))
+    @property
+    def _is_cancelled(self) -> bool:
+        followed = self.follower.followed
+        return isinstance(followed, Child) and followed.cancelled
+
+    def _push(self) -> None:
+        if self._panel is not None:
+            self._panel.view = self._view()
+        if self._run_panel is not None:
+            self._run_panel.view = self._view(run_only=True)
+
+    def _view(self, *, run_only: bool = False) -> dict[str, Any]:
+        """What the panel shows."""
+        offered = self._offer
+        form = None
+        if offered.order is not None and not run_only:
+            form = {
+                "name": self.name,
+                "offer": offered.number,
+                "permission": offered.permission,
+                "needs_ticket": bool(offered.ticket),
+            }
+        return {
+            "box": "" if run_only or not self._can_apply else self._box.html(),
+            "form": form,
+            "run": self._run_view(run_only=run_only),
+            "refused": self._refused,
+        }
+
+    def _run_view(self, *, run_only: bool) -> dict[str, Any] | None:
+        status, run = self.follower.status, self.follower.run
+        if status is None:
+            return None
+        box = self._run_box(status)
+        running = status.state == RUNNING
+        if running:
+            current = next((write for write in reversed(status.writes) if write["answer"] is None), None)
+            lines = [f"Now: {current['resource']}"] if current else []
+            spoken = f"{box.title} {_doing(status)}."
+        else:
+            lines, spoken = [], box.title
+        cancellable = isinstance(self.follower.followed, Child) or (run is not None and run.can_be_cancelled)
+        return {
+            "title": visible(box.title),
+            "tone": box.tone,
+            "running": running,
+            # Its end is shown below the form, with its journal and its record.
+            "shown": running or run_only,
+            "since": _epoch(run.started) if run and running else None,
+            "phases": _phases(status) if running else [],
+            "lines": [visible(line) for line in (*lines, *box.lines)],
+            "can_cancel": running and cancellable,
+            "cancelling": self._is_cancelled,
+            "spoken": visible(spoken),
+        }
+
+    def run_shown(self, *, whole: bool = True) -> Stack:
+        """Return what is known of the run that is followed, with its time.
+
+        ``whole`` also while it runs: below the panel, which says that, there is only its journal.
+        """
+        status = self.follower.status
+        assert status is not None, "a run is followed"
+        ended = status.state != RUNNING
+        box = self._run_box(status)
+        if not ended:
+            box = replace(box, title=f"{box.title} Now: {_doing(status)}.")
+        parts: list[Shown] = [box] if ended or whole else []
+        if status.writes:
+            parts.append(_journal(status.writes, ended))
+        if status.error is not None and ended and status.state != INTERRUPTED:
+            parts.append(boxed(status.error))
+        if ended and status.folder is not None:
+            parts.append(Links(tuple(_files(status.folder, self._sections)), self._served))
+        return Stack(tuple(parts)).headed(self._owner, "" if ended else f"as of {utc()}")
+
+    @property
+    def _sections(self) -> list[str]:
+        followed, run = self.follower.followed, self.follower.run
+        if run is not None and run.sections:
+            return run.sections
+        return [followed.order.section] if isinstance(followed, Child) else []
+
+    def _run_box(self, status: Status) -> Box:
+        """What a run is, and how it stands or how it ended."""
+        followed, run = self.follower.followed, self.follower.run
+        what = _named(self._sections)
+        whose = [f"run {run.folder.name}, by {run.operator}, since {_as_shown(run.started)}"] if run else []
+        if status.state == RUNNING:
+            title = f"{what} is being applied."
+            if self._is_cancelled:
+                whose.append("Cancelling: it ends the write in flight and closes its record.")
+            elif status.phase.get("phase") == Phase.WAITING:
+                resource, holder = status.phase.get("what"), status.phase.get("holder")
+                whose.append(f"Waiting: {resource} is in use by {holder}.")
+            if isinstance(followed, RecordedRun):
+                if not followed.can_be_cancelled:
+                    whose.append("It cannot be cancelled from here.")
+                elif len(followed.sections) != 1:
+                    whose.append("Cancel ends the command that runs it, with tenants that it has not begun.")
+            return Box("info", title, (*whose, *filter(None, [status.told])))
+        lines = whose or ["It ended before its record was opened: nothing was written."]
+        lines += status.told.splitlines()
+        if status.state == UNKNOWN and status.folder:
+            lines.append(f"It was killed: close its record with: runbook records close {status.folder.name}")
+        if status.state == INTERRUPTED and status.error is not None:
+            lines += [str(status.error[part]) for part in ("meaning",) if status.error.get(part)]
+        if status.state in (INTERRUPTED, UNKNOWN) or (status.state != SUCCEEDED and status.error is None):
+            lines.append("Apply again: it reads first and completes what is missing.")
+        title = f"{what}: {status.state} at {self._ended_at}."
+        return Box(TONE.get(status.state, "stop"), title, tuple(lines))
 
     def _tell(self, shown: Shown) -> None:
-        self.status = shown.headed(self._owner)
+        self.status = shown
         if self._handle is not None:
             self._handle.update(self.status)
+
+
+@dataclass(frozen=True, repr=False)
+class _WithWidget(Shown):
+    """Something that is shown by a widget, and by its own forms where there is no kernel."""
+
+    shown: Shown
+    panel: Any
+
+    def html(self) -> str:
+        return self.shown.html()
+
+    def text(self) -> str:
+        return self.shown.text()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return _with_view(super()._repr_mimebundle_(), self.panel)
+
+
+def _with_view(bundle: dict[str, str], panel: Any) -> dict[str, Any]:
+    widget = panel._repr_mimebundle_() or {}
+    data = widget[0] if isinstance(widget, tuple) else widget
+    return {**bundle, **{name: view for name, view in data.items() if name.endswith("widget-view+json")}}
 
 
 @dataclass(frozen=True, repr=False)
@@ -311,40 +537,59 @@ class Links(Shown):
         return [(label, link) for label, link, _ in links if link is not None], [*outside, *hidden]
 
 
-def told(order: Order, status: Status, seconds: int, served: Served, *, cancelled: bool) -> Stack:
-    """Return what is known of a child: state, writes so far, and in the end its error and its record."""
-    ended = status.state != RUNNING
-    parts: list[Shown] = [_heading(order, status, seconds, cancelled)]
-    if status.writes:
-        parts.append(_journal(status.writes, ended))
-    if status.error is not None and ended:
-        parts.append(boxed(status.error))
-    if ended and status.folder is not None:
-        notebook = status.folder / f"{SECTIONS[order.section].notebook}.ipynb"
-        files = (
-            ("Record of the run", status.folder / "index.html"),
-            (f"Page of section {order.section}", notebook.with_suffix(".html")),
-            ("Executed notebook", notebook),
-        )
-        parts.append(Links(tuple((label, path) for label, path in files if path.exists()), served))
-    return Stack(tuple(parts))
+def _files(folder: Path, sections: list[str]) -> list[tuple[str, Path]]:
+    """The files of a record that are there, with their labels."""
+    files = [("Record of the run", folder / "index.html")]
+    for section in sections:
+        notebook = folder / f"{SECTIONS[section].notebook}.ipynb"
+        files += [(f"Page of section {section}", notebook.with_suffix(".html"))]
+        files += [("Executed notebook", notebook)] if len(sections) == 1 else []
+    return [(label, path) for label, path in files if path.exists()]
 
 
-def _heading(order: Order, status: Status, seconds: int, cancelled: bool) -> Box:
-    run = f"run {status.folder.name}" if status.folder else "no record yet"
-    if status.state == RUNNING:
-        doing = "" if status.writes else " Reading before the first write." if status.folder else " Starting."
-        doing = (
-            " Cancelling: the write in flight is stopped, and the record is closed." if cancelled else doing
-        )
-        return Box("info", f"Section {order.section} is being applied, {seconds} s.{doing}", (run,))
-    lines = [run if status.folder else "The run ended before its record was opened: nothing was written."]
-    lines += status.told.splitlines()
-    if status.state == child.UNKNOWN and status.folder:
-        lines.append(f"The run was killed. Close its record with: runbook records close {status.folder.name}")
-    if status.state != "succeeded" and status.error is None:
-        lines.append("Apply again: the run reads the current state and completes what is missing.")
-    return Box(TONE.get(status.state, "stop"), f"Section {order.section}: {status.state}.", tuple(lines))
+def _named(sections: list[str]) -> str:
+    if len(sections) == 1:
+        return f"Section {sections[0]}"
+    return f"Sections {', '.join(sections)}" if sections else "A run"
+
+
+def _doing(status: Status) -> str:
+    """What a run is doing, in a few words."""
+    phase, total = status.phase.get("phase"), status.phase.get("total")
+    if phase == Phase.WAITING:
+        return "waiting for another run"
+    if phase == Phase.WRITING:
+        number = min(status.written + 1, total) if isinstance(total, int) else status.written + 1
+        return f"write {number} of {total}" if total else f"write {number}"
+    return PHASES.get(phase, PHASES[Phase.STARTING]) if isinstance(phase, str) else PHASES[Phase.STARTING]
+
+
+def _phases(status: Status) -> list[dict[str, str]]:
+    """The phases of a run: those that are over, the one that it is in, and those to come."""
+    order = list(PHASES)
+    phase = status.phase.get("phase")
+    waits = phase == Phase.WAITING
+    at = order.index(Phase.READING) if waits else order.index(Phase(phase)) if phase in order else 0
+    shown = [
+        {
+            "words": _doing(status) if place == at and not waits else words,
+            "state": "done" if place < at else "now" if place == at and not waits else "to come",
+        }
+        for place, words in enumerate(PHASES.values())
+    ]
+    return [*shown[:at], {"words": _doing(status), "state": "now"}, *shown[at:]] if waits else shown
+
+
+def _as_shown(started: str) -> str:
+    epoch = _epoch(started)
+    return started if epoch is None else utc(datetime.fromtimestamp(epoch, UTC))
+
+
+def _epoch(started: str) -> float | None:
+    try:
+        return datetime.fromisoformat(started).astimezone(UTC).timestamp()
+    except ValueError:
+        return None
 
 
 def _journal(writes: Any, ended: bool) -> Table:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from ..approval import GivenApproval
-from ..errors import InputError, StalePageError
+from ..approval import SUFFIX, approval_of
+from ..errors import InputError, RunbookError, StalePageError
 from ..guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, section_of
+from ..keys import Why
 from ..lock import whoami
 from ..parameters import project_root, settled
 from ..paths import current_folder, locate, near
-from ..plan import CHANGING, STOPPING, Action, Slice
+from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Slice
 from ..records.result import now, write_json
 from ..runbook import Runbook, SectionRun
 from .child import Order
 from .diagrams import Picture, call_path, outbound_path
-from .display import SANS, Box, Shown, badge, escaped, facts, visible
+from .display import SANS, Box, Shown, badge, escaped, facts, utc, visible
 from .failures import told_plainly
-from .forms import EXPLAINED, ApplyForm, is_watched, offer
+from .forms import EXPLAINED, ApplyForm, Approver, is_watched, offer
+from .live import Displays
 from .outgoing import filter_kernel_output
 from .passing import check_passed
 from .served import Served
@@ -39,6 +42,24 @@ from .watch import watch_cells
 
 if TYPE_CHECKING:
     from ..parameters import Source
+
+S = TypeVar("S")
+P = ParamSpec("P")
+PageT = TypeVar("PageT", bound="SectionPage")
+
+
+def _in_turn(
+    method: Callable[Concatenate[PageT, P], S],
+) -> Callable[Concatenate[PageT, P], S]:
+    """Let a cell and the thread that reads again after a run use the page one after the other."""
+
+    @wraps(method)
+    def call(page: PageT, /, *args: P.args, **kwargs: P.kwargs) -> S:
+        with page.turn:
+            return method(page, *args, **kwargs)
+
+    return call
+
 
 NOTHING_WRITTEN = {
     "plan": "To carry the plan out, use the runbook command, or this notebook in JupyterLab.",
@@ -78,6 +99,7 @@ def open_section(
     }
     page = SectionPage(number, site, tenant, mode, approval, options, watched=is_watched())
     page.show_header()
+    page.show_run()
     if watch is not None:
         watch.opened(page, {"site": site, "tenant": tenant, "mode": mode, **approval, **options})
     return page
@@ -145,16 +167,32 @@ class SectionPage:
         self._mode = "plan" if watched and mode == "apply" else mode
         self._header_display: Any = None
         self._withdrawn: str | None = None
+        #: One cell at a time, or the thread that reads again after a run.
+        self.turn = threading.RLock()
         with told_plainly():
             # The same files to the end, even if a cell changes the current folder.
             self._site, self._tenant, self._approval = _settled(site, tenant, approval)
             self._open()
         context, target = self._runbook.context, self._runbook.target["target"]
+        #: What the cells show, where a person watches: it is read again in place when a run has ended.
+        self._displays = Displays() if watched else None
+        #: The plan that is shown, and where it lies, by its digest, for whoever approves it.
+        self._part: Slice | None = None
+        self._plan_file: tuple[str, Path] | None = None
+        self._approvals_seen: tuple[Path, ...] = ()
+        self._run_seen: Path | None = None
         self.form: ApplyForm | None = None
-        if watched and self._mode == "plan" and number != READS_ONLY:
-            records = context.records / context.owner.name
+        if watched:
             self.form = ApplyForm(
-                target, self.name, context.root, records, Served.by_this_kernel(), self.is_current
+                target,
+                self.name,
+                context.root,
+                context.records / context.tenant.name,
+                Served.by_this_kernel(),
+                self.is_current,
+                self.refresh,
+                self._look_for_approval,
+                can_apply=self._mode == "plan" and number != READS_ONLY,
             )
 
     @property
@@ -167,7 +205,7 @@ class SectionPage:
     def _read_at(self) -> str:
         """When what is shown was read, for its heading."""
         began = self._runbook.context.moment.began
-        return "" if began is None else f"read {began:%H:%M:%S} UTC"
+        return "" if began is None else f"read {utc(began)}"
 
     def is_current(self) -> bool:
         """Whether the page is still for the notebook's parameters, as far as the kernel can know."""
@@ -176,8 +214,8 @@ class SectionPage:
         return settled and self._withdrawn is None
 
     def withdraw(self, reason: str) -> None:
-        """Disable the cells and the form from now on; ``reason`` is one sentence."""
-        self._withdrawn = reason
+        """Do nothing from now on, for ``reason``, one sentence: neither the cells nor the form."""
+        self._withdrawn = reason  # at once, without waiting for a turn
         if self.form is not None:
             self.form.withdraw(reason)
 
@@ -211,20 +249,21 @@ class SectionPage:
 
         self._header_display = display(self.header, display_id=True)
 
-    @contextmanager
-    def _told_first(self) -> Iterator[None]:
-        """Show below the header what the record says first, also when the ``with`` block raises.
+    def show_run(self) -> None:
+        """Show a run that works on the tenant now, and whoever cancels it does so here."""
+        if self.form is not None:
+            self.form.show_run()
+            self.form.watch()
 
-        A reader of the record finds it there before anything else. A page that somebody watches writes
-        nothing itself, so its header stays as it is.
-        """
-        try:
-            yield
-        finally:
-            if self._header_display is not None and self.form is None:
-                first = first_block_shown(self._run.first_block())
-                self._header_display.update(Stack((self.header, first)))
+    @_in_turn
+    def refresh(self) -> None:
+        """Read again what the cells show, and show it in its place; after a run, whoever started it."""
+        if self._displays is None or not self.is_current():
+            return
+        self._runbook.context.moment.begin()
+        self._displays.refresh()
 
+    @_in_turn
     def step(self, step: str) -> Table:
         """Show the settings of one step of the guide, desired beside current; read only what is missing."""
         self._begin()
@@ -232,26 +271,33 @@ class SectionPage:
             if step not in STEPS or (self._number in RUN_ORDER and section_of(step).number != self._number):
                 raise InputError([f"step: {step!r} is not a step of section {self._number}"])
             rows = self._run.step(step)
-        return step_table(step, rows).headed(self.name, self._read_at)
+        shown = step_table(step, rows).headed(self.name, self._read_at)
+        return self._live(shown, partial(self.step, step))
 
+    @_in_turn
     def current(self) -> Stack:
         """Read the current state and show it: ``state["Origination URIs"]`` is a pandas frame."""
         self._begin()
         with told_plainly():
             views = self._run.current()
         self._read = True
-        return Stack(tuple(view_table(view) for view in views)).headed(self.name, self._read_at)
+        shown = Stack(tuple(view_table(view) for view in views)).headed(self.name, self._read_at)
+        return self._live(shown, self.current)
 
+    @_in_turn
     def plan(self) -> Stack:
         """Read, and show what turns the current state into the desired one."""
         self._begin()
         with told_plainly():
             part = self._run.plan()
         self._read = True
-        if self.form is not None:
+        self._part = part
+        if self.form is not None and self._can_apply:
             self._offer(self.form, part)
-        return plan_shown(part, self._run.cautions).headed(self.name, self._read_at)
+        shown = plan_shown(part, self._run.cautions).headed(self.name, self._read_at)
+        return self._live(shown, self.plan)
 
+    @_in_turn
     def check(self) -> Stack:
         """Plan a section that only reads; in mode ``apply``, a row in conflict stops the run here."""
         shown = self.plan()
@@ -266,47 +312,48 @@ class SectionPage:
                 raise
         return shown
 
+    @_in_turn
     def apply(self) -> Shown | None:
         """Carry out the plan in mode ``apply``; in other modes, report that nothing was written.
 
         For an interactive user, show the form whose button applies the plan in a separate process.
         """
         self._must_be_current()
-        if self.form is not None:
-            self.form.show()
-            return None
-        with self._told_first(), told_plainly():
+        if self.form is not None and self._can_apply:
+            return self.form.show()
+        with told_plainly():
             outcome = self._run.apply()
         if outcome is None:
             return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],)).headed(self.name)
         return outcome_shown(self._number, outcome).headed(self.name)
 
+    @_in_turn
     def verify(self) -> Stack:
         """Read back, and compare with the guide's expected result."""
         self._begin()
         with self._told_first(), told_plainly():
             verification = self._run.verify()
         shown = verification_shown(self._number, verification, planning=self.mode == "plan")
-        return shown.headed(self.name, self._read_at)
+        return self._live(shown.headed(self.name, self._read_at), self.verify)
 
+    @_in_turn
     def finish(self) -> Shown:
         """Save the section's result, sign out, and show where the record is.
 
         A cell that is run after this begins a new run.
         """
         self._begin()
-        with self._told_first():
-            result = self._run.finish()
+        read, result = self._read_at, self._run.finish()
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in result["requests"].items()) or "none"
         lines = [
             f"Run {result['run_id']}, {result['seconds']:.1f} s",
             f"Requests: {requests}; writes: {result['writes']}",
-            f"Journal: {result['journal']}",
+            *([f"Journal: {result['journal']}"] if result["writes"] else []),
             f"Folder: {self._near(self._runbook.folder)}",
             *(f"Check this: {caution}" for caution in result["cautions"]),
         ]
         self._ended = True
-        return Box(*self._told(result), tuple(lines)).headed(self.name)
+        return self._live(Box(*self._told(result), tuple(lines)).headed(self.name, read), self.finish)
 
     def _told(self, result: dict[str, Any]) -> tuple[str, str]:
         """Tone and title of the closing box: a plan that could not be applied is not a success."""
@@ -314,37 +361,53 @@ class SectionPage:
         stopping = sum(action in STOPPING for action in rows)
         if result["outcome"] != "succeeded":
             return "stop", f"Section {self._number} {result['outcome']}."
+        number = self._number
+        if self.mode == "plan" and result.get("plan") is None:
+            return "info", f"Section {number}: no plan was made in this run."
         if self.mode == "plan" and stopping:
-            return "caution", f"Section {self._number} is planned; in conflict or blocked: {_rows(stopping)}."
+            return "caution", f"Section {number} planned: {_rows(stopping)} in conflict or blocked."
         if self.mode == "plan":
             changing = sum(action in CHANGING for action in rows)
-            return "good", f"Section {self._number} is planned; {_rows(changing)} to apply."
-        return "good", f"Section {self._number} succeeded."
+            if changing:
+                return "info", f"Section {number} planned: {_rows(changing)} to apply."
+            if any(row.get("why") in TO_LOOK_AT for row in result["plan"]):
+                return (
+                    "caution",
+                    f"Section {number} planned: nothing to change; look at its marks.",
+                )
+            return "good" if rows else "info", f"Section {number} planned: nothing to change."
+        return "good", f"Section {number} succeeded."
 
+    @_in_turn
     def call_path(self) -> Picture:
         """Section 3: show the path that inbound calls will take, in failover order."""
         self._must_be_current()
         self._read_once()
         settings = self._runbook.context.settings
-        return call_path(self._run.call_path, settings.pbx_address, settings.domain).headed(self.name)
+        shown = call_path(self._run.call_path, settings.pbx_address, settings.domain)
+        return self._live(shown.headed(self.name, self._read_at), self.call_path)
 
+    @_in_turn
     def number_regions(self) -> Stack:
         """Section 4: read and show which Region serves each number; one request per number."""
         self._begin()
         with told_plainly():
             view = self._run.number_regions()
-        return Stack((view_table(view),)).headed(self.name, self._read_at)
+        shown = Stack((view_table(view),)).headed(self.name, self._read_at)
+        return self._live(shown, self.number_regions)
 
+    @_in_turn
     def outbound_path(self) -> Picture:
         """Section 2: show the path that outbound calls take, and what Twilio checks."""
         self._must_be_current()
         settings = self._runbook.context.settings
-        return outbound_path(
+        shown = outbound_path(
             str(settings.termination),
             settings.pbx_address,
             ", ".join(settings.acl_addresses),
             settings.username,
-        ).headed(self.name)
+        )
+        return self._live(shown.headed(self.name, f"as of {utc()}"), self.outbound_path)
 
     def _open(self) -> None:
         self._runbook = Runbook.open(
@@ -362,8 +425,7 @@ class SectionPage:
     def _begin(self) -> None:
         """Begin a new run after the last one has ended."""
         self._must_be_current()
-        if self.form is not None and self.form.may_have_written():
-            self._runbook.context.moment.begin()
+        self._look_for_run()
         if not self._ended:
             return
         opened_for = self.name, self._runbook.context.journal.target
@@ -378,6 +440,29 @@ class SectionPage:
         if self._header_display is not None:
             self._header_display.update(self.header)
 
+    def _look_for_run(self) -> None:
+        """Believe nothing that was read before or while a run was writing; show one that goes on."""
+        if self.form is None:
+            return
+        follower = self.form.follower
+        goes_on, seen = follower.find(), follower.run.folder if follower.run else None
+        if goes_on or seen != self._run_seen:
+            self._runbook.context.moment.begin()
+        self._run_seen = None if goes_on else seen  # and once more when it has ended
+        watch = watch_cells()
+        if goes_on and watch is not None and watch.is_first_of_several:
+            self.form.show_run()
+
+    @property
+    def _can_apply(self) -> bool:
+        return self._mode == "plan" and self._number != READS_ONLY
+
+    def _live(self, shown: S, again: Callable[[], Shown]) -> S:
+        """The same, which is read again in its place after a run; where a person watches."""
+        if self._displays is not None and isinstance(shown, Shown):
+            self._displays.follow(shown, again)
+        return shown
+
     def _must_be_current(self) -> None:
         self.is_current()  # withdraws the page if the parameters have changed
         if self._withdrawn is not None:
@@ -386,13 +471,23 @@ class SectionPage:
 
     def _offer(self, form: ApplyForm, part: Slice) -> None:
         """Let the form offer exactly the plan that is shown, or the one that the parameters name."""
-        approval: GivenApproval | None
-        approval, policy = self._approval, self._runbook.context.site.policies.approval
-        digest = approval["approved_plan"] or self._runbook.plan_of(part).digest
-        if not any(approval.values()):
-            approval = self._own_approval(part) if policy == "none" else None
-        elif approval["plan_file"]:
-            approval = {**approval, "plan_file": self._near(Path(approval["plan_file"]))}
+        given, policies = self._approval, self._runbook.context.site.policies
+        waits_for_permission = part.stopping and all(row.why is Why.NO_LEAVE for row in part.stopping)
+        if waits_for_permission and not any(given.values()):
+            part = self._run.permitted()
+        approval: Mapping[str, str | None] | None = given
+        approver, digest = None, given["approved_plan"] or self._runbook.plan_of(part).digest
+        if not any(given.values()) and part.changing and not part.stopping:
+            path = self._kept_plan(part)
+            if policies.approval == "none":
+                by: str | None = whoami()
+            else:
+                approver, by = self._approver(path), None
+            approval = {"plan_file": self._near(path), "approved_plan": by and digest, "approved_by": by}
+            if approver is not None and not approver.by:
+                approval = None
+        elif given["plan_file"]:
+            approval = {**given, "plan_file": self._near(Path(given["plan_file"]))}
         order = None
         if approval is not None:
             options = dict(self._options)
@@ -402,14 +497,47 @@ class SectionPage:
                 )  # the one that is shown, if none is named
             site, tenant = self._file(self._site, "site"), self._file(self._tenant, "tenant")
             order = Order(self._number, site, tenant, approval, options)
-        form.offer(offer(part, order, digest))
+        ticket = policies.ticket if policies.approval == "none" else None  # else it is that of the approval
+        offered = offer(part, order, digest, approver, ticket or "")
+        form.offer(replace(offered, box=offered.box.headed("", f"plan {self._read_at}")))
 
-    def _own_approval(self, part: Slice) -> GivenApproval:
-        """Keep a plan as a file: who confirms what is shown approves this plan and no other."""
+    def _kept_plan(self, part: Slice) -> Path:
+        """Keep a plan as a file: who confirms what is shown approves this plan and no other.
+
+        One that this tenant's pages wrote before and that somebody has approved meanwhile is that plan too.
+        """
         plan = self._runbook.plan_of(part)
         name = f"{self._number}.plan-{plan.digest.removeprefix('sha256:')[:12]}.json"
-        path = write_json(self._runbook.folder / name, plan.to_document())
-        return {"plan_file": self._near(path), "approved_plan": plan.digest, "approved_by": whoami()}
+        runs = self._runbook.context.records / self._runbook.context.tenant.name
+        for path in sorted(runs.glob(f"*/{name}"), reverse=True):
+            if any(path.parent.glob(f"*{SUFFIX}")) and self._approver(path).by:
+                return path
+        if self._plan_file is None or self._plan_file[0] != plan.digest or not self._plan_file[1].exists():
+            self._plan_file = plan.digest, write_json(self._runbook.folder / name, plan.to_document())
+        return self._plan_file[1]
+
+    def _approver(self, plan_file: Path) -> Approver:
+        """Who has approved a plan's file, as an apply would check it; sends nothing."""
+        path = self._near(plan_file)
+        if not any(plan_file.parent.glob(f"*{SUFFIX}")):
+            return Approver(path)
+        try:
+            context = self._runbook.context
+            approval = approval_of(context, self._runbook.target, str(plan_file), None, None)
+        except RunbookError as error:
+            return Approver(path, trouble=error.what)
+        assert approval is not None, "a plan was given"
+        return Approver(path, by=f"{approval.by['who']} ({approval.by['how']})")
+
+    def _look_for_approval(self) -> None:
+        """Offer the plan that waits for an approval as soon as that is there."""
+        if self._plan_file is None or self.form is None or self.form.has_order or self._part is None:
+            return
+        found = tuple(sorted(self._plan_file[1].parent.glob(f"*{SUFFIX}*")))
+        if found and found != self._approvals_seen and self.is_current():
+            with self.turn:
+                self._approvals_seen = found
+                self._offer(self.form, self._part)
 
     def _file(self, source: Source, name: str) -> str:
         """Parameters as a file that a command can name; content that papermill passed becomes one."""

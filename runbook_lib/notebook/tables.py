@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..guide import RUN_ORDER, STEPS
-from ..plan import CHANGING, STOPPING, Action, Effect, Row, Slice
-from .display import Box, Shown, badge, broken, heading, longest_word, marked_down, visible
+from ..keys import Why
+from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Effect, Row, Slice
+from .display import Box, Shown, badge, broken, heading, longest_word, visible
 from .spreadsheets import csv_text
 from .styled import NO_TERMINAL, styled_html, text_table
 
@@ -50,9 +51,21 @@ RESULTS = {
     SHOWN_ONLY: ("·", "#57606a"),
 }
 
-#: On a page, an action and its effect share one column.
+#: What a row says in the place of its action, for a reason that is told apart: symbol and colour as above.
+REASONS = {
+    Why.NO_LEAVE: ("needs permission", ("⚠", "#8a5a00")),
+    Why.RINGS_NOWHERE: ("rings nowhere", ("!", "#8a5a00")),
+    Why.NO_EMERGENCY_ADDRESS: ("no emergency address", ("!", "#8a5a00")),
+}
+_OF_REASONS = dict(REASONS.values())
+
+#: On a page, an action and its effect stand in one column.
 _BOTH = "Action, effect"
-_MARKS: dict[str, dict[Any, tuple[str, str]]] = {"Action": ACTIONS, "Effect": EFFECTS, "Result": RESULTS}
+_MARKS: dict[str, dict[Any, tuple[str, str]]] = {
+    "Action": {**ACTIONS, **_OF_REASONS},
+    "Effect": EFFECTS,
+    "Result": {**RESULTS, **_OF_REASONS},
+}
 _MARKS[_BOTH] = {}
 #: How much wider, in characters, a mark is than its words.
 _BADGE = 4
@@ -245,7 +258,7 @@ def view_table(view: View) -> Table:
 #: The columns of a plan's table. An action and its effect are read first.
 _PLAN: Mapping[str, Callable[[Row], Any]] = {
     "Step": lambda row: row.step,
-    "Action": lambda row: str(row.action),
+    "Action": lambda row: _action(row),
     "Effect": lambda row: str(row.effect),
     "Setting": lambda row: row.setting,
     "Desired": lambda row: row.desired,
@@ -317,6 +330,8 @@ def verification_shown(section: str, verification: Verification, *, planning: bo
     count = len(verification.differences)
     if verification.ok and not rows:
         verdict = Box("info", "There is nothing to compare: the parameters ask for nothing here.")
+    elif verification.ok and (silent := to_look_at(verification.rows)):
+        verdict = Box("caution", f"What was asked for reads back as expected, and {silent}.")
     elif verification.ok:
         verdict = Box("good", "Everything reads back as expected.")
     elif planning:
@@ -330,6 +345,11 @@ def verification_shown(section: str, verification: Verification, *, planning: bo
     return Stack((table, verdict))
 
 
+def _action(row: Row) -> str:
+    """A row's action as it is shown: what needs a permission is no conflict, and silence is no order."""
+    return REASONS[row.why][0] if row.why in REASONS else str(row.action)
+
+
 def _write_csv(path: Path | str, tables: Sequence[Table]) -> Path:
     with Path(path).open("x", encoding="utf-8-sig", newline="") as file:
         file.write(csv_text((table.heading, table.columns, map(table.plain, table.rows)) for table in tables))
@@ -338,6 +358,12 @@ def _write_csv(path: Path | str, tables: Sequence[Table]) -> Path:
 
 def _verdict(part: Slice) -> Box:
     stopping, changing = part.stopping, part.changing
+    if stopping and all(row.why is Why.NO_LEAVE for row in stopping):
+        return Box(
+            "caution",
+            f"{_rows(len(stopping))} would interrupt calls: apply needs your permission.",
+            ("Allow it in the apply form, or with accept_interruption in the parameters.",),
+        )
     if stopping:
         words = {Action.CONFLICT: "in conflict", Action.BLOCKED: "blocked"}
         kinds = " or ".join(
@@ -350,6 +376,8 @@ def _verdict(part: Slice) -> Box:
         )
     if not part.rows:
         return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
+    if not changing and (silent := to_look_at(part.rows)):
+        return Box("caution", f"Nothing to change, and {silent}.")
     if not changing:
         return Box("good", "Nothing to change: everything matches the parameters.")
     interrupting = [row for row in changing if row.effect is not Effect.NONE]
@@ -362,9 +390,19 @@ def _verdict(part: Slice) -> Box:
     return Box("info", f"{_rows(len(changing))} to apply; none interrupts calls.")
 
 
+def to_look_at(rows: Sequence[Row]) -> str:
+    """Count what is to be looked at though it asks for nothing; empty for nothing."""
+    counts = Counter(REASONS[row.why][0] for row in rows if row.why in TO_LOOK_AT)
+    return ", ".join(f"{_rows(count)}: {words}" for words, count in counts.items())
+
+
 def _counted(rows: Sequence[Row]) -> str:
-    counts = Counter(row.action for row in rows)
-    order = (*(action for action in Action if action in CHANGING | STOPPING), Action.IN_PLACE)
+    counts = Counter(_action(row) if row.why in REASONS else row.action for row in rows)
+    order = (
+        *(action for action in Action if action in CHANGING | STOPPING),
+        *(words for words, _ in REASONS.values()),
+        Action.IN_PLACE,
+    )
     parts = [f"{counts[action]} {action}" for action in order if counts[action]]
     rest = sum(count for action, count in counts.items() if action not in order)
     return ", ".join([*parts, *([f"{rest} only shown"] if rest else [])]) or "no settings"
@@ -379,6 +417,8 @@ def _settings(count: int) -> str:
 
 
 def _result(row: Row, planning: bool) -> str:
+    if row.why in TO_LOOK_AT:
+        return _action(row)
     if row.action in CHANGING | STOPPING:
         return NOT_YET if planning else DIFFERS
     return AS_EXPECTED if row.action is Action.IN_PLACE else SHOWN_ONLY

@@ -8,6 +8,7 @@ kernel watches its cells, and withdraws the page as soon as it may be for anothe
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
@@ -40,6 +41,8 @@ NOT_OPENED = (
 )
 NOTHING_OPEN = "No section is open yet: run the parameter cell and the opening cell first."
 _MISSING = object()
+#: The cells of one Run All follow each other faster than this (s).
+PAUSE_S = 1.0
 
 
 def watch_cells() -> CellWatch | None:
@@ -69,6 +72,9 @@ class CellWatch:
         #: Why no page can be used now, one sentence.
         self._reason: str | None = None
         self._setting_parameters = False
+        self._ended_at = 0.0
+        #: Whether the cell that runs is the first one since somebody did something: not of the same Run All.
+        self.is_first_of_several = True
         #: Ids of the parameter cells that were to run and did not complete.
         self._incomplete: set[str | None] = set()
         if shell.last_execution_result is not None:  # the parameter cell, the first time in a kernel
@@ -117,6 +123,7 @@ class CellWatch:
             self._page.withdraw(self._reason)
 
     def _before(self, info: Any) -> None:
+        self.is_first_of_several = time.monotonic() - self._ended_at > PAUSE_S
         self._setting_parameters = _is_parameter_cell(info.cell_id, info.raw_cell)
         if self._setting_parameters:
             self._incomplete.discard(info.cell_id)
@@ -124,6 +131,7 @@ class CellWatch:
             self._withdraw(NOT_OPENED)
 
     def _after(self, result: Any) -> None:
+        self._ended_at = time.monotonic()
         self._setting_parameters = False
         info = result.info
         if not result.success:

@@ -213,6 +213,11 @@ class Section(ABC, Generic[FactsT]):
         """Return the section's slice of the plan, from the state as read."""
         return Slice(self.number, (*self._cautions(), *_rows(self.guarded_items())))
 
+    def to_write(self) -> list[ResourceKey]:
+        """Return what would be written, from the state as read, in order."""
+        items = self._guarded_items()
+        return [item.resource for item in items if item.write is not None and item.resource is not None]
+
     def apply(self, approved: Slice | None = None, *, as_read: bool = False) -> Outcome:
         """Carry out the plan, one write at a time.
 
@@ -548,6 +553,13 @@ def time_to_pass(seconds: float, now: datetime, *created: datetime) -> float:
     send its next write: a run with another records folder, so that no lock separates the two.
     """
     return seconds if any(abs(now - made) < CLOCKS for made in created) else 0.0
+
+
+def rings_nowhere(step: str, did: str) -> Row:
+    """Return the row of a number whose calls nothing in the PBX takes; it stops nothing."""
+    note = "no enabled inbound rule takes them: callers hear an error; name the number in an inbound rule"
+    why = Why.RINGS_NOWHERE
+    return Row(step, f"calls to {did}", None, "ring nowhere", Action.NOT_MANAGED, note=note, why=why)
 
 
 def told_stop(row: Row) -> str:

@@ -190,6 +190,8 @@ class BeforeYouBegin(Section[Facts]):
             meant = way_out(did[1:]) if number is None else ""
             note = meant or "the runbook does not buy or port numbers: do that in Twilio's console"
             rows.append(_check("0.1", f"number {did}", WANTED, current, note))
+            if number is not None and not number.emergency_address_sid:
+                rows.append(_without_emergency_address(did))
         return rows
 
     def _address_rows(self) -> list[Row]:
@@ -273,6 +275,13 @@ WANTED = "owned, voice-capable"
 
 def _voice(number: Any) -> str:
     return WANTED if number.capabilities.get("voice") else "owned, not voice-capable"
+
+
+def _without_emergency_address(did: str) -> Row:
+    """The row of a number without an emergency address; it stops nothing."""
+    note = "nobody would know where an emergency call from it comes from: register one in Twilio's console"
+    why, setting = Why.NO_EMERGENCY_ADDRESS, f"emergency address of {did}"
+    return Row("0.1", setting, None, "none", Action.NOT_MANAGED, note=note, why=why)
 
 
 def _check(step: str, setting: str, desired: Value, current: Value, note: str) -> Row:

@@ -19,7 +19,7 @@ from ..resources.regions import describe_region, why_not_assigned
 from ..resources.rules import RulesAsRead
 from ..resources.twilio_trunk import numbers_on
 from ..vendors.twilio import as_read, serves_something
-from .base import Field, Item, SectionOfTrunk, View
+from .base import Field, Item, Section, View, rings_nowhere
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,9 @@ class AssignNumbers(SectionOfTrunk[Facts]):
     def _with_pbx(self, facts: Facts) -> Facts:
         """The facts, with what moving or removing a number depends on in the PBX."""
         context, tenant, rules = self.context, self.context.tenant, self.context.rules
-        moves = any(facts.is_taken(did) for did in tenant.dids if did in tenant.move)
-        removes = any(number.phone_number in tenant.remove for number in self._extra(facts))
-        if not moves and not removes:
+        if not context.scope.has_tenant:
             return facts
+        removes = any(number.phone_number in tenant.remove for number in self._extra(facts))
         _ = context.pbx
         in_pbx = context.pbx_trunk.look()
         return replace(facts, in_pbx=in_pbx, rules=rules.look(lambda: in_pbx.ids, users=removes))
@@ -122,7 +121,14 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         items = [self._item(did, self.facts.numbers.get(did)) for did in dids]
         for did in dids:
             items += self.duplicates("4.1", did, self.facts.sids.get(did, ()))
-        return items + [self._extra_item(number) for number in self._extra(self.facts)]
+        items += [self._extra_item(number) for number in self._extra(self.facts)]
+        return [*items, *(Item((rings_nowhere("4.1", did),)) for did in dids if self._is_silent(did))]
+
+    def _is_silent(self, did: str) -> bool:
+        """Whether calls to a number ring nowhere: now, and with the rules that this run comes to make."""
+        rules = self.context.tenant.call_rules
+        planned = "06" in self.ahead and rules and any(did in rule.dids for rule in rules.inbound)
+        return not planned and bool(self.facts.rules.uncovered([did]))
 
     def _extra(self, facts: Facts) -> list[Any]:
         """The numbers on the trunk that are not in the tenant's dids, as far as they concern it."""

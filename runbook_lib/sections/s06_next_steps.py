@@ -5,7 +5,7 @@ A rule is identified by its name. Rules that the parameters do not name are not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,9 +21,7 @@ from ..parameters import InboundRule, OutboundRule
 from ..plan import CHANGING, Action, Effect, Row, Value
 from ..resources.dial_plan import DialPlanAsRead as Facts
 from ..resources.dial_plan import read_dial_plan
-from ..resources.pbx_trunk import InPbx
-from ..resources.rules import RulesAsRead
-from .base import Field, Item, SectionOfTrunk, View
+from .base import Field, Item, Section, View, rings_nowhere
 
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
 TIMES = (
@@ -112,7 +110,7 @@ class NextSteps(SectionOfTrunk[Facts]):
         standing = self._standing
         planned = self._with_ours(standing)
         if rules is None:
-            return self._examples(planned)
+            return [*self._examples(planned), *self._silent(())]
         outbound = [
             (_outbound(rule.name), _same_name(live.outbound, rule), partial(_fields_of_outbound, rule))
             for rule in rules.outbound
@@ -127,7 +125,18 @@ class NextSteps(SectionOfTrunk[Facts]):
             made, *others = self._items("6.1", "outbound_rules", *rule)
             items += [_needing_permission(made, moved.get(meaning("name", rule[0].name), ())), *others]
         items += [item for rule in inbound for item in self._items("6.2", "inbound_rules", *rule)]
-        return [*items, *self._conflicts(standing, planned), *self._examples(planned)]
+        covered = [did for rule in rules.inbound for did in rule.dids]
+        return [
+            *items,
+            *self._conflicts(standing, planned),
+            *self._examples(planned),
+            *self._silent(covered),
+        ]
+
+    def _silent(self, covered: Collection[str]) -> list[Item]:
+        """The numbers that ring nowhere, now and with the rules of the parameters, which cover these."""
+        uncovered = self.facts.rules.uncovered(self.context.tenant.dids)
+        return [Item((rings_nowhere("6.2", did),)) for did in uncovered if did not in covered]
 
     def _conflicts(self, standing: DialPlan, planned: DialPlan) -> list[Item]:
         """Conflicts of the rules as a whole: rules that tie, emergency numbers diverted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,14 +16,18 @@ from typing import Any
 import psutil
 import pytest
 
+from runbook_lib.approval import CONFIRMED, approval_beside, read_plan, sign_statement
 from runbook_lib.lock import held, whoami
 from runbook_lib.notebook import child
 from runbook_lib.notebook.child import Order
+from runbook_lib.notebook.display import utc
+from runbook_lib.notebook.failures import HEADINGS
 from runbook_lib.notebook.forms import ApplyForm
 from runbook_lib.notebook.page import SectionPage
 from runbook_lib.notebook.served import Served
 from runbook_lib.records.verify import verify
 from runbook_lib.secret import remember
+from runbook_lib.statement import NAMESPACE, Statement
 from tests.conftest import CHECKOUT, TestSandbox
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
@@ -65,10 +70,43 @@ def page(opened: Callable[..., SectionPage]) -> SectionPage:
     return opened()
 
 
-def controls(form: ApplyForm) -> tuple[Any, Any, Any, Any]:
-    """The form's parts: what it says, name, Apply, Cancel."""
-    said, line = form.widget.children
-    return said, *line.children
+class Hand:
+    """What somebody does at a form: reads what the panel shows, and sends what the panel would send."""
+
+    def __init__(self, form: ApplyForm) -> None:
+        self.form = form
+
+    @property
+    def view(self) -> dict[str, Any]:
+        return self.form.panel.view
+
+    @property
+    def says(self) -> str:
+        return self.view["box"].replace("<wbr>", "")
+
+    @property
+    def can_apply(self) -> bool:
+        running = self.view["run"] is not None and self.view["run"]["running"]
+        return self.view["form"] is not None and not running
+
+    @property
+    def can_cancel(self) -> bool:
+        run = self.view["run"]
+        return run is not None and run["can_cancel"] and not run["cancelling"]
+
+    def apply(self, name: str = "demo/acme", **given: Any) -> None:
+        offer = self.view["form"]["offer"] if self.view["form"] else None
+        permission = bool(self.view["form"] and self.view["form"]["permission"])
+        sent = {"do": "apply", "name": name, "offer": offer, "permission": permission, **given}
+        self.form.answered(sent)
+
+    def cancel(self) -> None:
+        self.form.answered({"do": "cancel"})
+
+
+def said(form: ApplyForm) -> str:
+    """What is shown of a run."""
+    return form.status.text() if form.status else ""
 
 
 def run_folders(sandbox: TestSandbox) -> list[Path]:
@@ -87,95 +125,97 @@ def test_apply_in_the_parameter_cell_plans_where_a_person_watches(page: SectionP
 
 
 def test_nothing_is_offered_before_the_plan_was_seen(page: SectionPage) -> None:
-    said, name, apply, cancel = controls(page.form)
-    assert "Run the cell with the plan first" in said.value
-    assert name.disabled and apply.disabled and cancel.disabled
+    hand = Hand(page.form)
+    assert "Run the cell with the plan first" in hand.says
+    assert not hand.can_apply and not hand.can_cancel
 
 
 def test_the_form_says_what_would_be_applied_where_and_wants_site_and_tenant(
     page: SectionPage, sandbox: TestSandbox
 ) -> None:
-    said, name, apply, _ = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
     (path,) = sandbox.root.glob("records/demo/acme/*/01.plan-*.json")
     digest = json.loads(path.read_text())["digest"]
-    for part in ("SANDBOX demo/acme", "2 rows change", "Effect on calls: none", digest, "--section 01"):
-        assert part in said.value.replace("<wbr>", "")
-    assert "runbook apply -s" in said.value and name.placeholder == "type demo/acme to confirm"
-    for typed, disabled in (
-        ("", True),
-        ("acme", True),
-        ("demo/globex", True),
-        ("other/acme", True),
-        ("Demo/acme", True),
-        (" demo/acme ", False),
-    ):
-        name.value = typed
-        assert apply.disabled is disabled
+    read = utc(page._runbook.context.moment.began)
+    for part in ("SANDBOX demo/acme", "2 rows change", "calls: none", digest, "--section 01", read):
+        assert part in hand.says
+    assert "runbook apply -s" in hand.says and hand.view["form"]["name"] == "demo/acme"
+    first = hand.view["form"]["offer"]
+    for typed in ("", "acme", "demo/globex", "other/acme", "Demo/acme"):
+        hand.apply(typed)
+        assert hand.view["refused"] and hand.view["run"] is None
     page.plan()
-    assert name.value == "" and apply.disabled  # what was typed was for another plan
-    assert sandbox.writes() == []
+    hand.apply(offer=first)  # what was typed was for another plan
+    assert hand.view["refused"] and hand.view["run"] is None
+    assert run_folders(sandbox) == [] and sandbox.writes() == []
 
 
 def test_the_button_applies_what_was_shown_and_the_record_is_verified(
     page: SectionPage, sandbox: TestSandbox
 ) -> None:
-    _, name, apply, cancel = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
     page.finish()
-    name.value = "demo/acme"
-    apply.click()
-    apply.click()
-    page.form.apply()
-    assert name.disabled and apply.disabled and not cancel.disabled
+    hand.apply(ticket="CHG-1", reason="a test")
+    hand.apply()
+    assert not hand.can_apply and hand.can_cancel
     page.form.wait(PATIENCE_S)
-    text = page.form.status.text()
     (folder,) = run_folders(sandbox)
+    text = said(page.form)
     assert "Section 01: succeeded" in text and folder.name in text
     assert "Twilio POST" in text and "201" in text and "1.1" in text
     assert f"records/demo/acme/{folder.name}/01_create_sip_trunk.html" in text
     record = json.loads((folder / "record.json").read_text())
     assert [one["section"] for one in record["guide_sections"]] == ["01"]
-    assert record["approver"]["by"]["who"] == whoami()
+    assert (record["ticket"], record["reason"]) == ("CHG-1", "a test")
     assert verify(sandbox.root / "records").problems == ()
     assert [one["path"] for one in sandbox.writes()] == ["/v1/Trunks"]
     assert "in place" in page.plan().text()
-    assert "everything is in place" in page.form.text()
+    assert not hand.can_apply
+
+
+def test_the_operators_own_click_is_no_approval_by_somebody(page: SectionPage, sandbox: TestSandbox) -> None:
+    hand = Hand(page.form)
+    page.plan()
+    hand.apply()
+    page.form.wait(PATIENCE_S)
+    (folder,) = run_folders(sandbox)
+    by = json.loads((folder / "record.json").read_text())["approver"]["by"]
+    assert by == {"who": whoami(), "how": CONFIRMED}
 
 
 def test_cancel_interrupts_the_child_and_the_record_says_so(page: SectionPage, sandbox: TestSandbox) -> None:
     sandbox.control("POST", "faults", FIRST_WRITE)
-    _, name, apply, cancel = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
-    name.value = "demo/acme"
-    apply.click()
-    until(lambda: page.form.status and "sent …" in page.form.status.text())
+    hand.apply()
+    until(lambda: "sent …" in said(page.form))
     process = child.running(sandbox.root / "records" / "demo" / "acme")._process
     family = [process.pid, *(one.pid for one in psutil.Process(process.pid).children(recursive=True))]
     assert len(family) > 1
-    cancel.click()
-    assert cancel.disabled
-    page.form.cancel()
+    hand.cancel()
+    assert not hand.can_cancel
+    hand.cancel()
     page.form.wait(PATIENCE_S)
-    text = page.form.status.text()
+    text = said(page.form)
     assert "Section 01: interrupted" in text and "no answer was seen" in text
-    assert "interrupted by SIGTERM" in text and "run it again" in text
+    assert text.count("[!]") == 1 and "[✗]" not in text and "SIGTERM" not in text  # one box for one thing
     assert not [one for one in family if Path(f"/proc/{one}").exists()]
     (folder,) = run_folders(sandbox)
     assert json.loads((folder / "record.json").read_text())["outcome"] == "interrupted"
     assert (folder / "checksums.json").exists()
-    assert apply.disabled and cancel.disabled
+    assert not hand.can_apply and not hand.can_cancel
 
 
 def test_cancelled_before_its_record_nothing_was_written(page: SectionPage, sandbox: TestSandbox) -> None:
-    _, name, apply, cancel = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
-    name.value = "demo/acme"
-    apply.click()
-    cancel.click()
+    hand.apply()
+    hand.cancel()
     page.form.wait(PATIENCE_S)
-    assert "Section 01: interrupted" in page.form.status.text()
-    assert "nothing was written" in page.form.status.text()
+    assert "Section 01: interrupted" in said(page.form)
+    assert "nothing was written" in said(page.form)
     assert run_folders(sandbox) == [] and sandbox.writes() == []
 
 
@@ -207,11 +247,10 @@ def test_a_killed_child_is_told_as_unknown_with_its_write_in_flight(
     page: SectionPage, sandbox: TestSandbox
 ) -> None:
     sandbox.control("POST", "faults", FIRST_WRITE)
-    _, name, apply, _ = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
-    name.value = "demo/acme"
-    apply.click()
-    until(lambda: page.form.status and "sent …" in page.form.status.text())
+    hand.apply()
+    until(lambda: "sent …" in said(page.form))
     process = child.running(sandbox.root / "records" / "demo" / "acme")._process
     kernels = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, 9)
@@ -219,7 +258,7 @@ def test_a_killed_child_is_told_as_unknown_with_its_write_in_flight(
     for kernel in kernels:
         with suppress(psutil.NoSuchProcess):  # the death of its parent may have ended it
             kernel.kill()
-    text = page.form.status.text()
+    text = said(page.form)
     (folder,) = run_folders(sandbox)
     assert "Section 01: unknown" in text and "no answer was seen" in text
     assert f"runbook records close {folder.name}" in text
@@ -228,15 +267,14 @@ def test_a_killed_child_is_told_as_unknown_with_its_write_in_flight(
 def test_a_plan_that_moved_stops_the_child_with_the_sections_own_error(
     page: SectionPage, sandbox: TestSandbox
 ) -> None:
-    _, name, apply, _ = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
-    name.value = "demo/acme"
     trunk = {"FriendlyName": "PortSIP acme", "DomainName": "somebody-elses.pstn.twilio.com"}
     sandbox.vendors.twilio_http.post("/v1/Trunks", data=trunk).raise_for_status()
     sandbox.clear_log()
-    apply.click()
+    hand.apply()
     page.form.wait(PATIENCE_S)
-    text = page.form.status.text()
+    text = said(page.form)
     assert "Section 01: failed" in text
     assert "What happened" in text and "What to do next" in text
     assert sandbox.writes() == []
@@ -245,30 +283,28 @@ def test_a_plan_that_moved_stops_the_child_with_the_sections_own_error(
 def test_another_run_of_the_tenant_is_named(
     page: SectionPage, sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, name, apply, _ = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
-    name.value = "demo/acme"
     with held(sandbox.root / "records" / "demo" / "acme", "tenant acme"):
-        apply.click()
+        hand.apply()
         page.form.wait(PATIENCE_S)
-    assert "LockedError" in page.form.status.text() and whoami() in page.form.status.text()
+    assert HEADINGS["LockedError"] in said(page.form) and whoami() in said(page.form)
 
 
 def test_a_page_opened_anew_follows_the_child_that_runs(
     page: SectionPage, opened: Callable[..., SectionPage], sandbox: TestSandbox
 ) -> None:
     sandbox.control("POST", "faults", FIRST_WRITE | {"seconds": 3})
-    _, name, apply, _ = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
-    name.value = "demo/acme"
-    apply.click()
+    hand.apply()
     again = opened()
-    *_, cancel = controls(again.form)
+    other = Hand(again.form)
     again.form.show()
-    assert not cancel.disabled
+    assert other.can_cancel
     page.form.wait(PATIENCE_S)
     again.form.wait(PATIENCE_S)
-    assert "Section 01: succeeded" in again.form.status.text()
+    assert "Section 01: succeeded" in said(again.form)
     assert len(run_folders(sandbox)) == 1
 
 
@@ -276,40 +312,31 @@ def test_a_page_that_is_withdrawn_while_its_child_runs_can_still_cancel_and_offe
     page: SectionPage, sandbox: TestSandbox
 ) -> None:
     sandbox.control("POST", "faults", FIRST_WRITE)
-    said, name, apply, cancel = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
-    name.value = "demo/acme"
-    apply.click()
-    until(lambda: page.form.status and "sent …" in page.form.status.text())
+    hand.apply()
+    until(lambda: "sent …" in said(page.form))
     page.withdraw("the parameters have changed")
-    assert name.disabled and apply.disabled and not cancel.disabled
-    assert "the parameters have changed" in said.value
-    cancel.click()
+    assert not hand.can_apply and hand.can_cancel
+    assert "the parameters have changed" in hand.says
+    hand.cancel()
     page.form.wait(PATIENCE_S)
-    assert "SANDBOX demo/acme · Section 01: interrupted" in page.form.status.text()
-    name.value = "demo/acme"
-    page.form.apply()
-    assert apply.disabled and page.form._child is None
-    assert "the parameters have changed" in said.value
+    assert "SANDBOX demo/acme · Section 01: interrupted" in said(page.form)
+    hand.apply()
+    assert not hand.can_apply and not page.form.follower.is_following
+    assert "the parameters have changed" in hand.says
     assert len(run_folders(sandbox)) == 1
     page._withdrawn = None  # so that the fixture can end it
 
 
 def test_a_form_that_is_shown_twice_has_one_set_of_controls(page: SectionPage) -> None:
     """Otherwise the controls that were shown first would stay as they were."""
-    assert page.form.widget is page.form.widget
-    _, name, apply, _ = controls(page.form)
-    page.plan()
-    name.value = "demo/acme"
-    page.form.show()
-    assert name.value == "" and apply.disabled
+    assert page.form.panel is page.form.panel
 
 
 def test_the_form_of_a_live_site_says_so(tmp_path: Path) -> None:
     form = ApplyForm("live", "bigtel/acme", tmp_path, tmp_path, Served(tmp_path, None), lambda: True)
     assert "LIVE bigtel/acme" in form.html() and "LIVE bigtel/acme" in form.text()
-    _, name, *_ = controls(form)
-    assert name.placeholder == "type bigtel/acme to confirm"
 
 
 def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_on(
@@ -320,22 +347,24 @@ def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_
         (sandbox.root / SITE).read_text().replace("  policies:\n", "  policies:\n    approval: required\n")
     )
     page = opened(site="strict.yaml")
-    _, name, apply, _ = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
-    assert "Approval is missing" in page.form.text() and "approved_by" in page.form.text()
-    name.value = "demo/acme"
-    assert apply.disabled
+    assert "Approval is missing" in page.form.text()
+    [path] = sandbox.root.glob("records/demo/acme/*/01.plan-*.json")  # the page has written it
+    assert f"runbook approve {path.relative_to(sandbox.root)} --ticket TICKET" in hand.says
+    assert not hand.can_apply
+    hand.apply()
+    assert hand.view["run"] is None
     plan = page._runbook.plan_of(page._run.plan())
     (sandbox.root / "approved.json").write_text(json.dumps(plan.to_document()))
     approval = {"plan_file": "approved.json", "approved_plan": plan.digest, "approved_by": "pat"}
     page = opened(site="strict.yaml", **approval)
-    _, name, apply, _ = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
     assert "--plan approved.json" in page.form.html() and "--approved-by pat" in page.form.html()
-    name.value = "demo/acme"
-    apply.click()
+    hand.apply()
     page.form.wait(PATIENCE_S)
-    assert "Section 01: succeeded" in page.form.status.text(), page.form.status.text()
+    assert "Section 01: succeeded" in said(page.form), said(page.form)
     (folder,) = run_folders(sandbox)
     assert json.loads((folder / "record.json").read_text())["approver"]["by"]["who"] == "pat"
     site.unlink()
@@ -345,10 +374,11 @@ def test_where_the_site_wants_approval_the_form_says_how_and_passes_a_given_one_
 def test_blocked_rows_offer_nothing(opened: Callable[..., SectionPage]) -> None:
     page = opened("02")
     page.plan()
-    _, name, apply, _ = controls(page.form)
+    hand = Hand(page.form)
     assert "in conflict or blocked" in page.form.text()
-    name.value = "demo/acme"
-    assert apply.disabled
+    assert not hand.can_apply
+    hand.apply()
+    assert hand.view["run"] is None
 
 
 def test_a_child_that_is_refused_at_once_tells_why_without_secrets(
@@ -371,26 +401,24 @@ def test_parameters_that_papermill_passed_as_content_become_files(
 
     content = [YAML(typ="safe").load(sandbox.root / one) for one in (SITE, ACME)]
     page = opened("01", *content)
-    _, name, apply, _ = controls(page.form)
+    hand = Hand(page.form)
     page.plan()
-    name.value = "demo/acme"
-    apply.click()
+    hand.apply()
     page.form.wait(PATIENCE_S)
-    assert "Section 01: succeeded" in page.form.status.text(), page.form.status.text()
+    assert "Section 01: succeeded" in said(page.form), said(page.form)
 
 
 def test_the_way_back_is_started_by_its_own_commands(
     opened: Callable[..., SectionPage], sandbox: TestSandbox
 ) -> None:
     def applied(page: SectionPage) -> str:
-        _, name, apply, _ = controls(page.form)
+        hand = Hand(page.form)
         page.plan()
         offered = page.form.html()
-        name.value = "demo/acme"
-        assert not apply.disabled, offered
-        apply.click()
+        assert hand.can_apply, offered
+        hand.apply()
         page.form.wait(PATIENCE_S)
-        assert ": succeeded" in page.form.status.text(), page.form.status.text()
+        assert ": succeeded" in said(page.form), said(page.form)
         return offered
 
     applied(opened())
@@ -405,3 +433,53 @@ def test_the_way_back_is_started_by_its_own_commands(
 def test_a_shared_trunk_is_named_as_the_command_names_it() -> None:
     order = Order("01", SITE, "trunk:carrier", NO_APPROVAL)
     assert order.command == f"runbook apply -s {SITE} --trunk carrier --section 01"
+
+
+def test_what_interrupts_calls_is_named_and_has_to_be_ticked(
+    opened: Callable[..., SectionPage], sandbox: TestSandbox
+) -> None:
+    page = opened()
+    page.plan()
+    Hand(page.form).apply()
+    page.form.wait(PATIENCE_S)
+    page = opened("91")  # without accept_interruption in its parameters
+    hand, plan = Hand(page.form), page.plan()
+    assert "needs permission" in set(plan.frame.Action) and "conflict" not in set(plan.frame.Action)
+    assert re.search(r"I accept that calls are interrupted: \d", hand.view["form"]["permission"])
+    hand.apply(permission=False)
+    assert hand.view["refused"] and hand.view["run"] is None
+    assert "acme-pbx.pstn.twilio.com" in sandbox.vendors.trunk_sids()
+    hand.apply(permission=True)
+    page.form.wait(PATIENCE_S)
+    assert "Section 91: succeeded" in said(page.form), said(page.form)
+    assert "acme-pbx.pstn.twilio.com" not in sandbox.vendors.trunk_sids()
+
+
+def test_an_approval_is_noticed_when_it_arrives(
+    opened: Callable[..., SectionPage], sandbox: TestSandbox, tmp_path: Path
+) -> None:
+    key = tmp_path / "pat"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key], check=True)
+    public = key.with_suffix(".pub").read_text()
+    (sandbox.root / "signers").write_text(f'pat@example.com namespaces="{NAMESPACE}" {public}')
+    policies = "  policies:\n    approval: two-person\n    allowed_signers: signers\n"
+    (sandbox.root / "strict.yaml").write_text(
+        (sandbox.root / SITE).read_text().replace("  policies:\n", policies)
+    )
+    page = opened(site="strict.yaml")
+    page.plan()
+    hand = Hand(page.form)
+    assert not hand.can_apply
+    [path] = sandbox.root.glob("records/demo/acme/*/01.plan-*.json")
+    statement = Statement.over([read_plan(path)], "CHG-7", 7)
+    sign_statement(approval_beside(path), statement, key)
+    page._look_for_approval()
+    assert hand.can_apply and "pat@example.com" in hand.says
+    hand.apply()
+    page.form.wait(PATIENCE_S)
+    assert "Section 01: succeeded" in said(page.form), said(page.form)
+    (folder,) = run_folders(sandbox)
+    record = json.loads((folder / "record.json").read_text())
+    assert record["approver"]["by"]["who"] == "pat@example.com" and record["ticket"] == "CHG-7"
+    for name in ("strict.yaml", "signers"):
+        (sandbox.root / name).unlink()

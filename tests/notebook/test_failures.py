@@ -9,8 +9,8 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from runbook_lib.errors import ConflictError, InputError, RunbookError
-from runbook_lib.notebook.failures import rendered, told_plainly
+from runbook_lib.errors import ConflictError, InputError, PlanError, RunbookError, StalePageError
+from runbook_lib.notebook.failures import HEADINGS, OTHERWISE, boxed, rendered, told_plainly
 
 CELL = """
 from runbook_lib.errors import ConflictError
@@ -24,7 +24,7 @@ with told_plainly():
 def test_every_part_of_an_error_is_told() -> None:
     error = ConflictError("it happened", step="2.2", meaning="it means", next_step="do this")
     text = "\n".join(rendered(error))
-    for part in ("ConflictError at step 2.2", "it happened", "it means", "do this"):
+    for part in (f"{HEADINGS['ConflictError']} at step 2.2", "it happened", "it means", "do this"):
         assert part in text
 
 
@@ -62,4 +62,16 @@ def test_in_a_notebook_the_cell_fails_without_a_stack_trace(tmp_path: Path) -> N
 def test_an_error_of_a_section_that_is_not_the_guides_names_the_section() -> None:
     error = RunbookError("it happened", step="90")
     assert str(error) == "Section 90: it happened"
-    assert "RunbookError at section 90" in rendered(error)[0]
+    assert f"{OTHERWISE} at section 90" in rendered(error)[0]
+
+
+def every_kind(kind: type[RunbookError]) -> list[type[RunbookError]]:
+    return [kind, *(one for below in kind.__subclasses__() for one in every_kind(below))]
+
+
+def test_no_error_is_told_by_the_name_of_its_class() -> None:
+    """PlanError and RunbookError are never raised as such; a stale page says one sentence."""
+    for kind in {*every_kind(RunbookError)} - {RunbookError, PlanError, StalePageError}:
+        assert kind.__name__ in HEADINGS or not kind.__module__.startswith("runbook_lib.")
+        data = {"kind": kind.__name__, "what": "it happened", "step": None, "meaning": "", "next_step": ""}
+        assert "Error" not in boxed(data).text()

@@ -157,11 +157,9 @@ def check_nothing_works(notebook: OpenNotebook, sandbox: TestSandbox) -> None:
 
 def check_the_form_is_withdrawn(notebook: OpenNotebook) -> None:
     """The form of the former page is dead, also for somebody who typed its name before."""
-    controls = "section.form.widget.children[1].children"
-    notebook.value(f"setattr({controls}[0], 'value', 'demo/acme')")
-    assert notebook.value(f"[one.disabled for one in {controls}]") == "[True, True, True]"
-    notebook.value("section.form.apply()")
-    assert notebook.value("section.form._child") == "None"
+    assert notebook.value("section.form.panel.view['form']") == "None"
+    notebook.value("section.form.answered({'do': 'apply', 'name': 'demo/acme'})")
+    assert notebook.value("section.form.follower.followed") == "None"
 
 
 def check_it_works_for_globex(notebook: OpenNotebook) -> None:
@@ -217,13 +215,13 @@ def test_the_form_is_withdrawn_by_the_parameter_cell_alone(notebook: OpenNoteboo
 
 def test_the_form_asks_before_it_starts_anything(notebook: OpenNotebook, sandbox: TestSandbox) -> None:
     """A click can arrive while the cell that changes the parameters still runs."""
-    controls = "section.form.widget.children[1].children"
     click = (
-        f"{controls}[0].value = 'demo/acme'\nassert not {controls}[1].disabled\n{controls}[1].click()\n"
-        "assert section.form._child is None"
+        "assert section.form.panel.view['form']\n"
+        "section.form.answered({'do': 'apply', 'name': 'demo/acme'})\n"
+        "assert section.form.follower.followed is None"
     )
     assert notebook.run("own", code=f"tenant = 'globex.yaml'\n{click}").error == ""
-    assert notebook.value("section.form._child") == "None"
+    assert notebook.value("section.form.follower.followed") == "None"
     assert requests(sandbox) == []
 
 

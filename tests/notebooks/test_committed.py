@@ -62,11 +62,17 @@ def test_its_parameters_are_the_contracts_and_change_nothing_by_default(number: 
         for one in ast.parse(cell.source).body
         if isinstance(one, ast.Assign)
     }
-    options = ("record", "only", "accept_interruption")[{"90": 0, "91": 2}.get(number, 3) :]
+    options = ("record", "only", "accept_interruption")[0 if number == "90" else 2 :]
     assert tuple(values) == (*PARAMETERS[:2], *options, *PARAMETERS[2:])
     assert values["mode"] == "plan"
     assert all((FOLDER.parent / values[name]).is_file() for name in ("site", "tenant"))
     assert values["plan_file"] is values["approved_plan"] is values["approved_by"] is None
+
+
+@each_section
+def test_its_code_is_folded_away_but_for_the_parameters(number: str) -> None:
+    for cell in code_cells(number):
+        assert bool(cell.metadata.get("jupyter", {}).get("source_hidden")) is (cell.id != "parameters")
 
 
 @each_section

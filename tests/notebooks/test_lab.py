@@ -9,28 +9,37 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 
-import httpx
 import nbformat
 import pytest
-import stamina
 from nbformat.v4 import new_code_cell
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from runbook_lib.guide import ROLL_BACK, SECTIONS
 from tests.conftest import CHECKOUT, TestSandbox
-
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not installed; CI requires it"
+from tests.notebooks.lab import (
+    ERROR,
+    FIRST_WRITE,
+    PATIENCE_MS,
+    apply_button,
+    cancel_button,
+    cell_of,
+    choose_run_all,
+    code_cells,
+    form,
+    in_a_terminal,
+    picture,
+    press_apply,
+    run_all,
+    run_cell,
+    type_name,
+    until_it_ended,
+    wait_until_planned,
+    write_into,
 )
-PATIENCE_MS = 60_000
-#: What JupyterLab shows errors in, and what a cell writes to standard error.
-ERROR = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]'
+
 TRIES = 20 if os.environ.get("RUNBOOK_SWEEP") else 2
 #: What somebody does to the parameter cell who wants globex after acme.
 BROKEN = {
@@ -38,77 +47,6 @@ BROKEN = {
     "no such file": ("acme.yaml", "no-such-tenant.yaml"),
     "a bare word": ('"parameters/sandbox/acme.yaml"', "globex"),
 }
-#: Carried out at once and answered late: nothing of it happens after the test.
-FIRST_WRITE = {
-    "vendor": "twilio",
-    "method": "POST",
-    "path": "/v1/Trunks$",
-    "kind": "delay",
-    "effect": "first",
-}
-
-
-@pytest.fixture(scope="module")
-def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab on the project's notebooks, without any settings of the user's."""
-    sandbox, tmp_path = running_sandbox, tmp_path_factory.mktemp("lab")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = [f"--port={port}", "--no-browser", "--allow-root", "--IdentityProvider.token="]
-    folders = {
-        name: str(tmp_path / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    }
-    address = f"http://127.0.0.1:{port}"
-    with (tmp_path / "lab.log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={sandbox.root}"],
-            env={**os.environ, **sandbox.environment, **folders, "PYTHONPATH": str(CHECKOUT)},
-            stderr=log,
-        )
-        try:
-            for attempt in stamina.retry_context(
-                on=httpx.TransportError, attempts=None, timeout=60, wait_max=0.5
-            ):
-                with attempt:
-                    httpx.get(f"{address}/api")
-            yield address
-        finally:
-            server.terminate()
-            server.wait(30)
-
-
-@pytest.fixture
-def page(lab: str) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1300, "height": 5000})
-        browser.close()
-
-
-def run_all(page: Page, lab: str, number: str) -> None:
-    """Open a section's notebook as it is and choose Run All; ends when its last cell has run."""
-    page.goto(f"{lab}/lab/tree/notebooks/{SECTIONS[number].notebook}.ipynb?reset", timeout=PATIENCE_MS)
-    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=PATIENCE_MS)
-    expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
-    choose_run_all(page)
-    expect(page.get_by_text(f"Section {number} planned; ")).to_be_visible(timeout=PATIENCE_MS)
-
-
-def choose_run_all(page: Page) -> None:
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-
-
-def in_a_terminal(sandbox: TestSandbox, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``runbook``, called beside JupyterLab."""
-    return subprocess.run(
-        [sys.executable, "-m", "runbook_lib", *arguments],
-        cwd=sandbox.root,
-        env={**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT)},
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.mark.parametrize("number", SECTIONS)
@@ -171,47 +109,6 @@ def test_an_error_in_a_cell_would_be_seen(page: Page, lab: str, sandbox: TestSan
     notebook.unlink()
 
 
-def press_apply(page: Page) -> None:
-    """Type the demo's site and tenant and press Apply."""
-    button = page.locator("button.jupyter-button", has_text="Apply")
-    expect(button).to_be_disabled()
-    page.get_by_placeholder("type demo/acme to confirm").fill("demo/acme")
-    expect(button).to_be_enabled()
-    button.click()
-
-
-def picture(page: Page | Locator, name: str) -> None:
-    if folder := os.environ.get("RUNBOOK_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/{name}.png")
-
-
-def form(page: Page) -> Locator:
-    """The cell that applies."""
-    return page.locator(".jp-Cell", has_text="section.apply()")
-
-
-def code_cells(page: Page) -> list[Locator]:
-    """The code cells, from the parameter cell on."""
-    return page.locator(".jp-CodeCell").all()
-
-
-def write_into(page: Page, cell: Locator, text: str) -> None:
-    """Put text in the place of what a cell holds."""
-    editor = cell.locator(".cm-content")
-    editor.click()
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text(text)
-    expect(editor).to_contain_text(text.splitlines()[2].strip())
-
-
-def until_it_ended(page: Page) -> None:
-    """Wait until the kernel has answered everything that was sent to it so far."""
-    expect(page.locator(".jp-CodeCell .jp-InputArea-prompt", has_text="[*]")).to_have_count(
-        0, timeout=PATIENCE_MS
-    )
-    expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
-
-
 @pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
 def test_after_a_broken_parameter_cell_no_later_cell_runs_for_the_former_tenant(
     page: Page, lab: str, sandbox: TestSandbox, change: tuple[str, str]
@@ -225,7 +122,7 @@ def test_after_a_broken_parameter_cell_no_later_cell_runs_for_the_former_tenant(
         if number:
             write_into(page, first, working)
             choose_run_all(page)
-            expect(page.get_by_text("Section 01 planned; ")).to_be_visible(timeout=PATIENCE_MS)
+            wait_until_planned(page, "01")
         expect(form(page).get_by_text("SANDBOX demo/acme · Apply: 2 rows change")).to_be_visible()
         sandbox.clear_log()
         write_into(page, first, working.replace(*change))
@@ -236,7 +133,7 @@ def test_after_a_broken_parameter_cell_no_later_cell_runs_for_the_former_tenant(
         for cell in later:
             expect(cell.locator(ERROR)).to_have_count(1)
             expect(cell.locator(".jp-OutputArea-output")).to_have_count(1)
-        assert page.locator("button.jupyter-button").count() == 0
+        assert page.locator(".runbook-panel").count() == 0
     picture(page, "stale-page")
 
 
@@ -245,25 +142,21 @@ def test_the_form_of_the_former_tenant_is_withdrawn_at_once(
 ) -> None:
     """Only the parameter cell runs, and what stands below it was for the former tenant."""
     run_all(page, lab, "01")
-    page.get_by_placeholder("type demo/acme to confirm").fill("demo/acme")
-    apply = page.locator("button.jupyter-button", has_text="Apply")
-    expect(apply).to_be_enabled()
+    type_name(page)
+    expect(apply_button(page)).to_be_enabled()
     first, opening, *_ = code_cells(page)
     write_into(page, first, "\n".join(first.locator(".cm-line").all_inner_texts()).replace("acme", "globex"))
     page.keyboard.press("Control+Enter")
     expect(form(page).get_by_text("This form is withdrawn.")).to_be_visible(timeout=PATIENCE_MS)
-    expect(apply).to_be_disabled()
+    expect(apply_button(page)).to_have_count(0)
     picture(page, "form-withdrawn")
     sandbox.clear_log()
-    plan = page.locator(".jp-CodeCell", has_text="section.plan()")
-    plan.locator(".cm-content").click()
-    page.keyboard.press("Control+Enter")
+    plan = cell_of(page, "section.plan()")
+    run_cell(page, plan)
     expect(plan.locator(ERROR)).to_contain_text("run the opening cell again", timeout=PATIENCE_MS)
     assert sandbox.control("GET", "requests").json()["requests"] == []
-    opening.locator(".cm-content").click()
-    page.keyboard.press("Control+Enter")
-    plan.locator(".cm-content").click()
-    page.keyboard.press("Control+Enter")
+    run_cell(page, opening)
+    run_cell(page, plan)
     expect(plan.get_by_text("demo/globex · Plan")).to_be_visible(timeout=PATIENCE_MS)
 
 
@@ -279,7 +172,7 @@ def test_apply_shows_the_journal_as_it_grows_and_keeps_the_record(
     picture(form(page), "apply-running")
     # The kernel is free while the child works: a cell runs.
     expect(page.get_by_text("| Idle")).to_be_visible()
-    expect(page.get_by_text("Section 01: succeeded.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Section 01: succeeded at").last).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_role("cell", name="Twilio POST")).to_be_visible()
     picture(form(page), "apply-succeeded")
     assert [one["path"] for one in sandbox.writes()] == ["/v1/Trunks"]
@@ -297,7 +190,7 @@ def test_apply_shows_the_journal_as_it_grows_and_keeps_the_record(
 def test_cells_that_run_again_show_the_new_state(page: Page, lab: str, sandbox: TestSandbox) -> None:
     run_all(page, lab, "01")
     press_apply(page)
-    expect(page.get_by_text("Section 01: succeeded.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Section 01: succeeded at").last).to_be_visible(timeout=PATIENCE_MS)
     choose_run_all(page)
     expect(page.get_by_text("Nothing to apply: everything is in place.")).to_be_visible(timeout=PATIENCE_MS)
     picture(form(page), "apply-again")
@@ -308,8 +201,8 @@ def test_cancel_interrupts_a_write_that_hangs(page: Page, lab: str, sandbox: Tes
     sandbox.control("POST", "faults", FIRST_WRITE | {"seconds": 40})
     press_apply(page)
     expect(page.get_by_text("sent …")).to_be_visible(timeout=PATIENCE_MS)
-    page.locator("button.jupyter-button", has_text="Cancel").click()
-    expect(page.get_by_text("Section 01: interrupted.")).to_be_visible(timeout=PATIENCE_MS)
+    cancel_button(page).click()
+    expect(page.get_by_text("Section 01: interrupted at").last).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text("no answer was seen").first).to_be_visible()
     picture(form(page), "apply-interrupted")
     (path,) = sandbox.root.glob("records/demo/acme/*/record.json")

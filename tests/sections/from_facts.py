@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from runbook_lib.plan import Row
+from runbook_lib.keys import Why
+from runbook_lib.plan import TO_LOOK_AT, Action, Row
 from runbook_lib.runbook import Runbook
 from runbook_lib.sections import SECTION_CLASSES, Section
 from runbook_lib.vendors.transport import Transport
@@ -49,7 +50,14 @@ def rows_of(section: Section) -> list[Row]:
     section.cautions()
     section.expected()
     section.planned()
-    return [row for item in section.items() for row in item.rows]
+    return [row for item in section.items() for row in item.rows if row.why not in TO_LOOK_AT]
+
+
+def marks_of(section: Section) -> list[tuple[Why, str]]:
+    """What is to be looked at though it asks for nothing: why, and the setting."""
+    rows = [row for item in section.items() for row in item.rows if row.why in TO_LOOK_AT]
+    assert all(row.action is Action.NOT_MANAGED for row in rows)
+    return [(row.why, row.setting) for row in rows]
 
 
 def sdk(**fields: Any) -> SimpleNamespace:

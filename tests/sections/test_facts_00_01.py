@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from runbook_lib.keys import Why
 from runbook_lib.plan import Action
 from runbook_lib.sections import s00_before as s00
 from runbook_lib.sections import s01_trunk as s01
-from tests.sections.from_facts import DIDS, DOMAIN, GLOBEX, THEN, TRUNK, Make, outcome, rows_of, sdk
+from tests.sections.from_facts import DIDS, DOMAIN, GLOBEX, THEN, TRUNK, Make, marks_of, outcome, rows_of, sdk
 
 
 def number(did: str, *, voice: bool = True) -> Any:
@@ -106,3 +107,10 @@ def test_a_trunk_that_we_made_is_renamed(section: Make, monkeypatch: pytest.Monk
 def test_a_spelling_of_the_domain_is_in_place(section: Make) -> None:
     facts = s01.Facts((), like_ours(domain_name=DOMAIN.upper()))
     assert outcome(rows_of(section("01", facts))) == set()
+
+
+def test_a_number_without_an_emergency_address_is_marked(section: Make) -> None:
+    found = tuple(number(did) for did in DIDS)
+    marks = marks_of(section("00", s00.Facts(**{**FACTS, "found": found})))
+    without = [one.phone_number for one in found if not one.emergency_address_sid]
+    assert marks == [(Why.NO_EMERGENCY_ADDRESS, f"emergency address of {did}") for did in without] != []

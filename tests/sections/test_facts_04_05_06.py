@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from runbook_lib.keys import Why
 from runbook_lib.plan import CHANGING, Action, Effect
 from runbook_lib.resources.pbx_trunk import InPbx, desired_fields
 from runbook_lib.resources.rules import RulesAsRead
 from runbook_lib.sections import s04_numbers as s04
 from runbook_lib.sections import s05_pbx_trunk as s05
 from runbook_lib.sections import s06_next_steps as s06
-from tests.sections.from_facts import DIDS, DOMAIN, GLOBEX, TRUNK, Make, rows_of, sdk
+from tests.sections.from_facts import DIDS, DOMAIN, GLOBEX, TRUNK, Make, marks_of, rows_of, sdk
 
 IN_PBX = InPbx(({"id": "P1", "name": "PortSIP acme", "did_numbers": "12025550101-12025550104"},))
 
@@ -305,3 +306,23 @@ def test_numbers_that_ring_nowhere(section: Make, rule: dict[str, Any], uncovere
 def test_facts_are_frozen(facts: Any) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         facts.in_pbx = InPbx()
+
+
+def silent(*dids: str) -> list[tuple[Why, str]]:
+    return [(Why.RINGS_NOWHERE, f"calls to {did}") for did in dids]
+
+
+def test_a_number_that_rings_nowhere_is_marked_where_its_calls_arrive(section: Make) -> None:
+    own = [number(did, "TK1") for did in DIDS]
+    rules = RulesAsRead(frozenset({"P1"}), (inbound("12025550101-12025550102"),))
+    facts = facts_04(*own, in_pbx=IN_PBX, rules=rules)
+    assert marks_of(section("04", facts)) == silent(*DIDS[2:])
+    off = dataclasses.replace(rules, inbound=(inbound("12025550101-12025550104", enabled=False),))
+    assert marks_of(section("04", facts_04(*own, in_pbx=IN_PBX, rules=off))) == silent(*DIDS)
+
+
+def test_section_6_marks_what_neither_stands_nor_is_asked_for(section: Make) -> None:
+    assert marks_of(section("06", facts_06((), ()))) == silent(*DIDS)
+    assert marks_of(section("06", facts_06((IN,), (OUT,)))) == [
+        mark for mark in silent(*DIDS) if facts_06((IN,), (OUT,)).rules.uncovered([mark[1][-12:]])
+    ]

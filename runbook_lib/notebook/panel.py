@@ -1,0 +1,32 @@
+"""The widget of the apply form and of a run's state: what it shows is one value, made in ``forms``.
+
+ipywidgets has no live region and moves the focus away with a button that is disabled, so this is one of our
+own, with its own script. It is imported when the first one is shown: a headless run never loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+_HERE = Path(__file__).parent
+
+
+class Panel(anywidget.AnyWidget):
+    """Shows ``view``; calls ``answered`` with what a person does in it.
+
+    ``beat`` changes as long as the kernel lives: without it the page says that nothing is known any more.
+    """
+
+    _esm = (_HERE / "panel.js").read_text(encoding="utf-8")
+    _css = (_HERE / "panel.css").read_text(encoding="utf-8")
+    view = traitlets.Dict().tag(sync=True)
+    beat = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, view: Mapping[str, Any], answered: Callable[[Mapping[str, Any]], object]) -> None:
+        super().__init__(view=dict(view))
+        self.on_msg(lambda _, content, __: answered(content))

@@ -1,0 +1,66 @@
+"""A real JupyterLab on the sandbox, and a page of a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import stamina
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from runbook_lib import saving
+from tests.conftest import CHECKOUT, TestSandbox
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a JupyterLab on the project's notebooks, without any settings of the user's."""
+    sandbox, tmp_path = running_sandbox, tmp_path_factory.mktemp("lab")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [f"--port={port}", "--no-browser", "--allow-root", "--IdentityProvider.token="]
+    options.append(f"--ServerApp.jpserver_extensions={saving.MODULE}=True")  # as runbook lab does
+    folders = {
+        name: str(tmp_path / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    }
+    address = f"http://127.0.0.1:{port}"
+    with (tmp_path / "lab.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={sandbox.root}"],
+            env={**os.environ, **sandbox.environment, **folders, "PYTHONPATH": str(CHECKOUT)},
+            stderr=log,
+        )
+        try:
+            for attempt in stamina.retry_context(
+                on=httpx.TransportError, attempts=None, timeout=60, wait_max=0.5
+            ):
+                with attempt:
+                    httpx.get(f"{address}/api")
+            yield address
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None and not os.environ.get("CI"):
+        pytest.skip("chromium is not installed; CI requires it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Page:
+    return browser.new_page(viewport={"width": 1300, "height": 5000})

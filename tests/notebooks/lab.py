@@ -1,0 +1,126 @@
+"""What a test does in a real JupyterLab, in a real browser. ``RUNBOOK_SCREENSHOTS=FOLDER`` keeps pictures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from playwright.sync_api import Locator, Page, expect
+
+from runbook_lib.guide import SECTIONS
+from tests.conftest import CHECKOUT, TestSandbox
+
+PATIENCE_MS = 60_000
+#: What JupyterLab shows errors in, and what a cell writes to standard error.
+ERROR = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]'
+#: Carried out at once and answered late: nothing of it happens after the test.
+FIRST_WRITE = {
+    "vendor": "twilio",
+    "method": "POST",
+    "path": "/v1/Trunks$",
+    "kind": "delay",
+    "effect": "first",
+}
+
+
+def patience(seconds: float) -> float:
+    """The seconds that something may take on a quiet machine; more where others use its processors."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def open_notebook(page: Page, lab: str, number: str, folder: str = "notebooks") -> None:
+    """Open a section's notebook as it lies on the disk."""
+    page.goto(f"{lab}/lab/tree/{folder}/{SECTIONS[number].notebook}.ipynb?reset", timeout=PATIENCE_MS)
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=PATIENCE_MS)
+    expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def run_all(page: Page, lab: str, number: str) -> None:
+    """Open a section's notebook as it is and choose Run All; ends when its last cell has run."""
+    open_notebook(page, lab, number)
+    choose_run_all(page)
+    wait_until_planned(page, number)
+
+
+def wait_until_planned(page: Page, number: str) -> None:
+    expect(page.get_by_text(f"Section {number} planned: ")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def choose_run_all(page: Page) -> None:
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+
+def run_cell(page: Page, cell: Locator) -> None:
+    """Run one cell, whose code is folded away."""
+    cell.locator(".jp-InputPrompt, .jp-Placeholder-prompt").first.click()
+    page.keyboard.press("Control+Enter")
+
+
+def in_a_terminal(sandbox: TestSandbox, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``runbook``, called beside JupyterLab."""
+    return subprocess.run(
+        [sys.executable, "-m", "runbook_lib", *arguments],
+        cwd=sandbox.root,
+        env={**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def apply_button(page: Page) -> Locator:
+    return page.locator(".runbook-panel button.apply:visible")
+
+
+def cancel_button(page: Page) -> Locator:
+    return page.locator(".runbook-panel button.cancel:visible").first
+
+
+def type_name(page: Page, name: str = "demo/acme") -> None:
+    page.locator(".runbook-panel input.name:visible").fill(name)
+
+
+def press_apply(page: Page) -> None:
+    """Type the demo's site and tenant and press Apply."""
+    expect(apply_button(page)).to_be_disabled()
+    type_name(page)
+    expect(apply_button(page)).to_be_enabled()
+    apply_button(page).click()
+
+
+def picture(page: Page | Locator, name: str) -> None:
+    if folder := os.environ.get("RUNBOOK_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def form(page: Page) -> Locator:
+    """The cell that applies."""
+    return page.locator(".jp-Cell", has_text="section.apply()")
+
+
+def cell_of(page: Page, code: str) -> Locator:
+    """The code cell that begins with this code."""
+    return page.locator(".jp-CodeCell", has_text=code).first
+
+
+def code_cells(page: Page) -> list[Locator]:
+    """The code cells, from the parameter cell on."""
+    return page.locator(".jp-CodeCell").all()
+
+
+def write_into(page: Page, cell: Locator, text: str) -> None:
+    """Put text in the place of what a cell holds."""
+    editor = cell.locator(".cm-content")
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(text)
+    expect(editor).to_contain_text(text.splitlines()[2].strip())
+
+
+def until_it_ended(page: Page) -> None:
+    """Wait until the kernel has answered everything that was sent to it so far."""
+    expect(page.locator(".jp-CodeCell .jp-InputArea-prompt", has_text="[*]")).to_have_count(
+        0, timeout=PATIENCE_MS
+    )
+    expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
