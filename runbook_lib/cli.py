@@ -342,7 +342,7 @@ def apply(
     at_once: AtOnce = 1,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
-    site, owners = _owners(site, tenants, trunk)
+    site, owners = _owners(site, tenants, trunk, every)
     if accept_interruption and len(owners) != 1:
         raise typer.BadParameter("--accept-interruption: give exactly one tenant file with it")
     sections = _sections(section, trunk)

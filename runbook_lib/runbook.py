@@ -39,6 +39,7 @@ from .records.clocks import clock_cautions
 from .records.errors import RecordError
 from .records.first_block import FirstBlock, first_block
 from .records.journal import FILE_NAME, Journal
+from .records.journal import read as read_journal
 from .records.living import Phase
 from .records.needs import try_out
 from .records.policy import policy_of, require_floor
@@ -468,7 +469,7 @@ class SectionRun:
     def _lock(self) -> None:
         """Lock the tenant and any shared trunk against other runs until ``_locks`` is closed."""
         context, locks = self.runbook.context, self._locks
-        own = context.records / context.tenant.name, f"tenant {context.tenant.name}"
+        own = context.records / context.owner.name, f"tenant {context.owner.name}"
         trunk = context.records, f"trunk {context.settings.shared}"
         for folder, what in (own, trunk) if context.settings.shared else (own,):
             locks.enter_context(held(folder, what, waiting=partial(self._wait, what)))

@@ -29,9 +29,7 @@ from .scratch import Scratch
 KERNEL = "python3"
 #: How long a kernel that was started ahead may need to answer; then another one is started.
 READY_S = 60.0
-#: What is run in the place of ipykernel's own launcher.
-MAIN = "runbook_lib.batch.kernel"
-#: Run by the kernel before it takes its first request; a kernel that cannot do it fails in the notebook.
+#: Run by the kernel before it accepts its first request; if this fails, the notebook shows it.
 WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections, pandas.io.formats.style"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
 #: All of it arrives in the notebook as well.

@@ -12,6 +12,7 @@ import shlex
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ class Order:
         named = {"plan_file": "--plan", "approved_plan": "--approved-plan", "approved_by": "--approved-by"}
         values = {**self.approval, "ticket": self.options.get("ticket"), "reason": self.options.get("reason")}
         named |= {"ticket": "--ticket", "reason": "--reason"}
-        given = [part for key, name in named.items() if (value := values.get(key)) for part in (name, value)]
+        given = [
+            part for key, name in named.items() if (value := values.get(key)) for part in (name, str(value))
+        ]
         return [*self._what(), *given]
 
     def _what(self) -> list[str]:

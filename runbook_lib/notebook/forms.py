@@ -41,7 +41,7 @@ EXPLAINED = {
 TONE = {RUNNING: "info", SUCCEEDED: "good", INTERRUPTED: "caution"}
 AGAIN = "Run the plan's cell again: it shows what is true now."
 #: What a run does, in order, as the form says it.
-PHASES = {
+PHASES: dict[str, str] = {
     Phase.STARTING: "start",
     Phase.SIGNING_IN: "sign in",
     Phase.READING: "read",
@@ -123,6 +123,7 @@ def offer(
     ticket
         What the site asks of a ticket.
     """
+    lines: tuple[str, ...]
     what = f"section {part.section}, {SECTIONS[part.section].title}"
     if part.stopping:
         rows = _count(len(part.stopping), "row is", "rows are")

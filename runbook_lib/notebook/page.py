@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from ..approval import SUFFIX, approval_of
+from ..approval import SUFFIX, GivenApproval, approval_of
 from ..errors import InputError, RunbookError, StalePageError
 from ..guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, section_of
 from ..keys import Why
@@ -187,7 +188,7 @@ class SectionPage:
                 target,
                 self.name,
                 context.root,
-                context.records / context.tenant.name,
+                context.records / context.owner.name,
                 Served.by_this_kernel(),
                 self.is_current,
                 self.refresh,
@@ -255,6 +256,20 @@ class SectionPage:
             self.form.show_run()
             self.form.watch()
 
+    @contextmanager
+    def _told_first(self) -> Iterator[None]:
+        """Show below the header what the record says first, also when the ``with`` block raises.
+
+        A reader of the record finds it there before anything else. A page that somebody watches writes
+        nothing itself, so its header stays as it is.
+        """
+        try:
+            yield
+        finally:
+            if self._header_display is not None and self.form is None:
+                first = first_block_shown(self._run.first_block())
+                self._header_display.update(Stack((self.header, first)))
+
     @_in_turn
     def refresh(self) -> None:
         """Read again what the cells show, and show it in its place; after a run, whoever started it."""
@@ -320,8 +335,9 @@ class SectionPage:
         """
         self._must_be_current()
         if self.form is not None and self._can_apply:
-            return self.form.show()
-        with told_plainly():
+            self.form.show()
+            return None
+        with self._told_first(), told_plainly():
             outcome = self._run.apply()
         if outcome is None:
             return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],)).headed(self.name)
@@ -343,7 +359,9 @@ class SectionPage:
         A cell that is run after this begins a new run.
         """
         self._begin()
-        read, result = self._read_at, self._run.finish()
+        read = self._read_at
+        with self._told_first():
+            result = self._run.finish()
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in result["requests"].items()) or "none"
         lines = [
             f"Run {result['run_id']}, {result['seconds']:.1f} s",
@@ -475,7 +493,7 @@ class SectionPage:
         waits_for_permission = part.stopping and all(row.why is Why.NO_LEAVE for row in part.stopping)
         if waits_for_permission and not any(given.values()):
             part = self._run.permitted()
-        approval: Mapping[str, str | None] | None = given
+        approval: GivenApproval | None = given
         approver, digest = None, given["approved_plan"] or self._runbook.plan_of(part).digest
         if not any(given.values()) and part.changing and not part.stopping:
             path = self._kept_plan(part)
@@ -508,7 +526,7 @@ class SectionPage:
         """
         plan = self._runbook.plan_of(part)
         name = f"{self._number}.plan-{plan.digest.removeprefix('sha256:')[:12]}.json"
-        runs = self._runbook.context.records / self._runbook.context.tenant.name
+        runs = self._runbook.context.records / self._runbook.context.owner.name
         for path in sorted(runs.glob(f"*/{name}"), reverse=True):
             if any(path.parent.glob(f"*{SUFFIX}")) and self._approver(path).by:
                 return path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..guide import RUN_ORDER, STEPS
 from ..keys import Why
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Effect, Row, Slice
-from .display import Box, Shown, badge, broken, heading, longest_word, visible
+from .display import Box, Shown, badge, broken, heading, longest_word, marked_down, visible
 from .spreadsheets import csv_text
 from .styled import NO_TERMINAL, styled_html, text_table
 

@@ -215,7 +215,7 @@ class Section(ABC, Generic[FactsT]):
 
     def to_write(self) -> list[ResourceKey]:
         """Return what would be written, from the state as read, in order."""
-        items = self._guarded_items()
+        items = self.guarded_items()
         return [item.resource for item in items if item.write is not None and item.resource is not None]
 
     def apply(self, approved: Slice | None = None, *, as_read: bool = False) -> Outcome:

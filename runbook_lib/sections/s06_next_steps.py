@@ -21,7 +21,9 @@ from ..parameters import InboundRule, OutboundRule
 from ..plan import CHANGING, Action, Effect, Row, Value
 from ..resources.dial_plan import DialPlanAsRead as Facts
 from ..resources.dial_plan import read_dial_plan
-from .base import Field, Item, Section, View, rings_nowhere
+from ..resources.pbx_trunk import InPbx
+from ..resources.rules import RulesAsRead
+from .base import Field, Item, SectionOfTrunk, View, rings_nowhere
 
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
 TIMES = (
