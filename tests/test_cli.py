@@ -187,7 +187,7 @@ def test_conflicts_anywhere_stop_a_tenant_before_its_first_write(sandbox: TestSa
     path.write_text(text)
     ended = runbook(sandbox, "apply", "-s", SITE, str(path))
     assert ended.returncode == 1
-    assert "name it under move" in ended.stdout
+    assert "list it under move" in ended.stdout
     assert sandbox.writes() == []
 
 

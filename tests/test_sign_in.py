@@ -215,6 +215,6 @@ def test_the_command_asks_for_each_code(sandbox: TestSandbox) -> None:
 
 def test_the_command_without_two_factor_keeps_nothing(sandbox: TestSandbox) -> None:
     ended = runbook(sandbox, "sign-in", "-s", SITE, ACME)
-    assert ended.returncode == 0 and "nothing needs to be kept" in ended.stdout
+    assert ended.returncode == 0 and "no session is kept" in ended.stdout
     assert kept_files(sandbox) == []
     assert sandbox.control("GET", "sessions").json() == {"alive": 0}

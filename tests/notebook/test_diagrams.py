@@ -54,7 +54,7 @@ def test_uris_of_one_priority_share_a_place_and_disabled_ones_have_none() -> Non
 
 
 def test_no_uri_at_all_is_said() -> None:
-    assert "calls in fail" in call_path([], "203.0.113.10").text()
+    assert "calls fail" in call_path([], "203.0.113.10").text()
 
 
 def test_hostile_names_are_inert_and_long_ones_whole_in_the_words() -> None:

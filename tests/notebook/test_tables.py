@@ -289,8 +289,8 @@ def test_who_prints_on_a_terminal_does_not_load_pandas() -> None:
 
 def test_an_empty_view_says_that_nothing_is_there() -> None:
     view = View("Lists on the trunk", ("Kind", "Name"), ())
-    assert "nothing there yet" in view_table(view).text()
-    assert Reader(view_table(view).html()).rows[1] == ["nothing there yet"]
+    assert "nothing yet" in view_table(view).text()
+    assert Reader(view_table(view).html()).rows[1] == ["nothing yet"]
 
 
 def test_two_tables_on_a_page_have_no_ids_and_no_style_sheet() -> None:

@@ -76,7 +76,7 @@ def test_no_write_without_an_open_entry(tmp_path: Path, state: str) -> None:
         folder.mkdir(parents=True)
         (folder / "opening.json").write_text("{}")
     before = read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else None
-    with pytest.raises(RecordError, match="is closed already" if state == "closed" else "was never opened"):
+    with pytest.raises(RecordError, match="is already closed" if state == "closed" else "was never opened"):
         write(journal_of(folder))
     assert (read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else None) == before
 
@@ -87,7 +87,7 @@ def test_a_run_that_is_closed_under_way_sends_nothing_more_and_is_never_changed(
     entry = write(journal)
     living.end(folder)  # its lock cannot be seen: another machine
     close_dead(tmp_path, folder)
-    with pytest.raises(RecordError, match="is closed already"):
+    with pytest.raises(RecordError, match="is already closed"):
         write(journal)
     answer(journal, entry)
     journal.found(entry, "TK1", {"friendly_name": "PortSIP acme"})

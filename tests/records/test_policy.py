@@ -237,13 +237,13 @@ def test_a_weaker_policy_is_entered_by_a_signer_of_before(tmp_path: Path) -> Non
     target = {"target": "sandbox", "twilio_account": account, "pbx": site.pbx.url or "sandbox"}
     opening(records, 1, STRICT | {"allowed_signers": digest_of(signers.read_bytes())}, **target)
 
-    with pytest.raises(ApprovalError, match="two persons"):
+    with pytest.raises(ApprovalError, match="two people"):
         change_policy(records, site, root, "smaller team")
-    with pytest.raises(ApprovalError, match="no key of an allowed signer"):
+    with pytest.raises(ApprovalError, match="does not belong to a previously allowed signer"):
         change_policy(records, site, root, "smaller team", OldSigner(keys["mallory"], signers))
     own = tmp_path / "own"
     own.write_text(f"pat@example.com {keys['mallory'].with_suffix('.pub').read_text()}")
-    with pytest.raises(RunbookError, match="is not the file of before"):
+    with pytest.raises(RunbookError, match="is not the previous file"):
         change_policy(records, site, root, "smaller team", OldSigner(keys["mallory"], own))
     assert len(Chain(records).entries()) == 1
 

@@ -86,13 +86,13 @@ def test_no_secret_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_record_is_written_once(tmp_path: Path) -> None:
     folder = make(tmp_path, RUN)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(RecordError, match="closed already"):
+    with pytest.raises(RecordError, match="already closed"):
         close_record(tmp_path, folder)
-    with pytest.raises(RecordError, match="closed already"):
+    with pytest.raises(RecordError, match="already closed"):
         write_record(folder)
-    with pytest.raises(RecordError, match="opened already"):
+    with pytest.raises(RecordError, match="already opened"):
         start(tmp_path, RUN)
-    with pytest.raises(RecordError, match="closed already"):
+    with pytest.raises(RecordError, match="already closed"):
         Chain(tmp_path).append(Event(chain.OPENED, RUN, f"{RUN}/opening.json"))
     with pytest.raises(RecordError, match="never opened"):
         Chain(tmp_path).append(Event(chain.CLOSED, "demo/acme/other", "demo/acme/other/checksums.json"))
@@ -184,7 +184,7 @@ def test_a_run_that_was_killed_is_visible_and_can_be_closed_as_what_it_was(tmp_p
     assert told["guide_sections"][0]["outcome"] == "unknown"
     assert [one["resource"] for one in told["in_flight"]] == ["trunk PortSIP acme"]
     assert verify(tmp_path).status == CONSISTENT
-    with pytest.raises(RecordError, match="closed already"):
+    with pytest.raises(RecordError, match="already closed"):
         close_dead(tmp_path, folder)
 
 
@@ -372,7 +372,7 @@ def test_a_run_that_goes_on_is_not_closed_by_another(tmp_path: Path, monkeypatch
     with pytest.raises(RecordError, match=f"was opened on {here}"):
         close_dead(tmp_path, folder)
     (folder / "opening.json").write_text('{"process": {"host": "elsewhere", "pid": 4194305}}')
-    with pytest.raises(RecordError, match="not the one that was opened"):
+    with pytest.raises(RecordError, match="has changed since the run opened"):
         close_dead(tmp_path, folder)
 
 

@@ -81,7 +81,7 @@ def test_a_secret_that_was_changed_after_a_clock_was_ahead(sandbox: TestSandbox)
         os.utime(secret)
         with Runbook.open(SITE, ACME) as runbook:
             rows = [row for row in runbook.section("05").plan().rows if row.step == "5.3"]
-        assert any("was changed after the password was written" in row.note for row in rows)
+        assert any("has changed since the password was last written" in row.note for row in rows)
     finally:
         secret.write_text(kept)
 

@@ -158,7 +158,7 @@ def test_a_credential_of_long_ago_is_not_waited_for(
 ) -> None:
     run_section("01")
     with_the_next_pause(monkeypatch, partial(pytest.fail, "nobody is going to finish this pair"))
-    with pytest.raises(ConflictError, match="not made by this runbook"):
+    with pytest.raises(ConflictError, match="not created by this runbook"):
         run_section("02", tenant=acme(termination=credentials(list_name="Legacy SBC", username="legacy-sbc")))
 
 

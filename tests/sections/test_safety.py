@@ -91,7 +91,7 @@ def test_a_foreign_pbx_trunk_of_the_same_name_is_left_alone(sandbox: TestSandbox
 def test_a_credential_that_something_else_uses_is_not_overwritten_without_leave(sandbox: TestSandbox) -> None:
     run_section("01")
     legacy = acme(termination=credentials(list_name="Legacy SBC", username="legacy-sbc"))
-    with pytest.raises(ConflictError, match="not made by this runbook"):
+    with pytest.raises(ConflictError, match="not created by this runbook"):
         run_section("02", "apply", legacy)
     legacy["tenant"]["set_password"] = True
     assert rows("05", legacy)["password at Twilio"] == (Action.CONFLICT, Effect.INTERRUPTS_OUTBOUND)

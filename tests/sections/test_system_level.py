@@ -303,7 +303,7 @@ def test_moving_a_number_between_trunks_of_tenants(sandbox: TestSandbox) -> None
 def test_cutting_over_a_number_that_answers_today(sandbox: TestSandbox) -> None:
     number, pool = "+12025550109", "12025550107-12025550109"
     names = {"dids": pool, "rules": None}
-    with pytest.raises(ConflictError, match="name it under move"):
+    with pytest.raises(ConflictError, match="list it under move"):
         run_all(tenant=tenant("initech", **names))
     moving = {"move": [number], "accept_interruption": True}
     with pytest.raises(ConflictError, match="no enabled inbound rule"):

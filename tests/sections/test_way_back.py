@@ -238,7 +238,7 @@ def test_an_overwritten_password_cannot_be_undone_and_the_plan_says_so_before(sa
             for row in book.section("02").plan().rows
             if (row.step, row.action) == ("2.3", Action.UPDATE)
         ]
-    assert "the password that is there now cannot be restored" in note
+    assert "the present password cannot be restored" in note
     with recorded(sandbox, "acme", 2):
         run_all(tenant=tenant)
     row = rows(ROLL_BACK)["2.3", PASSWORD_AT_TWILIO]
@@ -346,17 +346,17 @@ def test_a_pool_is_not_shrunk_below_what_is_in_use(sandbox: TestSandbox) -> None
 @pytest.mark.parametrize("record", ["../../other", "*", "2026[01]", ""])
 def test_a_record_is_named_by_its_run_id_only(sandbox: TestSandbox, record: str) -> None:
     set_up(sandbox)
-    with pytest.raises(InputError, match="not a run id"):
+    with pytest.raises(InputError, match="not a run ID"):
         way_back(ROLL_BACK, record=record)
 
 
 def test_there_is_nothing_to_roll_back(sandbox: TestSandbox) -> None:
-    with pytest.raises(InputError, match="no record that wrote something"):
+    with pytest.raises(InputError, match="no record that changed anything"):
         way_back(ROLL_BACK)
     folder = set_up(sandbox)
     way_back(ROLL_BACK, record=folder.name)
     undo = max((sandbox.root / "records/demo/acme").iterdir())
-    with pytest.raises(InputError, match="no record that wrote something"):
+    with pytest.raises(InputError, match="no record that changed anything"):
         way_back(ROLL_BACK, record=undo.name)
     [line, *_] = (folder / FILE_NAME).read_text().splitlines()
     other = sandbox.root / "records/demo/acme/20260102T000000Z-abcdef"
@@ -364,7 +364,7 @@ def test_there_is_nothing_to_roll_back(sandbox: TestSandbox) -> None:
     event = json.loads(line)
     event["target"]["target"] = "live"
     (other / FILE_NAME).write_text(json.dumps(event) + "\n")
-    with pytest.raises(InputError, match="of another target"):
+    with pytest.raises(InputError, match="for another target"):
         way_back(ROLL_BACK, record=other.name)
 
 
@@ -468,7 +468,7 @@ def test_a_number_whose_former_trunk_is_gone_is_a_conflict(sandbox: TestSandbox)
         run_all(tenant=_acme(move=[did], accept_interruption=True, accept_unrouted=True))
     vendors.twilio_http.delete(f"/v1/Trunks/{old}").raise_for_status()
     row = rows(ROLL_BACK)["4.1", did]
-    assert row.action is Action.CONFLICT and "is not there any more" in row.note
+    assert row.action is Action.CONFLICT and "no longer exists" in row.note
     sandbox.clear_log()
     with pytest.raises(ConflictError):
         way_back(ROLL_BACK)
@@ -591,7 +591,7 @@ def test_a_journal_from_before_answers_were_kept_is_rolled_back_as_before(sandbo
 def test_what_nothing_vouches_for_is_rolled_back_by_name_only_and_told_so(sandbox: TestSandbox) -> None:
     before = state(sandbox)
     folder = set_up(sandbox, chained=False)
-    with pytest.raises(InputError, match="no record that wrote something"):
+    with pytest.raises(InputError, match="no record that changed anything"):
         rows(ROLL_BACK)
     with Runbook.open(SITE, ACME, sections=(ROLL_BACK,), record=folder.name) as book:
         [view] = book.section(ROLL_BACK).current()
