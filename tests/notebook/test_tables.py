@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -212,7 +213,7 @@ def test_plan_outcome_and_verification_are_frames() -> None:
 
 def test_rows_are_in_the_order_of_the_guides_steps_but_not_on_the_way_back() -> None:
     steps = ("5.3", "0.1", "5.2", "5.1", "5.2")
-    rows = tuple(Row(step, str(n), None, None, Action.IN_PLACE) for n, step in enumerate(steps))
+    rows = tuple(Row(step, str(n), 1, None, Action.CREATE) for n, step in enumerate(steps))
     verification = Verification(rows)
     for section, expected in (("05", ["1", "3", "2", "4", "0"]), ("91", ["0", "1", "2", "3", "4"])):
         shown = (
@@ -298,6 +299,14 @@ def test_two_tables_on_a_page_have_no_ids_and_no_style_sheet() -> None:
     assert " id=" not in html and "<style" not in html and "class=" not in html
 
 
-def test_the_bundle_for_jupyter_has_html_and_text() -> None:
+def test_the_bundle_for_jupyter_has_html_markdown_and_text() -> None:
     table = Table("Caption", ("Name",), [("a",)])
-    assert table._repr_mimebundle_() == {"text/plain": table.text(), "text/html": table.html()}
+    forms = {"text/plain": table.text(), "text/markdown": table.markdown(), "text/html": table.html()}
+    assert table._repr_mimebundle_() == forms
+
+
+def test_markdown_is_a_table_in_which_nothing_acts() -> None:
+    hostile = "a|b <img src=x> [link](http://evil) `code` *bold*\n# heading"
+    lines = Table("Cap|tion", ("Name", "Other"), [(hostile, None)]).markdown().splitlines()
+    assert lines[0] == r"**Cap\|tion**" and lines[3] == "| --- | --- |" and len(lines) == 5
+    assert not re.search(r"(?<!\\)[\[\]`*#]|<", lines[4]) and len(re.findall(r"(?<!\\)\|", lines[4])) == 3
