@@ -120,7 +120,7 @@ class _Server:
         os.chdir(request.folder)
         os.environ.clear()
         os.environ.update(request.environment)
-        os.environ["JPY_PARENT_PID"] = str(os.getppid())  # a kernel ends when its parent is gone
+        os.environ["JPY_PARENT_PID"] = str(os.getppid())  # as each kernel has it
         time.tzset()
         return request
 
@@ -162,7 +162,8 @@ def _run_kernel(request: Request) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     sys.argv = [__file__, *request.arguments]
-    app = IPKernelApp.instance()
+    # It ends when its parent is gone; it looks for its parent's id in the environment at import only.
+    app = IPKernelApp.instance(parent_handle=os.getppid())
     app.initialize(request.arguments)
     # It does so itself where a kernel exists when it is imported.
     ipywidgets.load_ipython_extension(app.shell)

@@ -69,6 +69,11 @@ class ForkServer:
         self._control = own
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def is_fit(self) -> bool:
         """Whether it lives, in the process that started it, with the source as it is on disk."""
         return self._process.poll() is None and self._source == source_state()

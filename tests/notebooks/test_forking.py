@@ -1,0 +1,202 @@
+"""Kernels that are forked: each is fresh, ends as any process ends, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.utils import run_sync
+
+from runbook_lib.batch import forking
+from runbook_lib.batch.kernels import KernelPool
+from tests.processes import kernels_of
+
+#: With ``make sweep``, as many as a large batch has.
+IN_A_ROW = 500 if os.environ.get("RUNBOOK_SWEEP") else 5
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[KernelPool]:
+    with KernelPool(tmp_path) as kernels:
+        yield kernels
+    until(lambda: not kernels_of())
+
+
+def until(true: Any, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def started(pool: KernelPool, name: str, environment: Mapping[str, str] = {}) -> AsyncKernelManager:
+    kernel = pool.take(Path(name), environment)
+    assert isinstance(kernel.provisioner.process, forking.ForkedKernel)
+    return kernel
+
+
+def run(kernel: AsyncKernelManager, code: str) -> str:
+    """What a kernel prints."""
+    client = kernel.blocking_client()
+    client.start_channels()
+    printed: list[str] = []
+
+    def keep(message: dict[str, Any]) -> None:
+        printed.append(message["content"].get("text") or message["content"].get("evalue") or "")
+
+    try:
+        client.wait_for_ready(timeout=60)
+        client.execute_interactive(code, output_hook=keep, timeout=60)
+    finally:
+        client.stop_channels()
+    return "".join(printed).strip()
+
+
+def ended(kernel: AsyncKernelManager) -> int | None:
+    return kernel.provisioner.process.poll()
+
+
+def test_a_kernel_gets_its_own_environment_folder_and_widgets(pool: KernelPool, tmp_path: Path) -> None:
+    kernel = started(pool, "a", {"RUNBOOK_TEST": "of a"})
+    code = (
+        "import os; print(os.environ['RUNBOOK_TEST'], os.getcwd(), os.getsid(0) == os.getpid(),"
+        " 'jupyter.widget' in get_ipython().kernel.comm_manager.targets)"
+    )
+    assert run(kernel, code) == f"of a {tmp_path} True True"
+    assert run(started(pool, "b"), "import os; print(os.environ.get('RUNBOOK_TEST'))") == "None"
+
+
+def test_nothing_of_one_kernel_is_in_the_memory_of_the_next(pool: KernelPool) -> None:
+    secret = "Canary" + os.urandom(8).hex()
+    first = started(pool, "a", {"RUNBOOK_SECRET": secret})
+    assert run(first, "import os; print(os.environ['RUNBOOK_SECRET'])") == secret
+    second = started(pool, "b")
+    run(second, "pass")
+    server = forking._server
+    assert server is not None
+    assert holds(first.provisioner.pid, secret), "or the search finds nothing"
+    assert not holds(second.provisioner.pid, secret)
+    assert not holds(server.pid, secret)
+
+
+def holds(pid: int, text: str) -> bool:
+    """Whether a process has a text in its memory, or in what it was started with."""
+    if text.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+        return True
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            place, rights, *_ = line.split()
+            if rights.startswith("rw"):
+                first, last = (int(part, 16) for part in place.split("-"))
+                memory.seek(first)
+                try:
+                    if text.encode() in memory.read(last - first):
+                        return True
+                except OSError:
+                    continue
+    return False
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("import os; os._exit(3)", 3),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
+    ],
+)
+def test_how_a_kernel_ended_is_known(pool: KernelPool, code: str, status: int) -> None:
+    kernel = started(pool, "a")
+    client = kernel.blocking_client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    assert ended(kernel) is None
+    client.execute(code)
+    until(lambda: ended(kernel) is not None)
+    client.stop_channels()
+    assert ended(kernel) == status
+    assert not run_sync(kernel.is_alive)()
+
+
+def test_a_kernel_can_be_interrupted(pool: KernelPool) -> None:
+    kernel = started(pool, "a")
+    client = kernel.blocking_client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    message = client.execute("import time; print('sleeps', flush=True); time.sleep(600)")
+    while client.get_iopub_msg(timeout=60)["content"].get("text") is None:
+        pass
+    run_sync(kernel.interrupt_kernel)()
+    reply = client.get_shell_msg(timeout=60)
+    client.stop_channels()
+    assert reply["parent_header"]["msg_id"] == message
+    assert reply["content"]["ename"] == "KeyboardInterrupt" and ended(kernel) is None
+
+
+def test_many_in_a_row_leave_nothing(tmp_path: Path) -> None:
+    with KernelPool(tmp_path) as pool:
+        run(started(pool, "first"), "pass")
+    files = len(os.listdir("/proc/self/fd"))
+    assert forking._server is not None
+    server_files = len(os.listdir(f"/proc/{forking._server.pid}/fd"))
+    for number in range(IN_A_ROW):
+        with KernelPool(tmp_path) as pool:
+            kernel = started(pool, str(number))
+            run(kernel, "print(1)")
+            run_sync(kernel.shutdown_kernel)(now=True)
+    until(lambda: not kernels_of())
+    assert len(os.listdir("/proc/self/fd")) <= files
+    assert len(os.listdir(f"/proc/{forking._server.pid}/fd")) == server_files
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_server_is_killed(pool: KernelPool) -> None:
+    kernel = started(pool, "a")
+    run(kernel, "pass")
+    assert forking._server is not None
+    os.kill(forking._server.pid, signal.SIGKILL)
+    until(lambda: ended(kernel) is not None)
+    assert ended(kernel) == -signal.SIGKILL
+    until(lambda: not Path(f"/proc/{kernel.provisioner.pid}").exists())
+    assert run(started(pool, "b"), "print('again')") == "again"
+
+
+def test_who_started_them_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from runbook_lib.batch.kernels import KernelPool;"
+        "pool = KernelPool(Path.cwd()); kernel = pool.take(Path('a'), {}); client = kernel.blocking_client();"
+        "client.start_channels(); client.wait_for_ready(timeout=60); print(kernel.provisioner.pid, flush=True);"
+        "time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stdout is not None
+    kernel = int(process.stdout.readline())
+    process.kill()
+    process.communicate()
+    until(lambda: not Path(f"/proc/{kernel}").exists())
+
+
+def test_source_that_has_changed_is_read_again(pool: KernelPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(pool, "a")
+    before = forking._server
+    monkeypatch.setattr(forking, "source_state", lambda: (0, 0))
+    started(pool, "b")
+    assert forking._server is not before
+
+
+def test_where_it_cannot_fork_a_kernel_starts_cold(pool: KernelPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(*_: object) -> None:
+        raise forking.CannotFork
+
+    monkeypatch.setattr(forking, "_forked", cannot)
+    kernel = pool.take(Path("a"), {"RUNBOOK_TEST": "cold"})
+    assert isinstance(kernel.provisioner.process, subprocess.Popen)
+    assert run(kernel, "import os; print(os.environ['RUNBOOK_TEST'])") == "cold"
