@@ -41,8 +41,12 @@ class Installed:
         shutil.rmtree(source)
         venv.create(folder / "venv", symlinks=True)
         (self.packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-        for name in ("share", "etc"):  # nbconvert's templates, and JupyterLab's pages
-            (folder / "venv" / name).symlink_to(Path(sys.prefix) / name)
+        (folder / "venv/etc").symlink_to(Path(sys.prefix) / "etc")
+        shared = folder / "venv/share/jupyter"
+        shared.mkdir(parents=True)
+        for path in (Path(sys.prefix) / "share/jupyter").iterdir():  # nbconvert's templates, JupyterLab's pages
+            if path.name != "kernels":
+                (shared / path.name).symlink_to(path)
         self.install()
 
     @property
@@ -119,6 +123,13 @@ def workspace(installed: Installed, folder: Path) -> Iterator[Path]:
     ],
     ids=" ".join,
 )
+def test_hubs_find_the_kernel(installed: Installed) -> None:
+    command = [installed.python, "-P", "-m", "jupyter_client.kernelspecapp", "list", "--json"]
+    listed = json.loads(subprocess.run(command, check=True, capture_output=True, cwd="/").stdout)
+    spec = listed["kernelspecs"]["runbook"]["spec"]
+    assert spec["metadata"]["kernel_provisioner"]["provisioner_name"] == "runbook-fork"
+
+
 def test_without_a_workspace_nothing_is_done(
     installed: Installed, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:

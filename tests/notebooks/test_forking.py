@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.utils import run_sync
 
 from runbook_lib.batch import forking
 from runbook_lib.batch.kernels import KernelPool
+from runbook_lib.product import PACKAGE
 from tests.processes import kernels_of
 
 #: With ``make sweep``, as many as a large batch has.
@@ -173,8 +176,8 @@ def test_who_started_them_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from runbook_lib.batch.kernels import KernelPool;"
         "pool = KernelPool(Path.cwd()); kernel = pool.take(Path('a'), {}); client = kernel.blocking_client();"
-        "client.start_channels(); client.wait_for_ready(timeout=60); print(kernel.provisioner.pid, flush=True);"
-        "time.sleep(600)"
+        "client.start_channels(); client.wait_for_ready(timeout=60);"
+        "print(kernel.provisioner.pid, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stdout is not None
@@ -200,3 +203,18 @@ def test_where_it_cannot_fork_a_kernel_starts_cold(pool: KernelPool, monkeypatch
     kernel = pool.take(Path("a"), {"RUNBOOK_TEST": "cold"})
     assert isinstance(kernel.provisioner.process, subprocess.Popen)
     assert run(kernel, "import os; print(os.environ['RUNBOOK_TEST'])") == "cold"
+
+
+def test_the_kernel_that_a_wheel_installs_is_forked(tmp_path: Path) -> None:
+    """The kernel ``runbook``: what a hub starts, and ``papermill -k runbook`` with papermill's own engine."""
+    folder = tmp_path / "kernels" / "runbook"
+    folder.mkdir(parents=True)
+    shutil.copy(PACKAGE / "batch" / "kernel.json", folder)
+    specs = KernelSpecManager(kernel_dirs=[str(folder.parent)])
+    kernel = AsyncKernelManager(kernel_name="runbook", kernel_spec_manager=specs)
+    run_sync(kernel.start_kernel)(cwd=str(tmp_path))
+    try:
+        assert isinstance(kernel.provisioner.process, forking.ForkedKernel)
+        assert run(kernel, "import runbook_lib; print(runbook_lib.__name__)") == "runbook_lib"
+    finally:
+        run_sync(kernel.shutdown_kernel)(now=True)
