@@ -106,11 +106,11 @@ BROKEN = {
         python("import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"),
         "did not end within",
     ),
-    "others can write the settings": (["true"], "other accounts can write"),
+    "others can write the settings": (["true"], "can be written by others"),
     "no list": ("true", "not a list of arguments"),
     "no words": ([1], "not a list of arguments"),
     "no TOML": ([], "cannot be used"),
-    "another setting": ([], "unknown settings"),
+    "another setting": ([], "anker: no such setting"),
     "a link": ("link", "a link"),
 }
 

@@ -20,7 +20,8 @@ from runbook_lib.notebook.display import visible
 from runbook_lib.notebook.tables import Stack, Table
 from runbook_sandbox import demo
 from tests.conftest import TestSandbox
-from tests.notebooks.test_lab import CHROMIUM, PATIENCE_MS, lab
+from tests.notebooks.conftest import CHROMIUM, lab
+from tests.notebooks.lab import PATIENCE_MS
 from tests.test_cli import SITE, runbook
 
 __all__ = ["lab"]  # a fixture
