@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from runbook_lib.batch.forking import MAIN
@@ -28,4 +29,6 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def _runs(pid: int, module: str) -> bool:
-    return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    with suppress(OSError):  # it has ended meanwhile: JupyterLab asks node and npm for their versions
+        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False

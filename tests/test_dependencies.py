@@ -19,7 +19,6 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"
 #: Declared for another reason than an import of ours.
 USED_OTHERWISE = {
     "import-linter": "called by make test",
-    "ipywidgets": "what anywidget stands on, with JupyterLab's part of it",
     "jupyterlab": "started as a module by runbook lab",
     "jsonschema": "bounded only: newer ones make every start slow",
     "mypy": "called by make test",

@@ -154,10 +154,12 @@ def _threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
-def _run_kernel(request: Request) -> None:
+def _run_kernel(request: Request, started_by: int) -> None:
     from .. import asking
+    from ..notebook import served
 
     asking.take_inherited()
+    served.started_by = started_by
     import ipywidgets
     from ipykernel.kernelapp import IPKernelApp
 
@@ -174,7 +176,7 @@ def main(number: str) -> None:
     """Preload, then fork a kernel for each request; returns at the end of the server, and of each kernel."""
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)  # it ends with the other end, and its kernels end with it
-    control = socket.socket(fileno=int(number))
+    control, parent = socket.socket(fileno=int(number)), os.getppid()
     for module in PRELOADED:
         import_module(module)
     gc.collect()
@@ -182,7 +184,7 @@ def main(number: str) -> None:
     request = _Server(control).serve()
     if request is not None:
         gc.unfreeze()
-        _run_kernel(request)
+        _run_kernel(request, parent)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from ..plain_files import read_mapping
 
 #: Set by Jupyter's server for its kernels: the notebook's path, as the server sees it.
 NOTEBOOK = "JPY_SESSION_NAME"
+#: Process id of what started this kernel; ``batch.fork_server`` sets it, whose child a forked kernel is.
+started_by: int | None = None
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Served:
     @classmethod
     def by_this_kernel(cls) -> Self:
         """Find the server that started this kernel by the file that each server keeps of itself."""
-        told = read_mapping(Path(jupyter_runtime_dir()) / f"jpserver-{os.getppid()}.json")
+        told = read_mapping(Path(jupyter_runtime_dir()) / f"jpserver-{started_by or os.getppid()}.json")
         root = told.get("root_dir")
         notebook = Path(os.environ.get(NOTEBOOK, ""))
         here = notebook.parent if notebook.is_absolute() else Path.cwd()

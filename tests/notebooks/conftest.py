@@ -28,7 +28,9 @@ def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) 
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = [f"--port={port}", "--no-browser", "--allow-root", "--IdentityProvider.token="]
-    options.append(f"--ServerApp.jpserver_extensions={saving.MODULE}=True")  # as runbook lab does
+    # As runbook lab does.
+    options.append("--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs")
+    options.append(f"--ServerApp.jpserver_extensions={saving.MODULE}=True")
     folders = {
         name: str(tmp_path / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     }

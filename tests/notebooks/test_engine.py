@@ -25,6 +25,7 @@ from runbook_lib.batch.kernels import KernelPool
 from runbook_lib.errors import InputError, RunbookError
 from runbook_lib.secret import find, remember
 from tests.conftest import CHECKOUT
+from tests.processes import kernels_of
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +122,17 @@ def test_every_notebook_gets_a_kernel_of_its_own(tmp_path: Path) -> None:
         ]
     assert "first" in shown[0] and "second" in shown[1]
     assert shown[0].split(",")[0] != shown[1].split(",")[0]
+
+
+def test_a_kernel_knows_the_root_of_the_server_that_started_it(tmp_path: Path) -> None:
+    """Also one that was forked, whose parent another process is."""
+    (tmp_path / f"jpserver-{os.getpid()}.json").write_text(json.dumps({"root_dir": str(tmp_path)}))
+    source = "from runbook_lib.notebook.served import Served\nprint(Served.by_this_kernel().root)"
+    with KernelPool(tmp_path) as kernels:
+        kernel = kernels.take(tmp_path, {"JUPYTER_RUNTIME_DIR": str(tmp_path)})
+        assert kernels_of() == [kernel.provisioner.pid]
+        [shown] = execute(tmp_path, source, kernel=kernel).cells[0].outputs
+    assert shown.text == f"{tmp_path}\n"
 
 
 def test_kernels_that_nobody_took_are_ended(tmp_path: Path) -> None:

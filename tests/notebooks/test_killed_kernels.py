@@ -14,13 +14,15 @@ import sys
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from runbook_lib.guide import RUN_ORDER, SECTIONS
 from runbook_lib.records.journal import read
 from runbook_lib.records.verify import verify
 from tests.conftest import CHECKOUT, TestSandbox
-from tests.notebooks.test_endings import kernels, until
+from tests.notebooks.test_endings import until
+from tests.processes import kernels_of
 from tests.test_cli import runbook
 
 #: A tenant whose run writes in every section that can write.
@@ -77,10 +79,13 @@ def held(sandbox: TestSandbox) -> list[dict[str, object]]:
 def kernel_of(number: str, process: subprocess.Popen[str]) -> int:
     """The section's own kernel: the next section's is warming up beside it, started after it."""
 
-    def turn(pid: int) -> int:
-        return int(re.search(rb"/(\d+)\.json", Path(f"/proc/{pid}/cmdline").read_bytes())[1])
+    def turn(pid: int) -> int | None:
+        """The number in the names of its sockets; ``None`` before it has any."""
+        names = (one.laddr for one in psutil.Process(pid).net_connections("unix"))
+        found = {int(match[1]) for name in names if (match := re.search(r"/(\d+)-ipc-", name))}
+        return min(found, default=None)
 
-    found = {turn(one): one for one in kernels(process)}
+    found = {nth: one for one in kernels_of(process.pid) if (nth := turn(one)) is not None}
     assert min(found) == RUN_ORDER.index(number) + 1
     return found[min(found)]
 

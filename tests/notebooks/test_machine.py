@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -24,6 +23,7 @@ import stamina
 from runbook_lib.batch.scratch import LOCK, PREFIX, Scratch
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.notebooks.test_endings import until
+from tests.processes import kernels_of
 
 ACME = "parameters/sandbox/acme.yaml"
 DOMAIN = "acme-pbx.pstn.twilio.com"
@@ -167,15 +167,9 @@ def test_jupyterlab_starts_as_root_without_a_home_with_our_own_kernel(lab: tuple
         token = {"X-XSRFToken": client.cookies["_xsrf"]}
         started = client.post("/api/kernels", json={"name": "python3"}, headers=token)
         assert started.status_code == 201, started.text
-    # Beside it, JupyterLab may just be asking node or npm for their versions.
-    (kernel,) = [one for one in commands_of_children(pid) if "ipykernel_launcher" in one]
-    assert kernel[0] == sys.executable
-
-
-def commands_of_children(pid: int) -> Iterator[list[str]]:
-    for child in psutil.Process(pid).children():
-        with suppress(psutil.Error):  # it has ended meanwhile
-            yield child.cmdline()
+    # Forked from a process of our interpreter, whose command line it keeps.
+    (kernel,) = kernels_of(pid)
+    assert psutil.Process(kernel).cmdline()[0] == sys.executable
 
 
 # --- the temporary folder
