@@ -92,7 +92,8 @@ PASSWORDS = {("2.3", "unreadable", NO)}
             {},
             PASSWORDS | {("2.2", "conflict", OUT)},
         ),
-        ({"addresses": (address("203.0.113.10/32", "Name"),)}, {}, PASSWORDS | {("2.2", "update", NO)}),
+        # Somebody else's entry keeps its own name.
+        ({"addresses": (address("203.0.113.10/32", "Name"),)}, {}, PASSWORDS),
         (
             {
                 "addresses": (
@@ -133,6 +134,14 @@ def test_leave_lets_the_interrupting_row_through(section: Make) -> None:
     facts = facts_02(section, addresses=())
     planned = section("02", facts, accept_interruption=True).planned()
     assert ("2.2", "create", OUT) in outcome(list(planned.rows))
+
+
+def test_an_address_that_we_put_there_gets_its_name_back(
+    section: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = section("02", facts_02(section, addresses=(address("203.0.113.10/32", "Name"),)))
+    monkeypatch.setattr(made.context, "made_by_us", lambda *_: True)
+    assert ("2.2", "update", NO) in outcome(rows_of(made))
 
 
 def test_an_address_that_we_put_there_is_taken_away(section: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +205,8 @@ COVERED = RulesAsRead(
         ({"priority": 5}, {}, {("3.1", "update", NO)}),
         ({"weight": 5}, {}, {("3.1", "update", NO)}),
         ({"enabled": False}, {}, {("3.1", "update", NO), ("3.E", "update", NO)}),
-        ({"friendly_name": "Other"}, {}, {("3.1", "update", NO)}),
+        # Somebody else's URI keeps its own name.
+        ({"friendly_name": "Other"}, {}, set()),
         # Calls go elsewhere today, and nothing shows that the PBX would take them.
         (
             {"priority": 5},
@@ -212,7 +222,7 @@ COVERED = RulesAsRead(
         (
             {"friendly_name": "Other"},
             {"attached": ATTACHED, "foreign": True},
-            {("3.1", "update", NO), ("3.2", "not managed", NO)},
+            {("3.2", "not managed", NO)},
         ),
     ],
 )
@@ -230,6 +240,16 @@ def test_the_origination_uris(
 def test_one_that_is_there_twice_is_a_conflict(section: Make) -> None:
     facts = s03.Facts(TRUNK, UDP, (uri(section, 0), uri(section, 1), uri(section, 0, sid="OU5")))
     assert [row.current for row in rows_of(section("03", facts)) if row.action is Action.CONFLICT] == [2]
+
+
+@pytest.mark.parametrize("more", [{}, {"attached": ATTACHED}])
+def test_a_uri_that_we_made_gets_its_name_back(
+    section: Make, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    facts = s03.Facts(TRUNK, UDP, (uri(section, 0, friendly_name="Other"), uri(section, 1)), **more)
+    made = section("03", facts)
+    monkeypatch.setattr(made.context, "made_by_us", lambda *_: True)
+    assert ("3.1", "update", NO) in outcome(rows_of(made))
 
 
 def test_a_uri_that_we_made_and_nobody_wants_goes(section: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,7 +189,7 @@ def test_what_was_changed_since_is_a_conflict(sandbox: TestSandbox) -> None:
     twilio_post(sandbox, trunk_path(sandbox), **{"FriendlyName": "changed by hand"})
     row = rows(ROLL_BACK)["1.1", f"trunk {DOMAIN}"]
     assert row.action is Action.CONFLICT
-    assert row.note == "changed since: friendly_name is 'changed by hand', was left at 'PortSIP acme'"
+    assert row.note == "changed since: friendly_name is 'changed by hand', the run left 'PortSIP acme'"
     sandbox.clear_log()
     with pytest.raises(ConflictError):
         way_back(ROLL_BACK)
@@ -573,7 +573,7 @@ def test_a_rule_that_was_changed_since_in_what_no_run_sends_is_a_conflict(sandbo
     pbx.post(f"/inbound_rules/{rule['id']}", {**changed, "play_recording_disclaimer": True})
     row = rows(ROLL_BACK, "globex")["6.2", f"inbound rule {rule['name']}"]
     assert row.action is Action.CONFLICT
-    assert row.note == "changed since: play_recording_disclaimer is True, was left at False"
+    assert row.note == "changed since: play_recording_disclaimer is True, the run left False"
 
 
 def test_a_journal_from_before_answers_were_kept_is_rolled_back_as_before(sandbox: TestSandbox) -> None:
