@@ -184,7 +184,8 @@ def validate(tenants: TenantFiles = None, site: SiteFile = SANDBOX_SITE, every: 
     def check() -> int:
         given, owners = _owners(site, tenants, None, every)
         _caution(given, owners)
-        screen.print(f"{len(owners)} tenant file(s) and the site: fine")
+        files = "1 tenant file" if len(owners) == 1 else f"{len(owners)} tenant files"
+        screen.print(f"{files} and the site: fine")
         return FINE
 
     raise typer.Exit(_guarded(check))

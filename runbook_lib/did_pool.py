@@ -49,7 +49,7 @@ class DidPool:
         Raises ``ValueError`` naming the entry and what is wrong with it.
         """
         for entry in text.split(";"):
-            _run(entry.strip())  # also an empty one, which ``read`` passes over
+            _run(entry.strip())  # also an empty one, which ``read`` skips
         pool = DidPool.read(text)
         if len(pool) > LARGEST:
             raise ValueError(f"the pool has {len(pool):,} numbers; at most {LARGEST:,} are allowed")

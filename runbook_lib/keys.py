@@ -75,7 +75,7 @@ class Why(StrEnum):
     KEPT = "kept"  # left as it is until the parameters say otherwise
     MOVED = "moved"  # no longer what the record left
     NOT_THE_TENANTS = "not the tenant's"  # it hangs on something of somebody else
-    GONE = "gone"  # what it would need again is not there any more
+    GONE = "gone"  # what it would need again no longer exists
     CANNOT_BE_UNDONE = "cannot be undone"  # what was there before cannot be read
     RINGS_NOWHERE = "rings nowhere"  # nothing in the PBX takes the calls to a number
     NO_EMERGENCY_ADDRESS = "no emergency address"  # nobody would know where an emergency call comes from

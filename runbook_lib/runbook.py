@@ -432,7 +432,7 @@ class SectionRun:
         return self._result
 
     def first_block(self) -> FirstBlock:
-        """Return what this section's part of the record says first, as it stands now."""
+        """Return what this section's part of the record says first, at present."""
         runbook, result = self.runbook, self._result
         journal = runbook.folder / FILE_NAME
         writes = read_journal(journal) if os.path.lexists(journal) else []

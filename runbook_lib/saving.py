@@ -15,7 +15,7 @@ from . import product
 from .plain_files import parse_mapping, read
 from .working_copies import cells_of
 
-#: What Jupyter is told to load.
+#: What Jupyter loads.
 MODULE = __name__
 VIEW = "application/vnd.jupyter.widget-view+json"
 

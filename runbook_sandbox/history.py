@@ -84,7 +84,7 @@ class Change:
 
 
 def snapshot(tables: Mapping[str, Any], kinds: Mapping[str, str]) -> Snapshot:
-    """Return copies of the rows that a history tells of."""
+    """Return copies of the rows that a history reports."""
     return {
         name: {name: dict(tables[name])}
         if name in _SINGLE

@@ -28,7 +28,7 @@ class Estate(Moment):
         """Keep everything, and nothing else: what a run has read is of another time."""
 
     def forget(self, scope: str) -> None:
-        """Drop what was read in one scope, such as a tenant's that nobody asks about any more."""
+        """Drop what was read in one scope, such as that of a tenant that nobody asks about any longer."""
         with self._lock:
             self._questions = {
                 key: question

@@ -81,7 +81,7 @@ def data_of_error(error: RunbookError) -> dict[str, Any]:
 
 
 def boxed(error: Mapping[str, Any]) -> Box:
-    """Return an error as a section's result keeps it, told in the same parts."""
+    """Return an error as a section's result keeps it, shown in the same parts."""
     heading = HEADINGS.get(error["kind"], OTHERWISE) + (
         f" at {place(error['step'])}" if error["step"] else ""
     )

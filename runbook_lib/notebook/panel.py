@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 class Panel(anywidget.AnyWidget):
     """Shows ``view``; calls ``answered`` with what a person does in it.
 
-    ``beat`` changes as long as the kernel lives: without it the page says that nothing is known any more.
+    ``beat`` changes as long as the kernel lives: without it the page says that the state is unknown.
     """
 
     _esm = (_HERE / "panel.js").read_text(encoding="utf-8")

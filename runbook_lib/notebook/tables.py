@@ -51,7 +51,7 @@ RESULTS = {
     SHOWN_ONLY: ("·", "#57606a"),
 }
 
-#: What a row says in the place of its action, for a reason that is told apart: symbol and colour as above.
+#: What a row says in place of its action, for a reason with words of its own: symbol and colour as above.
 REASONS = {
     Why.NO_LEAVE: ("needs permission", ("⚠", "#8a5a00")),
     Why.RINGS_NOWHERE: ("rings nowhere", ("!", "#8a5a00")),

@@ -18,7 +18,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", None)
 
 _LONGEST_LINE = 500
 _MOST_NODES = 10_000
-#: What no reader breaks a line at, refuses or passes over.
+#: What no reader breaks a line at, refuses or skips.
 _SHOWN = r"[^\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
 _DOUBLE = rf'"(?:(?!["\\]){_SHOWN})*"'
 _SINGLE = rf"'(?:(?!'){_SHOWN})*'"

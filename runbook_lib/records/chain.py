@@ -276,7 +276,7 @@ class Chain:
         """Return a value that changes whenever the chain's file does, which saves reading it again."""
         try:
             status = os.lstat(self.path)
-        except OSError:  # told when it is read
+        except OSError:  # reported when it is read
             return (0, 0, 0, 0)
         return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 

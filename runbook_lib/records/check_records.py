@@ -38,7 +38,7 @@ NAMESPACES = {"head": "portsip-twilio-runbook", "approval": "runbook-approval"}
 
 
 class Checked:
-    """What was found: problems by path, notes, and up to which entry somebody vouches."""
+    """What was found: problems by path, notes, and the last entry that a head or a signature proves."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -354,7 +354,7 @@ def check_heads(checked, heads, allowed_signers, identity):
         if head in by_digest:
             vouched.append(by_digest[head])
         else:
-            checked.problem(CHAIN, "cut or written anew: %s is not in it" % head)
+            checked.problem(CHAIN, "cut or rewritten: %s is not in it" % head)
     if allowed_signers:
         holds = False
         for name in sorted(
@@ -376,7 +376,7 @@ def check_heads(checked, heads, allowed_signers, identity):
                 if entry:
                     vouched.append(entry)
                 else:
-                    checked.problem(CHAIN, "cut or written anew: a signed head is not in it")
+                    checked.problem(CHAIN, "cut or rewritten: a signed head is not in it")
         if not holds:
             checked.problem(SIGNATURES, "missing: no signature by %s holds" % identity)
     checked.vouched = max(vouched, key=lambda entry: entry["seq"], default=None)

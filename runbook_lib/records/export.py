@@ -201,7 +201,7 @@ def _write(file: BinaryIO, records: Path, run: str, entries: Sequence[Entry]) ->
 
 
 def _signed_head(records: Path, entries: Sequence[Entry], seq: int) -> Entry | None:
-    """The first entry from a number on whose digest somebody signed; so no more is told than has to be."""
+    """The first entry from a number on whose digest somebody signed; so no more is shown than has to be."""
     return next((entry for entry in entries[seq:] if _heads_of(records, entry)), None)
 
 

@@ -168,7 +168,7 @@ class _Readings:
         if found is None:
             if row["section"] not in self._verified:
                 return NOT_READ, None
-            # What was taken away has no row any more.
+            # What was removed no longer has a row.
             return (AS_EXPECTED, None) if row.get("desired") is None else (NOT_READ, None)
         if found.get("action") == Action.UNREADABLE:
             return NOT_READABLE, None

@@ -50,7 +50,7 @@ def write_copy(out: Path, content: bytes) -> None:
 
 
 def enter_copy(records: Path, run: str, out: Path, audience: str) -> Entry:
-    """Enter that a copy was handed out; a copy whose entry cannot be added is taken away again."""
+    """Enter that a copy was handed out; a copy whose entry cannot be added is removed again."""
     told = {
         "format": FORMAT,
         "at": now(),

@@ -64,7 +64,7 @@ def end(folder: Path) -> None:
 def enter(folder: Path, phase: Phase, **details: Any) -> None:
     """Say what a run that is going on is doing now; any of its processes may. No record depends on it."""
     content = json.dumps({"phase": phase, **details}).encode()
-    # Without O_CREAT: what is no run that is going on has no such file.
+    # Without O_CREAT: only a run that is going on has such a file.
     with suppress(OSError):
         file = os.open(folder / LOCK, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

@@ -114,7 +114,7 @@ class Ownership:
         """Return what the newest of these runs left of a setting, by the chain's order; ``None`` for nothing.
 
         Of a resource that a later run removed nothing was left. Goes by the index and opens no journal that
-        is in it: what is told stops nothing.
+        is in it: what it reports stops nothing.
         """
         journals, _ = self._look()
         wanted = _place(self._target, resource, row.step, row.field or row.setting)

@@ -185,7 +185,7 @@ def hold(records: Path, run: str, reason: str, *, release: bool = False) -> Entr
 
 
 def _remove(folder: Path) -> None:
-    """Take away what is left of a record whose removal is entered; what tells of it comes last."""
+    """Remove what is left of a record whose removal is entered; what shows the removal comes last."""
     for name in leftovers(folder):
         path = folder / name
         if path.is_dir() and not path.is_symlink():

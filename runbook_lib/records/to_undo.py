@@ -178,7 +178,7 @@ def _refuse_removed(entry: Entry | None) -> None:
     if entry is not None:
         raise RecordError(
             f"record {entry.run} was removed by rule on {entry.at}",
-            meaning="how things were before it is not known any more; nothing was sent",
+            meaning="how things were before it is no longer known; nothing was sent",
             next_step="set the values as they should be in the parameters, and apply them",
         )
 

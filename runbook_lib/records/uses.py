@@ -57,7 +57,7 @@ def claim(records: Path, entries: Sequence[Entry], use: Use, order: Sequence[str
         if entry.event != USED:
             continue
         if entry.run in removed:
-            # Of which sections it was used is not known any more: it is used up.
+            # For which sections it was used is no longer known: it is used up.
             used = read_mapping(records / str(entry.run) / DISPOSED_FILE).get("used") or {}
             if (used.get("approval"), used.get("plan")) == (use.statement.id, use.line.plan):
                 done |= {section: str(entry.run) for section in order if section not in done}

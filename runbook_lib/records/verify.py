@@ -82,7 +82,7 @@ SIGNATURES = "signatures"
 SIGNATURE = re.compile(r"\d{6,}-[0-9a-f]{8}\.head(\.sig)?", re.ASCII)
 #: The folder and the names of JupyterLab's copies of the files that it opens.
 CHECKPOINTS, CHECKPOINT = ".ipynb_checkpoints", "-checkpoint"
-#: Made from the records, written anew by every run.
+#: Made from the records, rewritten by every run.
 INDEX = "index.html"
 #: Of locks, and of the names of those that hold them.
 OWN_SUFFIXES = (".lock", ".holder")
@@ -115,11 +115,11 @@ class Anchor:
 class Report:
     """What was found.
 
-    ``anchored`` is the last entry that a kept head or a signature vouches for, with all before it;
+    ``anchored`` is the last entry that a kept head or a signature proves, with all before it;
     ``after`` the runs with entries behind it. ``unchained`` are runs outside the chain that never
     claimed to be in it (plans, verifications, plain papermill), among them ``reading``, those that say
-    that they only planned or verified; ``strays`` whatever else lies between the records: nothing
-    vouches for any of them. ``unopened`` are the folders of runs that died before the chain knew them:
+    that they only planned or verified; ``strays`` whatever else lies between the records: all of
+    them are unverified. ``unopened`` are the folders of runs that died before the chain knew them:
     nothing was written, and ``runbook records close`` removes them. ``going_on`` are the runs that are open
     and hold their lock; ``older`` the folders with writes that are not in the chain and never claimed to be:
     from before every door wrote to the register; ``unreviewed`` the runs of an emergency that nobody has
@@ -171,7 +171,7 @@ def verify(
     Parameters
     ----------
     anchors
-        Heads that somebody vouches for.
+        Heads that somebody kept elsewhere or signed.
     known
         Problems that were found on the way to the heads.
     since

@@ -41,7 +41,7 @@ Reason = Annotated[str, typer.Option(help="Why, for the entry.")]
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Tell an error as every command does, and end with its status."""
+    """Report an error as every command does, and end with its status."""
     try:
         yield
     except RunbookError as error:

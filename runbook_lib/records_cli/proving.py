@@ -1,4 +1,4 @@
-"""``runbook records head``, ``verify`` and ``sign``: whether the records hold, and what vouches for them."""
+"""``runbook records head``, ``verify`` and ``sign``: whether the records hold, and what proves it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def verify(
             problems += found[0]
             notes += found[1]
         kept = kept_heads(folder)
-        # A head that was kept after the chain's present end: the end was taken away, or put back from before.
+        # A head that was kept after the chain's present end: the end was removed, or an older one put back.
         known = {entry.digest for entry in read_chain(folder)[0]}
         lost = [
             Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
@@ -150,14 +150,14 @@ def _show(records: Path, report: Report) -> None:
     for name in report.older:
         line(f"· older than the register, unverified: {name}; to enter it: runbook records adopt {name}")
     for name in sorted({*report.unchained, *report.strays} - {*report.reading, *report.older}):
-        line(f"· not in the chain, nothing vouches for it: {name}{_kind(records / name)}")
+        line(f"· not in the chain, unverified: {name}{_kind(records / name)}")
     for name in report.unopened:
         line(f"· never opened, so its run wrote nothing: {name}; to remove it: runbook records close {name}")
     if report.reading:
         count = len(report.reading)
-        line(f"· {count} runs of plan or verify, which are not chained: nothing vouches for them")
+        line(f"· {count} runs of plan or verify, which are not chained: unverified")
     if (records / INDEX).exists():
-        line(f"· {INDEX} is made from the records, and nothing vouches for the page itself")
+        line(f"· {INDEX} is made from the records; the page itself is unverified")
     name_events(records, report.entries)
     name_emergencies(report.unreviewed)
     counts = f"{len(report.records)} closed records, {len(report.entries)} entries of the chain"
@@ -170,16 +170,16 @@ def _show(records: Path, report: Report) -> None:
         vouched = next(one for one in report.anchors if one.digest == report.anchored.digest)
         upto = f"up to entry {report.anchored.seq}, by {vouched.source}"
         if report.after:
-            counts += f", of which {len(report.after)} came after and are not vouched for"
+            counts += f", of which {len(report.after)} came after and are unverified"
         line(f"{report.status} {upto}; {counts}", "bold yellow" if report.after else "bold green")
     else:
         line(f"{report.status}: {counts}", "bold")
-        line("Whoever can write here could have written all of it anew. Give a head that was kept")
+        line("Whoever can write here could have rewritten all of it. Give a head that was kept")
         line("elsewhere (--head, --head-file) or the keys that signed one (--allowed-signers, --identity).")
 
 
 def _shown(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems, with what a transfer made of many files told once."""
+    """The problems, with what a transfer made of many files shown once."""
     by_transfer = (Damage.LINE_ENDS, Damage.POINTER)
     shown = [problem for problem in problems if problem.damage not in by_transfer]
     for damage in by_transfer:

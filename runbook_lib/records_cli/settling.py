@@ -91,7 +91,7 @@ def adopt_record(
 def policy(
     site: Annotated[Path, typer.Option("--site", "-s", help="The site file with the new policies.")],
     reason: Annotated[str, typer.Option(help="Why, in words.")],
-    key: Annotated[Path | None, typer.Option(help="SSH key of an allowed signer of before.")] = None,
+    key: Annotated[Path | None, typer.Option(help="SSH key of a previous allowed signer.")] = None,
     allowed_signers: Annotated[
         Path | None, typer.Option(help="The allowed signers as they were before.")
     ] = None,

@@ -63,7 +63,7 @@ class TwilioTrunk:
         trunk = self.find()
         if trunk is None:
             raise VerificationError(
-                f"the Twilio trunk {self._domain} is not there any more",
+                f"the Twilio trunk {self._domain} no longer exists",
                 step="1.1",
                 meaning="somebody removed it while this section ran",
                 next_step="plan again",

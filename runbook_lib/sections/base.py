@@ -414,7 +414,7 @@ class Section(ABC, Generic[FactsT]):
             self.new_reading()
 
     def guarded_items(self) -> list[Item]:
-        """The items, with those in conflict that this run has no leave to carry out."""
+        """The items, with those in conflict that this run is not allowed to carry out."""
         items = [self._compared_with_records(item) for item in self.items()]
         if self.context.scope.creates_only:
             items = [_kept_shared(item, self.context.settings.shared) for item in items]

@@ -31,7 +31,7 @@ BOTH_WAYS = Effect.INTERRUPTS_BOTH
 
 
 class Retire(Section[None]):
-    """Takes away what the runbook set up for a tenant; every row bears the step that it takes back."""
+    """Removes what the runbook set up for a tenant; every row bears the step that it undoes."""
 
     number = "91"
 

@@ -33,7 +33,7 @@ HARMLESS = frozenset({"friendly_name", "name", "priority", "weight", "concurrenc
 
 
 class RollBack(Section[None]):
-    """Takes back what one record did; every row bears the step of the guide that it takes back."""
+    """Undoes what one record did; every row bears the step of the guide that it undoes."""
 
     number = "90"
 

@@ -48,7 +48,7 @@ class AccountCheck:
         except ValueError:  # no content, or the page of a gateway
             return
         if request.url.path == _EVENTS and isinstance(answer, dict):
-            # Who has changed something, and whatever else an event tells of, may be another account's.
+            # Who has changed something, and whatever else an event reports, may be another account's.
             answer = [{"account_sid": event.get("account_sid")} for event in answer.get("events") or ()]
         named = set(accounts_named(answer))
         itself = _ACCOUNT_ITSELF.fullmatch(request.url.path)

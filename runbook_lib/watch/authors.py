@@ -1,6 +1,6 @@
 """Who changed what differs, as far as the vendors say it: Twilio's events, the PBX's audit log.
 
-Nothing is guessed. An event counts only if it is about the very resource and tells of the value that is there
+Nothing is guessed. An event counts only if it is about the very resource and reports the value that is there
 now or that should be there; everything else is "not known who". Not being allowed to read them is no error.
 """
 
@@ -309,7 +309,7 @@ def _values(state: Any) -> Values:
 
 
 def _fits(told: Any, value: Value) -> bool:
-    """Whether a value that a history tells of is the one of a row, or a part of it."""
+    """Whether a value that a history reports is the one of a row, or a part of it."""
     if value is None or told is None:
         return False
     text = str(told).strip().lower()

@@ -169,7 +169,7 @@ def post(drift: Drift, url: str) -> None:
     if problem:
         raise RunbookError(
             f"the summary could not be posted ({problem})",
-            meaning="nobody was told of what differs",
+            meaning="nobody received what differs",
             next_step="read it here, and check the URL that --post leads to",
         )
 
