@@ -361,3 +361,32 @@ def test_a_thousand_tenants_are_judged_in_time() -> None:
 def test_possible_never_leaves_out_the_documented_decision() -> None:
     plan = DialPlan(presets("GB"), country="GB", own_list=("999",))
     assert len(possible(plan, "999")) == 2 and possible(plan, "999")[0].by_own_list
+
+
+def test_naming_only_some_ties_hides_no_conflict() -> None:
+    """Many ties come first: that stand already, that are somebody else's, or that are only possible."""
+    standing = tuple(rule(f"Standing {index}", "0", "", 1, f"+4{index}") for index in range(10))
+    foreign = tuple(rule(f"Foreign {index}", "0", "", 1, f"+5{index}", managed=False) for index in range(10))
+    possible_only = tuple(rule(f"Digits {index}", "", "10", 0, f"+1{index}") for index in range(10))
+    plus = rule("Plus", "+")
+    before = DialPlan((*standing, *foreign, plus, *possible_only))
+    # One more rule of ours that ties with the last of each kind, by a prefix that only they share.
+    late = (rule("Late", "09;+", "", 2, "+"),)
+    found = conflicts(before, replace(before, rules=(*before.rules, *late)))
+    assert {name for one in found for name in one.rules} >= {"Late", "Plus"}
+    assert {"Late"} == {name for one in found for name in one.rules} - {one.name for one in before.rules}
+    # A rule whose first ties are only possible is in conflict with one that comes after them.
+    sure = rule("Sure", "+", "", 1, "+9")
+    found = conflicts(DialPlan(()), DialPlan((plus, *possible_only, sure)))
+    assert ("Plus", "Sure") in {one.rules for one in found} and all(one.stops for one in found)
+    # Each rule of ours that ties with others is in at least one conflict.
+    many = tuple(rule(f"Many {index}", "0", "", 1, f"+4{index}") for index in range(40))
+    named_rules = {name for one in conflicts(DialPlan(()), DialPlan(many)) for name in one.rules}
+    assert named_rules == {one.name for one in many}
+
+
+def test_six_hundred_rules_that_all_tie_are_judged_in_time() -> None:
+    rules = tuple(rule(f"Rule {index}", "0", "9;10;11", 1, f"+49{index}") for index in range(600))
+    began = time.process_time()
+    found = cautions(DialPlan(rules, country="DE"))
+    assert time.process_time() - began < 1 and len(found) > 600
