@@ -539,6 +539,8 @@ def _of_country(plan: DialPlan) -> Iterator[Finding]:
             valid = numbers.is_valid(decision.sent or "")
             trouble = Trouble.WRONG_NUMBER if valid else Trouble.NOT_VALID
             what = f"Rule {rule.name} sends {way.dialled} ({way.name}) as {decision.sent}, not as {way.meant}"
+            if decision.reason:
+                what += f": {decision.reason}"
             yield _about(trouble, what, "Correct what the rule strips and prepends", call)
     if missing:
         what = f"No rule in {country.region} for: {', '.join(missing)}"
