@@ -181,7 +181,7 @@ def _ties(rules: Sequence[Rule], wanted: Callable[[Rule, Rule], bool]) -> Iterat
     by_priority: dict[int, list[Rule]] = {}
     for rule in rules:
         by_priority.setdefault(rule.priority, []).append(rule)
-    for equal in by_priority.values():
+    for equal in (group for group in by_priority.values() if len(group) > 1):
         for first, others in RuleIndex(equal).meeting():
             # Counted apart: what is only possible hides nothing that is sure.
             told: Counter[bool] = Counter()
@@ -419,33 +419,45 @@ def _not_e164(rule: Rule, country: Country) -> Iterator[Finding]:
     """
     route = rule.route
     assert route is not None
-    for prefix in rule.prefixes or ("",):
-        string = _string_of(rule, prefix)
-        if not string or len(string) < 4 or string in country.emergency:
+    for string, sent, reason in _refused(
+        rule.prefixes, rule.lengths, route.strip, route.prepend, country.emergency
+    ):
+        yield Finding(
+            Trouble.NOT_E164,
+            f"Rule {rule.name} sends {string} as {sent}: {reason}",
+            _cure(string, country),
+            (rule.name,),
+            string,
+        )
+
+
+@lru_cache(maxsize=4096)
+def _refused(
+    prefixes: tuple[str, ...], lengths: tuple[int, ...], strip: int, prepend: str, emergency: tuple[str, ...]
+) -> tuple[tuple[str, str, str], ...]:
+    """The first string that cannot come out as +E.164: what is sent for it, and why that is refused."""
+    route = Route(strip, prepend)
+    for prefix in prefixes or ("",):
+        string = _string_of(prefix, lengths)
+        if not string or len(string) < 4 or string in emergency:
             continue  # short numbers are services; emergency numbers are judged by themselves
         sent = route.rewritten(string)
-        known = route.rewritten(prefix) if len(prefix) >= route.strip else route.prepend
-        reason = _refused_front(sent, known) or _refused_lengths(rule, route, prefix, known)
+        known = route.rewritten(prefix) if len(prefix) >= strip else prepend
+        reason = _refused_front(sent, known) or _refused_lengths(route, prefix, lengths, known)
         if reason:
-            yield Finding(
-                Trouble.NOT_E164,
-                f"Rule {rule.name} sends {string} as {sent}: {reason}",
-                _cure(string, country),
-                (rule.name,),
-                string,
-            )
-            return
+            return ((string, sent, reason),)
+    return ()
 
 
 def sample_of(rule: Rule) -> str:
     """Return a number that a rule is for; empty for a rule with no condition except its callers."""
-    return _string_of(rule, rule.prefixes[0] if rule.prefixes else "")
+    return _string_of(rule.prefixes[0] if rule.prefixes else "", rule.lengths)
 
 
-def _string_of(rule: Rule, prefix: str) -> str:
-    if not prefix and not rule.lengths:
+def _string_of(prefix: str, lengths: tuple[int, ...]) -> str:
+    if not prefix and not lengths:
         return ""
-    length = min(rule.lengths, default=max(len(prefix) + 9, 11)) + prefix.startswith("+")
+    length = min(lengths, default=max(len(prefix) + 9, 11)) + prefix.startswith("+")
     return (prefix + _FILLINGS[0])[: max(length, len(prefix))]
 
 
@@ -459,16 +471,16 @@ def _refused_front(sent: str, known: str) -> str:
     return ""
 
 
-def _refused_lengths(rule: Rule, route: Route, prefix: str, known: str) -> str:
+def _refused_lengths(route: Route, prefix: str, lengths: tuple[int, ...], known: str) -> str:
     """Why a number of none of the rule's lengths can be one of the country that its front names."""
-    reasons = []
-    for length in rule.lengths:
-        plus = prefix.startswith("+")
-        sent = route.rewritten((prefix + _FILLINGS[0])[: max(length + plus, len(prefix))])
-        if not numbers.has_code_of(sent, known):
+    first = ""
+    for length in lengths:
+        sent = route.rewritten(_string_of(prefix, (length,)))
+        reason = numbers.refusal(sent) if numbers.has_code_of(sent, known) else ""
+        if not reason:
             return ""
-        reasons.append(numbers.refusal(sent))
-    return reasons[0] if all(reasons) and reasons else ""
+        first = first or reason
+    return first
 
 
 def _cure(dialled: str, country: Country) -> str:
