@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from runbook_lib import dial
-from runbook_lib.dialling.evaluator import Route, Rule
-from runbook_lib.dialling.judgement import ties
+from runbook_lib.dialling.evaluator import DialPlan, Route, Rule
+from runbook_lib.dialling.judgement import cautions, ties
 from runbook_lib.parameters import load_all, secret_cautions
 from tests.conftest import CHECKOUT
 
@@ -107,6 +107,7 @@ def main() -> None:
             ),
             (f"dial {len(DIALLED)} numbers", dial_ten, 0.5),
             ("ties among 600 rules of one priority", lambda: ties(_rules(600)), 0.3),
+            ("judging 600 rules that all tie", lambda: cautions(DialPlan(_tied(600), country="DE")), 0.3),
         ):
             table.add_row(what, f"{_seconds(action, rounds):.2f}", f"{most:.1f}")
     Console(highlight=False, width=110).print(table)
@@ -129,6 +130,14 @@ def _rules(count: int) -> list[Rule]:
         Rule(f"Rule {number}", 1000, (f"0{number:04}",), (9, 10, 11), routes=(Route(1, "+49"),))
         for number in range(count)
     ]
+
+
+def _tied(count: int) -> tuple[Rule, ...]:
+    """Rules that all have one priority and apply to the same numbers, each with another result."""
+    return tuple(
+        Rule(f"Rule {number}", 1000, ("0",), (9, 10, 11), routes=(Route(1, f"+49{number}"),))
+        for number in range(count)
+    )
 
 
 def _seconds(action: Callable[[], object], rounds: int) -> float:

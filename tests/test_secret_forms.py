@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from runbook_lib import secret_forms
 from runbook_lib.secret import Filter, find, scrub
 from runbook_lib.secret_forms import forms
 
@@ -55,6 +57,7 @@ def is_found(value: str, text: str) -> bool:
 
 
 @pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+@settings(deadline=None)
 @given(SECRETS, AROUND, AROUND)
 @example("it's-a-secret", 'vendor said "no" to ', "")
 @example('it\'s "both" é€', "", "")
@@ -66,6 +69,7 @@ def test_a_longer_text_hides_no_secret(
     assert is_found(value, f"<{writer(before + value + after)}>")
 
 
+@settings(deadline=None)
 @given(SECRETS, st.sampled_from(["AC1", "AC12", "AC123"]), st.sampled_from(["", ":x", ":xy"]))
 def test_base64_at_every_alignment(value: str, user: str, after: str) -> None:
     raw = f"{user}:{value}{after}".encode()
@@ -75,12 +79,23 @@ def test_base64_at_every_alignment(value: str, user: str, after: str) -> None:
             assert is_found(value, text)
 
 
+@settings(deadline=None)
 @given(SECRETS)
 def test_blanks_at_the_ends_may_get_lost(value: str) -> None:
     bare = value.strip()
     if len(bare) >= 8:
         assert is_found(f" {value}\n", json.dumps(f"<{bare}>"))
         assert is_found(f" {value}\n", base64.b64encode(f"user: {value}\n".encode()).decode())
+
+
+@settings(deadline=None)
+@given(st.one_of(SECRETS, st.text("aZ09 _.-", min_size=6, max_size=20), st.text("aZ09_.-+/", min_size=6)))
+def test_what_needs_no_escape_has_the_forms_that_escaping_it_gives(value: str) -> None:
+    found = forms(value)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_UNESCAPED", "_IN_URLS"):
+            patch.setattr(secret_forms, name, re.compile("(?!)"))
+        assert found == forms(value)
 
 
 def test_a_value_of_few_letters_and_blanks_is_looked_for_as_it_is() -> None:

@@ -1,7 +1,8 @@
 """How people dial in a country: what ``phonenumbers`` knows, and one table of what it lacks.
 
 The library has country codes, national prefixes, lengths and emergency numbers of all countries. ``LINES``
-has the rest, one fact a line with its source and date; nothing else in the package holds such facts.
+has the rest, one fact a line with its source and date; nothing else in the package holds such facts. What
+Twilio's trunks accept is as its pages say; how people dial is general knowledge until a line has a date.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ _DIALLED = ("fixed_line", "mobile", "toll_free", "shared_cost", "voip", "uan", "
 
 
 class Line(NamedTuple):
-    """One fact: of which country, what it is about, and where it is from."""
+    """One fact: of which country, what it is about, the document to compare it with, and that one's date.
+
+    The date is ``NOT_CHECKED`` if nobody has compared the line with the document yet.
+    """
 
     region: str
     about: str
@@ -35,6 +39,7 @@ class Direct(NamedTuple):
     lengths: tuple[int, ...]
 
 
+NOT_CHECKED = "not checked"
 _EMERGENCY_ON_TRUNKS = "twilio.com/docs/sip-trunking/emergency-calling"
 _ITU = "ITU Operational Bulletin 994, Dialling procedures"
 _ACMA = "Australia, Telecommunications Numbering Plan"
@@ -53,80 +58,80 @@ LINES: tuple[Line, ...] = (
         for region in ("US", "CA", "GB", "AU", "IE", "FR", "DE", "AT")
     ),
     Line("US", "emergency", ("933",), _EMERGENCY_ON_TRUNKS, "2026-03-09"),
-    Line("JP", "emergency", ("118",), "Japan Coast Guard, 118", "2000-05-01"),
-    Line("ZA", "emergency", ("10111",), "South African Police Service, 10111", "2026-01-01"),
+    Line("JP", "emergency", ("118",), "Japan Coast Guard, 118", NOT_CHECKED),
+    Line("ZA", "emergency", ("10111",), "South African Police Service, 10111", NOT_CHECKED),
     Line(
         "SG",
         "international",
         ("001", "002", "008", "018", "019"),
         "Singapore, National Numbering Plan",
-        "2023-01-01",
+        NOT_CHECKED,
     ),
-    Line("BR", "international", ("00",), _ITU, "2011-12-15"),
-    Line("BR", "carrier digits", 2, "Anatel, Código de Seleção de Prestadora", "1999-07-03"),
-    Line("MX", "international", ("00",), "IFT, Plan Técnico Fundamental de Numeración", "2019-08-03"),
-    Line("AU", "direct", Direct(("13",), (6,)), _ACMA, "2015-03-12"),
-    Line("AU", "direct", Direct(("1300", "1800"), (10,)), _ACMA, "2015-03-12"),
-    Line("AU", "direct", Direct(("180",), (7,)), _ACMA, "2015-03-12"),
+    Line("BR", "international", ("00",), _ITU, NOT_CHECKED),
+    Line("BR", "carrier digits", 2, "Anatel, Código de Seleção de Prestadora", NOT_CHECKED),
+    Line("MX", "international", ("00",), "IFT, Plan Técnico Fundamental de Numeración", NOT_CHECKED),
+    Line("AU", "direct", Direct(("13",), (6,)), _ACMA, NOT_CHECKED),
+    Line("AU", "direct", Direct(("1300", "1800"), (10,)), _ACMA, NOT_CHECKED),
+    Line("AU", "direct", Direct(("180",), (7,)), _ACMA, NOT_CHECKED),
     Line(
         "IN",
         "direct",
         Direct(("1800", "1860"), (10, 11, 12, 13)),
         "India, National Numbering Plan",
-        "2003-04-01",
+        NOT_CHECKED,
     ),
-    Line("IN", "direct", Direct(("6", "7", "8", "9"), (10,)), "India, National Numbering Plan", "2003-04-01"),
+    Line("IN", "direct", Direct(("6", "7", "8", "9"), (10,)), "India, National Numbering Plan", NOT_CHECKED),
     Line(
         "AE",
         "direct",
         Direct(("800",), (5, 6, 7, 8, 9, 10, 11, 12)),
         "TDRA, National Numbering Plan",
-        "2018-01-01",
+        NOT_CHECKED,
     ),
-    Line("AE", "direct", Direct(("600",), (9,)), "TDRA, National Numbering Plan", "2018-01-01"),
+    Line("AE", "direct", Direct(("600",), (9,)), "TDRA, National Numbering Plan", NOT_CHECKED),
     Line(
-        "SG", "direct", Direct(("3", "6", "8", "9"), (8,)), "Singapore, National Numbering Plan", "2023-01-01"
+        "SG", "direct", Direct(("3", "6", "8", "9"), (8,)), "Singapore, National Numbering Plan", NOT_CHECKED
     ),
-    Line("SG", "direct", Direct(("800",), (10,)), "Singapore, National Numbering Plan", "2023-01-01"),
-    Line("SG", "direct", Direct(("1800",), (11,)), "Singapore, National Numbering Plan", "2023-01-01"),
+    Line("SG", "direct", Direct(("800",), (10,)), "Singapore, National Numbering Plan", NOT_CHECKED),
+    Line("SG", "direct", Direct(("1800",), (11,)), "Singapore, National Numbering Plan", NOT_CHECKED),
     Line(
         "IT",
         "direct",
         Direct(("0",), (6, 7, 8, 9, 10, 11)),
         "Italy, Piano nazionale di numerazione",
-        "2018-02-01",
+        NOT_CHECKED,
     ),
-    Line("IT", "direct", Direct(("3",), (9, 10)), "Italy, Piano nazionale di numerazione", "2018-02-01"),
+    Line("IT", "direct", Direct(("3",), (9, 10)), "Italy, Piano nazionale di numerazione", NOT_CHECKED),
     Line(
         "IT",
         "direct",
         Direct(("800", "84", "55"), (9, 10)),
         "Italy, Piano nazionale di numerazione",
-        "2018-02-01",
+        NOT_CHECKED,
     ),
-    Line("IT", "direct", Direct(("803",), (6,)), "Italy, Piano nazionale di numerazione", "2018-02-01"),
+    Line("IT", "direct", Direct(("803",), (6,)), "Italy, Piano nazionale di numerazione", NOT_CHECKED),
     Line(
         "MX",
         "direct",
         Direct(_EVERY_DIGIT[1:], (10,)),
         "IFT, Plan Técnico Fundamental de Numeración",
-        "2019-08-03",
+        NOT_CHECKED,
     ),
-    Line("US", "direct", Direct(_EVERY_DIGIT[1:], (10,)), _NANPA, "2022-07-16"),
-    Line("CA", "direct", Direct(_EVERY_DIGIT[1:], (10,)), _NANPA, "2022-07-16"),
-    Line("DE", "local digits", (5, 11), "Bundesnetzagentur, Nummernplan Ortsnetzrufnummern", "2016-05-25"),
-    Line("AT", "local digits", (5, 12), "Austria, KEM-V 2009", "2009-05-12"),
-    Line("BR", "local digits", (10, 11), "Anatel, Resolução 749", "2022-03-15"),
+    Line("US", "direct", Direct(_EVERY_DIGIT[1:], (10,)), _NANPA, NOT_CHECKED),
+    Line("CA", "direct", Direct(_EVERY_DIGIT[1:], (10,)), _NANPA, NOT_CHECKED),
+    Line("DE", "local digits", (5, 11), "Bundesnetzagentur, Nummernplan Ortsnetzrufnummern", NOT_CHECKED),
+    Line("AT", "local digits", (5, 12), "Austria, KEM-V 2009", NOT_CHECKED),
+    Line("BR", "local digits", (10, 11), "Anatel, Resolução 749", NOT_CHECKED),
     # 010xy chooses a carrier: what follows is another number.
     Line(
         "DE",
         "national",
         tuple("2345678") + tuple(f"1{digit}" for digit in "356789") + ("9",),
         "Bundesnetzagentur, Nummernraum",
-        "2016-05-25",
+        NOT_CHECKED,
     ),
     *(
-        Line(region, "local", "", _ITU, "2011-12-15")
+        Line(region, "local", "", _ITU, NOT_CHECKED)
         for region in ("FR", "CH", "IT", "SG", "MX", "ZA", "ES", "PT", "BE", "DK", "NO", "PL", "CZ")
     ),
 )

@@ -334,8 +334,7 @@ def _by(plan: DialPlan, rule: Rule, dialled: str, processed: str, semantics: Sem
         return Decision(rule, processed, sent, Outcome.ELSEWHERE)
     if reason := numbers.refusal(sent):
         return Decision(rule, processed, sent, Outcome.REFUSED, reason)
-    doubt = "" if numbers.is_valid(sent) else "possible, but not in its country's number plan"
-    return Decision(rule, processed, sent, Outcome.SENT, doubt)
+    return Decision(rule, processed, sent, Outcome.SENT, numbers.doubt(sent))
 
 
 def _way(rule: Rule, decision: Decision) -> tuple[str | None, bool | None, str | None]:

@@ -25,6 +25,7 @@ from .evaluator import (
     Decision,
     DialPlan,
     Outcome,
+    Route,
     Rule,
     Semantics,
     explain,
@@ -80,11 +81,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Way:
-    """One way of dialling in a country: its name, an example, and the number that is meant."""
+    """One way of dialling in a country: its name, an example, and the number that is meant.
+
+    ``needed`` is false for a second way to dial the same number: no rule has to match it.
+    """
 
     name: str
     dialled: str
     meant: str
+    needed: bool = True
 
 
 def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
@@ -176,29 +181,37 @@ def _ties(rules: Sequence[Rule], wanted: Callable[[Rule, Rule], bool]) -> Iterat
     by_priority: dict[int, list[Rule]] = {}
     for rule in rules:
         by_priority.setdefault(rule.priority, []).append(rule)
-    for priority, equal in by_priority.items():
-        told: Counter[str] = Counter()
-        for first, second in RuleIndex(equal).pairs():
-            if told[first.name] == MOST_TIES or not wanted(first, second):
-                continue
-            always, string = _tie(first, second)
-            if string is None:
-                continue
-            told[first.name] += always
-            what = f"Rules {first.name} and {second.name} both apply to {string} with priority {priority}"
-            if always:
-                what += ": the PBX may use either"
-            else:
-                what += ", if a + counts (or does not count) as a digit, which PortSIP does not document"
-            if told[first.name] == MOST_TIES:
-                what += f" (no more than {MOST_TIES} such rules are named for {first.name})"
-            yield Finding(
-                Trouble.TIE if always else Trouble.UNDOCUMENTED,
-                what,
-                f"Give them different priorities: the lower one is used first ({_longer(first, second)})",
-                (min(first.name, second.name), max(first.name, second.name)),
-                string,
-            )
+    for equal in (group for group in by_priority.values() if len(group) > 1):
+        for first, others in RuleIndex(equal).meeting():
+            # Counted apart: what is only possible hides nothing that is sure.
+            told: Counter[bool] = Counter()
+            for second in others:
+                if told[True] == MOST_TIES:
+                    break
+                if not wanted(first, second):
+                    continue
+                always, string = _tie(first, second)
+                if string is None or told[always] == MOST_TIES:
+                    continue
+                told[always] += 1
+                yield _tied(first, second, string, always=always, last=told[always] == MOST_TIES)
+
+
+def _tied(first: Rule, second: Rule, string: str, *, always: bool, last: bool) -> Finding:
+    what = f"Rules {first.name} and {second.name} both apply to {string} with priority {first.priority}"
+    if always:
+        what += ": the PBX may use either"
+    else:
+        what += ", if a + counts (or does not count) as a digit, which PortSIP does not document"
+    if last:
+        what += f" (no more than {MOST_TIES} such rules are named for {first.name})"
+    return Finding(
+        Trouble.TIE if always else Trouble.UNDOCUMENTED,
+        what,
+        f"Give them different priorities: the lower one is used first ({_longer(first, second)})",
+        (min(first.name, second.name), max(first.name, second.name)),
+        string,
+    )
 
 
 def callers(rules: Sequence[Rule]) -> tuple[str | None, ...]:
@@ -226,6 +239,9 @@ def ways(country: Country, area_code: str | None) -> Iterator[Way]:
         digits = meant.removeprefix(code)
         direct = any(digits.startswith(one.prefixes) and len(digits) in one.lengths for one in country.direct)
         yield Way(kind, digits if direct else country.national_prefix + digits, meant)
+        if direct and country.national_prefix:
+            prefix = country.national_prefix
+            yield Way(f"{kind} with {prefix}", prefix + digits, meant, needed=False)
         yield Way(f"{kind} with +", meant, meant)
     if area_code and country.local_begins:
         for total in country.local_total[-1:]:
@@ -403,33 +419,45 @@ def _not_e164(rule: Rule, country: Country) -> Iterator[Finding]:
     """
     route = rule.route
     assert route is not None
-    for prefix in rule.prefixes or ("",):
-        string = _string_of(rule, prefix)
-        if not string or len(string) < 4 or string in country.emergency:
+    for string, sent, reason in _refused(
+        rule.prefixes, rule.lengths, route.strip, route.prepend, country.emergency
+    ):
+        yield Finding(
+            Trouble.NOT_E164,
+            f"Rule {rule.name} sends {string} as {sent}: {reason}",
+            _cure(string, country),
+            (rule.name,),
+            string,
+        )
+
+
+@lru_cache(maxsize=4096)
+def _refused(
+    prefixes: tuple[str, ...], lengths: tuple[int, ...], strip: int, prepend: str, emergency: tuple[str, ...]
+) -> tuple[tuple[str, str, str], ...]:
+    """The first string that cannot come out as +E.164: what is sent for it, and why that is refused."""
+    route = Route(strip, prepend)
+    for prefix in prefixes or ("",):
+        string = _string_of(prefix, lengths)
+        if not string or len(string) < 4 or string in emergency:
             continue  # short numbers are services; emergency numbers are judged by themselves
         sent = route.rewritten(string)
-        known = route.rewritten(prefix) if len(prefix) >= route.strip else route.prepend
-        reason = _refused_front(sent, known)
+        known = route.rewritten(prefix) if len(prefix) >= strip else prepend
+        reason = _refused_front(sent, known) or _refused_lengths(route, prefix, lengths, known)
         if reason:
-            yield Finding(
-                Trouble.NOT_E164,
-                f"Rule {rule.name} sends {string} as {sent}: {reason}",
-                _cure(known),
-                (rule.name,),
-                string,
-            )
-            return
+            return ((string, sent, reason),)
+    return ()
 
 
 def sample_of(rule: Rule) -> str:
     """Return a number that a rule is for; empty for a rule with no condition except its callers."""
-    return _string_of(rule, rule.prefixes[0] if rule.prefixes else "")
+    return _string_of(rule.prefixes[0] if rule.prefixes else "", rule.lengths)
 
 
-def _string_of(rule: Rule, prefix: str) -> str:
-    if not prefix and not rule.lengths:
+def _string_of(prefix: str, lengths: tuple[int, ...]) -> str:
+    if not prefix and not lengths:
         return ""
-    length = min(rule.lengths, default=max(len(prefix) + 9, 11)) + prefix.startswith("+")
+    length = min(lengths, default=max(len(prefix) + 9, 11)) + prefix.startswith("+")
     return (prefix + _FILLINGS[0])[: max(length, len(prefix))]
 
 
@@ -443,10 +471,30 @@ def _refused_front(sent: str, known: str) -> str:
     return ""
 
 
-def _cure(known: str) -> str:
-    if known.startswith("+"):
-        return "Strip the digits that are dialled in front of the national number"
-    return 'Begin prepend with + and the country code ("+49"), and strip what is dialled in front'
+def _refused_lengths(route: Route, prefix: str, lengths: tuple[int, ...], known: str) -> str:
+    """Why a number of none of the rule's lengths can be one of the country that its front names."""
+    first = ""
+    for length in lengths:
+        sent = route.rewritten(_string_of(prefix, (length,)))
+        reason = numbers.refusal(sent) if numbers.has_code_of(sent, known) else ""
+        if not reason:
+            return ""
+        first = first or reason
+    return first
+
+
+def _cure(dialled: str, country: Country) -> str:
+    """What a rule has to do to a number that was dialled in a country."""
+    if dialled.startswith("+"):
+        return "Strip nothing and prepend nothing: what is dialled is +E.164 already"
+    for prefix in country.international:
+        if dialled.startswith(prefix):
+            return f'Strip the {len(prefix) + country.carrier_digits} digits dialled for abroad, prepend "+"'
+    prefix = country.national_prefix
+    if prefix and dialled.startswith(prefix):
+        return f'Strip the {prefix} dialled in front of the national number, prepend "+{country.code}"'
+    code = f' ("+{country.code}")' if country.code else ""
+    return f"Begin prepend with + and the country code{code}, and strip what is dialled in front"
 
 
 def _of_processing(plan: DialPlan) -> Iterator[Finding]:
@@ -492,17 +540,19 @@ def _of_country(plan: DialPlan) -> Iterator[Finding]:
         decision = call.decision
         rule = decision.rule
         if decision.outcome in (Outcome.NONE, Outcome.NO_ROUTE):
-            missing.append(f"{way.name} ({way.dialled})")
+            if way.needed:
+                missing.append(f"{way.name} ({way.dialled})")
         elif rule is None or decision.outcome is Outcome.ELSEWHERE:
             continue
         elif decision.outcome is Outcome.REFUSED:
-            known = decision.sent or ""
-            what = f"Rule {rule.name} sends {way.dialled} ({way.name}) as {known}: {decision.reason}"
-            yield _about(Trouble.NOT_E164, what, _cure(known), call)
+            what = f"Rule {rule.name} sends {way.dialled} ({way.name}) as {decision.sent}: {decision.reason}"
+            yield _about(Trouble.NOT_E164, what, _cure(way.dialled, country), call)
         elif decision.sent != way.meant:
             valid = numbers.is_valid(decision.sent or "")
             trouble = Trouble.WRONG_NUMBER if valid else Trouble.NOT_VALID
             what = f"Rule {rule.name} sends {way.dialled} ({way.name}) as {decision.sent}, not as {way.meant}"
+            if decision.reason:
+                what += f": {decision.reason}"
             yield _about(trouble, what, "Correct what the rule strips and prepends", call)
     if missing:
         what = f"No rule in {country.region} for: {', '.join(missing)}"

@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberType, ValidationResult
+from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
+from ..did_pool import way_out
 from .countries import country_of
 
 _TYPES = {
@@ -54,6 +55,10 @@ def refusal(sent: str) -> str:
         return "not a telephone number of any country"
     if has_national_zero(sent):
         return f"the national 0 remains after the country code {number.country_code}"
+    if phonenumbers.format_number(number, PhoneNumberFormat.E164) != sent:
+        # The library drops them, which makes the number look valid; Twilio documents no such leniency.
+        dialled_at_home = f"digits dialled within the country remain after the code {number.country_code}"
+        return way_out(sent.removeprefix("+")) or dialled_at_home
     if phonenumbers.is_possible_number_with_reason(number) is not ValidationResult.IS_POSSIBLE:
         return f"too short or too long for the country code {number.country_code}"
     return ""
@@ -82,6 +87,21 @@ def has_national_zero(sent: str) -> bool:
         return False
     digits = sent[1 + len(str(number.country_code)) :]
     return digits.startswith("0") and not number.italian_leading_zero
+
+
+@lru_cache(maxsize=4096)
+def has_code_of(sent: str, front: str) -> bool:
+    """Return whether the front of a number (+E.164), without the rest, shows its whole country code."""
+    number = _parsed(sent, None)
+    return number is not None and front.startswith(f"+{number.country_code}")
+
+
+@lru_cache(maxsize=4096)
+def doubt(sent: str) -> str:
+    """Return what is doubtful about a possible number (+E.164): it is none of its country's plan."""
+    if is_valid(sent):
+        return ""
+    return way_out(sent.removeprefix("+")) or "possible, but not in its country's number plan"
 
 
 @lru_cache(maxsize=4096)

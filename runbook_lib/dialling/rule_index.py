@@ -7,7 +7,9 @@ asks for many numbers, callers and pairs of rules.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ class _Bucket:
         high = bisect_right(self._ranges, (last + 1,))
         return [position for _, end, position in self._ranges[low:high] if end >= first]
 
+    @cached_property
     def all(self) -> list[int]:
+        """The rules for anybody or for some."""
         return [*self.for_anybody, *(position for _, _, position in self._ranges)]
 
 
@@ -52,6 +56,7 @@ class RuleIndex:
             if rule.enabled and rule.readable:
                 for prefix in rule.prefixes or ("",):
                     self._buckets.setdefault(prefix, _Bucket()).add(position, rule.callers)
+        self._prefixes = sorted(self._buckets)
         for bucket in self._buckets.values():
             bucket.sort()
         self._longest = max(map(len, self._buckets), default=0)
@@ -66,21 +71,26 @@ class RuleIndex:
                 found.update(bucket.for_some_of(extension, extension))
         return [self._rules[position] for position in sorted(found)]
 
-    def pairs(self) -> list[tuple[Rule, Rule]]:
-        """Return the pairs of rules that have a prefix and a caller in common, in their order."""
-        found: set[tuple[int, int]] = set()
+    def meeting(self) -> Iterator[tuple[Rule, list[Rule]]]:
+        """Yield each rule with those after it that have a prefix and a caller in common with it."""
         for position, rule in enumerate(self._rules):
             if not (rule.enabled and rule.readable):
                 continue
+            found: set[int] = set()
             for prefix in rule.prefixes or ("",):
-                for bucket in self._beginning(prefix):
-                    others = bucket.for_anybody if rule.callers else bucket.all()
+                for bucket in (*self._beginning(prefix), *self._beginning_with(prefix)):
+                    found.update(bucket.for_anybody if rule.callers else bucket.all)
                     for first, last in rule.callers:
-                        others = [*others, *bucket.for_some_of(first, last)]
-                    found.update((min(position, other), max(position, other)) for other in others)
-        return [(self._rules[one], self._rules[other]) for one, other in sorted(found) if one != other]
+                        found.update(bucket.for_some_of(first, last))
+            yield rule, [self._rules[other] for other in sorted(found) if other > position]
 
     def _beginning(self, number: str) -> list[_Bucket]:
         """The buckets of all prefixes that a number begins with."""
         fronts = (number[:size] for size in range(min(len(number), self._longest) + 1))
         return [self._buckets[front] for front in fronts if front in self._buckets]
+
+    def _beginning_with(self, prefix: str) -> list[_Bucket]:
+        """The buckets of all longer prefixes that begin with one."""
+        start = bisect_right(self._prefixes, prefix)
+        longer = takewhile(lambda other: other.startswith(prefix), islice(self._prefixes, start, None))
+        return [self._buckets[other] for other in longer]

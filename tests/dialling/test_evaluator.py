@@ -185,3 +185,18 @@ def test_what_holds_for_all_rules(
     assert possible(DialPlan(tuple(rules)), dialled, caller)[0] == decide(
         DialPlan(tuple(rules)), dialled, caller, DOCUMENTED
     )
+
+
+@pytest.mark.parametrize(
+    "sent, meant",
+    [("+39669812345", "390669812345"), ("+789161234567", "79161234567"), ("+43660", "")],
+)
+def test_a_number_that_is_possible_but_in_no_plan_names_the_one_that_is_meant(sent: str, meant: str) -> None:
+    decision = decide(DialPlan((Rule("R"),)), sent)
+    assert decision.reason and meant in decision.reason
+
+
+@pytest.mark.parametrize("sent", ["+112025550100", "+4903012345678", "+55011987654321", "+5215541628900"])
+def test_a_number_with_digits_that_are_dialled_only_at_home_is_refused(sent: str) -> None:
+    """phonenumbers drops some of them without a word, and what is sent still has them."""
+    assert decide(DialPlan((Rule("R"),)), sent).outcome is Outcome.REFUSED

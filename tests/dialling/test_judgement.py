@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import date
 from itertools import product
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbook_lib.dialling.countries import country_of
+from runbook_lib.dialling.countries import LINES, NOT_CHECKED, country_of
 from runbook_lib.dialling.evaluator import (
     PLUS_SEMANTICS,
     DialPlan,
@@ -322,10 +324,13 @@ def test_what_a_country_does_not_have_is_refused_with_the_reason() -> None:
     assert not [*problems(country_of("DE"), Wanted(("plus", "local", "international"), ("112",), "30"))]
 
 
-def test_every_fact_about_a_country_has_a_source_and_a_date() -> None:
-    from runbook_lib.dialling.countries import LINES
-
-    assert all(line.source and line.date[:4].isdecimal() and line.value is not None for line in LINES)
+def test_every_fact_about_a_country_has_a_source_and_a_date_or_says_that_nobody_checked_it() -> None:
+    assert all(line.source and line.value is not None for line in LINES)
+    dated = {line for line in LINES if line.date != NOT_CHECKED}
+    assert all(date.fromisoformat(line.date) <= date.today() for line in dated)
+    # What an emergency call depends on has been checked; nothing is dated that Twilio does not document.
+    assert {line for line in LINES if line.about == "service"} <= dated
+    assert {urlsplit(f"//{line.source}").hostname for line in dated} == {"twilio.com"}
     assert country_of("IE").emergency_service and not country_of("NZ").emergency_service
 
 
@@ -361,3 +366,32 @@ def test_a_thousand_tenants_are_judged_in_time() -> None:
 def test_possible_never_leaves_out_the_documented_decision() -> None:
     plan = DialPlan(presets("GB"), country="GB", own_list=("999",))
     assert len(possible(plan, "999")) == 2 and possible(plan, "999")[0].by_own_list
+
+
+def test_naming_only_some_ties_hides_no_conflict() -> None:
+    """Many ties come first: that stand already, that are somebody else's, or that are only possible."""
+    standing = tuple(rule(f"Standing {index}", "0", "", 1, f"+4{index}") for index in range(10))
+    foreign = tuple(rule(f"Foreign {index}", "0", "", 1, f"+5{index}", managed=False) for index in range(10))
+    possible_only = tuple(rule(f"Digits {index}", "", "10", 0, f"+1{index}") for index in range(10))
+    plus = rule("Plus", "+")
+    before = DialPlan((*standing, *foreign, plus, *possible_only))
+    # One more rule of ours that ties with the last of each kind, by a prefix that only they share.
+    late = (rule("Late", "09;+", "", 2, "+"),)
+    found = conflicts(before, replace(before, rules=(*before.rules, *late)))
+    assert {name for one in found for name in one.rules} >= {"Late", "Plus"}
+    assert {"Late"} == {name for one in found for name in one.rules} - {one.name for one in before.rules}
+    # A rule whose first ties are only possible is in conflict with one that comes after them.
+    sure = rule("Sure", "+", "", 1, "+9")
+    found = conflicts(DialPlan(()), DialPlan((plus, *possible_only, sure)))
+    assert ("Plus", "Sure") in {one.rules for one in found} and all(one.stops for one in found)
+    # Each rule of ours that ties with others is in at least one conflict.
+    many = tuple(rule(f"Many {index}", "0", "", 1, f"+4{index}") for index in range(40))
+    named_rules = {name for one in conflicts(DialPlan(()), DialPlan(many)) for name in one.rules}
+    assert named_rules == {one.name for one in many}
+
+
+def test_six_hundred_rules_that_all_tie_are_judged_in_time() -> None:
+    rules = tuple(rule(f"Rule {index}", "0", "9;10;11", 1, f"+49{index}") for index in range(600))
+    began = time.process_time()
+    found = cautions(DialPlan(rules, country="DE"))
+    assert time.process_time() - began < 1 and len(found) > 600

@@ -89,6 +89,9 @@ def test_an_example_is_validated_planned_and_applied(sandbox: TestSandbox, name:
     assert [part.section for part in plan.slices] == list(RUN_ORDER)
     assert [row for part in plan.slices for row in part.stopping] == []
     run(site(), tenant, "01", "02", "03", "05")
+    # Japan's own calls have to enter at Twilio's edge there.
+    hostnames = {str(trunk["hostname"]) for trunk in sandbox.vendors.pbx(DOMAIN).trunks().values()}
+    assert f"bigtel-{name}.pstn.{'tokyo.' * (name == 'jp')}twilio.com" in hostnames
     result = six(tenant, "apply")
     assert result["outcome"] == "succeeded" and result["verification"]["ok"]
     country = tenant["tenant"]["country"]

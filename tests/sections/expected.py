@@ -162,7 +162,7 @@ OUTBOUND = {  # 6.1: name -> prefix, length, strip, prepend, caller id (+E.164, 
     "globex.pbx.example": {
         "Twilio 10 digits": ("", "10", 0, "+1", "+12025550105"),
         "Twilio 11 digits": ("1", "11", 0, "+", "+12025550105"),
-        "Twilio E.164": ("+", "", 0, "", "+12025550105"),
+        "Twilio E.164": ("+1;+2;+3;+4;+5;+6;+7;+8;+9", "", 0, "", "+12025550105"),
     },
     "initech.pbx.example": {"Twilio": ("", "10", 0, "+1", "+12025550107")},
 }
