@@ -44,7 +44,9 @@ class Installed:
         (folder / "venv/etc").symlink_to(Path(sys.prefix) / "etc")
         shared = folder / "venv/share/jupyter"
         shared.mkdir(parents=True)
-        for path in (Path(sys.prefix) / "share/jupyter").iterdir():  # nbconvert's templates, JupyterLab's pages
+        for path in (
+            Path(sys.prefix) / "share/jupyter"
+        ).iterdir():  # nbconvert's templates, JupyterLab's pages
             if path.name != "kernels":
                 (shared / path.name).symlink_to(path)
         self.install()
@@ -123,13 +125,6 @@ def workspace(installed: Installed, folder: Path) -> Iterator[Path]:
     ],
     ids=" ".join,
 )
-def test_hubs_find_the_kernel(installed: Installed) -> None:
-    command = [installed.python, "-P", "-m", "jupyter_client.kernelspecapp", "list", "--json"]
-    listed = json.loads(subprocess.run(command, check=True, capture_output=True, cwd="/").stdout)
-    spec = listed["kernelspecs"]["runbook"]["spec"]
-    assert spec["metadata"]["kernel_provisioner"]["provisioner_name"] == "runbook-fork"
-
-
 def test_without_a_workspace_nothing_is_done(
     installed: Installed, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
@@ -138,6 +133,13 @@ def test_without_a_workspace_nothing_is_done(
     assert ended.returncode == 3 and "runbook init" in ended.stderr, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
     assert installed.files() == before and not [*tmp_path.iterdir()]
+
+
+def test_hubs_find_the_kernel(installed: Installed) -> None:
+    command = [installed.python, "-P", "-m", "jupyter_client.kernelspecapp", "list", "--json"]
+    listed = json.loads(subprocess.run(command, check=True, capture_output=True, cwd="/").stdout)
+    spec = listed["kernelspecs"]["runbook"]["spec"]
+    assert spec["metadata"]["kernel_provisioner"]["provisioner_name"] == "runbook-fork"
 
 
 def test_what_was_done_outlives_the_installation(installed: Installed, tmp_path: Path) -> None:
