@@ -41,7 +41,7 @@ def write_copy(out: Path, content: bytes) -> None:
             os.fsync(file.fileno())
     except FileExistsError:
         raise RecordError(
-            f"{out} exists already, and nothing is overwritten", next_step="give another name"
+            f"{out} already exists, and is not overwritten", next_step="give another name"
         ) from None
     except OSError as error:
         raise RecordError(

@@ -131,7 +131,7 @@ def test_a_shared_trunks_own_change_is_counted_for_each_tenant(sandbox: TestSand
     )
     with Runbook.open(str(site), "trunk:carrier", mode="apply", accept_interruption=True) as runbook:
         runbook.section("05").apply()
-    run = f"demo/{runbook.context.tenant.name}/{runbook.run_id}"
+    run = f"demo/{runbook.context.owner.name}/{runbook.run_id}"
     out = tmp_path / "copy.md"
     assert cli(records, "export", run, str(out), "--for", "customer", "--tenant", "initech").exit_code == 3
     assert cli(records, "export", run, str(out), "--for", "customer").exit_code == 0  # one tenant is affected

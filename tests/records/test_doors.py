@@ -465,7 +465,7 @@ def test_line_ends_and_pointers_are_named(tmp_path: Path) -> None:
         path.write_bytes(content.replace(b"\n", b"\r\n"))
     assert {one.what for one in verify(tmp_path).problems} == {LINE_ENDS}
     told = cli(tmp_path, "verify")
-    assert told.exit_code == 1 and told.stdout.count("line ends") == 1
+    assert told.exit_code == 1 and told.stdout.count("line endings") == 1
     for path, content in whole.items():
         path.write_bytes(content)
     assert verify(tmp_path).status == CONSISTENT

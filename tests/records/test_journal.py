@@ -10,6 +10,7 @@ import pytest
 from runbook_lib import secret
 from runbook_lib.batch.interruption import Interruption
 from runbook_lib.batch.runner import Aside, Job, Observer, TenantResult, _recorded
+from runbook_lib.batch.scan import scan
 from runbook_lib.keys import trunk
 from runbook_lib.plan import Action, Row
 from runbook_lib.records import journal
@@ -51,12 +52,15 @@ def test_our_own_keys_stay(tmp_path: Path, word: str) -> None:
 
 
 @pytest.mark.usefixtures("own_filter")
-def test_a_secret_in_a_key_or_a_number_from_outside_is_taken_out(tmp_path: Path) -> None:
+def test_a_number_is_taken_out_and_a_key_stays_to_be_found(tmp_path: Path) -> None:
+    """Keys are never changed; a secret in one from outside is what the search of a closing record finds."""
     remember("87654321", "env:PIN")
     remember("Canary-in-a-key", "env:KEY")
     body = {"Canary-in-a-key": 1, "deep": [{"pin": 87654321, "on": True, "rate": 1.5}]}
-    (write,) = written(start(tmp_path, RUN) / "journal.jsonl", body)
-    assert write["body"] == {"[env:KEY]": 1, "deep": [{"pin": "[env:PIN]", "on": True, "rate": 1.5}]}
+    path = start(tmp_path, RUN) / "journal.jsonl"
+    (write,) = written(path, body)
+    assert write["body"] == {"Canary-in-a-key": 1, "deep": [{"pin": "[env:PIN]", "on": True, "rate": 1.5}]}
+    assert scan([path]) == {path: ["env:KEY"]}
 
 
 def test_line_ends_inside_of_a_text_end_no_line(tmp_path: Path) -> None:
