@@ -16,7 +16,7 @@ from ..passed import NEXT_STEP, assigned, not_passed, unknown
 from .forms import is_watched
 
 PARAMETERS = ("site", "tenant", "mode", "plan_file", "approved_plan", "approved_by")
-#: How papermill begins the cell that it puts in.
+#: The first line of the cell that papermill puts in; the notebooks' own only begins with these words.
 PAPERMILLS = "# Parameters"
 
 
@@ -42,14 +42,15 @@ def passed_names(cells: Iterable[str], declared: Iterable[str]) -> tuple[list[st
     """Return the names that were passed, and those of them that got lost, from the cells that ran.
 
     The first cell that assigns parameters is the notebook's own; any later one that does, or that
-    begins as papermill's, was put in. One that was put in before the notebook's own (papermill does
+    begins with papermill's line, was put in. One that was put in before the notebook's own (papermill does
     so where the cell has lost its tag) is overwritten by it.
     """
     known, found = set(declared), dict[str, None]()
     own_seen, lost = False, list[str]()
     for source in cells:
         names = assigned(source)
-        if source.lstrip().startswith(PAPERMILLS) or (own_seen and known.intersection(names)):
+        put_in = source.strip().partition("\n")[0].rstrip() == PAPERMILLS
+        if put_in or (own_seen and known.intersection(names)):
             found.update(dict.fromkeys(names))
         elif known.intersection(names):
             own_seen, lost = True, [name for name in found if name in names]

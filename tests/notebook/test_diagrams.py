@@ -77,5 +77,5 @@ def test_pictures_have_no_ids_and_follow_the_pages_colour() -> None:
 
 def test_the_way_out_names_what_twilio_checks() -> None:
     text = outbound_path("acme-pbx.pstn.twilio.com", "pbx", "203.0.113.10", "acme").text()
-    assert "source address is 203.0.113.10 and the credential is that of acme" in text
+    assert "source address is 203.0.113.10 and the credentials are those of acme" in text
     assert "credential" not in outbound_path("a.pstn.twilio.com", "pbx", "203.0.113.10", None).text()

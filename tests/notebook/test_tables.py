@@ -169,10 +169,10 @@ def test_action_and_effect_come_first_and_a_note_is_a_line_below_its_row() -> No
     ("rows", "sentence"),
     [
         ((row("a", Action.IN_PLACE),), "Nothing to change"),
-        ((row("a", Action.CREATE),), "1 row to carry out; none interrupts calls"),
+        ((row("a", Action.CREATE),), "1 row to apply; none interrupts calls"),
         (
             (row("a", Action.UPDATE, effect=Effect.INTERRUPTS_OUTBOUND), row("b", Action.CREATE)),
-            "2 rows to carry out, 1 of them can interrupt calls",
+            "2 rows to apply; 1 can interrupt calls",
         ),
         (
             (row("a", Action.CONFLICT), row("b", Action.BLOCKED), row("c", Action.CREATE)),
