@@ -101,8 +101,9 @@ def test_another_tenants_trunk_of_the_same_label_is_a_conflict(sandbox: TestSand
     run_all()
     other = acme(name="other", trunk={"friendly_name": "PortSIP other", "termination": "acme-pbx"})
     sandbox.clear_log()
-    with pytest.raises(ConflictError, match="another trunk"):
+    with pytest.raises(ConflictError, match="has this termination URI") as stopped:
         run_section("01", "apply", other)
+    assert stopped.value.step == "1.1"
     assert sandbox.writes() == []
 
 
