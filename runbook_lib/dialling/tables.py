@@ -9,7 +9,7 @@ import phonenumbers
 
 from ..plan import Value
 from .countries import country_of
-from .evaluator import Call, DialPlan, Outcome, explain
+from .evaluator import Call, DialPlan, Outcome, decide, explain
 from .judgement import sample_of, ways
 
 RULE_COLUMNS = (
@@ -76,10 +76,16 @@ def call_row(call: Call) -> tuple[Value, ...]:
 def sample_calls(plan: DialPlan) -> list[Call]:
     """Explain what people dial: each way of dialling in the country, emergency numbers, the examples.
 
-    Without a country, one number for each rule of the trunk.
+    A second way to dial a number is shown where a rule applies to it. Without a country: one number for
+    each rule of the trunk.
     """
-    dialled = [way.dialled for way in ways(country_of(plan.country), plan.area_code)] if plan.country else []
-    dialled += [*country_of(plan.country).emergency, *(number for number, _ in plan.examples)]
+    country = country_of(plan.country)
+    dialled = [
+        way.dialled
+        for way in (ways(country, plan.area_code) if plan.country else ())
+        if way.needed or decide(plan, way.dialled).rule is not None
+    ]
+    dialled += [*country.emergency, *(number for number, _ in plan.examples)]
     if not plan.country:
         dialled += [sample_of(rule) for rule in plan.rules if rule.enabled and rule.route and rule.route.ours]
     return [explain(plan, number) for number in dict.fromkeys(dialled) if number]

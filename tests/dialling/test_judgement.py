@@ -31,6 +31,7 @@ from runbook_lib.dialling.judgement import (
     ties,
 )
 from runbook_lib.dialling.presets import Wanted, preset_rules, problems
+from runbook_lib.dialling.tables import sample_calls
 from runbook_lib.did_pool import DidPool
 
 #: Country, what is dialled abroad, the national prefix, an area code, and the country's own emergency number.
@@ -395,3 +396,12 @@ def test_six_hundred_rules_that_all_tie_are_judged_in_time() -> None:
     began = time.process_time()
     found = cautions(DialPlan(rules, country="DE"))
     assert time.process_time() - began < 1 and len(found) > 600
+
+
+def test_a_second_way_to_dial_is_shown_only_where_a_rule_applies_to_it() -> None:
+    shown = {
+        country: {call.dialled for call in sample_calls(DialPlan(presets(country), country=country))}
+        for country in ("AU", "US")
+    }
+    assert {"1800123456"} <= shown["AU"] and "01800123456" not in shown["AU"]
+    assert {"2015550123", "12015550123"} <= shown["US"]
