@@ -100,7 +100,12 @@ def to_look_at(result: RunResult) -> list[str]:
     for tenant in result.tenants:
         for why, setting in (pair for section in tenant.sections for pair in section.to_look_at):
             found.setdefault((tenant.tenant, why), {})[setting] = None
-    return [visible(f"{tenant}: {why}: {', '.join(names)}") for (tenant, why), names in found.items()]
+    return [visible(f"{tenant}: {why}: {_first_of([*names])}") for (tenant, why), names in found.items()]
+
+
+def _first_of(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(names[:2]) + more
 
 
 def plain_summary(result: RunResult) -> list[str]:
