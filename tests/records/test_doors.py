@@ -154,11 +154,10 @@ def by_button(sandbox: TestSandbox, folder: Path) -> subprocess.CompletedProcess
         "from runbook_lib.notebook.page import SectionPage\n"
         "approval = dict.fromkeys(('plan_file', 'approved_plan', 'approved_by'))\n"
         f"page = SectionPage('01', {SITE!r}, {ACME!r}, 'apply', approval, {{}}, watched=True)\n"
-        "name, apply, _ = page.form.widget.children[1].children\n"
         "page.plan()\n"
-        "name.value = 'demo/acme'\n"
-        "assert not apply.disabled\n"
-        "apply.click()\n"
+        "asked = page.form.panel.view['form']\n"
+        "told = dict(do='apply', name=asked['name'], offer=asked['offer'])\n"
+        "page.form.answered(told)\n"
         "page.form.wait(90)\n"
         "raise SystemExit('succeeded' not in page.form.status.text())"
     )
@@ -200,7 +199,7 @@ def test_every_door_writes_to_the_register(sandbox: TestSandbox, tmp_path: Path,
     told = json.loads((records / name / "record.json").read_text())
     assert len(told["changes"]) == len(sandbox.writes()) > 0
     by_runner = door in ("runbook", "JupyterLab's button")
-    how = "claimed" if door == "JupyterLab's button" else "auto-approval"
+    how = "the operator's confirmation" if door == "JupyterLab's button" else "auto-approval"
     assert told["outcome"] == "succeeded" and how in told["approver"]["by"]["how"]
     assert told["verification"][0]["ok"] and told["after"]
     assert told["notebook"] == (None if by_runner else KEPT_ELSEWHERE)
