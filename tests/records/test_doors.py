@@ -29,6 +29,7 @@ from runbook_lib.records.verify import CONSISTENT, DAMAGED, LINE_ENDS, POINTER, 
 from runbook_lib.records_cli import app
 from runbook_lib.runbook import KEPT_ELSEWHERE, Runbook
 from runbook_lib.secret import scrub_data
+from runbook_lib.statement import CONFIRMED
 from tests.conftest import CHECKOUT, TestSandbox, sample
 from tests.records.conftest import make, start, work
 
@@ -199,7 +200,7 @@ def test_every_door_writes_to_the_register(sandbox: TestSandbox, tmp_path: Path,
     told = json.loads((records / name / "record.json").read_text())
     assert len(told["changes"]) == len(sandbox.writes()) > 0
     by_runner = door in ("runbook", "JupyterLab's button")
-    how = "the operator's confirmation" if door == "JupyterLab's button" else "auto-approval"
+    how = CONFIRMED if door == "JupyterLab's button" else "auto-approval"
     assert told["outcome"] == "succeeded" and how in told["approver"]["by"]["how"]
     assert told["verification"][0]["ok"] and told["after"]
     assert told["notebook"] == (None if by_runner else KEPT_ELSEWHERE)
