@@ -29,11 +29,9 @@ from .records.chain import Chain, Entry, digest_of
 from .records.record import APPROVED, EMERGENCY, SIGNERS, STATEMENT, TICKET, signature_names
 from .records.result import RUN_FOLDER
 from .records.uses import latest_time, refuse_revoked
-from .statement import NAMESPACE, SIGNED, Statement, Use, unknown_sections
+from .statement import CONFIRMED, NAMESPACE, SIGNED, Statement, Use, unknown_sections
 
 CLAIMED, SELF = "claimed", "self-approved, claimed"
-#: Of a site that asks for no approval: the operator confirmed this plan, and nobody else approved it.
-CONFIRMED = "the operator's confirmation"
 NOT_APPROVED = "emergency, not approved"
 SUFFIX = ".approval.json"
 #: How far the approver's clock may be ahead of the operator's.

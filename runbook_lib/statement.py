@@ -22,6 +22,8 @@ NAMESPACE = "runbook-approval"
 OLD_NAMESPACE = "runbook-plan"
 #: How a signer is known.
 SIGNED = "ssh signature"
+#: Of a site that asks for no approval: the operator confirmed this plan, and nobody else approved it.
+CONFIRMED = "the operator's confirmation"
 #: How many days an approval is valid, unless the site or the approver sets fewer.
 VALID_DAYS = 7
 APPLY, RETIREMENT = "apply", "retire"

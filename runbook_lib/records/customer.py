@@ -18,7 +18,7 @@ from ..did_pool import DidPool
 from ..guide import STEPS, TENANTS_STEPS
 from ..plan import Effect, Value
 from ..sip_uri import TerminationUri
-from ..statement import SIGNED
+from ..statement import CONFIRMED, SIGNED
 from .first_block import (
     AUTOMATIC,
     EMERGENCY,
@@ -125,7 +125,9 @@ def _approval(record: Mapping[str, Any]) -> str:
         return f"by another person, with a signature{at}"
     if how == EMERGENCY:
         return "an emergency, not approved beforehand"
-    return "not approved beforehand" if how in (AUTOMATIC, None) else "by a person whom the operator named"
+    if how in (AUTOMATIC, CONFIRMED, None):
+        return "not approved beforehand"
+    return "by a person whom the operator named"
 
 
 class _Allowed:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..meaning import meaning
 from ..plan import CHANGING, Action, Effect, Value, field_of, shown
-from ..statement import SIGNED
+from ..statement import CONFIRMED, SIGNED
 
 #: Of an approval that nobody gave beforehand; see ``runbook.approved_by`` and ``approval``.
 AUTOMATIC, EMERGENCY = "auto-approval", "emergency, not approved"
@@ -224,6 +224,8 @@ def _approval(record: Mapping[str, Any]) -> str:
         return f"an emergency that nobody had approved: {by.get('reason')}"
     if how == AUTOMATIC or not who:
         return "nobody had approved a plan (automatic approval)"
+    if how == CONFIRMED:
+        return f"nobody else had approved the plan, which {who} confirmed"
     when = (
         f"at {moment(by['at'])} by the signer's clock" if by.get("at") else f"at a time that is {NOT_KNOWN}"
     )

@@ -21,6 +21,7 @@ from platformdirs import user_cache_path
 
 from ..identity import person, persons
 from ..plain_files import read, read_mapping, write_whole
+from ..statement import CONFIRMED
 from . import living
 from .chain import ADOPTED, CLOSED, OPENED, Entry
 from .clocks import clock_cautions, set_back
@@ -213,7 +214,7 @@ def _own_reasons(record: Mapping[str, Any], approval: Mapping[str, Any], how: st
         return
     if not record.get("ticket"):
         yield Reason.NO_TICKET
-    if how in ("", AUTOMATIC):
+    if how in ("", AUTOMATIC, CONFIRMED):
         yield Reason.AUTO_APPROVED
     if record.get("policy_compared") == Seen.WEAKER:
         yield Reason.WEAKER_POLICY

@@ -18,6 +18,7 @@ from runbook_lib.records.customer import customers_copy
 from runbook_lib.records.verify import verify
 from runbook_lib.records_cli import app
 from runbook_lib.runbook import Runbook
+from runbook_lib.statement import CONFIRMED
 from tests.conftest import TestSandbox
 from tests.records.conftest import make
 from tests.sections.test_tenant_level import SITE
@@ -190,3 +191,12 @@ def test_a_file_that_cannot_be_read_is_not_confirmed(tmp_path: Path, file: str) 
     records = tmp_path / "records"
     make(records, RUN)
     assert cli(records, "confirm", str(tmp_path / file)).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [(CONFIRMED, "not approved beforehand"), ("claimed", "by a person whom the operator named")],
+)
+def test_a_click_of_the_operator_is_no_approval(how: str, said: str) -> None:
+    record = {"tenant": "acme", "mode": "apply", "approver": {"by": {"who": "pat@desk", "how": how}}}
+    assert dict(customers_copy(record, "acme", "sha256:0").facts)["Approval"] == said

@@ -29,6 +29,7 @@ from runbook_lib.records.verify import CONSISTENT, DAMAGED, LINE_ENDS, POINTER, 
 from runbook_lib.records_cli import app
 from runbook_lib.runbook import KEPT_ELSEWHERE, Runbook
 from runbook_lib.secret import scrub_data
+from runbook_lib.statement import CONFIRMED
 from tests.conftest import CHECKOUT, TestSandbox, sample
 from tests.records.conftest import make, start, work
 
@@ -154,11 +155,10 @@ def by_button(sandbox: TestSandbox, folder: Path) -> subprocess.CompletedProcess
         "from runbook_lib.notebook.page import SectionPage\n"
         "approval = dict.fromkeys(('plan_file', 'approved_plan', 'approved_by'))\n"
         f"page = SectionPage('01', {SITE!r}, {ACME!r}, 'apply', approval, {{}}, watched=True)\n"
-        "name, apply, _ = page.form.widget.children[1].children\n"
         "page.plan()\n"
-        "name.value = 'demo/acme'\n"
-        "assert not apply.disabled\n"
-        "apply.click()\n"
+        "asked = page.form.panel.view['form']\n"
+        "told = dict(do='apply', name=asked['name'], offer=asked['offer'])\n"
+        "page.form.answered(told)\n"
         "page.form.wait(90)\n"
         "raise SystemExit('succeeded' not in page.form.status.text())"
     )
@@ -200,7 +200,7 @@ def test_every_door_writes_to_the_register(sandbox: TestSandbox, tmp_path: Path,
     told = json.loads((records / name / "record.json").read_text())
     assert len(told["changes"]) == len(sandbox.writes()) > 0
     by_runner = door in ("runbook", "JupyterLab's button")
-    how = "claimed" if door == "JupyterLab's button" else "auto-approval"
+    how = CONFIRMED if door == "JupyterLab's button" else "auto-approval"
     assert told["outcome"] == "succeeded" and how in told["approver"]["by"]["how"]
     assert told["verification"][0]["ok"] and told["after"]
     assert told["notebook"] == (None if by_runner else KEPT_ELSEWHERE)

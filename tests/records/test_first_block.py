@@ -18,6 +18,7 @@ from runbook_lib.notebook.page import SectionPage
 from runbook_lib.records.first_block import first_block
 from runbook_lib.records_cli import app
 from runbook_lib.runbook import Runbook
+from runbook_lib.statement import CONFIRMED
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_tenant_level import ACME, SITE, run_all
 
@@ -124,6 +125,10 @@ EMERGENCY = {"who": "pat@desk", "how": "emergency, not approved", "reason": "lin
     ("by", "said"),
     [
         ({"how": "auto-approval"}, "nobody had approved"),
+        (
+            {"who": "pat@desk", "how": CONFIRMED},
+            "nobody else had approved the plan, which pat@desk confirmed",
+        ),
         (
             {"who": "al", "how": "claimed"},
             "al as typed by the operator (claimed), at a time that is not known",

@@ -19,6 +19,7 @@ from runbook_lib.records.record import close_record, open_record, write_record
 from runbook_lib.records.register import Reason, register
 from runbook_lib.records.result import write_json, write_result
 from runbook_lib.records_cli import app
+from runbook_lib.statement import CONFIRMED
 from tests.records.conftest import make
 
 SIGNED = {"who": "al@corp", "how": "ssh signature", "key": "SHA256:x", "at": "2026-11-22T09:00:00+00:00"}
@@ -156,6 +157,7 @@ EXCEPTIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "nothing": ({}, []),
     "no ticket": ({"TICKET": None}, [Reason.NO_TICKET]),
     "automatic": ({"by": {"how": "auto-approval"}, "author": []}, [Reason.AUTO_APPROVED]),
+    "confirmed": ({"by": {"who": "al", "how": CONFIRMED}, "author": []}, [Reason.AUTO_APPROVED]),
     "emergency": (
         {"by": {"who": "pat", "how": "emergency, not approved"}, "EMERGENCY": "line down"},
         [Reason.UNREVIEWED],

@@ -51,7 +51,7 @@ def test_an_export_is_refused_when_the_records_own_secrets_are_in_it(canaries: C
     assert canaries.run("runbook", "apply", canaries.tenant, "-s", canaries.site).returncode == 0
     (run,) = canaries.records.glob("demo/acme/2*")
     # The password is what the run's record says in some place, as if the filter had missed it.
-    canaries.environment["CANARY_SIP_PASSWORD_ACME"] = "Everything reads back"
+    canaries.environment["CANARY_SIP_PASSWORD_ACME"] = "Who we are signed in as"
     out = canaries.folder / "out" / "record.zip"
     refused = canaries.run("runbook", "records", "export", run.name, out)
     assert refused.returncode == 1 and not out.exists()
