@@ -65,11 +65,15 @@ def test_what_has_not_begun_when_one_failed_is_left_out() -> None:
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 from runbook_lib.facts.side_by_side import side_by_side
-print("on their way", flush=True)
+# A shell starts what it runs in the background with this signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def read():
+    print("on its way", flush=True)
+    time.sleep(60)
 try:
-    side_by_side(lambda: time.sleep(60), lambda: time.sleep(60))
+    side_by_side(read, read)
 except KeyboardInterrupt:
     sys.exit(130)
 """
