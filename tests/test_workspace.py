@@ -220,7 +220,8 @@ def test_init_overwrites_nothing_and_makes_no_half_workspace(tmp_path: Path) -> 
     assert again.returncode == 3 and "already" in again.stderr
     assert content == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     demo = runbook(folder, "demo")
-    assert demo.returncode == 3 and "no tenants" in demo.stderr and not (folder / ".sandbox").exists()
+    assert demo.returncode == 3 and "no such site file" in demo.stderr and "--sandbox" in demo.stderr
+    assert not (folder / ".sandbox").exists()
 
 
 def test_init_can_be_repeated_where_the_records_had_no_place(tmp_path: Path) -> None:
