@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib.plan import TO_LOOK_AT
 from runbook_lib.runbook import Runbook
 from tests.conftest import TestSandbox
 
@@ -36,6 +37,7 @@ def test_the_rows_are_the_same_and_the_cautions_stand_beside_them(sandbox: TestS
         (part.section, row.step, row.setting): [str(row.action), row.desired, str(row.effect)]
         for part in plan.slices
         for row in part.rows
+        if row.why not in TO_LOOK_AT  # newer than the dial plan; they ask for nothing
     }
     former = {(section, step, setting): rest for section, step, setting, *rest in ROWS[name]}
     assert {key: rows.get(key) for key in former} == former
