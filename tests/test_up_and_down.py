@@ -31,7 +31,7 @@ FORMATS = {
     "chain": {"records/chain.py": 3},
     "plans": {"plan.py": 3},
 }
-DAMAGE = ("NOT AS IT WAS", ": changed", "damaged", "Traceback")
+DAMAGE = ("CHANGED SINCE IT WAS RECORDED", ": changed", "was damaged", "Traceback")
 
 
 @dataclass(frozen=True)

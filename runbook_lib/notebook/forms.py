@@ -595,7 +595,7 @@ def _epoch(started: str) -> float | None:
 
 def _journal(writes: Any, ended: bool) -> Table:
     return Table(
-        f"Journal: {_count(len(writes), 'write', 'writes')}",
+        f"Journal: {_count(len(writes), 'write', 'writes')} as of {utc()}",
         ("Time (UTC)", "Step", "Resource", "Request", "Status"),
         [
             [
