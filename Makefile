@@ -31,11 +31,11 @@ lab: ready
 	@$(BIN)/runbook --workspace . lab
 
 test: checks
-	$(BIN)/python -m pytest $(SHARED) --sample 0:380
+	$(BIN)/python -m pytest $(SHARED) --sample 0:300
 
-# As much again of the long tests as twelve minutes hold, and all of them; a sample is another one each time.
+# A larger sample of the long tests, another one each time; test-all is all of them.
 sweep-sample: ready-for-tests
-	$(BIN)/python -m pytest $(SHARED) --long-only --sample 380:1700
+	$(BIN)/python -m pytest $(SHARED) --long-only --sample 300:1000
 
 test-all: checks
 	$(BIN)/python -m pytest $(SHARED)
