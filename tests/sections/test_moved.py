@@ -125,7 +125,7 @@ def cases_of(
             "01 without URI",
             lambda sandbox: twilio_post(sandbox, "/v1/Trunks", FriendlyName=name),
             [
-                "termination URI: approved, but no longer asked for",
+                "termination URI: approved, but no longer needed",
                 f"approved: absent → {domain}; live: no such row",
             ],
         ),
