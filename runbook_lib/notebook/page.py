@@ -366,7 +366,7 @@ class SectionPage:
         lines = [
             f"Run {result['run_id']}, {result['seconds']:.1f} s",
             f"Requests: {requests}; writes: {result['writes']}",
-            *([f"Journal: {result['journal']}"] if result["writes"] else []),
+            *([f"Journal: {result['journal']}"] if result["writes"] or self.mode == "apply" else []),
             f"Folder: {self._near(self._runbook.folder)}",
             *(f"Check this: {caution}" for caution in result["cautions"]),
         ]
