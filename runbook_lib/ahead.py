@@ -1,9 +1,9 @@
 """``python -m runbook_lib.ahead``: a ``runbook`` command that is ready before anybody knows which one.
 
 The apply form starts it while the operator reads the plan, so that what takes long (Python, the libraries,
-the first kernel) is over before the click. Until a line arrives on standard input it holds no lock, session,
-secret or record. The line is a JSON list, the command's arguments. It ends without doing anything when
-standard input ends, as it does with the page's kernel, and after ten minutes.
+the process that kernels are forked from) is over before the click. Until a line arrives on standard input it
+holds no lock, session, secret or record. The line is a JSON list, the command's arguments. It ends without
+doing anything when standard input ends, as it does with the page's kernel, and after ten minutes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import signal
 import sys
 
 from . import cli
-from .batch import kernels, runner  # noqa: F401 - loaded now, as it takes long
-from .parameters import project_root
+from .batch import forking, runner  # noqa: F401 - loaded now, as it takes long
 
 IDLE_S = 600.0
 
@@ -23,13 +22,10 @@ IDLE_S = 600.0
 def main() -> None:
     """Wait for the arguments, then be that command."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    kernels.start_ahead(project_root())
-    try:
-        if arguments := _arguments():
-            sys.argv = ["runbook", *arguments]
-            cli.main()
-    finally:
-        kernels.end_ahead()
+    forking.start_ahead()
+    if arguments := _arguments():
+        sys.argv = ["runbook", *arguments]
+        cli.main()
 
 
 def _arguments() -> list[str]:

@@ -26,6 +26,8 @@ messages from vendors are filtered before they are shown.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RunbookError(Exception):
     """Something an operator has to know.
@@ -186,9 +188,31 @@ class VerificationError(RunbookError):
     """What was read back differs from the guide's expected result."""
 
 
+def no_longer_exists(what: str, step: str) -> VerificationError:
+    """Return the error for a resource that a write needs and that somebody removed in the meantime."""
+    return VerificationError(
+        f"{what} no longer exists",
+        step=step,
+        meaning="somebody removed it while this section ran",
+        next_step="plan again",
+    )
+
+
 class LockedError(RunbookError):
     """Another run is working on the same tenant or trunk."""
 
 
 class SandboxError(RunbookError):
     """The embedded sandbox did not start or answer."""
+
+
+def error_as_data(error: BaseException) -> dict[str, Any]:
+    """Return an error as a section's result keeps it."""
+    own = error if isinstance(error, RunbookError) else RunbookError(str(error))
+    return {
+        "kind": type(error).__name__,
+        "what": own.what,
+        "step": own.step,
+        "meaning": own.meaning,
+        "next_step": own.next_step,
+    }

@@ -22,7 +22,14 @@ from pydantic_core import to_jsonable_python
 
 from .approval import Approval, approval_of, refuse_out_of_time
 from .context import Context
-from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError
+from .errors import (
+    ApprovalError,
+    InputError,
+    RunbookError,
+    StalePlanError,
+    VerificationError,
+    error_as_data,
+)
 from .facts.estate import Estate
 from .facts.sharing import hand_on, join_run
 from .facts.side_by_side import side_by_side
@@ -683,7 +690,7 @@ class SectionRun:
             error.step = error.step or steps_of(self.number)
         cut_off = isinstance(error, KeyboardInterrupt | SystemExit)
         self._result["outcome"] = "interrupted" if cut_off else "failed"
-        self._result["error"] = _error(error)
+        self._result["error"] = error_as_data(error)
 
     def _close(self) -> None:
         self._locks.close()
@@ -727,21 +734,3 @@ def _told(error: Mapping[str, Any]) -> str:
             error["what"], step=error["step"], meaning=error["meaning"], next_step=error["next_step"]
         )
     )
-
-
-def _error(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, RunbookError):
-        return {
-            "kind": type(error).__name__,
-            "what": error.what,
-            "step": error.step,
-            "meaning": error.meaning,
-            "next_step": error.next_step,
-        }
-    return {
-        "kind": type(error).__name__,
-        "what": str(error),
-        "step": None,
-        "meaning": None,
-        "next_step": None,
-    }

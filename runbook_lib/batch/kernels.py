@@ -8,7 +8,6 @@ the same name are never started: they lack the library's packages, or have other
 from __future__ import annotations
 
 import os
-import queue
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,8 +26,6 @@ from .channel import Channel
 from .scratch import Scratch
 
 KERNEL = "python3"
-#: How long a kernel that was started ahead may need to answer; then another one is started.
-READY_S = 60.0
 #: Run by the kernel before it accepts its first request; if this fails, the notebook shows it.
 WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections, pandas.io.formats.style"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
@@ -76,22 +73,6 @@ def jupyter_folders(scratch: Path) -> dict[str, str]:
     return {name: str(scratch / name.lower()) for name in JUPYTER_FOLDERS if not os.environ.get(name)}
 
 
-def _set_environment(kernel: AsyncKernelManager, variables: Mapping[str, str]) -> bool:
-    """Give a kernel that runs already further variables; whether it took them."""
-    client = kernel.blocking_client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=READY_S)
-        code = f"__import__('os').environ.update({dict(variables)!r})"
-        # Silent: the notebook's first cell is the first one that the kernel knows of.
-        reply = client.execute(code, silent=True, store_history=False, reply=True, timeout=READY_S)
-        return reply["content"]["status"] == "ok"
-    except (RuntimeError, TimeoutError, queue.Empty):
-        return False
-    finally:
-        client.stop_channels()
-
-
 class KernelPool:
     """Starts kernels in a folder and hands them out; in the end, ends those that are still alive.
 
@@ -107,8 +88,6 @@ class KernelPool:
         self._folder = folder
         self._channel = channel
         self._waiting: dict[Path, AsyncKernelManager] = {}
-        #: Started for the first notebook, whichever that will be.
-        self._spare: AsyncKernelManager | None = None
         self._all: list[AsyncKernelManager] = []
         self._scratch = Scratch()
         self._count = 0
@@ -117,10 +96,6 @@ class KernelPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the kernels that are still alive."""
         # Also those that were taken: a run that is interrupted may not come to use them.
         while self._all:
             kernel = self._all.pop()
@@ -129,16 +104,10 @@ class KernelPool:
                     run_sync(kernel.shutdown_kernel)(now=True)
         self._scratch.close()
 
-    def prepare_any(self) -> None:
-        """Start a kernel before it is known what for: the first one that is taken."""
-        self._spare = self._started({})
-
     def prepare(self, key: Path, environment: Mapping[str, str]) -> None:
         """Start the kernel for ``key`` (the notebook that it is for) unless it waits already."""
-        if key not in self._waiting:
-            self._waiting[key] = self._started(environment)
-
-    def _started(self, environment: Mapping[str, str]) -> AsyncKernelManager:
+        if key in self._waiting:
+            return
         self._count += 1
         # Sockets in a folder that only we may enter: nobody else on the machine can talk to a kernel.
         connection = self._scratch.path / f"{self._count}.json"
@@ -163,13 +132,10 @@ class KernelPool:
                 pass_fds=inherited,
                 **SILENT,
             )
-        return kernel
+        self._waiting[key] = kernel
 
     def take(self, key: Path, environment: Mapping[str, str]) -> AsyncKernelManager:
         """Return the kernel for ``key``; who takes it ends it when the notebook has run."""
-        spare, self._spare = self._spare, None
-        if spare is not None and run_sync(spare.is_alive)() and _set_environment(spare, environment):
-            return spare
         self.prepare(key, environment)
         return self._waiting.pop(key)
 
@@ -181,30 +147,3 @@ class KernelPool:
             return
         with self._channel.connect() as end:
             yield {RUNNER: str(end.fileno())}, (end.fileno(),)
-
-
-#: The pool of a process that was started before it was known what it would run.
-_ahead: list[tuple[KernelPool, Channel]] = []
-
-
-def start_ahead(folder: Path) -> KernelPool:
-    """Make the pool of this process's next run in ``folder``, with a first kernel, for ``pool_for``."""
-    channel = Channel()
-    pool = KernelPool(folder, channel)
-    pool.prepare_any()
-    _ahead.append((pool, channel))
-    return pool
-
-
-def pool_for(folder: Path) -> tuple[KernelPool, Channel]:
-    """Return the kernels of a run in ``folder``, and what answers their questions."""
-    if _ahead:
-        return _ahead.pop()
-    channel = Channel()
-    return KernelPool(folder, channel), channel
-
-
-def end_ahead() -> None:
-    """End a pool that no run has come to use."""
-    while _ahead:
-        _ahead.pop()[0].close()

@@ -49,10 +49,11 @@ from ..secret import scrub, scrub_data
 from ..sections.base import told_stop
 from ..vendors.lending import TOKEN, Lender, answer_with
 from ..workspace import records_folder
+from .channel import Channel
 from .ending import outcome_of, result_of, settle
 from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
 from .interruption import INTERRUPTIONS, Interruption, interruptible, told
-from .kernels import KERNEL, KernelPool, pool_for
+from .kernels import KERNEL, KernelPool
 from .pages import INDEX, write_index, write_page, write_run_index
 from .scan import CHANGE_IT, scan, withhold
 from .scan import told as leaks_told
@@ -288,7 +289,7 @@ def run_tenants(
     # A signal interrupts only a section's work: neither a record nor the end of another tenant.
     with interruptible() as interruption, interruption.held():
         aside = Aside(observer, interruption)
-        kernels, channel = pool_for(root)
+        channel = Channel()
         folder = jobs[0].folder
         sessions = Sessions(site, root, lambda phase: living.enter(folder, phase))
         channel.register(TOKEN, partial(answer_with, sessions.lend))
@@ -296,7 +297,7 @@ def run_tenants(
         channel.register(MOMENT, moment.answer)
         with ExitStack() as stack:
             stack.callback(aside.attempt, "signing out", sessions.end)
-            stack.enter_context(kernels)
+            kernels = stack.enter_context(KernelPool(root, channel))
             for job in jobs:
                 folder = job.folder
                 if interruption.arrived is not None or INTERRUPTED in {one.outcome for one in results}:

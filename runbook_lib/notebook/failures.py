@@ -69,17 +69,6 @@ def rendered(error: RunbookError) -> list[str]:
     return lines
 
 
-def data_of_error(error: RunbookError) -> dict[str, Any]:
-    """Return an error as a section's result keeps it."""
-    return {
-        "kind": type(error).__name__,
-        "what": error.what,
-        "step": error.step,
-        "meaning": error.meaning,
-        "next_step": error.next_step,
-    }
-
-
 def boxed(error: Mapping[str, Any]) -> Box:
     """Return an error as a section's result keeps it, shown in the same parts."""
     heading = HEADINGS.get(error["kind"], OTHERWISE) + (

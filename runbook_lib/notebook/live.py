@@ -12,9 +12,9 @@ from typing import Any
 from IPython import get_ipython
 from IPython.display import DisplayHandle
 
-from ..errors import RunbookError
+from ..errors import RunbookError, error_as_data
 from .display import Box, Shown, utc
-from .failures import boxed, data_of_error
+from .failures import boxed
 
 
 class Displays:
@@ -52,7 +52,7 @@ def _read(again: Callable[[], Shown]) -> Shown:
     try:
         return again()
     except RunbookError as error:
-        box = boxed(data_of_error(error))
+        box = boxed(error_as_data(error))
         return Box("stop", f"This could not be read again at {utc()}. {box.title}", box.lines)
 
 

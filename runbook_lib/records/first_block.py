@@ -96,7 +96,7 @@ class FirstBlock:
                 row.setting,
                 in_words(row.before),
                 in_words(row.after),
-                "" if row.effect == Effect.NONE else row.effect,
+                "none" if row.effect == Effect.NONE else row.effect,
                 row.read_back_in_words,
             )
             for row in self.rows

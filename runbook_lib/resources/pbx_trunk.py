@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import VerificationError
+from ..errors import VerificationError, no_longer_exists
 from ..facts.side_by_side import side_by_side
 from ..keys import ResourceKey, pbx_trunk
 from ..meaning import host, meaning, same_name
@@ -216,12 +216,7 @@ class PbxTrunk:
         """Read the trunk for a write that needs it; raises ``VerificationError`` if it is gone."""
         trunk = self.find()
         if trunk is None:
-            raise VerificationError(
-                f"the PBX trunk {self._settings.pbx_name} no longer exists",
-                step="5.1",
-                meaning="somebody removed it while this section ran",
-                next_step="plan again",
-            )
+            raise no_longer_exists(f"the PBX trunk {self._settings.pbx_name}", "5.1")
         return trunk
 
     def create(self, fields: dict[str, Any]) -> None:

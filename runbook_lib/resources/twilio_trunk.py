@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import VerificationError
+from ..errors import no_longer_exists
 from ..meaning import meaning, same_name
 from ..vendors.twilio import Twilio
 from .regions import lists_numbers_of_a_trunk
@@ -62,12 +62,7 @@ class TwilioTrunk:
         """Read the trunk for a write that needs it; raises ``VerificationError`` if it is gone."""
         trunk = self.find()
         if trunk is None:
-            raise VerificationError(
-                f"the Twilio trunk {self._domain} no longer exists",
-                step="1.1",
-                meaning="somebody removed it while this section ran",
-                next_step="plan again",
-            )
+            raise no_longer_exists(f"the Twilio trunk {self._domain}", "1.1")
         return trunk
 
 
