@@ -361,10 +361,11 @@ class Section(ABC, Generic[FactsT]):
         *,
         current: Value = None,
         passing_s: float = 0.0,
+        about: ResourceKey | None = None,
     ) -> Item:
-        """Return a row that only a person can resolve."""
+        """Return a row that only a person can resolve, ``about`` a resource if it is about a single one."""
         row = Row(step, setting, desired, current, Action.CONFLICT, note=note, why=why)
-        return Item((row,), passing_s=passing_s)
+        return Item((row,), about, passing_s=passing_s)
 
     def blocked(self, step: str, setting: str, desired: Value, by: str, *, field: str = "") -> Item:
         """Return a row that cannot be planned until another section is applied."""
@@ -381,7 +382,13 @@ class Section(ABC, Generic[FactsT]):
         return (Row("0.1", "account of the API key", sid, None, Action.UNREADABLE, note=ACCOUNT_NOT_PROVEN),)
 
     def duplicates(
-        self, step: str, setting: str, found: Collection[Any], *, passing_s: float = 0.0
+        self,
+        step: str,
+        setting: str,
+        found: Collection[Any],
+        *,
+        passing_s: float = 0.0,
+        about: ResourceKey | None = None,
     ) -> list[Item]:
         """Return a conflict if something that must be unique was found more than once; otherwise nothing."""
         if len(found) < 2:
@@ -396,6 +403,7 @@ class Section(ABC, Generic[FactsT]):
                 note,
                 current=len(found),
                 passing_s=passing_s,
+                about=about,
             )
         ]
 

@@ -178,11 +178,11 @@ class NextSteps(SectionOfTrunk[Facts]):
         if live is not None and any(self._foreign(provider_id) for provider_id in _providers(live)):
             note = "a rule with this name uses another trunk; choose another name"
             trunk, name = f"{key}: trunk", self.context.settings.pbx_name
-            item = self.conflict(step, trunk, name, Why.TAKEN, note, current="another trunk")
+            item = self.conflict(step, trunk, name, Why.TAKEN, note, current="another trunk", about=key)
         else:
             named = [replace(field, label=f"{key}: {field.label}") for field in fields(live)]
             item = self.item(step, key, named, partial(self._write, kind, live, key.name), live)
-        return [item, *self.duplicates(step, str(key), same)]
+        return [item, *self.duplicates(step, str(key), same, about=key)]
 
     def _write(self, kind: str, live: Mapping[str, Any] | None, name: str, changed: dict[str, Any]) -> None:
         trunk = self.facts.trunk or self.context.pbx_trunk.must_find()

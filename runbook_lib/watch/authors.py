@@ -17,7 +17,7 @@ import httpx
 
 from ..dialling.destinations import in_words
 from ..errors import AccountError, VendorError
-from ..keys import PORTSIP, TWILIO, Kind, ResourceKey
+from ..keys import PORTSIP, TWILIO, Kind
 from ..meaning import meaning
 from ..parameters import Tenant, TrunkScope
 from ..plan import Row, Value
@@ -114,12 +114,7 @@ def _without_key(section: Section, row: Row) -> Subject:
         return Subject(PORTSIP, Kind.PBX_TRUNK, settings.pbx_name, live.get("id"))
     if section.number == "06":
         kind = Kind.OUTBOUND_RULE if row.step == "6.1" else Kind.INBOUND_RULE
-        tenant = section.context.tenant
-        rules = tenant.call_rules if isinstance(tenant, Tenant) else None
-        named = [rule.name for rule in rules.outbound] if rules else []
-        named += [rule.name for rule in rules.inbound] if rules else []
-        name = next((one for one in named if row.setting.startswith(str(ResourceKey.of(kind, one)))), "")
-        return Subject(PORTSIP, kind, name)
+        return Subject(PORTSIP, kind, "")  # several rules together, such as two that tie
     if section.number == "02" and row.step == "2.3":
         return Subject(TWILIO, Kind.USER, settings.username)
     trunk = getattr(section.facts, "trunk", None)
@@ -130,7 +125,6 @@ class Authors:
     """Looks up who changed what; reads the vendors' histories when something differs, and once."""
 
     def __init__(self, reading: SiteReading, owners: Sequence[Tenant | TrunkScope]) -> None:
-        self._reading = reading
         self._names = _names(reading, owners)
         self._histories: dict[str, list[Any]] = {}
         self._looking = threading.Lock()
