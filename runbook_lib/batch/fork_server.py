@@ -65,8 +65,12 @@ class _Server:
         self._selector.register(self._woken, selectors.EVENT_READ)
 
     def serve(self) -> Request | None:
-        """Fork until the other end is gone; returns the request in a kernel, ``None`` in the server."""
-        while True:
+        """Fork until nobody asks any longer and all kernels have ended.
+
+        Returns the request in a kernel, ``None`` in the server.
+        """
+        accepts = True
+        while accepts or self._kernels:
             for key, _ in self._selector.select():
                 if key.fileobj is self._woken:
                     self._woken.recv(4096)
@@ -74,11 +78,13 @@ class _Server:
                 elif key.fileobj is self._control:
                     data, descriptors, _, _ = socket.recv_fds(self._control, 1, FIXED + MOST_INHERITED)
                     if not data:
-                        return None
-                    if request := self._fork(descriptors):
+                        self._selector.unregister(self._control)
+                        accepts = False
+                    elif request := self._fork(descriptors):
                         return request
                 else:
                     self._forget(key.data)
+        return None
 
     def _fork(self, descriptors: list[int]) -> Request | None:
         status = socket.socket(fileno=descriptors[1])

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
@@ -76,7 +76,7 @@ class ForkServer:
     @property
     def is_fit(self) -> bool:
         """Whether it lives, in the process that started it, with the source as it is on disk."""
-        return self._process.poll() is None and self._source == source_state()
+        return not self.has_ended and self._source == source_state()
 
     def fork(
         self,
@@ -123,14 +123,20 @@ class ForkServer:
                 pipe.close()
         return ForkedKernel(status)
 
+    def retire(self) -> None:
+        """Fork no more; the process ends with its last kernel."""
+        self._control.close()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """End the process; its kernels end with it."""
         self._control.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:  # it is still importing
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()
+        self._process.wait()
 
 
 class ForkedKernel:
@@ -147,12 +153,6 @@ class ForkedKernel:
             raise CannotFork
         pid, _, self._read = self._read.partition(b"\n")
         self.pid = int(pid)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.close()
 
     def poll(self) -> int | None:
         """Return the exit status, ``-9`` when its parent died, who would know; ``None`` while it runs."""
@@ -230,14 +230,16 @@ def close_server() -> None:
 
 def _fit_server() -> ForkServer:
     global _server
+    _retired[:] = [server for server in _retired if not server.has_ended]
     if _server is None or not _server.is_fit:
         if _server is not None:
-            _retired.append(_server)  # its kernels go on
+            _server.retire()
+            _retired.append(_server)
         _server = ForkServer()
     return _server
 
 
-#: Of an older state of the source, with kernels that may still run.
+#: Of an older state of the source, with kernels that still run.
 _retired: list[ForkServer] = []
 
 

@@ -188,11 +188,14 @@ def test_who_started_them_is_killed(tmp_path: Path) -> None:
 
 
 def test_source_that_has_changed_is_read_again(pool: KernelPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    started(pool, "a")
-    before = forking._server
+    kernel, before = started(pool, "a"), forking._server
+    assert before is not None
     monkeypatch.setattr(forking, "source_state", lambda: (0, 0))
     started(pool, "b")
     assert forking._server is not before
+    assert run(kernel, "print('goes on')") == "goes on"
+    run_sync(kernel.shutdown_kernel)(now=True)
+    until(lambda: before.has_ended)
 
 
 def test_where_it_cannot_fork_a_kernel_starts_cold(pool: KernelPool, monkeypatch: pytest.MonkeyPatch) -> None:
