@@ -10,7 +10,7 @@ import yaml
 from rich.text import Text
 
 from .discover.files import Written, write
-from .discover.finding import Found
+from .discover.finding import Discovery
 from .discover.finding import discover as find
 from .notebook.display import visible
 from .parameters import load_site, project_root
@@ -34,7 +34,7 @@ def discover(site: Path, to: Path | None) -> int:
     return 0
 
 
-def _show(found: Found, written: list[Written], seconds: float) -> None:
+def _show(found: Discovery, written: list[Written], seconds: float) -> None:
     from .notebook.tables import Table
 
     for one in written:

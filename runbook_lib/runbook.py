@@ -67,7 +67,7 @@ from .records.to_undo import record_to_undo
 from .records.uses import claimed_by, register_of
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
-from .sections.s03_origination import Origination
+from .sections.s03_origination import OriginationSection
 from .sections.s04_numbers import AssignNumbers
 from .undo import UNDO_CLASSES
 from .version import VERSION
@@ -378,7 +378,7 @@ class SectionRun:
     @property
     def call_path(self) -> list[tuple[str, str, int, int, bool]]:
         """Section 3: the desired call path, in failover order: label, SIP URI, priority, weight, enabled."""
-        assert isinstance(self._section, Origination), "section 3 is where calls come in"
+        assert isinstance(self._section, OriginationSection), "section 3 is where calls come in"
         return self._section.path
 
     @property

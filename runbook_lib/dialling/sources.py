@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import meaning
 from ..did_pool import DidPool
 from . import destinations
-from .evaluator import DialPlan, E164Processing, InboundRule, Route, Rule, entries, ranges
+from .evaluator import DialPlan, DialPlanInboundRule, E164Processing, Route, Rule, entries, ranges
 
 if TYPE_CHECKING:
     from ..parameters import Tenant
@@ -29,7 +29,7 @@ def from_parameters(tenant: Tenant) -> DialPlan:
         area_code=tenant.dialling.area_code if tenant.dialling else None,
         dids=tenant.dids,
         inbound=tuple(
-            InboundRule(
+            DialPlanInboundRule(
                 meaning.name(rule.name),
                 rule.dids,
                 str(destinations.in_words(destinations.as_sent(rule.extension))),
@@ -120,13 +120,13 @@ def rule_from_pbx(rule: Mapping[str, Any], trunk_id: str | None) -> Rule:
     )
 
 
-def _read_inbound(rule: Mapping[str, Any], trunk_id: str | None) -> InboundRule:
+def _read_inbound(rule: Mapping[str, Any], trunk_id: str | None) -> DialPlanInboundRule:
     try:
         dids = DidPool.read(rule.get("did_numbers") or "")
         known = True
     except ValueError:
         dids, known = DidPool("1"), False
-    return InboundRule(
+    return DialPlanInboundRule(
         name=meaning.name(str(rule["name"])),
         dids=dids,
         destination=destinations.in_words(rule.get("office_hours_forward_rule")) or "goes nowhere",

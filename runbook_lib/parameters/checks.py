@@ -23,7 +23,16 @@ from ..errors import InputError, SecretError
 from ..meaning import meaning
 from ..paths import NamedFile, candidates, is_old_reading, lies_in, locate, looked_for
 from ..product import PARAMETERS
-from ..secret import Filter, SecretRef, exposure, find, is_one_word, look_up, remember, sip_password_problem
+from ..secret import (
+    SecretFilter,
+    SecretRef,
+    exposure,
+    find,
+    is_one_word,
+    look_up,
+    remember,
+    sip_password_problem,
+)
 from ..sip_uri import EDGES, address, check_host, not_public, termination_label
 from .document import Document, PathInFile
 from .model import Site, Tenant, TrunkScope
@@ -121,7 +130,7 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
     shared = ("shared_trunks", _at(tenant.content, "shared_trunk"))
     sip = ("termination", "credentials", "password")
     live = _at(site.content, "target") == "live"
-    values = Filter()
+    values = SecretFilter()
     places: tuple[tuple[Document, tuple[Any, ...]], ...] = (
         (site, (*accounts, "auth_token")),
         (site, (*accounts, "api_key_secret")),

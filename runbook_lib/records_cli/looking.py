@@ -27,7 +27,7 @@ from ..records.clocks import clock_cautions
 from ..records.events import DISPOSED
 from ..records.first_block import first_block, mapping, mappings, moment
 from ..records.record import COMPARISON, record_so_far
-from ..records.register import Facts, Filter, Row, register
+from ..records.register import RecordFacts, RegisterFilter, RegisterRow, register
 from ..records.reviews import describe_events, unreviewed
 from ..records.verify import Damage, by_event, check_record, read_record
 from ..screen import screen
@@ -108,7 +108,7 @@ def list_records(
     with printed():
         if as_json and as_csv:
             raise InputError(["--json and --csv: give one of them"])
-        wanted = Filter(
+        wanted = RegisterFilter(
             tenant,
             _time("--since", since),
             _time("--until", until, end=True),
@@ -133,9 +133,9 @@ def list_records(
 def _print_list(
     folder: Path,
     entries: Sequence[Entry],
-    rows: Sequence[Row],
-    shown: Sequence[Row],
-    wanted: Filter,
+    rows: Sequence[RegisterRow],
+    shown: Sequence[RegisterRow],
+    wanted: RegisterFilter,
     problems: Sequence[Any],
 ) -> None:
     if not shown and not problems:
@@ -179,10 +179,10 @@ def _print_text(content: str) -> None:
     screen.file.write(f"{content}\n")
 
 
-def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[Row], *, as_csv: bool) -> None:
+def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterRow], *, as_csv: bool) -> None:
     found = [row.to_data() for row in rows]
     if as_csv:
-        columns = list(found[0]) if found else list(Row("//", "", "", Facts()).to_data())
+        columns = list(found[0]) if found else list(RegisterRow("//", "", "", RecordFacts()).to_data())
         lines = [[_cell(row[name]) for name in columns] for row in found]
         _print_text(csv_text([("", columns, lines)]).rstrip("\r\n").replace("\r\n", "\n"))
         return

@@ -19,7 +19,7 @@ from runbook_lib.records.journal import Journal, is_readable, read
 from runbook_lib.records.ownership import Ownership
 from runbook_lib.records.record import close_record, write_record
 from runbook_lib.records.to_undo import record_to_undo
-from runbook_lib.secret import Filter, remember, scrub_data
+from runbook_lib.secret import SecretFilter, remember, scrub_data
 from tests.records.conftest import make, start, work
 
 RUN = "demo/acme/20261123T000000Z-aaaaaa"
@@ -29,7 +29,7 @@ ROW = Row("1.1", "friendly name", "PortSIP acme", None, Action.CREATE)
 @pytest.fixture
 def own_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A filter of this test's own."""
-    monkeypatch.setattr(secret, "_secrets", Filter())
+    monkeypatch.setattr(secret, "_secrets", SecretFilter())
 
 
 def written(path: Path, body: object, name: str = "PortSIP acme") -> list[dict[str, object]]:

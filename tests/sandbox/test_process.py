@@ -29,7 +29,7 @@ def root(tmp_path):
     process.stop(tmp_path)
 
 
-def health(endpoints: process.Endpoints) -> dict:
+def health(endpoints: process.RunningSandbox) -> dict:
     return httpx.get(endpoints.control_url + "/health").json()
 
 
@@ -159,7 +159,7 @@ def made_ahead(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not certificate.is_good(root)
 
 
-def answers(endpoints: process.Endpoints) -> bool:
+def answers(endpoints: process.RunningSandbox) -> bool:
     trust = ssl.create_default_context(cafile=endpoints.ca_file)
     return httpx.get(endpoints.portsip_url + "/api/info", verify=trust).status_code == 200
 
