@@ -212,7 +212,7 @@ def dial(
 
     def run() -> int:
         given, [owner] = _files(site, [tenant])
-        dialled.show(given, owner, numbers or [], caller, screen, live=live, called=called)
+        dialled.show_calls(given, owner, numbers or [], caller, screen, live=live, called=called)
         return FINE
 
     raise typer.Exit(_guarded(run))
@@ -309,14 +309,14 @@ def revoke(
     """Withdraw an approval, as an entry in the records; a run in progress writes no further section."""
     from .approval import read_statement
     from .batch.pages import renew_index
-    from .records.uses import revoke as enter
+    from .records.uses import enter_revocation
 
     def run() -> int:
         path = _given(Path(approval))
         known = re.fullmatch(r"[0-9a-f]{32}", approval)
         found = approval if known and not path.is_file() else read_statement(path)[0].id
         records = find_workspace().records
-        entry = enter(records, found, reason)
+        entry = enter_revocation(records, found, reason)
         screen.print(f"Revoked: {found}, {entry.digest}", soft_wrap=True)
         for caution in renew_index(records):
             complain(f"Caution: {caution}")
@@ -428,7 +428,7 @@ def rollback(
     emergency: Emergency = None,
 ) -> None:
     """Show (with --apply: make) the changes that undo a record. Exit status 2 if the plan has changes."""
-    from .records.to_undo import files_of
+    from .records.to_undo import parameter_files_of
 
     def run() -> int:
         where: Path
@@ -437,7 +437,7 @@ def rollback(
             run_id = record.rstrip("/").rpartition("/")[2]
             where, [owner] = _files(site, [tenant])
         else:
-            run_id, files = files_of(find_workspace().records, record)
+            run_id, files = parameter_files_of(find_workspace().records, record)
             # Paths in a record start at the workspace, wherever this is called.
             where = _given(site) if site else project_root() / files["site"]
             owner = _given(tenant) if tenant else _recorded(files["tenant"])
@@ -502,7 +502,7 @@ def sign_in(
             owner.pbx_domain for _, owner in load_all(given, owners, root) if isinstance(owner, Tenant)
         ]
         ask = partial(typer.prompt, "One-time code that the PBX sent", hide_input=sys.stdin.isatty())
-        for line in signing_in.sign_in(load_site(given, root), root, domains, ask):
+        for line in signing_in.sign_in_each(load_site(given, root), root, domains, ask):
             screen.print(Text(line))
         return FINE
 

@@ -39,14 +39,13 @@ from .lock import held, whoami
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .paths import near
 from .plain_files import read_mapping
-from .plan import CHANGING, STOPPING, Plan, Row, Slice, shown
+from .plan import CHANGING, STOPPING, Plan, Row, Slice, value_text
 from .records import living
 from .records.anchor import head_cautions
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
 from .records.first_block import FirstBlock, first_block
-from .records.journal import FILE_NAME, Journal
-from .records.journal import read as read_journal
+from .records.journal import FILE_NAME, Journal, read_journal
 from .records.living import Phase
 from .records.needs import try_out
 from .records.policy import policy_of, require_floor
@@ -667,7 +666,7 @@ class SectionRun:
             first = verification.differences[0]
             raise VerificationError(
                 "; ".join(
-                    f"{row.setting} is {shown(row.current)}, expected {shown(row.desired)}"
+                    f"{row.setting} is {value_text(row.current)}, expected {value_text(row.desired)}"
                     for row in verification.differences
                 ),
                 step=first.step,

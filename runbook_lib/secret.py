@@ -364,7 +364,7 @@ def scrub_log(record: logging.LogRecord) -> bool:
     return True
 
 
-def find(content: str | bytes, known: SecretFilter | None = None) -> list[str]:
+def find_secrets(content: str | bytes, known: SecretFilter | None = None) -> list[str]:
     """Return the references of the known secrets of which any form is in the content, sorted."""
     text = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     return sorted(set(_found_in(text, known).values()))

@@ -26,7 +26,7 @@ _JOINS = {
 }
 
 
-def apply(store: Store, wanted: dict[str, Any], history: History) -> list[str]:
+def apply_patch(store: Store, wanted: dict[str, Any], history: History) -> list[str]:
     """Change, remove or add rows; return the keys of those that were met.
 
     ``wanted`` holds ``vendor``, ``kind`` and either ``add`` (a whole row) or ``id`` or ``match`` with

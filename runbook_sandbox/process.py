@@ -65,7 +65,7 @@ def ensure_running(root: Path, idle_seconds: float = IDLE_SECONDS) -> RunningSan
         _start(root, idle_seconds)
         deadline = time.monotonic() + START_WITHIN_S
         while time.monotonic() < deadline:
-            running = status(root)
+            running = find_running(root)
             if running is not None:
                 return running
             time.sleep(0.05)
@@ -79,11 +79,11 @@ def _usable(root: Path) -> RunningSandbox | None:
     """Return the running sandbox, unless its loaded certificate is no longer trusted."""
     from . import certificate  # only who starts or uses the sandbox pays for the import
 
-    running = status(root)
+    running = find_running(root)
     return running if running is not None and certificate.is_good(root) else None
 
 
-def status(root: Path) -> RunningSandbox | None:
+def find_running(root: Path) -> RunningSandbox | None:
     """Return the running sandbox of a project root, or ``None``."""
     state = _read_state(root)
     if state is None:
@@ -106,7 +106,7 @@ def status(root: Path) -> RunningSandbox | None:
 
 def stop(root: Path) -> bool:
     """End the sandbox of a project root; return whether one was running."""
-    running = status(root)
+    running = find_running(root)
     if running is None:
         return False
     httpx.post(running.control_url + "/stop", timeout=5, trust_env=False)
@@ -119,7 +119,7 @@ def stop(root: Path) -> bool:
 def is_of_other_source(root: Path) -> bool:
     """Whether a sandbox runs that another version of this package has started."""
     state = _read_state(root)
-    return status(root) is not None and (state or {}).get("source") != _source()
+    return find_running(root) is not None and (state or {}).get("source") != _source()
 
 
 def restart(root: Path) -> RunningSandbox:

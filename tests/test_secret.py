@@ -27,7 +27,7 @@ from runbook_lib.secret import (
     SecretFilter,
     SecretRef,
     exposure,
-    find,
+    find_secrets,
     known,
     remember,
     resolve,
@@ -93,9 +93,9 @@ FORMS = [
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_found_and_taken_out(form: str) -> None:
     text = f"before {form} after"
-    assert find(text.encode(), KNOWN) == ["env:CANARY"]
+    assert find_secrets(text.encode(), KNOWN) == ["env:CANARY"]
     clean = scrub(text, KNOWN)
-    assert find(clean.encode(), KNOWN) == []
+    assert find_secrets(clean.encode(), KNOWN) == []
     assert "[env:CANARY]" in clean
     assert clean.startswith("before ") and clean.endswith(" after")
 
@@ -109,7 +109,7 @@ def test_nothing_is_left_of_any_value(value: str, before: str, after: str) -> No
         json.dumps(value),
         base64.b64encode((before + value + after).encode()).decode(),
     ):
-        assert find(scrub(f"<{form}>", known).encode(), known) == []
+        assert find_secrets(scrub(f"<{form}>", known).encode(), known) == []
 
 
 def test_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_short_values_do_not_wreck_texts() -> None:
 def test_one_value_inside_of_another_is_taken_out_whole() -> None:
     values = SecretFilter({"correct-horse": "env:A", "correct-horse-battery": "env:B"})
     assert scrub("correct-horse-battery, correct-horse", values) == "[env:B], [env:A]"
-    assert find("correct-horse-battery", values) == ["env:A", "env:B"]
+    assert find_secrets("correct-horse-battery", values) == ["env:A", "env:B"]
 
 
 def test_the_filter_knows_what_was_resolved_and_what_was_remembered(
@@ -336,9 +336,9 @@ def test_thousands_of_secrets_are_looked_for_in_one_pass() -> None:
     many = SecretFilter({f"Tenant-{number}-password": f"env:TENANT_{number}" for number in range(3000)})
     assert scrub("a Tenant-7-password b Tenant-2999-password", many) == "a [env:TENANT_7] b [env:TENANT_2999]"
     many.discard("Tenant-7-password")
-    assert find("Tenant-7-password", many) == []
+    assert find_secrets("Tenant-7-password", many) == []
     many.add("Tenant-7-password", "env:AGAIN")
-    assert find(base64.b64encode(b"user:Tenant-7-password").decode(), many) == ["env:AGAIN"]
+    assert find_secrets(base64.b64encode(b"user:Tenant-7-password").decode(), many) == ["env:AGAIN"]
 
 
 def test_a_secret_that_comes_while_another_thread_searches_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runbook_lib import secret_forms
-from runbook_lib.secret import SecretFilter, find, scrub
+from runbook_lib.secret import SecretFilter, find_secrets, scrub
 from runbook_lib.secret_forms import forms
 
 AWKWARD = "'\"\\/<>&=+`%$! #;ä€é\u2028😀\t\n"
@@ -53,7 +53,7 @@ WRITERS: dict[str, Callable[[str], str]] = {
 
 def is_found(value: str, text: str) -> bool:
     known = SecretFilter({value: "env:X"})
-    return bool(find(text, known)) and not find(scrub(text, known), known)
+    return bool(find_secrets(text, known)) and not find_secrets(scrub(text, known), known)
 
 
 @pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)

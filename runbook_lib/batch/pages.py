@@ -23,7 +23,7 @@ from ..notebook.tables import first_block_shown
 from ..plain_files import read_mapping, write_whole
 from ..records import living
 from ..records.chain import CLOSED, Entry
-from ..records.clocks import in_order
+from ..records.clocks import runs_in_order
 from ..records.disposed import DISPOSED_FILE
 from ..records.first_block import first_block
 from ..records.record import OPENING, RECORD, RUN
@@ -171,7 +171,7 @@ def write_index(records: Path) -> Path:
     """
     entries, _ = read_chain(records)
     chained = {run: digests for run, digests in by_event(entries).items() if is_run(run)}
-    names = reversed(in_order(entries, sorted({*chained, *run_folders(records)})))
+    names = reversed(runs_in_order(entries, sorted({*chained, *run_folders(records)})))
     openings = {run: read_mapping(records / run / OPENING) for run in chained}
     rows = [_run_row(records / name, name, chained.get(name), openings.get(name, {})) for name in names]
     runs = [row for row in rows if row is not None]

@@ -13,9 +13,9 @@ from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK, SECTIONS
 from ..keys import Why
 from ..notebook.display import visible
-from ..notebook.tables import in_order, row_table
+from ..notebook.tables import row_table, rows_in_order
 from ..parameters import project_root, secret_cautions
-from ..plan import Effect, Plan, Row, shown
+from ..plan import Effect, Plan, Row, value_text
 from ..records.result import write_json
 from ..runbook import Runbook
 from ..screen import conclude
@@ -52,7 +52,7 @@ def plan_tenant(
         screen.print()
         # A terminal narrower than the table's longest words wraps lines or scrolls; nothing is cut off.
         title = f"{part.section} {SECTIONS[part.section].title}"
-        screen.print(row_table(title, in_order(part.section, part.rows)), soft_wrap=True)
+        screen.print(row_table(title, rows_in_order(part.section, part.rows)), soft_wrap=True)
     stopping = sum(len(part.stopping) for part in plan.slices)
     changing = sum(len(part.changing) for part in plan.slices)
     screen.print()
@@ -88,7 +88,7 @@ def show_changes(plan: Plan, screen: Console) -> None:
     for part in plan.slices:
         if part.changing:
             title = f"{part.section} {SECTIONS[part.section].title}"
-            rows = in_order(part.section, part.changing)
+            rows = rows_in_order(part.section, part.changing)
             screen.print()
             screen.print(row_table(title, rows), soft_wrap=True)
             for row in rows:
@@ -102,7 +102,7 @@ def show_changes(plan: Plan, screen: Console) -> None:
 def describe_change(row: Row) -> str:
     """Return a row's change and its effect on calls, in one sentence."""
     calls = "does not interrupt calls" if row.effect is Effect.NONE else f"calls: {row.effect}"
-    values = f"{shown(row.current)} → {shown(row.desired)}"
+    values = f"{value_text(row.current)} → {value_text(row.desired)}"
     return f"Step {row.step}: {row.action} {row.setting}: {values}; {calls}."
 
 

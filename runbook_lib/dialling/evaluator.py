@@ -377,7 +377,7 @@ def _short(decision: Decision) -> str:
 _ENTRY = re.compile(r"(\d+)(?:\s*-\s*(\d+))?", re.ASCII)
 
 
-def entries(text: str | None) -> tuple[str, ...]:
+def split_entries(text: str | None) -> tuple[str, ...]:
     """Return the entries of a list joined by semicolons."""
     return tuple(one.strip() for one in (text or "").split(";") if one.strip())
 
@@ -388,7 +388,7 @@ def ranges(text: str | None) -> tuple[tuple[int, int], ...]:
     Raises ``ValueError`` for what is neither.
     """
     found = []
-    for entry in entries(text):
+    for entry in split_entries(text):
         match = _ENTRY.fullmatch(entry)
         if match is None:
             raise ValueError("neither an extension nor a range of them")

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ..parameters import SharedTrunk, Site, Tenant
-from ..plan import shown
+from ..plan import value_text
 from ..watch.differences import look_at
 from ..watch.reading import SiteReading
 from .drafts import Data, Drafts, Misfit, draft
@@ -27,7 +27,7 @@ class Discovery:
     requests: dict[str, int]
 
 
-def discover(site: Site, root: Path) -> Discovery:
+def discover_site(site: Site, root: Path) -> Discovery:
     """Read a site and draft its parameters; sends no write, and writes no file.
 
     What is left of the drafts are valid parameters. Each was planned: what is not in place, apart from the
@@ -56,7 +56,9 @@ def discover(site: Site, root: Path) -> Discovery:
             drafts.add(Misfit.UNREADABLE, one.owner.name, one.error.what)
         for difference in one.differences:
             row = difference.row
-            what = f"{row.step} {row.setting}: {shown(row.current)}, by the guide {shown(row.desired)}"
+            what = (
+                f"{row.step} {row.setting}: {value_text(row.current)}, by the guide {value_text(row.desired)}"
+            )
             drafts.add(Misfit.STEP, one.owner.name, what)
     in_place = tuple(one.owner.name for one in looked if not one.differences and one.error is None)
     return Discovery(drafts, in_place, requests)

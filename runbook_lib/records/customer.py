@@ -24,12 +24,12 @@ from .first_block import (
     EMERGENCY,
     Changed,
     changed_rows,
-    in_words,
     interrupting_writes,
     mapping,
     mappings,
     moment,
     read_back_at,
+    value_in_words,
 )
 
 #: What stands in the place of a value that is not for this audience.
@@ -180,9 +180,9 @@ class _Allowed:
 
     def _value(self, value: Value) -> str:
         if not isinstance(value, str):
-            return in_words(value)
+            return value_in_words(value)
         if value in _WORDS or value in self._domains or _FEW_DIGITS.fullmatch(value) or self._are_own(value):
-            return in_words(value)
+            return value_in_words(value)
         return WITHHELD
 
     def _are_own(self, text: str) -> bool:

@@ -83,7 +83,7 @@ def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
         answer = write["answer"] or {"status": None, "result": None}
         if answer["status"] is not None and 400 <= answer["status"] < 500:
             continue
-        path, kind = resource_of(write)
+        path, kind = touched_by(write)
         if path is None:
             path = locate(write)
         if path is None:
@@ -119,15 +119,15 @@ def _text(value: Any) -> str:
 
 def path_of(write: Write) -> str | None:
     """Return the path of the resource of a write; ``None`` if it made one and nobody said which."""
-    return resource_of(write)[0]
+    return touched_by(write)[0]
 
 
 def makes(write: Write) -> bool:
     """Whether a write is one that makes a resource."""
-    return resource_of(write)[1] == "made"
+    return touched_by(write)[1] == "made"
 
 
-def resource_of(write: Write) -> tuple[str | None, WriteKind]:
+def touched_by(write: Write) -> tuple[str | None, WriteKind]:
     """Return the path of the resource that a write is about, and what the write does to it."""
     made = next((one["result"] for one in (write["answer"], write["found"]) if one and one["result"]), None)
     path = urlsplit(write["path"]).path

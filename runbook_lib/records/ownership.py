@@ -18,14 +18,13 @@ from typing import Any
 
 from ..keys import ResourceKey
 from ..meaning import FORMS, meaning
-from ..plain_files import describe, read_mapping, write_whole
-from ..plain_files import read as read_plain
+from ..plain_files import describe, read, read_mapping, write_whole
 from ..plan import CHANGING, Action, Left, Row, Value, canonical, field_of
 from .chain import FILE_NAME as CHAIN
 from .chain import LIMIT
 from .disposed import DISPOSED_FILE, writes_of
 from .errors import RecordError
-from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read, vendor_time
+from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read_journal, vendor_time
 
 OWNERSHIP = ".ownership.json"
 FORMAT = 4
@@ -141,7 +140,7 @@ class Ownership:
             self._order = b""
             for folder in (self._records, *self._records.parents[:2]):
                 with suppress(OSError):
-                    self._order = read_plain(folder / CHAIN, LIMIT)
+                    self._order = read(folder / CHAIN, LIMIT)
                     break
         return self._order.find(f'/{name.rpartition("/")[2]}"'.encode())
 
@@ -157,9 +156,9 @@ class Ownership:
     def _read(self, name: str) -> list[dict[str, Any]]:
         """The writes of a run: of its journal, or of what stays of one that was removed by rule."""
         try:
-            return read(self._records / name / FILE_NAME)
+            return read_journal(self._records / name / FILE_NAME)
         except FileNotFoundError:
-            return writes_of(json.loads(read_plain(self._records / name / DISPOSED_FILE)))
+            return writes_of(json.loads(read(self._records / name / DISPOSED_FILE)))
 
     def _look(self) -> tuple[dict[str, _Journal], list[str]]:
         """The journals that exist now, newest name first, and why any of them cannot be read."""

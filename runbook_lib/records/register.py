@@ -31,11 +31,11 @@ from .first_block import (
     DIFFERS,
     EMERGENCY,
     changed_rows,
-    in_words,
     interrupting_writes,
     mapping,
     mappings,
     read_back_at,
+    value_in_words,
 )
 from .policy import Seen
 from .record import CHECKSUMS, OPENING, RECORD
@@ -205,7 +205,7 @@ def facts_of(opening: Mapping[str, Any], record: Mapping[str, Any]) -> RecordFac
 def _changed(rows: Sequence[Any]) -> str:
     if len(rows) == 1:
         [row] = rows
-        return f"{row.setting}: {in_words(row.before)} → {in_words(row.after)}"
+        return f"{row.setting}: {value_in_words(row.before)} → {value_in_words(row.after)}"
     return f"{len(rows)} settings" if rows else ""
 
 

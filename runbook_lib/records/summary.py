@@ -39,7 +39,7 @@ def summarize(
     results
         The sections' ``NN.result.json``, in the order in which they ran.
     writes
-        The journal's writes, as ``journal.read`` returns them.
+        The journal's writes, as ``read_journal`` returns them.
     journal
         Digest of the journal's file.
     """

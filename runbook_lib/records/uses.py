@@ -121,7 +121,7 @@ def register_of(records: Path) -> str | None:
         return None
 
 
-def revoke(records: Path, approval: str, reason: str) -> Entry:
+def enter_revocation(records: Path, approval: str, reason: str) -> Entry:
     """Enter that an approval must not be used any longer; ``InputError`` if it is already revoked."""
     chain = Chain(records)
     with chain.held():

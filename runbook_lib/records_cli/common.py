@@ -61,7 +61,7 @@ def printed() -> Iterator[None]:
             raise typer.Exit(FAILED)
 
 
-def records_folder(records: Path | None) -> Path:
+def chosen_records(records: Path | None) -> Path:
     folder = given(records)
     if folder is not None and not folder.is_dir():
         raise InputError([f"--records: {folder.absolute()} is not a folder"])
@@ -91,7 +91,7 @@ def runs_of(entries: Sequence[Entry]) -> list[str]:
     return list(dict.fromkeys(one.run for one in entries if is_run(one.run)))
 
 
-def find(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ()) -> str:
+def find_run(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ()) -> str:
     """The run that is meant: by its whole name, its run id, or the id's beginning."""
     if wanted in runs:
         return wanted
@@ -144,7 +144,7 @@ def names_of(by: object) -> str:
     return ", ".join(str(one.get("name")) for one in mappings({"by": by}, "by"))
 
 
-def text(value: object) -> Text:
+def shown_text(value: object) -> Text:
     return Text("" if value is None else visible(str(value)))
 
 

@@ -25,7 +25,7 @@ from ..records.verify import by_event, read_record
 from ..runbook import Runbook
 from ..screen import screen
 from ..secret import scrub_data
-from .common import FAILED, Records, app, find, line, records_folder, renew_pages, reported, runs_of
+from .common import FAILED, Records, app, chosen_records, find_run, line, renew_pages, reported, runs_of
 from .common import Run as RunArgument
 
 #: What is there today, beside what was left.
@@ -36,9 +36,9 @@ AS_LEFT, DIFFERS, NEW = "as left", "differs", "not in the record"
 def compare(run: RunArgument, records: Records = None) -> None:
     """Read every section of a record again: left then, expected then, today. Kept as a record of its own."""
     with reported():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         entries = Chain(folder).entries()
-        name = find(runs_of(entries), run)
+        name = find_run(runs_of(entries), run)
         opening, record, problems = read_record(folder, name, by_event(entries).get(name, {}))
         if problems or not record:
             raise RecordError(

@@ -27,12 +27,12 @@ from .common import (
     Records,
     Run,
     app,
-    find,
+    chosen_records,
+    find_run,
     given,
     line,
     names_of,
     printed,
-    records_folder,
     renew_pages,
     reported,
     runs_of,
@@ -77,9 +77,9 @@ def export(
             raise InputError([f"{out.name}: a copy for {audience} ends in {', '.join(kinds)}"])
         if tenant is not None and audience is not Audience.CUSTOMER:
             raise InputError(["--tenant: is for --for customer"])
-        folder = records_folder(records)
+        folder = chosen_records(records)
         entries = Chain(folder).entries()
-        name = find(runs_of(entries), run)
+        name = find_run(runs_of(entries), run)
         if out.suffix == ".zip":
             missing = export_record(folder, name, out, project_root())
         else:
@@ -171,7 +171,7 @@ def confirm(
 ) -> None:
     """Say whether a file is a copy that was handed out, and whether its record still fits."""
     with printed():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         path = given(file) or file
         try:
             found = handed_out(folder, Chain(folder).entries(), path)

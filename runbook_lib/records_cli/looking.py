@@ -29,7 +29,7 @@ from ..records.first_block import first_block, mapping, mappings, moment
 from ..records.record import COMPARISON, record_so_far
 from ..records.register import RecordFacts, RegisterFilter, RegisterRow, register
 from ..records.reviews import describe_events, unreviewed
-from ..records.verify import Damage, by_event, check_record, read_record
+from ..records.verify import Damage, by_event, read_record, verify_record
 from ..screen import screen
 from ..secret import scrub
 from .common import (
@@ -37,17 +37,17 @@ from .common import (
     Records,
     Run,
     app,
-    find,
+    chosen_records,
+    find_run,
     line,
     name_emergencies,
     name_events,
     names_of,
     printed,
     read_whole_chain,
-    records_folder,
     runs_of,
+    shown_text,
     state_of,
-    text,
     warn,
     warn_of_clocks,
 )
@@ -117,7 +117,7 @@ def list_records(
             outcome,
             exceptions,
         )
-        folder = records_folder(records)
+        folder = chosen_records(records)
         entries, problems = read_whole_chain(folder)
         rows = register(folder, entries)
         shown = wanted.of(rows)
@@ -228,14 +228,14 @@ def show(
 ) -> None:
     """Show one record: in one sentence, what changed, then everything else."""
     with printed():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         entries, problems = read_whole_chain(folder)
-        name = find(runs_of(entries), run, problems)
+        name = find_run(runs_of(entries), run, problems)
         own = [entry for entry in entries if entry.run == name]
         digests = by_event(own).get(name, {})
         disposed = any(entry.event == DISPOSED for entry in own)
         opening, closed, unread = ({}, {}, []) if disposed else read_record(folder, name, digests)
-        problems += check_record(folder, name, own)
+        problems += verify_record(folder, name, own)
         problems += [
             problem for problem in unread if problem.damage is Damage.NEWER and problem not in problems
         ]
@@ -327,7 +327,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
     )
     for label, value in facts:
         if value:
-            screen.print(Text.assemble((f"{label:<16} ", "bold"), text(value)), soft_wrap=True)
+            screen.print(Text.assemble((f"{label:<16} ", "bold"), shown_text(value)), soft_wrap=True)
 
 
 def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
@@ -337,5 +337,5 @@ def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> 
     for name in columns:
         table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
     for row in rows:
-        table.add_row(*(text(row.get(name)) for name in columns))
+        table.add_row(*(shown_text(row.get(name)) for name in columns))
     screen.print(table)

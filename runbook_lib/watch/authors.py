@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from ..dialling.destinations import in_words
+from ..dialling.destinations import destination_in_words
 from ..errors import AccountError, VendorError
 from ..keys import PORTSIP, TWILIO, Kind
 from ..meaning import meaning
@@ -288,7 +288,7 @@ def _values(state: Any) -> Values:
     def collect(place: str, value: Any) -> None:
         if isinstance(value, dict):
             if value.get("action"):
-                found[place] = in_words(value)
+                found[place] = destination_in_words(value)
                 return
             for name, inner in value.items():
                 collect(f"{place}.{name}" if place else str(name), inner)

@@ -15,7 +15,7 @@ from .rules import INBOUND, OUTBOUND, RuleRoutes
 BASE = "/api"
 
 
-def build(world: World) -> Starlette:
+def portsip_app(world: World) -> Starlette:
     """Return the application; a create and a change both are POST, there is no PUT or DELETE."""
     inbound, outbound = RuleRoutes(INBOUND), RuleRoutes(OUTBOUND)
     open_routes = [

@@ -13,7 +13,7 @@ from .http import (
     PortsipCall,
     PortsipError,
     actor_of,
-    address,
+    client_address,
     invalid,
     json_body,
     not_found,
@@ -37,13 +37,13 @@ async def sign_in(request: Request) -> Response:
     if not _right(world, username, password, tenant):
         settings = world.store.portsip["settings"]
         world.sessions.failed(
-            address(request),
+            client_address(request),
             allowed=settings["web_failed_auth_amount"],
             block_seconds=settings["web_blacklist_time_interval"],
         )
         status = int(world.switches["portsip.bad_credentials_status"])
         raise PortsipError(status, "UNAUTHORIZED", "The username or password is incorrect.")
-    world.sessions.succeeded(address(request))
+    world.sessions.succeeded(client_address(request))
     home = tenant["id"] if tenant else None
     session = ServedSession(home=home, tenant_id=home, user=username)
     world.history.log(actor_of(request, session), "LOGIN", "LOGIN", username, home)

@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..store import StoredRow, new_id
 from .bodies import checked, text
-from .http import PortsipCall, collection, not_found, nothing, shown
+from .http import PortsipCall, as_answered, collection, not_found, nothing
 
 _FIELDS = {"number_prefix": text(1, 64), "description": text(0, 1024)}
 
@@ -27,7 +27,7 @@ async def create(call: PortsipCall) -> Response:
 
 async def detail(call: PortsipCall) -> Response:
     """GET /emergency_numbers/{id}."""
-    return JSONResponse(shown(call.world, _answer(_find(call))))
+    return JSONResponse(as_answered(call.world, _answer(_find(call))))
 
 
 async def destroy(call: PortsipCall) -> Response:

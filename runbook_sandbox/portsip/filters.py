@@ -44,7 +44,7 @@ def select(
     skip = _whole(query, "skip", 0, 0, 2**31 - 1)
     top = _whole(query, "top", 100, 1, 100)
     if query.get("filter", "").strip():
-        test = parse(query["filter"], _fields(rows))
+        test = parse_filter(query["filter"], _fields(rows))
         if filter_works:
             rows = [row for row in rows if test(row)]
     if wanted := query.get("search", "").strip().casefold():
@@ -56,7 +56,7 @@ def select(
     return len(rows), rows[skip : skip + top]
 
 
-def parse(text: str, fields: set[str] | None = None) -> Test:
+def parse_filter(text: str, fields: set[str] | None = None) -> Test:
     """Return the test that a filter stands for; ``FilterError`` if it makes no sense."""
     return _Parser(text, fields).whole()
 

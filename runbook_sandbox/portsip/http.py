@@ -127,19 +127,19 @@ async def _with_history(call: PortsipCall, endpoint: Endpoint) -> Response:
 
 def actor_of(request: Request, session: ServedSession) -> Actor:
     """Return who acts in a session."""
-    return Actor(name=session.user, source="API", ip=address(request), tenant_id=session.home)
+    return Actor(name=session.user, source="API", ip=client_address(request), tenant_id=session.home)
 
 
 def refuse_blocked(request: Request, world: World) -> None:
     """Refuse an address that is locked out (PortSIP, "Troubleshooting": DENIED until a date)."""
-    left = world.sessions.blocked_until(address(request))
+    left = world.sessions.blocked_until(client_address(request))
     if left is not None:
         status = int(world.switches["portsip.lockout_status"])
         until = iso_micro(world.store.clock.now() + timedelta(seconds=left))
         raise PortsipError(status, "DENIED", f"The IP address is blocked until {until}.")
 
 
-def address(request: Request) -> str:
+def client_address(request: Request) -> str:
     """Return the address that a request came from."""
     return request.client.host if request.client else "unknown"
 
@@ -167,10 +167,10 @@ def collection(call: PortsipCall, rows: Iterable[StoredRow]) -> Response:
         )
     except FilterError as error:
         raise invalid(str(error)) from None
-    return JSONResponse({"count": count, "items": [shown(call.world, row) for row in page]})
+    return JSONResponse({"count": count, "items": [as_answered(call.world, row) for row in page]})
 
 
-def shown(world: World, row: StoredRow) -> StoredRow:
+def as_answered(world: World, row: StoredRow) -> StoredRow:
     """Return a row as it is answered, with unset texts as the switch says."""
     unset = world.switches["portsip.unset_text"]
     if unset == "empty":

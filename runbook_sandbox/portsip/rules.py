@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from ..store import StoredRow, new_id
 from .bodies import Check, checked, flag, ids, one_of, text, whole
 from .defaults import INBOUND_RULE, OUTBOUND_RULE, RULE_HOURS, fresh
-from .http import PortsipCall, collection, created, invalid, not_found, nothing, shown
+from .http import PortsipCall, as_answered, collection, created, invalid, not_found, nothing
 from .nested import checked_object, office_hours
-from .pools import holds, parse, size
+from .pools import holds, parse_pool, pool_size
 from .trunks import as_file, pool_of
 
 MAX_ROUTES = 6  # PortSIP, "Outbound rules": six routes at most
@@ -175,7 +175,7 @@ class RuleRoutes:
         kept["holidays"] = [{k: v for k, v in h.items() if k != "tenant_id"} for h in holidays]
         if "routes" in kept:
             kept["routes"] = [{k: v for k, v in route.items() if v != ""} for route in kept["routes"]]
-        return shown(call.world, kept | row.get("unknown_fields", {}))
+        return as_answered(call.world, kept | row.get("unknown_fields", {}))
 
     def _check(self, call: PortsipCall, row: StoredRow) -> None:
         for holiday in row["holidays"]:
@@ -195,7 +195,7 @@ def _check_inbound(call: PortsipCall, row: StoredRow) -> None:
     """
     odd = call.world.switches["portsip.odd_ranges"] == "accepted"
     try:
-        wanted = parse(row["did_numbers"], odd_ranges=odd)
+        wanted = parse_pool(row["did_numbers"], odd_ranges=odd)
     except ValueError as error:
         raise invalid(f"did_numbers: {error}.") from None
     if ";" in row["did_numbers"] or not wanted:
@@ -207,7 +207,7 @@ def _check_inbound(call: PortsipCall, row: StoredRow) -> None:
         raise invalid("did_numbers: outside the DID pool.")
     for when in _FORWARDS:
         number = row[when].get("number") or ""
-        if re.fullmatch(r"\d+-\d+", number) and size(number) != size(row["did_numbers"]):
+        if re.fullmatch(r"\d+-\d+", number) and pool_size(number) != pool_size(row["did_numbers"]):
             raise invalid(f"{when}: the ranges have different sizes.")
     if call.world.switches["portsip.same_inbound_rule"] == "accepted":
         return
@@ -233,5 +233,5 @@ def _check_route(call: PortsipCall, row: StoredRow, route: StoredRow) -> None:
     if not caller_id:
         return
     found = re.fullmatch(r"\+?0{0,2}([1-9]\d*)", caller_id, re.ASCII)
-    if found is None or not holds(pool, parse(found[1], strict=False) or [(0, 0, 0)]):
+    if found is None or not holds(pool, parse_pool(found[1], strict=False) or [(0, 0, 0)]):
         raise invalid(f"routes: the outbound caller ID {caller_id} is not in the DID pool.")

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from ..store import StoredRow
 from ..world import world_of
 from .bodies import Check, checked, flag, text
-from .http import PortsipCall, collection, forbidden, invalid, not_found, nothing, shown
+from .http import PortsipCall, as_answered, collection, forbidden, invalid, not_found, nothing
 
 _NETWORK: dict[str, Check] = {
     name: text()
@@ -42,13 +42,13 @@ async def info(request: Request) -> Response:
             "enable_ms365_integration": False,
             "ms365_authorization_endpoint": "",
         }
-    return JSONResponse(shown(world, answer))
+    return JSONResponse(as_answered(world, answer))
 
 
 async def network(call: PortsipCall) -> Response:
     """GET /network: the same fields for system roles."""
     call.need_system()
-    return JSONResponse(shown(call.world, call.data["network"]))
+    return JSONResponse(as_answered(call.world, call.data["network"]))
 
 
 async def update_network(call: PortsipCall) -> Response:
@@ -80,7 +80,7 @@ async def status(call: PortsipCall) -> Response:
         "current_ivr_servers": 1,
     }
     fixed = {"news": "", "maintenance_expires_at": "2027-12-31T00:00:00Z", "calls_in_24_hours": []}
-    return JSONResponse(shown(call.world, data["system"] | fixed | counts))
+    return JSONResponse(as_answered(call.world, data["system"] | fixed | counts))
 
 
 async def settings(call: PortsipCall) -> Response:

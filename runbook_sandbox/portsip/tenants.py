@@ -7,9 +7,9 @@ from starlette.responses import JSONResponse, Response
 from ..store import StoredRow, iso_micro, new_id
 from .bodies import Check, anything, checked, flag, text, whole
 from .defaults import TENANT, tenant
-from .http import PortsipCall, collection, created, invalid, not_found, nothing, shown
+from .http import PortsipCall, as_answered, collection, created, invalid, not_found, nothing
 from .nested import e164, office_hours
-from .pools import holds, parse
+from .pools import holds, parse_pool
 from .trunks import pool_of
 
 _SUMMARY = (
@@ -79,7 +79,7 @@ async def detail(call: PortsipCall) -> Response:
     row = call.data["tenants"].get(call.path("id"))
     if row is None:
         raise not_found("tenant")
-    return JSONResponse(shown(call.world, row | _AVATAR | {"used_disk_quota": "0"}))
+    return JSONResponse(as_answered(call.world, row | _AVATAR | {"used_disk_quota": "0"}))
 
 
 async def own(call: PortsipCall) -> Response:
@@ -88,7 +88,7 @@ async def own(call: PortsipCall) -> Response:
     hidden = ("enabled", "email_recipients", "created_at")
     readable = {k: v for k, v in row.items() if k not in hidden}
     extra = {"used_disk_quota": "0", "stir_shaken_cert": "", "stir_shaken_key": ""}
-    return JSONResponse(shown(call.world, readable | _AVATAR | extra))
+    return JSONResponse(as_answered(call.world, readable | _AVATAR | extra))
 
 
 async def update_own(call: PortsipCall) -> Response:
@@ -102,7 +102,7 @@ async def update_own(call: PortsipCall) -> Response:
             raise invalid("Each of outbound_caller_ids needs provider_id and caller_id.")
         pool = pool_of(call.data, str(item.get("provider_id")), row["id"])
         if pool is None or not holds(
-            pool, parse(item["caller_id"].lstrip("+0"), strict=False) or [(0, 0, 0)]
+            pool, parse_pool(item["caller_id"].lstrip("+0"), strict=False) or [(0, 0, 0)]
         ):
             raise invalid(f"{item['caller_id']} is not in the DID pool.")
     row["outbound_caller_ids"] = wanted

@@ -15,16 +15,16 @@ from .defaults import INBOUND_PARAMETERS, OUTBOUND_PARAMETERS, PROVIDER, fresh, 
 from .http import (
     PortsipCall,
     PortsipError,
+    as_answered,
     collection,
     created,
     forbidden,
     invalid,
     not_found,
     nothing,
-    shown,
 )
 from .nested import inbound_parameters, outbound_parameters
-from .pools import Pool, holds, overlap, parse
+from .pools import Pool, holds, overlap, parse_pool
 
 FIELDS: dict[str, Check] = {
     "name": text(1, 64),
@@ -92,11 +92,11 @@ async def export(call: PortsipCall) -> Response:
 
 async def detail(call: PortsipCall) -> Response:
     """GET /providers/{id}: everything but the password."""
-    row = _view(call, find(call))
+    row = _view(call, find_trunk(call))
     answer = {k: v for k, v in row.items() if k not in _INTERNAL} | row.get("unknown_fields", {})
     answer["inbound_parameters"] = INBOUND_PARAMETERS | row.get("inbound_parameters", {})
     answer["outbound_parameters"] = OUTBOUND_PARAMETERS | row.get("outbound_parameters", {})
-    return JSONResponse(shown(call.world, _without_unset(answer)))
+    return JSONResponse(as_answered(call.world, _without_unset(answer)))
 
 
 async def create(call: PortsipCall) -> Response:
@@ -118,7 +118,7 @@ async def update(call: PortsipCall) -> Response:
     ``portsip.provider_update``; whether the password, which nobody can read, does is
     ``portsip.provider_password``.
     """
-    row = find(call)
+    row = find_trunk(call)
     _need_own(call, row)
     body = {k: v for k, v in (await call.body()).items() if k not in _READ_ONLY}
     body = checked(call.world, body, FIELDS)
@@ -143,7 +143,7 @@ async def status(call: PortsipCall) -> Response:
     Source: PortSIP, "Configuring SIP trunk": with registration off always ONLINE, unless OPTIONS
     (``keep_alive``) get no 200. Twilio answers OPTIONS and accepts no REGISTER.
     """
-    row = find(call)
+    row = find_trunk(call)
     answers = row["peer_answers"]
     if localised := _TERMINATION_URI.fullmatch(row["hostname"].lower()):
         names = {(trunk["domain_name"] or "").lower() for trunk in call.world.store.twilio["trunks"].values()}
@@ -155,7 +155,7 @@ async def status(call: PortsipCall) -> Response:
 async def destroy(call: PortsipCall) -> Response:
     """POST /providers/{id}/destroy: refused while a rule references the trunk."""
     # 400 is the only failure that the OpenAPI document gives here, "invalid provider ID" included
-    row = find(call, missing=400)
+    row = find_trunk(call, missing=400)
     _need_own(call, row, 400)
     users = [rule["name"] for rule in rules_using(call.data, row["id"])]
     if users:
@@ -167,7 +167,7 @@ async def destroy(call: PortsipCall) -> Response:
     return nothing(204)
 
 
-def find(call: PortsipCall, missing: int = 404) -> StoredRow:
+def find_trunk(call: PortsipCall, missing: int = 404) -> StoredRow:
     """Return the trunk of the path if the session's scope sees it."""
     row = call.data["providers"].get(call.path("id"))
     if row is None or not _sees(call, row):
@@ -181,9 +181,9 @@ def pool_of(data: dict[str, Any], provider_id: str, tenant_id: str) -> Pool | No
     if row is None:
         return None
     if row["tenant_id"] == tenant_id:
-        return parse(row["did_numbers"], strict=False)
+        return parse_pool(row["did_numbers"], strict=False)
     assignment = data["assignees"].get(f"{provider_id}/{tenant_id}")
-    return parse(assignment["did_numbers"], strict=False) if assignment else None
+    return parse_pool(assignment["did_numbers"], strict=False) if assignment else None
 
 
 def rules_using(data: dict[str, Any], provider_id: str, tenant_id: str | None = None) -> list[StoredRow]:
@@ -205,7 +205,7 @@ def check_pool(call: PortsipCall, row: StoredRow, tenant_id: str, did_numbers: s
     """
     world = call.world
     try:
-        pool = parse(did_numbers, odd_ranges=world.switches["portsip.odd_ranges"] == "accepted")
+        pool = parse_pool(did_numbers, odd_ranges=world.switches["portsip.odd_ranges"] == "accepted")
     except ValueError as error:
         raise invalid(f"did_numbers: {error}.") from None
     extent = world.switches["portsip.pool_overlap"]
@@ -215,7 +215,7 @@ def check_pool(call: PortsipCall, row: StoredRow, tenant_id: str, did_numbers: s
             "trunk": other["id"] == row["id"],
             "brand": other["brand"] == row["brand"],
         }[extent]
-        if owner != tenant_id and near and (taken := overlap(pool, parse(numbers, strict=False))):
+        if owner != tenant_id and near and (taken := overlap(pool, parse_pool(numbers, strict=False))):
             raise invalid(f"did_numbers: {taken} is already assigned to another tenant.")
 
 
@@ -223,7 +223,7 @@ def refuse_removal_in_use(call: PortsipCall, row: StoredRow, tenant_id: str, did
     """Refuse, if the switch says so, to take numbers away that one of the tenant's rules uses."""
     if call.world.switches["portsip.did_removal_in_use"] == "accepted":
         return
-    pool = parse(did_numbers, strict=False)
+    pool = parse_pool(did_numbers, strict=False)
     for rule in rules_using(call.data, row["id"], tenant_id):
         used = [rule["did_numbers"]] if "did_numbers" in rule else []
         used += [
@@ -231,7 +231,7 @@ def refuse_removal_in_use(call: PortsipCall, row: StoredRow, tenant_id: str, did
             for route in rule.get("routes", [])
             if route["provider_id"] == row["id"] and route.get("outbound_caller_id")
         ]
-        if any(not holds(pool, parse(numbers, strict=False)) for numbers in used):
+        if any(not holds(pool, parse_pool(numbers, strict=False)) for numbers in used):
             raise invalid(f"did_numbers: the rule {rule['name']!r} uses a number that would be removed.")
 
 
@@ -345,7 +345,7 @@ def _view(call: PortsipCall, row: StoredRow) -> StoredRow:
 def need_system_trunk(call: PortsipCall, refusal: int = 403) -> StoredRow:
     """Return the trunk of the path for an operation on its assignees."""
     call.need_system(refusal)
-    row = find(call)
+    row = find_trunk(call)
     if row["tenant_id"] is not None:
         raise PortsipError(400, "VALIDATE_FAILED", "A tenant level provider cannot be shared.")
     return row

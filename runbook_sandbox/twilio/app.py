@@ -14,7 +14,7 @@ from .lists import ACLS, CREDENTIAL_LISTS, AccountLists, CredentialEntries, Entr
 _Table = dict[str, dict[str, Endpoint]]
 
 
-def build(world: World, control: list[BaseRoute]) -> Starlette:
+def twilio_app(world: World, control: list[BaseRoute]) -> Starlette:
     """Return the application; ``control`` are the sandbox's own routes on the same port."""
     table = _trunking() | _account()
     table |= {"/v1/Events": {"GET": events.listing}, "/v1/Events/{sid}": {"GET": events.fetch}}

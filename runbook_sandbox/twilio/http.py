@@ -244,7 +244,7 @@ def boolean(call: TwilioCall, name: str, default: bool) -> bool:
     return text.lower() == "true"
 
 
-def whole(call: TwilioCall, name: str, default: int, low: int, high: int) -> int:
+def integer(call: TwilioCall, name: str, default: int, low: int, high: int) -> int:
     """Return an integer parameter within its bounds."""
     text = call.form.get(name)
     if text is None:

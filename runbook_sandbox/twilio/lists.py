@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse, Response
 
 from ..store import StoredRow, new_sid, password_digest
-from .http import TwilioCall, page_2010, rfc2822, whole
+from .http import TwilioCall, integer, page_2010, rfc2822
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ class IpAddresses(Entries):
         call.only("FriendlyName", "IpAddress", "CidrPrefixLength")
         name = call.form.get("FriendlyName") or row["friendly_name"]
         address = call.form.get("IpAddress") or row["ip_address"]
-        prefix = whole(call, "CidrPrefixLength", row["cidr_prefix_length"], 1, 32)
+        prefix = integer(call, "CidrPrefixLength", row["cidr_prefix_length"], 1, 32)
         if len(name) > 255:
             raise call.error(21235, "FriendlyName is too long (255 characters)")
         address = self._address(call, address, prefix)

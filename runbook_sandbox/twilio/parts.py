@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse, Response
 
 from ..store import StoredRow, new_sid
-from .http import TwilioCall, bad, base_url, boolean, page_v1, whole
+from .http import TwilioCall, bad, base_url, boolean, integer, page_v1
 from .numbers import dates_v1, readable
 
 MAX_URLS = 10  # Twilio, "Elastic SIP Trunking"; breach: error dictionary 21249
@@ -106,8 +106,8 @@ class OriginationUrls:
         return {
             "friendly_name": name,
             "sip_url": url,
-            "priority": whole(call, "Priority", row.get("priority", 10), 0, 65535),
-            "weight": whole(call, "Weight", row.get("weight", 10), 0, 65535),
+            "priority": integer(call, "Priority", row.get("priority", 10), 0, 65535),
+            "weight": integer(call, "Weight", row.get("weight", 10), 0, 65535),
             "enabled": boolean(call, "Enabled", row.get("enabled", True)),
             "date_updated": call.now(),
         }

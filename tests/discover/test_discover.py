@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from runbook_lib.discover.drafts import Misfit
-from runbook_lib.discover.finding import Discovery, discover
+from runbook_lib.discover.finding import Discovery, discover_site
 from runbook_lib.parameters import load_all, load_site
 from tests.conftest import TestSandbox
 from tests.discover.by_hand import ODDITIES, ByHand
@@ -28,7 +28,7 @@ NAMED = {
 
 
 def find(sandbox: TestSandbox) -> Discovery:
-    return discover(load_site(str(sandbox.root / SITE), sandbox.root), sandbox.root)
+    return discover_site(load_site(str(sandbox.root / SITE), sandbox.root), sandbox.root)
 
 
 def test_every_sound_tenant_is_in_place_and_every_odd_one_is_named(sandbox: TestSandbox) -> None:

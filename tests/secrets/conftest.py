@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runbook_lib.secret import SecretFilter, find
+from runbook_lib.secret import SecretFilter, find_secrets
 from runbook_sandbox.demo import API_KEY_SID
 from tests.conftest import CHECKOUT, TestSandbox
 
@@ -146,7 +146,7 @@ class Canaries:
         found = [
             f"{name} in {path}"
             for path, content in contents.items()
-            for name in find(path.encode() + b"\n" + content, known)
+            for name in find_secrets(path.encode() + b"\n" + content, known)
         ]
         size = sum(map(len, contents.values()))
         return found, {
