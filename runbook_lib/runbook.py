@@ -36,6 +36,7 @@ from .facts.side_by_side import side_by_side
 from .guide import ROLL_BACK, SECTIONS, steps_of
 from .identity import plain_identities
 from .lock import held, whoami
+from .outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .paths import near
 from .plain_files import read_mapping
@@ -432,7 +433,7 @@ class SectionRun:
     def finish(self) -> dict[str, Any]:
         """Keep the section's result, sign out, and return the result as plain data."""
         if self._result["outcome"] == "unfinished":
-            self._result["outcome"] = "succeeded"
+            self._result["outcome"] = SUCCEEDED
         self._enter(Phase.ENDING)
         self._close()
         return self._result
@@ -600,7 +601,7 @@ class SectionRun:
             with suppress(RecordError, OSError):
                 self._close_own_record()
             raise
-        self._result["outcome"] = "succeeded"
+        self._result["outcome"] = SUCCEEDED
         # As read back; what failed may have left a reading half done, and has its rows in the plan.
         with suppress(RunbookError):  # everything was done and read back: the tables do without
             self._section.read_for_tables()
@@ -688,7 +689,7 @@ class SectionRun:
             # Reading, signing in and locking belong to all steps of the section.
             error.step = error.step or steps_of(self.number)
         cut_off = isinstance(error, KeyboardInterrupt | SystemExit)
-        self._result["outcome"] = "interrupted" if cut_off else "failed"
+        self._result["outcome"] = INTERRUPTED if cut_off else FAILED
         self._result["error"] = error_as_data(error)
 
     def _close(self) -> None:

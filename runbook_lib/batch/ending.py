@@ -9,11 +9,11 @@ from typing import Any
 import nbformat
 
 from ..guide import SECTIONS
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..plain_files import read_mapping
 from ..records.journal import FILE_NAME, read_journal
 from ..records.result import now, write_result
 from ..secret import scrub
-from .engine import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 
 AGAIN = "run it again: it reads the current state and completes what is missing"
 

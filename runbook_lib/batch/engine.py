@@ -23,6 +23,7 @@ from papermill.log import logger
 from papermill.translators import PythonTranslator, papermill_translators
 
 from ..errors import InputError, RunbookError
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..records.result import RUN_FOLDER
 from ..secret import scrub, scrub_data, scrub_log
 from .guard import check_parameters
@@ -32,7 +33,6 @@ from .scan import CHANGE_IT, leak_summary, scan, withhold
 from .store import reserved
 
 LANGUAGE = "python"
-UNKNOWN, SUCCEEDED, FAILED, INTERRUPTED = "unknown", "succeeded", "failed", "interrupted"
 
 
 class RunbookEngine(NBClientEngine):

@@ -14,6 +14,7 @@ from ..guide import RETIRE, ROLL_BACK, SECTIONS
 from ..keys import Why
 from ..notebook.display import visible
 from ..notebook.tables import row_table, rows_in_order
+from ..outcomes import ExitStatus
 from ..parameters import project_root, secret_cautions
 from ..plan import Effect, Plan, Row, value_text
 from ..records.result import write_json
@@ -21,8 +22,6 @@ from ..runbook import Runbook
 from ..screen import conclude
 from ..statement import Statement
 from .at_once import run_all
-
-FINE, FAILED, CHANGES = 0, 1, 2
 
 
 def plan_tenant(
@@ -71,8 +70,8 @@ def plan_tenant(
     if out is not None:
         screen.print(Text(f"Plan file: {_write(plan, out, sections)}"))
     if stopping:
-        return FAILED
-    return CHANGES if changing else FINE
+        return ExitStatus.FAILED
+    return ExitStatus.CHANGES if changing else ExitStatus.FINE
 
 
 def show_changes(plan: Plan, screen: Console) -> None:
@@ -138,11 +137,11 @@ def plan_at_once(
         screen.print(Text(process.printed()), soft_wrap=True)
         status = process.status
         assert status is not None, "it has ended"
-        statuses.append(status if status >= 0 else FAILED)
+        statuses.append(status if status >= 0 else ExitStatus.FAILED)
         conclude(f"Plan of {tenants[index]}: exit status {statuses[-1]}")
 
     if not run_all(commands, project_root(), at_once, ended):
-        statuses.append(FAILED)
+        statuses.append(ExitStatus.FAILED)
     return statuses
 
 

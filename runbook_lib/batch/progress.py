@@ -13,11 +13,9 @@ from rich.text import Text
 
 from ..guide import SECTIONS
 from ..notebook.display import visible
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from .runner import (
-    FAILED,
-    INTERRUPTED,
     NOT_RUN,
-    SUCCEEDED,
     Observer,
     RunResult,
     SectionResult,

@@ -23,6 +23,7 @@ from ..approval import GivenApproval
 from ..errors import RunbookError
 from ..facts.sharing import MOMENT, SharedMoment
 from ..guide import SECTIONS
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, ExitStatus
 from ..parameters import load_all, project_root, settled
 from ..parameters.loading import SHARED
 from ..paths import current_folder, locate, near
@@ -51,7 +52,7 @@ from ..vendors.lending import TOKEN, Lender, answer_with
 from ..workspace import records_folder
 from .channel import Channel
 from .ending import outcome_of, result_of, settle
-from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
+from .engine import RunbookEngine
 from .interruption import INTERRUPTIONS, Interruption, describe_interruption, interruptible
 from .kernels import KERNEL, KernelPool
 from .pages import INDEX, write_index, write_page, write_run_index
@@ -59,7 +60,6 @@ from .scan import CHANGE_IT, leak_summary, scan, withhold
 from .sessions import Sessions
 
 NOT_RUN = "not run"
-FINE, BROKEN = 0, 1
 RUN_FILE = "run.json"
 #: The parameters of a notebook that name files.
 FILES = ("site", "tenant", "plan_file")
@@ -141,7 +141,7 @@ class RunResult:
     def exit_status(self) -> int:
         """The status of a command that ran it."""
         done = all(tenant.outcome == SUCCEEDED for tenant in self.tenants) and not self.not_begun
-        return FINE if done else BROKEN
+        return ExitStatus.FINE if done else ExitStatus.FAILED
 
 
 class Observer:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..did_pool import DidPool
 from ..guide import STEPS, TENANTS_STEPS
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from ..plan import Effect, Value
 from ..sip_uri import TerminationUri
 from ..statement import CONFIRMED, SIGNED
@@ -34,7 +35,7 @@ from .first_block import (
 
 #: What stands in the place of a value that is not for this audience.
 WITHHELD = "(set)"
-_OUTCOMES = {"succeeded": "completed", "failed": "not completed", "interrupted": "not completed"}
+_OUTCOMES = {SUCCEEDED: "completed", FAILED: "not completed", INTERRUPTED: "not completed"}
 #: Settings that are shown under their own name; any other one is called as the guide calls its step.
 _SETTINGS = frozenset(
     {

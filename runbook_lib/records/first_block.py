@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..meaning import meaning
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from ..plan import CHANGING, Action, Effect, Value, field_of, value_text
 from ..statement import CONFIRMED, SIGNED
 
@@ -210,9 +211,9 @@ def _ending(record: Mapping[str, Any]) -> str:
     outcome = record.get("outcome")
     unknown = len(mappings(record, "in_flight"))
     lost = f"; of {_count(unknown, 'write')} nobody knows whether it arrived" if unknown else ""
-    if outcome == "succeeded":
+    if outcome == SUCCEEDED:
         return lost.removeprefix("; ")
-    told = {"failed": "the run failed", "interrupted": "the run was interrupted"}
+    told = {FAILED: "the run failed", INTERRUPTED: "the run was interrupted"}
     return told.get(str(outcome), f"how the run ended: {outcome}") + lost
 
 

@@ -23,6 +23,7 @@ from typing import Any
 from ..guide import SECTIONS
 from ..identity import plain_identities
 from ..lock import whoami
+from ..outcomes import UNKNOWN
 from ..plain_files import NotPlainError, read, read_mapping, write_whole
 from ..secret import find_secrets, scrub_data
 from ..statement import Use
@@ -45,7 +46,7 @@ from .formats import FORMAT
 from .needs import keep_as_it_is, try_out
 from .policy import LIVE, pin, pins_of
 from .result import CHECKSUMS, now, write_json
-from .summary import UNKNOWN, summarize
+from .summary import summarize
 from .uses import USED, USED_FILE, claim
 from .versions import runbook_version, tool_versions
 

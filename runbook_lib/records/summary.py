@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..outcomes import UNKNOWN
 from .clocks import largest
 from .first_block import first_block
 from .journal import is_lost
 
 FORMAT = 1
-UNKNOWN = "unknown"
 #: A section with writes in the journal and no recorded end.
 NOT_ENDED = "begun, not ended"
 

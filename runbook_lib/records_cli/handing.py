@@ -12,6 +12,7 @@ import typer
 from ..errors import InputError
 from ..notebook.display import Box, Shown, marked_down
 from ..notebook.tables import Table, first_block_shown
+from ..outcomes import ExitStatus
 from ..parameters import project_root
 from ..plain_files import describe
 from ..records.chain import CLOSED, Chain
@@ -23,7 +24,6 @@ from ..records.handing import enter_copy, handed_out, write_copy
 from ..records.register import register
 from ..records.verify import by_event, read_record
 from .common import (
-    FAILED,
     Records,
     Run,
     app,
@@ -195,4 +195,4 @@ def confirm(
                 f" {copy.entry.run}, {state}."
             )
     if any(copy.problems for copy in found):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)

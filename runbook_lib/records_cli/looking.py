@@ -21,6 +21,7 @@ from ..notebook.spreadsheets import csv_text
 from ..notebook.styled import NO_TERMINAL
 from ..notebook.tables import ABSENT, first_block_shown
 from ..notebook.tables import Table as ColumnTable
+from ..outcomes import ExitStatus
 from ..plain_files import read_mapping
 from ..records.chain import CLOSED, Entry
 from ..records.clocks import clock_cautions
@@ -33,7 +34,6 @@ from ..records.verify import Damage, by_event, read_record, verify_record
 from ..screen import screen
 from ..secret import scrub
 from .common import (
-    FAILED,
     Records,
     Run,
     app,
@@ -127,7 +127,7 @@ def list_records(
         else:
             _print_list(folder, entries, rows, shown, wanted, problems)
     if problems:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 def _print_list(
@@ -266,7 +266,7 @@ def show(
             for event in events:
                 line(f"{event['event']} {event['at']}: {event['digest']}{event['told']}")
     if problems:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 def _event(folder: Path, entry: Entry) -> dict[str, Any]:

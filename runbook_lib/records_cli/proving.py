@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from ..errors import InputError, RunbookError
+from ..outcomes import ExitStatus
 from ..plain_files import opened
 from ..records.anchor import SETTINGS, Kept, age_of, kept_heads
 from ..records.approvals import signed_approvals
@@ -19,7 +20,6 @@ from ..records.signatures import Signatures, sign_head, signed_heads
 from ..records.verify import INDEX, Anchor, Damage, Problem, Report, is_head, read_chain, verify_records
 from ..screen import screen
 from .common import (
-    FAILED,
     Records,
     app,
     chosen_records,
@@ -101,7 +101,7 @@ def verify(
         line(f"· {_age(kept, report)}")
     _show(folder, report)
     if report.problems:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 @app.command()

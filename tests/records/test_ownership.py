@@ -48,7 +48,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs whose journal was opened."""
     names: list[str] = []
 
-    def read(path: Path, whole=ownership.read) -> list[dict[str, object]]:
+    def read(path: Path, whole=ownership.read_journal) -> list[dict[str, object]]:
         names.append(path.parent.name)
         return whole(path)
 
