@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from runbook_lib.dial import dial_cautions
+from runbook_lib.cli.running import dial_cautions
 from runbook_lib.dialling.evaluator import DialPlan
 from runbook_lib.dialling.judgement import Trouble, cautions, conflicts
 from runbook_lib.dialling.sources import from_parameters
