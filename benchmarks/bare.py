@@ -82,7 +82,7 @@ class _Vendors:
     """Clients of both vendors, signed in."""
 
     def __init__(self, sandbox: TestSandbox, tenant_id: str) -> None:
-        known, urls = secrets.read(sandbox.root), sandbox.urls
+        known, urls = secrets.read_secrets(sandbox.root), sandbox.urls
         shared: dict[str, Any] = {
             # The servers close what lay idle for five seconds.
             "limits": httpx.Limits(max_connections=AT_ONCE, keepalive_expiry=2),

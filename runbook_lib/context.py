@@ -16,9 +16,9 @@ from .parameters.settings import Settings
 from .records.journal import Journal
 from .records.ownership import Ownership, Remains
 from .records.to_undo import RecordToUndo
-from .resources.pbx_trunk import PbxTrunk
-from .resources.rules import Rules
-from .resources.twilio_trunk import TwilioTrunk
+from .resources.pbx_trunk import PbxTrunkResource
+from .resources.rules import TenantRules
+from .resources.twilio_trunk import TwilioTrunkResource
 from .scopes import scope_of
 from .secret import resolve
 from .vendors.budget import Budget
@@ -144,16 +144,16 @@ class Context:
         )
 
     @property
-    def twilio_trunk(self) -> TwilioTrunk:
+    def twilio_trunk(self) -> TwilioTrunkResource:
         """The Twilio trunk that the parameters describe."""
-        return TwilioTrunk(self.twilio, self.settings.domain, self.settings.friendly_name)
+        return TwilioTrunkResource(self.twilio, self.settings.domain, self.settings.friendly_name)
 
     @property
-    def pbx_trunk(self) -> PbxTrunk:
+    def pbx_trunk(self) -> PbxTrunkResource:
         """The PBX trunk that the parameters describe, in the scope that owns it."""
         # A tenant sees few trunks, the system perhaps thousands.
         whole = self.moment.reads_whole and not self.scope.is_shared
-        return PbxTrunk(
+        return PbxTrunkResource(
             lambda: self.scope.session(self.pbx), self.settings, self.made_by_us, reads_whole=whole
         )
 
@@ -174,9 +174,9 @@ class Context:
         return Ownership(self.scope.journals(self.records), self.journal.target)
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> TenantRules:
         """The tenant's call rules."""
-        return Rules(lambda: self.pbx.session)
+        return TenantRules(lambda: self.pbx.session)
 
     def sip_password(self) -> str:
         """Return the value of the password that both sides of the trunk share."""

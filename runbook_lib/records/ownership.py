@@ -20,14 +20,13 @@ from typing import Any
 
 from ..keys import ResourceKey
 from ..meaning import FORMS, meaning
-from ..plain_files import describe, read_mapping, write_whole
-from ..plain_files import read as read_plain
+from ..plain_files import describe, read, read_mapping, write_whole
 from ..plan import CHANGING, Action, Left, Row, Value, canonical, field_of
 from .chain import FILE_NAME as CHAIN
 from .chain import LIMIT
 from .disposed import DISPOSED_FILE, writes_of
 from .errors import RecordError
-from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read, vendor_time
+from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read_journal, vendor_time
 
 OWNERSHIP = ".ownership.json"
 FORMAT = 5
@@ -174,7 +173,7 @@ class Ownership:
         """Where the chain has each run for the first time."""
         for folder in (self._records, *self._records.parents[:2]):
             with suppress(OSError):
-                lines = read_plain(folder / CHAIN, LIMIT)
+                lines = read(folder / CHAIN, LIMIT)
                 # The last one that is set stays, hence from the end.
                 found = [(run.group(1).decode(), run.start()) for run in _RUN.finditer(lines)]
                 return dict(reversed(found))
@@ -192,9 +191,9 @@ class Ownership:
     def _read(self, name: str) -> list[dict[str, Any]]:
         """The writes of a run: of its journal, or of what stays of one that was removed by rule."""
         try:
-            return read(self._records / name / FILE_NAME)
+            return read_journal(self._records / name / FILE_NAME)
         except FileNotFoundError:
-            return writes_of(json.loads(read_plain(self._records / name / DISPOSED_FILE)))
+            return writes_of(json.loads(read(self._records / name / DISPOSED_FILE)))
 
     def _look(self) -> tuple[dict[str, _Journal], list[str]]:
         """The journals that exist now, newest name first, and why any of them cannot be read."""

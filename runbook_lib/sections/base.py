@@ -22,7 +22,19 @@ from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorE
 from ..guide import SECTIONS, TENANTS_STEPS
 from ..keys import ResourceKey, Why
 from ..meaning import meaning
-from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
+from ..plan import (
+    CHANGING,
+    SETTLED,
+    STOPPING,
+    Action,
+    Effect,
+    Row,
+    Slice,
+    Value,
+    describe_deviation,
+    deviations,
+    value_text,
+)
 from ..records.journal import CLOCKS
 from ..records.ownership import Remains, is_as_left
 from ..resources.written import keep_what_was_made
@@ -563,11 +575,13 @@ def _moved(row: Row, approved: Slice | None) -> str:
         return ""
     same = next((one for one in approved.rows if one.key == row.key), None)
     if same is not None:
-        return f" [{told(same, row)}]"
+        return f" [{describe_deviation(same, row)}]"
     # A resource in conflict is one row; the approved plan has it under its name.
     rows = [one for one in approved.changing if row.desired is not None and one.desired == row.desired]
-    wanted = "; ".join(f"{one.setting}: {shown(one.current)} → {shown(one.desired)}" for one in rows)
-    return f" [approved: {wanted or 'no such row'}; live: {shown(row.current)}]"
+    wanted = "; ".join(
+        f"{one.setting}: {value_text(one.current)} → {value_text(one.desired)}" for one in rows
+    )
+    return f" [approved: {wanted or 'no such row'}; live: {value_text(row.current)}]"
 
 
 def _rows(items: Iterable[Item]) -> tuple[Row, ...]:
@@ -639,6 +653,6 @@ def _with_what_was_left(resource: ResourceKey, row: Row, remains: Remains) -> Ro
         return replace(row, note=_joined(row.note, NOT_KNOWN)) if may_be_missing else row
     if is_as_left(row, left):
         return row
-    found = f"found {shown(row.current)}; run {left.run} left {shown(left.value)} on {left.at[:10]}"
+    found = f"found {value_text(row.current)}; run {left.run} left {value_text(left.value)} on {left.at[:10]}"
     note = _joined(row.note, f"changed outside: {found}")
     return replace(row, note=note, outside=left)

@@ -140,5 +140,5 @@ def test_the_newest_is_the_chains_and_no_journal_is_opened(
     (tmp_path / "chain.jsonl").write_text("".join(f'{{"run": "demo/acme/{name}"}}\n' for name in names))
     target = {"target": "sandbox"}
     assert Ownership(tmp_path, target).remains().of(pbx_trunk("T"), LIVE) == Left("run-007", 7, WRITE["at"])
-    monkeypatch.setattr(ownership, "read", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr(ownership, "read_journal", lambda path: pytest.fail(f"{path} was opened"))
     assert Ownership(tmp_path, target).remains().of(pbx_trunk("T"), LIVE) == Left("run-007", 7, WRITE["at"])
