@@ -13,9 +13,8 @@ from .facts.moment import Moment
 from .keys import ResourceKey
 from .parameters import Site, Tenant, TrunkScope
 from .parameters.settings import Settings
-from .plan import Left, Row
 from .records.journal import Journal
-from .records.ownership import Ownership
+from .records.ownership import Ownership, Remains
 from .records.to_undo import RecordToUndo
 from .resources.pbx_trunk import PbxTrunkResource
 from .resources.rules import TenantRules
@@ -166,14 +165,9 @@ class Context:
         """Yield what these journals have of a resource; see ``records.ownership``."""
         return self._ownership.answered_writes(vendor_id)
 
-    def left_by_records(self, resource: ResourceKey, row: Row) -> Left | None:
-        """Return what the newest of these runs left of a setting of a resource, where that is known."""
-        return self._ownership.left(resource, row)
-
-    @property
-    def has_records(self) -> bool:
-        """Whether there is a journal of a run here at all."""
-        return not self._ownership.is_empty
+    def remains(self) -> Remains:
+        """Look at what these runs left behind, of each setting."""
+        return self._ownership.remains()
 
     @cached_property
     def _ownership(self) -> Ownership:
