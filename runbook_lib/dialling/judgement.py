@@ -1,6 +1,6 @@
 """What is wrong with a tenant's outbound rules as a whole.
 
-A finding that ``stops`` is a conflict: a write of the runbook's own would cause it, whatever the undocumented
+What ``conflicts`` returns stops a run: a write of the runbook's own would cause it, whatever the undocumented
 behaviour of the PBX is. Every other finding is a caution, which stops nothing. Whether rules tie is decided
 from their conditions; the example is a string that matches both.
 """
@@ -73,7 +73,6 @@ class Finding:
     cure: str
     rules: tuple[str, ...] = ()
     example: str = ""
-    stops: bool = False
 
     def __str__(self) -> str:
         return f"{self.what}. {self.cure}."
@@ -108,7 +107,7 @@ def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
         earlier = [as_it_was[name] for name in (first.name, second.name) if name in as_it_was]
         return not [one for one in _ties(earlier, _any_pair) if one.trouble is Trouble.TIE]
 
-    found = [replace(tie, stops=True) for tie in _ties(after.rules, is_new) if tie.trouble is Trouble.TIE]
+    found = [tie for tie in _ties(after.rules, is_new) if tie.trouble is Trouble.TIE]
     return [*found, *_emergency_taken(before, after)]
 
 
@@ -359,7 +358,7 @@ def _emergency_taken(before: DialPlan, after: DialPlan) -> list[Finding]:
                 rule = decision.rule
                 if rule is None or not _is_lost(decision) or rule.name in now:
                     continue
-                found.setdefault((rule.name, number), replace(_lost(decision, number, rule), stops=True))
+                found.setdefault((rule.name, number), _lost(decision, number, rule))
     return list(found.values())
 
 

@@ -47,9 +47,6 @@ class Audience(StrEnum):
     CUSTOMER = "customer"
 
 
-_FACTS = ("run", "mode", "outcome", "operator", "ticket", "reason", "emergency", "started", "ended")
-
-
 @app.command()
 def export(
     run: Run,
