@@ -23,7 +23,8 @@ from rich.table import Table
 from runbook_lib.cli.dial import show_calls
 from runbook_lib.cli.running import dial_cautions
 from runbook_lib.dialling.evaluator import DialPlan, Route, Rule
-from runbook_lib.dialling.judgement import cautions, ties
+from runbook_lib.dialling.judgement import cautions
+from runbook_lib.dialling.ties import ties
 from runbook_lib.parameters import load_all, secret_cautions
 from tests.conftest import CHECKOUT
 

@@ -21,17 +21,11 @@ from runbook_lib.dialling.evaluator import (
     Rule,
     possible,
 )
-from runbook_lib.dialling.judgement import (
-    Finding,
-    Trouble,
-    callers,
-    cautions,
-    conflicts,
-    moved_emergency,
-    ties,
-)
+from runbook_lib.dialling.finding import Finding, Trouble
+from runbook_lib.dialling.judgement import callers, cautions, conflicts, moved_emergency
 from runbook_lib.dialling.presets import Wanted, preset_rules, problems
 from runbook_lib.dialling.tables import sample_calls
+from runbook_lib.dialling.ties import ties
 from runbook_lib.did_pool import DidPool
 
 #: Country, what is dialled abroad, the national prefix, an area code, and the country's own emergency number.
