@@ -20,7 +20,8 @@ from ..parameters import project_root, settled
 from ..paths import current_folder, locate, near
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Slice
 from ..records.result import now, write_json
-from ..runbook import Runbook, SectionRun
+from ..runbook import Runbook
+from ..section_run import SectionRun
 from .child import Order
 from .diagrams import Picture, call_path, outbound_path
 from .display import SANS, Box, Shown, badge, escaped, facts, utc, visible
