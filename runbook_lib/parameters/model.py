@@ -451,11 +451,6 @@ class Tenant(Strict):
     set_password: bool = Field(False, description="Write the password again on both sides.")
 
     @property
-    def level(self) -> Literal["tenant", "system"]:
-        """Where the tenant's trunk is defined: its own, or the site's shared one."""
-        return "system" if self.shared_trunk is not None else "tenant"
-
-    @property
     def call_rules(self) -> Rules | None:
         """The tenant's own call rules and, in front, those of its ways of dialling; ``None`` for neither."""
         if self.dialling is None or self.country is None:

@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.errors import RunbookError
 from runbook_lib.keys import trunk
 from runbook_lib.records import chain, living, record
@@ -36,7 +37,6 @@ from runbook_lib.records.record import (
 )
 from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify_records
 from runbook_lib.records.versions import PACKAGE, source_digest
-from runbook_lib.records_cli import app
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT
 from tests.records.conftest import finish, make, start, work
