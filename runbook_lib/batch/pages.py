@@ -24,13 +24,14 @@ from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..plain_files import read_mapping, write_whole
 from ..records import living
 from ..records.chain import CLOSED, Entry
+from ..records.chain_reading import by_event, is_run, read_chain
 from ..records.clocks import runs_in_order
 from ..records.disposed import DISPOSED_FILE
 from ..records.first_block import first_block
 from ..records.record import OPENING, RECORD, RUN
 from ..records.reviews import describe_events, unreviewed
 from ..records.summary import NOT_ENDED
-from ..records.verify import INDEX, by_event, is_run, read_chain, run_folders
+from ..records.verify import INDEX, run_folders
 from ..secret import scrub
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -24,6 +24,7 @@ from ..plain_files import read, read_mapping, write_whole
 from ..statement import CONFIRMED
 from . import living
 from .chain import ADOPTED, CLOSED, OPENED, Entry
+from .chain_reading import is_run
 from .clocks import clock_cautions, set_back
 from .events import DISPOSED, HELD, RELEASED
 from .first_block import (
@@ -38,10 +39,11 @@ from .first_block import (
     value_in_words,
 )
 from .policy import Seen
+from .problems import Problem, only_newer
 from .record import CHECKSUMS, OPENING, RECORD
 from .reviews import REVIEWED
 from .summary import NOT_ENDED
-from .verify import Problem, is_run, only_newer, read_record
+from .verify import read_record
 
 GOING_ON = "going on"
 NO_EFFECT = "none, by the plan"
