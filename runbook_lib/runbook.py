@@ -17,10 +17,7 @@ from pydantic_core import to_jsonable_python
 
 from .approval import Approval, approval_of, refuse_out_of_time
 from .context import Context
-from .errors import (
-    InputError,
-    RunbookError,
-)
+from .errors import InputError, RunbookError
 from .facts.estate import Estate
 from .facts.side_by_side import side_by_side
 from .guide import ROLL_BACK
@@ -31,10 +28,7 @@ from .plan import Plan, Slice
 from .records import living
 from .records.journal import FILE_NAME, Journal
 from .records.policy import policy_of, require_floor
-from .records.record import (
-    is_open,
-    open_record,
-)
+from .records.record import is_open, open_record
 from .records.result import new_run_id, now, run_folder
 from .records.to_undo import record_to_undo
 from .records.uses import register_of

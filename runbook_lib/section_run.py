@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import to_jsonable_python
 
-from .errors import (
-    ApprovalError,
-    InputError,
-    RunbookError,
-    StalePlanError,
-    VerificationError,
-    error_as_data,
-)
+from .errors import ApprovalError, InputError, RunbookError, StalePlanError, VerificationError, error_as_data
 from .facts.sharing import hand_on, join_run
 from .guide import SECTIONS, steps_of
 from .identity import plain_identities
@@ -35,15 +28,7 @@ from .records.first_block import FirstBlock, first_block
 from .records.journal import FILE_NAME, read_journal
 from .records.living import Phase
 from .records.needs import try_out
-from .records.record import (
-    OPENING,
-    REASON,
-    RUN,
-    TICKET,
-    close_record,
-    run_name,
-    write_record,
-)
+from .records.record import OPENING, REASON, RUN, TICKET, close_record, run_name, write_record
 from .records.result import now, write_json, write_result
 from .records.summary import summarize
 from .records.uses import claimed_by

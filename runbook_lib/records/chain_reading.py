@@ -6,16 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
-from .chain import (
-    CLOSED,
-    DIGEST,
-    FILE_NAME,
-    FILES,
-    OPENED,
-    Chain,
-    Entry,
-    NewerFormatError,
-)
+from .chain import CLOSED, DIGEST, FILE_NAME, FILES, OPENED, Chain, Entry, NewerFormatError
 from .problems import LFS_POINTER, LINE_ENDS, POINTER, Damage, Problem, unread
 
 

@@ -17,16 +17,7 @@ from typing import Any
 from ..plain_files import LIMIT, SMALL, NotPlainError, opened, parse_mapping, read, read_mapping
 from . import journal, living
 from .anchor import ANCHORS, SETTINGS
-from .chain import (
-    ADOPTED,
-    CLOSED,
-    FILE_NAME,
-    FILES,
-    OPENED,
-    Entry,
-    digest_of,
-    digest_of_file,
-)
+from .chain import ADOPTED, CLOSED, FILE_NAME, FILES, OPENED, Entry, digest_of, digest_of_file
 from .chain_reading import by_event, histories, is_inside, is_run, open_runs, read_chain
 from .disposed import DISPOSED_FILE, leftovers
 from .events import DISPOSED
