@@ -126,6 +126,7 @@ def lab(
         f"--ServerApp.root_dir={workspace.folder}",
         "--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs",
         f"--ServerApp.jpserver_extensions={saving.MODULE}=True",
+        "--ServerApp.jpserver_extensions=runbook_lib.server_extension=True",
         f"--LabApp.default_url={page}",
     ]
     if os.getuid() == 0:

@@ -367,7 +367,8 @@ class SectionPage:
             f"Run {result['run_id']}, {result['seconds']:.1f} s",
             f"Requests: {requests}; writes: {result['writes']}",
             *([f"Journal: {result['journal']}"] if result["writes"] or self.mode == "apply" else []),
-            f"Folder: {self._near(self._runbook.folder)}",
+            # Without the machine's own folders: this is read elsewhere.
+            f"Record: {'/'.join(self._runbook.folder.parts[-4:])}",
             *(f"Check this: {caution}" for caution in result["cautions"]),
         ]
         self._ended = True

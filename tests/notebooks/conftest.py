@@ -14,7 +14,7 @@ import pytest
 import stamina
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from runbook_lib import saving
+from runbook_lib import saving, server_extension
 from tests.conftest import CHECKOUT, TestSandbox
 
 CHROMIUM = shutil.which("chromium")
@@ -30,7 +30,8 @@ def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) 
     options = [f"--port={port}", "--no-browser", "--allow-root", "--IdentityProvider.token="]
     # As runbook lab does.
     options.append("--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs")
-    options.append(f"--ServerApp.jpserver_extensions={saving.MODULE}=True")
+    for module in (saving.MODULE, server_extension.MODULE):
+        options.append(f"--ServerApp.jpserver_extensions={module}=True")
     folders = {
         name: str(tmp_path / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     }
