@@ -27,6 +27,7 @@ from .forms import WithWidget, is_watched
 from .latest import RunInFlight, killed_runs, latest_runs, runs_in_flight, stamp
 from .outgoing import filter_kernel_output
 from .overview import Overview, OverviewReader
+from .passing import check_passed
 from .served import Served
 from .tables import STATES, Link, Stack, Table
 
@@ -68,6 +69,7 @@ def open_home(site: str | Path | None = None) -> HomePage:
     while _open:
         _open.pop().close()
     with told_plainly():
+        check_passed("plan", (), of_all=("site",))
         page = HomePage(site, watched=is_watched())
     _open.append(page)
     return page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 
@@ -23,15 +22,6 @@ FIRST_WRITE = {
     "kind": "delay",
     "effect": "first",
 }
-
-CHOOSE_THEME = """async theme => {
-  const token = document.cookie.match(/_xsrf=([^;]+)/)[1]
-  const settings = {raw: JSON.stringify({theme})}
-  const options = {method: "PUT", body: JSON.stringify(settings), headers: {"X-XSRFToken": token}}
-  return (await fetch("/lab/api/settings/@jupyterlab/apputils-extension:themes", options)).status
-}"""
-#: WCAG 2.1, AA, for text of this size.
-CONTRAST = 4.5
 
 
 def patience(seconds: float) -> float:
@@ -134,25 +124,3 @@ def until_it_ended(page: Page) -> None:
         0, timeout=PATIENCE_MS
     )
     expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
-
-
-def use_theme(page: Page, theme: str) -> None:
-    """Choose JupyterLab's theme; the next page that is opened has it."""
-    assert page.evaluate(CHOOSE_THEME, theme) == 204
-
-
-def contrast(element: Locator) -> float:
-    """The contrast of an element's text with its own ground, as WCAG 2.1 defines it."""
-    colours = element.evaluate(
-        "one => { const style = getComputedStyle(one); return [style.color, style.backgroundColor] }"
-    )
-    light, dark = sorted(map(luminance, colours), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def luminance(colour: str) -> float:
-    found = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in found
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
