@@ -241,7 +241,7 @@ class ApplyForm(Shown):
             from .panel import Panel
 
             self._run_panel = Panel(self._view(run_only=True), self.answered)
-        display(_WithWidget(self.run_shown(), self._run_panel))
+        display(WithWidget(self.run_shown(), self._run_panel))
         return True
 
     def watch(self) -> None:
@@ -410,7 +410,7 @@ class ApplyForm(Shown):
         if running:
             current = next((write for write in reversed(status.writes) if write["answer"] is None), None)
             lines = [f"Now: {current['resource']}"] if current else []
-            spoken = f"{box.title} {_doing(status)}."
+            spoken = f"{box.title} {doing(status)}."
         else:
             lines, spoken = [], box.title
         cancellable = isinstance(self.follower.followed, Child) or (run is not None and run.can_be_cancelled)
@@ -438,7 +438,7 @@ class ApplyForm(Shown):
         ended = status.state != RUNNING
         box = self._run_box(status)
         if not ended:
-            box = replace(box, title=f"{box.title} Now: {_doing(status)}.")
+            box = replace(box, title=f"{box.title} Now: {doing(status)}.")
         parts: list[Shown] = [box] if ended or whole else []
         if status.writes:
             parts.append(_journal(status.writes, ended))
@@ -491,7 +491,7 @@ class ApplyForm(Shown):
 
 
 @dataclass(frozen=True, repr=False)
-class _WithWidget(Shown):
+class WithWidget(Shown):
     """Something that is shown by a widget, and by its own forms where there is no kernel."""
 
     shown: Shown
@@ -555,8 +555,8 @@ def _named(sections: list[str]) -> str:
     return f"Sections {', '.join(sections)}" if sections else "A run"
 
 
-def _doing(status: Status) -> str:
-    """What a run is doing, in a few words."""
+def doing(status: Status) -> str:
+    """Return what a run is doing, in a few words."""
     phase, total = status.phase.get("phase"), status.phase.get("total")
     if phase == Phase.WAITING:
         return "waiting for another run"
@@ -574,12 +574,12 @@ def _phases(status: Status) -> list[dict[str, str]]:
     at = order.index(Phase.READING) if waits else order.index(Phase(phase)) if phase in order else 0
     shown = [
         {
-            "words": _doing(status) if place == at and not waits else words,
+            "words": doing(status) if place == at and not waits else words,
             "state": "done" if place < at else "now" if place == at and not waits else "to come",
         }
         for place, words in enumerate(PHASES.values())
     ]
-    return [*shown[:at], {"words": _doing(status), "state": "now"}, *shown[at:]] if waits else shown
+    return [*shown[:at], {"words": doing(status), "state": "now"}, *shown[at:]] if waits else shown
 
 
 def _as_shown(started: str) -> str:

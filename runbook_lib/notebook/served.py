@@ -48,6 +48,12 @@ class Served:
             here, Path(root) if isinstance(root, str) else None, Path(records) if records else None, url
         )
 
+    def path_of(self, path: Path) -> str | None:
+        """Return a file's path as the server has it; ``None`` where it does not show it."""
+        root = Path(os.path.realpath(self.root if self.root is not None else self.here))
+        real = Path(os.path.realpath(path))
+        return real.relative_to(root).as_posix() if real.is_relative_to(root) else None
+
     def link(self, path: Path) -> str | None:
         """Return the link to a file from the notebook; ``None`` where the server does not show it.
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..guide import RUN_ORDER, STEPS
 from ..keys import Why
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Effect, Row, Slice
-from .display import Box, Shown, badge, broken, heading, longest_word, marked_down, visible
+from ..states import State
+from .display import Box, Shown, badge, broken, escaped, heading, longest_word, marked_down, visible
 from .spreadsheets import csv_text
 from .styled import NO_TERMINAL, styled_html, text_table
 
@@ -51,6 +52,19 @@ RESULTS = {
     SHOWN_ONLY: ("·", "#57606a"),
 }
 
+#: The states of a section in the home page's table, as above.
+STATES = {
+    State.UNREACHABLE: ("⊘", "#cf222e"),
+    State.INVALID: ("⊘", "#cf222e"),
+    State.CONFLICT: ("✗", "#cf222e"),
+    State.DIFFERS: ("≠", "#8a5a00"),
+    State.TO_DO: ("+", "#1f5f99"),
+    State.RINGS_NOWHERE: ("!", "#8a5a00"),
+    State.CHECK: ("!", "#8a5a00"),
+    State.IN_PLACE: ("✓", "#1a7f37"),
+    State.NOT_ASKED: ("·", "#57606a"),
+}
+
 #: What a row says in place of its action, for a reason with words of its own: symbol and colour as above.
 REASONS = {
     Why.NO_LEAVE: ("needs permission", ("⚠", "#8a5a00")),
@@ -61,10 +75,11 @@ _OF_REASONS = dict(REASONS.values())
 
 #: On a page, an action and its effect stand in one column.
 _BOTH = "Action, effect"
-_MARKS: dict[str, dict[Any, tuple[str, str]]] = {
+_MARKS: dict[str, Mapping[Any, tuple[str, str]]] = {
     "Action": {**ACTIONS, **_OF_REASONS},
     "Effect": EFFECTS,
     "Result": {**RESULTS, **_OF_REASONS},
+    **dict.fromkeys(RUN_ORDER, STATES),
 }
 _MARKS[_BOTH] = {}
 #: How much wider, in characters, a mark is than its words.
@@ -73,6 +88,17 @@ _YES_NO_COLUMNS = frozenset({"Owned", "Voice"})
 NOTE = "Note"
 #: How many columns fit in the narrowest page; the others are a line below their row.
 MOST_COLUMNS, FURTHER = 7, "Further columns"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A value of a table that leads somewhere: the words, and the address, if it can be reached from here."""
+
+    words: str
+    target: str | None
+
+    def __str__(self) -> str:
+        return self.words
 
 
 class Table(Shown):
@@ -95,6 +121,9 @@ class Table(Shown):
     hidden
         Columns that are in the frame and are not shown.
     """
+
+    #: How many columns are side by side; the others are a line below their row.
+    most_columns: ClassVar[int] = MOST_COLUMNS
 
     def __init__(
         self,
@@ -146,7 +175,8 @@ class Table(Shown):
         if {"Action", "Effect"} <= {*frame} - self.hidden:  # below its action: a page has no room for both
             frame["Action"] = list(zip(frame.Action, frame.Effect, strict=True))
             frame = frame.drop(columns="Effect").rename(columns={"Action": _BOTH})
-        frame = _within_the_page(frame.drop(columns=[name for name in self.hidden if name in frame]))
+        frame = frame.drop(columns=[name for name in self.hidden if name in frame])
+        frame = _within_the_page(frame, self.most_columns)
         texts = {name: [name, *(_text_value(name, value) for value in frame[name])] for name in frame}
         return styled_html(
             frame,
@@ -237,10 +267,10 @@ class Stack(Shown):
         return "\n\n".join(part.text() for part in self.parts)
 
 
-def _within_the_page(frame: pd.DataFrame) -> pd.DataFrame:
+def _within_the_page(frame: pd.DataFrame, most_columns: int) -> pd.DataFrame:
     """The frame with the columns that have no room beside the others as one column of text."""
     seen = [name for name in frame if name != NOTE]
-    further = seen[MOST_COLUMNS:]
+    further = seen[most_columns:]
     if not further:
         return frame
     texts = [
@@ -437,7 +467,10 @@ def _html_value(column: str, value: Any, longest: int) -> str:
         return " ".join(badge(f"{symbol} {word}", colour) for symbol, word, colour in marks)
     if value is None:
         return f'<span title="absent" style="opacity:0.6">{ABSENT}</span>'
-    return broken(_plain(value, column), longest)
+    words = broken(_plain(value, column), longest)
+    if isinstance(value, Link) and value.target is not None:
+        return f'<a href="{escaped(value.target)}">{words}</a>'
+    return words
 
 
 def _text_value(column: str, value: Any) -> str:
