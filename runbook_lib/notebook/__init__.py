@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from .diagrams import call_path, outbound_path
     from .home import open_home
     from .page import SectionPage, open_section
+    from .parameter_form import open_parameters
     from .tables import Table
 
 _HOMES = {
     "open_home": "home",
+    "open_parameters": "parameter_form",
     "open_section": "page",
     "SectionPage": "page",
     "Table": "tables",
@@ -25,7 +27,15 @@ _HOMES = {
     "outbound_path": "diagrams",
 }
 
-__all__ = ["SectionPage", "Table", "call_path", "open_home", "open_section", "outbound_path"]
+__all__ = [
+    "SectionPage",
+    "Table",
+    "call_path",
+    "open_home",
+    "open_parameters",
+    "open_section",
+    "outbound_path",
+]
 
 
 def __getattr__(name: str) -> Any:

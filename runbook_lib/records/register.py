@@ -45,7 +45,9 @@ from .verify import Problem, is_run, only_newer, read_record
 
 GOING_ON = "going on"
 NO_EFFECT = "none, by the plan"
-FORMAT = 1
+FORMAT = 2
+#: How many of several settings a row names.
+NAMED = 3
 #: Fewer records than this are read at every look rather than remembered.
 MANY = 200
 _SELF = "self-approved"
@@ -69,7 +71,7 @@ class Facts:
     """What a record says of itself, in short.
 
     ``effect`` are the calls that the plan said would be interrupted; ``changed`` what changed, in words:
-    of one setting with its old and its new value; ``verified`` is ``None`` where nothing was read back.
+    of one setting with its old and its new value, of several some names; ``verified`` is ``None`` where nothing was read back.
     ``ran_by`` says who ran it and how each name is known; ``reasons`` are those that the record alone shows.
     """
 
@@ -206,7 +208,11 @@ def _changed(rows: Sequence[Any]) -> str:
     if len(rows) == 1:
         [row] = rows
         return f"{row.setting}: {in_words(row.before)} → {in_words(row.after)}"
-    return f"{len(rows)} settings" if rows else ""
+    if not rows:
+        return ""
+    names = list(dict.fromkeys(row.setting for row in rows))
+    more = ", …" if len(names) > NAMED else ""
+    return f"{len(rows)} settings: {', '.join(names[:NAMED])}{more}"
 
 
 def _own_reasons(record: Mapping[str, Any], approval: Mapping[str, Any], how: str) -> Iterable[str]:

@@ -49,7 +49,7 @@ def test_from_the_notebook_to_the_request_id_of_a_write(page: Page, lab: str, sa
         page.get_by_role("link", name="All records").click()
     listed = opened.value
     listed.get_by_role("searchbox").focus()
-    listed.keyboard.type("ACME trunk")
+    listed.keyboard.type("ACME friendly")
     for _ in range(5):
         if listed.evaluate("document.activeElement.tagName") == "A":
             break
@@ -60,9 +60,9 @@ def test_from_the_notebook_to_the_request_id_of_a_write(page: Page, lab: str, sa
 
 
 def test_pages_of_records_for_everybody(browser: Browser, page: Page, lab: str, sandbox: TestSandbox) -> None:
-    """The list, a run and its section, also of a run that was cancelled: as files, both themes, two widths."""
-    for arguments in (("apply", "--section", "02"), ("plan",)):
-        in_a_terminal(sandbox, *arguments, "parameters/sandbox/globex.yaml")
+    """The list, a run and its section, also of a cancelled run: as files, both themes, two widths."""
+    for command in ("apply", "verify"):
+        in_a_terminal(sandbox, command, "--section", "01", tenant_file("globex"))
     run_all(page, lab, "01")
     sandbox.control("POST", "faults", FIRST_WRITE | {"seconds": 40})
     press_apply(page)
@@ -70,11 +70,11 @@ def test_pages_of_records_for_everybody(browser: Browser, page: Page, lab: str, 
     cancel_button(page).click()
     expect(page.get_by_text("Section 01: interrupted at").last).to_be_visible(timeout=PATIENCE_MS)
     folder = the_record(sandbox).parent
-    (globex,) = sandbox.root.glob("records/demo/globex/*/record.json")
+    (globex,) = sandbox.root.glob("records/demo/globex/*/record.json")  # a verification is no record
     pages = {
         "list": sandbox.root / "records/index.html",
         "run": globex.parent / "index.html",
-        "section": globex.parent / "02_trunk_termination.html",
+        "section": globex.parent / "01_create_sip_trunk.html",
         "interrupted-run": folder / "index.html",
         "interrupted-section": folder / "01_create_sip_trunk.html",
     }
@@ -107,7 +107,7 @@ def test_the_list_is_searched_without_a_server_and_read_without_scripts(
             sandbox, "apply", "--section", "01", "--ticket", f"CHG-{tenant}", tenant_file(tenant)
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    in_a_terminal(sandbox, "plan", "--section", "01", tenant_file("initech"))
+    in_a_terminal(sandbox, "verify", "--section", "01", tenant_file("initech"))
     copy = sandbox.root / "copy"
     shutil.copytree(sandbox.root / "records", copy)
     page = browser.new_context(java_script_enabled=scripts).new_page()
@@ -121,7 +121,7 @@ def test_the_list_is_searched_without_a_server_and_read_without_scripts(
         page.get_by_role("searchbox").fill("chg-GLOBEX")
         expect(changes.locator("visible=true")).to_have_count(1)
         expect(changes.locator("visible=true")).to_contain_text("demo/globex")
-        page.get_by_role("searchbox").fill("initech")  # which only planned: its fold opens
+        page.get_by_role("searchbox").fill("initech")  # which only verified: its fold opens
         expect(page.get_by_role("table", name="Plans and checks, newest first")).to_be_visible()
         expect(changes.locator("visible=true")).to_have_count(0)
         page.get_by_role("searchbox").fill("")
