@@ -148,4 +148,4 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 def mark(outcome: str) -> str:
     """An outcome with its colour and symbol."""
     kind = outcome if outcome in _SYMBOLS else "other"
-    return f'<span class="mark {kind}">{_SYMBOLS.get(outcome, "·")} {escaped(outcome)}</span>'
+    return f'<span class="mark {kind}">{_SYMBOLS.get(outcome, "·")}&nbsp;{escaped(outcome)}</span>'

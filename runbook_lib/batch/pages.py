@@ -13,7 +13,9 @@ from nbconvert.exporters import HTMLExporter
 from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
-from ..guide import SECTIONS
+from ..call_paths import call_paths, settings_in_record
+from ..guide import RUN_ORDER, SECTIONS
+from ..notebook.diagrams import path_states
 from ..notebook.display import Box, Shown, broken, escaped
 from ..notebook.tables import first_block_shown
 from ..plain_files import read_mapping
@@ -83,7 +85,7 @@ def write_run_index(folder: Path) -> Path:
     )
     body = (
         f"<h1>{escaped(run['tenant'])}</h1><p>{mark(run['outcome'])}</p>{_ended_early(run, record)}{first}"
-        f"{facts(pairs)}<h2>Sections</h2>{sections}{_journal(record)}"
+        f"{facts(pairs)}<h2>Sections</h2>{sections}{_journal(record)}{_call_paths(record)}"
         f"<p>Beside the notebooks: {_file_links(folder)}</p>"
     )
     # No link to the page over all records: a copy of this one would lead out of itself.
@@ -137,6 +139,21 @@ def _journal(record: Mapping[str, Any]) -> str:
 
 def _note(text: str) -> str:
     return f'<div class="dim">{broken(text)}</div>'
+
+
+def _call_paths(record: Mapping[str, Any]) -> str:
+    """The way of calls as the run found it, and as it left it; of runs through all sections."""
+    order = record.get("order")
+    if not isinstance(order, list) or not {*RUN_ORDER} <= {*order}:
+        return ""
+    found = call_paths(settings_in_record(mappings(record, "before")))
+    left = call_paths(settings_in_record(mappings(record, "after")))
+    is_read_back = any(part.get("ok") is not None for part in mappings(record, "verification"))
+    pictures = []
+    for before, after in zip(found, left, strict=True):
+        further = (("As the run left it", after),) if is_read_back else ()
+        pictures.append(path_states(("As the run found it", before), *further).html())
+    return f"<h2>The way of calls</h2>{''.join(pictures)}"
 
 
 def _request_id(change: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ function render({ model, el }) {
   const example = element("select", { class: "example" });
   const create = element("button", { type: "button", class: "create" }, "Begin a new tenant");
   const said = element("p", { class: "said", role: "alert" });
-  const title = element("h3");
+  const title = element("h2");
   const problems = element("ul", { class: "problems" });
   const form = element("div", { class: "fields" });
   const compare = element("button", { type: "button", class: "compare" }, "Show the difference");
@@ -42,7 +42,10 @@ function render({ model, el }) {
   const difference = element("pre", { class: "difference", tabindex: "0", "aria-label": "What would be written" });
   const save = element("button", { type: "button", class: "save" }, "Write the file");
   const spoken = element("div", { role: "status", "aria-live": "polite", class: "status" });
-  const label = (text, input) => element("label", {}, element("span", {}, text), input);
+  const label = (text, input) => {
+    input.id = `${prefix}-${text.replaceAll(" ", "-")}`;
+    return element("div", { class: "labelled" }, element("label", { for: input.id }, text), input);
+  };
   const root = element(
     "section",
     { class: "form", "aria-label": "Parameters of a tenant", "data-lm-suppress-shortcuts": "true" },

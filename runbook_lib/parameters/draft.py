@@ -237,8 +237,10 @@ class Draft:
             except ValueError as error:
                 raise InputError([str(error)]) from None
         place = self._content[KEY]
-        for part in path[:-1]:
+        for position, part in enumerate(path[:-1]):
             if isinstance(place, CommentedMap) and place.get(part) is None:
+                if isinstance(path[position + 1], int):
+                    raise InputError([f"{KEY}.{part}: there is no such row"])
                 place[part] = CommentedMap()
             place = place[part]
         if value is None or value == "" or (value == {} and path):

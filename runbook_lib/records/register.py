@@ -70,8 +70,9 @@ class Reason(StrEnum):
 class Facts:
     """What a record says of itself, in short.
 
-    ``effect`` are the calls that the plan said would be interrupted; ``changed`` what changed, in words:
-    of one setting with its old and its new value, of several some names; ``verified`` is ``None`` where nothing was read back.
+    ``effect`` are the calls that the plan said would be interrupted; ``changed`` what changed, in words: of
+    one setting with its old and its new value, of several some names; ``verified`` is ``None`` where nothing
+    was read back.
     ``ran_by`` says who ran it and how each name is known; ``reasons`` are those that the record alone shows.
     """
 
