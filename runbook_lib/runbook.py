@@ -49,6 +49,7 @@ from .records.journal import FILE_NAME, Journal
 from .records.journal import read as read_journal
 from .records.living import Phase
 from .records.needs import try_out
+from .records.plans import remove_old_plans
 from .records.policy import policy_of, require_floor
 from .records.record import (
     OPENING,
@@ -436,6 +437,8 @@ class SectionRun:
             self._result["outcome"] = "succeeded"
         self._enter(Phase.ENDING)
         self._close()
+        context = self.runbook.context
+        remove_old_plans(context.records / context.owner.name, context.site.policies.keep_plans)
         return self._result
 
     def first_block(self) -> FirstBlock:

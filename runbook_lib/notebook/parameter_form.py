@@ -178,7 +178,7 @@ class ParameterForm:
 
     def _compare(self, _: Mapping[str, Any]) -> None:
         if self._draft is not None:
-            self._check()
+            self._look()
             self._offer += 1
             self._difference = self._draft.difference or ["The file would be as it is."]
 
@@ -192,13 +192,10 @@ class ParameterForm:
         draft = self._draft
         if draft is None or content.get("offer") != self._offer or not self._can_save:
             return
-        self._check()
-        if not self._can_save:
-            return
-        draft.save()
-        self._difference = []
-        self._said = ""
-        self._check()
+        self._look()  # others may have changed their tenants meanwhile
+        if self._can_save:
+            draft.save()
+            self._check()
 
     def _open(self, _: Mapping[str, Any]) -> None:
         """Make the working copies for this tenant and mode, and open the first one."""
@@ -235,6 +232,9 @@ class ParameterForm:
     def _check(self) -> None:
         """Look at the text as it is now; whatever was shown as the difference was of another."""
         self._difference = []
+        self._look()
+
+    def _look(self) -> None:
         draft = self._draft
         if draft is None:
             self._findings = []
