@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -283,7 +284,7 @@ class ParameterForm:
             "mode": self._mode,
             "examples": [_option(name) for name in _examples()],
             "title": "" if draft is None else visible(near(draft.path, self._root)),
-            "fields": [] if draft is None else [field.to_view() for field in tenant_fields()],
+            "fields": [] if draft is None else self._fields(),
             "values": {} if draft is None else draft.values,
             "shape": self._shape,
             "problems": [
@@ -297,6 +298,19 @@ class ParameterForm:
             "said": visible(self._said),
             "status": self._status(blocking, secrets),
         }
+
+    def _fields(self) -> list[dict[str, Any]]:
+        """The fields; what the site has names for is chosen from those."""
+        with suppress(InputError):
+            site = load_site(self._site, self._root)
+            names = {"twilio_account": site.twilio_accounts, "shared_trunk": site.shared_trunks}
+            return [
+                field.to_view() | {"kind": "choice", "choices": [*names[field.name]]}
+                if names.get(field.name)
+                else field.to_view()
+                for field in tenant_fields()
+            ]
+        return [field.to_view() for field in tenant_fields()]
 
     def _status(self, blocking: list[Finding], secrets: list[Finding]) -> str:
         if self._draft is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,13 +66,15 @@ def test_a_new_tenant_by_the_form(page: Page, lab: str, sandbox: TestSandbox) ->
     form.get_by_label("Mode").select_option("verify")
     form.get_by_role("button", name="Open its notebooks").click()
     copies = sandbox.root / "work/demo/corner-shop"
-    expect(page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")).to_contain_text(
-        "corner-shop", timeout=PATIENCE_MS
+    tabs = page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel")
+    expect(tabs.filter(has_text=re.compile("00_before_you_begin|tenant.ipynb"))).to_be_visible(
+        timeout=PATIENCE_MS
     )
     notebook = json.loads((copies / "01_create_sip_trunk.ipynb").read_text())
     source = "".join(next(cell["source"] for cell in notebook["cells"] if cell["id"] == "parameters")) or ""
     assert '"parameters/sandbox/corner-shop.yaml"' in source and 'mode = "verify"' in source
     assert sandbox.writes() == []
+    shutil.rmtree(sandbox.root / "work")
 
 
 def test_what_must_not_happen(page: Page, lab: str, sandbox: TestSandbox) -> None:
