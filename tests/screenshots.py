@@ -17,7 +17,8 @@ from tests.notebooks.conftest import CHROMIUM, jupyterlab
 from tests.notebooks.lab import PATIENCE_MS, choose_run_all, in_a_terminal, run_all
 
 FOLDER = CHECKOUT / "docs"
-WIDTH = 1280
+#: High enough that nothing scrolls.
+WIDTH, HEIGHT = 1280, 12_000
 
 
 def section_3(page: Page, lab: str, sandbox: TestSandbox) -> bytes:
@@ -87,7 +88,7 @@ def main(names: list[str]) -> None:
             place.mkdir()
             with jupyterlab(sandbox, place) as lab:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-                page = browser.new_page(viewport={"width": WIDTH, "height": 4000}, color_scheme="light")
+                page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
                 (FOLDER / f"{name}.png").write_bytes(PICTURES[name](page, lab, sandbox))
                 browser.close()
         print(FOLDER / f"{name}.png")

@@ -303,9 +303,12 @@ class ParameterForm:
         """The fields; what the site has names for is chosen from those."""
         with suppress(InputError):
             site = load_site(self._site, self._root)
-            names = {"twilio_account": site.twilio_accounts, "shared_trunk": site.shared_trunks}
+            names: dict[str, list[str]] = {
+                "twilio_account": list(site.twilio_accounts),
+                "shared_trunk": list(site.shared_trunks),
+            }
             return [
-                field.to_view() | {"kind": "choice", "choices": [*names[field.name]]}
+                field.to_view() | {"kind": "choice", "choices": names[field.name]}
                 if names.get(field.name)
                 else field.to_view()
                 for field in tenant_fields()
