@@ -105,6 +105,8 @@ class Runbook:
         self.asked: set[tuple[str, str]] = set()
         #: Cautions about the state from which the newest whole plan was made.
         self.cautions: list[str] = []
+        #: The sections of the newest whole plan, as read.
+        self._planned: list[Section] = []
         self._sections = sections
 
     @classmethod
@@ -310,7 +312,17 @@ class Runbook:
         else:
             slices = [section.plan() for section in sections]
         self.cautions = [caution for section in sections for caution in section.cautions()]
+        self._planned = sections
         return self.plan_of(*slices)
+
+    def permitted(self) -> Plan:
+        """Return the newest plan from the state as read, as if changes that interrupt calls were allowed."""
+        context = self.context
+        given, context.accept_interruption = context.accept_interruption, True
+        try:
+            return self.plan_of(*(section.planned() for section in self._planned))
+        finally:
+            context.accept_interruption = given
 
     def read_back(self, sections: Sequence[str]) -> Iterator[tuple[str, Verification | RunbookError]]:
         """Yield what reading back each section shows; a section that fails keeps no other from being read."""
@@ -334,6 +346,21 @@ class Runbook:
             register_of(self.context.records.parent),
             VERSION,
         )
+
+
+def require_verified(verification: Verification) -> None:
+    """Raise ``VerificationError`` for what was read back and differs."""
+    if verification.ok:
+        return
+    raise VerificationError(
+        "; ".join(
+            f"{row.setting} is {shown(row.current)}, expected {shown(row.desired)}"
+            for row in verification.differences
+        ),
+        step=verification.differences[0].step,
+        meaning="the vendors' state differs from what the guide expects, so calls may fail",
+        next_step="run this section in plan mode to see what would change, then apply it",
+    )
 
 
 class SectionRun:
@@ -663,17 +690,8 @@ class SectionRun:
             "rows": [_plain(row) for row in verification.rows],
             "differences": [_plain(row) for row in verification.differences],
         }
-        if not verification.ok and self.runbook.mode != "plan":
-            first = verification.differences[0]
-            raise VerificationError(
-                "; ".join(
-                    f"{row.setting} is {shown(row.current)}, expected {shown(row.desired)}"
-                    for row in verification.differences
-                ),
-                step=first.step,
-                meaning="the vendors' state differs from what the guide expects, so calls may fail",
-                next_step="run this section in plan mode to see what would change, then apply it",
-            )
+        if self.runbook.mode != "plan":
+            require_verified(verification)
         return verification
 
     def _kept(self, call: Callable[[], T]) -> T:

@@ -79,7 +79,7 @@ _MARKS: dict[str, Mapping[Any, tuple[str, str]]] = {
     "Action": {**ACTIONS, **_OF_REASONS},
     "Effect": EFFECTS,
     "Result": {**RESULTS, **_OF_REASONS},
-    **dict.fromkeys(RUN_ORDER, STATES),
+    **dict.fromkeys(("State", *RUN_ORDER), STATES),
 }
 _MARKS[_BOTH] = {}
 #: How much wider, in characters, a mark is than its words.
@@ -329,8 +329,14 @@ def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
 def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
     """Return a section's plan with the sentence that sums it up, and what a person should look at."""
     table = row_table(f"Plan: {_counted(part.rows)}", in_order(part.section, part.rows))
-    check = Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))
-    return Stack((table, _verdict(part), *([check] if cautions else [])))
+    return Stack((table, verdict(part), *to_check(cautions)))
+
+
+def to_check(cautions: Sequence[str]) -> list[Box]:
+    """Return what a person should look at as well, as a box; none for nothing."""
+    return (
+        [Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))] if cautions else []
+    )
 
 
 def outcome_shown(section: str, outcome: Outcome) -> Stack:
@@ -386,7 +392,8 @@ def _write_csv(path: Path | str, tables: Sequence[Table]) -> Path:
     return Path(path)
 
 
-def _verdict(part: Slice) -> Box:
+def verdict(part: Slice) -> Box:
+    """Return what a plan amounts to, in one sentence."""
     stopping, changing = part.stopping, part.changing
     if stopping and all(row.why is Why.NO_LEAVE for row in stopping):
         return Box(

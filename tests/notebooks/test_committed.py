@@ -19,8 +19,8 @@ CALLS = ("current", "plan", "apply", "verify", "finish")
 #: Section 0 has nothing to apply.
 CHECKS = ("current", "check", "verify", "finish")
 LONGEST_CELL = 12
-#: Notebooks beside those of the sections: the home page.
-OTHERS = {"index"}
+#: Notebooks beside those of the sections: the home page, and a tenant on one page.
+OTHERS = {"index", "tenant"}
 each_of_ours = pytest.mark.parametrize("name", sorted({one.notebook for one in SECTIONS.values()} | OTHERS))
 each_section = pytest.mark.parametrize("number", sorted(SECTIONS))
 
