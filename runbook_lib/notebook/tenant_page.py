@@ -21,7 +21,7 @@ from .display import Box, Shown
 from .failures import told_plainly
 from .forms import interruptions, is_watched
 from .page import SectionPage, in_turn, open_page
-from .tables import Stack, Table, in_order, row_table, to_check, verdict, verification_shown
+from .tables import Stack, Table, row_table, rows_in_order, to_check, verdict, verification_shown
 
 BY_COMMAND = "run it with: runbook apply -s SITE TENANT"
 
@@ -57,7 +57,7 @@ class TenantPage(SectionPage):
         for part in self._plan.slices:
             title = f"{part.section} {SECTIONS[part.section].title}"
             empty = "the parameters ask for nothing here"
-            parts.append(row_table(title, in_order(part.section, part.rows), empty=empty))
+            parts.append(row_table(title, rows_in_order(part.section, part.rows), empty=empty))
         return self._live(Stack(tuple(parts)).headed(self.name, self._read_at), self.plan)
 
     @in_turn

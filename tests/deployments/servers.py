@@ -120,7 +120,7 @@ def _apply_in_a_browser(base: str) -> None:
         expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        expect(page.get_by_text("Section 01 planned; ")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text("Section 01 planned: ")).to_be_visible(timeout=PATIENCE_MS)
         page.get_by_placeholder("type demo/acme to confirm").fill("demo/acme")
         page.locator("button.jupyter-button", has_text="Apply").click()
         expect(page.get_by_text("Section 01: succeeded.")).to_be_visible(timeout=PATIENCE_MS)
