@@ -22,7 +22,7 @@ from ..plan import CHANGING, Action, Effect, Row, Value
 from ..resources.dial_plan import DialPlanAsRead as Facts
 from ..resources.dial_plan import read_dial_plan
 from ..resources.pbx_trunk import InPbx
-from ..resources.rules import RulesAsRead
+from ..resources.rules import RulesAsRead, providers_of
 from .base import Field, Item, SectionOfTrunk, View, rings_nowhere
 
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
@@ -49,8 +49,16 @@ class NextSteps(SectionOfTrunk[Facts]):
 
     def look(self) -> Facts:
         tenant = self.context.tenant
-        if self.context.rows_only and tenant.call_rules is None and not tenant.examples:
-            return Facts(InPbx(), RulesAsRead())  # nothing is asked of the rules that there are
+        if self.context.rows_only and not tenant.examples:
+            if tenant.call_rules is None:
+                return Facts(InPbx(), RulesAsRead())  # nothing is asked of the rules that there are
+            # How our rules get on with others is asked only where one of ours would be written.
+            facts = read_dial_plan(
+                self.context, tenant, named=[rule.name for rule in tenant.call_rules.outbound]
+            )
+            standing = facts.standing(tenant)
+            if self._with_ours(standing) == standing:
+                return facts
         return read_dial_plan(self.context, tenant)
 
     @property
@@ -175,7 +183,7 @@ class NextSteps(SectionOfTrunk[Facts]):
     ) -> list[Item]:
         """One rule: created or corrected; a rule with its name on another trunk is a conflict."""
         live = same[0] if same else None
-        if live is not None and any(self._foreign(provider_id) for provider_id in _providers(live)):
+        if live is not None and any(self._foreign(provider_id) for provider_id in providers_of(live)):
             note = "a rule with this name uses another trunk; choose another name"
             trunk, name = f"{key}: trunk", self.context.settings.pbx_name
             item = self.conflict(step, trunk, name, Why.TAKEN, note, current="another trunk", about=key)
@@ -204,12 +212,6 @@ class NextSteps(SectionOfTrunk[Facts]):
 
 def _same_name(live: Iterable[dict[str, Any]], rule: InboundRule | OutboundRule) -> list[dict[str, Any]]:
     return [found for found in live if same_name(found["name"], rule.name)]
-
-
-def _providers(live: Mapping[str, Any]) -> list[str | None]:
-    """The PBX trunks that a rule uses: an inbound rule's own, or those of an outbound rule's routes."""
-    routes = live.get("routes") or []
-    return [live.get("provider_id"), *(route.get("provider_id") for route in routes)]
 
 
 def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> list[Field]:

@@ -17,11 +17,12 @@ import httpx
 
 from ..dialling.destinations import destination_in_words
 from ..errors import AccountError, VendorError
-from ..keys import PORTSIP, TWILIO, Kind
-from ..meaning import meaning
+from ..keys import PORTSIP, TWILIO, Kind, ResourceKey, Why
+from ..meaning import meaning, same_name
 from ..parameters import Tenant, TrunkScope
 from ..plan import Row, Value
 from ..resources.pbx_trunk import desired_fields
+from ..resources.rules import providers_of
 from ..sections import Item, Section
 from ..vendors.pbx import quoted
 from ..vendors.portsip import PAGE, Session
@@ -57,7 +58,8 @@ class RowSubject:
     """The resource that a row is about: at which vendor, of what kind, its id if it is there, its name.
 
     ``with_trunk`` is the SID of the trunk that a list or a number belongs on, ``field`` the vendor's name of
-    the setting.
+    the setting. ``values`` are what is there and what should be, where the vendor writes them otherwise than
+    the row does.
     """
 
     vendor: str
@@ -66,6 +68,11 @@ class RowSubject:
     id: str | None = None
     with_trunk: str | None = None
     field: str = ""
+    values: tuple[Value, Value] | None = None
+
+    def values_of(self, row: Row) -> tuple[Value, Value]:
+        """What is there and what should be, as the vendor writes it."""
+        return self.values or (row.current, row.desired)
 
 
 def subject_of(section: Section, item: Item, row: Row) -> RowSubject:
@@ -95,7 +102,22 @@ def subject_of(section: Section, item: Item, row: Row) -> RowSubject:
     if key.kind is Kind.ASSIGNMENT:
         live = facts.live or {}
         return RowSubject(PORTSIP, key.kind, settings.pbx_name, live.get("id"))
+    if section.number == "06" and row.why is Why.TAKEN:
+        return _moved_rule(section, key)
     return RowSubject(key.vendor, key.kind, key.name, before.get("sid") or before.get("id"), field=field)
+
+
+def _moved_rule(section: Section, key: ResourceKey) -> RowSubject:
+    """A rule that leads to another trunk: its trunks and ours are ids in the PBX's history."""
+    facts = section.facts
+    rules = facts.rules.outbound if key.kind is Kind.OUTBOUND_RULE else facts.rules.inbound
+    live: Values = next((rule for rule in rules if same_name(rule["name"], key.name)), {})
+    ours = facts.trunk and facts.trunk["id"]
+    elsewhere = next((used for used in providers_of(live) if used not in (None, ours)), None)
+    moved = (elsewhere, ours)
+    return RowSubject(PORTSIP, key.kind, key.name, live.get("id"), field="provider_id", values=moved)
+        PORTSIP, key.kind, key.name, live.get("id"), field="provider_id", values=(elsewhere, ours)
+    )
 
 
 def _field_of(section: Section, item: Item, row: Row) -> str:
@@ -153,7 +175,8 @@ class Authors:
         whose = "system" if of_system else context.pbx.tenant_id
         object_type, name = OBJECT_TYPES[subject.kind], meaning("name", subject.name)
         is_unique = self._names[object_type, name] < 2
-        tenant_id = context.pbx.tenant_id if subject.kind is Kind.ASSIGNMENT else None
+        is_of_tenant = context.scope.has_tenant and (subject.kind is Kind.ASSIGNMENT or not of_system)
+        tenant_id = context.pbx.tenant_id if is_of_tenant else None
         for entry in self._history(whose, lambda: _newest(session)):
             same = (
                 entry.get("object_type") == object_type and meaning("name", entry.get("object_name")) == name
@@ -244,8 +267,8 @@ def _entry_tells(
 ) -> bool:
     """Whether an entry of the audit log is what made a row what it is.
 
-    ``is_unique`` says that nothing else of the site has this type and name; ``tenant_id`` whose assignment
-    it has to be.
+    ``is_unique`` says that nothing else of the site has this type and name; ``tenant_id`` whose it has
+    to be, if the entry says so.
     """
     before, after = _values(entry.get("old_state")), _values(entry.get("new_state"))
     known = after or before
@@ -269,9 +292,10 @@ def _entry_tells(
 
 def _is_about(changed: Mapping[str, tuple[Any, Any]], row: Row, subject: RowSubject) -> bool:
     """Whether one of the values that changed is the row's: its setting, and what is or should be there."""
+    current, desired = subject.values_of(row)
     names = {subject.field, *(("cidr_prefix_length",) if subject.field == "ip_address" else ())}
     return any(
-        _fits(after, row.current) or (row.desired is not None and _fits(before, row.desired))
+        _fits(after, current) or (desired is not None and _fits(before, desired))
         for place, (before, after) in changed.items()
         if not subject.field or names & {*place.split(".")}
     )
