@@ -116,8 +116,6 @@ def _moved_rule(section: Section, key: ResourceKey) -> RowSubject:
     elsewhere = next((used for used in providers_of(live) if used not in (None, ours)), None)
     moved = (elsewhere, ours)
     return RowSubject(PORTSIP, key.kind, key.name, live.get("id"), field="provider_id", values=moved)
-        PORTSIP, key.kind, key.name, live.get("id"), field="provider_id", values=(elsewhere, ours)
-    )
 
 
 def _field_of(section: Section, item: Item, row: Row) -> str:
