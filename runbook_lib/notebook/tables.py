@@ -357,28 +357,33 @@ def first_block_shown(block: FirstBlock) -> Stack:
 
 def verification_shown(section: str, verification: Verification, *, planning: bool) -> Stack:
     """Return what was read back, compared with the guide's expected result."""
+    table = verification_table("Expected result, read back", section, verification, planning=planning)
+    return Stack((table, verification_verdict(verification, planning=planning)))
+
+
+def verification_table(caption: str, section: str, verification: Verification, *, planning: bool) -> Table:
+    """Return the table of what was read back in a section, compared with what is expected."""
     columns = ["Step", "Result", "Setting", "Expected", "Read back", NOTE]
     rows = [
         [row.step, _result(row, planning), row.setting, row.desired, row.current, row.note]
         for row in rows_in_order(section, verification.rows)
     ]
-    table = Table("Expected result, read back", columns, rows)
+    return Table(caption, columns, rows)
+
+
+def verification_verdict(verification: Verification, *, planning: bool) -> Box:
+    """Return what a verification amounts to, in one sentence."""
     count = len(verification.differences)
-    if verification.ok and not rows:
-        verdict = Box("info", "There is nothing to compare: the parameters ask for nothing here.")
-    elif verification.ok and (silent := count_to_look_at(verification.rows)):
-        verdict = Box("caution", f"What was asked for reads back as expected, and {silent}.")
-    elif verification.ok:
-        verdict = Box("good", "Everything reads back as expected.")
-    elif planning:
-        verdict = Box(
-            "info",
-            f"{_settings(count)} not yet as expected.",
-            ("This run only plans, so this is not a failure.",),
-        )
-    else:
-        verdict = Box("stop", f"{_settings(count)} not as expected.")
-    return Stack((table, verdict))
+    if verification.ok and not verification.rows:
+        return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
+    if verification.ok and (silent := count_to_look_at(verification.rows)):
+        return Box("caution", f"What was asked for reads back as expected, and {silent}.")
+    if verification.ok:
+        return Box("good", "Everything reads back as expected.")
+    if planning:
+        reason = "This run only plans, so this is not a failure."
+        return Box("info", f"{_settings(count)} not yet as expected.", (reason,))
+    return Box("stop", f"{_settings(count)} not as expected.")
 
 
 def _action(row: Row) -> str:

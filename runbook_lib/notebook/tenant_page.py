@@ -13,7 +13,7 @@ from ..approval import GivenApproval
 from ..errors import InputError, RunbookError
 from ..guide import SECTIONS, WHOLE
 from ..parameters import Source
-from ..plan import CHANGING, Plan, Row, Slice
+from ..plan import CHANGING, Plan, Slice
 from ..runbook import require_verified
 from ..sections import Verification
 from ..states import section_state
@@ -21,7 +21,16 @@ from .display import Box, Shown
 from .failures import told_plainly
 from .forms import interruptions, is_watched
 from .page import SectionPage, in_turn, open_page
-from .tables import Stack, Table, row_table, rows_in_order, to_check, verdict, verification_shown
+from .tables import (
+    Stack,
+    Table,
+    row_table,
+    rows_in_order,
+    to_check,
+    verdict,
+    verification_table,
+    verification_verdict,
+)
 
 BY_COMMAND = "run it with: runbook apply -s SITE TENANT"
 
@@ -61,23 +70,38 @@ class TenantPage(SectionPage):
         return self._live(Stack(tuple(parts)).headed(self.name, self._read_at), self.plan)
 
     @in_turn
+    def apply(self) -> Shown | None:
+        """For a person, show the form whose button applies the plan; report that nothing was written else."""
+        self._must_be_current()
+        if self.form is not None and self._can_apply:
+            self.form.show()
+            return None
+        return Box("info", "Nothing was written.", (f"To carry the plan out, {BY_COMMAND}.",)).headed(
+            self.name
+        )
+
+    @in_turn
     def verify(self) -> Stack:
         """Read back all sections, and compare with the guide's expected results."""
         self._begin()
-        rows, differences, errors = list[Row](), list[Row](), list[RunbookError]()
+        planning = self.mode == "plan"
         with told_plainly():
-            for _, found in self._runbook.read_back(self._runbook.order):
-                if isinstance(found, RunbookError):
-                    errors.append(found)
-                else:
-                    rows += found.rows
-                    differences += found.differences
-            if errors:
-                raise errors[0]
-            verification = Verification(tuple(rows), tuple(differences))
-            if self.mode == "verify":
-                require_verified(verification)
-        shown = verification_shown(WHOLE, verification, planning=self.mode == "plan")
+            found = dict(self._runbook.read_back(self._runbook.order))
+            for result in found.values():
+                if isinstance(result, RunbookError):
+                    raise result
+            read = {number: result for number, result in found.items() if isinstance(result, Verification)}
+            whole = Verification(
+                tuple(row for part in read.values() for row in part.rows),
+                tuple(row for part in read.values() for row in part.differences),
+            )
+            if not planning:
+                require_verified(whole)
+        tables = [
+            verification_table(f"{number} {SECTIONS[number].title}", number, part, planning=planning)
+            for number, part in read.items()
+        ]
+        shown = Stack((verification_verdict(whole, planning=planning), *tables))
         return self._live(shown.headed(self.name, self._read_at), self.verify)
 
     @in_turn

@@ -17,7 +17,7 @@ from runbook_lib.errors import VerificationError
 from runbook_lib.guide import RUN_ORDER, TRUNK_ORDER, WHOLE
 from runbook_lib.notebook.child import Order
 from runbook_lib.notebook.tenant_page import TenantPage
-from runbook_lib.records.verify import verify
+from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, TestSandbox
 
 SITE = "parameters/sandbox/site.yaml"
@@ -94,12 +94,16 @@ def test_one_apply_is_one_run_of_all_sections_with_one_record(
     # Numbers are pointed at the trunk last.
     sections = [change["section"] for change in content["changes"]]
     assert sections == sorted(sections, key=RUN_ORDER.index) and sections[-1] == "04"
-    assert verify(sandbox.root / "records").problems == ()
+    assert verify_records(sandbox.root / "records").problems == ()
     # What the page offers and shows afterwards is read again.
     assert "SANDBOX demo/globex" in page.form.status.text()
     assert page.plan()["The order of the run"]["To apply"].sum() == 0
     assert view(page)["form"] is None
-    assert page.verify().parts[-1].tone == "good"
+    read_back = page.verify()
+    assert [caption[:2] for caption in read_back] == [*RUN_ORDER]
+    assert not {"differs", "not yet"} & {
+        value for number in RUN_ORDER for value in read_back[number]["Result"]
+    }
 
 
 def test_a_change_that_interrupts_calls_has_to_be_allowed(
@@ -143,7 +147,7 @@ def test_a_shared_trunk_has_its_own_sections(opened: Callable[..., TenantPage]) 
 def test_a_verification_fails_on_what_differs(opened: Callable[..., TenantPage]) -> None:
     with pytest.raises(VerificationError):
         opened(mode="verify", watched=False).verify()
-    assert opened(mode="plan", watched=False).verify().parts[-1].tone == "info"
+    assert opened(mode="plan", watched=False).verify().parts[0].tone == "info"
 
 
 def test_unattended_it_plans_and_never_applies(sandbox: TestSandbox, tmp_path: Path) -> None:
