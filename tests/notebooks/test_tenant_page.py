@@ -119,7 +119,8 @@ def test_it_reads_in_both_themes_and_in_every_width(
             page.wait_for_function("width => innerWidth === width", arg=width)
             assert findings(page, *OURS) == []
             wide = outputs.evaluate_all(
-                "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.innerText)"
+                "all => all.filter(one => one.scrollWidth > one.clientWidth + 1)"
+                ".map(one => [one.scrollWidth, one.clientWidth, one.innerText])"
             )
             assert wide == []
             picture(page, f"tenant-{theme}-{width}")
