@@ -97,7 +97,7 @@ def main() -> None:
             dial.dial_cautions(tenant for _, tenant in loaded)
 
         def dial_ten() -> None:
-            dial.show(site, files[0], DIALLED, None, Console(file=StringIO()), live=False, called=False)
+            dial.show_calls(site, files[0], DIALLED, None, Console(file=StringIO()), live=False, called=False)
 
         for what, action, most in (
             (

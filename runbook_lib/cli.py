@@ -28,6 +28,7 @@ from .dial import dial_cautions
 from .errors import InputError, RunbookError
 from .guide import RETIRE, ROLL_BACK, RUN_ORDER, TRUNK_ORDER
 from .notebook.display import visible
+from .outcomes import ExitStatus, worst
 from .parameters import Tenant, load_all, load_site, project_root, secret_cautions
 from .parameters.tenants import tenant_files
 from .paths import current_folder, locate, near
@@ -42,10 +43,7 @@ from .workspace import VARIABLE, find_workspace, full_path
 if TYPE_CHECKING:
     from .approval import GivenApproval
 
-FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
 SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
-#: The exit status that typer gives a command that Ctrl-C ended.
-INTERRUPTED = 130
 RUN_AGAIN = "Interrupted. Run it again: it reads the current state and completes what is missing."
 
 app = typer.Typer(
@@ -186,7 +184,7 @@ def validate(tenants: TenantFiles = None, site: SiteFile = SANDBOX_SITE, every: 
         _caution(given, owners)
         files = "1 tenant file" if len(owners) == 1 else f"{len(owners)} tenant files"
         screen.print(f"{files} and the site: fine")
-        return FINE
+        return ExitStatus.FINE
 
     raise typer.Exit(_guarded(check))
 
@@ -212,8 +210,8 @@ def dial(
 
     def run() -> int:
         given, [owner] = _files(site, [tenant])
-        dialled.show(given, owner, numbers or [], caller, screen, live=live, called=called)
-        return FINE
+        dialled.show_calls(given, owner, numbers or [], caller, screen, live=live, called=called)
+        return ExitStatus.FINE
 
     raise typer.Exit(_guarded(run))
 
@@ -234,10 +232,10 @@ def plan(
     sections = _sections(section, trunk)
     site, owners = _owners(site, tenants, trunk, every)
     if min(at_once, len(owners)) > 1:
-        raise typer.Exit(_worst(plan_at_once(site, owners, out, screen, sections, at_once)))
+        raise typer.Exit(worst(plan_at_once(site, owners, out, screen, sections, at_once)))
     _announce(site)
     statuses = [_guarded(partial(plan_tenant, site, owner, out, screen, sections)) for owner in owners]
-    raise typer.Exit(_worst(statuses))
+    raise typer.Exit(worst(statuses))
 
 
 @app.command()
@@ -296,7 +294,7 @@ def approve(
         default = Path(os.path.expanduser(ssh.DEFAULT_KEY))
         signature = sign_statement(where, statement, _given(key) if key else default)
         screen.print(f"Signed: {escape(str(signature))}", soft_wrap=True)
-        return FINE
+        return ExitStatus.FINE
 
     raise typer.Exit(_guarded(run))
 
@@ -309,18 +307,18 @@ def revoke(
     """Withdraw an approval, as an entry in the records; a run in progress writes no further section."""
     from .approval import read_statement
     from .batch.pages import renew_index
-    from .records.uses import revoke as enter
+    from .records.uses import enter_revocation
 
     def run() -> int:
         path = _given(Path(approval))
         known = re.fullmatch(r"[0-9a-f]{32}", approval)
         found = approval if known and not path.is_file() else read_statement(path)[0].id
         records = find_workspace().records
-        entry = enter(records, found, reason)
+        entry = enter_revocation(records, found, reason)
         screen.print(f"Revoked: {found}, {entry.digest}", soft_wrap=True)
         for caution in renew_index(records):
             complain(f"Caution: {caution}")
-        return FINE
+        return ExitStatus.FINE
 
     raise typer.Exit(_guarded(run))
 
@@ -428,7 +426,7 @@ def rollback(
     emergency: Emergency = None,
 ) -> None:
     """Show (with --apply: make) the changes that undo a record. Exit status 2 if the plan has changes."""
-    from .records.to_undo import files_of
+    from .records.to_undo import parameter_files_of
 
     def run() -> int:
         where: Path
@@ -437,7 +435,7 @@ def rollback(
             run_id = record.rstrip("/").rpartition("/")[2]
             where, [owner] = _files(site, [tenant])
         else:
-            run_id, files = files_of(find_workspace().records, record)
+            run_id, files = parameter_files_of(find_workspace().records, record)
             # Paths in a record start at the workspace, wherever this is called.
             where = _given(site) if site else project_root() / files["site"]
             owner = _given(tenant) if tenant else _recorded(files["tenant"])
@@ -497,14 +495,14 @@ def sign_in(
         if clear:
             for line in signing_in.clear(load_site(given, root), root):
                 screen.print(Text(line))
-            return FINE
+            return ExitStatus.FINE
         domains = [
             owner.pbx_domain for _, owner in load_all(given, owners, root) if isinstance(owner, Tenant)
         ]
         ask = partial(typer.prompt, "One-time code that the PBX sent", hide_input=sys.stdin.isatty())
-        for line in signing_in.sign_in(load_site(given, root), root, domains, ask):
+        for line in signing_in.sign_in_each(load_site(given, root), root, domains, ask):
             screen.print(Text(line))
-        return FINE
+        return ExitStatus.FINE
 
     raise typer.Exit(_guarded(run))
 
@@ -576,7 +574,7 @@ def _way_back(
     statuses = [
         _guarded(partial(plan_tenant, site, owner, out, screen, (section,), options)) for owner in owners
     ]
-    return _worst(statuses)
+    return worst(statuses)
 
 
 def _sections(section: str | None, trunk: str | None) -> tuple[str, ...]:
@@ -597,7 +595,7 @@ def _name_affected(site: Path, trunk: str) -> int:
     with Runbook.open(site, trunk) as runbook:
         names = [tenant["name"] for tenant in runbook.tenants_affected()]
     screen.print(Text(f"Tenants affected: {visible(', '.join(names)) or 'none'}"))
-    return FINE
+    return ExitStatus.FINE
 
 
 def _run(
@@ -647,23 +645,19 @@ def _guarded(call: Callable[[], int]) -> int:
         return call()
     except InputError as error:
         complain(str(error))
-        return WRONG_INPUT
+        return ExitStatus.WRONG_INPUT
     except RunbookError as error:
         complain(str(error))
-        return FAILED
+        return ExitStatus.FAILED
     except (typer.Abort, typer.Exit, typer.BadParameter):
         raise
     except OSError as error:  # not reported elsewhere: a folder that cannot be written, a failing disk
         complain(describe(error))
-        return FAILED
+        return ExitStatus.FAILED
     except Exception:
         # A bug in the runbook; what Python would print about it could contain a secret.
         complain(traceback.format_exc())
-        return FAILED
-
-
-def _worst(statuses: list[int]) -> int:
-    return max(statuses, key=[FINE, CHANGES, FAILED, WRONG_INPUT].index, default=FINE)
+        return ExitStatus.FAILED
 
 
 def _announce(site: Path) -> None:
@@ -705,7 +699,7 @@ def main() -> None:
     guard()
     # Libraries log warnings about an ended kernel that mean nothing here.
     logging.getLogger().addHandler(logging.NullHandler())
-    status = FAILED
+    status: int = ExitStatus.FAILED
     try:
         status = _guarded(lambda: _command(interruption))
         finish()
@@ -718,9 +712,9 @@ def main() -> None:
 def _command(interruption: Interruption) -> int:
     try:
         with interruption.allowed():  # it may have come while the command was being loaded
-            status = app(standalone_mode=False) or FINE
+            status: int = app(standalone_mode=False) or ExitStatus.FINE
     except (typer.Abort, KeyboardInterrupt):
-        status = INTERRUPTED
+        status = ExitStatus.INTERRUPTED
     except Exception as error:
         # A usage error, of whichever click typer stands on.
         show = getattr(error, "show", None)
@@ -729,8 +723,8 @@ def _command(interruption: Interruption) -> int:
         usage = io.StringIO()
         show(usage)
         complain(usage.getvalue())
-        status = WRONG_INPUT
-    if status == INTERRUPTED:
+        status = ExitStatus.WRONG_INPUT
+    if status == ExitStatus.INTERRUPTED:
         complain(RUN_AGAIN)
-        status = FAILED
+        status = ExitStatus.FAILED
     return status

@@ -22,7 +22,7 @@ _OPTIONAL = frozenset({"From", "Rules see", "Same priority", "Caller id"})
 _NAMED = 3
 
 
-def show(
+def show_calls(
     site: Path,
     tenant: Path,
     given: Sequence[str],

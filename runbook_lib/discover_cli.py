@@ -10,8 +10,7 @@ import yaml
 from rich.text import Text
 
 from .discover.files import Written, write
-from .discover.finding import Found
-from .discover.finding import discover as find
+from .discover.finding import Discovery, discover_site
 from .notebook.display import visible
 from .parameters import load_site, project_root
 from .screen import screen
@@ -23,7 +22,7 @@ def discover(site: Path, to: Path | None) -> int:
     """Discover a site, write its files to a folder, show the report, and return the exit status."""
     root, began = project_root(), time.monotonic()
     the_site = load_site(site, root)
-    found = find(the_site, root)
+    found = discover_site(the_site, root)
     folder = to or site.parent
     written = [write(folder, name, "tenant", data) for name, data in found.drafts.tenants.items()]
     if found.drafts.shared:
@@ -34,7 +33,7 @@ def discover(site: Path, to: Path | None) -> int:
     return 0
 
 
-def _show(found: Found, written: list[Written], seconds: float) -> None:
+def _show(found: Discovery, written: list[Written], seconds: float) -> None:
     from .notebook.tables import Table
 
     for one in written:

@@ -11,13 +11,12 @@ from rich.text import Text
 
 from .errors import RunbookError
 from .notebook.display import visible
+from .outcomes import ExitStatus
 from .parameters import load_all, project_root
 from .records.result import now
 from .screen import complain, conclude, screen
 from .watch.differences import look_at_all
 from .watch.report import COLUMNS, Drift, post, post_target, write_metrics
-
-FINE, FAILED, CHANGES = 0, 1, 2
 
 
 def drift(
@@ -47,13 +46,15 @@ def drift(
     conclude(found.sentence)
     if metrics is not None:
         write_metrics(found, metrics, time.time())
-    status = FAILED if found.unread else CHANGES if found.differences else FINE
-    if url is not None and status != FINE:
+    status = (
+        ExitStatus.FAILED if found.unread else ExitStatus.CHANGES if found.differences else ExitStatus.FINE
+    )
+    if url is not None and status != ExitStatus.FINE:
         try:
             post(found, url)
         except RunbookError as error:
             complain(str(error))
-            return FAILED
+            return ExitStatus.FAILED
     return status
 
 

@@ -36,17 +36,17 @@ from .facts.side_by_side import side_by_side
 from .guide import ROLL_BACK, SECTIONS, steps_of
 from .identity import plain_identities
 from .lock import held, whoami
+from .outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .paths import near
 from .plain_files import read_mapping
-from .plan import CHANGING, STOPPING, Plan, Row, Slice, shown
+from .plan import CHANGING, STOPPING, Plan, Row, Slice, value_text
 from .records import living
 from .records.anchor import head_cautions
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
 from .records.first_block import FirstBlock, first_block
-from .records.journal import FILE_NAME, Journal
-from .records.journal import read as read_journal
+from .records.journal import FILE_NAME, Journal, read_journal
 from .records.living import Phase
 from .records.needs import try_out
 from .records.plans import remove_old_plans
@@ -68,7 +68,7 @@ from .records.to_undo import record_to_undo
 from .records.uses import claimed_by, register_of
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
-from .sections.s03_origination import Origination
+from .sections.s03_origination import OriginationSection
 from .sections.s04_numbers import AssignNumbers
 from .undo import UNDO_CLASSES
 from .version import VERSION
@@ -106,6 +106,8 @@ class Runbook:
         self.asked: set[tuple[str, str]] = set()
         #: Cautions about the state from which the newest whole plan was made.
         self.cautions: list[str] = []
+        #: The sections of the newest whole plan, as read.
+        self._planned: list[Section] = []
         self._sections = sections
 
     @classmethod
@@ -311,7 +313,17 @@ class Runbook:
         else:
             slices = [section.plan() for section in sections]
         self.cautions = [caution for section in sections for caution in section.cautions()]
+        self._planned = sections
         return self.plan_of(*slices)
+
+    def permitted(self) -> Plan:
+        """Return the newest plan from the state as read, as if changes that interrupt calls were allowed."""
+        context = self.context
+        given, context.accept_interruption = context.accept_interruption, True
+        try:
+            return self.plan_of(*(section.planned() for section in self._planned))
+        finally:
+            context.accept_interruption = given
 
     def read_back(self, sections: Sequence[str]) -> Iterator[tuple[str, Verification | RunbookError]]:
         """Yield what reading back each section shows; a section that fails keeps no other from being read."""
@@ -335,6 +347,21 @@ class Runbook:
             register_of(self.context.records.parent),
             VERSION,
         )
+
+
+def require_verified(verification: Verification) -> None:
+    """Raise ``VerificationError`` for what was read back and differs."""
+    if verification.ok:
+        return
+    raise VerificationError(
+        "; ".join(
+            f"{row.setting} is {value_text(row.current)}, expected {value_text(row.desired)}"
+            for row in verification.differences
+        ),
+        step=verification.differences[0].step,
+        meaning="the vendors' state differs from what the guide expects, so calls may fail",
+        next_step="run this section in plan mode to see what would change, then apply it",
+    )
 
 
 class SectionRun:
@@ -379,7 +406,7 @@ class SectionRun:
     @property
     def call_path(self) -> list[tuple[str, str, int, int, bool]]:
         """Section 3: the desired call path, in failover order: label, SIP URI, priority, weight, enabled."""
-        assert isinstance(self._section, Origination), "section 3 is where calls come in"
+        assert isinstance(self._section, OriginationSection), "section 3 is where calls come in"
         return self._section.path
 
     @property
@@ -434,7 +461,7 @@ class SectionRun:
     def finish(self) -> dict[str, Any]:
         """Keep the section's result, sign out, and return the result as plain data."""
         if self._result["outcome"] == "unfinished":
-            self._result["outcome"] = "succeeded"
+            self._result["outcome"] = SUCCEEDED
         self._enter(Phase.ENDING)
         self._close()
         context = self.runbook.context
@@ -604,7 +631,7 @@ class SectionRun:
             with suppress(RecordError, OSError):
                 self._close_own_record()
             raise
-        self._result["outcome"] = "succeeded"
+        self._result["outcome"] = SUCCEEDED
         # As read back; what failed may have left a reading half done, and has its rows in the plan.
         with suppress(RunbookError):  # everything was done and read back: the tables do without
             self._section.read_for_tables()
@@ -666,17 +693,8 @@ class SectionRun:
             "rows": [_plain(row) for row in verification.rows],
             "differences": [_plain(row) for row in verification.differences],
         }
-        if not verification.ok and self.runbook.mode != "plan":
-            first = verification.differences[0]
-            raise VerificationError(
-                "; ".join(
-                    f"{row.setting} is {shown(row.current)}, expected {shown(row.desired)}"
-                    for row in verification.differences
-                ),
-                step=first.step,
-                meaning="the vendors' state differs from what the guide expects, so calls may fail",
-                next_step="run this section in plan mode to see what would change, then apply it",
-            )
+        if self.runbook.mode != "plan":
+            require_verified(verification)
         return verification
 
     def _kept(self, call: Callable[[], T]) -> T:
@@ -692,7 +710,7 @@ class SectionRun:
             # Reading, signing in and locking belong to all steps of the section.
             error.step = error.step or steps_of(self.number)
         cut_off = isinstance(error, KeyboardInterrupt | SystemExit)
-        self._result["outcome"] = "interrupted" if cut_off else "failed"
+        self._result["outcome"] = INTERRUPTED if cut_off else FAILED
         self._result["error"] = error_as_data(error)
 
     def _close(self) -> None:

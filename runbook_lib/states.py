@@ -65,7 +65,7 @@ class OwnerStates:
         return None if section is None else section.state
 
 
-def invalid(name: str, error: str) -> OwnerStates:
+def invalid_owner(name: str, error: str) -> OwnerStates:
     """Return the states of a tenant whose parameters are wrong, so that it cannot be read."""
     return OwnerStates(name, False, dict.fromkeys(RUN_ORDER, SectionState(State.INVALID)), error)
 

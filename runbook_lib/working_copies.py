@@ -27,7 +27,7 @@ OWN = "runbook_copy"
 #: The home page: a workspace has one copy of it, a tenant has none.
 HOME = "index.ipynb"
 #: The notebook of a tenant that is opened first, without its suffix.
-FIRST = "00_before_you_begin"
+FIRST = "tenant"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from runbook_lib.guide import RUN_ORDER
 from runbook_lib.keys import Why
 from runbook_lib.plan import PASSWORD_AT_PBX, Action, Row
-from runbook_lib.states import OwnerStates, SectionState, State, invalid, next_step, section_state
+from runbook_lib.states import OwnerStates, SectionState, State, invalid_owner, next_step, section_state
 
 
 def row(action: Action, current: str | None = None, why: Why | None = None, field: str = "") -> Row:
@@ -82,7 +82,7 @@ NEW = tenant("new", **dict.fromkeys((f"s{number}" for number in RUN_ORDER[1:]), 
         ([NEW, tenant("trunk-x", shared=True, s01=State.TO_DO)], (), ("Set up trunk-x",)),
         ([FINE, tenant("silent", s06=State.RINGS_NOWHERE)], (), ("silent", "inbound rule", "section 06")),
         ([FINE, tenant("plain", s00=State.CHECK)], (), ("plain", "section 00")),
-        ([NEW, invalid("wrong.yaml", "x")], (), ("wrong.yaml", "parameters")),
+        ([NEW, invalid_owner("wrong.yaml", "x")], (), ("wrong.yaml", "parameters")),
         ([NEW], ["demo/acme/20260101T000000Z-000001"], ("records close 20260101T000000Z-000001",)),
     ],
 )

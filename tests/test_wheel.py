@@ -202,7 +202,7 @@ def test_jupyterlab_opens_working_copies_for_a_tenant(installed: Installed, tmp_
                     assert server.poll() is None, (tmp_path / "lab.log").read_text()
                     httpx.get(f"{address}/api", trust_env=False).raise_for_status()
             start = httpx.get(f"{address}/", trust_env=False, follow_redirects=False).headers["location"]
-            assert "/lab/tree/work/demo/globex/00_" in start
+            assert "/lab/tree/work/demo/globex/tenant.ipynb" in start
             listed = httpx.get(f"{address}/api/contents/work/demo/globex", trust_env=False).json()["content"]
             assert NOTEBOOK in {one["name"] for one in listed}
             (folder / "records/index.html").write_text("the list")

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..notebook.display import escaped
+from ..outcomes import FAILED, SUCCEEDED
 from ..plain_files import write_whole
 
-_SYMBOLS = {"succeeded": "✓", "failed": "✗"}
+_SYMBOLS = {SUCCEEDED: "✓", FAILED: "✗"}
 _BANNERS = {
     "sandbox": "SANDBOX: both vendors are simulated; this is not a real telephone service",
     "live": "LIVE: made on a real Twilio account and a real PBX",

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from ..notebook.display import Box, broken, escaped
+from ..outcomes import FAILED, SUCCEEDED
 from ..plain_files import read_mapping
 from ..records.chain import Entry
-from ..records.clocks import in_order
+from ..records.clocks import runs_in_order
 from ..records.disposed import DISPOSED_FILE
 from ..records.first_block import moment
 from ..records.record import OPENING, RUN
-from ..records.register import Row, register
+from ..records.register import RegisterRow, register
 from ..records.reviews import describe_events, unreviewed
 from ..records.verify import INDEX, is_run, read_chain, run_folders
 from .frame import SEARCH, mark, table
 
 _CHANGES = ("When (UTC)", "Tenant", "What changed", "Who", "Approved by", "Ticket", "Outcome")
 _LOOKED = ("When (UTC)", "Tenant", "Mode", "Sections", "Outcome")
-_SYMBOLS = {"succeeded": "✓", "failed": "✗"}
+_SYMBOLS = {SUCCEEDED: "✓", FAILED: "✗"}
 _CANNOT_BE_READ = "cannot be read: runbook records verify"
 
 
@@ -34,7 +35,7 @@ def overview(records: Path) -> tuple[str, str]:
     entries, _ = read_chain(records)
     chained = {row.run: row for row in register(records, entries)}
     opened = {entry.run for entry in entries if is_run(entry.run)}
-    names = list(reversed(in_order(entries, sorted({*opened, *run_folders(records)}))))
+    names = list(reversed(runs_in_order(entries, sorted({*opened, *run_folders(records)}))))
     openings = {run: read_mapping(records / run / OPENING) for run in opened if run}
     changes: list[tuple[str, list[str]]] = []
     looked: list[tuple[str, list[str]]] = []
@@ -70,7 +71,7 @@ def _table(columns: Sequence[str], rows: Sequence[tuple[str, list[str]]], name: 
     return table(columns, [cells for _, cells in rows], [run for run, _ in rows], name)
 
 
-def _change(records: Path, row: Row) -> list[str]:
+def _change(records: Path, row: RegisterRow) -> list[str]:
     """The cells of a run that was to change something."""
     facts = row.facts
     what = broken(facts.changed) if facts.changed else "nothing" if not facts.writes else "see its page"
@@ -99,7 +100,7 @@ def _change(records: Path, row: Row) -> list[str]:
     ]
 
 
-def _looked(folder: Path, name: str, row: Row | None) -> tuple[str, str, list[str]] | None:
+def _looked(folder: Path, name: str, row: RegisterRow | None) -> tuple[str, str, list[str]] | None:
     """Target, mode and cells of a run that is known from its folder; ``None`` if no run left anything."""
     mode = target = started = ""
     outcome, sections = _CANNOT_BE_READ, ""
@@ -120,13 +121,13 @@ def _looked(folder: Path, name: str, row: Row | None) -> tuple[str, str, list[st
 
 
 def _told(
-    run: Mapping[str, Any], results: Sequence[Mapping[str, Any]], row: Row | None
+    run: Mapping[str, Any], results: Sequence[Mapping[str, Any]], row: RegisterRow | None
 ) -> tuple[str, str, str, str, str]:
     first = results[0] if results else {}
     mode = run.get("mode") or first.get("mode") or (row.facts.mode if row else "")
     target = (run.get("target") or first.get("target") or {}).get("target", "unknown")
     outcomes = {str(result["outcome"]) for result in results}
-    outcome = run.get("outcome") or ("failed" if "failed" in outcomes else "succeeded")
+    outcome = run.get("outcome") or (FAILED if FAILED in outcomes else SUCCEEDED)
     if row is not None and not row.facts.outcome:
         outcome = row.outcome
     parts = " ".join(

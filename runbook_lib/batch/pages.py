@@ -18,6 +18,7 @@ from ..guide import RUN_ORDER, SECTIONS
 from ..notebook.diagrams import path_states
 from ..notebook.display import Box, Shown, broken, escaped
 from ..notebook.tables import first_block_shown
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..plain_files import read_mapping
 from ..records.first_block import first_block, mapping, mappings, moment
 from ..records.record import OPENING, RECORD
@@ -39,8 +40,8 @@ def write_page(notebook: Path) -> Path:
     body = body.replace('.ipynb">', '.html">')
     section = notebook.stem[:2]
     result = read_mapping(notebook.parent / f"{section}.result.json")
-    status = content.metadata.get("runbook", {}).get("status", "unknown")
-    if status != "succeeded":
+    status = content.metadata.get("runbook", {}).get("status", UNKNOWN)
+    if status != SUCCEEDED:
         body = _stopped(status, result).html() + body
     title = f"{section} {SECTIONS[section].title}" if section in SECTIONS else notebook.stem
     if result.get("tenant"):
@@ -95,7 +96,7 @@ def write_run_index(folder: Path) -> Path:
 def _ended_early(run: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """What to know of a run that did not complete, before anything else."""
     said = str(run.get("problem") or "").splitlines()
-    if run["outcome"] != "interrupted":
+    if run["outcome"] != INTERRUPTED:
         return Box("stop", said[0], tuple(said[1:])).html() if said else ""
     sent = len(mappings(record, "changes"))
     lines = [
@@ -224,7 +225,7 @@ def _stopped(status: str, result: dict[str, Any]) -> Box:
     what = (result.get("error") or {}).get(
         "what"
     ) or "No result was written: the kernel ended before it could."
-    title = {"failed": "This section failed.", "interrupted": "This section was interrupted."}.get(status)
+    title = {FAILED: "This section failed.", INTERRUPTED: "This section was interrupted."}.get(status)
     return Box("stop", title or "It is unknown how this section ended.", (what,))
 
 

@@ -22,9 +22,9 @@ from .evaluator import (
     DOCUMENTED,
     PLUS_SEMANTICS,
     Call,
+    CallOutcome,
     Decision,
     DialPlan,
-    Outcome,
     Route,
     Rule,
     Semantics,
@@ -131,7 +131,7 @@ def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, list[str]]:
             now = {
                 one.rule.name if one.rule else ""
                 for one in possible(before, number, caller)
-                if one.outcome is not Outcome.NONE
+                if one.outcome is not CallOutcome.NONE
             }
             next_ones = [one.rule for one in possible(after, number, caller) if one.rule]
             then = {rule.name for rule in next_ones if rule.managed}
@@ -364,7 +364,7 @@ def _emergency_taken(before: DialPlan, after: DialPlan) -> list[Finding]:
 
 
 def _is_lost(decision: Decision) -> bool:
-    return decision.rule is not None and decision.outcome in (Outcome.REFUSED, Outcome.NO_ROUTE)
+    return decision.rule is not None and decision.outcome in (CallOutcome.REFUSED, CallOutcome.NO_ROUTE)
 
 
 def _lost(decision: Decision, number: str, rule: Rule) -> Finding:
@@ -539,12 +539,12 @@ def _of_country(plan: DialPlan) -> Iterator[Finding]:
         call = explain(plan, way.dialled)
         decision = call.decision
         rule = decision.rule
-        if decision.outcome in (Outcome.NONE, Outcome.NO_ROUTE):
+        if decision.outcome in (CallOutcome.NONE, CallOutcome.NO_ROUTE):
             if way.needed:
                 missing.append(f"{way.name} ({way.dialled})")
-        elif rule is None or decision.outcome is Outcome.ELSEWHERE:
+        elif rule is None or decision.outcome is CallOutcome.ELSEWHERE:
             continue
-        elif decision.outcome is Outcome.REFUSED:
+        elif decision.outcome is CallOutcome.REFUSED:
             what = f"Rule {rule.name} sends {way.dialled} ({way.name}) as {decision.sent}: {decision.reason}"
             yield _about(Trouble.NOT_E164, what, _cure(way.dialled, country), call)
         elif decision.sent != way.meant:
@@ -599,7 +599,7 @@ def _of_emergency(plan: DialPlan, country: Country) -> Iterator[Finding]:
                 finding = _lost(lost, number, lost.rule)
                 yield replace(finding, trouble=Trouble.NO_SERVICE if service else finding.trouble)
                 break
-            if decision.outcome is Outcome.NONE:
+            if decision.outcome is CallOutcome.NONE:
                 nothing.append(number)
                 break
             if decision.by_own_list:

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from .page import SectionPage, open_section
     from .parameter_form import open_parameters
     from .tables import Table
+    from .tenant_page import open_tenant
 
 _HOMES = {
     "open_home": "home",
     "open_parameters": "parameter_form",
     "open_section": "page",
+    "open_tenant": "tenant_page",
     "SectionPage": "page",
     "Table": "tables",
     "call_path": "diagrams",
@@ -34,6 +36,7 @@ __all__ = [
     "open_home",
     "open_parameters",
     "open_section",
+    "open_tenant",
     "outbound_path",
 ]
 
@@ -41,7 +44,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "open_section":
+    if name in ("open_section", "open_tenant"):
         # The opening cell imports this before it reads the parameters, which may already be missing.
         import_module(".watch", __name__).watch_cells()
         # The first table needs it: it is loaded while the vendors answer.

@@ -32,8 +32,9 @@ function render({ model, el }) {
   const count = element("span", { class: "count" });
   const banner = element("div", { class: "banner" });
   const caption = element("caption");
-  const head = element("thead");
-  const body = element("tbody");
+  // The roles are said in so many words: where the page is narrow, its rows are no longer laid out as a table.
+  const head = element("thead", { role: "rowgroup" });
+  const body = element("tbody", { role: "rowgroup" });
   const table = element("table", { role: "grid", "aria-readonly": "true" }, caption, head, body);
   const scroll = element("div", { class: "scroll" }, table);
   const about = element("p", { class: "about" });
@@ -53,7 +54,7 @@ function render({ model, el }) {
 
   const view = () => model.get("view");
   const isLost = () => model.comm_live === false || Date.now() - heard > SILENT_MS;
-  const buttons = () => [...body.rows].map((row) => [...row.querySelectorAll("button, .none")]);
+  const buttons = () => [...body.querySelectorAll("tr:not(.detail)")].map((row) => [...row.querySelectorAll("button, .none")]);
 
   function tell() {
     lost.hidden = !isLost();
@@ -66,13 +67,19 @@ function render({ model, el }) {
     sites.disabled = isLost();
   }
 
-  function cell(row, place, part, number) {
-    if (part === null) return element("td", { role: "gridcell" }, element("span", { class: "none", tabindex: "-1", "aria-label": `${row.name}, section ${number}: does not apply` }, "—"));
-    if (part === undefined) return element("td", { role: "gridcell" }, element("span", { class: "none", tabindex: "-1", "aria-label": `${row.name}, section ${number}: being read` }, "…"));
+  // A section's state; `null` where the section does not apply, `undefined` while it is being read.
+  function cell(row, part, number) {
+    if (!part) {
+      const [sign, words] = part === null ? ["—", "does not apply"] : ["…", "being read"];
+      const about = `${row.name}, section ${number}: ${words}`;
+      const none = element("span", { class: "none", role: "img", tabindex: "-1", "aria-label": about }, sign);
+      return element("td", { role: "gridcell" }, none);
+    }
     const symbol = element("span", { class: "symbol", "aria-hidden": "true" }, part.symbol);
     const button = element(
       "button",
       { type: "button", class: "cell", tabindex: "-1", "data-tone": part.tone, title: part.about },
+      element("span", { class: "number", "aria-hidden": "true" }, number),
       symbol,
       element("span", { class: "word" }, part.state),
     );
@@ -87,19 +94,25 @@ function render({ model, el }) {
     head.replaceChildren(
       element(
         "tr",
-        {},
-        element("th", { scope: "col" }, "Tenant"),
-        ...columns.map(({ number, title }) => element("th", { scope: "col", title: `${number} ${title}` }, number, element("span", { class: "title" }, title))),
+        { role: "row" },
+        element("th", { scope: "col", role: "columnheader" }, "Tenant"),
+        ...columns.map(({ number, title }) =>
+          element("th", { scope: "col", role: "columnheader" }, number, element("span", { class: "title" }, title)),
+        ),
       ),
     );
     body.replaceChildren(
-      ...rows.map((row) => {
+      ...rows.flatMap((row) => {
         const name = element("button", { type: "button", class: "name", tabindex: "-1", title: row.about }, row.name);
         name.addEventListener("click", () => model.send({ do: "open", name: row.name, section: "" }));
-        const first = element("th", { scope: "row" }, name);
+        const first = element("th", { scope: "row", role: "rowheader" }, name);
         if (row.running) first.append(element("span", { class: "running" }, `▶ ${row.running}`));
-        if (row.error) first.append(element("span", { class: "error" }, row.error));
-        return element("tr", {}, first, ...columns.map(({ number }, place) => cell(row, place, row.cells && number in row.cells ? row.cells[number] : row.cells ? null : undefined, number)));
+        const cells = columns.map(({ number }) => cell(row, row.cells ? (row.cells[number] ?? null) : undefined, number));
+        const line = element("tr", { role: "row" }, first, ...cells);
+        if (!row.error.length) return [line];
+        const words = row.error.map((part) => element("div", {}, part));
+        const detail = element("td", { role: "gridcell", colspan: String(1 + columns.length) }, ...words);
+        return [line, element("tr", { role: "row", class: "detail" }, detail)];
       }),
     );
     reach(held);

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython import get_ipython
 
-from ..guide import SECTIONS
+from ..guide import RUN_ORDER, SECTIONS, TRUNK_ORDER, WHOLE
+from ..outcomes import INTERRUPTED, RUNNING, SUCCEEDED, UNKNOWN
 from ..plan import Effect, Slice
 from ..records.living import Phase
 from ..records.result import RUN_FOLDER
@@ -26,7 +27,7 @@ from .child import Child, Order
 from .display import SANS, Box, Shown, escaped, utc, visible
 from .failures import boxed
 from .following import Follower
-from .runs import INTERRUPTED, RUNNING, SUCCEEDED, UNKNOWN, RecordedRun, Status
+from .runs import RecordedRun, Status
 from .served import Served
 from .tables import Stack, Table
 
@@ -124,7 +125,8 @@ def offer(
         What the site asks of a ticket.
     """
     lines: tuple[str, ...]
-    what = f"section {part.section}, {SECTIONS[part.section].title}"
+    whole = part.section == WHOLE
+    what = "the whole tenant" if whole else f"section {part.section}, {SECTIONS[part.section].title}"
     if part.stopping:
         rows = _count(len(part.stopping), "row is", "rows are")
         lines = ("Resolve each of them first: its note in the plan says how. Then run the plan again.",)
@@ -455,6 +457,16 @@ class ApplyForm(Shown):
             return run.sections
         return [followed.order.section] if isinstance(followed, Child) else []
 
+    @property
+    def _place(self) -> str:
+        """Where a run of several sections is, in words; empty for a run of one."""
+        status, sections = self.follower.status, self._sections
+        section = status.phase.get("section") if status is not None else None
+        if len(sections) < 2 or section not in sections:
+            return ""
+        number = sections.index(section) + 1
+        return f"Section {section}, {SECTIONS[section].title}: {number} of {len(sections)} sections."
+
     def _run_box(self, status: Status) -> Box:
         """What a run is, and how it stands or how it ended."""
         followed, run = self.follower.followed, self.follower.run
@@ -462,6 +474,7 @@ class ApplyForm(Shown):
         whose = [f"run {run.folder.name}, by {run.operator}, since {_as_shown(run.started)}"] if run else []
         if status.state == RUNNING:
             title = f"{what} is being applied."
+            whose += [self._place] if self._place else []
             if self._is_cancelled:
                 whose.append("Cancelling: it ends the write in flight and closes its record.")
             elif status.phase.get("phase") == Phase.WAITING:
@@ -550,6 +563,8 @@ def _files(folder: Path, sections: list[str]) -> list[tuple[str, Path]]:
 
 
 def _named(sections: list[str]) -> str:
+    if sections == [WHOLE] or tuple(sections) in (RUN_ORDER, TRUNK_ORDER):
+        return "The whole tenant"
     if len(sections) == 1:
         return f"Section {sections[0]}"
     return f"Sections {', '.join(sections)}" if sections else "A run"

@@ -376,7 +376,7 @@ class HomePage:
         if self._is_outdated:
             notes.append("A run has opened or closed its record since this was read.")
         if overview.error is not None:
-            notes.append(str(overview.error))
+            notes += str(overview.error).splitlines()
         target = overview.site.target if overview.site is not None else ""
         banner = BANNERS.get(target, "This site's file cannot be read" if overview.error else "…")
         return {
@@ -404,7 +404,7 @@ class HomePage:
             "name": visible(name),
             "about": f"Open {visible(name)}",
             "running": ", ".join(f"running: {run.doing}" for run in running),
-            "error": visible(row.error) if row is not None else "",
+            "error": [visible(line) for line in row.error.splitlines()] if row is not None else [],
             "cells": None
             if row is None
             else {

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..records import living
 from ..records.chain import FILE_NAME as CHAIN
 from ..records.chain import OPENED, Entry
-from ..records.register import Row, register
+from ..records.register import RegisterRow, register
 from ..records.summary import NOT_ENDED
 from ..records.verify import is_run, read_chain
 from .forms import doing
@@ -45,12 +45,12 @@ def runs_in_flight(records: Path) -> list[RunInFlight]:
     return found
 
 
-def latest_runs(records: Path) -> list[Row]:
+def latest_runs(records: Path) -> list[RegisterRow]:
     """Return the latest runs that opened a record, newest first; plans open none."""
     return register(records, _latest(read_chain(records)[0]))[::-1]
 
 
-def killed_runs(runs: Sequence[Row], site: str) -> list[str]:
+def killed_runs(runs: Sequence[RegisterRow], site: str) -> list[str]:
     """Return which of these runs of a site ended without closing their record."""
     return [row.run for row in runs if row.site == site and row.state == NOT_ENDED]
 

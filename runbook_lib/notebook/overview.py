@@ -16,7 +16,7 @@ from ..parameters import Site, Tenant, TrunkScope, load, load_all, load_site
 from ..parameters.loading import SHARED
 from ..parameters.tenants import tenant_files
 from ..scopes import scope_of
-from ..states import OwnerStates, SectionState, State, invalid, section_state
+from ..states import OwnerStates, SectionState, State, invalid_owner, section_state
 from ..watch.differences import Looked, look_at
 from ..watch.reading import SiteReading
 
@@ -101,7 +101,7 @@ class OverviewReader:
                         raise InputError([f"there is another tenant with the name {owner.name}"])
                 except InputError as wrong:
                     name = file.name
-                    overview.owners[name] = invalid(name, str(wrong))
+                    overview.owners[name] = invalid_owner(name, str(wrong))
                 else:
                     name = owner.name
                     owners.append(owner)

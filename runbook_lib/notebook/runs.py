@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ..guide import SECTIONS
+from ..outcomes import RUNNING, UNKNOWN
 from ..plain_files import read_mapping
 from ..records import living
-from ..records.journal import FILE_NAME, read
+from ..records.journal import FILE_NAME, read_journal
 from ..records.living import Phase
 from ..records.record import OPENING, RUN
 from ..secret import scrub
-
-RUNNING, SUCCEEDED, INTERRUPTED, FAILED = "running", "succeeded", "interrupted", "failed"
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,16 @@ class Status:
 
     @property
     def written(self) -> int:
-        """How many of the things that are to be written had an answer, whatever it was."""
-        done = [write for write in self.writes if write["answer"] is not None]
+        """How many of the things that are to be written had an answer, whatever it was.
+
+        While a section is being worked on, those of that section.
+        """
+        section = self.phase.get("section")
+        done = [
+            write
+            for write in self.writes
+            if write["answer"] is not None and section in (None, write["section"])
+        ]
         return len({str(write["resource"]) for write in done})
 
 
@@ -123,7 +129,7 @@ class RecordedRun:
         # Asked first: what an ended run has written is complete.
         running = self.is_running
         journal = self.folder / FILE_NAME
-        writes = read(journal) if journal.exists() else []
+        writes = read_journal(journal) if journal.exists() else []
         if running:
             phase = living.entered(self.folder) or {"phase": Phase.STARTING}
             return Status(RUNNING, phase, writes, self.folder)

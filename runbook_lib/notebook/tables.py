@@ -79,7 +79,7 @@ _MARKS: dict[str, Mapping[Any, tuple[str, str]]] = {
     "Action": {**ACTIONS, **_OF_REASONS},
     "Effect": EFFECTS,
     "Result": {**RESULTS, **_OF_REASONS},
-    **dict.fromkeys(RUN_ORDER, STATES),
+    **dict.fromkeys(("State", *RUN_ORDER), STATES),
 }
 _MARKS[_BOTH] = {}
 #: How much wider, in characters, a mark is than its words.
@@ -318,7 +318,7 @@ def step_table(step: str, rows: Sequence[Row]) -> Table:
     return row_table(title, rows, empty="the parameters ask for nothing here", hidden=["Step"])
 
 
-def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
+def rows_in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
     """Return a section's rows in the order of the guide's steps; of the way back, in that of its writes."""
     if section not in RUN_ORDER:
         return rows
@@ -328,9 +328,15 @@ def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
 
 def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
     """Return a section's plan with the sentence that sums it up, and what a person should look at."""
-    table = row_table(f"Plan: {_counted(part.rows)}", in_order(part.section, part.rows))
-    check = Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))
-    return Stack((table, _verdict(part), *([check] if cautions else [])))
+    table = row_table(f"Plan: {_counted(part.rows)}", rows_in_order(part.section, part.rows))
+    return Stack((table, verdict(part), *to_check(cautions)))
+
+
+def to_check(cautions: Sequence[str]) -> list[Box]:
+    """Return what a person should look at as well, as a box; none for nothing."""
+    return (
+        [Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))] if cautions else []
+    )
 
 
 def outcome_shown(section: str, outcome: Outcome) -> Stack:
@@ -340,7 +346,7 @@ def outcome_shown(section: str, outcome: Outcome) -> Stack:
     writes = f"{outcome.writes} write" + ("s" if outcome.writes != 1 else "")
     # A write sends the whole resource; what stood there already was not carried out.
     rows = [row for row in outcome.rows if row.action in CHANGING]
-    return Stack((row_table(f"Carried out, in {writes}", in_order(section, rows)),))
+    return Stack((row_table(f"Carried out, in {writes}", rows_in_order(section, rows)),))
 
 
 def first_block_shown(block: FirstBlock) -> Stack:
@@ -351,28 +357,33 @@ def first_block_shown(block: FirstBlock) -> Stack:
 
 def verification_shown(section: str, verification: Verification, *, planning: bool) -> Stack:
     """Return what was read back, compared with the guide's expected result."""
+    table = verification_table("Expected result, read back", section, verification, planning=planning)
+    return Stack((table, verification_verdict(verification, planning=planning)))
+
+
+def verification_table(caption: str, section: str, verification: Verification, *, planning: bool) -> Table:
+    """Return the table of what was read back in a section, compared with what is expected."""
     columns = ["Step", "Result", "Setting", "Expected", "Read back", NOTE]
     rows = [
         [row.step, _result(row, planning), row.setting, row.desired, row.current, row.note]
-        for row in in_order(section, verification.rows)
+        for row in rows_in_order(section, verification.rows)
     ]
-    table = Table("Expected result, read back", columns, rows)
+    return Table(caption, columns, rows)
+
+
+def verification_verdict(verification: Verification, *, planning: bool) -> Box:
+    """Return what a verification amounts to, in one sentence."""
     count = len(verification.differences)
-    if verification.ok and not rows:
-        verdict = Box("info", "There is nothing to compare: the parameters ask for nothing here.")
-    elif verification.ok and (silent := to_look_at(verification.rows)):
-        verdict = Box("caution", f"What was asked for reads back as expected, and {silent}.")
-    elif verification.ok:
-        verdict = Box("good", "Everything reads back as expected.")
-    elif planning:
-        verdict = Box(
-            "info",
-            f"{_settings(count)} not yet as expected.",
-            ("This run only plans, so this is not a failure.",),
-        )
-    else:
-        verdict = Box("stop", f"{_settings(count)} not as expected.")
-    return Stack((table, verdict))
+    if verification.ok and not verification.rows:
+        return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
+    if verification.ok and (silent := count_to_look_at(verification.rows)):
+        return Box("caution", f"What was asked for reads back as expected, and {silent}.")
+    if verification.ok:
+        return Box("good", "Everything reads back as expected.")
+    if planning:
+        reason = "This run only plans, so this is not a failure."
+        return Box("info", f"{_settings(count)} not yet as expected.", (reason,))
+    return Box("stop", f"{_settings(count)} not as expected.")
 
 
 def _action(row: Row) -> str:
@@ -386,7 +397,8 @@ def _write_csv(path: Path | str, tables: Sequence[Table]) -> Path:
     return Path(path)
 
 
-def _verdict(part: Slice) -> Box:
+def verdict(part: Slice) -> Box:
+    """Return what a plan amounts to, in one sentence."""
     stopping, changing = part.stopping, part.changing
     if stopping and all(row.why is Why.NO_LEAVE for row in stopping):
         return Box(
@@ -406,7 +418,7 @@ def _verdict(part: Slice) -> Box:
         )
     if not part.rows:
         return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
-    if not changing and (silent := to_look_at(part.rows)):
+    if not changing and (silent := count_to_look_at(part.rows)):
         return Box("caution", f"Nothing to change, and {silent}.")
     if not changing:
         return Box("good", "Nothing to change: everything matches the parameters.")
@@ -420,7 +432,7 @@ def _verdict(part: Slice) -> Box:
     return Box("info", f"{_rows(len(changing))} to apply; none interrupts calls.")
 
 
-def to_look_at(rows: Sequence[Row]) -> str:
+def count_to_look_at(rows: Sequence[Row]) -> str:
     """Count what is to be looked at though it asks for nothing; empty for nothing."""
     counts = Counter(REASONS[row.why][0] for row in rows if row.why in TO_LOOK_AT)
     return ", ".join(f"{_rows(count)}: {words}" for words, count in counts.items())

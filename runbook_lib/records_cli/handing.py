@@ -12,6 +12,7 @@ import typer
 from ..errors import InputError
 from ..notebook.display import Box, Shown, marked_down
 from ..notebook.tables import Table, first_block_shown
+from ..outcomes import ExitStatus
 from ..parameters import project_root
 from ..plain_files import describe
 from ..records.chain import CLOSED, Chain
@@ -23,16 +24,15 @@ from ..records.handing import enter_copy, handed_out, write_copy
 from ..records.register import register
 from ..records.verify import by_event, read_record
 from .common import (
-    FAILED,
     Records,
     Run,
     app,
-    find,
+    chosen_records,
+    find_run,
     given,
     line,
     names_of,
     printed,
-    records_folder,
     renew_pages,
     reported,
     runs_of,
@@ -77,9 +77,9 @@ def export(
             raise InputError([f"{out.name}: a copy for {audience} ends in {', '.join(kinds)}"])
         if tenant is not None and audience is not Audience.CUSTOMER:
             raise InputError(["--tenant: is for --for customer"])
-        folder = records_folder(records)
+        folder = chosen_records(records)
         entries = Chain(folder).entries()
-        name = find(runs_of(entries), run)
+        name = find_run(runs_of(entries), run)
         if out.suffix == ".zip":
             missing = export_record(folder, name, out, project_root())
         else:
@@ -171,7 +171,7 @@ def confirm(
 ) -> None:
     """Say whether a file is a copy that was handed out, and whether its record still fits."""
     with printed():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         path = given(file) or file
         try:
             found = handed_out(folder, Chain(folder).entries(), path)
@@ -195,4 +195,4 @@ def confirm(
                 f" {copy.entry.run}, {state}."
             )
     if any(copy.problems for copy in found):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)

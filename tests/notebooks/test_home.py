@@ -167,7 +167,7 @@ def test_it_reads_in_both_themes_and_in_every_width(
             page.locator(BOARD).scroll_into_view_if_needed()
             picture(page, f"home-{theme}-{width}")
             assert findings(page, *OURS) == []
-            assert cut(page) == []
+            assert cut(page) == [] and broken_words(page) == []
     finally:
         choose_theme(page, lab, "light")
 
@@ -176,4 +176,19 @@ def cut(page: Page) -> list[str]:
     """What on the board is wider than the place that it has."""
     return page.locator(f"{BOARD} .scroll, {BOARD} button, {BOARD} select, {BOARD} th").evaluate_all(
         "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.innerText)"
+    )
+
+
+def broken_words(page: Page) -> list[str]:
+    """The words of the states that are longer than the line that they have: they end in the middle."""
+    return page.locator(f"{BOARD} .word").evaluate_all(
+        """all => all.filter(one => {
+          const range = document.createRange();
+          return one.innerText.split(" ").some((word, place, words) => {
+            const start = words.slice(0, place).join(" ").length + (place ? 1 : 0);
+            range.setStart(one.firstChild, start);
+            range.setEnd(one.firstChild, start + word.length);
+            return range.getClientRects().length > 1;
+          });
+        }).map(one => one.innerText)"""
     )

@@ -82,7 +82,7 @@ def test_a_record_made_again_from_its_files_is_the_same(records: Path, run: str)
 
 @pytest.mark.parametrize("run", RUNS)
 def test_every_phrase_of_an_old_journal_has_a_key(records: Path, run: str) -> None:
-    writes = journal.read(records / run / journal.FILE_NAME)
+    writes = journal.read_journal(records / run / journal.FILE_NAME)
     found = [journal.key_of(write) for write in writes]
     assert Kind.UNKNOWN not in {key.kind for key in found}
     # Words are as they were, so each key is called as its phrase calls it.
