@@ -137,8 +137,18 @@ def lab(
         scratch.hand_over()
     else:
         scratch.close()
-    environment = os.environ | folders | {"PYTHONPATH": product.python_path()}
+    environment = {
+        **os.environ,
+        **folders,
+        "PYTHONPATH": product.python_path(),
+        "JUPYTER_CONFIG_PATH": os.pathsep.join([str(product.JUPYTER), *_listed("JUPYTER_CONFIG_PATH")]),
+    }
     os.execve(sys.executable, [*command, *further], environment)  # noqa: S606
+
+
+def _listed(variable: str) -> list[str]:
+    """The folders that a variable lists."""
+    return [folder for folder in os.environ.get(variable, "").split(os.pathsep) if folder]
 
 
 def notebooks() -> None:
