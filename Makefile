@@ -76,6 +76,7 @@ bench: ready-for-tests
 	$(BIN)/python -m benchmarks.record_cost $(BENCH)
 	$(BIN)/python -m benchmarks.chains $(BENCH)
 	$(BIN)/python -m benchmarks.records
+	$(BIN)/python -m benchmarks.past_records $(BENCH)
 	$(BIN)/python -m benchmarks.cpu $(BENCH)
 	$(BIN)/python -m benchmarks.first_table $(BENCH)
 	$(BIN)/python -m benchmarks.validation $(BENCH)

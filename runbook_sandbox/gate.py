@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from . import demo
 from .faults import Fault
-from .log import Entry
+from .log import LoggedRequest
 from .store import iso_micro
 from .twilio.http import error_body
 from .world import World
@@ -156,7 +156,7 @@ class Gate:
 
         return dated
 
-    async def _carry_out(self, scope: Scope, body: bytes, entry: Entry) -> Answer:
+    async def _carry_out(self, scope: Scope, body: bytes, entry: LoggedRequest) -> Answer:
         """Let the vendor's application answer, and note whether its state changed."""
         answer = Answer()
         delivered = False
@@ -176,7 +176,9 @@ class Gate:
         entry.request_id = answer.header(b"twilio-request-id")
         return answer
 
-    async def _with_fault(self, fault: Fault, scope: Scope, body: bytes, entry: Entry, send: Send) -> None:
+    async def _with_fault(
+        self, fault: Fault, scope: Scope, body: bytes, entry: LoggedRequest, send: Send
+    ) -> None:
         world, client = self._world, scope["client"]
         kind = fault.kind
         if kind == "refused":
@@ -236,7 +238,7 @@ class Gate:
                 world.refuse(self._vendor, fault.seconds)
 
     @staticmethod
-    async def _answer(answer: Answer, entry: Entry, send: Send) -> None:
+    async def _answer(answer: Answer, entry: LoggedRequest, send: Send) -> None:
         entry.status = answer.status
         await _pass_on(answer, send)
 

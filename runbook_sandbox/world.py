@@ -12,7 +12,7 @@ from starlette.requests import Request
 from .faults import Faults
 from .history import History
 from .log import RequestLog
-from .portsip.sessions import Sessions
+from .portsip.sessions import ServedSessions
 from .store import Store
 from .switches import Switches
 from .timeline import Timeline
@@ -32,7 +32,7 @@ class World:
     switches: Switches = field(default_factory=Switches)
     faults: Faults = field(default_factory=Faults)
     log: RequestLog = field(default_factory=RequestLog)
-    sessions: Sessions = field(init=False)
+    sessions: ServedSessions = field(init=False)
     timeline: Timeline = field(init=False)
     history: History = field(init=False)
     endpoints: dict[str, Any] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.credentials = dict(self.own_credentials)
-        self.sessions = Sessions(self.store.clock)
+        self.sessions = ServedSessions(self.store.clock)
         self.timeline = Timeline(self.store)
         self.timeline.look("start", None)
         self.history = History(self.store)
@@ -50,7 +50,7 @@ class World:
     def reset(self, keep: frozenset[str] = frozenset(), state: dict[str, Any] | None = None) -> None:
         """Go back to the demo data, or to a state, and to the defaults of everything not in ``keep``."""
         self.store.reset(state)
-        self.sessions = Sessions(self.store.clock)
+        self.sessions = ServedSessions(self.store.clock)
         if "switches" not in keep:
             self.switches.reset()
         if self.switches["twilio.read_lag_seconds"]:

@@ -16,13 +16,12 @@ from typing import Any
 
 from ..approval import GivenApproval
 from ..detached import Detached
+from ..outcomes import FAILED, INTERRUPTED
 from ..parameters import project_root
 from ..workspace import records_folder
 from .interruption import INTERRUPTIONS, interruptible
 from .pages import INDEX, write_index
 from .runner import (
-    FAILED,
-    INTERRUPTED,
     NOT_RUN,
     Aside,
     Job,

@@ -214,7 +214,7 @@ _server: ForkServer | None = None
 _turn = threading.Lock()
 
 
-def start_ahead() -> None:
+def start_fork_server() -> None:
     """Start the process that is copied, so that the first kernel waits less."""
     with suppress(CannotFork), _turn:
         _fit_server()
@@ -273,7 +273,7 @@ def _end() -> None:
         _retired.pop().close()
 
 
-def register() -> None:
+def register_provisioner() -> None:
     """Make the provisioner known where the product is not installed, so that no entry point names it."""
     known = KernelProvisionerFactory.instance().provisioners
     known.setdefault(

@@ -160,7 +160,7 @@ class Report:
         return tuple(one for one in self.entries if one.seq > last)
 
 
-def verify(
+def verify_records(
     records: Path,
     anchors: Sequence[Anchor] = (),
     known: Sequence[Problem] = (),
@@ -259,7 +259,7 @@ def verify(
     )
 
 
-def check_record(records: Path, run: str, entries: Sequence[Entry]) -> list[Problem]:
+def verify_record(records: Path, run: str, entries: Sequence[Entry]) -> list[Problem]:
     """Return what is wrong with one record, beside the chain as a whole."""
     own = [entry for entry in entries if entry.run == run]
     if removed := next((entry for entry in own if entry.event == DISPOSED), None):

@@ -66,7 +66,7 @@ class RulesAsRead:
         return {by_digits[digits]: users for digits, users in found.items() if digits in by_digits}
 
 
-class Rules:
+class TenantRules:
     """The rules of one tenant, in the PBX.
 
     Parameters

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ..dialling import judgement, tables
-from ..dialling.destinations import as_sent, in_words
+from ..dialling.destinations import as_sent, destination_in_words
 from ..dialling.evaluator import DialPlan, explain
 from ..dialling.sources import as_wanted, from_parameters
 from ..did_pool import DidPool
@@ -84,7 +84,7 @@ class NextSteps(SectionOfTrunk[Facts]):
                         one["name"],
                         one.get("enabled"),
                         one.get("did_numbers"),
-                        in_words(one.get("office_hours_forward_rule")),
+                        destination_in_words(one.get("office_hours_forward_rule")),
                         one.get("provider_id") == ours,
                     )
                     for one in self.facts.rules.inbound
@@ -225,7 +225,16 @@ def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> lis
     for time, name, parameter in TIMES:
         extension = getattr(rule, parameter) or rule.extension
         forward = as_sent(extension)
-        fields.append(_field(name, time, in_words(forward), live, in_words(read.get(name)), {name: forward}))
+        fields.append(
+            _field(
+                name,
+                time,
+                destination_in_words(forward),
+                live,
+                destination_in_words(read.get(name)),
+                {name: forward},
+            )
+        )
     return fields
 
 

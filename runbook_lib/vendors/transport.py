@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..facts.moment import Moment
     from .budget import Budget
 
-Kind = Literal["read", "write", "sign_in", "sign_out"]
+RequestKind = Literal["read", "write", "sign_in", "sign_out"]
 
 ATTEMPTS = 5
 SESSION_ATTEMPTS = 3
@@ -171,7 +171,7 @@ class Transport:
     def send(
         self,
         request: httpx.Request,
-        kind: Kind,
+        kind: RequestKind,
         *,
         result: Callable[[Any], str | None] | None = None,
         scope: str | None = None,
@@ -265,7 +265,7 @@ class _Retrying(_Layer):
             raise self._peer.unreachable(request, error.cause) from None
         raise AssertionError("the last attempt either returns or raises")
 
-    def _once(self, request: httpx.Request, kind: Kind) -> httpx.Response:
+    def _once(self, request: httpx.Request, kind: RequestKind) -> httpx.Response:
         try:
             response = self._inner.handle_request(request)
             _check_json(response)
@@ -449,7 +449,7 @@ def _check_json(response: httpx.Response) -> None:
         json.loads(response.content)
 
 
-def _may_repeat(kind: Kind, error: Exception) -> bool:
+def _may_repeat(kind: RequestKind, error: Exception) -> bool:
     """Whether a request that is not journalled may be sent again after this error."""
     if kind == "sign_in":
         return isinstance(error, NOT_SENT)

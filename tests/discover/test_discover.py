@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from runbook_lib.discover.drafts import Kind
-from runbook_lib.discover.finding import Found, discover
+from runbook_lib.discover.drafts import Misfit
+from runbook_lib.discover.finding import Discovery, discover_site
 from runbook_lib.parameters import load_all, load_site
 from tests.conftest import TestSandbox
 from tests.discover.by_hand import ODDITIES, ByHand
@@ -18,20 +18,20 @@ from tests.test_cli import SITE, runbook
 #: Tenants, of which a third has a share of a shared trunk and every odd one comes once for so many sound.
 SIZE = 200 if os.environ.get("RUNBOOK_SWEEP") else 20
 NAMED = {
-    "wide list": Kind.WIDE_LIST,
-    "no credentials": Kind.NO_CREDENTIALS,
-    "no origination": Kind.ONE_SIDED,
-    "number off": Kind.NUMBER_ON_NO_TRUNK,
-    "empty pool": Kind.POOL_WITHOUT_NUMBERS,
-    "keep alive": Kind.STEP,
-    "masked rule": Kind.RULE,
-    "capital letter": Kind.NAME,
-    "overlap": Kind.OVERLAP,
+    "wide list": Misfit.WIDE_LIST,
+    "no credentials": Misfit.NO_CREDENTIALS,
+    "no origination": Misfit.ONE_SIDED,
+    "number off": Misfit.NUMBER_ON_NO_TRUNK,
+    "empty pool": Misfit.POOL_WITHOUT_NUMBERS,
+    "keep alive": Misfit.STEP,
+    "masked rule": Misfit.RULE,
+    "capital letter": Misfit.NAME,
+    "overlap": Misfit.OVERLAP,
 }
 
 
-def find(sandbox: TestSandbox) -> Found:
-    return discover(load_site(str(sandbox.root / SITE), sandbox.root), sandbox.root)
+def find(sandbox: TestSandbox) -> Discovery:
+    return discover_site(load_site(str(sandbox.root / SITE), sandbox.root), sandbox.root)
 
 
 def test_every_sound_tenant_is_in_place_and_every_odd_one_is_named(sandbox: TestSandbox) -> None:
