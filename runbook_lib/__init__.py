@@ -1,6 +1,6 @@
 """Runbooks that connect PortSIP PBX tenants to Twilio Elastic SIP Trunking.
 
-A notebook's cells need one name from it: ``from runbook_lib import open_section``.
+A notebook's cells need one name from it: ``open_section``, or ``open_discovery``.
 """
 
 import sys
@@ -15,7 +15,7 @@ if sys.version_info < (3, 11):  # before any code that an older Python cannot pa
         )
     )
 
-__all__ = ["open_section"]
+__all__ = ["open_discovery", "open_section"]
 
 
 def __getattr__(name: str) -> object:

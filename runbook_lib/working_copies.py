@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .guide import SECTIONS
 from .plain_files import parse_mapping, read, write_whole
 from .plan import canonical
 from .product import NOTEBOOKS
@@ -66,8 +67,8 @@ def make(folder: Path, parameters: dict[str, str]) -> list[Copy]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
-    for source in sorted(NOTEBOOKS.glob("*.ipynb")):
-        path = folder / source.name
+    for section in SECTIONS.values():
+        path = folder / f"{section.notebook}.ipynb"
         copy = Copy.at(path) if path.exists() else None
         if not path.exists() or (copy and copy.is_unchanged and copy.parameters != parameters):
             _write(path, parameters)

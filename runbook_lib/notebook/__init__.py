@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .diagrams import call_path, outbound_path
+    from .discovery import open_discovery
     from .page import SectionPage, open_section
     from .tables import Table
 
 _HOMES = {
+    "open_discovery": "discovery",
     "open_section": "page",
     "SectionPage": "page",
     "Table": "tables",
@@ -23,7 +25,7 @@ _HOMES = {
     "outbound_path": "diagrams",
 }
 
-__all__ = ["SectionPage", "Table", "call_path", "open_section", "outbound_path"]
+__all__ = ["SectionPage", "Table", "call_path", "open_discovery", "open_section", "outbound_path"]
 
 
 def __getattr__(name: str) -> Any:

@@ -71,7 +71,7 @@ def styled_html(
     formatters = {
         name: partial(make, longest=longest[name]) for name, make in zip(names, formats, strict=True)
     }
-    styler = _styler()(frame).format(formatters).set_caption(escaped(caption))
+    styler = _styler()(frame).format(formatters).set_caption(broken(caption))
     styler = styler.hide(axis="index").hide([name for name in names if name in lines], axis="columns")
     # Nothing is cut off, whatever the reader's own options say.
     with pd.option_context("styler.render.max_elements", 2 * max(1, frame.size)):

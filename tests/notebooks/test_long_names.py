@@ -58,8 +58,9 @@ def test_names_of_forty_characters(page: Page, lab: str, sandbox: TestSandbox) -
         else:
             wait_until_planned(page, number)
         expect(page.get_by_text(TENANT).first).to_be_visible()
-        assert wider_than_the_page(page) == []
+        found = wider_than_the_page(page)
         picture(page, f"long-names-{number}")
+        assert found == []
     type_name(page, f"{SITE}/{TENANT}")
     expect(apply_button(page)).to_be_enabled()
     in_every_width(page, "form")
