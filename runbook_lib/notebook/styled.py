@@ -33,7 +33,7 @@ _CELL = "text-align:left;vertical-align:top;padding:3px 8px 3px 0;max-width:30em
 _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
 _HEAD = f"{_CELL};font-weight:600"
 #: Characters and columns that fit side by side in JupyterLab at 800 pixels with its file list open.
-_NARROWEST = 39
+_NARROWEST = 38
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
 #: So wide is text that goes to no terminal.
