@@ -26,6 +26,8 @@ FOLDER = "work"
 OWN = "runbook_copy"
 #: The home page: a workspace has one copy of it, a tenant has none.
 HOME = "index.ipynb"
+#: Notebooks about a whole site: one copy of each for the workspace.
+OF_THE_SITE = (HOME, "discover.ipynb")
 #: The notebook of a tenant that is opened first, without its suffix.
 FIRST = "tenant"
 
@@ -70,7 +72,7 @@ def make(folder: Path, parameters: dict[str, str]) -> list[Copy]:
     Copies that nobody has changed are renewed if they were made for other parameters.
     """
     names = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
-    return _make(folder, [name for name in names if name != HOME], parameters)
+    return _make(folder, [name for name in names if name not in OF_THE_SITE], parameters)
 
 
 def make_for(
@@ -89,9 +91,9 @@ def make_for(
 
 
 def make_home(workspace: Path, site_file: Path | None) -> Path:
-    """Create the workspace's copy of the home page, if it is missing, and return its path."""
+    """Create the copies that are about a whole site, if they are missing; return the home page's path."""
     parameters = {} if site_file is None else {"site": near(site_file, workspace)}
-    _make(workspace / FOLDER, [HOME], parameters)
+    _make(workspace / FOLDER, OF_THE_SITE, parameters)
     return workspace / FOLDER / HOME
 
 

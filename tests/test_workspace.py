@@ -422,9 +422,9 @@ def test_working_copies_are_for_one_tenant_and_are_renewed_unless_changed(
     folder = tmp_path / "work/bigtel/acme"
     parameters = {"site": "parameters/bigtel/site.yaml", "tenant": 'parameters/"odd" ö.yaml'}
     assert working_copies.make(folder, parameters) == []
-    # The home page is the workspace's, not a tenant's.
+    # What is about a whole site is the workspace's, not a tenant's.
     shipped_names = {path.name for path in shipped.glob("*.ipynb")}
-    assert {path.name for path in folder.iterdir()} == shipped_names - {working_copies.HOME}
+    assert {path.name for path in folder.iterdir()} == shipped_names - {*working_copies.OF_THE_SITE}
     for path in folder.iterdir():
         (cell,) = [one for one in json.loads(path.read_text())["cells"] if one["id"] == "parameters"]
         values: dict[str, object] = {}

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 from rich.text import Text
 
-from ..discover.files import Written, write
+from ..discover.drafts import COLUMNS
+from ..discover.files import Written, write_all
 from ..discover.finding import Discovery, discover_site
 from ..notebook.display import visible
 from ..parameters import load_site, project_root
 from ..screen import screen
 from .options import SANDBOX_SITE, SiteFile, files_of_run
 from .running import guarded
-
-COLUMNS = ("What", "Whose", "What exactly")
 
 
 def discover(
@@ -37,12 +35,7 @@ def _discover(site: Path, to: Path | None) -> int:
     the_site = load_site(site, root)
     found = discover_site(the_site, root)
     folder = to or site.parent
-    written = [write(folder, name, "tenant", data) for name, data in found.drafts.tenants.items()]
-    if found.drafts.shared:
-        content: dict[str, Any] = yaml.safe_load(site.read_text(encoding="utf-8"))["site"]
-        content["shared_trunks"] = {**found.drafts.shared, **(content.get("shared_trunks") or {})}
-        written.append(write(folder, site.stem, "site", content))
-    _show(found, written, time.monotonic() - began)
+    _show(found, write_all(found.drafts, site, folder), time.monotonic() - began)
     return 0
 
 
@@ -54,8 +47,7 @@ def _show(found: Discovery, written: list[Written], seconds: float) -> None:
         screen.print(Text(visible(f"{words}: {one.path}")), soft_wrap=True)
         for line in one.difference.splitlines():
             screen.print(Text(f"    {visible(line)}"), soft_wrap=True)
-    odd = sorted(found.drafts.odd, key=lambda oddity: (oddity.kind, oddity.whose))
-    table = Table("What does not fit", COLUMNS, [(str(one.kind), one.whose, one.what) for one in odd])
+    table = Table("What does not fit", COLUMNS, found.drafts.odd_rows())
     screen.print(Text(table.text()), soft_wrap=True)
     screen.print()
     asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in found.requests.items())

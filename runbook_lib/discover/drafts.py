@@ -17,6 +17,8 @@ from .survey import Read, Survey, TenantSide, TwilioSide, termination_of
 Data = dict[str, Any]
 #: Where the passwords are to be put, beside the parameter file.
 PASSWORD = "file:secrets/sip_password_{name}"  # noqa: S105 - a reference
+#: Of the report of what does not fit.
+COLUMNS = ("What", "Whose", "What exactly")
 
 
 class Misfit(StrEnum):
@@ -55,6 +57,11 @@ class Drafts:
     def add(self, kind: Misfit, whose: str, what: str) -> None:
         """Note what does not fit."""
         self.odd.append(Oddity(kind, whose, what))
+
+    def odd_rows(self) -> list[tuple[str, str, str]]:
+        """Return what does not fit as rows under ``COLUMNS``, by kind."""
+        odd = sorted(self.odd, key=lambda oddity: (oddity.kind, oddity.whose))
+        return [(str(one.kind), one.whose, one.what) for one in odd]
 
 
 def draft(site: Site, found: Survey) -> Drafts:

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from .drafts import Drafts
+
 #: Beside a file that is there already; no parameter file ends so.
 BESIDE = ".discovered"
 HEAD = "# Discovered; read it before it is used. Put the passwords where their references lead.\n"
@@ -25,6 +27,16 @@ class Written:
     path: Path
     is_new: bool
     difference: str = ""
+
+
+def write_all(drafts: Drafts, site: Path, folder: Path) -> list[Written]:
+    """Write each tenant's draft; and shared trunks, with the rest of the site, under the site file's name."""
+    written = [write(folder, name, "tenant", data) for name, data in drafts.tenants.items()]
+    if drafts.shared:
+        content: dict[str, Any] = yaml.safe_load(site.read_text(encoding="utf-8"))["site"]
+        content["shared_trunks"] = {**drafts.shared, **(content.get("shared_trunks") or {})}
+        written.append(write(folder, site.stem, "site", content))
+    return written
 
 
 def write(folder: Path, name: str, key: str, content: Mapping[str, Any]) -> Written:

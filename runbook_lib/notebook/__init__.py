@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .diagrams import call_path, outbound_path
+    from .discovery import open_discovery
     from .home import open_home
     from .page import SectionPage, open_section
     from .parameter_form import open_parameters
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .tenant_page import open_tenant
 
 _HOMES = {
+    "open_discovery": "discovery",
     "open_home": "home",
     "open_parameters": "parameter_form",
     "open_section": "page",
@@ -33,6 +35,7 @@ __all__ = [
     "SectionPage",
     "Table",
     "call_path",
+    "open_discovery",
     "open_home",
     "open_parameters",
     "open_section",

@@ -157,7 +157,7 @@ class Box(Shown):
         return (
             f'<div style="{SANS};font-size:14px;line-height:1.45;border-left:5px solid {colour};'
             f'padding:6px 12px;margin:8px 0;background:rgba(128,128,128,0.1);overflow-wrap:anywhere">'
-            f"<div><b>{badge(symbol, colour)} {escaped(self.title)}</b></div>{lines}</div>"
+            f"<div><b>{badge(symbol, colour)} {broken(self.title)}</b></div>{lines}</div>"
         )
 
     def markdown(self) -> str:

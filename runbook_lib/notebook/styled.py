@@ -33,7 +33,7 @@ _CELL = "text-align:left;vertical-align:top;padding:3px 6px 3px 0;max-width:30em
 _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
 _HEAD = f"{_CELL};font-weight:600"
 #: Characters and columns that fit side by side in JupyterLab at 800 pixels with its file list open.
-_NARROWEST = 39
+_NARROWEST = 38
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
 #: So wide is text that goes to no terminal.
@@ -71,7 +71,7 @@ def styled_html(
     formatters = {
         name: partial(make, longest=longest[name]) for name, make in zip(names, formats, strict=True)
     }
-    styler = _styler()(frame).format(formatters).set_caption(escaped(caption))
+    styler = _styler()(frame).format(formatters).set_caption(broken(caption))
     styler = styler.hide(axis="index").hide([name for name in names if name in lines], axis="columns")
     # Nothing is cut off, whatever the reader's own options say.
     with pd.option_context("styler.render.max_elements", 2 * max(1, frame.size)):

@@ -124,3 +124,26 @@ def until_it_ended(page: Page) -> None:
         0, timeout=PATIENCE_MS
     )
     expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def wider_than_the_page(page: Page) -> list[str]:
+    """Outputs that have a scroll bar below them, in the window's widths that people have."""
+    outputs, found = page.locator(".jp-OutputArea-output"), []
+    for width in (1280, 800):  # the file list takes its part of both
+        page.set_viewport_size({"width": width, "height": 5000})
+        page.wait_for_function("width => innerWidth === width", arg=width)
+        found += outputs.evaluate_all(
+            "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText)"
+        )
+    return found
+
+
+def cut_labels(page: Page) -> list[str]:
+    """The labels and buttons of the form that are wider than the place that they have."""
+    return (
+        page.locator(".runbook-panel")
+        .locator("button:visible, label:visible, li:visible")
+        .evaluate_all(
+            "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.innerText)"
+        )
+    )

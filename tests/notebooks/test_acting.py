@@ -22,6 +22,7 @@ from tests.notebooks.lab import (
     cancel_button,
     cell_of,
     choose_run_all,
+    cut_labels,
     form,
     in_a_terminal,
     open_notebook,
@@ -273,17 +274,6 @@ def test_the_form_reads_in_both_themes_and_in_every_width(
     assert contrast(cancel_button(page)) >= CONTRAST
     assert contrast(page.locator(".phases li[data-state=now]")) >= CONTRAST
     expect(ended(page, "succeeded")).to_be_visible(timeout=PATIENCE_MS)
-
-
-def cut_labels(page: Page) -> list[str]:
-    """The labels and buttons of the form that are wider than the place that they have."""
-    return (
-        page.locator(".runbook-panel")
-        .locator("button:visible, label:visible, li:visible")
-        .evaluate_all(
-            "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.innerText)"
-        )
-    )
 
 
 def contrast(element: Locator) -> float:

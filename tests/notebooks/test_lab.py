@@ -37,6 +37,7 @@ from tests.notebooks.lab import (
     type_name,
     until_it_ended,
     wait_until_planned,
+    wider_than_the_page,
     write_into,
 )
 
@@ -60,18 +61,6 @@ def test_run_all_with_the_defaults(page: Page, lab: str, sandbox: TestSandbox, n
     expect(page.get_by_text("SANDBOX: both vendors are simulated on this machine")).to_be_visible()
     assert page.locator(ERROR).count() == 0
     assert sandbox.writes() == []
-
-
-def wider_than_the_page(page: Page) -> list[str]:
-    """Outputs that have a scroll bar below them, in the window's widths that people have."""
-    outputs, found = page.locator(".jp-OutputArea-output"), []
-    for width in (1280, 800):  # the file list takes its part of both
-        page.set_viewport_size({"width": width, "height": 5000})
-        page.wait_for_function("width => innerWidth === width", arg=width)
-        found += outputs.evaluate_all(
-            "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText)"
-        )
-    return found
 
 
 def test_nothing_scrolls_sideways(page: Page, lab: str, sandbox: TestSandbox) -> None:
