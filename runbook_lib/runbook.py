@@ -34,7 +34,7 @@ from .records.to_undo import record_to_undo
 from .records.uses import register_of
 from .secret import scrub_data
 from .section_run import ALL_SECTIONS, SectionRun
-from .sections import Verification
+from .sections import Section, Verification
 from .version import VERSION
 from .workspace import records_folder
 
@@ -68,6 +68,8 @@ class Runbook:
         self.asked: set[tuple[str, str]] = set()
         #: Cautions about the state from which the newest whole plan was made.
         self.cautions: list[str] = []
+        #: The sections of the newest whole plan, as read.
+        self._planned: list[Section] = []
         self._sections = sections
 
     @classmethod
@@ -273,7 +275,17 @@ class Runbook:
         else:
             slices = [section.plan() for section in sections]
         self.cautions = [caution for section in sections for caution in section.cautions()]
+        self._planned = sections
         return self.plan_of(*slices)
+
+    def permitted(self) -> Plan:
+        """Return the newest plan from the state as read, as if changes that interrupt calls were allowed."""
+        context = self.context
+        given, context.accept_interruption = context.accept_interruption, True
+        try:
+            return self.plan_of(*(section.planned() for section in self._planned))
+        finally:
+            context.accept_interruption = given
 
     def read_back(self, sections: Sequence[str]) -> Iterator[tuple[str, Verification | RunbookError]]:
         """Yield what reading back each section shows; a section that fails keeps no other from being read."""

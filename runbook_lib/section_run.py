@@ -28,6 +28,7 @@ from .records.first_block import FirstBlock, first_block
 from .records.journal import FILE_NAME, read_journal
 from .records.living import Phase
 from .records.needs import try_out
+from .records.plans import remove_old_plans
 from .records.record import OPENING, REASON, RUN, TICKET, close_record, run_name, write_record
 from .records.result import now, write_json, write_result
 from .records.summary import summarize
@@ -44,6 +45,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ALL_SECTIONS: dict[str, type[Section]] = {**SECTION_CLASSES, **UNDO_CLASSES}
+
+
+def require_verified(verification: Verification) -> None:
+    """Raise ``VerificationError`` for what was read back and differs."""
+    if verification.ok:
+        return
+    raise VerificationError(
+        "; ".join(
+            f"{row.setting} is {value_text(row.current)}, expected {value_text(row.desired)}"
+            for row in verification.differences
+        ),
+        step=verification.differences[0].step,
+        meaning="the vendors' state differs from what the guide expects, so calls may fail",
+        next_step="run this section in plan mode to see what would change, then apply it",
+    )
 
 
 class SectionRun:
@@ -146,6 +162,8 @@ class SectionRun:
             self._result["outcome"] = SUCCEEDED
         self._enter(Phase.ENDING)
         self._close()
+        context = self.runbook.context
+        remove_old_plans(context.records / context.owner.name, context.site.policies.keep_plans)
         return self._result
 
     def first_block(self) -> FirstBlock:
@@ -373,17 +391,8 @@ class SectionRun:
             "rows": [_plain(row) for row in verification.rows],
             "differences": [_plain(row) for row in verification.differences],
         }
-        if not verification.ok and self.runbook.mode != "plan":
-            first = verification.differences[0]
-            raise VerificationError(
-                "; ".join(
-                    f"{row.setting} is {value_text(row.current)}, expected {value_text(row.desired)}"
-                    for row in verification.differences
-                ),
-                step=first.step,
-                meaning="the vendors' state differs from what the guide expects, so calls may fail",
-                next_step="run this section in plan mode to see what would change, then apply it",
-            )
+        if self.runbook.mode != "plan":
+            require_verified(verification)
         return verification
 
     def _kept(self, call: Callable[[], T]) -> T:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +37,39 @@ PBX_SLOTS = 8
 PBX_REQUESTS_A_MINUTE = 2_500
 
 
+class Pace:
+    """At most so many requests in any minute, from this process: few go out at once, many wait their turn."""
+
+    def __init__(self, a_minute: int) -> None:
+        self._begun: deque[float] = deque(maxlen=a_minute)
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Wait until one more request may begin."""
+        with self._lock:
+            now = time.monotonic()
+            is_full = len(self._begun) == self._begun.maxlen
+            begins = max(now, self._begun[0] + 60.0) if is_full else now
+            self._begun.append(begins)
+        time.sleep(begins - now)
+
+
+@cache
+def pace_of(folder: Path, name: str, a_minute: int) -> Pace:
+    """Return the pace that all readings of this process keep together."""
+    return Pace(a_minute)
+
+
 class PacedBudget(Budget):
-    """A budget that also keeps requests apart in time."""
+    """A budget that also limits how many requests begin in a minute."""
 
     def __init__(self, folder: Path, name: str, slots: int, a_minute: int) -> None:
         super().__init__(folder, name, slots)
-        self._apart_s = 60.0 / a_minute
-        self._next = 0.0
-        self._pacing = threading.Lock()
+        self._pace = pace_of(folder, name, a_minute)
 
     @contextmanager
     def slot(self, *, first: bool) -> Iterator[None]:
-        with self._pacing:
-            now = time.monotonic()
-            begins = max(self._next, now)
-            self._next = begins + self._apart_s
-        time.sleep(begins - now)
+        self._pace.wait()
         with super().slot(first=first):
             yield
 
