@@ -107,7 +107,7 @@ def page(title: str, target: str, body: str, navigation: str = "") -> str:
     )
 
 
-def write(path: Path, title: str, target: str, body: str, navigation: str = "") -> Path:
+def write_html(path: Path, title: str, target: str, body: str, navigation: str = "") -> Path:
     """Write a whole page, and return its path."""
     write_whole(path, page(title, target, body, navigation).encode())
     return path
@@ -136,7 +136,7 @@ def table(
     return f'<table class="list"{label}><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
 
 
-def facts(pairs: Sequence[tuple[str, str]]) -> str:
+def facts_table(pairs: Sequence[tuple[str, str]]) -> str:
     """A table of labelled values, without those that are empty."""
     items = "".join(
         f'<tr><th scope="row">{escaped(label)}</th><td>{escaped(value)}</td></tr>'

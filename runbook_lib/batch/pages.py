@@ -24,7 +24,7 @@ from ..records.first_block import first_block, mapping, mappings, moment
 from ..records.record import OPENING, RECORD
 from ..records.verify import INDEX
 from ..secret import scrub
-from .frame import facts, mark, page, table, write
+from .frame import facts_table, mark, page, table, write_html
 from .overview import overview
 
 
@@ -46,7 +46,7 @@ def write_page(notebook: Path) -> Path:
     title = f"{section} {SECTIONS[section].title}" if section in SECTIONS else notebook.stem
     if result.get("tenant"):
         title += f" · {result['tenant']}"
-    return write(
+    return write_html(
         notebook.with_suffix(".html"),
         title,
         result.get("target", {}).get("target", ""),
@@ -86,11 +86,11 @@ def write_run_index(folder: Path) -> Path:
     )
     body = (
         f"<h1>{escaped(run['tenant'])}</h1><p>{mark(run['outcome'])}</p>{_ended_early(run, record)}{first}"
-        f"{facts(pairs)}<h2>Sections</h2>{sections}{_journal(record)}{_call_paths(record)}"
+        f"{facts_table(pairs)}<h2>Sections</h2>{sections}{_journal(record)}{_call_paths(record)}"
         f"<p>Beside the notebooks: {_file_links(folder)}</p>"
     )
     # No link to the page over all records: a copy of this one would lead out of itself.
-    return write(folder / INDEX, f"{run['tenant']} · {run['run_id']}", target.get("target", ""), body)
+    return write_html(folder / INDEX, f"{run['tenant']} · {run['run_id']}", target.get("target", ""), body)
 
 
 def _ended_early(run: Mapping[str, Any], record: Mapping[str, Any]) -> str:
@@ -188,7 +188,7 @@ def write_index(records: Path) -> Path:
     """Write ``index.html`` over the whole records folder, newest run first, and return its path."""
     body, target = overview(records)
     records.mkdir(parents=True, exist_ok=True)
-    return write(records / INDEX, "Records", target, body)
+    return write_html(records / INDEX, "Records", target, body)
 
 
 def renew_index(records: Path) -> list[str]:

@@ -17,7 +17,7 @@ from .. import working_copies
 from ..errors import InputError, RunbookError
 from ..parameters import load_site, project_root
 from ..parameters.draft import EXAMPLES, Draft, tenant_fields
-from ..parameters.loading import Finding, check_text
+from ..parameters.loading import ParameterProblem, check_text
 from ..parameters.tenants import site_files, tenant_files
 from ..paths import current_folder, locate, near
 from ..plain_files import describe
@@ -72,7 +72,7 @@ class ParameterForm:
         self._difference: list[str] = []
         #: What was typed in the place of a reference and is none: it is not kept, only what is wrong with it.
         self._refused: dict[tuple[str | int, ...], str] = {}
-        self._findings: list[Finding] = []
+        self._findings: list[ParameterProblem] = []
         files = self._tenants
         chosen = self._located(tenant, "tenant") if tenant is not None else files[0] if files else None
         if chosen is not None:
@@ -251,9 +251,9 @@ class ParameterForm:
             return []
 
     @property
-    def _blocking(self) -> list[Finding]:
+    def _blocking(self) -> list[ParameterProblem]:
         """What keeps the file from being written: everything but a secret that is not there yet."""
-        refused = [Finding(text, path) for path, text in self._refused.items()]
+        refused = [ParameterProblem(text, path) for path, text in self._refused.items()]
         return [*refused, *(finding for finding in self._findings if not finding.is_about_secret)]
 
     @property
@@ -315,7 +315,7 @@ class ParameterForm:
             ]
         return [field.to_view() for field in tenant_fields()]
 
-    def _status(self, blocking: list[Finding], secrets: list[Finding]) -> str:
+    def _status(self, blocking: list[ParameterProblem], secrets: list[ParameterProblem]) -> str:
         if self._draft is None:
             return ""
         if blocking:

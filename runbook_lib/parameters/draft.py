@@ -42,7 +42,7 @@ _OTHER_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "
 
 
 @dataclass(frozen=True)
-class Field:
+class FormField:
     """One parameter as a form shows it.
 
     ``kind`` is ``text``, ``number``, ``switch``, ``choice``, ``texts`` (a list), ``reference``, ``pairs``
@@ -56,7 +56,7 @@ class Field:
     is_required: bool = False
     unit: str = ""
     choices: tuple[str, ...] = ()
-    fields: tuple[Field, ...] = ()
+    fields: tuple[FormField, ...] = ()
 
     def to_view(self) -> dict[str, Any]:
         """Return the field as plain data."""
@@ -72,24 +72,26 @@ class Field:
         }
 
 
-def tenant_fields() -> tuple[Field, ...]:
+def tenant_fields() -> tuple[FormField, ...]:
     """Return every parameter of a tenant, in the order of the schema."""
     schema = json_schema()
     return tuple(_fields(schema["$defs"]["Tenant"], schema["$defs"]))
 
 
-def _fields(definition: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Field]:
+def _fields(definition: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[FormField]:
     required = set(definition.get("required", ()))
     for name, node in definition["properties"].items():
         yield _field(name, node, definitions, is_required=name in required)
 
 
-def _field(name: str, node: Mapping[str, Any], definitions: Mapping[str, Any], *, is_required: bool) -> Field:
+def _field(
+    name: str, node: Mapping[str, Any], definitions: Mapping[str, Any], *, is_required: bool
+) -> FormField:
     options = [option for option in node.get("anyOf", [node]) if option.get("type") != "null"]
     one = options[0]
     default = node.get("default")
     kind, choices = "text", tuple(map(str, one.get("enum", ())))
-    inner: tuple[Field, ...] = ()
+    inner: tuple[FormField, ...] = ()
     if choices:
         kind = "choice"
     elif "$ref" in one or "allOf" in one:
@@ -107,7 +109,7 @@ def _field(name: str, node: Mapping[str, Any], definitions: Mapping[str, Any], *
         kind = "number"
     elif one.get("pattern") == _REFERENCE:
         kind = "reference"
-    return Field(
+    return FormField(
         name,
         kind,
         node.get("description") or "",
@@ -119,7 +121,7 @@ def _field(name: str, node: Mapping[str, Any], definitions: Mapping[str, Any], *
     )
 
 
-def _inner(reference: str, definitions: Mapping[str, Any]) -> tuple[Field, ...]:
+def _inner(reference: str, definitions: Mapping[str, Any]) -> tuple[FormField, ...]:
     return tuple(_fields(definitions[reference.rsplit("/", 1)[1]], definitions))
 
 
@@ -420,7 +422,7 @@ def _at(place: Any, path: Sequence[str | int]) -> Any:
     return place
 
 
-def _field_at(path: PathInFile | Sequence[str | int]) -> Field | None:
+def _field_at(path: PathInFile | Sequence[str | int]) -> FormField | None:
     fields, found = tenant_fields(), None
     for part in path:
         if isinstance(part, int):
@@ -433,7 +435,7 @@ def _field_at(path: PathInFile | Sequence[str | int]) -> Field | None:
 
 
 def _references(
-    fields: Sequence[Field], values: Any, at: tuple[str | int, ...] = ()
+    fields: Sequence[FormField], values: Any, at: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[str | int, ...]]:
     """The places of the references that are in a file."""
     if not isinstance(values, Mapping):

@@ -79,7 +79,7 @@ def _load(
 
 
 @dataclass(frozen=True)
-class Finding:
+class ParameterProblem:
     """A problem as ``runbook validate`` says it, and the tenant's key it is at; empty: elsewhere.
 
     ``is_about_secret``: the value of a secret is missing or unfit, which a file alone cannot settle.
@@ -92,7 +92,7 @@ class Finding:
 
 def check_text(
     site: Source, path: Path, text: str, others: Sequence[Source], root: Path, *, secrets: bool = True
-) -> list[Finding]:
+) -> list[ParameterProblem]:
     """Return what is wrong with a tenant's file if it had this text, beside its site's other tenants.
 
     The same checks as of ``load_all``. Another tenant that is wrong by itself is no problem of this one.
@@ -106,7 +106,9 @@ def check_text(
     if secrets:
         check_secrets(site_file, tenant_file, root)
     found = [
-        Finding(problem, document.places.get(problem, ())[1:] if is_own else (), problem not in known)
+        ParameterProblem(
+            problem, document.places.get(problem, ())[1:] if is_own else (), problem not in known
+        )
         for document, is_own in ((tenant_file, True), (site_file, False))
         for problem in document.problems
     ]
@@ -116,7 +118,7 @@ def check_text(
     for other in others:
         with suppress(InputError):
             tenants.append(load_tenant(other, root))
-    return [*found, *map(Finding, _clashes_with(tenants))]
+    return [*found, *map(ParameterProblem, _clashes_with(tenants))]
 
 
 def load_all(

@@ -10,7 +10,7 @@ import pytest
 
 from runbook_lib.errors import InputError
 from runbook_lib.parameters import load_all, load_tenant
-from runbook_lib.parameters.draft import Draft, Field, tenant_fields
+from runbook_lib.parameters.draft import Draft, FormField, tenant_fields
 from runbook_lib.parameters.loading import check_text
 from runbook_lib.parameters.schema import field_rows
 from tests.conftest import CHECKOUT
@@ -34,7 +34,7 @@ def test_a_file_that_nobody_edited_is_written_byte_by_byte(path: Path) -> None:
     assert draft.text.encode() == path.read_bytes() and not draft.is_changed and draft.difference == []
 
 
-def names(fields: tuple[Field, ...], before: str) -> set[str]:
+def names(fields: tuple[FormField, ...], before: str) -> set[str]:
     found = set()
     for field in fields:
         many = {"texts": "[]", "rows": "[]", "pairs": ".NAME"}.get(field.kind, "")
