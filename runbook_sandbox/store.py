@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 StoredRow = dict[str, Any]
-StoredTable = dict[str, StoredRow]
 
 #: Twilio's reads of these may lag behind writes (``twilio.read_lag_seconds``).
 _LAGGING = ("origination_urls", "trunk_ip_access_control_lists", "trunk_credential_lists")

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from runbook_lib.cli import app as runbook
+from runbook_lib.cli.records import app as records
 from tests.conftest import CHECKOUT
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -26,9 +28,10 @@ def _definitions(path: Path) -> Iterator[Definition]:
             yield node
 
 
-def _is_command(node: Definition) -> bool:
-    """A command of the command line bears the name that people type, as its library function may not."""
-    return any(ast.unparse(one).split("(")[0].endswith(".command") for one in node.decorator_list)
+def _commands() -> set[tuple[str, str]]:
+    """Module and name of each command: its function bears the name that people type."""
+    every = (*runbook.registered_commands, *records.registered_commands)
+    return {(one.callback.__module__, one.callback.__name__) for one in every if one.callback}
 
 
 def _is_overload(node: Definition) -> bool:
@@ -42,12 +45,15 @@ def _answers_requests(node: Definition, path: Path) -> bool:
 
 def _defined_more_than_once() -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
+    commands = _commands()
     for package in ("runbook_lib", "runbook_sandbox"):
         for path in sorted((CHECKOUT / package).rglob("*.py")):
             if path == STANDS_ALONE:
                 continue
+            module = ".".join(path.relative_to(CHECKOUT).with_suffix("").parts)
             for node in _definitions(path):
-                has_reason = _is_command(node) or _is_overload(node) or _answers_requests(node, path)
+                is_command = (module, node.name) in commands
+                has_reason = is_command or _is_overload(node) or _answers_requests(node, path)
                 if not node.name.startswith("_") and not has_reason:
                     found[node.name].append(f"{path.relative_to(CHECKOUT)}:{node.lineno}")
     return {name: places for name, places in found.items() if len(places) > 1}

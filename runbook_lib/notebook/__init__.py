@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from .diagrams import call_path, outbound_path
     from .home import open_home
     from .page import SectionPage, open_section
+    from .parameter_form import open_parameters
     from .tables import Table
     from .tenant_page import open_tenant
 
 _HOMES = {
     "open_home": "home",
+    "open_parameters": "parameter_form",
     "open_section": "page",
     "open_tenant": "tenant_page",
     "SectionPage": "page",
@@ -27,7 +29,16 @@ _HOMES = {
     "outbound_path": "diagrams",
 }
 
-__all__ = ["SectionPage", "Table", "call_path", "open_home", "open_section", "open_tenant", "outbound_path"]
+__all__ = [
+    "SectionPage",
+    "Table",
+    "call_path",
+    "open_home",
+    "open_parameters",
+    "open_section",
+    "open_tenant",
+    "outbound_path",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -558,6 +558,7 @@ def _files(folder: Path, sections: list[str]) -> list[tuple[str, Path]]:
         notebook = folder / f"{SECTIONS[section].notebook}.ipynb"
         files += [(f"Page of section {section}", notebook.with_suffix(".html"))]
         files += [("Executed notebook", notebook)] if len(sections) == 1 else []
+    files.append(("All records", folder.parents[2] / "index.html"))
     return [(label, path) for label, path in files if path.exists()]
 
 

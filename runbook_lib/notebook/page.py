@@ -20,7 +20,8 @@ from ..parameters import project_root, settled
 from ..paths import current_folder, locate, near
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Plan, Slice
 from ..records.result import now, write_json
-from ..runbook import Runbook, SectionRun
+from ..runbook import Runbook
+from ..section_run import SectionRun
 from .child import Order
 from .diagrams import Picture, call_path, outbound_path
 from .display import SANS, Box, Shown, badge, escaped, facts, utc, visible
@@ -386,7 +387,8 @@ class SectionPage:
             f"Run {result['run_id']}, {result['seconds']:.1f} s",
             f"Requests: {requests}; writes: {result['writes']}",
             *([f"Journal: {result['journal']}"] if result["writes"] or self.mode == "apply" else []),
-            f"Folder: {self._near(self._runbook.folder)}",
+            # Without the machine's own folders: this is read elsewhere.
+            f"Record: {'/'.join(self._runbook.folder.parts[-4:])}",
             *(f"Check this: {caution}" for caution in result["cautions"]),
         ]
         self._ended = True

@@ -14,7 +14,7 @@ from ..errors import InputError, RunbookError
 from ..guide import SECTIONS, WHOLE
 from ..parameters import Source
 from ..plan import CHANGING, Plan, Slice
-from ..runbook import require_verified
+from ..section_run import require_verified
 from ..sections import Verification
 from ..states import section_state
 from .display import Box, Shown

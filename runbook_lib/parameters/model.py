@@ -141,6 +141,13 @@ class Policies(Strict):
     ticket: Regex | None = Field(
         None, description="Regular expression that must match the whole ticket of every apply."
     )
+    keep_plans: int = Field(
+        90,
+        description="For how many days runs that only planned or verified are kept. Those that somebody"
+        " approved, and whatever is in the chain of records, stay.",
+        ge=1,
+        le=3660,
+    )
     allow_non_public_addresses: bool = Field(
         False, description="Accept private, loopback and documentation addresses, which Twilio cannot reach."
     )
@@ -236,7 +243,11 @@ class PbxTrunk(Strict):
         "udp", description="Transport to Twilio; tls requires secure trunking there."
     )
     max_concurrent_calls: int = Field(
-        100_000, description="Max Concurrent Calls (5.4); the default is the portal's.", ge=1, le=2**31 - 1
+        100_000,
+        description="Max Concurrent Calls (5.4); the default is the portal's.",
+        ge=1,
+        le=2**31 - 1,
+        json_schema_extra={"unit": "calls"},
     )
     remove_signalling_ranges: list[Ipv4Range] = Field(
         [],
@@ -321,7 +332,11 @@ class OutboundRule(Strict):
     number_length: Lengths | None = Field(None, description="Condition: how many digits were dialled.")
     extensions: Extensions | None = Field(None, description="Condition: the calling extensions.")
     strip_digits: int = Field(
-        0, description="How many digits to strip from the front of the dialled number.", ge=0, le=9
+        0,
+        description="How many digits to strip from the front of the dialled number.",
+        ge=0,
+        le=9,
+        json_schema_extra={"unit": "digits"},
     )
     prepend: Prepend = Field("", description="Prefix added after that.")
     caller_id: Number | None = Field(None, description="Outbound caller ID, +E.164, one of dids.")
@@ -425,6 +440,7 @@ class Tenant(Strict):
         description="System level: concurrent calls that the tenant's assignment allows.",
         ge=1,
         le=2**31 - 1,
+        json_schema_extra={"unit": "calls"},
     )
     trunk: TwilioTrunk | None = Field(None, description="The Elastic SIP Trunk.")
     termination: Termination | None = Field(None, description="Calls from the PBX to Twilio.")
@@ -449,11 +465,6 @@ class Tenant(Strict):
     accept_interruption: bool = Field(False, description="Allow changes that interrupt calls.")
     accept_unrouted: bool = Field(False, description="Move numbers even though no inbound rule covers them.")
     set_password: bool = Field(False, description="Write the password again on both sides.")
-
-    @property
-    def level(self) -> Literal["tenant", "system"]:
-        """Where the tenant's trunk is defined: its own, or the site's shared one."""
-        return "system" if self.shared_trunk is not None else "tenant"
 
     @property
     def call_rules(self) -> Rules | None:

@@ -13,6 +13,7 @@ import httpx
 from playwright.sync_api import expect, sync_playwright
 
 from tests.deployments.ground import ACME, CHECKOUT, GLOBEX, SITE, Ground, answers, require, run
+from tests.notebooks.lab import press_apply
 
 PATIENCE_MS = 90_000
 TOKEN = "only-for-this-hub-on-loopback-0123456789"
@@ -122,8 +123,7 @@ def _apply_in_a_browser(base: str) -> None:
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         expect(page.get_by_text("Section 01 planned: ")).to_be_visible(timeout=PATIENCE_MS)
-        page.get_by_placeholder("type demo/acme to confirm").fill("demo/acme")
-        page.locator("button.jupyter-button", has_text="Apply").click()
+        press_apply(page)
         expect(page.get_by_text("Section 01: succeeded.")).to_be_visible(timeout=PATIENCE_MS)
         page.get_by_role("link", name="Page of section 01").click()
         frame = page.frame_locator("iframe").last

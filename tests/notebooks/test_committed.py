@@ -19,8 +19,8 @@ CALLS = ("current", "plan", "apply", "verify", "finish")
 #: Section 0 has nothing to apply.
 CHECKS = ("current", "check", "verify", "finish")
 LONGEST_CELL = 12
-#: Notebooks beside those of the sections: the home page, and a tenant on one page.
-OTHERS = {"index", "tenant"}
+#: Notebooks beside those of the sections: the home page, a tenant on one page, the form of parameters.
+OTHERS = {"index", "parameters", "tenant"}
 each_of_ours = pytest.mark.parametrize("name", sorted({one.notebook for one in SECTIONS.values()} | OTHERS))
 each_section = pytest.mark.parametrize("number", sorted(SECTIONS))
 

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from runbook_lib.batch import Observer, run_tenants
+from runbook_lib.cli.records import app
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.verify import verify_records
-from runbook_lib.records_cli import app
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.records.conftest import make
 from tests.records.test_changed_outside import by_hand

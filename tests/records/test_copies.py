@@ -12,11 +12,11 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.guide import RUN_ORDER
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.customer import customers_copy
 from runbook_lib.records.verify import verify_records
-from runbook_lib.records_cli import app
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import CONFIRMED
 from tests.conftest import TestSandbox

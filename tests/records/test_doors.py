@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from runbook_lib.batch import Observer, run_tenants
 from runbook_lib.batch.pages import write_index
+from runbook_lib.cli.records import app
 from runbook_lib.errors import ConflictError, VendorError
 from runbook_lib.keys import trunk
 from runbook_lib.plan import Action, Row
@@ -24,9 +25,9 @@ from runbook_lib.records import living
 from runbook_lib.records.chain import ADOPTED, CLOSED, CLOSED_WHILE_RUNNING, FILE_NAME, OPENED, Chain
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.journal import Journal, read_journal
+from runbook_lib.records.problems import CONSISTENT, DAMAGED, LINE_ENDS, POINTER
 from runbook_lib.records.record import adopt, close_dead
-from runbook_lib.records.verify import CONSISTENT, DAMAGED, LINE_ENDS, POINTER, verify_records
-from runbook_lib.records_cli import app
+from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import KEPT_ELSEWHERE, Runbook
 from runbook_lib.secret import scrub_data
 from runbook_lib.statement import CONFIRMED

@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.errors import RunbookError
 from runbook_lib.keys import trunk
 from runbook_lib.records import chain, living, record
@@ -25,6 +26,7 @@ from runbook_lib.records.chain import Chain, Event
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.export import export_record
 from runbook_lib.records.journal import Journal
+from runbook_lib.records.problems import CONSISTENT, VERIFIED, Anchor
 from runbook_lib.records.record import (
     CHECKSUMS,
     Closing,
@@ -34,9 +36,8 @@ from runbook_lib.records.record import (
     remove_unopened,
     write_record,
 )
-from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify_records
+from runbook_lib.records.verify import verify_records
 from runbook_lib.records.versions import PACKAGE, source_digest
-from runbook_lib.records_cli import app
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT
 from tests.records.conftest import finish, make, start, work

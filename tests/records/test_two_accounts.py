@@ -64,7 +64,7 @@ class Shared:
 @pytest.fixture(scope="session")
 def python() -> Iterator[str]:
     """Our Python, where any account can run it: a copy of it (of links) if it lies in root's own home."""
-    ours = ["cat", str(CHECKOUT / "runbook_lib" / "cli.py")]
+    ours = ["cat", str(CHECKOUT / "runbook_lib" / "cli" / "app.py")]
     if subprocess.run(ours, user=ANNA, group=GROUP, capture_output=True).returncode != 0:
         pytest.skip("this checkout lies where no other account can read it")
     if _runs(sys.executable):

@@ -8,18 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import InputError
-from ..parameters import load_site, project_root
-from ..plain_files import read_mapping
-from ..records.anchor import head_cautions
-from ..records.chain import Chain
-from ..records.first_block import mapping
-from ..records.policy import OldSigner, change_policy
-from ..records.record import OPENING, Closing, adopt, close_dead, remove_unopened, run_name
-from ..records.result import now
-from ..records.reviews import review_run
-from ..records.verify import is_run, unopened
-from ..screen import complain
+from ...errors import InputError
+from ...parameters import load_site, project_root
+from ...plain_files import read_mapping
+from ...records.anchor import head_cautions
+from ...records.chain import Chain
+from ...records.chain_reading import is_run
+from ...records.first_block import mapping
+from ...records.policy import OldSigner, change_policy
+from ...records.record import OPENING, Closing, adopt, close_dead, remove_unopened, run_name
+from ...records.result import now
+from ...records.reviews import review_run
+from ...records.verify import unopened
+from ...screen import complain
 from .common import (
     Reason,
     Records,
@@ -48,7 +49,7 @@ def close(
 
     Who closed it, when and why is kept in it, with what stands at the vendors now, if that can be read.
     """
-    from ..batch.pages import write_run_index
+    from ...batch.pages import write_run_index
 
     with reported():
         folder = chosen_records(records)
@@ -134,7 +135,7 @@ def _typed(name: str) -> str:
 
 def _at_the_vendors(run: Path) -> dict[str, Any]:
     """What the tenant's plan is now, after a run that died: as far as it can be read, and never an error."""
-    from ..runbook import Runbook
+    from ...runbook import Runbook
 
     opening = read_mapping(run / OPENING)
     files = mapping(opening.get("files"))

@@ -9,23 +9,24 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from ..errors import InputError, RunbookError
-from ..guide import RUN_ORDER, SECTIONS, STEPS, section_of
-from ..meaning import meaning
-from ..notebook.tables import Table
-from ..outcomes import FAILED, SUCCEEDED, ExitStatus
-from ..parameters.loading import SHARED
-from ..plan import STOPPING, Action, Row
-from ..records.chain import Chain
-from ..records.errors import RecordError
-from ..records.first_block import changed_rows, mapping, mappings
-from ..records.formats import FORMAT
-from ..records.record import COMPARISON, RUN, close_record, open_record, write_record
-from ..records.result import new_run_id, now, write_json
-from ..records.verify import by_event, read_record
-from ..runbook import Runbook
-from ..screen import screen
-from ..secret import scrub_data
+from ...errors import InputError, RunbookError
+from ...guide import RUN_ORDER, SECTIONS, STEPS, section_of
+from ...meaning import meaning
+from ...notebook.tables import Table
+from ...outcomes import FAILED, SUCCEEDED, ExitStatus
+from ...parameters.loading import SHARED
+from ...plan import STOPPING, Action, Row
+from ...records.chain import Chain
+from ...records.chain_reading import by_event
+from ...records.errors import RecordError
+from ...records.first_block import changed_rows, mapping, mappings
+from ...records.formats import FORMAT
+from ...records.record import COMPARISON, RUN, close_record, open_record, write_record
+from ...records.result import new_run_id, now, write_json
+from ...records.verify import read_record
+from ...runbook import Runbook
+from ...screen import screen
+from ...secret import scrub_data
 from .common import Records, app, chosen_records, find_run, line, renew_pages, reported, runs_of
 from .common import Run as RunArgument
 
@@ -145,7 +146,7 @@ def _end(
     unread: Sequence[Mapping[str, str]],
 ) -> None:
     """What the runner writes at a run's end."""
-    from ..batch.pages import write_run_index
+    from ...batch.pages import write_run_index
 
     why = {part["section"]: part["why"] for part in unread}
     run = {

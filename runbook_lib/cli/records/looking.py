@@ -15,24 +15,26 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import InputError
-from ..notebook.display import visible
-from ..notebook.spreadsheets import csv_text
-from ..notebook.styled import NO_TERMINAL
-from ..notebook.tables import ABSENT, first_block_shown
-from ..notebook.tables import Table as ColumnTable
-from ..outcomes import ExitStatus
-from ..plain_files import read_mapping
-from ..records.chain import CLOSED, Entry
-from ..records.clocks import clock_cautions
-from ..records.events import DISPOSED
-from ..records.first_block import first_block, mapping, mappings, moment
-from ..records.record import COMPARISON, record_so_far
-from ..records.register import RecordFacts, RegisterFilter, RegisterRow, register
-from ..records.reviews import describe_events, unreviewed
-from ..records.verify import Damage, by_event, read_record, verify_record
-from ..screen import screen
-from ..secret import scrub
+from ...errors import InputError
+from ...notebook.display import visible
+from ...notebook.spreadsheets import csv_text
+from ...notebook.styled import NO_TERMINAL
+from ...notebook.tables import ABSENT, first_block_shown
+from ...notebook.tables import Table as ColumnTable
+from ...outcomes import ExitStatus
+from ...plain_files import read_mapping
+from ...records.chain import CLOSED, Entry
+from ...records.chain_reading import by_event
+from ...records.clocks import clock_cautions
+from ...records.events import DISPOSED
+from ...records.first_block import first_block, mapping, mappings, moment
+from ...records.problems import Damage
+from ...records.record import COMPARISON, record_so_far
+from ...records.register import RecordFacts, RegisterFilter, RegisterRow, register
+from ...records.reviews import describe_events, unreviewed
+from ...records.verify import read_record, verify_record
+from ...screen import screen
+from ...secret import scrub
 from .common import (
     Records,
     Run,

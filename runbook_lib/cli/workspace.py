@@ -13,16 +13,16 @@ from urllib.parse import quote
 import typer
 from rich.text import Text
 
-from . import product, saving, working_copies
-from .errors import InputError, RunbookError
-from .notebook.display import visible
-from .parameters import Site, load, load_site
-from .paths import current_folder, locate, near
-from .plain_files import describe, write_whole
-from .records.versions import runbook_version
-from .screen import complain, screen
-from .version import VERSION
-from .workspace import (
+from .. import product, saving, working_copies
+from ..errors import InputError, RunbookError
+from ..notebook.display import visible
+from ..parameters import Site, load, load_site
+from ..paths import current_folder, locate, near
+from ..plain_files import describe, write_whole
+from ..records.versions import runbook_version
+from ..screen import complain, screen
+from ..version import VERSION
+from ..workspace import (
     FILE,
     RECORDS,
     Workspace,
@@ -112,8 +112,8 @@ def lab(
     port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free one.")] = 8888,
 ) -> None:
     """Open JupyterLab on the home page, or on working copies of the notebooks for a tenant."""
-    from .batch.kernels import jupyter_folders
-    from .batch.scratch import Scratch
+    from ..batch.kernels import jupyter_folders
+    from ..batch.scratch import Scratch
 
     further = list(options or [])
     if tenant is not None and tenant.startswith("-"):  # after two dashes, without a tenant
@@ -126,6 +126,7 @@ def lab(
         f"--ServerApp.root_dir={workspace.folder}",
         "--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs",
         f"--ServerApp.jpserver_extensions={saving.MODULE}=True",
+        "--ServerApp.jpserver_extensions=runbook_lib.server_extension=True",
         f"--LabApp.default_url={page}",
     ]
     if os.getuid() == 0:

@@ -10,22 +10,23 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ..errors import InputError, RunbookError
-from ..notebook.display import visible
-from ..outcomes import ExitStatus
-from ..parameters import project_root
-from ..paths import current_folder, locate
-from ..records import living
-from ..records.chain import CLOSED, Chain, Entry, unreadable
-from ..records.clocks import describe_set_back
-from ..records.errors import RecordError
-from ..records.first_block import mappings
-from ..records.register import GOING_ON
-from ..records.reviews import describe_events
-from ..records.summary import NOT_ENDED
-from ..records.verify import Problem, is_run, only_newer, read_chain
-from ..screen import complain, output_failed, screen
-from ..workspace import find_workspace
+from ...errors import InputError, RunbookError
+from ...notebook.display import visible
+from ...outcomes import ExitStatus
+from ...parameters import project_root
+from ...paths import current_folder, locate
+from ...records import living
+from ...records.chain import CLOSED, Chain, Entry, unreadable
+from ...records.chain_reading import is_run, read_chain
+from ...records.clocks import describe_set_back
+from ...records.errors import RecordError
+from ...records.first_block import mappings
+from ...records.problems import Problem, only_newer
+from ...records.register import GOING_ON
+from ...records.reviews import describe_events
+from ...records.summary import NOT_ENDED
+from ...screen import complain, output_failed, screen
+from ...workspace import find_workspace
 
 app = typer.Typer(
     help="Change records: list, show, verify, sign and export them.",
@@ -108,7 +109,7 @@ def find_run(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ())
 
 def renew_pages(folder: Path) -> None:
     """Write the page over all records again; a failure is a caution, as nothing depends on the page."""
-    from ..batch.pages import renew_index
+    from ...batch.pages import renew_index
 
     for caution in renew_index(folder):
         complain(f"Caution: {caution}")

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
-from ..parameters import project_root
-from ..records.archive import write_archive
-from ..records.chain import Chain
-from ..records.retention import dispose_records, hold_record, old_records
+from ...errors import InputError
+from ...parameters import project_root
+from ...records.archive import write_archive
+from ...records.chain import Chain
+from ...records.retention import dispose_records, hold_record, old_records
 from .common import Reason, Records, Run, app, chosen_records, find_run, line, renew_pages, reported, runs_of
 
 

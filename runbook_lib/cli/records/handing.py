@@ -9,20 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import InputError
-from ..notebook.display import Box, Shown, marked_down
-from ..notebook.tables import Table, first_block_shown
-from ..outcomes import ExitStatus
-from ..parameters import project_root
-from ..plain_files import describe
-from ..records.chain import CLOSED, Chain
-from ..records.customer import customers_copy, tenants_of
-from ..records.errors import RecordError
-from ..records.export import export_record, require_exportable
-from ..records.first_block import first_block, mapping, mappings
-from ..records.handing import enter_copy, handed_out, write_copy
-from ..records.register import register
-from ..records.verify import by_event, read_record
+from ...errors import InputError
+from ...notebook.display import Box, Shown, marked_down
+from ...notebook.tables import Table, first_block_shown
+from ...outcomes import ExitStatus
+from ...parameters import project_root
+from ...plain_files import describe
+from ...records.chain import CLOSED, Chain
+from ...records.chain_reading import by_event
+from ...records.customer import customers_copy, tenants_of
+from ...records.errors import RecordError
+from ...records.export import export_record, require_exportable
+from ...records.first_block import first_block, mapping, mappings
+from ...records.handing import enter_copy, handed_out, write_copy
+from ...records.register import register
+from ...records.verify import read_record
 from .common import (
     Records,
     Run,
@@ -45,9 +46,6 @@ class Audience(StrEnum):
 
     AUDITOR = "auditor"
     CUSTOMER = "customer"
-
-
-_FACTS = ("run", "mode", "outcome", "operator", "ticket", "reason", "emergency", "started", "ended")
 
 
 @app.command()
@@ -155,7 +153,7 @@ def _table(title: str, record: dict[str, Any], key: str, columns: tuple[str, ...
 
 
 def _rendered(suffix: str, title: str, target: Mapping[str, Any], parts: Sequence[Shown]) -> bytes:
-    from ..batch.pages import page_of
+    from ...batch.pages import page_of
 
     if suffix == ".html":
         return page_of(title, str(target.get("target") or ""), parts)
