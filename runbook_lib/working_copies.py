@@ -26,6 +26,8 @@ FOLDER = "work"
 OWN = "runbook_copy"
 #: The home page: a workspace has one copy of it, a tenant has none.
 HOME = "index.ipynb"
+#: The parameter form: a tenant has a copy of it, and so has the workspace, for a new tenant.
+PARAMETERS = "parameters.ipynb"
 #: The notebook of a tenant that is opened first, without its suffix.
 FIRST = "tenant"
 
@@ -88,11 +90,15 @@ def make_for(
     return folder, [copy for copy in make(folder, parameters) if copy.parameters != parameters]
 
 
+def make_shared(workspace: Path, name: str, parameters: dict[str, str]) -> Path:
+    """Create the workspace's own copy of a notebook, if it is missing or was for others; return its path."""
+    _make(workspace / FOLDER, [name], parameters)
+    return workspace / FOLDER / name
+
+
 def make_home(workspace: Path, site_file: Path | None) -> Path:
     """Create the workspace's copy of the home page, if it is missing, and return its path."""
-    parameters = {} if site_file is None else {"site": near(site_file, workspace)}
-    _make(workspace / FOLDER, [HOME], parameters)
-    return workspace / FOLDER / HOME
+    return make_shared(workspace, HOME, {} if site_file is None else {"site": near(site_file, workspace)})
 
 
 def _make(folder: Path, names: Iterable[str], parameters: dict[str, str]) -> list[Copy]:
