@@ -26,8 +26,11 @@ FOLDER = "work"
 OWN = "runbook_copy"
 #: The home page: a workspace has one copy of it, a tenant has none.
 HOME = "index.ipynb"
+DISCOVER = "discover.ipynb"
 #: Notebooks about a whole site: one copy of each for the workspace.
-OF_THE_SITE = (HOME, "discover.ipynb")
+OF_THE_SITE = (HOME, DISCOVER)
+#: The parameter form: a tenant has a copy of it, and so has the workspace, for a new tenant.
+PARAMETERS = "parameters.ipynb"
 #: The notebook of a tenant that is opened first, without its suffix.
 FIRST = "tenant"
 
@@ -90,11 +93,17 @@ def make_for(
     return folder, [copy for copy in make(folder, parameters) if copy.parameters != parameters]
 
 
+def make_shared(workspace: Path, name: str, parameters: dict[str, str]) -> Path:
+    """Create the workspace's own copy of a notebook, if it is missing or was for others; return its path."""
+    _make(workspace / FOLDER, [name], parameters)
+    return workspace / FOLDER / name
+
+
 def make_home(workspace: Path, site_file: Path | None) -> Path:
     """Create the copies that are about a whole site, if they are missing; return the home page's path."""
     parameters = {} if site_file is None else {"site": near(site_file, workspace)}
-    _make(workspace / FOLDER, OF_THE_SITE, parameters)
-    return workspace / FOLDER / HOME
+    make_shared(workspace, DISCOVER, parameters)
+    return make_shared(workspace, HOME, parameters)
 
 
 def _make(folder: Path, names: Iterable[str], parameters: dict[str, str]) -> list[Copy]:

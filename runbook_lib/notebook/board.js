@@ -12,22 +12,11 @@ function element(tag, attributes = {}, ...children) {
 
 const utc = (time) => new Date(time).toISOString().slice(0, 19).replace("T", " ") + " UTC";
 
-// JupyterLab runs the command of whatever is clicked that names one; elsewhere nothing answers the click.
-function openFile(root, path) {
-  const link = element("a", {
-    "data-commandlinker-command": "docmanager:open",
-    "data-commandlinker-args": JSON.stringify({ path }),
-  });
-  root.append(link);
-  const unanswered = link.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
-  link.remove();
-  return !unanswered;
-}
-
 function render({ model, el }) {
   const sites = element("select", { class: "site" });
   const siteLabel = element("label", { class: "sites" }, element("span", {}, "Site"), sites);
   const refresh = element("button", { class: "refresh", type: "button" }, "Refresh");
+  const fresh = element("button", { class: "new", type: "button" }, "New tenant");
   const bar = element("progress", { "aria-label": "Tenants read" });
   const count = element("span", { class: "count" });
   const banner = element("div", { class: "banner" });
@@ -43,7 +32,7 @@ function render({ model, el }) {
   const lost = element("p", { class: "lost", role: "alert" });
   // It lasts, so that a screen reader hears each change of it.
   const spoken = element("div", { role: "status", "aria-live": "polite", class: "spoken" });
-  const line = element("div", { class: "line" }, siteLabel, refresh, bar, count);
+  const line = element("div", { class: "line" }, siteLabel, refresh, fresh, bar, count);
   const root = element("section", { class: "board", "data-lm-suppress-shortcuts": "true", "aria-label": "Tenants by section" });
   root.append(banner, line, notes, scroll, about, said, lost, spoken);
   el.classList.add("runbook-board");
@@ -64,6 +53,7 @@ function render({ model, el }) {
     if (!isLost()) lost.textContent = "";
     root.dataset.lost = String(isLost());
     refresh.disabled = isLost() || view().reading;
+    fresh.disabled = isLost();
     sites.disabled = isLost();
   }
 
@@ -88,6 +78,15 @@ function render({ model, el }) {
     return element("td", { role: "gridcell" }, button);
   }
 
+  function fileCell(row) {
+    const edit = element("button", { type: "button", class: "edit", tabindex: "-1" }, "edit");
+    edit.setAttribute("aria-label", `Edit the parameters of ${row.name}`);
+    edit.addEventListener("click", () => model.send({ do: "open", name: row.name, section: "parameters" }));
+    const none = element("span", { class: "none", role: "img", tabindex: "-1" }, "—");
+    none.setAttribute("aria-label", `${row.name} has no file of its own`);
+    return element("td", { role: "gridcell" }, row.has_file ? edit : none);
+  }
+
   function showTable({ columns, rows, caption: words }) {
     const held = body.contains(document.activeElement);
     caption.textContent = words;
@@ -99,6 +98,7 @@ function render({ model, el }) {
         ...columns.map(({ number, title }) =>
           element("th", { scope: "col", role: "columnheader" }, number, element("span", { class: "title" }, title)),
         ),
+        element("th", { scope: "col", role: "columnheader" }, "File"),
       ),
     );
     body.replaceChildren(
@@ -108,10 +108,10 @@ function render({ model, el }) {
         const first = element("th", { scope: "row", role: "rowheader" }, name);
         if (row.running) first.append(element("span", { class: "running" }, `▶ ${row.running}`));
         const cells = columns.map(({ number }) => cell(row, row.cells ? (row.cells[number] ?? null) : undefined, number));
-        const line = element("tr", { role: "row" }, first, ...cells);
+        const line = element("tr", { role: "row" }, first, ...cells, fileCell(row));
         if (!row.error.length) return [line];
         const words = row.error.map((part) => element("div", {}, part));
-        const detail = element("td", { role: "gridcell", colspan: String(1 + columns.length) }, ...words);
+        const detail = element("td", { role: "gridcell", colspan: String(2 + columns.length) }, ...words);
         return [line, element("tr", { role: "row", class: "detail" }, detail)];
       }),
     );
@@ -173,6 +173,7 @@ function render({ model, el }) {
   }
 
   refresh.addEventListener("click", () => model.send({ do: "refresh" }));
+  fresh.addEventListener("click", () => model.send({ do: "new" }));
   sites.addEventListener("change", () => model.send({ do: "site", site: sites.value }));
   model.on("change:view", show);
   model.on("change:beat", () => {

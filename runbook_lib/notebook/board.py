@@ -13,6 +13,7 @@ import anywidget
 import traitlets
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("opening.js", "board.js")
 
 
 class Board(anywidget.AnyWidget):
@@ -21,7 +22,7 @@ class Board(anywidget.AnyWidget):
     ``beat`` changes as long as the kernel lives: without it the page says that the state is unknown.
     """
 
-    _esm = (_HERE / "board.js").read_text(encoding="utf-8")
+    _esm = "".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     _css = (_HERE / "board.css").read_text(encoding="utf-8")
     view = traitlets.Dict().tag(sync=True)
     beat = traitlets.Int(0).tag(sync=True)

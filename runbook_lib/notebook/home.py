@@ -153,6 +153,9 @@ class HomePage:
             self.refresh()
         elif content.get("do") == "site":
             self._choose(str(content.get("site", "")))
+        elif content.get("do") == "new":
+            site = {"site": near(self._site, self._root)}
+            self._show_file(working_copies.make_shared(self._root, working_copies.PARAMETERS, site))
         elif content.get("do") == "open":
             self.open(str(content.get("name", "")), str(content.get("section", "")))
 
@@ -167,32 +170,41 @@ class HomePage:
         self._start(self._read)
 
     def open(self, name: str, section: str) -> None:
-        """Open a tenant's page, or one of its sections, as a working copy; makes what copies are missing."""
+        """Open a tenant's page, its parameters, or one of its sections, as a working copy; makes the copies.
+
+        Of a tenant whose file is wrong, whatever was chosen, its parameters.
+        """
         overview, board = self.overview, self._board
-        source = overview.sources.get(name)
+        source, row = overview.sources.get(name), overview.owners.get(name)
         if board is None or source is None:
             return
-        page = SECTIONS[section].notebook if section in SECTIONS else working_copies.FIRST
+        is_invalid = row is not None and row.most_urgent is State.INVALID
         try:
-            if overview.site is None or isinstance(overview.error, InputError):
-                raise InputError(["the parameters of this site are wrong"])
+            if is_invalid and isinstance(source, Path):
+                files = {"site": near(overview.site_file, self._root), "tenant": near(source, self._root)}
+                self._show_file(working_copies.make_shared(self._root, working_copies.PARAMETERS, files))
+                return
+            if overview.site is None:
+                raise InputError(["the site's file is wrong: correct it, then press Refresh"])
             folder, changed = working_copies.make_for(
                 self._root, overview.site_file, overview.site.name, source, name
             )
         except (OSError, RunbookError) as error:
             board.answer(visible(describe(error) if isinstance(error, OSError) else str(error)))
             return
-        path = folder / f"{page}.ipynb"
-        words = [
-            f"{near(copy.path, self._root)} was changed, and was made for {copy.parameters}: check its"
-            f" parameters."
-            for copy in changed
-            if copy.path == path
-        ]
+        page = working_copies.PARAMETERS if section == "parameters" else f"{working_copies.FIRST}.ipynb"
+        path = folder / (f"{SECTIONS[section].notebook}.ipynb" if section in SECTIONS else page)
+        kept = next((copy for copy in changed if copy.path == path), None)
+        words = f"It was changed, and was made for {kept.parameters}: check its parameters." if kept else ""
+        self._show_file(path, words)
+
+    def _show_file(self, path: Path, words: str = "") -> None:
+        """Open a file in the front end; say where it is, if that does not show it."""
         served = self._served.path_of(path)
         if served is None:
-            words.append(f"It is outside the folder that this JupyterLab shows: {path}")
-        board.answer(visible(" ".join(words)), served)
+            words += f" It is outside the folder that this JupyterLab shows: {path}"
+        if self._board is not None:
+            self._board.answer(visible(words.strip()), served)
 
     def _chosen(self, site: str | Path | None) -> Path:
         if site is not None:
@@ -403,6 +415,7 @@ class HomePage:
         return {
             "name": visible(name),
             "about": f"Open {visible(name)}",
+            "has_file": isinstance(overview.sources[name], Path),
             "running": ", ".join(f"running: {run.doing}" for run in running),
             "error": [visible(line) for line in row.error.splitlines()] if row is not None else [],
             "cells": None

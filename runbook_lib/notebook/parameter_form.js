@@ -10,17 +10,6 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-// JupyterLab runs the command of whatever is clicked that names one; elsewhere nothing answers the click.
-function openFile(root, path) {
-  const link = element("a", {
-    "data-commandlinker-command": "docmanager:open",
-    "data-commandlinker-args": JSON.stringify({ path }),
-  });
-  root.append(link);
-  link.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
-  link.remove();
-}
-
 const at = (values, path) => path.reduce((place, part) => (place == null ? undefined : place[part]), values);
 const key = (path) => JSON.stringify(path);
 

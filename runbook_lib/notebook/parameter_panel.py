@@ -13,12 +13,13 @@ import anywidget
 import traitlets
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("opening.js", "parameter_form.js")
 
 
 class ParameterPanel(anywidget.AnyWidget):
     """Shows ``view``; calls ``answered`` with what a person does in it."""
 
-    _esm = (_HERE / "parameter_form.js").read_text(encoding="utf-8")
+    _esm = "".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     _css = (_HERE / "parameter_form.css").read_text(encoding="utf-8")
     view = traitlets.Dict().tag(sync=True)
 

@@ -90,10 +90,12 @@ def test_the_tenants_by_section_before_and_after_an_apply(page: Page, lab: str, 
     for part in ("demo/acme", "succeeded", "CHG-7", "@"):
         expect(runs).to_contain_text(part)
     picture(page, "home-after")
-    runs.get_by_role("link").first.click()
-    expect(page.locator("iframe").content_frame.get_by_text("Assign DID numbers to the trunk")).to_be_visible(
+    with page.context.expect_page() as opened:
+        runs.get_by_role("link").first.click()
+    expect(opened.value.get_by_text("Assign DID numbers to the trunk").first).to_be_visible(
         timeout=PATIENCE_MS
     )
+    opened.value.close()
     assert page.locator(ERROR).count() == 0
 
 
@@ -110,10 +112,10 @@ def test_a_cell_opens_that_section_for_that_tenant_with_the_keyboard_alone(
         assert tabs < 200
     name = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
     names: list[str] = []
-    for _ in range(3):  # the list of sites, Refresh, and one stop for the whole table
+    for _ in range(4):  # the list of sites, the buttons, and one stop for the whole table
         names.append(page.evaluate(name))
         page.keyboard.press("Tab")
-    assert names[1:] == ["Refresh", "trunk-carrier"] and not page.evaluate(within)
+    assert names[1:] == ["Refresh", "New tenant", "trunk-carrier"] and not page.evaluate(within)
     page.keyboard.press("Shift+Tab")
     for key in ("ArrowDown", "ArrowDown", *["ArrowRight"] * 3):
         page.keyboard.press(key)
@@ -125,7 +127,9 @@ def test_a_cell_opens_that_section_for_that_tenant_with_the_keyboard_alone(
     copy = working_copies.Copy.at(sandbox.root / f"work/demo/globex/{SECTIONS['02'].notebook}.ipynb")
     assert copy is not None
     assert copy.parameters == {"site": SITE, "tenant": "parameters/sandbox/globex.yaml"}
-    expect(page.get_by_text('tenant = "parameters/sandbox/globex.yaml"')).to_be_visible(timeout=PATIENCE_MS)
+    # It is read at once, without another key.
+    expect(page.get_by_text("Section 02 planned: ")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("SANDBOX demo/globex · Apply: ")).to_be_visible(timeout=PATIENCE_MS)
     picture(page, "home-opened")
     assert sandbox.writes() == []
 
