@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..approval import GivenApproval
+from ..call_paths import call_paths, planned_call_paths, settings_of
 from ..errors import InputError, RunbookError
-from ..guide import SECTIONS, WHOLE
+from ..guide import RUN_ORDER, SECTIONS, WHOLE
 from ..parameters import Source
 from ..plan import CHANGING, Plan, Slice
 from ..section_run import require_verified
 from ..sections import Verification
 from ..states import section_state
+from .diagrams import path_states
 from .display import Box, Shown
 from .failures import told_plainly
 from .forms import interruptions, is_watched
@@ -63,6 +65,7 @@ class TenantPage(SectionPage):
             self._offer(self.form, self._part)
         parts: list[Shown] = [_order(self._plan.slices), verdict(self._part)]
         parts += to_check(self._runbook.cautions)
+        parts += _call_paths(self._plan)
         for part in self._plan.slices:
             title = f"{part.section} {SECTIONS[part.section].title}"
             empty = "the parameters ask for nothing here"
@@ -121,6 +124,17 @@ class TenantPage(SectionPage):
 
     def _plan_of(self, part: Slice) -> Plan:
         return self._plan
+
+
+def _call_paths(plan: Plan) -> list[Shown]:
+    """The way of calls today and after the plan; of a shared trunk on its own there is none."""
+    if not {*RUN_ORDER} <= {part.section for part in plan.slices}:
+        return []
+    settings = settings_of(row for part in plan.slices for row in part.rows)
+    return [
+        path_states(("Today", today), ("After this plan", planned))
+        for today, planned in zip(call_paths(settings), planned_call_paths(settings), strict=True)
+    ]
 
 
 def _joined(plan: Plan) -> Slice:
