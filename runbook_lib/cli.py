@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,6 +42,8 @@ from .workspace import VARIABLE, find_workspace, full_path
 
 if TYPE_CHECKING:
     from .approval import GivenApproval
+    from .batch import RunResult
+    from .batch.batch_file import Batch
 
 FINE, FAILED, CHANGES, WRONG_INPUT = 0, 1, 2, 3
 SANDBOX_SITE = Path("parameters/sandbox/site.yaml")
@@ -131,6 +134,23 @@ AllTenants = Annotated[
 ]
 TrunkName = Annotated[str | None, typer.Option(help="Instead of tenants: a shared trunk of the site.")]
 AtOnce = Annotated[int, typer.Option(min=1, help="How many tenants at the same time.")]
+PlansFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--plans",
+        help="Apply exactly the plans in this folder (runbook plan --out), one for each tenant, under one"
+        " approval.",
+    ),
+]
+MaxFailures = Annotated[
+    int | None, typer.Option(min=1, help="Begin no further tenant when so many have failed.")
+]
+Resume = Annotated[str | None, typer.Option(help="Instead of tenants: what is left of this batch (its ID).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what happens as JSON, one event a line.")]
+RunnerAddress = Annotated[
+    str | None,
+    typer.Option("--runner", help="Run tenants on the workers of a Dask scheduler: dask://HOST:PORT."),
+]
 SectionNumber = Annotated[str | None, typer.Option(help="Only this section of the guide, such as 03.")]
 
 
@@ -261,7 +281,7 @@ def approve(
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
 ) -> None:
     """Show what plans change, and sign one approval for them as another person; writes FILE.approval.json."""
-    from .approval import SUFFIX, approval_beside, read_plan, read_statement, sign_statement
+    from .approval import SEVERAL, approval_beside, read_plan, read_statement, sign_statement
     from .batch.plans import show_changes, show_statement
 
     def run() -> int:
@@ -280,7 +300,7 @@ def approve(
                 statement = Statement.over(plans, str(ticket).strip(), days)
             except ValueError as error:
                 raise InputError([str(error)]) from None
-            several = paths[0].with_name(f"plans{SUFFIX}")
+            several = paths[0].with_name(SEVERAL)
             where = out or (approval_beside(paths[0]) if len(paths) == 1 else several)
             if where.exists():
                 raise InputError(
@@ -340,9 +360,19 @@ def apply(
     ticket: Ticket = None,
     reason: Reason = None,
     emergency: Emergency = None,
+    plans: PlansFolder = None,
     at_once: AtOnce = 1,
+    max_failures: MaxFailures = None,
+    resume: Resume = None,
+    as_json: AsJson = False,
+    runner: RunnerAddress = None,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
+    how = How(at_once, max_failures, as_json, _scheduler(runner))
+    if resume is not None:
+        if any((tenants, every, trunk, section, accept_interruption, plan_file, approval_file, plans)):
+            raise typer.BadParameter("--resume: give no tenants, section, plan or approval with it")
+        raise typer.Exit(_resume(resume, "apply", how))
     site, owners = _owners(site, tenants, trunk, every)
     if accept_interruption and len(owners) != 1:
         raise typer.BadParameter("--accept-interruption: give exactly one tenant file with it")
@@ -351,7 +381,7 @@ def apply(
     if trunk is not None and (status := _guarded(lambda: _name_affected(site, f"trunk:{trunk}"))):
         raise typer.Exit(status)
     options = {"accept_interruption": True} if accept_interruption else {}
-    raise typer.Exit(_run(site, owners, "apply", approval, sections, options, at_once=at_once))
+    raise typer.Exit(_run(site, owners, "apply", approval, sections, options, how, plans))
 
 
 @app.command()
@@ -362,11 +392,20 @@ def verify(
     trunk: TrunkName = None,
     section: SectionNumber = None,
     at_once: AtOnce = 1,
+    max_failures: MaxFailures = None,
+    resume: Resume = None,
+    as_json: AsJson = False,
+    runner: RunnerAddress = None,
 ) -> None:
     """Compare tenants with the guide's expected results; changes nothing."""
+    how = How(at_once, max_failures, as_json, _scheduler(runner))
+    if resume is not None:
+        if any((tenants, every, trunk, section)):
+            raise typer.BadParameter("--resume: give no tenants or section with it")
+        raise typer.Exit(_resume(resume, "verify", how))
     sections = _sections(section, trunk)
     site, owners = _owners(site, tenants, trunk, every)
-    raise typer.Exit(_run(site, owners, "verify", sections=sections, at_once=at_once))
+    raise typer.Exit(_run(site, owners, "verify", sections=sections, how=how))
 
 
 @app.command()
@@ -600,6 +639,23 @@ def _name_affected(site: Path, trunk: str) -> int:
     return FINE
 
 
+@dataclass(frozen=True)
+class How:
+    """How tenants are run: how many at once, when no further one begins, what is printed, and where."""
+
+    at_once: int = 1
+    max_failures: int | None = None
+    as_json: bool = False
+    runner: str = ""
+
+
+def _scheduler(runner: str | None) -> str:
+    """A runner's address, which has to be a Dask scheduler's."""
+    if runner and not re.fullmatch(r"dask://[^/\s:]+:\d+", runner):
+        raise typer.BadParameter("--runner: give dask://HOST:PORT")
+    return runner or ""
+
+
 def _run(
     site: Path,
     tenants: Sequence[Path | str],
@@ -607,31 +663,79 @@ def _run(
     approval: GivenApproval | None = None,
     sections: tuple[str, ...] = (),
     options: Mapping[str, object] | None = None,
-    at_once: int = 1,
+    how: How = How(),
+    plans: Path | None = None,
 ) -> int:
     """Run the notebooks of tenants, one after the other or some at once, and show what happened."""
     from .batch import run_tenants
-    from .batch.at_once import run_at_once
-    from .batch.progress import Progress, plain_summary, summary
+    from .batch.batches import batch_of
+    from .batch.progress import observer_of
 
     def run() -> int:
-        _announce(site)
+        given = approval or {}
+        if not how.as_json:
+            _announce(site)
         _caution(site, tenants)
-        given, progress = approval or {}, Progress(screen)
-        if min(at_once, len(tenants)) > 1:
-            result = run_at_once(site, tenants, mode, given, progress, sections, at_once)
-        else:
+        if len(tenants) > 1 or how.runner or plans is not None:
+            return _run_batch(batch_of(site, tenants, mode, given, sections, options or {}, plans), how)
+        with observer_of(screen, 1, as_json=how.as_json) as progress:
             result = run_tenants(site, tenants, mode, given, progress, sections, options)
-        screen.print(summary(result))
-        runs = [tenant.folder for tenant in result.tenants]
-        for remark in (*result.remarks, *_kept_elsewhere(result.index.parent, runs)):
-            complain(f"The run itself was not affected by this: {remark}")
-        if result.not_begun:
-            complain(RUN_AGAIN)
-        conclude(*plain_summary(result))
-        return result.exit_status
+        return _show(result, how)
 
     return _guarded(run)
+
+
+def _resume(batch_id: str, mode: str, how: How) -> int:
+    """Run what is left of a batch."""
+    from .batch.batch_file import Batch
+    from .records.result import now
+
+    def run() -> int:
+        batch = Batch.find(find_workspace().records, batch_id)
+        if batch.mode != mode:
+            raise InputError([f"--resume: batch {batch.id} is of runbook {batch.mode}"])
+        if not batch.left:
+            screen.print(Text(f"Nothing is left of batch {batch.id}: all its tenants have succeeded."))
+            return FINE
+        site, left = Path(batch.site), [_recorded(part.file) for part in batch.left]
+        if not how.as_json:
+            _announce(site)
+        os.environ.update({name: text for name, text in batch.environment.items() if name not in os.environ})
+        _caution(site, left)
+        batch.resumed.append(now())
+        return _run_batch(batch, how)
+
+    return _guarded(run)
+
+
+def _run_batch(batch: Batch, how: How) -> int:
+    from .batch.batches import run_batch
+    from .batch.progress import observer_of
+
+    with observer_of(screen, how.at_once, len(batch.left), as_json=how.as_json) as progress:
+        result = run_batch(
+            batch, progress, at_once=how.at_once, max_failures=how.max_failures, runner=how.runner
+        )
+    return _show(result, how)
+
+
+def _show(result: RunResult, how: How) -> int:
+    """Print the end of one or more runs, and return the exit status."""
+    from .batch.progress import as_event, plain_summary, summary
+
+    if how.as_json:
+        print(as_event(result), flush=True)
+    else:
+        screen.print(summary(result))
+    runs = [tenant.folder for tenant in result.tenants]
+    for remark in (*result.remarks, *_kept_elsewhere(result.index.parent, runs)):
+        complain(f"The run itself was not affected by this: {remark}")
+    if result.stopped:
+        complain(f"Stopped: {result.stopped}.")
+    if result.not_begun and not result.batch:
+        complain(RUN_AGAIN)
+    conclude(*plain_summary(result))
+    return result.exit_status
 
 
 def _kept_elsewhere(records: Path, runs: Sequence[Path]) -> list[str]:

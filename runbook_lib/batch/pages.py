@@ -31,6 +31,7 @@ from ..records.reviews import describe_events, unreviewed
 from ..records.summary import NOT_ENDED
 from ..records.verify import INDEX, by_event, is_run, read_chain, run_folders
 from ..secret import scrub
+from .batch_file import Batch, Part
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -74,6 +75,12 @@ _BANNERS = {
     "live": "LIVE: made on a real Twilio account and a real PBX",
 }
 _SYMBOLS = {"succeeded": "✓", "failed": "✗"}
+
+
+def prepare() -> None:
+    """Load what makes pages of notebooks, so that copies of this process have it."""
+    empty = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(""), nbformat.v4.new_code_cell("")])
+    _exporter().from_notebook_node(empty)
 
 
 def write_page(notebook: Path) -> Path:
@@ -143,6 +150,43 @@ def write_run_index(folder: Path) -> Path:
         body,
         "",
     )
+
+
+def write_batch_page(batch: Batch) -> Path:
+    """Write the page over one batch, and return its path."""
+    rows = [
+        [
+            _run_link(part) or escaped(part.tenant or part.file),
+            _outcome(part.outcome or "not begun"),
+            str(part.changes),
+            str(part.writes),
+            f"{part.seconds:.1f}",
+            escaped(" ".join(part.cause)),
+        ]
+        for part in batch.parts
+    ]
+    done = len(batch.parts) - len(batch.left)
+    facts = [
+        ("Mode", batch.mode),
+        ("Began (UTC)", batch.began),
+        ("Resumed (UTC)", ", ".join(batch.resumed)),
+        ("Ended (UTC)", batch.ended or ""),
+        ("Succeeded", f"{done} of {len(batch.parts)}"),
+        *((name.removeprefix("RUNBOOK_").capitalize(), text) for name, text in batch.environment.items()),
+    ]
+    left = Box("caution", "Not all tenants have succeeded.", (f"To resume: {batch.resume_command}",))
+    body = (
+        f"<h1>Batch {escaped(batch.id)}</h1>{left.html() if batch.left else ''}{_facts(facts)}"
+        f"{_list(('Tenant', 'Outcome', '#Changes', '#Writes', '#Seconds', 'Cause'), rows)}"
+        '<p><a href="../../index.html">All records</a></p>'
+    )
+    return _write(batch.page, f"Batch {batch.id}", batch.target, body, "")
+
+
+def _run_link(part: Part) -> str:
+    if not part.runs:
+        return ""
+    return f'<a href="../../{escaped(part.runs[-1])}/{INDEX}">{escaped(part.tenant)}</a>'
 
 
 def _who_and_why(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -31,6 +31,7 @@ from ..errors import OutcomeUnknownError, UnreachableError
 from ..records.clocks import steady
 from ..records.journal import Journal
 from ..records.result import now
+from .answered import answered_first
 
 if TYPE_CHECKING:
     from ..facts.moment import Moment
@@ -320,6 +321,10 @@ class _Journalling(_Layer):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.extensions[KIND] != "write":
             return self._inner.handle_request(request)
+        with answered_first():
+            return self._journalled(request)
+
+    def _journalled(self, request: httpx.Request) -> httpx.Response:
         result: Callable[[Any], str | None] | None = request.extensions[RESULT]
         entry = self._journal.sending(
             self._peer.vendor, request.method, request.url.raw_path.decode(), _body(request)
