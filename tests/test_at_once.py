@@ -14,6 +14,7 @@ import pytest
 
 from runbook_lib.guide import RUN_ORDER
 from tests.conftest import CHECKOUT, TestSandbox
+from tests.many import tenant_files
 from tests.sections.test_system_level import check_final_state
 from tests.test_cli import SITE, runbook, sign_ins
 
@@ -21,18 +22,6 @@ ALL = [f"parameters/sandbox/{name}.yaml" for name in ("acme", "globex", "initech
 #: As many as the issue asks for with ``make sweep``.
 SWEEP = bool(os.environ.get("RUNBOOK_SWEEP"))
 MANY = 100 if SWEEP else 12
-
-
-def tenant_files(sandbox: TestSandbox, count: int) -> list[str]:
-    """Files of tenants of their own: names, domains, numbers and labels that do not clash."""
-    text = (CHECKOUT / "parameters" / "sandbox" / "acme.yaml").read_text()
-    folder = sandbox.root / "parameters" / "many"
-    folder.mkdir(exist_ok=True)
-    for index in range(count):
-        own = text.replace("12025550101-12025550104", f"1303{index:07}").replace("acme", f"many-{index}")
-        own = own.replace(f"sip_password_many-{index}", "sip_password_acme")
-        (folder / f"many-{index}.yaml").write_text(own)
-    return [f"parameters/many/many-{index}.yaml" for index in range(count)]
 
 
 def runs(sandbox: TestSandbox) -> list[dict[str, object]]:

@@ -63,7 +63,7 @@ class Batch:
     target: str
     site: str
     mode: str
-    sections: Sequence[str] = ()
+    sections: Sequence[str] = field(default_factory=list)
     options: Mapping[str, Any] = field(default_factory=dict)
     approval: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
