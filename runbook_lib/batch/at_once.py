@@ -146,8 +146,10 @@ def _task(job: Job) -> Task:
 
 def _ended(future: Future[Ended]) -> Ended | BaseException:
     """How a tenant's process ended, or why it could not be started or is lost."""
-    error = future.exception()
-    return future.result() if error is None else error
+    try:
+        return future.result()
+    except BaseException as error:  # also of a future that somebody else has cancelled
+        return error
 
 
 class _Following:
