@@ -378,7 +378,8 @@ def apply(
         raise typer.BadParameter("--accept-interruption: give exactly one tenant file with it")
     sections = _sections(section, trunk)
     approval = _approval(plan_file, approval_file, approved_plan, approved_by, owners)
-    if trunk is not None and (status := _guarded(lambda: _name_affected(site, f"trunk:{trunk}"))):
+    named = trunk is not None and not as_json  # the record has them as well
+    if named and (status := _guarded(lambda: _name_affected(site, f"trunk:{trunk}"))):
         raise typer.Exit(status)
     options = {"accept_interruption": True} if accept_interruption else {}
     raise typer.Exit(_run(site, owners, "apply", approval, sections, options, how, plans))
@@ -697,7 +698,7 @@ def _resume(batch_id: str, mode: str, how: How) -> int:
         if not batch.left:
             screen.print(Text(f"Nothing is left of batch {batch.id}: all its tenants have succeeded."))
             return FINE
-        site, left = Path(batch.site), [_recorded(part.file) for part in batch.left]
+        site, left = project_root() / batch.site, [_recorded(part.file) for part in batch.left]
         if not how.as_json:
             _announce(site)
         os.environ.update({name: text for name, text in batch.environment.items() if name not in os.environ})

@@ -54,7 +54,8 @@ class Batch:
     target
         ``"sandbox"`` or ``"live"``.
     site, mode, sections, options, approval, environment
-        As they were given: what a resumed batch uses again. ``environment`` has ticket, reason, emergency.
+        What a resumed batch uses again; paths start at the workspace. ``environment`` has ticket, reason and
+        emergency.
     parts
         Its tenants, in their order.
     """

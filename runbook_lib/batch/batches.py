@@ -13,7 +13,7 @@ from ..approval import SEVERAL, GivenApproval
 from ..errors import InputError
 from ..parameters import load_all, project_root, settled
 from ..parameters.loading import SHARED
-from ..paths import current_folder, locate
+from ..paths import current_folder, locate, near
 from ..plain_files import describe
 from ..records.record import EMERGENCY, REASON, TICKET, run_name
 from ..records.result import new_run_id, now
@@ -44,13 +44,16 @@ def batch_of(
     """
     root = project_root()
     loaded = load_all(site, tenants, root)
-    parts = [Part(str(source), tenant=owner.name) for source, (_, owner) in zip(tenants, loaded, strict=True)]
+    parts = [
+        Part(source if isinstance(source, str) else near(settled(source, root), root), tenant=owner.name)
+        for source, (_, owner) in zip(tenants, loaded, strict=True)
+    ]
     if plans is not None:
         folder = locate(plans, current_folder(), root) or plans
         missing = []
         for part in parts:
             path = folder / plan_name(part.tenant, sections)
-            part.plan = str(path)
+            part.plan = near(path.absolute(), root)
             if not path.is_file():
                 missing.append(f"--plans: there is no plan of {part.tenant}: {path}")
         if missing:
@@ -61,7 +64,7 @@ def batch_of(
     return Batch.new(
         records_folder(root),
         target=loaded[0][0].target,
-        site=str(settled(site, root)),
+        site=near(settled(site, root), root),
         mode=mode,
         sections=[*sections],
         options=dict(options),
@@ -82,12 +85,12 @@ def run_batch(
     Raises ``InputError`` with the problems of all files before anything runs, ``LockedError`` if somebody
     else runs this batch.
     """
-    left = batch.left
+    left, root = batch.left, project_root()
     runs = {new_run_id(): part for part in left}
     keeper = _Keeper(batch, runs, observer)
-    tenants: list[Path | str] = [_source(part) for part in left]
-    plans = {str(_source(part)): part.plan for part in left if part.plan}
-    shared = (Path(batch.site), tenants, batch.mode, cast(GivenApproval, dict(batch.approval)), keeper)
+    tenants: list[Path | str] = [_source(part, root) for part in left]
+    plans = {str(_source(part, root)): str(root / part.plan) for part in left if part.plan}
+    shared = (root / batch.site, tenants, batch.mode, cast(GivenApproval, dict(batch.approval)), keeper)
     brake = Brake(max_failures)
     batch.ended, batch.stopped = None, None
     with keeper.held():
@@ -116,8 +119,8 @@ def run_batch(
     return replace(result, remarks=remarks, batch=batch.id, page=page)
 
 
-def _source(part: Part) -> Path | str:
-    return part.file if part.file.startswith(SHARED) else Path(part.file)
+def _source(part: Part, root: Path) -> Path | str:
+    return part.file if part.file.startswith(SHARED) else root / part.file
 
 
 class _Keeper(Observer):

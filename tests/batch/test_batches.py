@@ -183,6 +183,25 @@ def _kernel_of(sandbox: TestSandbox, tenant: str) -> int:
     return json.loads(path.read_text())["process"]
 
 
+def test_a_batch_that_is_killed_is_resumed_and_its_tenants_finish(sandbox: TestSandbox) -> None:
+    """Nobody is told when it is killed: those that run finish by themselves, the others are still to do."""
+    files = tenant_files(sandbox, 3)
+    barrier = {"vendor": "twilio", "method": "POST", "path": "/v1/Trunks$", "waiters": 9, "timeout": 300}
+    sandbox.control("POST", "barriers", barrier)
+    with begun(sandbox, "apply", "-s", SITE, *files, "--section", "1", "--at-once", "2") as running:
+        until(lambda: sandbox.control("GET", "barriers").json()["barriers"][0]["waiting"] == 2)
+        running.kill()
+        sandbox.control("DELETE", "barriers")
+    until(lambda: len(list(sandbox.root.glob("records/demo/many-*/*/checksums.json"))) == 2)
+    ended = [json.loads(path.read_text()) for path in sandbox.root.glob("records/demo/many-*/*/run.json")]
+    assert [run["outcome"] for run in ended] == ["succeeded"] * 2
+    sandbox.clear_log()
+    again = runbook(sandbox, "apply", "--resume", batch(sandbox)["batch"])
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert set(outcomes(sandbox).values()) == {"succeeded"}
+    assert len(sandbox.writes()) == 1, "that of the tenant that had not begun"
+
+
 def test_ctrl_c_ends_between_two_writes(sandbox: TestSandbox) -> None:
     """The write in flight is answered before the run ends, so no journal has one whose fate is unknown."""
     files = tenant_files(sandbox, 2)
