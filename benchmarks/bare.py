@@ -82,9 +82,10 @@ class _Vendors:
     """Clients of both vendors, signed in."""
 
     def __init__(self, sandbox: TestSandbox, tenant_id: str) -> None:
-        known, urls = secrets.read(sandbox.root), sandbox.urls
+        known, urls = secrets.read_secrets(sandbox.root), sandbox.urls
         shared: dict[str, Any] = {
-            "limits": httpx.Limits(max_connections=AT_ONCE),
+            # The servers close what lay idle for five seconds.
+            "limits": httpx.Limits(max_connections=AT_ONCE, keepalive_expiry=2),
             "trust_env": False,
             "timeout": 60,
         }

@@ -38,15 +38,18 @@ LIMITS = {"list": 1.0, "show": 0.5, "verify": 10.0, "verify --since": 2.0}
 LONGER = 1.10
 
 
-def many(records: Path, count: int, tenant: str = TENANT) -> str:
-    """Fill a records folder with copies of a real record; return the head of the one before the last ten.
+def many(records: Path, count: int, *tenants: str, source: Path | None = None) -> str:
+    """Fill a records folder with copies of a record; return the head of the one before the last ten.
+
+    The tenants take turns. Without ``source``, the folder of a record, it is one of the tests.
 
     Notebooks and pages are the same in each, as links to one file: they are hashed as any, and take no room.
     """
     with TemporaryDirectory() as unpacked:
         with tarfile.open(OLD) as archive:
             archive.extractall(unpacked, filter="data")
-        [source] = Path(unpacked).glob("records/demo/acme/2*")
+        [kept] = Path(unpacked).glob("records/demo/acme/2*")
+        source = source or kept
         files = {path.name: path.read_bytes() for path in source.iterdir() if path.name != "checksums.json"}
     pages = {
         name: digest_of(content) for name, content in files.items() if name.endswith((".html", ".ipynb"))
@@ -54,7 +57,7 @@ def many(records: Path, count: int, tenant: str = TENANT) -> str:
     old, lines, previous, since = f"demo/acme/{source.name}", list[bytes](), None, ""
     first: Path | None = None
     for number in range(count):
-        run = f"{tenant}/20260101T{number:06}Z-{number:06x}"
+        run = f"{tenants[number % len(tenants)]}/20260101T{number:06}Z-{number:06x}"
         folder = records / run
         folder.mkdir(parents=True)
         own = {
@@ -139,7 +142,7 @@ def main() -> None:
     with TemporaryDirectory() as place:
         folder = Path(place)
         records = folder / "records"
-        since = many(records, given.records)
+        since = many(records, given.records, TENANT)
         for name, took in commands(records, since, folder / "cache"):
             add(name, took, LIMITS.get(name, ""))
     if not given.commands_only:

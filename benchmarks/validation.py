@@ -20,9 +20,11 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from runbook_lib import dial
+from runbook_lib.cli.dial import show_calls
+from runbook_lib.cli.running import dial_cautions
 from runbook_lib.dialling.evaluator import DialPlan, Route, Rule
-from runbook_lib.dialling.judgement import cautions, ties
+from runbook_lib.dialling.judgement import cautions
+from runbook_lib.dialling.ties import ties
 from runbook_lib.parameters import load_all, secret_cautions
 from tests.conftest import CHECKOUT
 
@@ -94,10 +96,10 @@ def main() -> None:
             loaded = load_all(site, files, CHECKOUT)
             for each in loaded:
                 secret_cautions(*each, CHECKOUT)
-            dial.dial_cautions(tenant for _, tenant in loaded)
+            dial_cautions(tenant for _, tenant in loaded)
 
         def dial_ten() -> None:
-            dial.show(site, files[0], DIALLED, None, Console(file=StringIO()), live=False, called=False)
+            show_calls(site, files[0], DIALLED, None, Console(file=StringIO()), live=False, called=False)
 
         for what, action, most in (
             (

@@ -22,7 +22,7 @@ IDLE_S = 600.0
 def main() -> None:
     """Wait for the arguments, then be that command."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    forking.start_ahead()
+    forking.start_fork_server()
     if arguments := _arguments():
         sys.argv = ["runbook", *arguments]
         cli.main()

@@ -190,7 +190,7 @@ def sign_statement(path: Path, statement: Statement, key: Path) -> Path:
         raise InputError(
             [f"{path} already exists: an approval is not overwritten (--out names another file)"]
         )
-    signed = ssh.sign(statement.content, key, NAMESPACE)
+    signed = ssh.sign_message(statement.content, key, NAMESPACE)
     if signed.returncode != 0:
         raise RunbookError(
             f"ssh-keygen could not sign with {key}: {ssh.last_line(signed.stderr)}",
@@ -363,7 +363,7 @@ def _signer(message: bytes, signature: Path, allowed_signers: Path, plan: Plan) 
         raise _refused(
             f"in {allowed_signers.name}, the key {key} belongs to {vague}, which does not name one person"
         )
-    check = ssh.verify(message, signature, allowed_signers, NAMESPACE, names[0])
+    check = ssh.verify_signature(message, signature, allowed_signers, NAMESPACE, names[0])
     if check.returncode != 0:
         raise _refused(f"the signature by {names[0]} is not valid: {ssh.last_line(check.stderr)}")
     # An expired line grants nothing, but still says whose key it is.

@@ -21,7 +21,7 @@ from .errors import RunbookError
 RUNNER = "RUNBOOK_RUNNER_SOCKET"
 
 
-class Line:
+class RunnerLine:
     """A connection to the runner, which any thread of this process may use.
 
     Parameters
@@ -91,14 +91,14 @@ def _kinds(kind: type[RunbookError]) -> Iterator[type[RunbookError]]:
     yield kind
 
 
-def _inherited() -> Line | None:
+def _inherited() -> RunnerLine | None:
     """Claim the socket that the runner has passed on, so that no process started from here inherits it."""
     number = os.environ.pop(RUNNER, "")
     with suppress(OSError, ValueError):
         # The variable can outlive its socket, in a process that was started without it.
         if stat.S_ISSOCK(os.fstat(int(number)).st_mode):
             os.set_inheritable(int(number), False)
-            return Line(socket.socket(fileno=int(number)))
+            return RunnerLine(socket.socket(fileno=int(number)))
     return None
 
 

@@ -69,7 +69,7 @@ def pbx_endpoint(site: Site, root: Path) -> tuple[str, ssl.SSLContext | bool]:
         from runbook_sandbox import certificate, process
 
         url = url or process.ensure_running(root).portsip_url
-        ca_file = ca_file or certificate.ensure(root)
+        ca_file = ca_file or certificate.ensure_certificate(root)
     url = url or site.pbx.url or ""
     assert url, "a live site without its PBX's API is refused with the parameters"
     url = url.rstrip("/").removesuffix("/api")

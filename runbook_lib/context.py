@@ -13,13 +13,12 @@ from .facts.moment import Moment
 from .keys import ResourceKey
 from .parameters import Site, Tenant, TrunkScope
 from .parameters.settings import Settings
-from .plan import Left, Row
 from .records.journal import Journal
-from .records.ownership import Ownership
+from .records.ownership import Ownership, Remains
 from .records.to_undo import RecordToUndo
-from .resources.pbx_trunk import PbxTrunk
-from .resources.rules import Rules
-from .resources.twilio_trunk import TwilioTrunk
+from .resources.pbx_trunk import PbxTrunkResource
+from .resources.rules import TenantRules
+from .resources.twilio_trunk import TwilioTrunkResource
 from .scopes import scope_of
 from .secret import resolve
 from .vendors.budget import Budget, pbx_budget, twilio_budget
@@ -146,16 +145,16 @@ class Context:
         )
 
     @property
-    def twilio_trunk(self) -> TwilioTrunk:
+    def twilio_trunk(self) -> TwilioTrunkResource:
         """The Twilio trunk that the parameters describe."""
-        return TwilioTrunk(self.twilio, self.settings.domain, self.settings.friendly_name)
+        return TwilioTrunkResource(self.twilio, self.settings.domain, self.settings.friendly_name)
 
     @property
-    def pbx_trunk(self) -> PbxTrunk:
+    def pbx_trunk(self) -> PbxTrunkResource:
         """The PBX trunk that the parameters describe, in the scope that owns it."""
         # A tenant sees few trunks, the system perhaps thousands.
         whole = self.moment.reads_whole and not self.scope.is_shared
-        return PbxTrunk(
+        return PbxTrunkResource(
             lambda: self.scope.session(self.pbx), self.settings, self.made_by_us, reads_whole=whole
         )
 
@@ -167,23 +166,18 @@ class Context:
         """Yield what these journals have of a resource; see ``records.ownership``."""
         return self._ownership.answered_writes(vendor_id)
 
-    def left_by_records(self, resource: ResourceKey, row: Row) -> Left | None:
-        """Return what the newest of these runs left of a setting of a resource, where that is known."""
-        return self._ownership.left(resource, row)
-
-    @property
-    def has_records(self) -> bool:
-        """Whether there is a journal of a run here at all."""
-        return not self._ownership.is_empty
+    def remains(self) -> Remains:
+        """Look at what these runs left behind, of each setting."""
+        return self._ownership.remains()
 
     @cached_property
     def _ownership(self) -> Ownership:
         return Ownership(self.scope.journals(self.records), self.journal.target)
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> TenantRules:
         """The tenant's call rules."""
-        return Rules(lambda: self.pbx.session)
+        return TenantRules(lambda: self.pbx.session)
 
     def sip_password(self) -> str:
         """Return the value of the password that both sides of the trunk share."""

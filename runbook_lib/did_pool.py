@@ -138,11 +138,6 @@ class DidPool:
         added = DidPool.of(numbers)
         return DidPool(_written(_merged([*self.runs, *added.runs])))
 
-    def without(self, numbers: Iterable[str]) -> DidPool:
-        """Return the pool without these numbers; ``ValueError`` if none is left."""
-        away = {number.removeprefix("+") for number in numbers}
-        return DidPool.of(number for number in self if number[1:] not in away)
-
 
 def e164(text: str) -> str:
     """Check a number in E.164 (``+12027594810``) and return it.

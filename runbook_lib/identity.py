@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .lock import user
+from .lock import user_name
 
 OBSERVED, CLAIMED = "observed", "claimed"
 ACCOUNT, LOGIN, SUDO, HUB, CI, ENVIRONMENT = "account", "login uid", "sudo", "hub", "CI", "environment"
@@ -55,7 +55,7 @@ class Identity:
 
 def identities() -> list[Identity]:
     """Return all identities of this process, the account first, each name once for its kind."""
-    found = [Identity(ACCOUNT, user(), OBSERVED)]
+    found = [Identity(ACCOUNT, user_name(), OBSERVED)]
     with suppress(OSError, ValueError):
         number = int(LOGIN_UID.read_text())
         if number != NO_LOGIN:
@@ -96,7 +96,7 @@ def _claims() -> Iterator[tuple[str, str]]:
 
 
 def _name_of(number: int) -> str:
-    """The user name of an account's number; an account without a name is named as in ``lock.user``."""
+    """The user name of an account's number; an account without a name is named as in ``lock.user_name``."""
     try:
         return pwd.getpwuid(number).pw_name
     except (KeyError, OverflowError):

@@ -76,7 +76,7 @@ def file_lock(path: Path, wait_s: float) -> FileLock:
     return FileLock(path, timeout=wait_s)
 
 
-def user() -> str:
+def user_name() -> str:
     """Return the operator's user name: that of the account that the process runs as.
 
     Not from ``USER`` and ``LOGNAME``, which anybody can set. An account without an entry in the
@@ -96,7 +96,7 @@ def own_account() -> pwd.struct_passwd | None:
 
 def whoami() -> str:
     """Return the operator as ``user@host``."""
-    return f"{user()}@{socket.gethostname()}"
+    return f"{user_name()}@{socket.gethostname()}"
 
 
 def _holder(holder: Path) -> str:

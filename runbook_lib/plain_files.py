@@ -31,7 +31,7 @@ class NotPlainError(OSError):
     """It is not a plain file, or larger than a file of its kind can be."""
 
 
-def require_plain(path: Path, limit: int = LIMIT) -> None:
+def require_plain(path: Path | str, limit: int = LIMIT) -> None:
     """Raise ``NotPlainError`` unless a path is a plain file of at most ``limit`` bytes; opens nothing.
 
     Raises ``OSError`` if it does not exist or cannot be examined.
@@ -39,7 +39,7 @@ def require_plain(path: Path, limit: int = LIMIT) -> None:
     _require(path, os.lstat(path), limit)
 
 
-def descriptor(path: Path, flags: int, limit: int = LIMIT) -> int:
+def descriptor(path: Path | str, flags: int, limit: int = LIMIT) -> int:
     """Open a plain file; with ``O_CREAT``, create a missing one with the mode that the umask allows.
 
     Raises ``NotPlainError`` or another ``OSError``.
@@ -74,13 +74,13 @@ def shared_descriptor(path: Path) -> int:
 
 
 @contextmanager
-def opened(path: Path, limit: int = LIMIT) -> Iterator[BufferedReader]:
+def opened(path: Path | str, limit: int = LIMIT) -> Iterator[BufferedReader]:
     """Open a plain file for reading; raises as ``descriptor``."""
     with open(descriptor(path, os.O_RDONLY, limit), "rb") as file:
         yield file
 
 
-def read(path: Path, limit: int = LIMIT) -> bytes:
+def read(path: Path | str, limit: int = LIMIT) -> bytes:
     """Return the content of a plain file; raises as ``descriptor``."""
     with opened(path, limit) as file:
         return file.read(os.fstat(file.fileno()).st_size)
@@ -136,7 +136,7 @@ def describe(error: OSError) -> str:
     return f"{error.filename}: {what}"
 
 
-def _require(path: Path, status: os.stat_result, limit: int) -> None:
+def _require(path: Path | str, status: os.stat_result, limit: int) -> None:
     if stat.S_ISLNK(status.st_mode):
         raise NotPlainError(errno.ELOOP, "not a file: a link, which is not followed", str(path))
     if not stat.S_ISREG(status.st_mode):

@@ -307,15 +307,15 @@ class Deviation:
         return found
 
     def __str__(self) -> str:
-        return f"{self.row.setting}: {self.reason} ({told(self.approved, self.live)})"
+        return f"{self.row.setting}: {self.reason} ({describe_deviation(self.approved, self.live)})"
 
 
-def told(approved: Row | None, live: Row | None) -> str:
+def describe_deviation(approved: Row | None, live: Row | None) -> str:
     """Describe the approved and the live row by their values: ``current → desired`` on either side."""
     return f"approved: {_moving(approved)}; live: {_moving(live)}"
 
 
-def shown(value: Value) -> str:
+def value_text(value: Value) -> str:
     """Return a value as people read it in a sentence."""
     if value is None:
         return "absent"
@@ -325,7 +325,11 @@ def shown(value: Value) -> str:
 def _moving(row: Row | None) -> str:
     if row is None:
         return "no such row"
-    way = shown(row.current) if row.current == row.desired else f"{shown(row.current)} → {shown(row.desired)}"
+    way = (
+        value_text(row.current)
+        if row.current == row.desired
+        else f"{value_text(row.current)} → {value_text(row.desired)}"
+    )
     return way if row.effect is Effect.NONE else f"{way}, {row.effect}"
 
 

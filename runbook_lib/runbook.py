@@ -36,17 +36,17 @@ from .facts.side_by_side import side_by_side
 from .guide import ROLL_BACK, SECTIONS, steps_of
 from .identity import plain_identities
 from .lock import held, whoami
+from .outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
 from .paths import near
 from .plain_files import read_mapping
-from .plan import CHANGING, STOPPING, Plan, Row, Slice, shown
+from .plan import CHANGING, STOPPING, Plan, Row, Slice, value_text
 from .records import living
 from .records.anchor import head_cautions
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
 from .records.first_block import FirstBlock, first_block
-from .records.journal import FILE_NAME, Journal
-from .records.journal import read as read_journal
+from .records.journal import FILE_NAME, Journal, read_journal
 from .records.living import Phase
 from .records.needs import try_out
 from .records.policy import policy_of, require_floor
@@ -67,7 +67,7 @@ from .records.to_undo import record_to_undo
 from .records.uses import claimed_by, register_of
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
-from .sections.s03_origination import Origination
+from .sections.s03_origination import OriginationSection
 from .sections.s04_numbers import AssignNumbers
 from .undo import UNDO_CLASSES
 from .version import VERSION
@@ -379,7 +379,7 @@ class SectionRun:
     @property
     def call_path(self) -> list[tuple[str, str, int, int, bool]]:
         """Section 3: the desired call path, in failover order: label, SIP URI, priority, weight, enabled."""
-        assert isinstance(self._section, Origination), "section 3 is where calls come in"
+        assert isinstance(self._section, OriginationSection), "section 3 is where calls come in"
         return self._section.path
 
     @property
@@ -434,7 +434,7 @@ class SectionRun:
     def finish(self) -> dict[str, Any]:
         """Keep the section's result, sign out, and return the result as plain data."""
         if self._result["outcome"] == "unfinished":
-            self._result["outcome"] = "succeeded"
+            self._result["outcome"] = SUCCEEDED
         self._enter(Phase.ENDING)
         self._close()
         return self._result
@@ -602,7 +602,7 @@ class SectionRun:
             with suppress(RecordError, OSError):
                 self._close_own_record()
             raise
-        self._result["outcome"] = "succeeded"
+        self._result["outcome"] = SUCCEEDED
         # As read back; what failed may have left a reading half done, and has its rows in the plan.
         with suppress(RunbookError):  # everything was done and read back: the tables do without
             self._section.read_for_tables()
@@ -668,7 +668,7 @@ class SectionRun:
             first = verification.differences[0]
             raise VerificationError(
                 "; ".join(
-                    f"{row.setting} is {shown(row.current)}, expected {shown(row.desired)}"
+                    f"{row.setting} is {value_text(row.current)}, expected {value_text(row.desired)}"
                     for row in verification.differences
                 ),
                 step=first.step,
@@ -690,7 +690,7 @@ class SectionRun:
             # Reading, signing in and locking belong to all steps of the section.
             error.step = error.step or steps_of(self.number)
         cut_off = isinstance(error, KeyboardInterrupt | SystemExit)
-        self._result["outcome"] = "interrupted" if cut_off else "failed"
+        self._result["outcome"] = INTERRUPTED if cut_off else FAILED
         self._result["error"] = error_as_data(error)
 
     def _close(self) -> None:

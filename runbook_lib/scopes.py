@@ -64,7 +64,7 @@ class OwnTrunk(Scope):
 
 
 @dataclass(frozen=True)
-class SharedTrunk(Scope):
+class SharedTrunkAlone(Scope):
     """A shared trunk on its own, without a tenant: what ``runbook apply --trunk NAME`` works on."""
 
     pbx_domain: None = None
@@ -83,7 +83,7 @@ class ShareOfTrunk(Scope):
 def scope_of(owner: Tenant | TrunkScope) -> Scope:
     """Return the scope of a tenant, or of a shared trunk on its own."""
     if isinstance(owner, TrunkScope):
-        return SharedTrunk()
+        return SharedTrunkAlone()
     if owner.shared_trunk is not None:
         return ShareOfTrunk(owner.pbx_domain)
     return OwnTrunk(owner.name, owner.pbx_domain)

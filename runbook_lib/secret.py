@@ -39,7 +39,7 @@ _LEAVES_NO_MARK = re.compile(
 LATEST_TOKENS = 40
 
 
-class Filter:
+class SecretFilter:
     """Searches a text for every form of every value in one pass, however many values there are.
 
     A batch of hundreds of tenants knows thousands of secrets, and every output passes here.
@@ -93,7 +93,7 @@ class Filter:
         return automaton
 
 
-_secrets, _tokens = Filter(), Filter()
+_secrets, _tokens = SecretFilter(), SecretFilter()
 _latest_tokens: deque[str] = deque()
 _remembering = threading.Lock()
 
@@ -325,7 +325,7 @@ def sip_password_problem(value: str) -> str | None:
     return None
 
 
-def scrub(text: str, known: Filter | None = None) -> str:
+def scrub(text: str, known: SecretFilter | None = None) -> str:
     """Return a text with every form of every known secret replaced by its reference in brackets.
 
     ``known`` replaces the secrets that this process has resolved.
@@ -364,13 +364,13 @@ def scrub_log(record: logging.LogRecord) -> bool:
     return True
 
 
-def find(content: str | bytes, known: Filter | None = None) -> list[str]:
+def find_secrets(content: str | bytes, known: SecretFilter | None = None) -> list[str]:
     """Return the references of the known secrets of which any form is in the content, sorted."""
     text = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     return sorted(set(_found_in(text, known).values()))
 
 
-def _found_in(text: str, known: Filter | None) -> dict[str, str]:
+def _found_in(text: str, known: SecretFilter | None) -> dict[str, str]:
     if known is not None:
         return known.found_in(text)
     return _tokens.found_in(text) | _secrets.found_in(text)

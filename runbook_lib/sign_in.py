@@ -22,7 +22,7 @@ from .vendors.transport import Transport
 from .workspace import records_folder
 
 
-def sign_in(site: Site, root: Path, domains: Sequence[str], ask: Callable[[], str]) -> Iterator[str]:
+def sign_in_each(site: Site, root: Path, domains: Sequence[str], ask: Callable[[], str]) -> Iterator[str]:
     """Sign in for the system and for each tenant's domain; yield what happened, line by line.
 
     Raises ``SignInError`` when the PBX refuses, or when an earlier refusal is remembered.

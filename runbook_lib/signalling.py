@@ -32,10 +32,12 @@ WIDE = {4: 24, 6: 64}
 
 def wanted(additional: Iterable[str]) -> list[Network]:
     """Return the ranges that a PBX trunk needs: Twilio's, and the site's additional ones."""
-    return [network for text in (*PUBLISHED.values(), *additional) if (network := read(text)) is not None]
+    return [
+        network for text in (*PUBLISHED.values(), *additional) if (network := network_of(text)) is not None
+    ]
 
 
-def read(text: str) -> Network | None:
+def network_of(text: str) -> Network | None:
     """Return the range that a text means, even if host bits are set; or ``None``."""
     try:
         return ip_network(text, strict=False)
@@ -103,17 +105,17 @@ class Associated:
     @property
     def in_part(self) -> tuple[str, ...]:
         """Kept ranges of which only a part is to be removed, which the PBX cannot do."""
-        unwanted = [network for text in self.remove if (network := read(text))]
+        unwanted = [network for text in self.remove if (network := network_of(text))]
         return tuple(
             text
             for text in self.kept
-            if (network := read(text)) and any(_within(part, network) for part in unwanted)
+            if (network := network_of(text)) and any(_within(part, network) for part in unwanted)
         )
 
     @property
     def wide(self) -> tuple[str, ...]:
         """Kept and additional ranges that, combined, are wider than a /24 (IPv6: /64)."""
-        networks = [network for text in (*self.kept, *self.additional) if (network := read(text))]
+        networks = [network for text in (*self.kept, *self.additional) if (network := network_of(text))]
         return tuple(
             str(network)
             for version, longest in WIDE.items()
@@ -124,11 +126,11 @@ class Associated:
     def _entries(self) -> Iterator[tuple[str, Network | None]]:
         for text in re.split(r"[;,\s]+", self.live):
             if text:
-                yield text, read(text)
+                yield text, network_of(text)
 
     def _is_removed(self, text: str) -> bool:
-        network = read(text)
-        unwanted = [one for given in self.remove if (one := read(given))]
+        network = network_of(text)
+        unwanted = [one for given in self.remove if (one := network_of(given))]
         return network is not None and covers(unwanted, network)
 
 

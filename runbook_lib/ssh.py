@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from .errors import InputError, RunbookError
-from .lock import own_account, user
+from .lock import own_account, user_name
 from .plain_files import MIB, read
 
 DEFAULT_KEY = "~/.ssh/id_ed25519"
@@ -24,7 +24,7 @@ ALWAYS = {b"valid-after=": b'"19800101"', b"valid-before=": b'"29991231"'}
 KRL = b"SSHKRL\n\0"
 
 
-def sign(message: bytes, key: Path, namespace: str) -> subprocess.CompletedProcess[bytes]:
+def sign_message(message: bytes, key: Path, namespace: str) -> subprocess.CompletedProcess[bytes]:
     """Sign with a private key, or with the public half of one in the agent; the signature is ``stdout``.
 
     ``ssh-keygen`` asks for a passphrase itself. Raises ``RunbookError`` if it is not installed.
@@ -32,7 +32,7 @@ def sign(message: bytes, key: Path, namespace: str) -> subprocess.CompletedProce
     return _run(["ssh-keygen", "-Y", "sign", "-f", str(key), "-n", namespace], message)
 
 
-def verify(
+def verify_signature(
     message: bytes,
     signature: Path,
     allowed_signers: Path,
@@ -69,7 +69,7 @@ def verify_ever(
     with NamedTemporaryFile() as always:
         always.write(_always_valid(_lines(allowed_signers)))
         always.flush()
-        return verify(message, signature, Path(always.name), namespace, principal, revoked=revoked)
+        return verify_signature(message, signature, Path(always.name), namespace, principal, revoked=revoked)
 
 
 def require_revocations(path: Path) -> None:
@@ -176,7 +176,7 @@ def _run(command: list[str], message: bytes = b"") -> subprocess.CompletedProces
     if own_account() is None:
         # OpenSSH would fail with the same status as for an invalid signature.
         raise RunbookError(
-            f"OpenSSH does not work for {user()}: this account has no entry in the password file",
+            f"OpenSSH does not work for {user_name()}: this account has no entry in the password file",
             meaning="this account can neither make nor check signatures; nothing was sent",
             next_step="add an entry for the account, or use an account that has one",
         )

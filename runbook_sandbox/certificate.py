@@ -20,7 +20,7 @@ RENEW_BEFORE = timedelta(days=30)
 VALID_SINCE = timedelta(days=7)
 
 
-def ensure(root: Path) -> Path:
+def ensure_certificate(root: Path) -> Path:
     """Return the CA certificate below ``root`` that clients trust; make or renew what is needed."""
     folder = root / ".sandbox"
     folder.mkdir(parents=True, exist_ok=True)

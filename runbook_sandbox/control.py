@@ -110,7 +110,7 @@ def _state(world: World, request: Request, body: Any) -> Any:
 def _patch(world: World, request: Request, body: dict[str, Any] | list[dict[str, Any]]) -> Any:
     """Change data behind the API's back; a list of changes is looked at as one moment in the timeline."""
     changes = body if isinstance(body, list) else [body]
-    keys = [key for change in changes for key in patch.apply(world.store, change, world.history)]
+    keys = [key for change in changes for key in patch.apply_patch(world.store, change, world.history)]
     world.timeline.look("state/patch", None)
     return {"ok": True, "keys": keys}
 

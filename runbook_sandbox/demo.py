@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .portsip.defaults import inbound_rule, outbound_rule, provider, tenant
-from .store import Row, fixed_sid, password_digest
+from .store import StoredRow, fixed_sid, password_digest
 
 ACCOUNT_SID = "ACf3a1c0de5a4db0c5ba11ad5c0ffee001"
 API_KEY_SID = "SKf3a1c0de5a4db0c5ba11ad5c0ffee002"
@@ -58,9 +58,9 @@ def number_sid(number: str) -> str:
     return fixed_sid("PN", number)
 
 
-def number_row(number: str, **different: Any) -> Row:
+def number_row(number: str, **different: Any) -> StoredRow:
     """Return an incoming phone number as it is right after it was bought."""
-    row: Row = {
+    row: StoredRow = {
         "sid": number_sid(number),
         "phone_number": number,
         "friendly_name": f"({number[2:5]}) {number[5:8]}-{number[8:]}",
@@ -92,7 +92,7 @@ def number_row(number: str, **different: Any) -> Row:
     return row | different
 
 
-def trunk_row(sid: str, friendly_name: str | None, domain_name: str | None) -> Row:
+def trunk_row(sid: str, friendly_name: str | None, domain_name: str | None) -> StoredRow:
     """Return a Twilio trunk at the defaults of the General page."""
     return {
         "sid": sid,
@@ -185,7 +185,7 @@ def _twilio() -> dict[str, Any]:
     }
 
 
-def _account(sid: str, friendly_name: str, owner: str) -> Row:
+def _account(sid: str, friendly_name: str, owner: str) -> StoredRow:
     return {
         "sid": sid,
         "owner_account_sid": owner,
@@ -197,7 +197,7 @@ def _account(sid: str, friendly_name: str, owner: str) -> Row:
     }
 
 
-def _further_account(account: Row, numbers: list[Row]) -> dict[str, Any]:
+def _further_account(account: StoredRow, numbers: list[StoredRow]) -> dict[str, Any]:
     tables = (
         *("trunks", "origination_urls", "ip_access_control_lists", "ip_addresses", "credential_lists"),
         *("credentials", "trunk_ip_access_control_lists", "trunk_credential_lists", "released_domains"),

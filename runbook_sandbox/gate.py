@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from . import demo
 from .faults import Fault
 from .limits import OneInFlight, account_of
-from .log import Entry
+from .log import LoggedRequest
 from .store import iso_micro
 from .twilio.http import error_body
 from .world import World
@@ -149,7 +149,7 @@ class Gate:
         told = str(wait) if world.switches["portsip.retry_after"] == "seconds" else None
         await self._answer(_error("portsip", 429, told), entry, send)
 
-    async def _handle(self, scope: Scope, body: bytes, entry: Entry, send: Send) -> None:
+    async def _handle(self, scope: Scope, body: bytes, entry: LoggedRequest, send: Send) -> None:
         """Answer a request that is within the vendor's rates: late, at a barrier, or with a fault."""
         world, asked = self._world, (self._vendor, scope["method"], scope["path"])
         if latency := world.switches[f"{self._vendor}.latency_ms"]:
@@ -176,7 +176,7 @@ class Gate:
 
         return dated
 
-    async def _carry_out(self, scope: Scope, body: bytes, entry: Entry) -> Answer:
+    async def _carry_out(self, scope: Scope, body: bytes, entry: LoggedRequest) -> Answer:
         """Let the vendor's application answer, and note whether its state changed."""
         answer = Answer()
         delivered = False
@@ -196,7 +196,9 @@ class Gate:
         entry.request_id = answer.header(b"twilio-request-id")
         return answer
 
-    async def _with_fault(self, fault: Fault, scope: Scope, body: bytes, entry: Entry, send: Send) -> None:
+    async def _with_fault(
+        self, fault: Fault, scope: Scope, body: bytes, entry: LoggedRequest, send: Send
+    ) -> None:
         world, client = self._world, scope["client"]
         kind = fault.kind
         if kind == "refused":
@@ -256,7 +258,7 @@ class Gate:
                 world.refuse(self._vendor, fault.seconds)
 
     @staticmethod
-    async def _answer(answer: Answer, entry: Entry, send: Send) -> None:
+    async def _answer(answer: Answer, entry: LoggedRequest, send: Send) -> None:
         entry.status = answer.status
         await _pass_on(answer, send)
 

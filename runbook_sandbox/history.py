@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .store import Row, Store, iso, iso_micro, new_id, new_sid
+from .store import Store, StoredRow, iso, iso_micro, new_id, new_sid
 
 #: As many events as a query of Twilio's gives at most (Twilio, "Monitor events").
 KEPT = 10_000
@@ -45,7 +45,7 @@ OBJECT_TYPES = {
 }
 _SINGLE = frozenset({"network", "settings"})
 
-Snapshot = dict[str, dict[str, Row]]
+Snapshot = dict[str, dict[str, StoredRow]]
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Change:
 
     table: str
     key: str
-    before: Row | None
-    after: Row | None
+    before: StoredRow | None
+    after: StoredRow | None
 
     @property
-    def row(self) -> Row:
+    def row(self) -> StoredRow:
         """The row as it is, or was."""
         return self.after or self.before or {}
 
@@ -107,8 +107,8 @@ class History:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.events: deque[Row] = deque(maxlen=KEPT)
-        self.audit: deque[Row] = deque(maxlen=KEPT)
+        self.events: deque[StoredRow] = deque(maxlen=KEPT)
+        self.audit: deque[StoredRow] = deque(maxlen=KEPT)
 
     def at_twilio(self, account: str, before: Snapshot, after: Snapshot, actor: Actor) -> None:
         """Note what an actor changed in an account."""
@@ -181,7 +181,7 @@ class History:
         )
 
 
-def _properties(change: Change) -> Row:
+def _properties(change: Change) -> StoredRow:
     before, after = change.before or {}, change.after or {}
     return {
         name: {"previous": before.get(name), "updated": after.get(name)}
@@ -190,7 +190,7 @@ def _properties(change: Change) -> Row:
     }
 
 
-def _state(row: Row | None) -> str:
+def _state(row: StoredRow | None) -> str:
     if row is None:
         return ""
     return json.dumps({name: value for name, value in row.items() if name not in _HIDDEN})

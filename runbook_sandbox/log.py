@@ -14,7 +14,7 @@ _SECRET_FIELDS = frozenset({"password", "access_token", "refresh_token", "token"
 
 
 @dataclass
-class Entry:
+class LoggedRequest:
     """One request and what became of it.
 
     ``status`` is ``None`` while the request is under way and when no answer was sent; ``effect`` says
@@ -38,16 +38,16 @@ class RequestLog:
     """The requests of both vendors in the order in which they arrived."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._entries: deque[LoggedRequest] = deque(maxlen=KEPT)
         self._seq = 0
 
     def open(
         self, at: str, vendor: str, method: str, path: str, query: bytes, content_type: str, body: bytes
-    ) -> Entry:
+    ) -> LoggedRequest:
         """Note a request that has just been read."""
         self._seq += 1
         pairs = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-        entry = Entry(
+        entry = LoggedRequest(
             self._seq, at, vendor, method, path, masked(pairs), masked(_readable(content_type, body))
         )
         self._entries.append(entry)

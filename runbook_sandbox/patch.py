@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .history import OBJECT_TYPES, RESOURCE_TYPES, Actor, History, snapshot
-from .store import Row, Store, new_id, new_sid, password_digest
+from .store import Store, StoredRow, new_id, new_sid, password_digest
 
 #: Tables that are one row.
 _SINGLE = frozenset({"account", "system", "settings", "network"})
@@ -26,7 +26,7 @@ _JOINS = {
 }
 
 
-def apply(store: Store, wanted: dict[str, Any], history: History) -> list[str]:
+def apply_patch(store: Store, wanted: dict[str, Any], history: History) -> list[str]:
     """Change, remove or add rows; return the keys of those that were met.
 
     ``wanted`` holds ``vendor``, ``kind`` and either ``add`` (a whole row) or ``id`` or ``match`` with
@@ -63,7 +63,7 @@ def apply(store: Store, wanted: dict[str, Any], history: History) -> list[str]:
     return keys
 
 
-def _met(table: dict[str, Row], wanted: dict[str, Any]) -> list[str]:
+def _met(table: dict[str, StoredRow], wanted: dict[str, Any]) -> list[str]:
     match = wanted.get("match")
     if "id" in wanted:
         keys = [wanted["id"]] if wanted["id"] in table else []
@@ -85,7 +85,7 @@ def _drop_joins(tables: dict[str, Any], removed: str) -> None:
             del tables[kind][key]
 
 
-def _add(table: dict[str, Row], kind: str, row: Row) -> str:
+def _add(table: dict[str, StoredRow], kind: str, row: StoredRow) -> str:
     row = _kept(row)
     if kind in _JOINS:
         key = "/".join(row[name] for name in _JOINS[kind])
@@ -97,7 +97,7 @@ def _add(table: dict[str, Row], kind: str, row: Row) -> str:
     return key
 
 
-def _kept(fields: Row) -> Row:
+def _kept(fields: StoredRow) -> StoredRow:
     """Return fields as they are stored: a password as its digest."""
     kept = {k: v for k, v in fields.items() if k != "password"}
     if "password" in fields:

@@ -23,7 +23,7 @@ STOP_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True)
-class Endpoints:
+class RunningSandbox:
     """Where a running sandbox answers."""
 
     twilio_url: str
@@ -33,7 +33,7 @@ class Endpoints:
     pid: int
 
 
-def ensure_running(root: Path, idle_seconds: float = IDLE_SECONDS) -> Endpoints:
+def ensure_running(root: Path, idle_seconds: float = IDLE_SECONDS) -> RunningSandbox:
     """Return the sandbox of a project root, started if it is not running.
 
     Safe when several processes call it at once: the first starts it, the others find it. A state
@@ -65,7 +65,7 @@ def ensure_running(root: Path, idle_seconds: float = IDLE_SECONDS) -> Endpoints:
         _start(root, idle_seconds)
         deadline = time.monotonic() + START_WITHIN_S
         while time.monotonic() < deadline:
-            running = status(root)
+            running = find_running(root)
             if running is not None:
                 return running
             time.sleep(0.05)
@@ -75,15 +75,15 @@ def ensure_running(root: Path, idle_seconds: float = IDLE_SECONDS) -> Endpoints:
     )
 
 
-def _usable(root: Path) -> Endpoints | None:
+def _usable(root: Path) -> RunningSandbox | None:
     """Return the running sandbox, unless its loaded certificate is no longer trusted."""
     from . import certificate  # only who starts or uses the sandbox pays for the import
 
-    running = status(root)
+    running = find_running(root)
     return running if running is not None and certificate.is_good(root) else None
 
 
-def status(root: Path) -> Endpoints | None:
+def find_running(root: Path) -> RunningSandbox | None:
     """Return the running sandbox of a project root, or ``None``."""
     state = _read_state(root)
     if state is None:
@@ -95,7 +95,7 @@ def status(root: Path) -> Endpoints | None:
             return None  # another process has the port now
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
         return None
-    return Endpoints(
+    return RunningSandbox(
         twilio_url=state["twilio_api_url"],
         portsip_url=state["portsip_url"],
         control_url=state["control_url"],
@@ -106,7 +106,7 @@ def status(root: Path) -> Endpoints | None:
 
 def stop(root: Path) -> bool:
     """End the sandbox of a project root; return whether one was running."""
-    running = status(root)
+    running = find_running(root)
     if running is None:
         return False
     httpx.post(running.control_url + "/stop", timeout=5, trust_env=False)
@@ -119,10 +119,10 @@ def stop(root: Path) -> bool:
 def is_of_other_source(root: Path) -> bool:
     """Whether a sandbox runs that another version of this package has started."""
     state = _read_state(root)
-    return status(root) is not None and (state or {}).get("source") != _source()
+    return find_running(root) is not None and (state or {}).get("source") != _source()
 
 
-def restart(root: Path) -> Endpoints:
+def restart(root: Path) -> RunningSandbox:
     """End the sandbox and start it with this version; what was made in it stays. Raises ``SandboxError``."""
     stop(root)
     return ensure_running(root)

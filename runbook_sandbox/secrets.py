@@ -10,7 +10,7 @@ from pathlib import Path
 _ALPHABET = string.ascii_letters + string.digits
 
 
-def ensure(root: Path) -> dict[str, Path]:
+def ensure_secrets(root: Path) -> dict[str, Path]:
     """Return the secret files below ``root``, made where they are absent.
 
     An existing file is never overwritten, also not by another process at the same time.
@@ -37,9 +37,9 @@ def ensure(root: Path) -> dict[str, Path]:
     return files
 
 
-def read(root: Path) -> dict[str, str]:
+def read_secrets(root: Path) -> dict[str, str]:
     """Return the values of the secret files, by name."""
-    return {name: path.read_text(encoding="utf-8").strip() for name, path in ensure(root).items()}
+    return {name: path.read_text(encoding="utf-8").strip() for name, path in ensure_secrets(root).items()}
 
 
 def _password(length: int) -> str:

@@ -69,8 +69,8 @@ def serve(
     except OSError as error:
         print(f"sandbox: {error.strerror or error}", file=sys.stderr)
         return 1
-    ca_file = certificate.ensure(root)
-    values = secrets.read(root)
+    ca_file = certificate.ensure_certificate(root)
+    values = secrets.read_secrets(root)
     store = Store(demo.data, data_file)
     world = World(store, {name: values[name] for name in _ACCEPTED})
     twilio_url = f"http://{HOST}:{sockets['twilio'].getsockname()[1]}"
@@ -138,7 +138,10 @@ class _Running:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connections = {vendor: Connections() for vendor in sockets}
         chain, key = certificate.server_files(root)
-        apps = {"twilio": twilio_app.build(world, control.routes()), "portsip": portsip_app.build(world)}
+        apps = {
+            "twilio": twilio_app.twilio_app(world, control.routes()),
+            "portsip": portsip_app.portsip_app(world),
+        }
         self._servers = {
             vendor: _Server(
                 uvicorn.Config(

@@ -14,8 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
-Table = dict[str, Row]
+StoredRow = dict[str, Any]
 
 #: Twilio's reads of these may lag behind writes (``twilio.read_lag_seconds``).
 _LAGGING = ("origination_urls", "trunk_ip_access_control_lists", "trunk_credential_lists")

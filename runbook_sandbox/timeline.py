@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from .portsip.pools import Pool, parse
+from .portsip.pools import Pool, parse_pool
 from .store import Store, iso_micro
 
 _Span = tuple[int, int, int]
@@ -79,16 +79,16 @@ class Timeline:
         pools: dict[tuple[str, str], Pool] = {}
         for row in portsip["providers"].values():
             if row["enabled"] and row["tenant_id"]:
-                pools[row["id"], row["tenant_id"]] = parse(row["did_numbers"], strict=False)
+                pools[row["id"], row["tenant_id"]] = parse_pool(row["did_numbers"], strict=False)
         for row in portsip["assignees"].values():
             if portsip["providers"][row["provider_id"]]["enabled"]:
-                pools[row["provider_id"], row["tenant_id"]] = parse(row["did_numbers"], strict=False)
+                pools[row["provider_id"], row["tenant_id"]] = parse_pool(row["did_numbers"], strict=False)
         covered: dict[str, Pool] = defaultdict(list)
         for rule in portsip["inbound_rules"].values():
             pool = pools.get((rule["provider_id"], rule["tenant_id"]))
             if rule["enabled"] and pool:
                 host = portsip["providers"][rule["provider_id"]]["hostname"].lower()
-                covered[host] += _common(parse(rule["did_numbers"], strict=False), pool)
+                covered[host] += _common(parse_pool(rule["did_numbers"], strict=False), pool)
         return covered
 
 

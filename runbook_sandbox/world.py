@@ -13,7 +13,7 @@ from .faults import Faults
 from .history import History
 from .limits import InFlight, Recent
 from .log import RequestLog
-from .portsip.sessions import Sessions
+from .portsip.sessions import ServedSessions
 from .store import Store
 from .switches import Switches
 from .timeline import Timeline
@@ -35,7 +35,7 @@ class World:
     log: RequestLog = field(default_factory=RequestLog)
     in_flight: InFlight = field(default_factory=InFlight)
     recent: Recent = field(default_factory=Recent)
-    sessions: Sessions = field(init=False)
+    sessions: ServedSessions = field(init=False)
     timeline: Timeline = field(init=False)
     history: History = field(init=False)
     endpoints: dict[str, Any] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.credentials = dict(self.own_credentials)
-        self.sessions = Sessions(self.store.clock)
+        self.sessions = ServedSessions(self.store.clock)
         self.timeline = Timeline(self.store)
         self.timeline.look("start", None)
         self.history = History(self.store)
@@ -53,7 +53,7 @@ class World:
     def reset(self, keep: frozenset[str] = frozenset(), state: dict[str, Any] | None = None) -> None:
         """Go back to the demo data, or to a state, and to the defaults of everything not in ``keep``."""
         self.store.reset(state)
-        self.sessions = Sessions(self.store.clock)
+        self.sessions = ServedSessions(self.store.clock)
         self.recent = Recent()
         if "switches" not in keep:
             self.switches.reset()

@@ -27,13 +27,13 @@ from runbook_lib.batch.pages import write_index
 from runbook_lib.batch.plans import show_changes
 from runbook_lib.cli import app
 from runbook_lib.errors import ApprovalError, InputError, RunbookError
-from runbook_lib.lock import user
+from runbook_lib.lock import user_name
 from runbook_lib.plan import Plan, Row, Slice, deviations
 from runbook_lib.records import living
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.record import Closing, close_dead, close_record, open_record, write_record
 from runbook_lib.records.result import write_json
-from runbook_lib.records.verify import verify
+from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import NAMESPACE, Statement
 from tests.conftest import CHECKOUT, TestSandbox
@@ -187,11 +187,11 @@ def test_an_operator_that_the_environment_names_is_refused(
 
 
 def _by_the_operator(two: TwoPersons) -> None:
-    two.allow(two.line(f"{user()}@example.com", two.pat))
+    two.allow(two.line(f"{user_name()}@example.com", two.pat))
 
 
 def _operators_expired_line(two: TwoPersons) -> None:
-    expired = two.line(f"{user()}+old@example.com", two.pat, 'valid-before="20200101" ')
+    expired = two.line(f"{user_name()}+old@example.com", two.pat, 'valid-before="20200101" ')
     two.allow(two.line(PAT, two.pat), expired)
     two.sign()
 
@@ -217,7 +217,7 @@ def _with_the_operators_key(two: TwoPersons) -> None:
 
 
 def _on_a_second_line(two: TwoPersons) -> None:
-    two.allow(two.line(PAT, two.pat), two.line(f"{user()}@elsewhere", two.pat))
+    two.allow(two.line(PAT, two.pat), two.line(f"{user_name()}@elsewhere", two.pat))
 
 
 def _other_plan(two: TwoPersons) -> None:
@@ -382,7 +382,7 @@ def test_ones_own_name_is_recorded_as_self_approval(two: TwoPersons, monkeypatch
     two.policy(approval="required")
     monkeypatch.setenv("JUPYTERHUB_USER", "sam")
     digest = read_plan(two.plan_file).digest
-    for name in (user(), f"{user()}@elsewhere", "Sam@example.com"):
+    for name in (user_name(), f"{user_name()}@elsewhere", "Sam@example.com"):
         by = two.open(approved_plan=digest, approved_by=name).approved_by
         assert by == {"who": name, "how": "self-approved, claimed"}
 
@@ -410,7 +410,7 @@ def test_a_signer_whom_anything_names_as_the_operator_is_refused(
 
 
 def test_claims_permit_nothing(two: TwoPersons, monkeypatch: pytest.MonkeyPatch) -> None:
-    two.allow(two.line(f"{user()}@example.com", two.pat))
+    two.allow(two.line(f"{user_name()}@example.com", two.pat))
     two.sign()
     for variable in CLAIMS:
         monkeypatch.setenv(variable, "somebody-else")
@@ -422,7 +422,7 @@ def test_everything_written_keeps_all_identities(two: TwoPersons, monkeypatch: p
     monkeypatch.setenv("SUDO_USER", "robin")
     two.sign()
     robin = {"kind": "sudo", "name": "robin", "known": "claimed"}
-    account = {"kind": "account", "name": user(), "known": "observed"}
+    account = {"kind": "account", "name": user_name(), "known": "observed"}
     with two.open() as runbook:
         folder = two.start(runbook)
         section = runbook.section("01")
@@ -467,7 +467,7 @@ def test_an_approval_is_used_up_by_its_success(two: TwoPersons) -> None:
     assert not again.folder.exists()
     events = [entry.event for entry in Chain(two.records).entries()]
     assert events == ["opened", "used", "closed"]
-    assert verify(two.records).status == "consistent, not anchored"
+    assert verify_records(two.records).status == "consistent, not anchored"
 
 
 def test_an_attempt_that_did_not_succeed_is_continued_until_it_does(two: TwoPersons) -> None:
@@ -682,7 +682,7 @@ def test_a_revoked_approval_is_refused_also_to_a_run_that_has_begun(two: TwoPers
         two.open()
     assert CliRunner().invoke(app, command).exit_code == 3
     assert two.sandbox.writes() == []
-    assert verify(two.records).status == "consistent, not anchored"
+    assert verify_records(two.records).status == "consistent, not anchored"
 
 
 def test_another_records_folder_refuses_and_a_copy_cannot_know(two: TwoPersons) -> None:
@@ -904,19 +904,19 @@ def test_an_emergency_is_marked_and_counted_until_another_person_reviews_it(
     assert result["approved_by"]["how"] == "emergency, not approved"
     assert json.loads((folder / "record.json").read_text())["emergency"] == "no calls since 02:10"
     run = folder.relative_to(two.records).as_posix()
-    assert verify(two.records).unreviewed == (run,)
+    assert verify_records(two.records).unreviewed == (run,)
     review = ["records", "review", run, "--remark", "was right"]
     for command in ("verify", "list"):
         assert "nobody has reviewed" in CliRunner().invoke(app, ["records", command]).output
     assert f">{run}</div>" in write_index(two.records).read_text().replace("<wbr>", "")
     monkeypatch.setenv("SUDO_USER", "another-name-of-the-same")
     assert CliRunner().invoke(app, review).exit_code == 1  # the account ran it
-    monkeypatch.setattr("runbook_lib.identity.user", lambda: "sam")
+    monkeypatch.setattr("runbook_lib.identity.user_name", lambda: "sam")
     assert CliRunner().invoke(app, review).exit_code == 0
-    assert verify(two.records).unreviewed == ()
+    assert verify_records(two.records).unreviewed == ()
     assert f">{run}</div>" not in (two.records / "index.html").read_text().replace("<wbr>", "")
     assert CliRunner().invoke(app, review).exit_code == 3
-    assert verify(two.records).status == "consistent, not anchored"
+    assert verify_records(two.records).status == "consistent, not anchored"
 
 
 def test_an_emergency_is_nothing_on_a_site_without_approval(

@@ -18,7 +18,7 @@ import nbformat
 import papermill
 import pytest
 
-from runbook_lib.asking import RUNNER, Line
+from runbook_lib.asking import RUNNER, RunnerLine
 from runbook_lib.batch.channel import Channel
 from runbook_lib.batch.kernels import KERNEL, KernelPool
 from runbook_lib.errors import AccountError, InputError, RunbookError, SignInError, UnreachableError
@@ -36,11 +36,11 @@ REFUSED = SignInError(
 
 
 @contextmanager
-def line(**handlers: Any) -> Iterator[Line]:
+def line(**handlers: Any) -> Iterator[RunnerLine]:
     channel = Channel()
     for name, handler in handlers.items():
         channel.register(name, handler)
-    asking = Line(channel.connect())
+    asking = RunnerLine(channel.connect())
     yield asking
     asking.close()
 
@@ -61,7 +61,7 @@ def test_kernels_are_answered_side_by_side() -> None:
     both = threading.Barrier(2, timeout=20)
     channel = Channel()
     channel.register("meet", lambda _: both.wait() >= 0)
-    lines = [Line(channel.connect()) for _ in range(2)]
+    lines = [RunnerLine(channel.connect()) for _ in range(2)]
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(lambda asking: asking.ask("meet"), lines)) == [True, True]
     for asking in lines:
@@ -101,7 +101,7 @@ def test_a_defect_of_the_runner_is_told_and_the_line_goes_on() -> None:
 @pytest.mark.parametrize("sent", [b"", b'{"answer": {"access_tok'], ids=["nothing", "half a line"])
 def test_a_runner_that_ends_is_nobody(sent: bytes) -> None:
     ours, theirs = socket.socketpair()
-    asking = Line(theirs)
+    asking = RunnerLine(theirs)
 
     def die() -> None:
         ours.recv(1000)

@@ -18,14 +18,16 @@ SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
 TENANTS = ["acme", "globex", "initech"]
 
 
-def runbook(sandbox: TestSandbox, *arguments: str) -> subprocess.CompletedProcess[str]:
+def runbook(
+    sandbox: TestSandbox, *arguments: str, timeout_s: float = 180
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from runbook_lib.cli import main; main()", *arguments],
         cwd=sandbox.root,
         env={**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "140"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=timeout_s,
     )
 
 

@@ -95,18 +95,6 @@ def test_e164() -> None:
     assert e164("+12027594810") == "+12027594810"
 
 
-@given(st.sets(NUMBERS, min_size=2, max_size=30), st.data())
-def test_taking_numbers_away(numbers: set[int], data: st.DataObject) -> None:
-    pool = DidPool.of(str(number) for number in numbers)
-    away = data.draw(st.sets(st.sampled_from(sorted(numbers)), max_size=len(numbers) - 1))
-    assert list(pool.without(f"+{number}" for number in away)) == [
-        f"+{number}" for number in sorted(numbers - away)
-    ]
-    assert pool.without([]) == pool
-    with pytest.raises(ValueError, match="at least one"):
-        pool.without(pool)
-
-
 @given(st.sets(NUMBERS, min_size=1, max_size=30))
 def test_the_canonical_text_is_the_shortest_and_the_same_for_equal_pools(numbers: set[int]) -> None:
     one_by_one = DidPool.parse(";".join(str(number) for number in sorted(numbers, reverse=True)))

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.records.chain import CLOSED, OPENED, Chain
-from runbook_lib.records.verify import CONSISTENT, verify
+from runbook_lib.records.verify import CONSISTENT, verify_records
 from tests.conftest import CHECKOUT, SEED, TestSandbox, sample
 from tests.test_cli import ACME, SITE, runbook
 
@@ -76,7 +76,7 @@ def records_of(sandbox: TestSandbox) -> list[str]:
     entries = Chain(records).entries()
     opened = [entry.run for entry in entries if entry.event == OPENED]
     assert sorted(opened) == sorted(entry.run for entry in entries if entry.event == CLOSED)
-    assert verify(records).status == CONSISTENT
+    assert verify_records(records).status == CONSISTENT
     return opened
 
 

@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 
 from runbook_lib.errors import SecretError
 from runbook_lib.secret import (
-    Filter,
     Secret,
+    SecretFilter,
     SecretRef,
     exposure,
-    find,
+    find_secrets,
     known,
     remember,
     resolve,
@@ -36,7 +36,7 @@ from runbook_lib.secret import (
 )
 
 VALUE = 'Canary-"7&<é>/+ =pass'
-KNOWN = Filter({VALUE: "env:CANARY"})
+KNOWN = SecretFilter({VALUE: "env:CANARY"})
 
 
 @pytest.mark.parametrize(
@@ -93,23 +93,23 @@ FORMS = [
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_found_and_taken_out(form: str) -> None:
     text = f"before {form} after"
-    assert find(text.encode(), KNOWN) == ["env:CANARY"]
+    assert find_secrets(text.encode(), KNOWN) == ["env:CANARY"]
     clean = scrub(text, KNOWN)
-    assert find(clean.encode(), KNOWN) == []
+    assert find_secrets(clean.encode(), KNOWN) == []
     assert "[env:CANARY]" in clean
     assert clean.startswith("before ") and clean.endswith(" after")
 
 
 @given(st.text(min_size=8, max_size=40), st.text(max_size=20), st.text(max_size=20))
 def test_nothing_is_left_of_any_value(value: str, before: str, after: str) -> None:
-    known = Filter({value: "env:X"})
+    known = SecretFilter({value: "env:X"})
     for form in (
         value,
         quote(value),
         json.dumps(value),
         base64.b64encode((before + value + after).encode()).decode(),
     ):
-        assert find(scrub(f"<{form}>", known).encode(), known) == []
+        assert find_secrets(scrub(f"<{form}>", known).encode(), known) == []
 
 
 def test_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,16 +161,16 @@ def test_sip_password_rules(value: str, problem: str | None) -> None:
 
 def test_short_values_do_not_wreck_texts() -> None:
     assert (
-        scrub("the administrator signs in as admin", Filter({"admin": "env:PASSWORD"}))
+        scrub("the administrator signs in as admin", SecretFilter({"admin": "env:PASSWORD"}))
         == "the administrator signs in as admin"
     )
-    assert scrub("x hunter2 x", Filter({"hunter2": "env:PASSWORD"})) == "x [env:PASSWORD] x"
+    assert scrub("x hunter2 x", SecretFilter({"hunter2": "env:PASSWORD"})) == "x [env:PASSWORD] x"
 
 
 def test_one_value_inside_of_another_is_taken_out_whole() -> None:
-    values = Filter({"correct-horse": "env:A", "correct-horse-battery": "env:B"})
+    values = SecretFilter({"correct-horse": "env:A", "correct-horse-battery": "env:B"})
     assert scrub("correct-horse-battery, correct-horse", values) == "[env:B], [env:A]"
-    assert find("correct-horse-battery", values) == ["env:A", "env:B"]
+    assert find_secrets("correct-horse-battery", values) == ["env:A", "env:B"]
 
 
 def test_the_filter_knows_what_was_resolved_and_what_was_remembered(
@@ -333,12 +333,12 @@ def test_a_file_that_others_reach_is_exposed(mode: int, folder: int, exposed: bo
 
 
 def test_thousands_of_secrets_are_looked_for_in_one_pass() -> None:
-    many = Filter({f"Tenant-{number}-password": f"env:TENANT_{number}" for number in range(3000)})
+    many = SecretFilter({f"Tenant-{number}-password": f"env:TENANT_{number}" for number in range(3000)})
     assert scrub("a Tenant-7-password b Tenant-2999-password", many) == "a [env:TENANT_7] b [env:TENANT_2999]"
     many.discard("Tenant-7-password")
-    assert find("Tenant-7-password", many) == []
+    assert find_secrets("Tenant-7-password", many) == []
     many.add("Tenant-7-password", "env:AGAIN")
-    assert find(base64.b64encode(b"user:Tenant-7-password").decode(), many) == ["env:AGAIN"]
+    assert find_secrets(base64.b64encode(b"user:Tenant-7-password").decode(), many) == ["env:AGAIN"]
 
 
 def test_a_secret_that_comes_while_another_thread_searches_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +354,7 @@ def test_a_secret_that_comes_while_another_thread_searches_is_known(monkeypatch:
             return super().__iter__()
 
     monkeypatch.setattr("runbook_lib.secret.forms", lambda value: Slow([value]))
-    values = Filter({"a-secret-that-is-known": "env:FIRST"})
+    values = SecretFilter({"a-secret-that-is-known": "env:FIRST"})
     assert values.found_in("nothing") == {}
     adding[0].join()
     assert values.found_in("shown: a-token-that-comes-now") == {"a-token-that-comes-now": "token"}

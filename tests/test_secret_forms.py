@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runbook_lib import secret_forms
-from runbook_lib.secret import Filter, find, scrub
+from runbook_lib.secret import SecretFilter, find_secrets, scrub
 from runbook_lib.secret_forms import forms
 
 AWKWARD = "'\"\\/<>&=+`%$! #;ä€é\u2028😀\t\n"
@@ -52,8 +52,8 @@ WRITERS: dict[str, Callable[[str], str]] = {
 
 
 def is_found(value: str, text: str) -> bool:
-    known = Filter({value: "env:X"})
-    return bool(find(text, known)) and not find(scrub(text, known), known)
+    known = SecretFilter({value: "env:X"})
+    return bool(find_secrets(text, known)) and not find_secrets(scrub(text, known), known)
 
 
 @pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
@@ -105,7 +105,7 @@ def test_what_needs_no_escape_has_the_forms_that_escaping_it_gives(value: str) -
 
 
 def test_a_value_of_few_letters_and_blanks_is_looked_for_as_it_is() -> None:
-    known = Filter({"  on   ": "env:X"})
+    known = SecretFilter({"  on   ": "env:X"})
     assert scrub("on", known) == "on" and scrub("<  on   >", known) == "<[env:X]>"
 
 

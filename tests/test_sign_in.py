@@ -16,7 +16,7 @@ from runbook_lib import sign_in as signing_in
 from runbook_lib.errors import RunbookError, SignInError, VendorError
 from runbook_lib.parameters import load_site, project_root
 from runbook_lib.runbook import Runbook
-from runbook_lib.sign_in import clear, sign_in
+from runbook_lib.sign_in import clear, sign_in_each
 from runbook_lib.vendors.sign_in import KeptSignIns
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.expected import ACME_PBX_TRUNK, ACME_TRUNK
@@ -37,7 +37,7 @@ def mailed(sandbox: TestSandbox) -> str:
 
 def sign_in_with_codes(sandbox: TestSandbox, *domains: str) -> list[str]:
     root = project_root()
-    return list(sign_in(load_site(SITE, root), root, domains, lambda: mailed(sandbox)))
+    return list(sign_in_each(load_site(SITE, root), root, domains, lambda: mailed(sandbox)))
 
 
 def kept_files(sandbox: TestSandbox) -> list[Path]:
@@ -115,7 +115,7 @@ def test_a_wrong_code(sandbox: TestSandbox) -> None:
     two_factor(sandbox)
     root = project_root()
     with pytest.raises(SignInError, match="refused the one-time code"):
-        list(sign_in(load_site(SITE, root), root, [], lambda: "not a code"))
+        list(sign_in_each(load_site(SITE, root), root, [], lambda: "not a code"))
     assert kept_files(sandbox) == []
     assert sum("is kept" in line for line in sign_in_with_codes(sandbox)) == 1
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib import product, working_copies, workspace
+from runbook_lib.cli.workspace import _settings_step
 from runbook_lib.errors import InputError, SecretError
 from runbook_lib.notebook.served import Served
 from runbook_lib.parameters import load
@@ -20,7 +21,6 @@ from runbook_lib.paths import CREDENTIALS
 from runbook_lib.records.record import OPENING, open_record
 from runbook_lib.version import VERSION
 from runbook_lib.workspace import FILE, find_workspace, settings_text, work_tree_of
-from runbook_lib.workspace_cli import _settings_step
 from tests.conftest import CHECKOUT, TestSandbox
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"

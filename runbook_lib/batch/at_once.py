@@ -18,6 +18,7 @@ from typing import Any
 
 from ..approval import GivenApproval
 from ..errors import cause_of
+from ..outcomes import FAILED, INTERRUPTED
 from ..parameters import project_root
 from ..secret import scrub
 from ..workspace import records_folder
@@ -25,8 +26,6 @@ from . import forking
 from .interruption import INTERRUPTIONS, interruptible
 from .pages import INDEX, write_index
 from .runner import (
-    FAILED,
-    INTERRUPTED,
     NOT_RUN,
     Aside,
     Brake,
@@ -125,7 +124,7 @@ def _submitting(runner: str, at_once: int, watch: Watch) -> Iterator[Submit]:
         with executor_at(runner.removeprefix(DASK)) as executor:
             yield lambda task: executor.submit(carry_out_once, task)
         return
-    forking.start_ahead(for_batch=True)
+    forking.start_fork_server(for_batch=True)
     with ThreadPoolExecutor(at_once, thread_name_prefix="tenant") as executor:
         yield partial(_submit_here, executor, watch)
 

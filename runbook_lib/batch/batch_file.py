@@ -16,6 +16,7 @@ from filelock import Timeout
 
 from ..errors import InputError, LockedError
 from ..lock import file_lock
+from ..outcomes import SUCCEEDED
 from ..plain_files import MIB, parse_mapping, read
 from ..records.formats import newer
 from ..records.result import new_run_id, now, write_json
@@ -25,7 +26,6 @@ from ..version import VERSION
 
 FILE, LOCK = "batch.json", ".batch.lock"
 FORMAT = 1
-SUCCEEDED = "succeeded"
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import Any
 import nbformat
 
 from ..guide import SECTIONS
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..plain_files import read_mapping
-from ..records.journal import FILE_NAME, read
+from ..records.journal import FILE_NAME, read_journal
 from ..records.result import now, write_result
 from ..secret import scrub
-from .engine import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 
 AGAIN = "run it again: it reads the current state and completes what is missing"
 
@@ -52,7 +52,7 @@ def settle(
     if result.get("outcome") == outcome and not cut_off:
         return result
     journal = folder / FILE_NAME
-    sent = [one for one in read(journal) if one["section"] == section] if journal.exists() else []
+    sent = [one for one in read_journal(journal) if one["section"] == section] if journal.exists() else []
     lost = sum(one["answer"] is None for one in sent)
     told = {
         "kind": outcome,

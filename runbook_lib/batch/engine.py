@@ -23,17 +23,16 @@ from papermill.log import logger
 from papermill.translators import PythonTranslator, papermill_translators
 
 from ..errors import InputError, RunbookError
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..records.result import RUN_FOLDER
 from ..secret import scrub, scrub_data, scrub_log
 from .guard import check_parameters
-from .interruption import INTERRUPTIONS, interruptible, told
+from .interruption import INTERRUPTIONS, describe_interruption, interruptible
 from .kernels import KERNEL, KernelPool, OwnKernelSpecs
-from .scan import CHANGE_IT, scan, withhold
-from .scan import told as leaks_told
+from .scan import CHANGE_IT, leak_summary, scan, withhold
 from .store import reserved
 
 LANGUAGE = "python"
-UNKNOWN, SUCCEEDED, FAILED, INTERRUPTED = "unknown", "succeeded", "failed", "interrupted"
 
 
 class RunbookEngine(NBClientEngine):
@@ -153,7 +152,7 @@ def _look_at(output: Path | None, folder: Path | None) -> None:
         for place in places:
             if place == folder or place in found:
                 withhold(place)
-        raise RunbookError(leaks_told(found), next_step=CHANGE_IT)
+        raise RunbookError(leak_summary(found), next_step=CHANGE_IT)
 
 
 class FilteredClient(PapermillNotebookClient):
@@ -208,7 +207,7 @@ class TruthfulManager(NotebookExecutionManager):
             status = SUCCEEDED
         self.nb.metadata["runbook"]["status"] = status
         if isinstance(error, INTERRUPTIONS):
-            self.nb.metadata["runbook"]["error"] = told(error)
+            self.nb.metadata["runbook"]["error"] = describe_interruption(error)
         elif error is not None and not isinstance(error, CellExecutionError):
             self.nb.metadata["runbook"]["error"] = scrub(f"{type(error).__name__}: {error}")
 

@@ -243,7 +243,7 @@ _server: ForkServer | None = None
 _turn = threading.Lock()
 
 
-def start_ahead(*, for_batch: bool = False) -> None:
+def start_fork_server(*, for_batch: bool = False) -> None:
     """Start the process that is copied, so that the first kernel waits less."""
     with suppress(CannotFork), _turn:
         _fit_server(for_batch=for_batch)
@@ -320,7 +320,7 @@ def _end() -> None:
         _retired.pop().close()
 
 
-def register() -> None:
+def register_provisioner() -> None:
     """Make the provisioner known where the product is not installed, so that no entry point names it."""
     known = KernelProvisionerFactory.instance().provisioners
     known.setdefault(

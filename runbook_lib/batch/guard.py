@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import InputError
 from ..passed import NEXT_STEP as PASS_THEM
 from ..passed import assigned, literals, not_passed, unknown
-from ..secret import SecretRef, find
+from ..secret import SecretRef, find_secrets
 
 NEXT_STEP = "pass only references; change any secret passed here, because the shell's history may have it"
 #: What every section's notebook calls, and no other.
@@ -54,7 +54,7 @@ def check_parameters(notebook: Any) -> Path | None:
     ]
     if not problems and not passing:
         problems, folder = _loaded({**defaults, **given})
-    known = find(json.dumps(given, default=str))
+    known = find_secrets(json.dumps(given, default=str))
     problems += [f"the parameters contain the value of the secret at {name}: remove it" for name in known]
     if problems or passing:
         raise InputError(passing + problems, next_step=NEXT_STEP if problems else PASS_THEM)

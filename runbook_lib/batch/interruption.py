@@ -103,7 +103,7 @@ def interrupted_once() -> Interruption:
     return interruption
 
 
-def told(error: BaseException) -> str:
+def describe_interruption(error: BaseException) -> str:
     """Return what interrupted a run."""
     if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
         return f"interrupted by {signal.Signals(error.code - 128).name}"

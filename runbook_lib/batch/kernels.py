@@ -53,7 +53,7 @@ class OwnKernelSpecs(KernelSpecManager):
         """Return how a kernel is started; raises ``NoSuchKernel`` for an unknown name."""
         if kernel_name.lower() != KERNEL:
             return super().get_kernel_spec(kernel_name)
-        forking.register()
+        forking.register_provisioner()
         return KernelSpec(
             resource_dir=RESOURCES,
             **{

@@ -20,10 +20,11 @@ from traitlets.config import Config
 from ..guide import SECTIONS
 from ..notebook.display import Box, Shown, escaped
 from ..notebook.tables import first_block_shown
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..plain_files import read_mapping, write_whole
 from ..records import living
 from ..records.chain import CLOSED, Entry
-from ..records.clocks import in_order
+from ..records.clocks import runs_in_order
 from ..records.disposed import DISPOSED_FILE
 from ..records.first_block import first_block
 from ..records.record import OPENING, RECORD, RUN
@@ -74,7 +75,7 @@ _BANNERS = {
     "sandbox": "SANDBOX: both vendors are simulated; this is not a real telephone service",
     "live": "LIVE: made on a real Twilio account and a real PBX",
 }
-_SYMBOLS = {"succeeded": "✓", "failed": "✗"}
+_SYMBOLS = {SUCCEEDED: "✓", FAILED: "✗"}
 
 
 def prepare() -> None:
@@ -93,8 +94,8 @@ def write_page(notebook: Path) -> Path:
     body = body.replace('.ipynb">', '.html">')
     section = notebook.stem[:2]
     result = read_mapping(notebook.parent / f"{section}.result.json")
-    status = content.metadata.get("runbook", {}).get("status", "unknown")
-    if status != "succeeded":
+    status = content.metadata.get("runbook", {}).get("status", UNKNOWN)
+    if status != SUCCEEDED:
         body = _stopped(status, result).html() + body
     title = f"{section} {SECTIONS[section].title}" if section in SECTIONS else notebook.stem
     if result.get("tenant"):
@@ -215,7 +216,7 @@ def write_index(records: Path) -> Path:
     """
     entries, _ = read_chain(records)
     chained = {run: digests for run, digests in by_event(entries).items() if is_run(run)}
-    names = reversed(in_order(entries, sorted({*chained, *run_folders(records)})))
+    names = reversed(runs_in_order(entries, sorted({*chained, *run_folders(records)})))
     openings = {run: read_mapping(records / run / OPENING) for run in chained}
     rows = [_run_row(records / name, name, chained.get(name), openings.get(name, {})) for name in names]
     runs = [row for row in rows if row is not None]
@@ -278,8 +279,8 @@ def _run_row(
             return _row_of(folder, name, run, results, chained, opening)
     except Exception:  # noqa: S110 - its files were changed by somebody: other runs keep their lines
         pass
-    cells = map(escaped, (folder.name, *name.split("/")[:2], "unknown", ""))
-    return "unknown", [*cells, _outcome("cannot be read: runbook records verify"), "", "", ""]
+    cells = map(escaped, (folder.name, *name.split("/")[:2], UNKNOWN, ""))
+    return UNKNOWN, [*cells, _outcome("cannot be read: runbook records verify"), "", "", ""]
 
 
 def _row_of(
@@ -303,7 +304,7 @@ def _row_of(
         link = f'<a href="{escaped(f"{name}/{INDEX}")}">{link}</a>'
     writes = sum(one.get("writes", 0) for one in results or run.get("sections", ()))
     outcome = run.get("outcome") or (
-        "failed" if any(one["outcome"] == "failed" for one in results) else "single sections"
+        FAILED if any(one["outcome"] == FAILED for one in results) else "single sections"
     )
     if os.path.lexists(folder / DISPOSED_FILE):
         outcome = "removed by rule"
@@ -370,7 +371,7 @@ def _stopped(status: str, result: dict[str, Any]) -> Box:
     what = (result.get("error") or {}).get(
         "what"
     ) or "No result was written: the kernel ended before it could."
-    title = {"failed": "This section failed.", "interrupted": "This section was interrupted."}.get(status)
+    title = {FAILED: "This section failed.", INTERRUPTED: "This section was interrupted."}.get(status)
     return Box("stop", title or "It is unknown how this section ended.", (what,))
 
 

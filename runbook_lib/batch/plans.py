@@ -14,16 +14,16 @@ from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK, SECTIONS
 from ..keys import Why
 from ..notebook.display import visible
-from ..notebook.tables import in_order, row_table
+from ..notebook.tables import row_table, rows_in_order
+from ..outcomes import ExitStatus
 from ..parameters import project_root, secret_cautions
-from ..plan import Effect, Plan, Row, shown
+from ..plan import Effect, Plan, Row, value_text
 from ..records.result import write_json
 from ..runbook import Runbook
 from ..screen import conclude
 from ..statement import Statement
 from .interruption import INTERRUPTIONS, interruptible
 
-FINE, FAILED, CHANGES = 0, 1, 2
 POLL_S = 0.1
 
 
@@ -54,7 +54,7 @@ def plan_tenant(
         screen.print()
         # A terminal narrower than the table's longest words wraps lines or scrolls; nothing is cut off.
         title = f"{part.section} {SECTIONS[part.section].title}"
-        screen.print(row_table(title, in_order(part.section, part.rows)), soft_wrap=True)
+        screen.print(row_table(title, rows_in_order(part.section, part.rows)), soft_wrap=True)
     stopping = sum(len(part.stopping) for part in plan.slices)
     changing = sum(len(part.changing) for part in plan.slices)
     screen.print()
@@ -73,8 +73,8 @@ def plan_tenant(
     if out is not None:
         screen.print(Text(f"Plan file: {_write(plan, out, sections)}"))
     if stopping:
-        return FAILED
-    return CHANGES if changing else FINE
+        return ExitStatus.FAILED
+    return ExitStatus.CHANGES if changing else ExitStatus.FINE
 
 
 def show_changes(plan: Plan, screen: Console) -> None:
@@ -90,7 +90,7 @@ def show_changes(plan: Plan, screen: Console) -> None:
     for part in plan.slices:
         if part.changing:
             title = f"{part.section} {SECTIONS[part.section].title}"
-            rows = in_order(part.section, part.changing)
+            rows = rows_in_order(part.section, part.changing)
             screen.print()
             screen.print(row_table(title, rows), soft_wrap=True)
             for row in rows:
@@ -104,7 +104,7 @@ def show_changes(plan: Plan, screen: Console) -> None:
 def describe_change(row: Row) -> str:
     """Return a row's change and its effect on calls, in one sentence."""
     calls = "does not interrupt calls" if row.effect is Effect.NONE else f"calls: {row.effect}"
-    values = f"{shown(row.current)} → {shown(row.desired)}"
+    values = f"{value_text(row.current)} → {value_text(row.desired)}"
     return f"Step {row.step}: {row.action} {row.setting}: {values}; {calls}."
 
 
@@ -140,11 +140,11 @@ def plan_at_once(
         screen.print(Text(process.printed()), soft_wrap=True)
         status = process.status
         assert status is not None, "it has ended"
-        statuses.append(status if status >= 0 else FAILED)
+        statuses.append(status if status >= 0 else ExitStatus.FAILED)
         conclude(f"Plan of {tenants[index]}: exit status {statuses[-1]}")
 
     if not _run_all(commands, project_root(), at_once, ended):
-        statuses.append(FAILED)
+        statuses.append(ExitStatus.FAILED)
     return statuses
 
 

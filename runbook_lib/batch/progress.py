@@ -18,12 +18,10 @@ from rich.text import Text
 
 from ..guide import SECTIONS
 from ..notebook.display import visible
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from ..secret import scrub_data
 from .runner import (
-    FAILED,
-    INTERRUPTED,
     NOT_RUN,
-    SUCCEEDED,
     Observer,
     RunResult,
     SectionResult,
@@ -213,7 +211,7 @@ def summary(result: RunResult) -> Group:
         )
     for tenant in result.not_begun:
         table.add_row(Text(visible(tenant)), Text("· not begun", style="dim"), "", "", "", "")
-    lines = [Text(f"! {line}", style="yellow") for line in to_look_at(result)]
+    lines = [Text(f"! {line}", style="yellow") for line in lines_to_look_at(result)]
     untouched = all(tenant.outcome == SUCCEEDED and not tenant.writes for tenant in result.tenants)
     if untouched and not result.not_begun and result.mode == "apply":
         lines.append(Text("Everything was already in place: nothing was written.", style="green"))
@@ -233,7 +231,7 @@ def summary(result: RunResult) -> Group:
     return Group(table, *lines)
 
 
-def to_look_at(result: RunResult) -> list[str]:
+def lines_to_look_at(result: RunResult) -> list[str]:
     """What is to be looked at though it stopped nothing, a line for each tenant and reason."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for tenant in result.tenants:
@@ -258,7 +256,7 @@ def plain_summary(result: RunResult) -> list[str]:
         )
         problems = [*tenant.problem.splitlines(), *_messages(tenant)]
         lines += [f"    {line}" for line in problems]
-    lines += [f"  {line}" for line in to_look_at(result)]
+    lines += [f"  {line}" for line in lines_to_look_at(result)]
     lines += [f"  {tenant}: not begun" for tenant in result.not_begun]
     return lines + (
         [f"  To run what is left: runbook {result.mode} --resume {result.batch}"] if result.batch else []

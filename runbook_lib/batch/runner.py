@@ -24,6 +24,7 @@ from ..approval import GivenApproval
 from ..errors import RunbookError, cause_of
 from ..facts.sharing import MOMENT, SharedMoment
 from ..guide import SECTIONS
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, ExitStatus
 from ..parameters import load_all, project_root, settled
 from ..parameters.loading import SHARED
 from ..paths import current_folder, locate, near
@@ -52,16 +53,14 @@ from ..vendors.lending import TOKEN, Lender, answer_with
 from ..workspace import records_folder
 from .channel import Channel
 from .ending import outcome_of, result_of, settle
-from .engine import FAILED, INTERRUPTED, SUCCEEDED, RunbookEngine
-from .interruption import INTERRUPTIONS, Interruption, interruptible, told
+from .engine import RunbookEngine
+from .interruption import INTERRUPTIONS, Interruption, describe_interruption, interruptible
 from .kernels import KERNEL, KernelPool
 from .pages import INDEX, write_index, write_page, write_run_index
-from .scan import CHANGE_IT, scan, withhold
-from .scan import told as leaks_told
+from .scan import CHANGE_IT, leak_summary, scan, withhold
 from .sessions import Sessions
 
 NOT_RUN = "not run"
-FINE, BROKEN = 0, 1
 RUN_FILE = "run.json"
 #: So many tenants that fail one after the other for the same cause end a batch, …
 IN_A_ROW = 3
@@ -163,7 +162,7 @@ class RunResult:
     def exit_status(self) -> int:
         """The status of a command that ran it."""
         done = all(tenant.outcome == SUCCEEDED for tenant in self.tenants) and not self.not_begun
-        return FINE if done else BROKEN
+        return ExitStatus.FINE if done else ExitStatus.FAILED
 
 
 class Stop(StrEnum):
@@ -524,7 +523,7 @@ def _run_tenant(
                 after = following(job, section)
                 result = _run_section(job, section, root, kernels, after, aside, interruption)
         except INTERRUPTIONS as error:
-            result = SectionResult(section, INTERRUPTED, message=told(error))
+            result = SectionResult(section, INTERRUPTED, message=describe_interruption(error))
         except OSError as error:
             result = SectionResult(section, FAILED, message=_unwritable(error), cause=cause_of(error))
         except RunbookError as error:
@@ -601,7 +600,7 @@ def _recorded(job: Job, result: TenantResult, mode: str, started: str, aside: As
             withheld = withhold(job.folder)
             # It is replaced by what may be shown of it, so that the run does not vanish from the records.
             sections = tuple(replace(one, notebook=None) for one in result.sections)
-            problem = f"{leaks_told(found)}\nIt is in {withheld}: {CHANGE_IT}"
+            problem = f"{leak_summary(found)}\nIt is in {withheld}: {CHANGE_IT}"
             result = replace(result, sections=sections, problem=problem)
             job.folder.mkdir()
             carry_opening(withheld, job.folder)
@@ -670,7 +669,7 @@ def _run_section(
     except PapermillExecutionError as error:
         failure = f"{error.ename}: {error.evalue}"
     except INTERRUPTIONS as error:
-        failure, cut_off, interrupted = told(error), True, True
+        failure, cut_off, interrupted = describe_interruption(error), True, True
     except BaseException as error:
         # A kernel that died, a cell that timed out, a full disk: the tenant failed, the batch continues.
         failure, cut_off, cause = f"{type(error).__name__}: {error}", True, cause_of(error)

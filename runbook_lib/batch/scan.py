@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..plain_files import read
 from ..records.record import WITHHELD
-from ..secret import find
+from ..secret import find_secrets
 
 CHANGE_IT = "change the secret, find out how it got there, then delete the withheld files"
 
@@ -23,7 +23,7 @@ def scan(files: Iterable[Path]) -> dict[Path, list[str]]:
     for path in files:
         if path.is_symlink() or not path.is_dir():
             with suppress(FileNotFoundError):  # a file that was there for a moment only
-                if names := find(path.name.encode() + b"\n" + read(path)):
+                if names := find_secrets(path.name.encode() + b"\n" + read(path)):
                     found[path] = names
     return found
 
@@ -38,11 +38,11 @@ def withhold(record: Path) -> Path:
     return record.rename(folder / record.name)
 
 
-def told(found: Mapping[Path, list[str]]) -> str:
+def leak_summary(found: Mapping[Path, list[str]]) -> str:
     """Return which secrets were found in which files; never shows a value, not even in a file's name."""
     places = "; ".join(
         f"{', '.join(names)} in {path.suffix or 'a file'} {number}"
-        if find(path.name)
+        if find_secrets(path.name)
         else f"{', '.join(names)} in {path.name}"
         for number, (path, names) in enumerate(found.items(), 1)
     )

@@ -19,7 +19,7 @@ from phonenumbers import PhoneMetadata, PhoneNumberType
 _DIALLED = ("fixed_line", "mobile", "toll_free", "shared_cost", "voip", "uan", "personal_number")
 
 
-class Line(NamedTuple):
+class CountryFact(NamedTuple):
     """One fact: of which country, what it is about, the document to compare it with, and that one's date.
 
     The date is ``NOT_CHECKED`` if nobody has compared the line with the document yet.
@@ -52,78 +52,84 @@ _EVERY_DIGIT = tuple("123456789")
 #: ``local digits`` (lowest and highest number of digits, area code included, of numbers that are dialled
 #: without it), ``local`` (how those begin; empty where nobody can dial so), ``national`` (how numbers after
 #: the national prefix begin, where not each one is a number), ``emergency`` (beside the library's).
-LINES: tuple[Line, ...] = (
+LINES: tuple[CountryFact, ...] = (
     *(
-        Line(region, "service", True, _EMERGENCY_ON_TRUNKS, "2026-03-09")
+        CountryFact(region, "service", True, _EMERGENCY_ON_TRUNKS, "2026-03-09")
         for region in ("US", "CA", "GB", "AU", "IE", "FR", "DE", "AT")
     ),
-    Line("US", "emergency", ("933",), _EMERGENCY_ON_TRUNKS, "2026-03-09"),
-    Line("JP", "emergency", ("118",), "Japan Coast Guard, 118", NOT_CHECKED),
-    Line("ZA", "emergency", ("10111",), "South African Police Service, 10111", NOT_CHECKED),
-    Line(
+    CountryFact("US", "emergency", ("933",), _EMERGENCY_ON_TRUNKS, "2026-03-09"),
+    CountryFact("JP", "emergency", ("118",), "Japan Coast Guard, 118", NOT_CHECKED),
+    CountryFact("ZA", "emergency", ("10111",), "South African Police Service, 10111", NOT_CHECKED),
+    CountryFact(
         "SG",
         "international",
         ("001", "002", "008", "018", "019"),
         "Singapore, National Numbering Plan",
         NOT_CHECKED,
     ),
-    Line("BR", "international", ("00",), _ITU, NOT_CHECKED),
-    Line("BR", "carrier digits", 2, "Anatel, Código de Seleção de Prestadora", NOT_CHECKED),
-    Line("MX", "international", ("00",), "IFT, Plan Técnico Fundamental de Numeración", NOT_CHECKED),
-    Line("AU", "direct", Direct(("13",), (6,)), _ACMA, NOT_CHECKED),
-    Line("AU", "direct", Direct(("1300", "1800"), (10,)), _ACMA, NOT_CHECKED),
-    Line("AU", "direct", Direct(("180",), (7,)), _ACMA, NOT_CHECKED),
-    Line(
+    CountryFact("BR", "international", ("00",), _ITU, NOT_CHECKED),
+    CountryFact("BR", "carrier digits", 2, "Anatel, Código de Seleção de Prestadora", NOT_CHECKED),
+    CountryFact("MX", "international", ("00",), "IFT, Plan Técnico Fundamental de Numeración", NOT_CHECKED),
+    CountryFact("AU", "direct", Direct(("13",), (6,)), _ACMA, NOT_CHECKED),
+    CountryFact("AU", "direct", Direct(("1300", "1800"), (10,)), _ACMA, NOT_CHECKED),
+    CountryFact("AU", "direct", Direct(("180",), (7,)), _ACMA, NOT_CHECKED),
+    CountryFact(
         "IN",
         "direct",
         Direct(("1800", "1860"), (10, 11, 12, 13)),
         "India, National Numbering Plan",
         NOT_CHECKED,
     ),
-    Line("IN", "direct", Direct(("6", "7", "8", "9"), (10,)), "India, National Numbering Plan", NOT_CHECKED),
-    Line(
+    CountryFact(
+        "IN", "direct", Direct(("6", "7", "8", "9"), (10,)), "India, National Numbering Plan", NOT_CHECKED
+    ),
+    CountryFact(
         "AE",
         "direct",
         Direct(("800",), (5, 6, 7, 8, 9, 10, 11, 12)),
         "TDRA, National Numbering Plan",
         NOT_CHECKED,
     ),
-    Line("AE", "direct", Direct(("600",), (9,)), "TDRA, National Numbering Plan", NOT_CHECKED),
-    Line(
+    CountryFact("AE", "direct", Direct(("600",), (9,)), "TDRA, National Numbering Plan", NOT_CHECKED),
+    CountryFact(
         "SG", "direct", Direct(("3", "6", "8", "9"), (8,)), "Singapore, National Numbering Plan", NOT_CHECKED
     ),
-    Line("SG", "direct", Direct(("800",), (10,)), "Singapore, National Numbering Plan", NOT_CHECKED),
-    Line("SG", "direct", Direct(("1800",), (11,)), "Singapore, National Numbering Plan", NOT_CHECKED),
-    Line(
+    CountryFact("SG", "direct", Direct(("800",), (10,)), "Singapore, National Numbering Plan", NOT_CHECKED),
+    CountryFact("SG", "direct", Direct(("1800",), (11,)), "Singapore, National Numbering Plan", NOT_CHECKED),
+    CountryFact(
         "IT",
         "direct",
         Direct(("0",), (6, 7, 8, 9, 10, 11)),
         "Italy, Piano nazionale di numerazione",
         NOT_CHECKED,
     ),
-    Line("IT", "direct", Direct(("3",), (9, 10)), "Italy, Piano nazionale di numerazione", NOT_CHECKED),
-    Line(
+    CountryFact(
+        "IT", "direct", Direct(("3",), (9, 10)), "Italy, Piano nazionale di numerazione", NOT_CHECKED
+    ),
+    CountryFact(
         "IT",
         "direct",
         Direct(("800", "84", "55"), (9, 10)),
         "Italy, Piano nazionale di numerazione",
         NOT_CHECKED,
     ),
-    Line("IT", "direct", Direct(("803",), (6,)), "Italy, Piano nazionale di numerazione", NOT_CHECKED),
-    Line(
+    CountryFact("IT", "direct", Direct(("803",), (6,)), "Italy, Piano nazionale di numerazione", NOT_CHECKED),
+    CountryFact(
         "MX",
         "direct",
         Direct(_EVERY_DIGIT[1:], (10,)),
         "IFT, Plan Técnico Fundamental de Numeración",
         NOT_CHECKED,
     ),
-    Line("US", "direct", Direct(_EVERY_DIGIT[1:], (10,)), _NANPA, NOT_CHECKED),
-    Line("CA", "direct", Direct(_EVERY_DIGIT[1:], (10,)), _NANPA, NOT_CHECKED),
-    Line("DE", "local digits", (5, 11), "Bundesnetzagentur, Nummernplan Ortsnetzrufnummern", NOT_CHECKED),
-    Line("AT", "local digits", (5, 12), "Austria, KEM-V 2009", NOT_CHECKED),
-    Line("BR", "local digits", (10, 11), "Anatel, Resolução 749", NOT_CHECKED),
+    CountryFact("US", "direct", Direct(_EVERY_DIGIT[1:], (10,)), _NANPA, NOT_CHECKED),
+    CountryFact("CA", "direct", Direct(_EVERY_DIGIT[1:], (10,)), _NANPA, NOT_CHECKED),
+    CountryFact(
+        "DE", "local digits", (5, 11), "Bundesnetzagentur, Nummernplan Ortsnetzrufnummern", NOT_CHECKED
+    ),
+    CountryFact("AT", "local digits", (5, 12), "Austria, KEM-V 2009", NOT_CHECKED),
+    CountryFact("BR", "local digits", (10, 11), "Anatel, Resolução 749", NOT_CHECKED),
     # 010xy chooses a carrier: what follows is another number.
-    Line(
+    CountryFact(
         "DE",
         "national",
         tuple("2345678") + tuple(f"1{digit}" for digit in "356789") + ("9",),
@@ -131,7 +137,7 @@ LINES: tuple[Line, ...] = (
         NOT_CHECKED,
     ),
     *(
-        Line(region, "local", "", _ITU, NOT_CHECKED)
+        CountryFact(region, "local", "", _ITU, NOT_CHECKED)
         for region in ("FR", "CH", "IT", "SG", "MX", "ZA", "ES", "PT", "BE", "DK", "NO", "PL", "CZ")
     ),
 )

@@ -39,7 +39,7 @@ def destination(text: str) -> str:
     )
 
 
-def size(text: str) -> int | None:
+def range_size(text: str) -> int | None:
     """Return how many extensions a range has; ``None`` if it is not a range."""
     match = _RANGE.fullmatch(text)
     return int(match[2]) - int(match[1]) + 1 if match else None
@@ -54,7 +54,7 @@ def as_sent(text: str) -> dict[str, str]:
     return {"action": NUMBER, "number": KEEP if text == "keep" else text}
 
 
-def in_words(forward: Mapping[str, Any] | None) -> str | None:
+def destination_in_words(forward: Mapping[str, Any] | None) -> str | None:
     """Return where a rule of the PBX sends a call, in words; ``None`` when that is not set."""
     if not forward or not forward.get("action"):
         return None

@@ -147,7 +147,7 @@ class E164Processing:
 
 
 @dataclass(frozen=True)
-class InboundRule:
+class DialPlanInboundRule:
     """An inbound rule: its numbers, and what happens to calls in office hours, in words."""
 
     name: str
@@ -170,7 +170,7 @@ class DialPlan:
     country: str | None = None
     area_code: str | None = None
     dids: DidPool | None = None
-    inbound: tuple[InboundRule, ...] = ()
+    inbound: tuple[DialPlanInboundRule, ...] = ()
     e164: E164Processing = field(default_factory=E164Processing)
     own_list: tuple[str, ...] | None = None
     version: str | None = None
@@ -183,7 +183,7 @@ class DialPlan:
         return RuleIndex(self.rules)
 
 
-class Outcome(StrEnum):
+class CallOutcome(StrEnum):
     """What happens to a dialled number."""
 
     SENT = "sent"
@@ -201,16 +201,16 @@ class Decision:
     rule: Rule | None
     processed: str
     sent: str | None
-    outcome: Outcome
+    outcome: CallOutcome
     reason: str = ""
     by_own_list: bool = False
 
     @property
     def result(self) -> str:
         """As examples of the parameters have it: ``+…``, ``none`` or ``emergency``."""
-        if self.outcome in (Outcome.NONE, Outcome.NO_ROUTE):
+        if self.outcome in (CallOutcome.NONE, CallOutcome.NO_ROUTE):
             return "none"
-        return "emergency" if self.outcome is Outcome.EMERGENCY else self.sent or ""
+        return "emergency" if self.outcome is CallOutcome.EMERGENCY else self.sent or ""
 
 
 @dataclass(frozen=True)
@@ -305,15 +305,17 @@ def _decisions(plan: DialPlan, dialled: str, caller: str | None, semantics: Sema
     processed = plan.e164.processed(dialled)
     in_list = any(dialled.startswith(prefix) for prefix in plan.own_list or ())
     if in_list and semantics.own_list == "before":
-        yield Decision(None, processed, dialled, Outcome.EMERGENCY, "the PBX's own emergency list", True)
+        yield Decision(None, processed, dialled, CallOutcome.EMERGENCY, "the PBX's own emergency list", True)
         return
     rules = plan.index.candidates(processed, caller)
     chosen, equal = choose(rules, processed, caller, semantics)
     if chosen is None:
         if in_list:
-            yield Decision(None, processed, dialled, Outcome.EMERGENCY, "the PBX's own emergency list", True)
+            yield Decision(
+                None, processed, dialled, CallOutcome.EMERGENCY, "the PBX's own emergency list", True
+            )
         else:
-            yield Decision(None, processed, None, Outcome.NONE)
+            yield Decision(None, processed, None, CallOutcome.NONE)
         return
     yield _by(plan, chosen, dialled, processed, semantics)
     for rule in equal:
@@ -324,17 +326,17 @@ def _decisions(plan: DialPlan, dialled: str, caller: str | None, semantics: Sema
 def _by(plan: DialPlan, rule: Rule, dialled: str, processed: str, semantics: Semantics) -> Decision:
     route = rule.route
     if route is None:
-        return Decision(rule, processed, None, Outcome.NO_ROUTE)
+        return Decision(rule, processed, None, CallOutcome.NO_ROUTE)
     sent = route.rewritten(processed, semantics)
     if dialled in country_of(plan.country).emergency:
         accepted, reason = numbers.emergency_accepted(dialled, sent, plan.country, ours=route.ours)
-        outcome = Outcome.EMERGENCY if accepted else Outcome.REFUSED
+        outcome = CallOutcome.EMERGENCY if accepted else CallOutcome.REFUSED
         return Decision(rule, processed, sent, outcome, reason)
     if not route.ours:
-        return Decision(rule, processed, sent, Outcome.ELSEWHERE)
+        return Decision(rule, processed, sent, CallOutcome.ELSEWHERE)
     if reason := numbers.refusal(sent):
-        return Decision(rule, processed, sent, Outcome.REFUSED, reason)
-    return Decision(rule, processed, sent, Outcome.SENT, numbers.doubt(sent))
+        return Decision(rule, processed, sent, CallOutcome.REFUSED, reason)
+    return Decision(rule, processed, sent, CallOutcome.SENT, numbers.doubt(sent))
 
 
 def _way(rule: Rule, decision: Decision) -> tuple[str | None, bool | None, str | None]:
@@ -351,14 +353,14 @@ def _sentence(decision: Decision) -> str:
         return "It is in the PBX's own emergency list; the runbook does not know where that leads."
     if rule is None:
         return "No rule: nothing leaves the PBX."
-    if outcome is Outcome.NO_ROUTE:
+    if outcome is CallOutcome.NO_ROUTE:
         return f"Rule {rule.name} has no enabled route: the call fails."
     by = _caller_id(rule)
-    if outcome is Outcome.ELSEWHERE:
+    if outcome is CallOutcome.ELSEWHERE:
         return f"Leaves as {sent} by another trunk."
-    if outcome is Outcome.EMERGENCY:
+    if outcome is CallOutcome.EMERGENCY:
         return f"Would be sent as {sent}{by}; whether the call is answered is not promised."
-    if outcome is Outcome.REFUSED:
+    if outcome is CallOutcome.REFUSED:
         return f"Would be sent as {sent}: {decision.reason}."
     return f"Sent as {sent}{by}" + (f" ({decision.reason})." if decision.reason else ".")
 
@@ -369,13 +371,13 @@ def _caller_id(rule: Rule) -> str:
 
 
 def _short(decision: Decision) -> str:
-    return decision.sent if decision.sent and decision.outcome is not Outcome.NONE else "no rule"
+    return decision.sent if decision.sent and decision.outcome is not CallOutcome.NONE else "no rule"
 
 
 _ENTRY = re.compile(r"(\d+)(?:\s*-\s*(\d+))?", re.ASCII)
 
 
-def entries(text: str | None) -> tuple[str, ...]:
+def split_entries(text: str | None) -> tuple[str, ...]:
     """Return the entries of a list joined by semicolons."""
     return tuple(one.strip() for one in (text or "").split(";") if one.strip())
 
@@ -386,7 +388,7 @@ def ranges(text: str | None) -> tuple[tuple[int, int], ...]:
     Raises ``ValueError`` for what is neither.
     """
     found = []
-    for entry in entries(text):
+    for entry in split_entries(text):
         match = _ENTRY.fullmatch(entry)
         if match is None:
             raise ValueError("neither an extension nor a range of them")

@@ -1,17 +1,14 @@
 """What is wrong with a tenant's outbound rules as a whole.
 
-A finding that ``stops`` is a conflict: a write of the runbook's own would cause it, whatever the undocumented
-behaviour of the PBX is. Every other finding is a caution, which stops nothing. Whether rules tie is decided
-from their conditions; the example is a string that matches both.
+What ``conflicts`` returns stops a run: a write of the runbook's own would cause it, whatever the undocumented
+behaviour of the PBX is. Every other finding is a caution, which stops nothing.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,64 +16,22 @@ from ..did_pool import DidPool
 from . import numbers
 from .countries import Country, country_of, example
 from .evaluator import (
-    DOCUMENTED,
-    PLUS_SEMANTICS,
     Call,
+    CallOutcome,
     Decision,
     DialPlan,
-    Outcome,
     Route,
     Rule,
-    Semantics,
     explain,
     possible,
 )
-from .rule_index import RuleIndex
+from .finding import Finding, Trouble
+from .ties import FILLINGS, ties
 
 #: A lone + as a prefix works from this version of the PBX on.
 LONE_PLUS_SINCE = (22, 3, 22)
-#: As many rules are named that tie with one and the same: hundreds would say no more.
-MOST_TIES = 3
-#: Two numbers that differ in every digit: rules that treat them alike treat all alike.
-_FILLINGS = ("234567890123456789", "987654321098765432")
 #: A country to call abroad, and another one for those who live there.
 _ABROAD = ("CH", "NZ")
-
-
-class Trouble(StrEnum):
-    """What a finding is about."""
-
-    TIE = "tie"
-    EMERGENCY_TAKEN = "emergency taken"
-    NOT_E164 = "not E.164"
-    WRONG_NUMBER = "wrong number"
-    NO_RULE = "no rule"
-    NO_SERVICE = "no emergency service"
-    TOLL_FREE_CALLER = "toll-free caller id"
-    PLUS_TAKEN = "plus taken"
-    E164_COUNTRY = "E.164 country"
-    LONE_PLUS = "lone plus"
-    NOT_VALID = "not valid"
-    TIME_ZONE = "time zone"
-    UNREADABLE = "unreadable"
-    UNDOCUMENTED = "undocumented"
-    EXAMPLE = "example"
-    NO_COUNTRY = "no country"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One finding: what it is, the rules that it concerns, a dialled string as an example, and the cure."""
-
-    trouble: Trouble
-    what: str
-    cure: str
-    rules: tuple[str, ...] = ()
-    example: str = ""
-    stops: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.what}. {self.cure}."
 
 
 @dataclass(frozen=True)
@@ -106,9 +61,9 @@ def conflicts(before: DialPlan, after: DialPlan) -> list[Finding]:
         if not changed & names or foreign & names:
             return False
         earlier = [as_it_was[name] for name in (first.name, second.name) if name in as_it_was]
-        return not [one for one in _ties(earlier, _any_pair) if one.trouble is Trouble.TIE]
+        return not [one for one in ties(earlier) if one.trouble is Trouble.TIE]
 
-    found = [replace(tie, stops=True) for tie in _ties(after.rules, is_new) if tie.trouble is Trouble.TIE]
+    found = [tie for tie in ties(after.rules, is_new) if tie.trouble is Trouble.TIE]
     return [*found, *_emergency_taken(before, after)]
 
 
@@ -131,7 +86,7 @@ def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, list[str]]:
             now = {
                 one.rule.name if one.rule else ""
                 for one in possible(before, number, caller)
-                if one.outcome is not Outcome.NONE
+                if one.outcome is not CallOutcome.NONE
             }
             next_ones = [one.rule for one in possible(after, number, caller) if one.rule]
             then = {rule.name for rule in next_ones if rule.managed}
@@ -162,56 +117,6 @@ def failing_examples(plan: DialPlan) -> list[Finding]:
             what = f"Example {dialled}: expected {expected}, but: {call.verdict.removesuffix('.')}"
             found.append(_about(Trouble.EXAMPLE, what, "Correct the rules or the example", call))
     return found
-
-
-def ties(rules: Sequence[Rule]) -> list[Finding]:
-    """Return the pairs of rules that apply to one call with one priority and do different things to it.
-
-    A tie that every setting of what is not documented has is a ``TIE``, another one ``UNDOCUMENTED``.
-    """
-    return [*_ties(rules, _any_pair)]
-
-
-def _any_pair(first: Rule, second: Rule) -> bool:
-    return True
-
-
-def _ties(rules: Sequence[Rule], wanted: Callable[[Rule, Rule], bool]) -> Iterator[Finding]:
-    """The ties of those pairs that are wanted; of a rule that ties with very many, the first ones."""
-    by_priority: dict[int, list[Rule]] = {}
-    for rule in rules:
-        by_priority.setdefault(rule.priority, []).append(rule)
-    for equal in (group for group in by_priority.values() if len(group) > 1):
-        for first, others in RuleIndex(equal).meeting():
-            # Counted apart: what is only possible hides nothing that is sure.
-            told: Counter[bool] = Counter()
-            for second in others:
-                if told[True] == MOST_TIES:
-                    break
-                if not wanted(first, second):
-                    continue
-                always, string = _tie(first, second)
-                if string is None or told[always] == MOST_TIES:
-                    continue
-                told[always] += 1
-                yield _tied(first, second, string, always=always, last=told[always] == MOST_TIES)
-
-
-def _tied(first: Rule, second: Rule, string: str, *, always: bool, last: bool) -> Finding:
-    what = f"Rules {first.name} and {second.name} both apply to {string} with priority {first.priority}"
-    if always:
-        what += ": the PBX may use either"
-    else:
-        what += ", if a + counts (or does not count) as a digit, which PortSIP does not document"
-    if last:
-        what += f" (no more than {MOST_TIES} such rules are named for {first.name})"
-    return Finding(
-        Trouble.TIE if always else Trouble.UNDOCUMENTED,
-        what,
-        f"Give them different priorities: the lower one is used first ({_longer(first, second)})",
-        (min(first.name, second.name), max(first.name, second.name)),
-        string,
-    )
 
 
 def callers(rules: Sequence[Rule]) -> tuple[str | None, ...]:
@@ -253,96 +158,6 @@ def ways(country: Country, area_code: str | None) -> Iterator[Way]:
         yield Way("abroad", f"{prefix}{carrier}{(abroad or '')[1:]}", abroad or "")
 
 
-def _tie(first: Rule, second: Rule) -> tuple[bool, str | None]:
-    """Whether two rules of one priority tie under every setting, and a string for which they do."""
-    caller = _common_caller(first, second)
-    if caller == "" or first.route == second.route:
-        return False, None
-    sometimes = None
-    for string in _common_strings(first, second):
-        hits = [
-            semantics
-            for semantics in _settings(string)
-            if first.matches(string, caller, semantics)
-            and second.matches(string, caller, semantics)
-            and _result(first, string, semantics) != _result(second, string, semantics)
-        ]
-        if len(hits) == len(_settings(string)):
-            return True, string
-        if hits and sometimes is None:
-            sometimes = string
-    return False, sometimes
-
-
-def _settings(string: str) -> tuple[Semantics, ...]:
-    return PLUS_SEMANTICS if string.startswith("+") else (DOCUMENTED,)
-
-
-def _common_caller(first: Rule, second: Rule) -> str | None:
-    """A caller for whom both rules are: ``None`` for anybody, empty if there is none."""
-    if not first.callers or not second.callers:
-        both = first.callers or second.callers
-        return str(both[0][0]) if both else None
-    for low, high in first.callers:
-        for start, end in second.callers:
-            if max(low, start) <= min(high, end):
-                return str(max(low, start))
-    return ""
-
-
-def _common_strings(first: Rule, second: Rule) -> Iterator[str]:
-    """Strings that both rules can apply to: for each pair of prefixes and each length, two that differ.
-
-    Both rules see a string as a fixed front (the longer prefix) and a rest of any digits. What they send for
-    two rests that differ in every digit is the same only if it is the same for all rests: each takes digits
-    off the front and puts others there, nothing else.
-    """
-    # Where none is common to both, one may still count a + where the other does not.
-    apart = bool(first.lengths and second.lengths) and not {*first.lengths} & {*second.lengths}
-    if apart and (_without_plus(first) or _without_plus(second)):
-        return
-    fixed = {*first.lengths} & {*second.lengths} or {*first.lengths, *second.lengths}
-    fronts: dict[str, None] = {}
-    for one in first.prefixes or ("",):
-        for other in second.prefixes or ("",):
-            if one.startswith(other) or other.startswith(one):
-                front = max(one, other, key=len)
-                fronts[front] = None
-                if not front:
-                    fronts["+"] = None
-    for front in fronts:
-        plus = front.startswith("+")
-        wanted = (
-            sorted(fixed | {length - 1 for length in fixed if plus}) if fixed else [max(len(front) + 8, 11)]
-        )
-        for length in wanted:
-            rest = length + plus - len(front)
-            if rest >= 0:
-                for filling in _FILLINGS:
-                    yield front + filling[:rest] if rest else front
-
-
-def _without_plus(rule: Rule) -> bool:
-    """Whether no number with a + can meet a rule."""
-    return bool(rule.prefixes) and not any(prefix.startswith("+") for prefix in rule.prefixes)
-
-
-def _result(rule: Rule, string: str, semantics: Semantics) -> tuple[object, ...]:
-    route = rule.route
-    if route is None:
-        return (None,)
-    return route.rewritten(string, semantics), route.ours, route.caller_id
-
-
-def _longer(first: Rule, second: Rule) -> str:
-    """Which of two rules should come first: the one that is about fewer numbers."""
-    specific = min(
-        (first, second),
-        key=lambda rule: (-max(map(len, rule.prefixes), default=0), not rule.lengths),
-    )
-    return f"usually this should be the more specific one, {specific.name}"
-
-
 def _emergency_taken(before: DialPlan, after: DialPlan) -> list[Finding]:
     """The emergency numbers that would be sent as something else once the runbook has written its rules.
 
@@ -359,12 +174,12 @@ def _emergency_taken(before: DialPlan, after: DialPlan) -> list[Finding]:
                 rule = decision.rule
                 if rule is None or not _is_lost(decision) or rule.name in now:
                     continue
-                found.setdefault((rule.name, number), replace(_lost(decision, number, rule), stops=True))
+                found.setdefault((rule.name, number), _lost(decision, number, rule))
     return list(found.values())
 
 
 def _is_lost(decision: Decision) -> bool:
-    return decision.rule is not None and decision.outcome in (Outcome.REFUSED, Outcome.NO_ROUTE)
+    return decision.rule is not None and decision.outcome in (CallOutcome.REFUSED, CallOutcome.NO_ROUTE)
 
 
 def _lost(decision: Decision, number: str, rule: Rule) -> Finding:
@@ -458,7 +273,7 @@ def _string_of(prefix: str, lengths: tuple[int, ...]) -> str:
     if not prefix and not lengths:
         return ""
     length = min(lengths, default=max(len(prefix) + 9, 11)) + prefix.startswith("+")
-    return (prefix + _FILLINGS[0])[: max(length, len(prefix))]
+    return (prefix + FILLINGS[0])[: max(length, len(prefix))]
 
 
 def _refused_front(sent: str, known: str) -> str:
@@ -539,12 +354,12 @@ def _of_country(plan: DialPlan) -> Iterator[Finding]:
         call = explain(plan, way.dialled)
         decision = call.decision
         rule = decision.rule
-        if decision.outcome in (Outcome.NONE, Outcome.NO_ROUTE):
+        if decision.outcome in (CallOutcome.NONE, CallOutcome.NO_ROUTE):
             if way.needed:
                 missing.append(f"{way.name} ({way.dialled})")
-        elif rule is None or decision.outcome is Outcome.ELSEWHERE:
+        elif rule is None or decision.outcome is CallOutcome.ELSEWHERE:
             continue
-        elif decision.outcome is Outcome.REFUSED:
+        elif decision.outcome is CallOutcome.REFUSED:
             what = f"Rule {rule.name} sends {way.dialled} ({way.name}) as {decision.sent}: {decision.reason}"
             yield _about(Trouble.NOT_E164, what, _cure(way.dialled, country), call)
         elif decision.sent != way.meant:
@@ -599,7 +414,7 @@ def _of_emergency(plan: DialPlan, country: Country) -> Iterator[Finding]:
                 finding = _lost(lost, number, lost.rule)
                 yield replace(finding, trouble=Trouble.NO_SERVICE if service else finding.trouble)
                 break
-            if decision.outcome is Outcome.NONE:
+            if decision.outcome is CallOutcome.NONE:
                 nothing.append(number)
                 break
             if decision.by_own_list:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import meaning
 from ..did_pool import DidPool
 from . import destinations
-from .evaluator import DialPlan, E164Processing, InboundRule, Route, Rule, entries, ranges
+from .evaluator import DialPlan, DialPlanInboundRule, E164Processing, Route, Rule, ranges, split_entries
 
 if TYPE_CHECKING:
     from ..parameters import Tenant
@@ -29,10 +29,10 @@ def from_parameters(tenant: Tenant) -> DialPlan:
         area_code=tenant.dialling.area_code if tenant.dialling else None,
         dids=tenant.dids,
         inbound=tuple(
-            InboundRule(
+            DialPlanInboundRule(
                 meaning.name(rule.name),
                 rule.dids,
-                str(destinations.in_words(destinations.as_sent(rule.extension))),
+                str(destinations.destination_in_words(destinations.as_sent(rule.extension))),
             )
             for rule in (rules.inbound if rules else ())
         ),
@@ -85,8 +85,8 @@ def managed_rule(rule: OutboundRule) -> Rule:
     return Rule(
         name=meaning.name(rule.name),
         priority=rule.priority,
-        prefixes=entries(rule.number_prefix),
-        lengths=tuple(map(int, entries(rule.number_length))),
+        prefixes=split_entries(rule.number_prefix),
+        lengths=tuple(map(int, split_entries(rule.number_length))),
         callers=ranges(rule.extensions),
         routes=(Route(rule.strip_digits, rule.prepend, rule.caller_id or ""),),
         managed=True,
@@ -102,7 +102,7 @@ def rule_from_pbx(rule: Mapping[str, Any], trunk_id: str | None) -> Rule:
     return Rule(
         name=meaning.name(str(rule["name"])),
         priority=int(rule.get("priority") or 0),
-        prefixes=entries(rule.get("number_prefix")),
+        prefixes=split_entries(rule.get("number_prefix")),
         lengths=lengths,
         callers=callers,
         routes=tuple(
@@ -120,16 +120,17 @@ def rule_from_pbx(rule: Mapping[str, Any], trunk_id: str | None) -> Rule:
     )
 
 
-def _read_inbound(rule: Mapping[str, Any], trunk_id: str | None) -> InboundRule:
+def _read_inbound(rule: Mapping[str, Any], trunk_id: str | None) -> DialPlanInboundRule:
     try:
         dids = DidPool.read(rule.get("did_numbers") or "")
         known = True
     except ValueError:
         dids, known = DidPool("1"), False
-    return InboundRule(
+    return DialPlanInboundRule(
         name=meaning.name(str(rule["name"])),
         dids=dids,
-        destination=destinations.in_words(rule.get("office_hours_forward_rule")) or "goes nowhere",
+        destination=destinations.destination_in_words(rule.get("office_hours_forward_rule"))
+        or "goes nowhere",
         enabled=known and bool(rule.get("enabled")),
         any_caller=not rule.get("cid_number_mask"),
         ours=rule.get("provider_id") == trunk_id,

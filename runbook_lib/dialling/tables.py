@@ -9,7 +9,7 @@ import phonenumbers
 
 from ..plan import Value
 from .countries import country_of
-from .evaluator import Call, DialPlan, Outcome, decide, explain
+from .evaluator import Call, CallOutcome, DialPlan, decide, explain
 from .judgement import sample_of, ways
 
 RULE_COLUMNS = (
@@ -22,10 +22,10 @@ CALL_COLUMNS = (
 )
 #: Twilio's side of a number that leaves.
 _ACCEPTED = {
-    Outcome.SENT: "yes, +E.164",
-    Outcome.EMERGENCY: "as an emergency number",
-    Outcome.REFUSED: "not as documented",
-    Outcome.ELSEWHERE: "another trunk",
+    CallOutcome.SENT: "yes, +E.164",
+    CallOutcome.EMERGENCY: "as an emergency number",
+    CallOutcome.REFUSED: "not as documented",
+    CallOutcome.ELSEWHERE: "another trunk",
 }
 
 

@@ -19,7 +19,7 @@ Data = dict[str, Any]
 PASSWORD = "file:secrets/sip_password_{name}"  # noqa: S105 - a reference
 
 
-class Kind(StrEnum):
+class Misfit(StrEnum):
     """Why something does not fit."""
 
     NUMBER_ON_NO_TRUNK = "number on no trunk"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 class Oddity:
     """Something that does not fit: why, whose, and what exactly."""
 
-    kind: Kind
+    kind: Misfit
     whose: str
     what: str
 
@@ -52,7 +52,7 @@ class Drafts:
     shared: dict[str, Data] = field(default_factory=dict)
     odd: list[Oddity] = field(default_factory=list)
 
-    def add(self, kind: Kind, whose: str, what: str) -> None:
+    def add(self, kind: Misfit, whose: str, what: str) -> None:
         """Note what does not fit."""
         self.odd.append(Oddity(kind, whose, what))
 
@@ -64,18 +64,18 @@ def draft(site: Site, found: Survey) -> Drafts:
     shares = _draft_shared(site, found, drafts, used)
     for side in found.tenants:
         if side.error is not None:
-            drafts.add(Kind.UNREADABLE, side.tenant["name"], side.error.what)
+            drafts.add(Misfit.UNREADABLE, side.tenant["name"], side.error.what)
         elif side.trunks:
             _draft_tenant(site, found, side, shares, drafts, used)
     for domain, twilio in found.twilio.items():
         if domain not in used:
             what = f"{twilio.trunk.friendly_name}: no trunk of the PBX leads to it"
-            drafts.add(Kind.ONE_SIDED, domain, what)
+            drafts.add(Misfit.ONE_SIDED, domain, what)
     for name in found.without_domain:
-        drafts.add(Kind.ONE_SIDED, name, "a trunk at Twilio without a termination URI")
+        drafts.add(Misfit.ONE_SIDED, name, "a trunk at Twilio without a termination URI")
     for number, trunk in sorted(found.numbers.items()):
         if trunk is None:
-            drafts.add(Kind.NUMBER_ON_NO_TRUNK, number, "owned, and on no trunk")
+            drafts.add(Misfit.NUMBER_ON_NO_TRUNK, number, "owned, and on no trunk")
     _note_overlaps(drafts)
     return drafts
 
@@ -101,7 +101,7 @@ def _draft_shared(
         domain = _domain_of(trunk)
         side = found.twilio.get(domain)
         if side is None or domain in used:
-            drafts.add(Kind.ONE_SIDED, trunk["name"], f"the site's accounts have no trunk {domain} for it")
+            drafts.add(Misfit.ONE_SIDED, trunk["name"], f"the site's accounts have no trunk {domain} for it")
             continue
         used.add(domain)
         name = file_name(domain.split(".")[0], [*drafts.shared])
@@ -122,38 +122,38 @@ def _draft_tenant(
     label = str(tenant["domain"]).split(".")[0]
     name = file_name(label, [*drafts.tenants])
     if name != label:
-        drafts.add(Kind.NAME, whose, f"{label} becomes {name}")
+        drafts.add(Misfit.NAME, whose, f"{label} becomes {name}")
     first, *others = sorted(side.trunks, key=lambda trunk: (bool(trunk.get("shared")), trunk["name"]))
     for trunk in others:
-        drafts.add(Kind.ONE_SIDED, whose, f"a further trunk to Twilio, {trunk['name']}: a file has one")
+        drafts.add(Misfit.ONE_SIDED, whose, f"a further trunk to Twilio, {trunk['name']}: a file has one")
     data: Data = {"name": name, "pbx_domain": tenant["domain"], "dids": ""}
     shared, share = shares.get((tenant["id"], first["id"]), (None, first))
     twilio = found.twilio.get(_domain_of(first))
     if twilio is None:
         what = f"the site's accounts have no trunk {_domain_of(first)} for {first['name']}"
-        drafts.add(Kind.ONE_SIDED, whose, what)
+        drafts.add(Misfit.ONE_SIDED, whose, what)
         return
     used.add(_domain_of(first))
     try:
         pool = DidPool.read(share.get("did_numbers") or "")
     except ValueError:
-        drafts.add(Kind.POOL_WITHOUT_NUMBERS, whose, first["name"])
+        drafts.add(Misfit.POOL_WITHOUT_NUMBERS, whose, first["name"])
         return
     for did in (did for did in pool if did not in twilio.numbers):
-        drafts.add(Kind.NUMBER_ON_NO_TRUNK, whose, f"{did} is in the pool, and not on the trunk")
+        drafts.add(Misfit.NUMBER_ON_NO_TRUNK, whose, f"{did} is in the pool, and not on the trunk")
     known = [did for did in pool if did in twilio.numbers]
     if not known:
-        drafts.add(Kind.POOL_WITHOUT_NUMBERS, whose, f"{first['name']}: none of {pool} is on its trunk")
+        drafts.add(Misfit.POOL_WITHOUT_NUMBERS, whose, f"{first['name']}: none of {pool} is on its trunk")
         return
     data["dids"] = str(pool) if len(known) == len(pool) else DidPool.of(known).text
     if shared is not None:
         data |= {"shared_trunk": shared, "concurrency": share.get("concurrency") or 1}
     else:
         for did in sorted(twilio.numbers - {*pool}):
-            drafts.add(Kind.NUMBER_ON_NO_TRUNK, whose, f"{did} is on the trunk and in no pool")
+            drafts.add(Misfit.NUMBER_ON_NO_TRUNK, whose, f"{did} is on the trunk and in no pool")
         data |= _trunk(site, twilio, first, name, drafts)
     dids = DidPool.read(data["dids"])
-    rules = _rules(side, first["id"], dids, lambda what: drafts.add(Kind.RULE, whose, what))
+    rules = _rules(side, first["id"], dids, lambda what: drafts.add(Misfit.RULE, whose, what))
     if rules:
         data["rules"] = rules
     drafts.tenants[name] = data
@@ -187,7 +187,7 @@ def _termination(site: Site, side: TwilioSide, in_pbx: Read, name: str, drafts: 
         for entry in entries:
             if entry.cidr_prefix_length != 32:
                 what = f"{access.friendly_name}: {entry.ip_address}/{entry.cidr_prefix_length} may call out"
-                drafts.add(Kind.WIDE_LIST, whose, what)
+                drafts.add(Misfit.WIDE_LIST, whose, what)
     if side.access:
         ours = site.pbx.acl_addresses
         access, entries = min(side.access, key=lambda one: all(e.ip_address not in ours for e in one[1]))
@@ -196,12 +196,12 @@ def _termination(site: Site, side: TwilioSide, in_pbx: Read, name: str, drafts: 
         if single and sorted(single) != sorted(ours):
             own["addresses"] = single
     else:
-        drafts.add(Kind.STEP, whose, "2.2: no IP access control list on the trunk")
+        drafts.add(Misfit.STEP, whose, "2.2: no IP access control list on the trunk")
     user = in_pbx.get("auth_id") or ""
     of_user = [one for one, users in side.credentials if any(u.username == user for u in users)]
     if not of_user:
         has = f"the PBX signs in as {user}" if user else "the PBX has no authentication name"
-        drafts.add(Kind.NO_CREDENTIALS, whose, f"{has}, and no credential list on the trunk has that user")
+        drafts.add(Misfit.NO_CREDENTIALS, whose, f"{has}, and no credential list on the trunk has that user")
     lists = of_user or [one for one, _ in side.credentials]
     termination["credentials"] = {
         **({"list_name": lists[0].friendly_name} if lists else {}),
@@ -217,16 +217,16 @@ def _origination(site: Site, side: TwilioSide, whose: str, drafts: Drafts) -> Da
         try:
             uri = OriginationUri.parse(live.sip_url.strip().lower())
         except ValueError:
-            drafts.add(Kind.ORIGINATION, whose, f"{live.sip_url}: of another form than the guide's")
+            drafts.add(Misfit.ORIGINATION, whose, f"{live.sip_url}: of another form than the guide's")
             continue
         first = read[0][1] if read else uri
         alike = ("host", "parameter", "transport", "port")
         if uri.host != site.pbx.address or any(getattr(uri, one) != getattr(first, one) for one in alike):
-            drafts.add(Kind.ORIGINATION, whose, f"{live.sip_url}: leads elsewhere, or another way")
+            drafts.add(Misfit.ORIGINATION, whose, f"{live.sip_url}: leads elsewhere, or another way")
             continue
         read.append((live, uri))
     if not read:
-        drafts.add(Kind.ONE_SIDED, whose, "no origination URI leads to the PBX: calls in do not arrive")
+        drafts.add(Misfit.ONE_SIDED, whose, "no origination URI leads to the PBX: calls in do not arrive")
         return {}
     uri = read[0][1]
     return {
@@ -317,5 +317,5 @@ def _note_overlaps(drafts: Drafts) -> None:
     for name, data in drafts.tenants.items():
         for did in DidPool.read(data["dids"]):
             if did in owner:
-                drafts.add(Kind.OVERLAP, name, f"{did} is in the pool of {owner[did]} as well")
+                drafts.add(Misfit.OVERLAP, name, f"{did} is in the pool of {owner[did]} as well")
             owner[did] = name

@@ -9,17 +9,17 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ..parameters import SharedTrunk, Site, Tenant
-from ..plan import shown
+from ..plan import value_text
 from ..watch.differences import look_at
 from ..watch.reading import SiteReading
-from .drafts import Data, Drafts, Kind, draft
+from .drafts import Data, Drafts, Misfit, draft
 from .survey import survey
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Found:
+class Discovery:
     """What was discovered: the drafts, the tenants of which everything is in place, and the requests."""
 
     drafts: Drafts
@@ -27,7 +27,7 @@ class Found:
     requests: dict[str, int]
 
 
-def discover(site: Site, root: Path) -> Found:
+def discover_site(site: Site, root: Path) -> Discovery:
     """Read a site and draft its parameters; sends no write, and writes no file.
 
     What is left of the drafts are valid parameters. Each was planned: what is not in place, apart from the
@@ -53,13 +53,15 @@ def discover(site: Site, root: Path) -> Found:
         requests = reading.requests
     for one in looked:
         if one.error is not None:
-            drafts.add(Kind.UNREADABLE, one.owner.name, one.error.what)
+            drafts.add(Misfit.UNREADABLE, one.owner.name, one.error.what)
         for difference in one.differences:
             row = difference.row
-            what = f"{row.step} {row.setting}: {shown(row.current)}, by the guide {shown(row.desired)}"
-            drafts.add(Kind.STEP, one.owner.name, what)
+            what = (
+                f"{row.step} {row.setting}: {value_text(row.current)}, by the guide {value_text(row.desired)}"
+            )
+            drafts.add(Misfit.STEP, one.owner.name, what)
     in_place = tuple(one.owner.name for one in looked if not one.differences and one.error is None)
-    return Found(drafts, in_place, requests)
+    return Discovery(drafts, in_place, requests)
 
 
 def _valid(
@@ -71,6 +73,6 @@ def _valid(
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        drafts.add(Kind.NAME, name, f"cannot be written as parameters: {where}: {first['msg']}")
+        drafts.add(Misfit.NAME, name, f"cannot be written as parameters: {where}: {first['msg']}")
         del drafted[name]
         return None

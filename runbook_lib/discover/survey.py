@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import RunbookError
 from ..meaning import host
-from ..resources.rules import Rules
+from ..resources.rules import TenantRules
 from ..sip_uri import TerminationUri
 from ..vendors.portsip import Session
 from ..watch.reading import WORKERS, SiteReading
@@ -136,7 +136,7 @@ def _tenant_side(tenant: Read, session: Session) -> TenantSide:
     listed = [one for one in session.list("/providers") if termination_of(one)]
     if not listed:
         return TenantSide(tenant)
-    rules = Rules(lambda: session)
+    rules = TenantRules(lambda: session)
     return TenantSide(
         tenant,
         tuple(session.get(f"/providers/{one['id']}") for one in listed),

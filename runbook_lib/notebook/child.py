@@ -18,11 +18,12 @@ from typing import Any
 from ..approval import GivenApproval
 from ..detached import Detached
 from ..guide import RETIRE, ROLL_BACK
+from ..outcomes import FAILED, INTERRUPTED, RUNNING
 from ..plain_files import read_mapping
 from ..records.living import Phase
 from ..records.record import OPENING
 from ..secret import scrub
-from .runs import FAILED, INTERRUPTED, RUNNING, RecordedRun, Status
+from .runs import RecordedRun, Status
 
 
 @dataclass(frozen=True)

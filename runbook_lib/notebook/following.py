@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from ..outcomes import RUNNING, UNKNOWN
 from . import child
 from .child import Child
-from .runs import RUNNING, UNKNOWN, RecordedRun, Status, run_in_flight
+from .runs import RecordedRun, Status, run_in_flight
 
 #: How often (s) the record of a run is read, and how often a run is looked for where none is known.
 FOLLOW_S, LOOK_S = 0.3, 1.0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from IPython import get_ipython
 
 from ..guide import SECTIONS
+from ..outcomes import INTERRUPTED, RUNNING, SUCCEEDED, UNKNOWN
 from ..plan import Effect, Slice
 from ..records.living import Phase
 from ..records.result import RUN_FOLDER
@@ -26,7 +27,7 @@ from .child import Child, Order
 from .display import SANS, Box, Shown, escaped, utc, visible
 from .failures import boxed
 from .following import Follower
-from .runs import INTERRUPTED, RUNNING, SUCCEEDED, UNKNOWN, RecordedRun, Status
+from .runs import RecordedRun, Status
 from .served import Served
 from .tables import Stack, Table
 

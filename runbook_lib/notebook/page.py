@@ -15,6 +15,7 @@ from ..errors import InputError, RunbookError, StalePageError
 from ..guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, section_of
 from ..keys import Why
 from ..lock import whoami
+from ..outcomes import SUCCEEDED
 from ..parameters import project_root, settled
 from ..paths import current_folder, locate, near
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Slice
@@ -377,7 +378,7 @@ class SectionPage:
         """Tone and title of the closing box: a plan that could not be applied is not a success."""
         rows = [Action(row["action"]) for row in result.get("plan") or ()]
         stopping = sum(action in STOPPING for action in rows)
-        if result["outcome"] != "succeeded":
+        if result["outcome"] != SUCCEEDED:
             return "stop", f"Section {self._number} {result['outcome']}."
         number = self._number
         if self.mode == "plan" and result.get("plan") is None:

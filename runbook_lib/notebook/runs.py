@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ..guide import SECTIONS
+from ..outcomes import RUNNING, UNKNOWN
 from ..plain_files import read_mapping
 from ..records import living
-from ..records.journal import FILE_NAME, read
+from ..records.journal import FILE_NAME, read_journal
 from ..records.living import Phase
 from ..records.record import OPENING, RUN
 from ..secret import scrub
-
-RUNNING, SUCCEEDED, INTERRUPTED, FAILED = "running", "succeeded", "interrupted", "failed"
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ class RecordedRun:
         # Asked first: what an ended run has written is complete.
         running = self.is_running
         journal = self.folder / FILE_NAME
-        writes = read(journal) if journal.exists() else []
+        writes = read_journal(journal) if journal.exists() else []
         if running:
             phase = living.entered(self.folder) or {"phase": Phase.STARTING}
             return Status(RUNNING, phase, writes, self.folder)

@@ -38,8 +38,6 @@ _NARROWEST = 39
 _LONGEST_WORD = 30
 #: So wide is text that goes to no terminal.
 NO_TERMINAL = 120
-#: For text of which no cell is to be folded.
-UNFOLDED = 10_000
 
 
 def styled_html(

@@ -288,7 +288,7 @@ def step_table(step: str, rows: Sequence[Row]) -> Table:
     return row_table(title, rows, empty="the parameters ask for nothing here", hidden=["Step"])
 
 
-def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
+def rows_in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
     """Return a section's rows in the order of the guide's steps; of the way back, in that of its writes."""
     if section not in RUN_ORDER:
         return rows
@@ -298,7 +298,7 @@ def in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
 
 def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
     """Return a section's plan with the sentence that sums it up, and what a person should look at."""
-    table = row_table(f"Plan: {_counted(part.rows)}", in_order(part.section, part.rows))
+    table = row_table(f"Plan: {_counted(part.rows)}", rows_in_order(part.section, part.rows))
     check = Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))
     return Stack((table, _verdict(part), *([check] if cautions else [])))
 
@@ -310,7 +310,7 @@ def outcome_shown(section: str, outcome: Outcome) -> Stack:
     writes = f"{outcome.writes} write" + ("s" if outcome.writes != 1 else "")
     # A write sends the whole resource; what stood there already was not carried out.
     rows = [row for row in outcome.rows if row.action in CHANGING]
-    return Stack((row_table(f"Carried out, in {writes}", in_order(section, rows)),))
+    return Stack((row_table(f"Carried out, in {writes}", rows_in_order(section, rows)),))
 
 
 def first_block_shown(block: FirstBlock) -> Stack:
@@ -324,13 +324,13 @@ def verification_shown(section: str, verification: Verification, *, planning: bo
     columns = ["Step", "Result", "Setting", "Expected", "Read back", NOTE]
     rows = [
         [row.step, _result(row, planning), row.setting, row.desired, row.current, row.note]
-        for row in in_order(section, verification.rows)
+        for row in rows_in_order(section, verification.rows)
     ]
     table = Table("Expected result, read back", columns, rows)
     count = len(verification.differences)
     if verification.ok and not rows:
         verdict = Box("info", "There is nothing to compare: the parameters ask for nothing here.")
-    elif verification.ok and (silent := to_look_at(verification.rows)):
+    elif verification.ok and (silent := count_to_look_at(verification.rows)):
         verdict = Box("caution", f"What was asked for reads back as expected, and {silent}.")
     elif verification.ok:
         verdict = Box("good", "Everything reads back as expected.")
@@ -376,7 +376,7 @@ def _verdict(part: Slice) -> Box:
         )
     if not part.rows:
         return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
-    if not changing and (silent := to_look_at(part.rows)):
+    if not changing and (silent := count_to_look_at(part.rows)):
         return Box("caution", f"Nothing to change, and {silent}.")
     if not changing:
         return Box("good", "Nothing to change: everything matches the parameters.")
@@ -390,7 +390,7 @@ def _verdict(part: Slice) -> Box:
     return Box("info", f"{_rows(len(changing))} to apply; none interrupts calls.")
 
 
-def to_look_at(rows: Sequence[Row]) -> str:
+def count_to_look_at(rows: Sequence[Row]) -> str:
     """Count what is to be looked at though it asks for nothing; empty for nothing."""
     counts = Counter(REASONS[row.why][0] for row in rows if row.why in TO_LOOK_AT)
     return ", ".join(f"{_rows(count)}: {words}" for words, count in counts.items())

@@ -17,13 +17,22 @@ from typing import Any, TypeVar
 from .. import signalling
 from ..dialling import presets
 from ..dialling.countries import country_of, is_country
-from ..dialling.destinations import size
+from ..dialling.destinations import range_size
 from ..did_pool import DidPool, e164
 from ..errors import InputError, SecretError
 from ..meaning import meaning
 from ..paths import NamedFile, candidates, is_old_reading, lies_in, locate, looked_for
 from ..product import PARAMETERS
-from ..secret import Filter, SecretRef, exposure, find, is_one_word, look_up, remember, sip_password_problem
+from ..secret import (
+    SecretFilter,
+    SecretRef,
+    exposure,
+    find_secrets,
+    is_one_word,
+    look_up,
+    remember,
+    sip_password_problem,
+)
 from ..sip_uri import EDGES, address, check_host, not_public, termination_label
 from .document import Document, PathInFile
 from .model import Site, Tenant, TrunkScope
@@ -121,7 +130,7 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
     shared = ("shared_trunks", _at(tenant.content, "shared_trunk"))
     sip = ("termination", "credentials", "password")
     live = _at(site.content, "target") == "live"
-    values = Filter()
+    values = SecretFilter()
     places: tuple[tuple[Document, tuple[Any, ...]], ...] = (
         (site, (*accounts, "auth_token")),
         (site, (*accounts, "api_key_secret")),
@@ -155,7 +164,7 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
             document.add((document.key, *path), f"Twilio would refuse this password: {problem}")
     for document in (site, tenant):
         for path, text in _texts(document.content, ()):
-            if found := find(text, values):
+            if found := find_secrets(text, values):
                 message = (
                     f"contains the value of the secret at {found[0]}: delete it here, and change the secret"
                 )
@@ -333,7 +342,7 @@ def _rules(tenant: Mapping[str, Any]) -> Problems:
                     yield (*path, "dids"), "another inbound rule also covers one of these numbers"
                 taken.append(pool)
                 for key in ("extension", "outside_hours", "holidays"):
-                    extensions = size(str(_at(rule, key)))
+                    extensions = range_size(str(_at(rule, key)))
                     if extensions is not None and extensions != len(pool):
                         message = f"has {extensions} extensions, but dids has {len(pool)} numbers"
                         yield (*path, key), f"{message}: the counts must be equal"
@@ -452,7 +461,7 @@ def _make_sandbox_secrets(root: Path) -> None:
     from runbook_sandbox import secrets  # only a sandbox site pays for the import
 
     try:
-        secrets.ensure(root)
+        secrets.ensure_secrets(root)
     except OSError as error:
         raise SecretError([f"the sandbox's secrets cannot be created ({error.strerror})"]) from None
 

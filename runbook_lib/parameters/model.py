@@ -17,7 +17,7 @@ from ..statement import VALID_DAYS
 from .types import (
     AccountSid,
     ApiKeySid,
-    Country,
+    CountryCode,
     Destination,
     Dialled,
     Digits,
@@ -35,7 +35,7 @@ from .types import (
     Name,
     Number,
     OneEntry,
-    Pool,
+    PoolText,
     Prefixes,
     Prepend,
     ProxyUrl,
@@ -46,7 +46,7 @@ from .types import (
     Username,
 )
 
-Transport = Literal["udp", "tcp", "tls"]
+SipTransport = Literal["udp", "tcp", "tls"]
 Edge = Literal["ashburn", "umatilla", "dublin", "frankfurt", "sao-paulo", "singapore", "tokyo", "sydney"]
 Region = Literal["us1", "us2", "ie1", "de1", "br1", "sg1", "jp1", "au1"]
 
@@ -219,7 +219,7 @@ class Origination(Strict):
     parameter: Literal["region", "edge"] = Field(
         "region", description="Parameter in the URI: region=us1 as in the guide, or edge=ashburn."
     )
-    transport: Transport = Field("udp", description="Transport to the PBX; must be enabled there.")
+    transport: SipTransport = Field("udp", description="Transport to the PBX; must be enabled there.")
     port: int | None = Field(
         None,
         description="Port of the PBX; default: the PBX's port for that transport, read live.",
@@ -239,7 +239,7 @@ class PbxTrunk(Strict):
 
     name: Name = Field("Twilio-Reg-Trunk", description="The trunk's name in the PBX (5.2).")
     brand: Name = Field("Twilio", description="The brand, as named in the portal (5.2).")
-    transport: Transport = Field(
+    transport: SipTransport = Field(
         "udp", description="Transport to Twilio; tls requires secure trunking there."
     )
     max_concurrent_calls: int = Field(
@@ -418,7 +418,7 @@ class Tenant(Strict):
 
     name: FolderName = Field(description="Name of the tenant's folder in the records.")
     pbx_domain: Domain = Field(description="The tenant's SIP domain in the PBX.")
-    dids: Pool = Field(
+    dids: PoolText = Field(
         description="The tenant's numbers, in the PBX's pool syntax; they are listed only here."
     )
     twilio_account: FolderName | None = Field(
@@ -437,7 +437,7 @@ class Tenant(Strict):
     termination: Termination | None = Field(None, description="Calls from the PBX to Twilio.")
     origination: Origination = Field(Origination(), description="Calls from Twilio to the PBX.")
     pbx_trunk: PbxTrunk = Field(PbxTrunk(), description="The trunk in the PBX.")
-    country: Country | None = Field(
+    country: CountryCode | None = Field(
         None,
         description="The country that people dial in (ISO 3166, such as DE), by which call rules are judged;"
         " it creates none.",
@@ -456,11 +456,6 @@ class Tenant(Strict):
     accept_interruption: bool = Field(False, description="Allow changes that interrupt calls.")
     accept_unrouted: bool = Field(False, description="Move numbers even though no inbound rule covers them.")
     set_password: bool = Field(False, description="Write the password again on both sides.")
-
-    @property
-    def level(self) -> Literal["tenant", "system"]:
-        """Where the tenant's trunk is defined: its own, or the site's shared one."""
-        return "system" if self.shared_trunk is not None else "tenant"
 
     @property
     def call_rules(self) -> Rules | None:

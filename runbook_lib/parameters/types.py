@@ -219,7 +219,7 @@ _written = PlainSerializer(str, return_type=str)
 Name = Annotated[str, _parsed(_words(64)), _string(minLength=1, maxLength=64)]
 FilePath = Annotated[NamedFile, _beside(_named_file, NamedFile), _string(minLength=1), _written]
 FolderName = Annotated[str, _parsed(_folder_name), _string(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-Pool = Annotated[DidPool, _parsed(DidPool.parse, DidPool), _string(pattern=r"^[0-9 ;-]+$"), _written]
+PoolText = Annotated[DidPool, _parsed(DidPool.parse, DidPool), _string(pattern=r"^[0-9 ;-]+$"), _written]
 OneEntry = Annotated[DidPool, _parsed(_one_entry, DidPool), _string(pattern=r"^[0-9 -]+$"), _written]
 Number = Annotated[str, _parsed(e164), _string(pattern=r"^\+[1-9][0-9]{1,14}$")]
 Reference = Annotated[
@@ -241,7 +241,7 @@ Fingerprint = Annotated[
 ]
 Username = _pattern_type("[A-Za-z0-9._-]{1,32}", "1 to 32 letters, digits, '.', '_' and '-'")
 Destination = Annotated[str, _parsed(destination), _string(minLength=1)]
-Country = Annotated[str, _parsed(_country), _string(pattern="^[A-Z]{2}$")]
+CountryCode = Annotated[str, _parsed(_country), _string(pattern="^[A-Z]{2}$")]
 Dialled = _pattern_type(r"\+?[0-9*#]{1,32}", "what people dial: digits, * and #, with or without a leading +")
 Expected = Annotated[str, _parsed(_expected), _string(pattern=r"^(\+[1-9][0-9]{1,14}|none|emergency)$")]
 Digits = _pattern_type("[0-9]{1,8}", "digits only")

@@ -100,7 +100,9 @@ def _holding(
         require_plain(signature, SMALL)
         key = ssh.signing_key(message, signature, namespace)
         for name in ssh.principals(signature, allowed_signers, at_any_time=True) if key else ():
-            check = ssh.verify(message, signature, allowed_signers, namespace, name, at=at, revoked=revoked)
+            check = ssh.verify_signature(
+                message, signature, allowed_signers, namespace, name, at=at, revoked=revoked
+            )
             if key and check.returncode == 0:
                 found.setdefault(key, name)
     return found

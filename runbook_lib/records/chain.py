@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import LockedError
 from ..lock import file_lock
-from ..plain_files import MIB, describe, descriptor, opened, read, write_whole
+from ..plain_files import MIB, describe, descriptor, read, write_whole
 from .errors import RecordError
 from .result import CHECKSUMS, now
 
@@ -369,10 +369,15 @@ def digest_of(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def digest_of_file(path: Path) -> str:
+def digest_of_file(path: Path | str) -> str:
     """Return ``sha256:…`` of a plain file's content; raises as ``plain_files.descriptor``."""
-    with opened(path) as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    digest, file = hashlib.sha256(), descriptor(path, os.O_RDONLY)
+    try:
+        while part := os.read(file, MIB):
+            digest.update(part)
+    finally:
+        os.close(file)
+    return "sha256:" + digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

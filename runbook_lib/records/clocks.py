@@ -145,7 +145,7 @@ def describe_set_back(entries: Sequence[Entry], most: int = 5) -> list[tuple[str
     return shown
 
 
-def in_order(entries: Sequence[Entry], runs: Iterable[str]) -> list[str]:
+def runs_in_order(entries: Sequence[Entry], runs: Iterable[str]) -> list[str]:
     """Return runs, oldest first: in the order in which the chain says they opened.
 
     A run outside the chain has only the time in its name: it comes after the last chained run whose

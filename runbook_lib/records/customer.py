@@ -16,6 +16,7 @@ from typing import Any
 
 from ..did_pool import DidPool
 from ..guide import STEPS, TENANTS_STEPS
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from ..plan import Effect, Value
 from ..sip_uri import TerminationUri
 from ..statement import CONFIRMED, SIGNED
@@ -24,17 +25,17 @@ from .first_block import (
     EMERGENCY,
     Changed,
     changed_rows,
-    in_words,
     interrupting_writes,
     mapping,
     mappings,
     moment,
     read_back_at,
+    value_in_words,
 )
 
 #: What stands in the place of a value that is not for this audience.
 WITHHELD = "(set)"
-_OUTCOMES = {"succeeded": "completed", "failed": "not completed", "interrupted": "not completed"}
+_OUTCOMES = {SUCCEEDED: "completed", FAILED: "not completed", INTERRUPTED: "not completed"}
 #: Settings that are shown under their own name; any other one is called as the guide calls its step.
 _SETTINGS = frozenset(
     {
@@ -180,9 +181,9 @@ class _Allowed:
 
     def _value(self, value: Value) -> str:
         if not isinstance(value, str):
-            return in_words(value)
+            return value_in_words(value)
         if value in _WORDS or value in self._domains or _FEW_DIGITS.fullmatch(value) or self._are_own(value):
-            return in_words(value)
+            return value_in_words(value)
         return WITHHELD
 
     def _are_own(self, text: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..keys import ResourceKey
 from ..plan import field_of
-from .footprint import resource_of
+from .footprint import touched_by
 from .formats import FORMAT
 from .journal import key_of
 
@@ -50,7 +50,7 @@ def _kept(write: Mapping[str, Any]) -> dict[str, Any]:
         "section": write["section"],
         "key": key_of(write).to_data(),
         "vendor": write["vendor"],
-        "what": resource_of(write)[1],
+        "what": touched_by(write)[1],
         "at": write["at"],
         **({"vendor_time": write["vendor_time"]} if "vendor_time" in write else {}),
         "passwords": sorted({field_of(row) for row in write["rows"]} - {""}),

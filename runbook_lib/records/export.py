@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 
 from ..errors import SecretError
 from ..plain_files import read
-from ..secret import SecretRef, find, resolve, scrub
+from ..secret import SecretRef, find_secrets, resolve, scrub
 from .chain import CLOSED, EVENTS, FILE_NAME, FILES, Chain, Entry, digest_of_file
 from .errors import RecordError
 from .handing import write_copy
 from .record import CHECKSUMS, OPENING, READ_ONLY, files_of
-from .verify import SIGNATURES, check_record
+from .verify import SIGNATURES, verify_record
 
 #: The earliest time that a zip can hold; the record itself contains the real times.
 TIME = (1980, 1, 1, 0, 0, 0)
@@ -92,7 +92,7 @@ def require_exportable(records: Path, run: str, root: Path) -> list[str]:
             meaning="it is not yet fixed which files belong to it",
             next_step=f"wait until its run has ended; if the run died: runbook records close {run}",
         )
-    if problems := check_record(records, run, entries):
+    if problems := verify_record(records, run, entries):
         raise RecordError(
             f"record {run} has changed since it was closed: "
             + "; ".join(f"{one.path}: {one.what}" for one in problems),
@@ -145,7 +145,7 @@ def _references(parameters: Any) -> Iterator[SecretRef]:
 def _secrets_in(folder: Path) -> Iterator[str]:
     """Which known secret is in which file of a record."""
     for name, path in {**files_of(folder), CHECKSUMS: folder / CHECKSUMS}.items():
-        if names := find(name.encode() + b"\n" + read(path)):
+        if names := find_secrets(name.encode() + b"\n" + read(path)):
             yield f"{', '.join(names)} in {scrub(name)}"
 
 

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..meaning import meaning
-from ..plan import CHANGING, Action, Effect, Value, field_of, shown
+from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
+from ..plan import CHANGING, Action, Effect, Value, field_of, value_text
 from ..statement import CONFIRMED, SIGNED
 
 #: Of an approval that nobody gave beforehand; see ``runbook.approved_by`` and ``approval``.
@@ -68,7 +69,7 @@ class Changed:
         if self.result in (NOT_READABLE, NOT_READ):
             return self.result + certain
         mark = "✓" if self.result == AS_EXPECTED else "✗"
-        return f"{mark} {in_words(self.read_back)}{certain}"
+        return f"{mark} {value_in_words(self.read_back)}{certain}"
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ class FirstBlock:
             (
                 row.step,
                 row.setting,
-                in_words(row.before),
-                in_words(row.after),
+                value_in_words(row.before),
+                value_in_words(row.after),
                 "none" if row.effect == Effect.NONE else row.effect,
                 row.read_back_in_words,
             )
@@ -201,7 +202,7 @@ def _what(record: Mapping[str, Any], rows: Sequence[Changed]) -> str:
         return f"{back}changed nothing"
     if len(rows) == 1:
         [row] = rows
-        what = f"{row.setting} ({row.step}) from {in_words(row.before)} to {in_words(row.after)}"
+        what = f"{row.setting} ({row.step}) from {value_in_words(row.before)} to {value_in_words(row.after)}"
         return f"{back}changed {what}"
     return f"{back}changed {len(rows)} settings, listed below,"
 
@@ -210,9 +211,9 @@ def _ending(record: Mapping[str, Any]) -> str:
     outcome = record.get("outcome")
     unknown = len(mappings(record, "in_flight"))
     lost = f"; of {_count(unknown, 'write')} nobody knows whether it arrived" if unknown else ""
-    if outcome == "succeeded":
+    if outcome == SUCCEEDED:
         return lost.removeprefix("; ")
-    told = {"failed": "the run failed", "interrupted": "the run was interrupted"}
+    told = {FAILED: "the run failed", INTERRUPTED: "the run was interrupted"}
     return told.get(str(outcome), f"how the run ended: {outcome}") + lost
 
 
@@ -290,16 +291,16 @@ def _outside(record: Mapping[str, Any]) -> str:
         return f"{len(found)} settings had been changed outside before it" if found else ""
     [row] = found
     return (
-        f"{row.get('setting')} had been changed outside before it (found {in_words(row.get('found'))}; run"
-        f" {row.get('run')} left {in_words(row.get('value'))})"
+        f"{row.get('setting')} had been changed outside before it (found"
+        f" {value_in_words(row.get('found'))}; run {row.get('run')} left {value_in_words(row.get('value'))})"
     )
 
 
-def in_words(value: Any) -> str:
+def value_in_words(value: Any) -> str:
     """Return a value as the table shows it."""
     if value is True or value is False:
         return "on" if value else "off"
-    return shown(value)
+    return value_text(value)
 
 
 def moment(time: object) -> str:

@@ -17,7 +17,7 @@ from ..meaning import meaning
 from ..plan import Row
 from .journal import key_of
 
-Kind = Literal["made", "changed", "removed"]
+WriteKind = Literal["made", "changed", "removed"]
 Write = Mapping[str, Any]
 Locate = Callable[[Write], str | None]
 
@@ -56,7 +56,7 @@ class Trace:
 
     vendor: str
     path: str
-    kind: Kind
+    kind: WriteKind
     section: str
     resource: ResourceKey
     rows: tuple[Row, ...]
@@ -83,7 +83,7 @@ def footprint(writes: Iterable[Write], locate: Locate) -> list[Trace]:
         answer = write["answer"] or {"status": None, "result": None}
         if answer["status"] is not None and 400 <= answer["status"] < 500:
             continue
-        path, kind = resource_of(write)
+        path, kind = touched_by(write)
         if path is None:
             path = locate(write)
         if path is None:
@@ -119,15 +119,15 @@ def _text(value: Any) -> str:
 
 def path_of(write: Write) -> str | None:
     """Return the path of the resource of a write; ``None`` if it made one and nobody said which."""
-    return resource_of(write)[0]
+    return touched_by(write)[0]
 
 
 def makes(write: Write) -> bool:
     """Whether a write is one that makes a resource."""
-    return resource_of(write)[1] == "made"
+    return touched_by(write)[1] == "made"
 
 
-def resource_of(write: Write) -> tuple[str | None, Kind]:
+def touched_by(write: Write) -> tuple[str | None, WriteKind]:
     """Return the path of the resource that a write is about, and what the write does to it."""
     made = next((one["result"] for one in (write["answer"], write["found"]) if one and one["result"]), None)
     path = urlsplit(write["path"]).path
@@ -148,7 +148,7 @@ def resource_of(write: Write) -> tuple[str | None, Kind]:
     return (f"{path}/{made}" if made else None), "made"
 
 
-def _trace(write: Write, path: str, kind: Kind) -> Trace:
+def _trace(write: Write, path: str, kind: WriteKind) -> Trace:
     sent = {} if kind == "removed" else (write["body"] or {})
     if write["vendor"] == "Twilio":
         sent = {snake(name): value for name, value in sent.items()}
@@ -178,7 +178,7 @@ def _joined(earlier: Trace, later: Trace) -> Trace:
     for row in later.rows:
         first = rows.get(row.key)
         rows[row.key] = replace(row, current=first.current) if first else row
-    kind: Kind = earlier.kind if later.kind == "changed" else later.kind
+    kind: WriteKind = earlier.kind if later.kind == "changed" else later.kind
     left = {**earlier.left, **later.left}
     told = {**earlier.told, **later.told}
     told = {name: value for name, value in told.items() if name not in left}

@@ -14,13 +14,13 @@ from typing import Any
 
 from ..identity import plain_identities
 from ..plain_files import parse_mapping, read
-from ..secret import find, scrub_data
+from ..secret import find_secrets, scrub_data
 from .chain import Chain, Entry, digest_of, digest_of_file
 from .errors import RecordError
 from .events import DISPOSED, HANDED_OUT
 from .formats import FORMAT
 from .result import now
-from .verify import Problem, check_record
+from .verify import Problem, verify_record
 
 
 def write_copy(out: Path, content: bytes) -> None:
@@ -28,7 +28,7 @@ def write_copy(out: Path, content: bytes) -> None:
 
     Raises ``RecordError`` when the place is taken or cannot be written, and when a known secret is in it.
     """
-    if names := find(content):
+    if names := find_secrets(content):
         raise RecordError(
             f"the copy holds secrets: {', '.join(names)}",
             meaning="nothing was written",
@@ -98,5 +98,5 @@ def handed_out(records: Path, entries: Sequence[Entry], copy: Path) -> list[Hand
         if digest_of(content) == entry.content and told.get("digest") == digest:
             own = [one for one in entries if one.run == entry.run]
             disposed = any(one.event == DISPOSED for one in own)
-            found.append(Handed(entry, told, tuple(check_record(records, str(entry.run), own)), disposed))
+            found.append(Handed(entry, told, tuple(verify_record(records, str(entry.run), own)), disposed))
     return found

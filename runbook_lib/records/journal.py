@@ -21,8 +21,7 @@ from typing import Any
 from ..errors import RunbookError
 from ..identity import plain_identities
 from ..keys import ResourceKey, key_of_phrase
-from ..plain_files import descriptor
-from ..plain_files import read as read_plain
+from ..plain_files import descriptor, read
 from ..plan import Row
 from .chain import CLOSED_WHILE_RUNNING, Chain
 from .clocks import VendorClocks
@@ -210,7 +209,7 @@ class Journal:
 
     def digest(self) -> str:
         """Return ``sha256:…`` of the journal as it is now; of no bytes when nothing was written."""
-        content = read_plain(self.path) if os.path.lexists(self.path) else b""
+        content = read(self.path) if os.path.lexists(self.path) else b""
         return "sha256:" + hashlib.sha256(content).hexdigest()
 
     def _require_entry(self) -> None:
@@ -262,7 +261,7 @@ class Journal:
         return event
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read_journal(path: Path) -> list[dict[str, Any]]:
     """Return a journal's writes, each with its result under ``answer`` (``None``: in flight).
 
     ``found`` is what was read of the resource that it created, if recorded (``None`` otherwise).
@@ -272,7 +271,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     """
     writes: dict[str, dict[str, Any]] = {}
     # Not splitlines: what JSON leaves as it is in a text holds line ends of other kinds.
-    *lines, rest = read_plain(path).decode(errors="replace").split("\n")
+    *lines, rest = read(path).decode(errors="replace").split("\n")
     for number, line in enumerate([*lines, rest] if _event(rest) else lines, start=1):
         event = _event(line)
         if event is None or newer(event):

@@ -9,44 +9,89 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..keys import ResourceKey
 from ..meaning import FORMS, meaning
-from ..plain_files import describe, read_mapping, write_whole
-from ..plain_files import read as read_plain
+from ..plain_files import describe, read, read_mapping, write_whole
 from ..plan import CHANGING, Action, Left, Row, Value, canonical, field_of
 from .chain import FILE_NAME as CHAIN
 from .chain import LIMIT
 from .disposed import DISPOSED_FILE, writes_of
 from .errors import RecordError
-from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read, vendor_time
+from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read_journal, vendor_time
 
 OWNERSHIP = ".ownership.json"
-FORMAT = 4
+FORMAT = 5
 #: So many journals are read at every look rather than writing the index again.
 FEW = 16
 #: Runs are two folders below a site's, withheld ones three.
 DEPTH = 3
+#: The name of a run, as an entry of the chain has it.
+_RUN = re.compile(rb'"run": "[^"]*/([^"/]+)"')
 
 
 @dataclass(frozen=True)
 class _Journal:
-    """What one journal speaks of: the vendor's ids, and the keys of what was written without an answer.
-
-    ``left`` has what the run left of each setting: when that was written, the value, and whether it is
-    certain that it arrived. The key of a resource alone says that the run removed it.
-    """
+    """What one journal speaks of: the vendor's ids, and the keys of what was written without an answer."""
 
     stamp: tuple[int, ...]
     ids: frozenset[str]
     lost: frozenset[str]
-    left: dict[str, tuple[str, Value, bool]]
+    #: As the index has them: the number of a place, when it was written, the value, whether it is certain.
+    entries: Sequence[tuple[int, str, Value, bool]]
+    places: Sequence[str]
+
+    @cached_property
+    def left(self) -> dict[str, tuple[str, Value, bool]]:
+        """What the run left of each setting: when it was written, the value, whether it surely arrived.
+
+        The key of a resource alone says that the run removed it. Most journals are never asked.
+        """
+        return {self.places[place]: (at, value, is_certain) for place, at, value, is_certain in self.entries}
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What the runs left behind at one target, as one look found it; the newest run first."""
+
+    _target: dict[str, str]
+    _runs: tuple[tuple[str, _Journal], ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no journal here, so that nothing can be missing of it."""
+        return not self._runs
+
+    @cached_property
+    def _places(self) -> frozenset[str]:
+        """All that any of the runs left, or removed; most of them share one list."""
+        lists = {id(journal.places): journal.places for _, journal in self._runs}
+        return frozenset(place for places in lists.values() for place in places)
+
+    def of(self, resource: ResourceKey, row: Row) -> Left | None:
+        """Return what the newest run left of a setting, by the chain's order; ``None`` for nothing.
+
+        Of a resource that a later run removed nothing was left.
+        """
+        wanted = _place(self._target, resource, row.step, row.field or row.setting)
+        removed = {_place(self._target, part) for part in _with_parents(resource)}
+        if wanted not in self._places:
+            return None
+        for run, journal in self._runs:
+            if wanted in journal.left:
+                at, value, is_certain = journal.left[wanted]
+                return Left(run, value, at) if is_certain else None
+            if not removed.isdisjoint(journal.left):
+                return None
+        return None
 
 
 class Ownership:
@@ -63,7 +108,7 @@ class Ownership:
 
     def __init__(self, records: Path, target: dict[str, str]) -> None:
         self._records = records
-        self._order: bytes | None = None
+        self._order: dict[str, int] = {}
         self._target = target
         self._known: dict[str, _Journal] | None = None
 
@@ -110,40 +155,29 @@ class Ownership:
                     if write["target"] == self._target and vendor_id in _ids(write):
                         yield write
 
-    def left(self, resource: ResourceKey, row: Row) -> Left | None:
-        """Return what the newest of these runs left of a setting, by the chain's order; ``None`` for nothing.
+    def remains(self) -> Remains:
+        """Look at what these runs left behind.
 
-        Of a resource that a later run removed nothing was left. Goes by the index and opens no journal that
-        is in it: what it reports stops nothing.
+        Goes by the index and opens no journal that is in it: what it reports stops nothing.
         """
         journals, _ = self._look()
-        wanted = _place(self._target, resource, row.step, row.field or row.setting)
-        removed = {_place(self._target, part) for part in _with_parents(resource)}
-        newest: tuple[tuple[int, str], str, _Journal] | None = None
-        for name, journal in journals.items():
-            if wanted in journal.left or removed & journal.left.keys():
-                place = (self._place_in_chain(name), name)
-                if newest is None or place > newest[0]:
-                    newest = (place, name, journal)
-        if newest is None or wanted not in newest[2].left:
-            return None
-        at, value, is_certain = newest[2].left[wanted]
-        return Left(newest[1].rpartition("/")[2], value, at) if is_certain else None
+        runs = {name: name.rpartition("/")[2] for name in journals}
+        if not self._order.keys() >= set(runs.values()):
+            self._order = self._chain_order()
+        newest_first = sorted(
+            journals, key=lambda name: (self._order.get(runs[name], -1), name), reverse=True
+        )
+        return Remains(self._target, tuple((runs[name], journals[name]) for name in newest_first))
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no journal here, so that nothing can be missing of it."""
-        return not self._look()[0]
-
-    def _place_in_chain(self, name: str) -> int:
-        """Where the chain has a run for the first time; -1 for one that it does not have."""
-        if self._order is None:
-            self._order = b""
-            for folder in (self._records, *self._records.parents[:2]):
-                with suppress(OSError):
-                    self._order = read_plain(folder / CHAIN, LIMIT)
-                    break
-        return self._order.find(f'/{name.rpartition("/")[2]}"'.encode())
+    def _chain_order(self) -> dict[str, int]:
+        """Where the chain has each run for the first time."""
+        for folder in (self._records, *self._records.parents[:2]):
+            with suppress(OSError):
+                lines = read(folder / CHAIN, LIMIT)
+                # The last one that is set stays, hence from the end.
+                found = [(run.group(1).decode(), run.start()) for run in _RUN.finditer(lines)]
+                return dict(reversed(found))
+        return {}
 
     def _shows(
         self, write: dict[str, Any], resource: ResourceKey, vendor_id: str, created: datetime | None
@@ -157,9 +191,9 @@ class Ownership:
     def _read(self, name: str) -> list[dict[str, Any]]:
         """The writes of a run: of its journal, or of what stays of one that was removed by rule."""
         try:
-            return read(self._records / name / FILE_NAME)
+            return read_journal(self._records / name / FILE_NAME)
         except FileNotFoundError:
-            return writes_of(json.loads(read_plain(self._records / name / DISPOSED_FILE)))
+            return writes_of(json.loads(read(self._records / name / DISPOSED_FILE)))
 
     def _look(self) -> tuple[dict[str, _Journal], list[str]]:
         """The journals that exist now, newest name first, and why any of them cannot be read."""
@@ -176,7 +210,9 @@ class Ownership:
                     writes = self._read(name)
                     ids = frozenset(one for write in writes for one in _ids(write))
                     lost = frozenset(canonical(key_of(write).identity) for write in writes if is_lost(write))
-                    journal = _Journal(stamps[name], ids, lost, _left(writes))
+                    left = _left(writes)
+                    entries = [(number, *found) for number, found in enumerate(left.values())]
+                    journal = _Journal(stamps[name], ids, lost, entries, list(left))
                 except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                     unreadable.append(self._problem(name, error))
                     continue
@@ -231,22 +267,34 @@ def _of_index(index: dict[str, Any]) -> dict[str, _Journal]:
     try:
         if index["format"] != FORMAT:
             return {}
+        places = index["places"]
         return {
             str(name): _Journal(
                 tuple(stamp),
                 frozenset(ids),
                 frozenset(lost),
-                {key: tuple(found) for key, found in left.items()},
+                entries,
+                places,
             )
-            for name, (stamp, ids, lost, left) in index["journals"].items()
+            for name, (stamp, ids, lost, entries) in index["journals"].items()
         }
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError):
         return {}
 
 
 def _to_index(journals: dict[str, _Journal]) -> bytes:
-    told = {name: (one.stamp, sorted(one.ids), sorted(one.lost), one.left) for name, one in journals.items()}
-    return json.dumps({"format": FORMAT, "journals": told}).encode()
+    """The index; a tenant's runs write the same settings, so each place stands in it once."""
+    places: dict[str, int] = {}
+    listed = {
+        name: (
+            journal.stamp,
+            sorted(journal.ids),
+            sorted(journal.lost),
+            [(places.setdefault(place, len(places)), *left) for place, left in journal.left.items()],
+        )
+        for name, journal in journals.items()
+    }
+    return json.dumps({"format": FORMAT, "places": list(places), "journals": listed}).encode()
 
 
 def _left(writes: list[dict[str, Any]]) -> dict[str, tuple[str, Value, bool]]:

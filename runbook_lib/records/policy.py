@@ -282,14 +282,19 @@ def _signed(message: bytes, before: Mapping[str, Any], old: OldSigner | None) ->
         )
     if digest_of_file(old.allowed_signers) != before["allowed_signers"]:
         raise InputError([f"--allowed-signers: {old.allowed_signers} is not the previous file"])
-    made = ssh.sign(message, old.key, NAMESPACE)
+    made = ssh.sign_message(message, old.key, NAMESPACE)
     if made.returncode != 0:
         raise InputError([f"--key: ssh-keygen could not sign with {old.key}: {ssh.last_line(made.stderr)}"])
     with NamedTemporaryFile() as file:
         file.write(made.stdout)
         file.flush()
         for name in ssh.principals(Path(file.name), old.allowed_signers):
-            if ssh.verify(message, Path(file.name), old.allowed_signers, NAMESPACE, name).returncode == 0:
+            if (
+                ssh.verify_signature(
+                    message, Path(file.name), old.allowed_signers, NAMESPACE, name
+                ).returncode
+                == 0
+            ):
                 return {"signed_by": name, "signature": made.stdout.decode()}
     raise ApprovalError(
         f"{old.key} does not belong to a previously allowed signer",

@@ -23,8 +23,9 @@ from typing import Any
 from ..guide import SECTIONS
 from ..identity import plain_identities
 from ..lock import whoami
+from ..outcomes import UNKNOWN
 from ..plain_files import NotPlainError, read, read_mapping, write_whole
-from ..secret import find, scrub_data
+from ..secret import find_secrets, scrub_data
 from ..statement import Use
 from ..workspace import work_tree_of
 from . import journal, living
@@ -45,7 +46,7 @@ from .formats import FORMAT
 from .needs import keep_as_it_is, try_out
 from .policy import LIVE, pin, pins_of
 from .result import CHECKSUMS, now, write_json
-from .summary import UNKNOWN, summarize
+from .summary import summarize
 from .uses import USED, USED_FILE, claim
 from .versions import runbook_version, tool_versions
 
@@ -244,7 +245,7 @@ def is_open(folder: Path) -> bool:
 def carry_opening(withheld: Path, folder: Path) -> None:
     """Give the folder that replaces a withheld record the opening that the chain names, if that is clean."""
     opening = withheld / OPENING
-    if opening.exists() and not find(read(opening)):
+    if opening.exists() and not find_secrets(read(opening)):
         shutil.copyfile(opening, folder / OPENING)
 
 
@@ -286,7 +287,7 @@ def record_so_far(folder: Path) -> dict[str, Any]:
     results = [found[number] for number in dict.fromkeys(order) if found.get(number)]
     path = folder / journal.FILE_NAME
     there = os.path.lexists(path)
-    writes = journal.read(path) if there else []
+    writes = journal.read_journal(path) if there else []
     digest = digest_of_file(path) if there else digest_of(b"")
     return summarize(opening, run, results, writes, digest)
 

@@ -31,11 +31,11 @@ from .first_block import (
     DIFFERS,
     EMERGENCY,
     changed_rows,
-    in_words,
     interrupting_writes,
     mapping,
     mappings,
     read_back_at,
+    value_in_words,
 )
 from .policy import Seen
 from .record import CHECKSUMS, OPENING, RECORD
@@ -65,7 +65,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True)
-class Facts:
+class RecordFacts:
     """What a record says of itself, in short.
 
     ``effect`` are the calls that the plan said would be interrupted; ``changed`` what changed, in words:
@@ -102,13 +102,13 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Row:
+class RegisterRow:
     """One run of the register: what its record says, and what the chain says of it."""
 
     run: str
     opened: str
     state: str
-    facts: Facts
+    facts: RecordFacts
     closed: str = ""
     reviewed: str = ""
     rolled_back_by: tuple[str, ...] = ()
@@ -159,7 +159,7 @@ class Row:
         }
 
 
-def facts_of(opening: Mapping[str, Any], record: Mapping[str, Any]) -> Facts:
+def facts_of(opening: Mapping[str, Any], record: Mapping[str, Any]) -> RecordFacts:
     """Return what a record says of itself; whatever somebody made of its files, this raises nothing."""
     whole = {**opening, **record}
     approval = mapping(record.get("approver")) or mapping(opening.get("approval"))
@@ -172,7 +172,7 @@ def facts_of(opening: Mapping[str, Any], record: Mapping[str, Any]) -> Facts:
     names = mappings(whole, "by")
     emergency = str(whole.get("emergency") or "")
     how = str(by.get("how") or "")
-    return Facts(
+    return RecordFacts(
         mode=str(whole.get("mode") or ""),
         outcome=str(record.get("outcome") or ""),
         sections=" ".join(map(str, whole.get("order") or ())) if isinstance(whole.get("order"), list) else "",
@@ -205,7 +205,7 @@ def facts_of(opening: Mapping[str, Any], record: Mapping[str, Any]) -> Facts:
 def _changed(rows: Sequence[Any]) -> str:
     if len(rows) == 1:
         [row] = rows
-        return f"{row.setting}: {in_words(row.before)} → {in_words(row.after)}"
+        return f"{row.setting}: {value_in_words(row.before)} → {value_in_words(row.after)}"
     return f"{len(rows)} settings" if rows else ""
 
 
@@ -228,7 +228,7 @@ def _own_reasons(record: Mapping[str, Any], approval: Mapping[str, Any], how: st
         yield Reason.CHANGED_OUTSIDE
 
 
-def register(records: Path, entries: Sequence[Entry]) -> list[Row]:
+def register(records: Path, entries: Sequence[Entry]) -> list[RegisterRow]:
     """Return a row for each run that the chain has, in the order in which they opened."""
     by_run: dict[str, dict[str, Entry]] = {}
     for entry in entries:
@@ -243,11 +243,11 @@ def register(records: Path, entries: Sequence[Entry]) -> list[Row]:
             if ADOPTED in events:
                 told = read_mapping(records / events[ADOPTED].file)
                 state = DISPOSED if DISPOSED in events else f"adopted: {told.get('why')}"
-                rows.append(Row(run, events[ADOPTED].at, state, Facts(), on_hold=held))
+                rows.append(RegisterRow(run, events[ADOPTED].at, state, RecordFacts(), on_hold=held))
             continue
         digests = {event: entry.content for event, entry in events.items() if event in (OPENED, CLOSED)}
         disposed = DISPOSED in events
-        facts, problems = (Facts(), ()) if disposed else cache.facts(run, digests)
+        facts, problems = (RecordFacts(), ()) if disposed else cache.facts(run, digests)
         state = DISPOSED if disposed else CLOSED
         if CLOSED not in events:
             state = GOING_ON if living.is_going_on(records / run) else NOT_ENDED
@@ -257,7 +257,7 @@ def register(records: Path, entries: Sequence[Entry]) -> list[Row]:
         if run in backwards and Reason.CLOCK_OFF not in reasons:
             reasons.append(Reason.CLOCK_OFF)
         rows.append(
-            Row(
+            RegisterRow(
                 run,
                 events[OPENED].at,
                 state,
@@ -273,7 +273,7 @@ def register(records: Path, entries: Sequence[Entry]) -> list[Row]:
     return _with_rollbacks(rows)
 
 
-def _with_rollbacks(rows: Sequence[Row]) -> list[Row]:
+def _with_rollbacks(rows: Sequence[RegisterRow]) -> list[RegisterRow]:
     """The rows, each with the runs that rolled it back: those of its tenant that name it, and succeeded."""
     by: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
@@ -283,12 +283,12 @@ def _with_rollbacks(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         site, tenant, run_id = row.run.split("/")
         undone = tuple(by.get((site, tenant, run_id), ()))
-        found.append(Row(**{**row.__dict__, "rolled_back_by": undone}) if undone else row)
+        found.append(RegisterRow(**{**row.__dict__, "rolled_back_by": undone}) if undone else row)
     return found
 
 
 @dataclass(frozen=True)
-class Filter:
+class RegisterFilter:
     """Which rows of the register are wanted; what is ``None`` excludes none.
 
     ``since`` and ``until`` are UTC times, ISO 8601, compared with when the chain has a run as opened.
@@ -302,7 +302,7 @@ class Filter:
     outcome: str | None = None
     exceptions: bool = False
 
-    def of(self, rows: Sequence[Row]) -> list[Row]:
+    def of(self, rows: Sequence[RegisterRow]) -> list[RegisterRow]:
         """Return the rows that are wanted.
 
         A tenant's include the runs for a shared trunk that its calls ran through.
@@ -310,7 +310,7 @@ class Filter:
         domains = {row.facts.domain for row in rows if row.tenant == self.tenant} - {""}
         return [row for row in rows if self._wants(row, domains)]
 
-    def _wants(self, row: Row, domains: set[str]) -> bool:
+    def _wants(self, row: RegisterRow, domains: set[str]) -> bool:
         if self.tenant is not None and row.tenant != self.tenant:
             touched = {*row.facts.affected, *row.facts.affected_domains}
             if not touched & {self.tenant, *domains}:
@@ -347,7 +347,7 @@ class _Cache:
                 if told["format"] == FORMAT and _is_own(self._path):
                     self._known = told["runs"]
 
-    def facts(self, run: str, digests: Mapping[str, str]) -> tuple[Facts, tuple[Problem, ...]]:
+    def facts(self, run: str, digests: Mapping[str, str]) -> tuple[RecordFacts, tuple[Problem, ...]]:
         """What a record says of itself, and what of it is not as it was recorded."""
         stamp = [_stamp(f"{self._records}/{run}/{name}") for name in _STAMPED]
         key = [digests.get(OPENED), digests.get(CLOSED), stamp]
@@ -356,7 +356,7 @@ class _Cache:
             self._found[run] = known
             told: dict[str, Any] = known[1]
             told = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-            return Facts(**told), ()
+            return RecordFacts(**told), ()
         opening, record, problems = read_record(self._records, run, digests)
         facts = facts_of(opening, record)
         if CLOSED in digests and not problems:

@@ -34,7 +34,7 @@ from .policy import POLICY
 from .record import withheld_from
 from .result import CHECKSUMS, now
 from .uses import USED, USED_FILE
-from .verify import check_record, is_run
+from .verify import is_run, verify_record
 
 _AGE = re.compile(r"([1-9]\d{0,3})([ymd])", re.ASCII)
 _PASSWORDS = (PASSWORD_AT_TWILIO, PASSWORD_AT_PBX)
@@ -117,7 +117,7 @@ def old_records(records: Path, entries: Sequence[Entry], older_than: str) -> lis
             why = "a secret was found in it, and what was withheld has not been looked at"
         elif problems := [
             problem
-            for problem in check_record(records, run, [*own.values()])
+            for problem in verify_record(records, run, [*own.values()])
             if problem.path != f"{run}/{DISPOSED_FILE}"  # of a removal that was cut off
         ]:
             why = f"it is not as it was closed ({problems[0].path}: {problems[0].what})"
@@ -125,7 +125,7 @@ def old_records(records: Path, entries: Sequence[Entry], older_than: str) -> lis
     return found
 
 
-def dispose(records: Path, older_than: str, reason: str) -> tuple[list[Old], list[Old]]:
+def dispose_records(records: Path, older_than: str, reason: str) -> tuple[list[Old], list[Old]]:
     """Remove the records that are old enough, each with an entry; return those removed and those that stay.
 
     A removal that was cut off is finished first. Raises ``RecordError`` where no rule says how long records
@@ -165,7 +165,7 @@ def dispose(records: Path, older_than: str, reason: str) -> tuple[list[Old], lis
     return [old for old in found if not old.kept_by], [old for old in found if old.kept_by]
 
 
-def hold(records: Path, run: str, reason: str, *, release: bool = False) -> Entry:
+def hold_record(records: Path, run: str, reason: str, *, release: bool = False) -> Entry:
     """Enter that a record must not be removed, or may be again.
 
     Raises ``InputError`` when it is so already, or was removed before.
@@ -196,7 +196,7 @@ def _remove(folder: Path) -> None:
 
 def _journal_of(folder: Path) -> list[dict[str, Any]]:
     path = folder / journal.FILE_NAME
-    return journal.read(path) if os.path.lexists(path) else []
+    return journal.read_journal(path) if os.path.lexists(path) else []
 
 
 def _last_writers(records: Path, events: Mapping[str, Mapping[str, Entry]]) -> set[str]:

@@ -46,7 +46,7 @@ def describe_events(records: Path, entries: Sequence[Entry]) -> list[str]:
     return lines
 
 
-def review(records: Path, run: str, remark: str) -> Entry:
+def review_run(records: Path, run: str, remark: str) -> Entry:
     """Enter that this process's operator has reviewed an emergency run.
 
     Raises ``InputError`` for a run that is not one, is open, or was reviewed already, ``RecordError`` when

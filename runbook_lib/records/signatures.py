@@ -38,7 +38,7 @@ def sign_head(records: Path, key: Path) -> Path:
     if not entries:
         raise RecordError("there is nothing to sign", next_step="make a record first: runbook apply")
     message = f"{entries[-1].digest}\n".encode()
-    signature = ssh.sign(message, key, NAMESPACE)
+    signature = ssh.sign_message(message, key, NAMESPACE)
     if signature.returncode != 0:
         raise RecordError(
             f"ssh-keygen could not sign with {key}: {ssh.last_line(signature.stderr)}",
@@ -194,7 +194,7 @@ class _Judge:
         revoked: bool = True,
     ) -> bool:
         keys = self._revoked if revoked else None
-        check = ssh.verify_ever if ever else partial(ssh.verify, at=at)
+        check = ssh.verify_ever if ever else partial(ssh.verify_signature, at=at)
         found = check(message, signature, self._signers, NAMESPACE, identity, revoked=keys)
         return found.returncode == 0
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..outcomes import UNKNOWN
 from .clocks import largest
 from .first_block import first_block
 from .journal import is_lost
 
 FORMAT = 1
-UNKNOWN = "unknown"
 #: A section with writes in the journal and no recorded end.
 NOT_ENDED = "begun, not ended"
 
@@ -39,7 +39,7 @@ def summarize(
     results
         The sections' ``NN.result.json``, in the order in which they ran.
     writes
-        The journal's writes, as ``journal.read`` returns them.
+        The journal's writes, as ``read_journal`` returns them.
     journal
         Digest of the journal's file.
     """

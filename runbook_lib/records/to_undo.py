@@ -21,7 +21,7 @@ from .events import DISPOSED
 from .formats import newer
 from .record import OPENING, RECORD, run_name
 from .result import CHECKSUMS
-from .verify import check_record, is_run, only_newer
+from .verify import is_run, only_newer, verify_record
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def record_to_undo(
     return RecordToUndo(folder, tuple(only), vouched)
 
 
-def files_of(records: Path, record: str) -> tuple[str, dict[str, str]]:
+def parameter_files_of(records: Path, record: str) -> tuple[str, dict[str, str]]:
     """Return the run id and the parameter files (``site``, ``tenant``) of the record that is meant.
 
     ``record`` is a run id or its beginning, the record's whole name (``site/tenant/run id``) or its
@@ -203,7 +203,7 @@ def _check(records: Path, folder: Path, chain: Sequence[Entry]) -> None:
             next_step="wait until the run has ended; if it died: runbook records close RUN, then check"
             " what it left (runbook records show RUN)",
         )
-    problems = check_record(records, run, chain)
+    problems = verify_record(records, run, chain)
     if not only_newer(problems):  # whoever changed a file can write any format into it
         raise RecordError(
             f"record {run}: " + "; ".join(f"{problem.path}: {problem.what}" for problem in problems),
@@ -250,7 +250,7 @@ def _places(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _writes(folder: Path) -> list[dict[str, object]]:
-    return journal.read(folder / journal.FILE_NAME)
+    return journal.read_journal(folder / journal.FILE_NAME)
 
 
 def _is_forward(write: Mapping[str, object]) -> bool:

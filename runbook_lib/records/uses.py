@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import ApprovalError, InputError
 from ..identity import plain_identities
+from ..outcomes import SUCCEEDED
 from ..plain_files import opened, read, read_mapping
 from ..secret import scrub_data
 from ..statement import Use
@@ -29,7 +30,6 @@ from .result import now
 USED, REVOKED = "used", "revoked"
 USED_FILE = "used.json"
 RECORD, JOURNAL = "record.json", "journal.jsonl"
-SUCCEEDED = "succeeded"
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def register_of(records: Path) -> str | None:
         return None
 
 
-def revoke(records: Path, approval: str, reason: str) -> Entry:
+def enter_revocation(records: Path, approval: str, reason: str) -> Entry:
     """Enter that an approval must not be used any longer; ``InputError`` if it is already revoked."""
     chain = Chain(records)
     with chain.held():

@@ -162,7 +162,7 @@ class Report:
         return tuple(one for one in self.entries if one.seq > last)
 
 
-def verify(
+def verify_records(
     records: Path,
     anchors: Sequence[Anchor] = (),
     known: Sequence[Problem] = (),
@@ -261,7 +261,7 @@ def verify(
     )
 
 
-def check_record(records: Path, run: str, entries: Sequence[Entry]) -> list[Problem]:
+def verify_record(records: Path, run: str, entries: Sequence[Entry]) -> list[Problem]:
     """Return what is wrong with one record, beside the chain as a whole."""
     own = [entry for entry in entries if entry.run == run]
     if removed := next((entry for entry in own if entry.event == DISPOSED), None):
@@ -468,7 +468,7 @@ def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
         yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
         return
     folder = records / run
-    listed = _checksums(records / entry.file)
+    listed = _checksums(read_mapping(records / entry.file))
     try:
         refuse_links(records, run)
         there = {*contents(folder)[0]} if folder.is_dir() else set[str]()
@@ -476,7 +476,7 @@ def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
             if name not in listed:
                 if not _is_jupyters_copy(folder, name, listed):
                     yield Problem(f"{run}/{name}", "extra: not among the files that were adopted")
-            elif problem := _compared(folder / name, f"{run}/{name}", listed[name]):
+            elif problem := _compared(f"{folder}/{name}", f"{run}/{name}", listed[name]):
                 yield problem
     except NotPlainError as error:
         yield _not_plain(records, error)
@@ -532,17 +532,23 @@ def _files(
         yield opening_differs
     if CLOSED not in contents_by_event:
         return
-    path = folder / CHECKSUMS
-    if problem := _compared(path, f"{run}/{CHECKSUMS}", contents_by_event[CLOSED]):
-        is_changed = problem.damage is Damage.CHANGED
-        other = closed_by_content.get(digest_of_file(path)) if is_changed else None
-        yield replace(problem, what=f"swapped: it is that of {other}") if other else problem
-        if problem.damage is Damage.POINTER:  # what the record has is in the file that is not there
+    closed, name = contents_by_event[CLOSED], f"{run}/{CHECKSUMS}"
+    try:
+        content = read(folder / CHECKSUMS)
+        digest, told = digest_of(content), parse_mapping(content)
+    except OSError as error:
+        content, digest, told = b"", closed, {}
+        yield Problem(name, _unread(error))
+    if digest != closed:
+        damaged = _damaged(name, content, closed)
+        other = closed_by_content.get(digest) if damaged.damage is Damage.CHANGED else None
+        yield replace(damaged, what=f"swapped: it is that of {other}") if other else damaged
+        if damaged.damage is Damage.POINTER:  # what the record has is in the file that is not there
             return
-    elif later := newer(read_mapping(path)):
-        yield Problem(f"{run}/{CHECKSUMS}", later, Damage.NEWER)
+    elif later := newer(told):
+        yield Problem(name, later, Damage.NEWER)
         return
-    listed = _checksums(path)
+    listed = _checksums(told)
     names, empty = contents(folder)
     there = {*names} - {CHECKSUMS}
     for name in sorted(listed.keys() | there):
@@ -552,7 +558,7 @@ def _files(
         if name not in listed:
             if not _is_jupyters_copy(folder, name, listed):
                 yield Problem(f"{run}/{name}", "extra: not among the checksums")
-        elif problem := _compared(folder / name, f"{run}/{name}", listed[name]):
+        elif problem := _compared(f"{folder}/{name}", f"{run}/{name}", listed[name]):
             yield problem
     for name in sorted(empty):
         yield Problem(f"{run}/{name}", "extra: an empty folder")
@@ -570,7 +576,7 @@ def _is_jupyters_copy(folder: Path, name: str, listed: Mapping[str, str]) -> boo
         return False
 
 
-def _compared(path: Path, name: str, digest: str) -> Problem | None:
+def _compared(path: Path | str, name: str, digest: str) -> Problem | None:
     """What is wrong with a file, of this name in the records folder; ``None`` if it has this digest."""
     try:
         return None if digest_of_file(path) == digest else _damaged(name, read(path), digest)
@@ -601,9 +607,9 @@ def _not_plain(records: Path, error: NotPlainError) -> Problem:
     return Problem(Path(error.filename).relative_to(records).as_posix(), _unread(error))
 
 
-def _checksums(path: Path) -> dict[str, str]:
+def _checksums(told: Mapping[str, Any]) -> dict[str, str]:
     """The digests by file name; empty if they are unusable, which their own digest reveals."""
-    files = read_mapping(path).get("files")
+    files = told.get("files")
     if not isinstance(files, dict):
         return {}
     return {name: digest for name, digest in files.items() if _is_inside(name)}
@@ -692,8 +698,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    return not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
 
 
 def is_head(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +49,13 @@ class DialPlanAsRead:
         )
 
 
-def read_dial_plan(context: Context, tenant: Tenant, *, whole: bool = False) -> DialPlanAsRead:
+def read_dial_plan(
+    context: Context, tenant: Tenant, *, whole: bool = False, named: Collection[str] | None = None
+) -> DialPlanAsRead:
     """Read it; sends no write.
 
     The PBX's emergency list and version are read where they say something about this tenant's parameters,
-    or with ``whole``.
+    or with ``whole``; of the outbound rules only those of these names, or all if ``named`` is ``None``.
     """
     rules, pbx = context.rules, context.pbx
     with_list = whole or bool(tenant.country or tenant.examples)
@@ -61,7 +63,7 @@ def read_dial_plan(context: Context, tenant: Tenant, *, whole: bool = False) -> 
     # What needs a second request goes first: not all of them are in flight at once.
     in_pbx, outbound, inbound, described, own_list, version = side_by_side(
         context.pbx_trunk.look,
-        rules.outbound,
+        lambda: rules.outbound(named),
         rules.inbound,
         lambda: pbx.tenant,
         lambda: rules.emergency_numbers() if with_list else None,

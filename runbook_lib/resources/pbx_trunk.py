@@ -122,7 +122,7 @@ class InPbx:
         return frozenset(trunk["id"] for trunk in self.candidates)
 
 
-class PbxTrunk:
+class PbxTrunkResource:
     """The register-based trunk of a tenant, found by its hostname, or by its name if that was changed.
 
     The hostname with another edge leads to the same trunk at Twilio, so it is the same one here.

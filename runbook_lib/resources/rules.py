@@ -66,7 +66,7 @@ class RulesAsRead:
         return {by_digits[digits]: users for digits, users in found.items() if digits in by_digits}
 
 
-class Rules:
+class TenantRules:
     """The rules of one tenant, in the PBX.
 
     Parameters
@@ -82,10 +82,19 @@ class Rules:
         """Read the tenant's inbound rules."""
         return list(self._session().list("/inbound_rules"))
 
-    def outbound(self) -> list[dict[str, Any]]:
-        """Read the tenant's outbound rules in full: the list leaves the routes out."""
+    def outbound(self, named: Collection[str] | None = None) -> list[dict[str, Any]]:
+        """Read the tenant's outbound rules in full: the list leaves the routes out.
+
+        ``named`` narrows them down to those of these names, and to no request at all if there are none.
+        """
+        if named is not None and not named:
+            return []
         session = self._session()
-        paths = [f"/outbound_rules/{one['id']}" for one in session.list("/outbound_rules")]
+        paths = [
+            f"/outbound_rules/{one['id']}"
+            for one in session.list("/outbound_rules")
+            if named is None or any(same_name(one["name"], name) for name in named)
+        ]
         return list(side_by_side(*(partial(session.get, path) for path in paths)))
 
     def tenant(self) -> dict[str, Any]:
@@ -148,6 +157,12 @@ class Rules:
         """Read who shows which of the numbers as caller id; see ``RulesAsRead.callers``."""
         outbound, tenant = side_by_side(self.outbound, self.tenant)
         return RulesAsRead(outbound=tuple(outbound), tenant=tenant).callers(dids, except_rules)
+
+
+def providers_of(rule: Mapping[str, Any]) -> list[str | None]:
+    """The PBX trunks that a rule uses: an inbound rule's own, or those of an outbound rule's routes."""
+    routes = rule.get("routes") or []
+    return [rule.get("provider_id"), *(route.get("provider_id") for route in routes)]
 
 
 def _has(rule: dict[str, Any], did: str) -> bool:

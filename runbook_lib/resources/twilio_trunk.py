@@ -12,7 +12,7 @@ from .regions import lists_numbers_of_a_trunk
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundTrunk:
     """All trunks of the account and the one that is ours (``None``: not made yet).
 
     ``conflict`` says why none can be chosen, if so.
@@ -23,7 +23,7 @@ class Found:
     conflict: str = ""
 
 
-class TwilioTrunk:
+class TwilioTrunkResource:
     """A trunk by its domain name; a trunk of the same friendly name without a domain is adopted."""
 
     def __init__(self, twilio: Twilio, domain: str, friendly_name: str) -> None:
@@ -31,28 +31,28 @@ class TwilioTrunk:
         self._domain = domain
         self._friendly_name = friendly_name
 
-    def look(self) -> Found:
+    def look(self) -> FoundTrunk:
         """Read the account's trunks (at most 100: Twilio's limit) and choose."""
         trunks = tuple(self._twilio.all_trunks())
         ours = [trunk for trunk in trunks if meaning("domain_name", trunk.domain_name) == self._domain]
         if len(ours) > 1:
-            return Found(trunks, None, f"{len(ours)} trunks have the termination URI {self._domain}")
+            return FoundTrunk(trunks, None, f"{len(ours)} trunks have the termination URI {self._domain}")
         if ours:
-            return Found(trunks, ours[0])
+            return FoundTrunk(trunks, ours[0])
         namesakes = [trunk for trunk in trunks if same_name(trunk.friendly_name, self._friendly_name)]
         elsewhere = [trunk.domain_name for trunk in namesakes if trunk.domain_name]
         if elsewhere:
-            return Found(
+            return FoundTrunk(
                 trunks,
                 None,
                 f"a trunk with this friendly name has the termination URI {elsewhere[0]};"
                 " choose another friendly name, or use that termination URI",
             )
         if len(namesakes) > 1:
-            return Found(
+            return FoundTrunk(
                 trunks, None, f"{len(namesakes)} trunks of this friendly name have no termination URI yet"
             )
-        return Found(trunks, namesakes[0] if namesakes else None)
+        return FoundTrunk(trunks, namesakes[0] if namesakes else None)
 
     def find(self) -> Any | None:
         """Read the trunk; ``None`` where there is none yet, or more than one that it may be."""

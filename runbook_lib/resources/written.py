@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..context import Context
 
 
-def collection(path: str) -> str:
+def collection_of(path: str) -> str:
     """Return the collection that a resource's path belongs to, for example ``"Trunks"``."""
     return path.split("/")[-2]
 
@@ -38,7 +38,7 @@ def read_at(context: Context, vendor: str, path: str) -> Mapping[str, Any] | Non
 
 def is_number(path: str) -> bool:
     """Whether a path is that of a number, in the account or on a trunk."""
-    return collection(path) in ("IncomingPhoneNumbers", "PhoneNumbers")
+    return collection_of(path) in ("IncomingPhoneNumbers", "PhoneNumbers")
 
 
 def number_or_path(context: Context, path: str) -> str:
@@ -50,11 +50,11 @@ def number_or_path(context: Context, path: str) -> str:
 
 def session_of(context: Context, path: str) -> Session:
     """Return the session at the PBX that reaches a path: a trunk's own scope, or the tenant's."""
-    ours = collection(path) in ("providers", "assignees")
+    ours = collection_of(path) in ("providers", "assignees")
     return context.pbx_trunk.session if ours else context.pbx.session
 
 
-def locate(context: Context, write: Write) -> str | None:
+def locate_created(context: Context, write: Write) -> str | None:
     """Find a resource created by a write whose answer was lost; return its path, or ``None``.
 
     It has what was sent, and at Twilio the time at which it was sent.
@@ -96,7 +96,7 @@ def keep_what_was_made(context: Context) -> None:
     path, at_pbx = path_of(write), write["vendor"] == "PortSIP"
     if (at_pbx and "_rules" not in write["path"]) or (path is not None and not at_pbx):
         return
-    path = path or locate(context, write)
+    path = path or locate_created(context, write)
     if path is None:
         return
     live = read_at(context, write["vendor"], path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from .base import Item, Outcome, Section, Verification, View
 from .s00_before import BeforeYouBegin
 from .s01_trunk import CreateTrunk
-from .s02_termination import Termination
-from .s03_origination import Origination
+from .s02_termination import TerminationSection
+from .s03_origination import OriginationSection
 from .s04_numbers import AssignNumbers
 from .s05_pbx_trunk import PbxTrunkSection
 from .s06_next_steps import NextSteps
@@ -16,8 +16,8 @@ SECTION_CLASSES: dict[str, type[Section]] = {
     for one in (
         BeforeYouBegin,
         CreateTrunk,
-        Termination,
-        Origination,
+        TerminationSection,
+        OriginationSection,
         AssignNumbers,
         PbxTrunkSection,
         NextSteps,

@@ -22,9 +22,21 @@ from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorE
 from ..guide import SECTIONS, TENANTS_STEPS
 from ..keys import ResourceKey, Why
 from ..meaning import meaning
-from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations, shown, told
+from ..plan import (
+    CHANGING,
+    SETTLED,
+    STOPPING,
+    Action,
+    Effect,
+    Row,
+    Slice,
+    Value,
+    describe_deviation,
+    deviations,
+    value_text,
+)
 from ..records.journal import CLOCKS
-from ..records.ownership import is_as_left
+from ..records.ownership import Remains, is_as_left
 from ..resources.written import keep_what_was_made
 from ..vendors.twilio import as_read
 
@@ -423,30 +435,11 @@ class Section(ABC, Generic[FactsT]):
 
     def guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run is not allowed to carry out."""
-        items = [self._compared_with_records(item) for item in self.items()]
+        remains = self.context.remains()
+        items = [_compared_with_records(item, remains) for item in self.items()]
         if self.context.scope.creates_only:
             items = [_kept_shared(item, self.context.settings.shared) for item in items]
         return self._within_leave(items)
-
-    def _compared_with_records(self, item: Item) -> Item:
-        """The item, each row with what the records left of it, where something else is there now."""
-        if item.resource is None:
-            return item
-        rows = tuple(self._with_what_was_left(item.resource, row) for row in item.rows)
-        return replace(item, rows=rows)
-
-    def _with_what_was_left(self, resource: ResourceKey, row: Row) -> Row:
-        if row.field or row.action not in CHANGING | {Action.IN_PLACE}:
-            return row  # a password cannot be compared, and what stops has its own reason
-        left = self.context.left_by_records(resource, row)
-        if left is None:
-            may_be_missing = row.action in CHANGING and row.current is not None and self.context.has_records
-            return replace(row, note=_joined(row.note, NOT_KNOWN)) if may_be_missing else row
-        if is_as_left(row, left):
-            return row
-        found = f"found {shown(row.current)}; run {left.run} left {shown(left.value)} on {left.at[:10]}"
-        note = _joined(row.note, f"changed outside: {found}")
-        return replace(row, note=note, outside=left)
 
     def _within_leave(self, items: list[Item]) -> list[Item]:
         """The items, with those as conflicts that would interrupt calls without permission."""
@@ -582,11 +575,13 @@ def _moved(row: Row, approved: Slice | None) -> str:
         return ""
     same = next((one for one in approved.rows if one.key == row.key), None)
     if same is not None:
-        return f" [{told(same, row)}]"
+        return f" [{describe_deviation(same, row)}]"
     # A resource in conflict is one row; the approved plan has it under its name.
     rows = [one for one in approved.changing if row.desired is not None and one.desired == row.desired]
-    wanted = "; ".join(f"{one.setting}: {shown(one.current)} → {shown(one.desired)}" for one in rows)
-    return f" [approved: {wanted or 'no such row'}; live: {shown(row.current)}]"
+    wanted = "; ".join(
+        f"{one.setting}: {value_text(one.current)} → {value_text(one.desired)}" for one in rows
+    )
+    return f" [approved: {wanted or 'no such row'}; live: {value_text(row.current)}]"
 
 
 def _rows(items: Iterable[Item]) -> tuple[Row, ...]:
@@ -639,3 +634,25 @@ def _guarded(item: Item) -> Item:
         for row in item.rows
     )
     return replace(item, rows=rows, write=None)
+
+
+def _compared_with_records(item: Item, remains: Remains) -> Item:
+    """The item, each row with what the records left of it, where something else is there now."""
+    if item.resource is None:
+        return item
+    rows = tuple(_with_what_was_left(item.resource, row, remains) for row in item.rows)
+    return replace(item, rows=rows)
+
+
+def _with_what_was_left(resource: ResourceKey, row: Row, remains: Remains) -> Row:
+    if row.field or row.action not in CHANGING | {Action.IN_PLACE}:
+        return row  # a password cannot be compared, and what stops has its own reason
+    left = remains.of(resource, row)
+    if left is None:
+        may_be_missing = row.action in CHANGING and row.current is not None and not remains.is_empty
+        return replace(row, note=_joined(row.note, NOT_KNOWN)) if may_be_missing else row
+    if is_as_left(row, left):
+        return row
+    found = f"found {value_text(row.current)}; run {left.run} left {value_text(left.value)} on {left.at[:10]}"
+    note = _joined(row.note, f"changed outside: {found}")
+    return replace(row, note=note, outside=left)

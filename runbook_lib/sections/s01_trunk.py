@@ -13,7 +13,7 @@ from .. import keys
 from ..keys import Why
 from ..meaning import same_name
 from ..plan import Action, Row, Value
-from ..resources.twilio_trunk import Found
+from ..resources.twilio_trunk import FoundTrunk
 from ..vendors.twilio import as_read
 from .base import Field, Item, Section, View
 
@@ -32,7 +32,7 @@ RECORDING: dict[str, tuple[str, Value]] = {
 
 
 #: The facts of section 1: the account's trunks, and which of them is ours.
-Facts = Found
+Facts = FoundTrunk
 
 
 class CreateTrunk(Section[Facts]):

@@ -31,7 +31,7 @@ class Facts:
     in_pbx: InPbx = field(default_factory=InPbx)
 
 
-class Termination(SectionOfTrunk[Facts]):
+class TerminationSection(SectionOfTrunk[Facts]):
     """Steps 2.1 to 2.3."""
 
     number = "02"

@@ -35,7 +35,7 @@ class Facts:
     rules: RulesAsRead = field(default_factory=RulesAsRead)
 
 
-class Origination(SectionOfTrunk[Facts]):
+class OriginationSection(SectionOfTrunk[Facts]):
     """Steps 3.1, 3.2 and the expected result 3.E."""
 
     number = "03"

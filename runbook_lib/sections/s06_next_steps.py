@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ..dialling import judgement, tables
-from ..dialling.destinations import as_sent, in_words
+from ..dialling.destinations import as_sent, destination_in_words
 from ..dialling.evaluator import DialPlan, explain
 from ..dialling.sources import as_wanted, from_parameters
 from ..did_pool import DidPool
@@ -22,7 +22,7 @@ from ..plan import CHANGING, Action, Effect, Row, Value
 from ..resources.dial_plan import DialPlanAsRead as Facts
 from ..resources.dial_plan import read_dial_plan
 from ..resources.pbx_trunk import InPbx
-from ..resources.rules import RulesAsRead
+from ..resources.rules import RulesAsRead, providers_of
 from .base import Field, Item, SectionOfTrunk, View, rings_nowhere
 
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
@@ -49,8 +49,16 @@ class NextSteps(SectionOfTrunk[Facts]):
 
     def look(self) -> Facts:
         tenant = self.context.tenant
-        if self.context.rows_only and tenant.call_rules is None and not tenant.examples:
-            return Facts(InPbx(), RulesAsRead())  # nothing is asked of the rules that there are
+        if self.context.rows_only and not tenant.examples:
+            if tenant.call_rules is None:
+                return Facts(InPbx(), RulesAsRead())  # nothing is asked of the rules that there are
+            # How our rules get on with others is asked only where one of ours would be written.
+            facts = read_dial_plan(
+                self.context, tenant, named=[rule.name for rule in tenant.call_rules.outbound]
+            )
+            standing = facts.standing(tenant)
+            if self._with_ours(standing) == standing:
+                return facts
         return read_dial_plan(self.context, tenant)
 
     @property
@@ -76,7 +84,7 @@ class NextSteps(SectionOfTrunk[Facts]):
                         one["name"],
                         one.get("enabled"),
                         one.get("did_numbers"),
-                        in_words(one.get("office_hours_forward_rule")),
+                        destination_in_words(one.get("office_hours_forward_rule")),
                         one.get("provider_id") == ours,
                     )
                     for one in self.facts.rules.inbound
@@ -175,7 +183,7 @@ class NextSteps(SectionOfTrunk[Facts]):
     ) -> list[Item]:
         """One rule: created or corrected; a rule with its name on another trunk is a conflict."""
         live = same[0] if same else None
-        if live is not None and any(self._foreign(provider_id) for provider_id in _providers(live)):
+        if live is not None and any(self._foreign(provider_id) for provider_id in providers_of(live)):
             note = "a rule with this name uses another trunk; choose another name"
             trunk, name = f"{key}: trunk", self.context.settings.pbx_name
             item = self.conflict(step, trunk, name, Why.TAKEN, note, current="another trunk", about=key)
@@ -206,12 +214,6 @@ def _same_name(live: Iterable[dict[str, Any]], rule: InboundRule | OutboundRule)
     return [found for found in live if same_name(found["name"], rule.name)]
 
 
-def _providers(live: Mapping[str, Any]) -> list[str | None]:
-    """The PBX trunks that a rule uses: an inbound rule's own, or those of an outbound rule's routes."""
-    routes = live.get("routes") or []
-    return [live.get("provider_id"), *(route.get("provider_id") for route in routes)]
-
-
 def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> list[Field]:
     """The settings of an inbound rule; those that the parameters omit are the PBX's defaults."""
     read = live or {}
@@ -223,7 +225,16 @@ def _fields_of_inbound(rule: InboundRule, live: Mapping[str, Any] | None) -> lis
     for time, name, parameter in TIMES:
         extension = getattr(rule, parameter) or rule.extension
         forward = as_sent(extension)
-        fields.append(_field(name, time, in_words(forward), live, in_words(read.get(name)), {name: forward}))
+        fields.append(
+            _field(
+                name,
+                time,
+                destination_in_words(forward),
+                live,
+                destination_in_words(read.get(name)),
+                {name: forward},
+            )
+        )
     return fields
 
 

@@ -15,9 +15,9 @@ from ..guide import TENANTS_STEPS
 from ..keys import Kind, ResourceKey, Why
 from ..plan import CHANGING, Action, Effect, Row
 from ..records.footprint import Trace, footprint
-from ..records.journal import read
+from ..records.journal import read_journal
 from ..resources.twilio_trunk import numbers_on
-from ..resources.written import collection, locate
+from ..resources.written import collection_of, locate_created
 from ..sections.base import Item, Section, View, at_step
 from ..sections.passwords import SIDES, PasswordPair, find_user
 from .way_back import EFFECTS, Resource, hanging_on, resource_of
@@ -39,8 +39,8 @@ class RollBack(Section[None]):
 
     def read(self) -> None:
         context = self.context
-        writes = read(context.to_undo.journal)
-        traces = footprint(writes, lambda write: locate(context, write))
+        writes = read_journal(context.to_undo.journal)
+        traces = footprint(writes, lambda write: locate_created(context, write))
         self._traces = [one for one in traces if context.to_undo.covers(one.section)]
         self._resources = [resource_of(context, one) for one in reversed(self._traces)]
         whose = Whose(context, traces)
@@ -94,7 +94,7 @@ class RollBack(Section[None]):
         """A resource's items: one, and for an updated PBX trunk also what happens to its password."""
         trace = resource.trace
         item = self._item(resource, live, hanging, foreign, going)
-        if trace.kind != "changed" or collection(trace.path) != "providers":
+        if trace.kind != "changed" or collection_of(trace.path) != "providers":
             return [item]
         if item.write is None:
             return [item, PasswordPair(self.context, None).unreadable()]
@@ -137,7 +137,7 @@ class RollBack(Section[None]):
 
     def _users_of_lost(self, trace: Trace, live: Mapping[str, Any] | None, going: set[str]) -> set[str]:
         """What still uses numbers that the PBX trunk's pool loses when it shrinks again."""
-        in_pool = collection(trace.path) in ("providers", "assignees") and "did_numbers" in trace.changed
+        in_pool = collection_of(trace.path) in ("providers", "assignees") and "did_numbers" in trace.changed
         if trace.kind != "changed" or not in_pool or live is None or not self.context.scope.has_tenant:
             return set()
         context, before = self.context, trace.before.get("did_numbers")
@@ -181,7 +181,9 @@ def _rows(
         return tuple(_inverse(trace, row, action, why, note) for row in trace.rows)
     made = trace.kind == "made"
     desired, current = (None, PRESENT) if made else (PRESENT, None)
-    usual, effect = (Action.REMOVE, EFFECTS[collection(trace.path)]) if made else (Action.CREATE, Effect.NONE)
+    usual, effect = (
+        (Action.REMOVE, EFFECTS[collection_of(trace.path)]) if made else (Action.CREATE, Effect.NONE)
+    )
     if action is not None:
         usual, effect = action, Effect.NONE
     setting = str(trace.resource)
@@ -219,7 +221,7 @@ def _effect_of_taking_back(trace: Trace) -> Effect:
         return Effect.NONE
     if "did_numbers" in trace.changed:
         return Effect.INTERRUPTS_INBOUND
-    return EFFECTS[collection(trace.path)]
+    return EFFECTS[collection_of(trace.path)]
 
 
 def _once(items: list[Item]) -> list[Item]:

@@ -16,7 +16,7 @@ from ..plan import Effect
 from ..records.footprint import Trace, same
 from ..resources.regions import why_not_assigned
 from ..resources.twilio_trunk import numbers_on
-from ..resources.written import collection, is_number, number_or_path, read_at, session_of
+from ..resources.written import collection_of, is_number, number_or_path, read_at, session_of
 from ..vendors.portsip import Session
 from ..vendors.twilio import serves_something
 
@@ -112,7 +112,7 @@ class Resource(ABC):
 
     def _fields_of_interest(self) -> tuple[str, ...]:
         if self.trace.kind == "removed":
-            return _MADE_WITH[collection(self.trace.path)]
+            return _MADE_WITH[collection_of(self.trace.path)]
         return tuple(self.trace.changed)
 
 
@@ -121,7 +121,7 @@ class _AtTwilio(Resource):
         if self.trace.kind != "removed":
             return self.context.twilio.read(self.trace.path)
         # When created again it has another id, so it is found by its content.
-        fields = _MADE_WITH[collection(self.trace.path)]
+        fields = _MADE_WITH[collection_of(self.trace.path)]
         return next(
             (
                 one
@@ -138,7 +138,7 @@ class _AtTwilio(Resource):
         elif trace.kind == "changed":
             twilio.write(trace.path, {name: trace.before.get(name) for name in trace.changed})
         else:
-            fields = _MADE_WITH[collection(trace.path)]
+            fields = _MADE_WITH[collection_of(trace.path)]
             twilio.write(_parent(trace.path), {name: trace.before.get(name) for name in fields})
 
 
@@ -198,7 +198,7 @@ class _AtPbx(Resource):
         return read_at(self.context, "PortSIP", self.trace.path)
 
     def take_back(self) -> None:
-        trace, kind = self.trace, collection(self.trace.path)
+        trace, kind = self.trace, collection_of(self.trace.path)
         before = {name: trace.before.get(name) for name in trace.changed}
         if trace.kind == "made":
             self._session.post(f"{trace.path}/destroy")
@@ -221,7 +221,7 @@ def resource_of(context: Context, trace: Trace) -> Resource:
 
 def hanging_on(context: Context, path: str) -> dict[str, ResourceKey]:
     """Return what would be lost or broken with a resource: paths, each with its key."""
-    kind, sid = collection(path), path.rpartition("/")[2].removesuffix(".json")
+    kind, sid = collection_of(path), path.rpartition("/")[2].removesuffix(".json")
     if kind == "Trunks":
         return _on_trunk(context, sid)
     if kind in ("CredentialLists", "IpAccessControlLists") and "/Trunks/" not in path:

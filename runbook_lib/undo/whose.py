@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..meaning import same_name
 from ..records.footprint import Trace
-from ..resources.written import collection
+from ..resources.written import collection_of
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -33,11 +33,11 @@ class Whose:
         parts = trace.path.split("/")
         if trace.vendor == "PortSIP":
             return self._problem_in_pbx(trace, live or trace.before)
-        if collection(trace.path) == "IncomingPhoneNumbers":
+        if collection_of(trace.path) == "IncomingPhoneNumbers":
             on = trace.left.get("trunk_sid") or trace.before.get("trunk_sid")
             return self._problem_of_number(on, live)
         if parts[1] == "v1":
-            of_number = collection(trace.path) == "PhoneNumbers"
+            of_number = collection_of(trace.path) == "PhoneNumbers"
             return self._problem_of_number(parts[3], live) if of_number else self._problem_of_trunk(parts[3])
         return self._problem_of_list(parts[5], parts[6].removesuffix(".json"))
 
@@ -70,7 +70,7 @@ class Whose:
         return "a list that the parameters do not name"
 
     def _problem_in_pbx(self, trace: Trace, fields: Mapping[str, Any]) -> str:
-        kind, parts = collection(trace.path), trace.path.split("/")
+        kind, parts = collection_of(trace.path), trace.path.split("/")
         if kind in ("providers", "assignees"):
             if f"/providers/{parts[2]}" not in self._made and parts[2] not in self._in_pbx:
                 return "a PBX trunk that the parameters do not name"

@@ -20,7 +20,7 @@ from ..facts.side_by_side import AT_ONCE
 from ..secret import remember_token
 from .lending import Lender
 from .sign_in import SYSTEM, KeptSignIns, SignInGate, Tokens
-from .transport import Kind, Transport
+from .transport import RequestKind, Transport
 
 PAGE = 100  # the API's own maximum of `top`
 _REFUSED = frozenset({400, 401, 403, 404, 423})
@@ -153,7 +153,7 @@ class Session:
         except UnreachableError:
             return  # the token expires by itself
 
-    def _call(self, method: str, path: str, kind: Kind, **content: Any) -> httpx.Response:
+    def _call(self, method: str, path: str, kind: RequestKind, **content: Any) -> httpx.Response:
         has_renewed = False
         for _ in range(2 * AT_ONCE):
             token, response = self._send(method, path, kind, **content)
@@ -172,7 +172,7 @@ class Session:
         return response
 
     def _send(
-        self, method: str, path: str, kind: Kind, **content: Any
+        self, method: str, path: str, kind: RequestKind, **content: Any
     ) -> tuple[Tokens | None, httpx.Response]:
         used: list[Tokens] = []
 

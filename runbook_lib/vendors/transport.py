@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..facts.moment import Moment
     from .budget import Budget
 
-Kind = Literal["read", "write", "sign_in", "sign_out"]
+RequestKind = Literal["read", "write", "sign_in", "sign_out"]
 
 ATTEMPTS = 5
 SESSION_ATTEMPTS = 3
@@ -190,7 +190,7 @@ class Transport:
     def send(
         self,
         request: httpx.Request,
-        kind: Kind,
+        kind: RequestKind,
         *,
         result: Callable[[Any], str | None] | None = None,
         scope: str | None = None,
@@ -281,7 +281,7 @@ class _Retrying(_Layer):
             raise self._peer.unreachable(request, error.cause) from None
         raise AssertionError("the last attempt either returns or raises")
 
-    def _when_not_too_many(self, request: httpx.Request, kind: Kind) -> httpx.Response:
+    def _when_not_too_many(self, request: httpx.Request, kind: RequestKind) -> httpx.Response:
         """Send until the answer is not 429, which says nothing about the request; not for ever."""
         until, wait_s = steady() + TOO_MANY_FOR_S, FIRST_WAIT_S
         while True:
@@ -297,7 +297,7 @@ class _Retrying(_Layer):
             # By chance longer, so that those who were refused together do not come again together.
             select.select([], [], [], pause_s + JITTER_S * random.random())  # noqa: S311 - not a secret
 
-    def _once(self, request: httpx.Request, kind: Kind) -> httpx.Response:
+    def _once(self, request: httpx.Request, kind: RequestKind) -> httpx.Response:
         try:
             response = self._inner.handle_request(request)
             _check_json(response)
@@ -489,7 +489,7 @@ def _check_json(response: httpx.Response) -> None:
         json.loads(response.content)
 
 
-def _may_repeat(kind: Kind, error: Exception) -> bool:
+def _may_repeat(kind: RequestKind, error: Exception) -> bool:
     """Whether a request that is not journalled may be sent again after this error."""
     if kind == "sign_in":
         return isinstance(error, NOT_SENT)

@@ -27,7 +27,7 @@ from twilio.rest.trunking.v1 import V1
 
 from ..errors import AccountError, OutcomeUnknownError, UnreachableError, VendorError
 from .account import AccountCheck
-from .transport import Kind, Transport
+from .transport import RequestKind, Transport
 
 _CREDENTIAL_RULES = (
     "a password needs at least 12 characters with upper and lower case and a digit; a user name, at most 32"
@@ -424,7 +424,7 @@ class _HttpClient(HttpClient):
         )
         if auth:
             request = next(httpx.BasicAuth(*auth).auth_flow(request))
-        kind: Kind = "read" if method.upper() == "GET" else "write"
+        kind: RequestKind = "read" if method.upper() == "GET" else "write"
         response = self._transport.send(
             request,
             kind,

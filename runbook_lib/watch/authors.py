@@ -15,13 +15,14 @@ from typing import Any
 
 import httpx
 
-from ..dialling.destinations import in_words
+from ..dialling.destinations import destination_in_words
 from ..errors import AccountError, VendorError
-from ..keys import PORTSIP, TWILIO, Kind
-from ..meaning import meaning
+from ..keys import PORTSIP, TWILIO, Kind, ResourceKey, Why
+from ..meaning import meaning, same_name
 from ..parameters import Tenant, TrunkScope
 from ..plan import Row, Value
 from ..resources.pbx_trunk import desired_fields
+from ..resources.rules import providers_of
 from ..sections import Item, Section
 from ..vendors.pbx import quoted
 from ..vendors.portsip import PAGE, Session
@@ -53,11 +54,12 @@ class Author:
 
 
 @dataclass(frozen=True)
-class Subject:
+class RowSubject:
     """The resource that a row is about: at which vendor, of what kind, its id if it is there, its name.
 
     ``with_trunk`` is the SID of the trunk that a list or a number belongs on, ``field`` the vendor's name of
-    the setting.
+    the setting. ``values`` are what is there and what should be, where the vendor writes them otherwise than
+    the row does.
     """
 
     vendor: str
@@ -66,9 +68,14 @@ class Subject:
     id: str | None = None
     with_trunk: str | None = None
     field: str = ""
+    values: tuple[Value, Value] | None = None
+
+    def values_of(self, row: Row) -> tuple[Value, Value]:
+        """What is there and what should be, as the vendor writes it."""
+        return self.values or (row.current, row.desired)
 
 
-def subject_of(section: Section, item: Item, row: Row) -> Subject:
+def subject_of(section: Section, item: Item, row: Row) -> RowSubject:
     """Return what a row of a section's item is about."""
     facts, settings = section.facts, section.context.settings
     trunk = getattr(facts, "trunk", None)
@@ -76,7 +83,7 @@ def subject_of(section: Section, item: Item, row: Row) -> Subject:
     field = _field_of(section, item, row)
     if section.number == "04":
         number = facts.numbers.get(row.setting)
-        return Subject(TWILIO, Kind.NUMBER, row.setting, number and number.sid, trunk_sid)
+        return RowSubject(TWILIO, Kind.NUMBER, row.setting, number and number.sid, trunk_sid)
     key = item.resource
     if key is None:
         return _without_key(section, row)
@@ -90,12 +97,25 @@ def subject_of(section: Section, item: Item, row: Row) -> Subject:
         )
     ):
         own = next((lists.own for kind, lists in facts.lists.items() if kind.kind is key.kind), None)
-        return Subject(TWILIO, key.kind, key.name, own and own.sid, trunk_sid)
+        return RowSubject(TWILIO, key.kind, key.name, own and own.sid, trunk_sid)
     before = item.before or {}
     if key.kind is Kind.ASSIGNMENT:
         live = facts.live or {}
-        return Subject(PORTSIP, key.kind, settings.pbx_name, live.get("id"))
-    return Subject(key.vendor, key.kind, key.name, before.get("sid") or before.get("id"), field=field)
+        return RowSubject(PORTSIP, key.kind, settings.pbx_name, live.get("id"))
+    if section.number == "06" and row.why is Why.TAKEN:
+        return _moved_rule(section, key)
+    return RowSubject(key.vendor, key.kind, key.name, before.get("sid") or before.get("id"), field=field)
+
+
+def _moved_rule(section: Section, key: ResourceKey) -> RowSubject:
+    """A rule that leads to another trunk: its trunks and ours are ids in the PBX's history."""
+    facts = section.facts
+    rules = facts.rules.outbound if key.kind is Kind.OUTBOUND_RULE else facts.rules.inbound
+    live: Values = next((rule for rule in rules if same_name(rule["name"], key.name)), {})
+    ours = facts.trunk and facts.trunk["id"]
+    elsewhere = next((used for used in providers_of(live) if used not in (None, ours)), None)
+    moved = (elsewhere, ours)
+    return RowSubject(PORTSIP, key.kind, key.name, live.get("id"), field="provider_id", values=moved)
 
 
 def _field_of(section: Section, item: Item, row: Row) -> str:
@@ -106,19 +126,19 @@ def _field_of(section: Section, item: Item, row: Row) -> str:
     return item.names[item.rows.index(row)] if item.names else ""
 
 
-def _without_key(section: Section, row: Row) -> Subject:
+def _without_key(section: Section, row: Row) -> RowSubject:
     """What a row is about that only a person can settle, so that nothing would be written."""
     settings = section.context.settings
     if section.number == "05":
         live = section.facts.live or {}
-        return Subject(PORTSIP, Kind.PBX_TRUNK, settings.pbx_name, live.get("id"))
+        return RowSubject(PORTSIP, Kind.PBX_TRUNK, settings.pbx_name, live.get("id"))
     if section.number == "06":
         kind = Kind.OUTBOUND_RULE if row.step == "6.1" else Kind.INBOUND_RULE
-        return Subject(PORTSIP, kind, "")  # several rules together, such as two that tie
+        return RowSubject(PORTSIP, kind, "")  # several rules together, such as two that tie
     if section.number == "02" and row.step == "2.3":
-        return Subject(TWILIO, Kind.USER, settings.username)
+        return RowSubject(TWILIO, Kind.USER, settings.username)
     trunk = getattr(section.facts, "trunk", None)
-    return Subject(TWILIO, Kind.TRUNK, settings.domain, trunk.sid if trunk is not None else None)
+    return RowSubject(TWILIO, Kind.TRUNK, settings.domain, trunk.sid if trunk is not None else None)
 
 
 class Authors:
@@ -129,13 +149,13 @@ class Authors:
         self._histories: dict[str, list[Any]] = {}
         self._looking = threading.Lock()
 
-    def author_of(self, context: TenantContext, row: Row, subject: Subject) -> Author | None:
+    def author_of(self, context: TenantContext, row: Row, subject: RowSubject) -> Author | None:
         """Return who made a row what it is; ``None`` where no vendor says so."""
         if subject.vendor == TWILIO:
             return self._at_twilio(context, row, subject)
         return self._at_pbx(context, row, subject)
 
-    def _at_twilio(self, context: TenantContext, row: Row, subject: Subject) -> Author | None:
+    def _at_twilio(self, context: TenantContext, row: Row, subject: RowSubject) -> Author | None:
         account, twilio = context.settings.account_name, context.twilio
         events = self._history(account, twilio.events)
         if subject.id and len(events) >= MOST_EVENTS:
@@ -147,13 +167,14 @@ class Authors:
         where = " ".join(filter(None, (event.source, event.source_ip_address)))
         return Author(who, event.event_date.isoformat() if event.event_date else "", where)
 
-    def _at_pbx(self, context: TenantContext, row: Row, subject: Subject) -> Author | None:
+    def _at_pbx(self, context: TenantContext, row: Row, subject: RowSubject) -> Author | None:
         of_system = context.scope.is_shared and subject.kind in (Kind.PBX_TRUNK, Kind.ASSIGNMENT)
         session = context.pbx.system if of_system else context.pbx.session
         whose = "system" if of_system else context.pbx.tenant_id
         object_type, name = OBJECT_TYPES[subject.kind], meaning("name", subject.name)
         is_unique = self._names[object_type, name] < 2
-        tenant_id = context.pbx.tenant_id if subject.kind is Kind.ASSIGNMENT else None
+        is_of_tenant = context.scope.has_tenant and (subject.kind is Kind.ASSIGNMENT or not of_system)
+        tenant_id = context.pbx.tenant_id if is_of_tenant else None
         for entry in self._history(whose, lambda: _newest(session)):
             same = (
                 entry.get("object_type") == object_type and meaning("name", entry.get("object_name")) == name
@@ -216,7 +237,7 @@ def _newest(session: Session) -> list[dict[str, Any]]:
     return sorted(items, key=lambda entry: str(entry.get("created_at") or ""), reverse=True)
 
 
-def _event_tells(event: Any, row: Row, subject: Subject) -> bool:
+def _event_tells(event: Any, row: Row, subject: RowSubject) -> bool:
     """Whether an event of Twilio's is what made a row what it is."""
     data = event.event_data if isinstance(event.event_data, dict) else {}
     changed = {
@@ -240,12 +261,12 @@ def _event_tells(event: Any, row: Row, subject: Subject) -> bool:
 
 
 def _entry_tells(
-    entry: Mapping[str, Any], row: Row, subject: Subject, is_unique: bool, tenant_id: str | None
+    entry: Mapping[str, Any], row: Row, subject: RowSubject, is_unique: bool, tenant_id: str | None
 ) -> bool:
     """Whether an entry of the audit log is what made a row what it is.
 
-    ``is_unique`` says that nothing else of the site has this type and name; ``tenant_id`` whose assignment
-    it has to be.
+    ``is_unique`` says that nothing else of the site has this type and name; ``tenant_id`` whose it has
+    to be, if the entry says so.
     """
     before, after = _values(entry.get("old_state")), _values(entry.get("new_state"))
     known = after or before
@@ -267,11 +288,12 @@ def _entry_tells(
     return _is_about(changed, row, subject)
 
 
-def _is_about(changed: Mapping[str, tuple[Any, Any]], row: Row, subject: Subject) -> bool:
+def _is_about(changed: Mapping[str, tuple[Any, Any]], row: Row, subject: RowSubject) -> bool:
     """Whether one of the values that changed is the row's: its setting, and what is or should be there."""
+    current, desired = subject.values_of(row)
     names = {subject.field, *(("cidr_prefix_length",) if subject.field == "ip_address" else ())}
     return any(
-        _fits(after, row.current) or (row.desired is not None and _fits(before, row.desired))
+        _fits(after, current) or (desired is not None and _fits(before, desired))
         for place, (before, after) in changed.items()
         if not subject.field or names & {*place.split(".")}
     )
@@ -288,7 +310,7 @@ def _values(state: Any) -> Values:
     def collect(place: str, value: Any) -> None:
         if isinstance(value, dict):
             if value.get("action"):
-                found[place] = in_words(value)
+                found[place] = destination_in_words(value)
                 return
             for name, inner in value.items():
                 collect(f"{place}.{name}" if place else str(name), inner)

@@ -41,6 +41,12 @@ class EstateSession(Session):
         self._lists: dict[Any, list[dict[str, Any]]] = {}
         self._listing = threading.RLock()
 
+    def get(self, path: str, **params: str | int) -> dict[str, Any]:
+        if path == "/tenant":  # what confirmed the switch to the tenant is its description
+            self.sign_in()
+            return self.described
+        return super().get(path, **params)
+
     def list(self, path: str, **params: str) -> Iterator[dict[str, Any]]:
         key = (path, *sorted(params.items()))
         with self._listing:
@@ -82,8 +88,7 @@ class EstatePbx(Pbx):
 
     @property
     def tenant(self) -> dict[str, Any]:
-        session = self.session
-        return session.described or session.get("/tenant")
+        return self.session.get("/tenant")
 
 
 class TenantContext(Context):

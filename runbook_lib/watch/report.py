@@ -13,7 +13,7 @@ import httpx
 from ..errors import InputError, RunbookError
 from ..parameters import TrunkScope
 from ..plain_files import write_whole
-from ..plan import shown
+from ..plan import value_text
 from ..secret import SecretRef, resolve, scrub_data
 from .differences import Difference, Looked
 
@@ -72,8 +72,8 @@ class Drift:
                 one.tenant,
                 one.row.step,
                 one.row.setting,
-                shown(one.row.current),
-                shown(one.row.desired),
+                value_text(one.row.current),
+                value_text(one.row.desired),
                 str(one.row.action),
                 str(one.author or NOT_KNOWN),
             )

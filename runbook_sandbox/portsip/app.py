@@ -9,15 +9,15 @@ from starlette.routing import Route
 from ..world import World
 from . import assignees, audit, auth, emergency, system, tenants, trunks
 from .http import PortsipError, on_error, on_http_error, signed_in
-from .rules import INBOUND, OUTBOUND, Rules
+from .rules import INBOUND, OUTBOUND, RuleRoutes
 
 #: In every route by itself: a ``Mount`` of starlette's finds no path with a line feed in it.
 BASE = "/api"
 
 
-def build(world: World) -> Starlette:
+def portsip_app(world: World) -> Starlette:
     """Return the application; a create and a change both are POST, there is no PUT or DELETE."""
-    inbound, outbound = Rules(INBOUND), Rules(OUTBOUND)
+    inbound, outbound = RuleRoutes(INBOUND), RuleRoutes(OUTBOUND)
     open_routes = [
         Route(f"{BASE}/info", system.info, methods=["GET"]),
         Route(f"{BASE}/auth/sign_in", auth.sign_in, methods=["POST"]),

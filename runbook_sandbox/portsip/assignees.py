@@ -5,13 +5,13 @@ from __future__ import annotations
 from starlette.responses import JSONResponse, Response
 
 from .bodies import Check, checked, text, whole
-from .http import Call, invalid, not_found, nothing
+from .http import PortsipCall, invalid, not_found, nothing
 from .trunks import check_pool, need_system_trunk, refuse_removal_in_use, rules_using
 
 _FIELDS: dict[str, Check] = {"did_numbers": text(), "concurrency": whole()}
 
 
-async def listing(call: Call) -> Response:
+async def listing(call: PortsipCall) -> Response:
     """GET /providers/{id}/assignees: items without a count."""
     row = need_system_trunk(call)
     mine = [a for a in call.data["assignees"].values() if a["provider_id"] == row["id"]]
@@ -20,7 +20,7 @@ async def listing(call: Call) -> Response:
     )
 
 
-async def detail(call: Call) -> Response:
+async def detail(call: PortsipCall) -> Response:
     """GET /providers/{id}/assignees/{tenant_id}: 404 if the trunk is not assigned."""
     need_system_trunk(call, 404)  # the only failure that the OpenAPI document gives here
     assignment = call.data["assignees"].get(_key(call))
@@ -29,7 +29,7 @@ async def detail(call: Call) -> Response:
     return JSONResponse({k: assignment[k] for k in ("did_numbers", "concurrency")})
 
 
-async def assign(call: Call) -> Response:
+async def assign(call: PortsipCall) -> Response:
     """POST /providers/{id}/assignees/{tenant_id}: assign, or edit by assigning again."""
     row = need_system_trunk(call)
     tenant_id = call.path("tenant_id")
@@ -49,7 +49,7 @@ async def assign(call: Call) -> Response:
     return nothing(204)
 
 
-async def unassign(call: Call) -> Response:
+async def unassign(call: PortsipCall) -> Response:
     """POST /providers/{id}/assignees/{tenant_id}/destroy."""
     row = need_system_trunk(call)
     if _key(call) not in call.data["assignees"]:
@@ -62,5 +62,5 @@ async def unassign(call: Call) -> Response:
     return nothing(204)
 
 
-def _key(call: Call) -> str:
+def _key(call: PortsipCall) -> str:
     return f"{call.path('id')}/{call.path('tenant_id')}"

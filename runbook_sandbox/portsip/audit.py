@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from ..store import Row
-from .http import Call, collection, forbidden
+from ..store import StoredRow
+from .http import PortsipCall, collection, forbidden
 
 
-async def listing(call: Call) -> Response:
+async def listing(call: PortsipCall) -> Response:
     """GET /audit_logs: how far a role and a tenant's scope see is undocumented, hence the switches."""
     switches = call.world.switches
     if switches["portsip.audit_log"] == "forbidden":
@@ -20,6 +20,6 @@ async def listing(call: Call) -> Response:
     return collection(call, [_shown(row, switches["portsip.audit_states"] == "absent") for row in rows])
 
 
-def _shown(row: Row, is_bare: bool) -> Row:
+def _shown(row: StoredRow, is_bare: bool) -> StoredRow:
     shown = {name: value for name, value in row.items() if not name.startswith("_")}
     return shown | {"old_state": "", "new_state": ""} if is_bare else shown

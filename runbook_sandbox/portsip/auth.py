@@ -7,20 +7,20 @@ import hmac
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row
+from ..store import StoredRow
 from ..world import World, world_of
 from .http import (
-    Call,
+    PortsipCall,
     PortsipError,
     actor_of,
-    address,
+    client_address,
     invalid,
     json_body,
     not_found,
     nothing,
     refuse_blocked,
 )
-from .sessions import Session
+from .sessions import ServedSession
 
 
 async def sign_in(request: Request) -> Response:
@@ -37,15 +37,15 @@ async def sign_in(request: Request) -> Response:
     if not _right(world, username, password, tenant):
         settings = world.store.portsip["settings"]
         world.sessions.failed(
-            address(request),
+            client_address(request),
             allowed=settings["web_failed_auth_amount"],
             block_seconds=settings["web_blacklist_time_interval"],
         )
         status = int(world.switches["portsip.bad_credentials_status"])
         raise PortsipError(status, "UNAUTHORIZED", "The username or password is incorrect.")
-    world.sessions.succeeded(address(request))
+    world.sessions.succeeded(client_address(request))
     home = tenant["id"] if tenant else None
-    session = Session(home=home, tenant_id=home, user=username)
+    session = ServedSession(home=home, tenant_id=home, user=username)
     world.history.log(actor_of(request, session), "LOGIN", "LOGIN", username, home)
     two_factor = (
         tenant["enable_two_factor_authentication"]
@@ -91,18 +91,18 @@ async def refresh_token(request: Request) -> Response:
     return JSONResponse(world.sessions.issue(session, world.switches["portsip.expires_in"]))
 
 
-async def sign_out(call: Call) -> Response:
+async def sign_out(call: PortsipCall) -> Response:
     """POST /auth/sign_out: 200 without a body."""
     call.world.sessions.end(call.session)
     return nothing()
 
 
-async def user(call: Call) -> Response:
+async def user(call: PortsipCall) -> Response:
     """GET /auth/user: the role in the present scope."""
     return JSONResponse({"role": call.session.role, "password_verified": True, "password_force_reset": False})
 
 
-async def switch(call: Call) -> Response:
+async def switch(call: PortsipCall) -> Response:
     """POST /tenants/switch: change the scope of this session on the server's side.
 
     Source: PortSIP, release notes 22.0: the call no longer returns a new token.
@@ -121,14 +121,14 @@ async def switch(call: Call) -> Response:
     return nothing()
 
 
-def _tenant(world: World, domain: str) -> Row:
+def _tenant(world: World, domain: str) -> StoredRow:
     for tenant in world.store.portsip["tenants"].values():
         if tenant["domain"].lower() == domain.lower():
             return tenant
     raise PortsipError(404, "NOT_FOUND", "no tenant information found")
 
 
-def _right(world: World, username: str, password: str, tenant: Row | None) -> bool:
+def _right(world: World, username: str, password: str, tenant: StoredRow | None) -> bool:
     wanted = world.credentials["portsip_tenant_password" if tenant else "portsip_admin_password"]
     same = hmac.compare_digest(password.encode(errors="replace"), wanted.encode())
     return username == "admin" and same and (tenant is None or tenant["enabled"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..store import Row
+from ..store import StoredRow
 from ..world import World
 from .http import invalid
 
@@ -64,7 +64,9 @@ def ids(name: str, value: Any) -> None:
         raise invalid(f"{name} must be a list of ids.")
 
 
-def checked(world: World, body: Row, fields: dict[str, Check], required: tuple[str, ...] = ()) -> Row:
+def checked(
+    world: World, body: StoredRow, fields: dict[str, Check], required: tuple[str, ...] = ()
+) -> StoredRow:
     """Return the body's known fields, and the unknown ones if the switch keeps them.
 
     A field that is null counts as not sent: PortSIP answers unset values as null, and a client that

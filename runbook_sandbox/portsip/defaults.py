@@ -9,10 +9,10 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from ..store import Row
+from ..store import StoredRow
 
 #: Fields of a trunk that have a default; the others are required, write-only or computed.
-PROVIDER: Row = {
+PROVIDER: StoredRow = {
     "enabled": True,
     "auth_id": "",
     "username": "",
@@ -32,15 +32,15 @@ PROVIDER: Row = {
 }
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_WEEK: Row = {
+_WEEK: StoredRow = {
     day: {"enabled": day not in ("saturday", "sunday"), "ranges": [{"from": "09:00", "to": "17:00"}]}
     for day in _DAYS
 }
 #: Answered with every rule, also where the tenant's hours count (mode GLOBAL).
-RULE_HOURS: Row = {"mode": "GLOBAL"} | _WEEK
+RULE_HOURS: StoredRow = {"mode": "GLOBAL"} | _WEEK
 
 #: Answered with every trunk: from which part of a SIP message the PBX takes what.
-INBOUND_PARAMETERS: Row = {
+INBOUND_PARAMETERS: StoredRow = {
     "caller_num": "DEFAULT",
     "caller_display_name": "DEFAULT",
     "called_num": "DEFAULT",
@@ -68,12 +68,12 @@ _HEADER_PARTS = (
     *(f"{header}_{part}" for header in _NAMED_HEADERS for part in ("display_name", "user_part", "host_part")),
 )
 #: Answered with every trunk: what the PBX writes into each part of a SIP message.
-OUTBOUND_PARAMETERS: Row = {
+OUTBOUND_PARAMETERS: StoredRow = {
     **{part: {"value": "DEFAULT", "custom_value": ""} for part in _HEADER_PARTS},
     "privacy_types_supported": "DEFAULT",
 }
 
-INBOUND_RULE: Row = {
+INBOUND_RULE: StoredRow = {
     "enabled": True,
     "cid_number_mask": "",
     "office_hours_forward_rule": {},
@@ -86,7 +86,7 @@ INBOUND_RULE: Row = {
     "play_recording_disclaimer": False,
 }
 
-OUTBOUND_RULE: Row = {
+OUTBOUND_RULE: StoredRow = {
     "number_prefix": "",
     "number_length": "",
     "number_mask": "",
@@ -98,7 +98,7 @@ OUTBOUND_RULE: Row = {
     "routes": [],
 }
 
-TENANT: Row = {
+TENANT: StoredRow = {
     "website": "",
     "enabled": True,
     "enable_video_recording": False,
@@ -137,7 +137,7 @@ TENANT: Row = {
 }
 
 
-def provider(**fields: Any) -> Row:
+def provider(**fields: Any) -> StoredRow:
     """Return a trunk as it is kept: API defaults, then ``fields``.
 
     ``peer_answers`` says whether the far end answers REGISTER and OPTIONS; ``None`` leaves it to the
@@ -154,17 +154,17 @@ def provider(**fields: Any) -> Row:
     return fresh(PROVIDER) | kept | fields
 
 
-def inbound_rule(**fields: Any) -> Row:
+def inbound_rule(**fields: Any) -> StoredRow:
     """Return an inbound rule as it is kept."""
     return fresh(INBOUND_RULE) | fields
 
 
-def outbound_rule(**fields: Any) -> Row:
+def outbound_rule(**fields: Any) -> StoredRow:
     """Return an outbound rule as it is kept."""
     return fresh(OUTBOUND_RULE) | fields
 
 
-def tenant(**fields: Any) -> Row:
+def tenant(**fields: Any) -> StoredRow:
     """Return a tenant as it is kept."""
     e164 = {
         "enabled": False,
@@ -180,6 +180,6 @@ def tenant(**fields: Any) -> Row:
     return TENANT | {"office_hours": fresh(_WEEK), "outbound_caller_ids": [], "e164": e164} | fields
 
 
-def fresh(defaults: Row) -> Row:
+def fresh(defaults: StoredRow) -> StoredRow:
     """Return defaults whose lists and objects are nobody else's."""
     return deepcopy(defaults)

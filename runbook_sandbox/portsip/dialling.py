@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..store import Row
+from ..store import StoredRow
 from ..world import World
 
 
@@ -40,7 +40,7 @@ def dialled(world: World, domain: str, number: str, caller: str) -> dict[str, An
     return answer | {"sent": route.get("prepend", "") + rest, "provider_id": route["provider_id"]}
 
 
-def _processed(settings: Row, number: str) -> str:
+def _processed(settings: StoredRow, number: str) -> str:
     if not settings["enabled"] or number[0] != "+":
         return number
     country = settings["country"].rpartition("(")[2].rstrip(")")
@@ -55,8 +55,8 @@ def _processed(settings: Row, number: str) -> str:
     return settings["prefix"] + settings["national_code"] + rest
 
 
-def _chosen(world: World, rules: list[Row], number: str, caller: str) -> Row | None:
-    best: list[tuple[Row, int]] = []
+def _chosen(world: World, rules: list[StoredRow], number: str, caller: str) -> StoredRow | None:
+    best: list[tuple[StoredRow, int]] = []
     for rule in rules:
         begins = [one for one in _list(rule["number_prefix"]) if number.startswith(one)]
         digits = len(number)

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ..store import Row
+from ..store import StoredRow
 
-Test = Callable[[Row], bool]
+Test = Callable[[StoredRow], bool]
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<word>[A-Za-z_][A-Za-z0-9_.]*)|(?P<mark>[(),]))"
@@ -37,12 +37,14 @@ class FilterError(ValueError):
     """A query option that cannot be understood."""
 
 
-def select(rows: list[Row], query: dict[str, str], *, filter_works: bool = True) -> tuple[int, list[Row]]:
+def select(
+    rows: list[StoredRow], query: dict[str, str], *, filter_works: bool = True
+) -> tuple[int, list[StoredRow]]:
     """Return how many rows there are under the query's filter and search, and the page asked for."""
     skip = _whole(query, "skip", 0, 0, 2**31 - 1)
     top = _whole(query, "top", 100, 1, 100)
     if query.get("filter", "").strip():
-        test = parse(query["filter"], _fields(rows))
+        test = parse_filter(query["filter"], _fields(rows))
         if filter_works:
             rows = [row for row in rows if test(row)]
     if wanted := query.get("search", "").strip().casefold():
@@ -54,7 +56,7 @@ def select(rows: list[Row], query: dict[str, str], *, filter_works: bool = True)
     return len(rows), rows[skip : skip + top]
 
 
-def parse(text: str, fields: set[str] | None = None) -> Test:
+def parse_filter(text: str, fields: set[str] | None = None) -> Test:
     """Return the test that a filter stands for; ``FilterError`` if it makes no sense."""
     return _Parser(text, fields).whole()
 
@@ -113,7 +115,7 @@ class _Parser:
         wanted = self._literal()
         compare = _COMPARE[operator]
 
-        def test(row: Row) -> bool:
+        def test(row: StoredRow) -> bool:
             value = row.get(field)
             if operator in ("eq", "ne"):
                 return compare(value, wanted)
@@ -166,11 +168,11 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     return tokens
 
 
-def _fields(rows: list[Row]) -> set[str] | None:
+def _fields(rows: list[StoredRow]) -> set[str] | None:
     return set().union(*rows[:1]) if rows else None
 
 
-def _ordered(rows: list[Row], orderby: str) -> list[Row]:
+def _ordered(rows: list[StoredRow], orderby: str) -> list[StoredRow]:
     keys = [part.split() for part in orderby.split(",")]
     for key in reversed(keys):
         if not 1 <= len(key) <= 2 or key[-1] not in (key[0], "asc", "desc"):

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..history import OBJECT_TYPES, Actor, snapshot
-from ..store import Row, iso_micro
+from ..store import StoredRow, iso_micro
 from ..world import World, world_of
 from .filters import FilterError, select
-from .sessions import Session
+from .sessions import ServedSession
 
 
 class PortsipError(Exception):
@@ -45,12 +45,12 @@ def forbidden(message: str, status: int = 403) -> PortsipError:
 
 
 @dataclass
-class Call:
+class PortsipCall:
     """A request of a signed-in session."""
 
     request: Request
     world: World
-    session: Session
+    session: ServedSession
 
     @property
     def data(self) -> dict[str, Any]:
@@ -77,12 +77,12 @@ class Call:
             raise PortsipError(refusal, "NOT_FOUND", "no tenant information found")
         return self.tenant_id
 
-    async def body(self) -> Row:
+    async def body(self) -> StoredRow:
         """Return the JSON body; refuse anything that is not an object."""
         return await json_body(self.request)
 
 
-async def json_body(request: Request) -> Row:
+async def json_body(request: Request) -> StoredRow:
     """Return a request's JSON object."""
     try:
         content = json.loads(await request.body())
@@ -93,7 +93,7 @@ async def json_body(request: Request) -> Row:
     return content
 
 
-Endpoint = Callable[[Call], Any]
+Endpoint = Callable[[PortsipCall], Any]
 
 
 def signed_in(endpoint: Endpoint) -> Callable[[Request], Any]:
@@ -108,12 +108,12 @@ def signed_in(endpoint: Endpoint) -> Callable[[Request], Any]:
         session = world.sessions.find(token.strip()) if scheme.lower() == "bearer" else None
         if session is None:
             raise PortsipError(401, "UNAUTHORIZED", "The access token is missing, wrong or expired.")
-        return await _with_history(Call(request, world, session), endpoint)
+        return await _with_history(PortsipCall(request, world, session), endpoint)
 
     return route
 
 
-async def _with_history(call: Call, endpoint: Endpoint) -> Response:
+async def _with_history(call: PortsipCall, endpoint: Endpoint) -> Response:
     """Let an endpoint answer; what it changes is in the audit log."""
     of_a_session = call.request.url.path.endswith(("/auth/sign_out", "/tenants/switch"))
     if call.request.method == "GET" or of_a_session:
@@ -125,21 +125,21 @@ async def _with_history(call: Call, endpoint: Endpoint) -> Response:
     return response
 
 
-def actor_of(request: Request, session: Session) -> Actor:
+def actor_of(request: Request, session: ServedSession) -> Actor:
     """Return who acts in a session."""
-    return Actor(name=session.user, source="API", ip=address(request), tenant_id=session.home)
+    return Actor(name=session.user, source="API", ip=client_address(request), tenant_id=session.home)
 
 
 def refuse_blocked(request: Request, world: World) -> None:
     """Refuse an address that is locked out (PortSIP, "Troubleshooting": DENIED until a date)."""
-    left = world.sessions.blocked_until(address(request))
+    left = world.sessions.blocked_until(client_address(request))
     if left is not None:
         status = int(world.switches["portsip.lockout_status"])
         until = iso_micro(world.store.clock.now() + timedelta(seconds=left))
         raise PortsipError(status, "DENIED", f"The IP address is blocked until {until}.")
 
 
-def address(request: Request) -> str:
+def client_address(request: Request) -> str:
     """Return the address that a request came from."""
     return request.client.host if request.client else "unknown"
 
@@ -157,7 +157,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     return JSONResponse({"errors": [{"code": code, "message": message}]}, status)
 
 
-def collection(call: Call, rows: Iterable[Row]) -> Response:
+def collection(call: PortsipCall, rows: Iterable[StoredRow]) -> Response:
     """Answer with a page of a collection."""
     try:
         count, page = select(
@@ -167,10 +167,10 @@ def collection(call: Call, rows: Iterable[Row]) -> Response:
         )
     except FilterError as error:
         raise invalid(str(error)) from None
-    return JSONResponse({"count": count, "items": [shown(call.world, row) for row in page]})
+    return JSONResponse({"count": count, "items": [as_answered(call.world, row) for row in page]})
 
 
-def shown(world: World, row: Row) -> Row:
+def as_answered(world: World, row: StoredRow) -> StoredRow:
     """Return a row as it is answered, with unset texts as the switch says."""
     unset = world.switches["portsip.unset_text"]
     if unset == "empty":

@@ -92,10 +92,6 @@ inbound_parameters = of(
 )
 
 
-_NAME = of({"value": one_of(*_NAME_VALUES), "custom_value": text()})
-_HOST = of({"value": one_of(*_HOST_VALUES), "custom_value": text()})
-
-
 def outbound_parameters(name: str, value: Any) -> None:
     """Check how outbound SIP headers are filled: each part has a ``value`` and a ``custom_value``."""
     anything(name, value)

@@ -14,7 +14,7 @@ Pool = list[tuple[int, int, int]]
 _ENTRY = re.compile(r"([0-9]{1,32})(?:-([0-9]{1,32}))?", re.ASCII)
 
 
-def parse(text: str, *, odd_ranges: bool = False, strict: bool = True) -> Pool:
+def parse_pool(text: str, *, odd_ranges: bool = False, strict: bool = True) -> Pool:
     """Return the spans of a pool.
 
     Spaces around entries are tolerated: PortSIP's own guide once prints ``101; 203; 300-450``.
@@ -56,9 +56,9 @@ def holds(pool: Pool, wanted: Pool) -> bool:
     return all(_span_inside(pool, span) for span in wanted)
 
 
-def size(text: str) -> int:
+def pool_size(text: str) -> int:
     """Return how many numbers one number or range stands for."""
-    return sum(high - low + 1 for _, low, high in parse(text, strict=False))
+    return sum(high - low + 1 for _, low, high in parse_pool(text, strict=False))
 
 
 def _span_inside(pool: Pool, span: tuple[int, int, int]) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row, new_id
+from ..store import StoredRow, new_id
 from .bodies import Check, checked, flag, ids, one_of, text, whole
 from .defaults import INBOUND_RULE, OUTBOUND_RULE, RULE_HOURS, fresh
-from .http import Call, collection, created, invalid, not_found, nothing, shown
+from .http import PortsipCall, as_answered, collection, created, invalid, not_found, nothing
 from .nested import checked_object, office_hours
-from .pools import holds, parse, size
+from .pools import holds, parse_pool, pool_size
 from .trunks import as_file, pool_of
 
 MAX_ROUTES = 6  # PortSIP, "Outbound rules": six routes at most
@@ -45,19 +45,19 @@ def _forward(name: str, value: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Kind:
+class RuleKind:
     """What distinguishes inbound rules from outbound rules."""
 
     table: str
     word: str
     fields: dict[str, Check]
-    defaults: Row
+    defaults: StoredRow
     required: tuple[str, ...]
     not_in_list: frozenset[str]
     destroy_missing: int
 
 
-INBOUND = Kind(
+INBOUND = RuleKind(
     "inbound_rules",
     "inbound rule",
     {
@@ -79,7 +79,7 @@ INBOUND = Kind(
     # the document gives 400 alone here, where the outbound rule's twin has any 4XX
     400,
 )
-OUTBOUND = Kind(
+OUTBOUND = RuleKind(
     "outbound_rules",
     "outbound rule",
     {
@@ -101,13 +101,13 @@ OUTBOUND = Kind(
 )
 
 
-class Rules:
+class RuleRoutes:
     """The routes of one kind of rule."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: RuleKind) -> None:
         self._kind = kind
 
-    async def listing(self, call: Call) -> Response:
+    async def listing(self, call: PortsipCall) -> Response:
         """GET: the tenant's rules; outbound ones without their routes."""
         call.need_tenant()
         rows = [self._answer(call, row) for row in self._own(call)]
@@ -115,17 +115,17 @@ class Rules:
             call, [{k: v for k, v in r.items() if k not in self._kind.not_in_list} for r in rows]
         )
 
-    async def export(self, call: Call) -> Response:
+    async def export(self, call: PortsipCall) -> Response:
         """GET …/export: name, numbers and trunk as a file."""
         call.need_tenant()
         columns = ("id", "name", "enabled", "did_numbers", "provider_id", "cid_number_mask")
         return as_file(f"{self._kind.table}.csv", columns, self._own(call))
 
-    async def detail(self, call: Call) -> Response:
+    async def detail(self, call: PortsipCall) -> Response:
         """GET …/{id}."""
         return JSONResponse(self._answer(call, self._find(call)))
 
-    async def create(self, call: Call) -> Response:
+    async def create(self, call: PortsipCall) -> Response:
         """POST: 201 and the id."""
         tenant_id = call.need_tenant()
         body = checked(call.world, await call.body(), self._kind.fields, self._kind.required)
@@ -135,7 +135,7 @@ class Rules:
         call.world.store.changed()
         return created(row["id"])
 
-    async def update(self, call: Call) -> Response:
+    async def update(self, call: PortsipCall) -> Response:
         """POST …/{id}: 200 without a body; an inbound rule may move to another trunk."""
         row = self._find(call)
         sent = {k: v for k, v in (await call.body()).items() if k != "id"}
@@ -151,33 +151,33 @@ class Rules:
         call.world.store.changed()
         return nothing()
 
-    async def destroy(self, call: Call) -> Response:
+    async def destroy(self, call: PortsipCall) -> Response:
         """POST …/{id}/destroy: 204."""
         row = self._find(call, self._kind.destroy_missing)
         del call.data[self._kind.table][row["id"]]
         call.world.store.changed()
         return nothing(204)
 
-    def _own(self, call: Call) -> list[Row]:
+    def _own(self, call: PortsipCall) -> list[StoredRow]:
         return [row for row in call.data[self._kind.table].values() if row["tenant_id"] == call.tenant_id]
 
-    def _find(self, call: Call, missing: int = 404) -> Row:
+    def _find(self, call: PortsipCall, missing: int = 404) -> StoredRow:
         tenant_id = call.need_tenant(missing)
         row = call.data[self._kind.table].get(call.path("id"))
         if row is None or row["tenant_id"] != tenant_id:
             raise not_found(self._kind.word, missing)
         return row
 
-    def _answer(self, call: Call, row: Row) -> Row:
+    def _answer(self, call: PortsipCall, row: StoredRow) -> StoredRow:
         kept = {k: v for k, v in row.items() if k not in ("tenant_id", "unknown_fields")}
         kept["office_hours"] = RULE_HOURS | row["office_hours"]
         holidays = [call.data["holidays"][id_] for id_ in row["holidays"] if id_ in call.data["holidays"]]
         kept["holidays"] = [{k: v for k, v in h.items() if k != "tenant_id"} for h in holidays]
         if "routes" in kept:
             kept["routes"] = [{k: v for k, v in route.items() if v != ""} for route in kept["routes"]]
-        return shown(call.world, kept | row.get("unknown_fields", {}))
+        return as_answered(call.world, kept | row.get("unknown_fields", {}))
 
-    def _check(self, call: Call, row: Row) -> None:
+    def _check(self, call: PortsipCall, row: StoredRow) -> None:
         for holiday in row["holidays"]:
             if call.data["holidays"].get(holiday, {}).get("tenant_id") != row["tenant_id"]:
                 raise invalid(f"The holiday {holiday} does not exist.")
@@ -188,14 +188,14 @@ class Rules:
                 _check_route(call, row, route)
 
 
-def _check_inbound(call: Call, row: Row) -> None:
+def _check_inbound(call: PortsipCall, row: StoredRow) -> None:
     """Refuse an inbound rule outside the tenant's pool.
 
     Source: the OpenAPI document of 22.2 and PortSIP, "Inbound rules": one number or one range.
     """
     odd = call.world.switches["portsip.odd_ranges"] == "accepted"
     try:
-        wanted = parse(row["did_numbers"], odd_ranges=odd)
+        wanted = parse_pool(row["did_numbers"], odd_ranges=odd)
     except ValueError as error:
         raise invalid(f"did_numbers: {error}.") from None
     if ";" in row["did_numbers"] or not wanted:
@@ -207,7 +207,7 @@ def _check_inbound(call: Call, row: Row) -> None:
         raise invalid("did_numbers: outside the DID pool.")
     for when in _FORWARDS:
         number = row[when].get("number") or ""
-        if re.fullmatch(r"\d+-\d+", number) and size(number) != size(row["did_numbers"]):
+        if re.fullmatch(r"\d+-\d+", number) and pool_size(number) != pool_size(row["did_numbers"]):
             raise invalid(f"{when}: the ranges have different sizes.")
     if call.world.switches["portsip.same_inbound_rule"] == "accepted":
         return
@@ -217,7 +217,7 @@ def _check_inbound(call: Call, row: Row) -> None:
             raise invalid("An inbound rule for this DID, provider and caller mask already exists.")
 
 
-def _check_route(call: Call, row: Row, route: Row) -> None:
+def _check_route(call: PortsipCall, row: StoredRow, route: StoredRow) -> None:
     """Refuse a route whose trunk or caller id the tenant does not have.
 
     Source: PortSIP, "Handle outbound calls": a caller id lies in the pool and may begin with +, 0, 00, +00.
@@ -233,5 +233,5 @@ def _check_route(call: Call, row: Row, route: Row) -> None:
     if not caller_id:
         return
     found = re.fullmatch(r"\+?0{0,2}([1-9]\d*)", caller_id, re.ASCII)
-    if found is None or not holds(pool, parse(found[1], strict=False) or [(0, 0, 0)]):
+    if found is None or not holds(pool, parse_pool(found[1], strict=False) or [(0, 0, 0)]):
         raise invalid(f"routes: the outbound caller ID {caller_id} is not in the DID pool.")

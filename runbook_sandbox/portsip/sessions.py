@@ -10,7 +10,7 @@ from ..store import Clock
 
 
 @dataclass
-class Session:
+class ServedSession:
     """One signed-in session.
 
     ``home`` is the tenant of the signed-in user (``None``: a system administrator); ``tenant_id`` the
@@ -30,18 +30,18 @@ class Session:
         return "SystemAdmin" if self.tenant_id is None else "Admin"
 
 
-class Sessions:
+class ServedSessions:
     """All sessions of the PBX."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._by_access: dict[str, Session] = {}
-        self._by_refresh: dict[str, Session] = {}
-        self._pending: dict[str, tuple[Session, str]] = {}
+        self._by_access: dict[str, ServedSession] = {}
+        self._by_refresh: dict[str, ServedSession] = {}
+        self._pending: dict[str, tuple[ServedSession, str]] = {}
         self._failures: dict[str, int] = {}
         self._blocked: dict[str, float] = {}
 
-    def issue(self, session: Session, expires_in: int) -> dict[str, object]:
+    def issue(self, session: ServedSession, expires_in: int) -> dict[str, object]:
         """Give a session a new pair of tokens and return the answer's body."""
         self._by_access.pop(session.access_token, None)
         session.access_token, session.refresh_token = _token(), _token()
@@ -55,18 +55,18 @@ class Sessions:
             "expires_in": expires_in,
         }
 
-    def find(self, token: str) -> Session | None:
+    def find(self, token: str) -> ServedSession | None:
         """Return the live session of an access token."""
         session = self._by_access.get(token)
         return session if session and session.expires_at > self._clock.seconds() else None
 
-    def redeem(self, refresh_token: str, *, single_use: bool) -> Session | None:
+    def redeem(self, refresh_token: str, *, single_use: bool) -> ServedSession | None:
         """Return the session of a refresh token, which is used up if ``single_use``."""
         if single_use:
             return self._by_refresh.pop(refresh_token, None)
         return self._by_refresh.get(refresh_token)
 
-    def end(self, session: Session) -> None:
+    def end(self, session: ServedSession) -> None:
         """End a session with both of its tokens, also refresh tokens that were given out earlier."""
         self._by_access.pop(session.access_token, None)
         self._by_refresh = {token: other for token, other in self._by_refresh.items() if other is not session}
@@ -86,7 +86,7 @@ class Sessions:
             session.expires_at = float("-inf")
         return len(self._by_access)
 
-    def await_code(self, session: Session) -> str:
+    def await_code(self, session: ServedSession) -> str:
         """Keep a session until its one-time code comes; return the token of the sign-in flow."""
         token = _token()
         self._pending[token] = (session, "")
@@ -99,7 +99,7 @@ class Sessions:
         self._pending[token] = (self._pending[token][0], f"{random.randbelow(10**6):06}")
         return True
 
-    def verify_code(self, token: str, code: str) -> Session | None:
+    def verify_code(self, token: str, code: str) -> ServedSession | None:
         """Return the session when the code is right."""
         session, wanted = self._pending.get(token, (None, ""))
         if session is None or not wanted or code != wanted:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row
+from ..store import StoredRow
 from ..world import world_of
 from .bodies import Check, checked, flag, text
-from .http import Call, collection, forbidden, invalid, not_found, nothing, shown
+from .http import PortsipCall, as_answered, collection, forbidden, invalid, not_found, nothing
 
 _NETWORK: dict[str, Check] = {
     name: text()
@@ -42,16 +42,16 @@ async def info(request: Request) -> Response:
             "enable_ms365_integration": False,
             "ms365_authorization_endpoint": "",
         }
-    return JSONResponse(shown(world, answer))
+    return JSONResponse(as_answered(world, answer))
 
 
-async def network(call: Call) -> Response:
+async def network(call: PortsipCall) -> Response:
     """GET /network: the same fields for system roles."""
     call.need_system()
-    return JSONResponse(shown(call.world, call.data["network"]))
+    return JSONResponse(as_answered(call.world, call.data["network"]))
 
 
-async def update_network(call: Call) -> Response:
+async def update_network(call: PortsipCall) -> Response:
     """POST /network."""
     call.need_system()
     body = checked(call.world, await call.body(), _NETWORK)
@@ -61,7 +61,7 @@ async def update_network(call: Call) -> Response:
     return nothing()
 
 
-async def status(call: Call) -> Response:
+async def status(call: PortsipCall) -> Response:
     """GET /admin/status: the server's version and its licence."""
     call.need_system()
     data = call.data
@@ -80,10 +80,10 @@ async def status(call: Call) -> Response:
         "current_ivr_servers": 1,
     }
     fixed = {"news": "", "maintenance_expires_at": "2027-12-31T00:00:00Z", "calls_in_24_hours": []}
-    return JSONResponse(shown(call.world, data["system"] | fixed | counts))
+    return JSONResponse(as_answered(call.world, data["system"] | fixed | counts))
 
 
-async def settings(call: Call) -> Response:
+async def settings(call: PortsipCall) -> Response:
     """GET /admin/settings: the few settings that matter to trunks and sign-in; not for every role."""
     call.need_system()
     if call.world.switches["portsip.admin_settings"] == "forbidden":
@@ -91,13 +91,13 @@ async def settings(call: Call) -> Response:
     return JSONResponse(call.data["settings"])
 
 
-async def transports(call: Call) -> Response:
+async def transports(call: PortsipCall) -> Response:
     """GET /transports."""
     _may_see_transports(call)
     return collection(call, [_transport(row) for row in call.data["transports"].values()])
 
 
-async def transport_status(call: Call) -> Response:
+async def transport_status(call: PortsipCall) -> Response:
     """GET /transports/{id}/status, where the id is the protocol (OpenAPI document of 22.2)."""
     _may_see_transports(call)
     wanted = call.path("id")
@@ -109,10 +109,10 @@ async def transport_status(call: Call) -> Response:
     raise not_found("transport")
 
 
-def _may_see_transports(call: Call) -> None:
+def _may_see_transports(call: PortsipCall) -> None:
     if call.tenant_id is not None and call.world.switches["portsip.tenant_transports"] == "hidden":
         raise forbidden("Transports are for system administrators only.")
 
 
-def _transport(row: Row) -> Row:
+def _transport(row: StoredRow) -> StoredRow:
     return {name: row[name] for name in ("id", "protocol", "port", "verification")}

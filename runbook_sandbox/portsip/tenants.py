@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row, iso_micro, new_id
+from ..store import StoredRow, iso_micro, new_id
 from .bodies import Check, anything, checked, flag, text, whole
 from .defaults import TENANT, tenant
-from .http import Call, collection, created, invalid, not_found, nothing, shown
+from .http import PortsipCall, as_answered, collection, created, invalid, not_found, nothing
 from .nested import e164, office_hours
-from .pools import holds, parse
+from .pools import holds, parse_pool
 from .trunks import pool_of
 
 _SUMMARY = (
@@ -24,7 +24,7 @@ _SUMMARY = (
     "currency",
     "region",
 )
-_AVATAR: Row = {"avatar_file_name": "", "avatar_file_size": 0, "avatar_file_url": ""}
+_AVATAR: StoredRow = {"avatar_file_name": "", "avatar_file_size": 0, "avatar_file_url": ""}
 
 
 def _check_of(name: str) -> Check:
@@ -50,7 +50,7 @@ _FIELDS: dict[str, Check] = {name: _check_of(name) for name in TENANT} | {
 _NOT_READABLE = frozenset({"cdr_event", "extension_event"})
 
 
-async def listing(call: Call) -> Response:
+async def listing(call: PortsipCall) -> Response:
     """GET /tenants: summaries."""
     call.need_system()
     rows = call.data["tenants"].values()
@@ -58,7 +58,7 @@ async def listing(call: Call) -> Response:
     return collection(call, summaries)
 
 
-async def create(call: Call) -> Response:
+async def create(call: PortsipCall) -> Response:
     """POST /tenants: domain unique; defaults 1000 extensions and 20 concurrent calls."""
     call.need_system()
     body = checked(
@@ -73,25 +73,25 @@ async def create(call: Call) -> Response:
     return created(row["id"])
 
 
-async def detail(call: Call) -> Response:
+async def detail(call: PortsipCall) -> Response:
     """GET /tenants/{id}."""
     call.need_system()
     row = call.data["tenants"].get(call.path("id"))
     if row is None:
         raise not_found("tenant")
-    return JSONResponse(shown(call.world, row | _AVATAR | {"used_disk_quota": "0"}))
+    return JSONResponse(as_answered(call.world, row | _AVATAR | {"used_disk_quota": "0"}))
 
 
-async def own(call: Call) -> Response:
+async def own(call: PortsipCall) -> Response:
     """GET /tenant: the tenant that the session acts for."""
     row = call.data["tenants"][call.need_tenant()]
     hidden = ("enabled", "email_recipients", "created_at")
     readable = {k: v for k, v in row.items() if k not in hidden}
     extra = {"used_disk_quota": "0", "stir_shaken_cert": "", "stir_shaken_key": ""}
-    return JSONResponse(shown(call.world, readable | _AVATAR | extra))
+    return JSONResponse(as_answered(call.world, readable | _AVATAR | extra))
 
 
-async def update_own(call: Call) -> Response:
+async def update_own(call: PortsipCall) -> Response:
     """POST /tenant: here only ``outbound_caller_ids``, which must lie in the tenant's pools."""
     row = call.data["tenants"][call.need_tenant()]
     wanted = (await call.body()).get("outbound_caller_ids", row["outbound_caller_ids"])
@@ -102,7 +102,7 @@ async def update_own(call: Call) -> Response:
             raise invalid("Each of outbound_caller_ids needs provider_id and caller_id.")
         pool = pool_of(call.data, str(item.get("provider_id")), row["id"])
         if pool is None or not holds(
-            pool, parse(item["caller_id"].lstrip("+0"), strict=False) or [(0, 0, 0)]
+            pool, parse_pool(item["caller_id"].lstrip("+0"), strict=False) or [(0, 0, 0)]
         ):
             raise invalid(f"{item['caller_id']} is not in the DID pool.")
     row["outbound_caller_ids"] = wanted
@@ -110,7 +110,7 @@ async def update_own(call: Call) -> Response:
     return nothing()
 
 
-async def own_status(call: Call) -> Response:
+async def own_status(call: PortsipCall) -> Response:
     """GET /tenant/status: shows the server's version to a tenant, too."""
     tenant_id = call.need_tenant()
     own_trunks = sum(row["tenant_id"] == tenant_id for row in call.data["providers"].values())

@@ -9,12 +9,22 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row, new_id, password_digest
+from ..store import StoredRow, new_id, password_digest
 from .bodies import Check, checked, flag, one_of, text, whole
 from .defaults import INBOUND_PARAMETERS, OUTBOUND_PARAMETERS, PROVIDER, fresh, provider
-from .http import Call, PortsipError, collection, created, forbidden, invalid, not_found, nothing, shown
+from .http import (
+    PortsipCall,
+    PortsipError,
+    as_answered,
+    collection,
+    created,
+    forbidden,
+    invalid,
+    not_found,
+    nothing,
+)
 from .nested import inbound_parameters, outbound_parameters
-from .pools import Pool, holds, overlap, parse
+from .pools import Pool, holds, overlap, parse_pool
 
 FIELDS: dict[str, Check] = {
     "name": text(1, 64),
@@ -67,29 +77,29 @@ _TERMINATION_URI = re.compile(rf"(.+)\.pstn(?:\.(?:{'|'.join((*_EDGES, *_LEGACY)
 _INTERNAL = frozenset({"tenant_id", "peer_answers", "password_sha256", "unknown_fields"})
 
 
-async def listing(call: Call) -> Response:
+async def listing(call: PortsipCall) -> Response:
     """GET /providers: summaries without auth_mode, transport, auth_id or status."""
     rows = [{k: row[k] for k in _SUMMARY} for row in _visible(call)]
     return collection(call, [_without_unset(row) for row in rows])
 
 
-async def export(call: Call) -> Response:
+async def export(call: PortsipCall) -> Response:
     """GET /providers/export: the summaries as a file."""
     return as_file(
         "providers.csv", _SUMMARY, [{k: row.get(k, "") for k in _SUMMARY} for row in _visible(call)]
     )
 
 
-async def detail(call: Call) -> Response:
+async def detail(call: PortsipCall) -> Response:
     """GET /providers/{id}: everything but the password."""
-    row = _view(call, find(call))
+    row = _view(call, find_trunk(call))
     answer = {k: v for k, v in row.items() if k not in _INTERNAL} | row.get("unknown_fields", {})
     answer["inbound_parameters"] = INBOUND_PARAMETERS | row.get("inbound_parameters", {})
     answer["outbound_parameters"] = OUTBOUND_PARAMETERS | row.get("outbound_parameters", {})
-    return JSONResponse(shown(call.world, _without_unset(answer)))
+    return JSONResponse(as_answered(call.world, _without_unset(answer)))
 
 
-async def create(call: Call) -> Response:
+async def create(call: PortsipCall) -> Response:
     """POST /providers: at system level, or at tenant level where both gates are open."""
     if call.tenant_id is not None:
         _need_open_gates(call)
@@ -101,14 +111,14 @@ async def create(call: Call) -> Response:
     return created(row["id"])
 
 
-async def update(call: Call) -> Response:
+async def update(call: PortsipCall) -> Response:
     """POST /providers/{id}: 200 without a body; ``brand`` and ``auth_mode`` are ignored.
 
     Whether fields that are left out stay or fall back to the API's defaults is the switch
     ``portsip.provider_update``; whether the password, which nobody can read, does is
     ``portsip.provider_password``.
     """
-    row = find(call)
+    row = find_trunk(call)
     _need_own(call, row)
     body = {k: v for k, v in (await call.body()).items() if k not in _READ_ONLY}
     body = checked(call.world, body, FIELDS)
@@ -127,13 +137,13 @@ async def update(call: Call) -> Response:
     return nothing()
 
 
-async def status(call: Call) -> Response:
+async def status(call: PortsipCall) -> Response:
     """GET /providers/{id}/status.
 
     Source: PortSIP, "Configuring SIP trunk": with registration off always ONLINE, unless OPTIONS
     (``keep_alive``) get no 200. Twilio answers OPTIONS and accepts no REGISTER.
     """
-    row = find(call)
+    row = find_trunk(call)
     answers = row["peer_answers"]
     if localised := _TERMINATION_URI.fullmatch(row["hostname"].lower()):
         names = {(trunk["domain_name"] or "").lower() for trunk in call.world.store.twilio["trunks"].values()}
@@ -142,10 +152,10 @@ async def status(call: Call) -> Response:
     return JSONResponse({"status": "ONLINE" if online else "OFFLINE"})
 
 
-async def destroy(call: Call) -> Response:
+async def destroy(call: PortsipCall) -> Response:
     """POST /providers/{id}/destroy: refused while a rule references the trunk."""
     # 400 is the only failure that the OpenAPI document gives here, "invalid provider ID" included
-    row = find(call, missing=400)
+    row = find_trunk(call, missing=400)
     _need_own(call, row, 400)
     users = [rule["name"] for rule in rules_using(call.data, row["id"])]
     if users:
@@ -157,7 +167,7 @@ async def destroy(call: Call) -> Response:
     return nothing(204)
 
 
-def find(call: Call, missing: int = 404) -> Row:
+def find_trunk(call: PortsipCall, missing: int = 404) -> StoredRow:
     """Return the trunk of the path if the session's scope sees it."""
     row = call.data["providers"].get(call.path("id"))
     if row is None or not _sees(call, row):
@@ -171,12 +181,12 @@ def pool_of(data: dict[str, Any], provider_id: str, tenant_id: str) -> Pool | No
     if row is None:
         return None
     if row["tenant_id"] == tenant_id:
-        return parse(row["did_numbers"], strict=False)
+        return parse_pool(row["did_numbers"], strict=False)
     assignment = data["assignees"].get(f"{provider_id}/{tenant_id}")
-    return parse(assignment["did_numbers"], strict=False) if assignment else None
+    return parse_pool(assignment["did_numbers"], strict=False) if assignment else None
 
 
-def rules_using(data: dict[str, Any], provider_id: str, tenant_id: str | None = None) -> list[Row]:
+def rules_using(data: dict[str, Any], provider_id: str, tenant_id: str | None = None) -> list[StoredRow]:
     """Return the rules that reference a trunk, of one tenant if given."""
     inbound = [rule for rule in data["inbound_rules"].values() if rule["provider_id"] == provider_id]
     outbound = [
@@ -187,7 +197,7 @@ def rules_using(data: dict[str, Any], provider_id: str, tenant_id: str | None = 
     return [rule for rule in inbound + outbound if tenant_id in (None, rule["tenant_id"])]
 
 
-def check_pool(call: Call, row: Row, tenant_id: str, did_numbers: str) -> None:
+def check_pool(call: PortsipCall, row: StoredRow, tenant_id: str, did_numbers: str) -> None:
     """Refuse a pool that the grammar or another tenant's pool forbids.
 
     Source: the OpenAPI document of 22.2: "should not overlap with other tenant DID/DDI pool number
@@ -195,7 +205,7 @@ def check_pool(call: Call, row: Row, tenant_id: str, did_numbers: str) -> None:
     """
     world = call.world
     try:
-        pool = parse(did_numbers, odd_ranges=world.switches["portsip.odd_ranges"] == "accepted")
+        pool = parse_pool(did_numbers, odd_ranges=world.switches["portsip.odd_ranges"] == "accepted")
     except ValueError as error:
         raise invalid(f"did_numbers: {error}.") from None
     extent = world.switches["portsip.pool_overlap"]
@@ -205,15 +215,15 @@ def check_pool(call: Call, row: Row, tenant_id: str, did_numbers: str) -> None:
             "trunk": other["id"] == row["id"],
             "brand": other["brand"] == row["brand"],
         }[extent]
-        if owner != tenant_id and near and (taken := overlap(pool, parse(numbers, strict=False))):
+        if owner != tenant_id and near and (taken := overlap(pool, parse_pool(numbers, strict=False))):
             raise invalid(f"did_numbers: {taken} is already assigned to another tenant.")
 
 
-def refuse_removal_in_use(call: Call, row: Row, tenant_id: str, did_numbers: str) -> None:
+def refuse_removal_in_use(call: PortsipCall, row: StoredRow, tenant_id: str, did_numbers: str) -> None:
     """Refuse, if the switch says so, to take numbers away that one of the tenant's rules uses."""
     if call.world.switches["portsip.did_removal_in_use"] == "accepted":
         return
-    pool = parse(did_numbers, strict=False)
+    pool = parse_pool(did_numbers, strict=False)
     for rule in rules_using(call.data, row["id"], tenant_id):
         used = [rule["did_numbers"]] if "did_numbers" in rule else []
         used += [
@@ -221,11 +231,11 @@ def refuse_removal_in_use(call: Call, row: Row, tenant_id: str, did_numbers: str
             for route in rule.get("routes", [])
             if route["provider_id"] == row["id"] and route.get("outbound_caller_id")
         ]
-        if any(not holds(pool, parse(numbers, strict=False)) for numbers in used):
+        if any(not holds(pool, parse_pool(numbers, strict=False)) for numbers in used):
             raise invalid(f"did_numbers: the rule {rule['name']!r} uses a number that would be removed.")
 
 
-def as_file(name: str, columns: tuple[str, ...], rows: list[Row]) -> Response:
+def as_file(name: str, columns: tuple[str, ...], rows: list[StoredRow]) -> Response:
     """Answer with a CSV file."""
     file = io.StringIO()
     writer = csv.DictWriter(file, columns, extrasaction="ignore")
@@ -235,12 +245,14 @@ def as_file(name: str, columns: tuple[str, ...], rows: list[Row]) -> Response:
     return Response(file.getvalue(), media_type="application/octet-stream", headers=headers)
 
 
-def _refuse_removal_in_use(call: Call, row: Row, tenant_id: str | None, did_numbers: str) -> None:
+def _refuse_removal_in_use(
+    call: PortsipCall, row: StoredRow, tenant_id: str | None, did_numbers: str
+) -> None:
     if tenant_id is not None:
         refuse_removal_in_use(call, row, tenant_id, did_numbers)
 
 
-def _pools(data: dict[str, Any]) -> list[tuple[Row, str, str]]:
+def _pools(data: dict[str, Any]) -> list[tuple[StoredRow, str, str]]:
     """Return every pool with its trunk and its tenant."""
     own = [
         (row, row["tenant_id"], row["did_numbers"]) for row in data["providers"].values() if row["tenant_id"]
@@ -252,7 +264,7 @@ def _pools(data: dict[str, Any]) -> list[tuple[Row, str, str]]:
     return own + assigned
 
 
-def _kept(body: Row, tenant_id: str | None) -> Row:
+def _kept(body: StoredRow, tenant_id: str | None) -> StoredRow:
     """Return what is kept of a body: the password as a digest, a pool at tenant level only."""
     kept = {k: v for k, v in body.items() if k != "password"}
     if body.get("password"):
@@ -262,7 +274,7 @@ def _kept(body: Row, tenant_id: str | None) -> Row:
     return kept
 
 
-def _check(call: Call, row: Row) -> None:
+def _check(call: PortsipCall, row: StoredRow) -> None:
     world, others = call.world, [r for r in call.data["providers"].values() if r["id"] != row["id"]]
     if not any(t["protocol"] == row["transport"] for t in call.data["transports"].values()):
         raise invalid(f"There is no {row['transport']} transport.")
@@ -275,7 +287,7 @@ def _check(call: Call, row: Row) -> None:
         check_pool(call, row, row["tenant_id"], row["did_numbers"])
 
 
-def _refuse_twin(row: Row, others: list[Row]) -> None:
+def _refuse_twin(row: StoredRow, others: list[StoredRow]) -> None:
     """Refuse a second register trunk of one hostname and authentication name in the whole PBX.
 
     Source: PortSIP, "Configuring SIP trunk": the pair must be unique, "to avoid conflicts".
@@ -289,7 +301,7 @@ def _refuse_twin(row: Row, others: list[Row]) -> None:
         raise invalid("A provider with this hostname and authentication ID already exists.")
 
 
-def _need_open_gates(call: Call) -> None:
+def _need_open_gates(call: PortsipCall) -> None:
     tenant = call.data["tenants"][call.need_tenant()]
     if not call.data["settings"]["enable_tenant_level_trunk"]:
         raise forbidden("Tenant level trunks are not enabled on this PBX.")
@@ -297,27 +309,27 @@ def _need_open_gates(call: Call) -> None:
         raise forbidden("The trunk feature is not enabled for this tenant.")
 
 
-def _need_own(call: Call, row: Row, refusal: int = 403) -> None:
+def _need_own(call: PortsipCall, row: StoredRow, refusal: int = 403) -> None:
     if call.tenant_id is not None and row["tenant_id"] != call.tenant_id:
         raise forbidden("The provider is shared by the system administrator and read-only.", refusal)
 
 
-def _sees(call: Call, row: Row) -> bool:
+def _sees(call: PortsipCall, row: StoredRow) -> bool:
     if call.tenant_id is None:
         return row["tenant_id"] is None or call.world.switches["portsip.system_list"] == "all"
     return row["tenant_id"] == call.tenant_id or f"{row['id']}/{call.tenant_id}" in call.data["assignees"]
 
 
-def _visible(call: Call) -> list[Row]:
+def _visible(call: PortsipCall) -> list[StoredRow]:
     return [_view(call, row) for row in call.data["providers"].values() if _sees(call, row)]
 
 
-def _without_unset(row: Row) -> Row:
+def _without_unset(row: StoredRow) -> StoredRow:
     """Leave out brand and auth_mode if unset: neither has a default, nor may it be empty."""
     return {k: v for k, v in row.items() if k not in _AT_CREATION or v}
 
 
-def _view(call: Call, row: Row) -> Row:
+def _view(call: PortsipCall, row: StoredRow) -> StoredRow:
     """Return a trunk as the session's scope sees it.
 
     To a tenant, a shared trunk shows the tenant's own numbers and concurrency.
@@ -330,10 +342,10 @@ def _view(call: Call, row: Row) -> Row:
     return row | {"shared": call.tenant_id is None and assigned}
 
 
-def need_system_trunk(call: Call, refusal: int = 403) -> Row:
+def need_system_trunk(call: PortsipCall, refusal: int = 403) -> StoredRow:
     """Return the trunk of the path for an operation on its assignees."""
     call.need_system(refusal)
-    row = find(call)
+    row = find_trunk(call)
     if row["tenant_id"] is not None:
         raise PortsipError(400, "VALIDATE_FAILED", "A tenant level provider cannot be shared.")
     return row

@@ -9,12 +9,12 @@ from starlette.routing import BaseRoute, Route
 from ..world import World
 from . import events, numbers, parts, routes, trunks
 from .http import Endpoint, TwilioError, authenticated, on_error, on_http_error
-from .lists import ACLS, CREDENTIAL_LISTS, Credentials, Entries, IpAddresses, Lists
+from .lists import ACLS, CREDENTIAL_LISTS, AccountLists, CredentialEntries, Entries, IpAddresses
 
 _Table = dict[str, dict[str, Endpoint]]
 
 
-def build(world: World, control: list[BaseRoute]) -> Starlette:
+def twilio_app(world: World, control: list[BaseRoute]) -> Starlette:
     """Return the application; ``control`` are the sandbox's own routes on the same port."""
     table = _trunking() | _account()
     table |= {"/v1/Events": {"GET": events.listing}, "/v1/Events/{sid}": {"GET": events.fetch}}
@@ -72,12 +72,12 @@ def _account() -> _Table:
         },
     }
     table |= _lists(base, ACLS, IpAddresses(ACLS)) | _lists(
-        base, CREDENTIAL_LISTS, Credentials(CREDENTIAL_LISTS)
+        base, CREDENTIAL_LISTS, CredentialEntries(CREDENTIAL_LISTS)
     )
     return table
 
 
-def _lists(base: str, lists: Lists, entries: Entries) -> _Table:
+def _lists(base: str, lists: AccountLists, entries: Entries) -> _Table:
     path = f"{base}/SIP/{lists.part}"
     inside = f"{path}/{{list_sid}}/{lists.entries_part}"
     return {

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row
-from .http import Call, TwilioError, bad, base_url, page_v1
+from ..store import StoredRow
+from .http import TwilioCall, TwilioError, bad, base_url, page_v1
 
 #: For how long events can be asked for (Twilio, "Monitor events").
 RETENTION = timedelta(days=30)
 
 
-async def listing(call: Call) -> Response:
+async def listing(call: TwilioCall) -> Response:
     """GET /v1/Events, newest first."""
     query = call.request.query_params
     start, end = _time(call, "StartDate"), _time(call, "EndDate")
@@ -37,7 +37,7 @@ async def listing(call: Call) -> Response:
     return page_v1(call, "events", found[::-1])
 
 
-async def fetch(call: Call) -> Response:
+async def fetch(call: TwilioCall) -> Response:
     """GET /v1/Events/{Sid}."""
     found = next((event for event in _events(call) if event["sid"] == call.path("sid")), None)
     if found is None:
@@ -45,7 +45,7 @@ async def fetch(call: Call) -> Response:
     return JSONResponse(found)
 
 
-def _events(call: Call) -> list[Row]:
+def _events(call: TwilioCall) -> list[StoredRow]:
     """The account's events as far as its credentials may read them, oldest first."""
     readable = call.switch("events")
     if readable == "forbidden":
@@ -60,7 +60,7 @@ def _events(call: Call) -> list[Row]:
     ]
 
 
-def _shown(call: Call, event: Row) -> Row:
+def _shown(call: TwilioCall, event: StoredRow) -> StoredRow:
     shown = {name: value for name, value in event.items() if not name.startswith("_")}
     if event["_trunk_sid"] and call.switch("event_of_an_attachment") == "trunk":
         shown["resource_sid"] = event["_trunk_sid"]
@@ -69,11 +69,11 @@ def _shown(call: Call, event: Row) -> Row:
     return shown | {"url": f"{base_url(call.request)}/v1/Events/{event['sid']}"}
 
 
-def _date(event: Row) -> datetime:
+def _date(event: StoredRow) -> datetime:
     return datetime.fromisoformat(event["event_date"])
 
 
-def _time(call: Call, name: str) -> datetime | None:
+def _time(call: TwilioCall, name: str) -> datetime | None:
     text = call.request.query_params.get(name)
     if not text:
         return None

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..demo import TWILIO_CREDENTIALS
 from ..history import RESOURCE_TYPES, Actor, snapshot
-from ..store import Row, associations, iso, new_sid
+from ..store import StoredRow, associations, iso, new_sid
 from ..world import World, world_of
 
 DEFAULT_PAGE, MAX_PAGE = 50, 1000
@@ -48,7 +48,7 @@ def bad(message: str) -> TwilioError:
 
 
 @dataclass
-class Call:
+class TwilioCall:
     """An authenticated request; ``data`` are the tables of the account that it acts on."""
 
     request: Request
@@ -80,7 +80,7 @@ class Call:
         """Return one of the errors 21235 to 21255, whose HTTP status is a switch."""
         return TwilioError(int(self.switch("error_status_212xx")), code, message)
 
-    def find(self, table: str, sid: str, **belongs: str) -> Row:
+    def find(self, table: str, sid: str, **belongs: str) -> StoredRow:
         """Return a row, or Twilio's 404."""
         row = self.data[table].get(sid)
         if row is None or any(row.get(name) != value for name, value in belongs.items()):
@@ -108,7 +108,7 @@ class Call:
         self.world.store.changed()
 
 
-Endpoint = Callable[[Call], Any]
+Endpoint = Callable[[TwilioCall], Any]
 
 
 def authenticated(endpoint: Endpoint, *, of_account: bool = False) -> Callable[[Request], Any]:
@@ -136,7 +136,7 @@ def authenticated(endpoint: Endpoint, *, of_account: bool = False) -> Callable[[
             if world.switches["twilio.foreign_account"] == "401":
                 raise _unauthorized()
             raise missing(request)
-        call = Call(request, world, await _form(request), data)
+        call = TwilioCall(request, world, await _form(request), data)
         response = await _with_history(call, endpoint, own)
         response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
         return _stamped(request, response)
@@ -144,7 +144,7 @@ def authenticated(endpoint: Endpoint, *, of_account: bool = False) -> Callable[[
     return route
 
 
-async def _with_history(call: Call, endpoint: Endpoint, actor_sid: str) -> Response:
+async def _with_history(call: TwilioCall, endpoint: Endpoint, actor_sid: str) -> Response:
     """Let an endpoint answer; what it changes is an event by the account whose credentials were used."""
     if call.request.method == "GET":
         return await endpoint(call)
@@ -233,7 +233,7 @@ def _stamped(request: Request, response: Response) -> Response:
     return response
 
 
-def boolean(call: Call, name: str, default: bool) -> bool:
+def boolean(call: TwilioCall, name: str, default: bool) -> bool:
     """Return a boolean parameter, written ``true`` or ``false``."""
     text = call.form.get(name)
     if text is None:
@@ -243,7 +243,7 @@ def boolean(call: Call, name: str, default: bool) -> bool:
     return text.lower() == "true"
 
 
-def whole(call: Call, name: str, default: int, low: int, high: int) -> int:
+def integer(call: TwilioCall, name: str, default: int, low: int, high: int) -> int:
     """Return an integer parameter within its bounds."""
     text = call.form.get(name)
     if text is None:
@@ -253,7 +253,7 @@ def whole(call: Call, name: str, default: int, low: int, high: int) -> int:
     return int(text)
 
 
-def choice(call: Call, name: str, default: Any, *values: str) -> Any:
+def choice(call: TwilioCall, name: str, default: Any, *values: str) -> Any:
     """Return a parameter that must be one of some words; anything else is 20001."""
     value = call.form.get(name)
     if value is None:
@@ -273,7 +273,7 @@ def base_url(request: Request) -> str:
     return f"{request.url.scheme}://{request.headers.get('host', request.url.netloc)}"
 
 
-def page_v1(call: Call, key: str, rows: list[Row]) -> Response:
+def page_v1(call: TwilioCall, key: str, rows: list[StoredRow]) -> Response:
     """Answer with a page and absolute links, as trunking v1 does."""
     number, size = _page(call)
     here = base_url(call.request) + call.request.url.path
@@ -295,7 +295,10 @@ def page_v1(call: Call, key: str, rows: list[Row]) -> Response:
 
 
 def page_2010(
-    call: Call, key: str, rows: list[Row], answer: Callable[[Row], Row] = lambda row: row
+    call: TwilioCall,
+    key: str,
+    rows: list[StoredRow],
+    answer: Callable[[StoredRow], StoredRow] = lambda row: row,
 ) -> Response:
     """Answer with a page and relative links, as 2010-04-01 does; ``answer`` makes what is shown of a row."""
     number, size = _page(call)
@@ -319,7 +322,7 @@ def page_2010(
     return JSONResponse({key: [answer(row) for row in shown]} | meta)
 
 
-def _page(call: Call) -> tuple[int, int]:
+def _page(call: TwilioCall) -> tuple[int, int]:
     query = call.request.query_params
     size, number = query.get("PageSize", str(DEFAULT_PAGE)), query.get("Page", "0")
     if not re.fullmatch(r"\d{1,9}", size, re.ASCII) or int(size) < 1:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row, new_sid, password_digest
-from .http import Call, page_2010, rfc2822, whole
+from ..store import StoredRow, new_sid, password_digest
+from .http import TwilioCall, integer, page_2010, rfc2822
 
 
 @dataclass(frozen=True)
-class Lists:
+class AccountLists:
     """One kind of list of the account.
 
     The codes are those of Twilio's error dictionary: ``full`` for too many lists, ``name`` for a name
@@ -37,15 +37,15 @@ class Lists:
         """The field of an entry that names its list."""
         return f"{self.key.removesuffix('s')}_sid"
 
-    async def listing(self, call: Call) -> Response:
+    async def listing(self, call: TwilioCall) -> Response:
         """GET all lists."""
         return page_2010(call, self.key, [self._answer(call, row) for row in call.data[self.table].values()])
 
-    async def fetch(self, call: Call) -> Response:
+    async def fetch(self, call: TwilioCall) -> Response:
         """GET one list."""
         return JSONResponse(self._answer(call, call.find(self.table, call.path("sid"))))
 
-    async def create(self, call: Call) -> Response:
+    async def create(self, call: TwilioCall) -> Response:
         """POST: the friendly name is unique in the account."""
         if len(call.data[self.table]) >= self.limit:
             raise call.error(self.full, f"Maximum number of lists reached ({self.limit})")
@@ -56,14 +56,14 @@ class Lists:
         call.done()
         return JSONResponse(self._answer(call, row), 201)
 
-    async def update(self, call: Call) -> Response:
+    async def update(self, call: TwilioCall) -> Response:
         """POST to one list: its name."""
         row = call.find(self.table, call.path("sid"))
         row |= {"friendly_name": self._checked_name(call, row), "date_updated": call.now()}
         call.done()
         return JSONResponse(self._answer(call, row))
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: TwilioCall) -> Response:
         """DELETE: refused while the list is mapped; its entries go along (both are switches)."""
         row = call.find(self.table, call.path("sid"))
         mapped = [key for key, part in call.data[self.attached].items() if part["sid"] == row["sid"]]
@@ -80,7 +80,7 @@ class Lists:
         call.done()
         return Response(status_code=204)
 
-    def _checked_name(self, call: Call, row: Row) -> str:
+    def _checked_name(self, call: TwilioCall, row: StoredRow) -> str:
         call.only("FriendlyName")
         call.need("FriendlyName")
         name = call.form["FriendlyName"]
@@ -91,7 +91,7 @@ class Lists:
             raise call.error(self.name, "FriendlyName must be unique within the account")
         return name
 
-    def _answer(self, call: Call, row: Row) -> Row:
+    def _answer(self, call: TwilioCall, row: StoredRow) -> StoredRow:
         account = call.data["account"]["sid"]
         uri = f"/2010-04-01/Accounts/{account}/SIP/{self.part}/{row['sid']}"
         return row | {
@@ -104,7 +104,7 @@ class Lists:
 
 
 #: Twilio, "SIP IpAccessControlList resource": 1,000 lists; names up to 255 characters.
-ACLS = Lists(
+ACLS = AccountLists(
     "ip_access_control_lists",
     "AL",
     "IpAccessControlLists",
@@ -119,7 +119,7 @@ ACLS = Lists(
     21236,
 )
 #: Twilio, "SIP CredentialList resource": 100 lists; names up to 64 characters.
-CREDENTIAL_LISTS = Lists(
+CREDENTIAL_LISTS = AccountLists(
     "credential_lists",
     "CL",
     "CredentialLists",
@@ -142,24 +142,24 @@ class Entries:
     limit: int
     full: int
 
-    def __init__(self, lists: Lists) -> None:
+    def __init__(self, lists: AccountLists) -> None:
         self._lists = lists
 
-    async def listing(self, call: Call) -> Response:
+    async def listing(self, call: TwilioCall) -> Response:
         """GET the entries of a list."""
         return page_2010(call, self._lists.entries, [self._answer(call, row) for row in self._own(call)])
 
-    async def fetch(self, call: Call) -> Response:
+    async def fetch(self, call: TwilioCall) -> Response:
         """GET one entry."""
         return JSONResponse(self._answer(call, self._find(call)))
 
-    async def create(self, call: Call) -> Response:
+    async def create(self, call: TwilioCall) -> Response:
         """POST."""
         own = self._own(call)
         if len(own) >= self.limit:
             raise call.error(self.full, f"Maximum number of entries reached ({self.limit})")
         now = call.now()
-        row: Row = {
+        row: StoredRow = {
             "sid": new_sid(self.prefix),
             self._lists.owner: call.path("list_sid"),
             "date_created": now,
@@ -170,7 +170,7 @@ class Entries:
         call.done()
         return JSONResponse(self._answer(call, row), 201)
 
-    async def update(self, call: Call) -> Response:
+    async def update(self, call: TwilioCall) -> Response:
         """POST to one entry."""
         row = self._find(call)
         others = [other for other in self._own(call) if other["sid"] != row["sid"]]
@@ -178,28 +178,28 @@ class Entries:
         call.done()
         return JSONResponse(self._answer(call, row))
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: TwilioCall) -> Response:
         """DELETE: 204."""
         del call.data[self._lists.entries][self._find(call)["sid"]]
         call.done()
         return Response(status_code=204)
 
-    def _made(self, call: Call, others: list[Row]) -> Row:
+    def _made(self, call: TwilioCall, others: list[StoredRow]) -> StoredRow:
         raise NotImplementedError
 
-    def _changed(self, call: Call, row: Row, others: list[Row]) -> Row:
+    def _changed(self, call: TwilioCall, row: StoredRow, others: list[StoredRow]) -> StoredRow:
         raise NotImplementedError
 
-    def _own(self, call: Call) -> list[Row]:
+    def _own(self, call: TwilioCall) -> list[StoredRow]:
         call.find(self._lists.table, call.path("list_sid"))
         rows = call.data[self._lists.entries].values()
         return [row for row in rows if row[self._lists.owner] == call.path("list_sid")]
 
-    def _find(self, call: Call) -> Row:
+    def _find(self, call: TwilioCall) -> StoredRow:
         call.find(self._lists.table, call.path("list_sid"))
         return call.find(self._lists.entries, call.path("sid"), **{self._lists.owner: call.path("list_sid")})
 
-    def _answer(self, call: Call, row: Row) -> Row:
+    def _answer(self, call: TwilioCall, row: StoredRow) -> StoredRow:
         account = call.data["account"]["sid"]
         lists = self._lists
         owner = f"/2010-04-01/Accounts/{account}/SIP/{lists.part}/{row[lists.owner]}"
@@ -216,16 +216,16 @@ class IpAddresses(Entries):
 
     prefix, limit, full = "IP", 100, 21237
 
-    def _made(self, call: Call, others: list[Row]) -> Row:
+    def _made(self, call: TwilioCall, others: list[StoredRow]) -> StoredRow:
         call.need("FriendlyName", "IpAddress")
         # the OpenAPI document's "default 0" is wrong: examples and acceptance tests show 32
         return self._changed(call, {"cidr_prefix_length": 32}, others)
 
-    def _changed(self, call: Call, row: Row, others: list[Row]) -> Row:
+    def _changed(self, call: TwilioCall, row: StoredRow, others: list[StoredRow]) -> StoredRow:
         call.only("FriendlyName", "IpAddress", "CidrPrefixLength")
         name = call.form.get("FriendlyName") or row["friendly_name"]
         address = call.form.get("IpAddress") or row["ip_address"]
-        prefix = whole(call, "CidrPrefixLength", row["cidr_prefix_length"], 1, 32)
+        prefix = integer(call, "CidrPrefixLength", row["cidr_prefix_length"], 1, 32)
         if len(name) > 255:
             raise call.error(21235, "FriendlyName is too long (255 characters)")
         address = self._address(call, address, prefix)
@@ -236,7 +236,7 @@ class IpAddresses(Entries):
         return {"friendly_name": name, "ip_address": address, "cidr_prefix_length": prefix}
 
     @staticmethod
-    def _address(call: Call, text: str, prefix: int) -> str:
+    def _address(call: TwilioCall, text: str, prefix: int) -> str:
         """Return the address to keep; private and loopback ones are not refused (seen in public tests)."""
         try:
             address = ipaddress.IPv4Address(text)
@@ -249,12 +249,12 @@ class IpAddresses(Entries):
         return str(network if bits == "normalised" else address)
 
 
-class Credentials(Entries):
+class CredentialEntries(Entries):
     """The credentials of a list; 1,000 at most (21242), only the password can be changed."""
 
     prefix, limit, full = "CR", 1000, 21242
 
-    def _made(self, call: Call, others: list[Row]) -> Row:
+    def _made(self, call: TwilioCall, others: list[StoredRow]) -> StoredRow:
         call.only("Username", "Password")
         call.need("Username", "Password")
         username = call.form["Username"]
@@ -264,12 +264,12 @@ class Credentials(Entries):
             raise self._refusal(call, "Username already exists in the list")
         return {"username": username, "password_sha256": self._digest(call)}
 
-    def _changed(self, call: Call, row: Row, others: list[Row]) -> Row:
+    def _changed(self, call: TwilioCall, row: StoredRow, others: list[StoredRow]) -> StoredRow:
         call.only("Password")
         call.need("Password")
         return {"password_sha256": self._digest(call)}
 
-    def _digest(self, call: Call) -> str:
+    def _digest(self, call: TwilioCall) -> str:
         """Check a password by the rules of Twilio's OpenAPI document; no answer ever shows it."""
         password = call.form["Password"]
         kinds = (str.isupper, str.islower, str.isdigit)
@@ -278,5 +278,5 @@ class Credentials(Entries):
         return password_digest(password)
 
     @staticmethod
-    def _refusal(call: Call, message: str) -> Exception:
+    def _refusal(call: TwilioCall, message: str) -> Exception:
         return call.error(int(call.switch("bad_credential_code")), f"Credential Validation Error: {message}")

@@ -9,8 +9,8 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from ..demo import number_row
-from ..store import Row, new_sid
-from .http import Call, TwilioError, bad, boolean, choice, page_2010, rfc2822
+from ..store import StoredRow, new_sid
+from .http import TwilioCall, TwilioError, bad, boolean, choice, page_2010, rfc2822
 
 REGISTRATION_SECONDS = 2  # how long an emergency address stays pending here; Twilio gives no figure
 _UNSET_AS_TEXT = (
@@ -59,7 +59,7 @@ _PARAMETERS = (*_URLS, *_METHODS, *_SIDS, *_OTHER)
 _PREFIX = {"Local": "202555", "Mobile": "202556", "TollFree": "888555"}
 
 
-async def account(call: Call) -> Response:
+async def account(call: TwilioCall) -> Response:
     """GET or POST /2010-04-01/Accounts/{Sid}.json."""
     row = call.data["account"]
     if call.request.method == "POST":
@@ -90,7 +90,7 @@ async def account(call: Call) -> Response:
     return JSONResponse(answer)
 
 
-async def listing(call: Call) -> Response:
+async def listing(call: TwilioCall) -> Response:
     """GET IncomingPhoneNumbers: ``PhoneNumber`` matches a part (``*``: any digit), the name as a whole."""
     rows = list(call.data["numbers"].values())
     query = call.request.query_params
@@ -106,12 +106,12 @@ async def listing(call: Call) -> Response:
     return page_2010(call, "incoming_phone_numbers", rows, partial(_answer, call))
 
 
-async def fetch(call: Call) -> Response:
+async def fetch(call: TwilioCall) -> Response:
     """GET one number."""
     return JSONResponse(_answer(call, call.find("numbers", call.path("sid"))))
 
 
-async def update(call: Call) -> Response:
+async def update(call: TwilioCall) -> Response:
     """POST to one number."""
     row = call.find("numbers", call.path("sid"))
     row |= _settings(call, row)
@@ -119,7 +119,7 @@ async def update(call: Call) -> Response:
     return JSONResponse(_answer(call, row))
 
 
-async def buy(call: Call) -> Response:
+async def buy(call: TwilioCall) -> Response:
     """POST IncomingPhoneNumbers: 21422 not available, 21421 invalid, 21452 none in the area code."""
     number, area = call.form.get("PhoneNumber"), call.form.get("AreaCode")
     owned = {row["phone_number"] for row in call.data["numbers"].values()}
@@ -142,7 +142,7 @@ async def buy(call: Call) -> Response:
     return JSONResponse(_answer(call, row), 201)
 
 
-async def release(call: Call) -> Response:
+async def release(call: TwilioCall) -> Response:
     """DELETE: the number is given back."""
     row = call.find("numbers", call.path("sid"))
     if row["emergency_address_sid"]:
@@ -152,7 +152,7 @@ async def release(call: Call) -> Response:
     return Response(status_code=204)
 
 
-async def available(call: Call) -> Response:
+async def available(call: TwilioCall) -> Response:
     """GET AvailablePhoneNumbers/{CountryCode}/{Local, Mobile, TollFree}: three of each in the US."""
     kind, query = call.path("kind"), call.request.query_params
     if kind not in _PREFIX or call.path("country") != "US":
@@ -167,7 +167,7 @@ async def available(call: Call) -> Response:
     return page_2010(call, "available_phone_numbers", [_offer(number) for number in numbers])
 
 
-def readable(call: Call, row: Row) -> Row:
+def readable(call: TwilioCall, row: StoredRow) -> StoredRow:
     """Return what both of Twilio's APIs show of a number."""
     unset = None if call.switch("unset_text") == "null" else ""
     kept = {k: v for k, v in row.items() if k != "emergency_since"}
@@ -180,12 +180,12 @@ def readable(call: Call, row: Row) -> Row:
     }
 
 
-def dates_v1(row: Row) -> Row:
+def dates_v1(row: StoredRow) -> StoredRow:
     """Return a number's dates as trunking v1 writes them."""
     return {name: row[name] for name in ("date_created", "date_updated")}
 
 
-def _answer(call: Call, row: Row) -> Row:
+def _answer(call: TwilioCall, row: StoredRow) -> StoredRow:
     account_sid = call.data["account"]["sid"]
     seen = call.seen()["trunk_of"]
     return readable(call, row) | {
@@ -200,18 +200,18 @@ def _answer(call: Call, row: Row) -> Row:
     }
 
 
-def _emergency_status(call: Call, row: Row) -> str:
+def _emergency_status(call: TwilioCall, row: StoredRow) -> str:
     since = row.get("emergency_since")
     if since is None or call.world.store.clock.now().timestamp() < since + REGISTRATION_SECONDS:
         return str(row["emergency_address_status"])
     return "registered" if row["emergency_address_sid"] else "unregistered"
 
 
-def _settings(call: Call, row: Row) -> Row:
+def _settings(call: TwilioCall, row: StoredRow) -> StoredRow:
     """Return a number's settings after the form."""
     call.only(*_PARAMETERS)
     form = call.form
-    new: Row = {"date_updated": call.now()}
+    new: StoredRow = {"date_updated": call.now()}
     for parameter, name in _URLS.items():
         if form.get(parameter, "") and not re.match(r"https?://[^\s/]+", form[parameter]):
             raise TwilioError(
@@ -228,7 +228,7 @@ def _settings(call: Call, row: Row) -> Row:
     return new | _voice_target(call, row) | _emergency(call, row)
 
 
-def _voice_target(call: Call, row: Row) -> Row:
+def _voice_target(call: TwilioCall, row: StoredRow) -> StoredRow:
     """Return trunk and voice application: setting one deletes the other (Twilio's OpenAPI document)."""
     new = {"trunk_sid": row["trunk_sid"], "voice_application_sid": row["voice_application_sid"]}
     if "VoiceApplicationSid" in call.form:
@@ -243,7 +243,7 @@ def _voice_target(call: Call, row: Row) -> Row:
     return new
 
 
-def _emergency(call: Call, row: Row) -> Row:
+def _emergency(call: TwilioCall, row: StoredRow) -> StoredRow:
     """Return the emergency fields; writes of EmergencyStatus are ignored (Twilio, changelog 2021-10-06)."""
     if "EmergencyAddressSid" not in call.form:
         return {}
@@ -257,7 +257,7 @@ def _emergency(call: Call, row: Row) -> Row:
     }
 
 
-def _sid(call: Call, parameter: str, prefix: str, default: Any) -> Any:
+def _sid(call: TwilioCall, parameter: str, prefix: str, default: Any) -> Any:
     value = call.form.get(parameter)
     if value is None:
         return default
@@ -270,7 +270,7 @@ def _for_sale() -> list[str]:
     return [f"+1{prefix}01{last}" for prefix in _PREFIX.values() for last in (90, 91, 92)]
 
 
-def _offer(number: str) -> Row:
+def _offer(number: str) -> StoredRow:
     return {
         "friendly_name": f"({number[2:5]}) {number[5:8]}-{number[8:]}",
         "phone_number": number,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row, new_sid
-from .http import Call, bad, base_url, boolean, page_v1, whole
+from ..store import StoredRow, new_sid
+from .http import TwilioCall, bad, base_url, boolean, integer, page_v1
 from .numbers import dates_v1, readable
 
 MAX_URLS = 10  # Twilio, "Elastic SIP Trunking"; breach: error dictionary 21249
@@ -18,36 +18,36 @@ _SIP_URL = re.compile(
 )
 
 
-def _seen(call: Call, table: str) -> dict[str, Row]:
+def _seen(call: TwilioCall, table: str) -> dict[str, StoredRow]:
     """Return the rows of a trunk's table as this reader sees them, perhaps late."""
     return call.seen()[table]
 
 
-def _trunk(call: Call) -> Row:
+def _trunk(call: TwilioCall) -> StoredRow:
     return call.find("trunks", call.path("trunk_sid"))
 
 
-def _url(call: Call, part: str, sid: str) -> str:
+def _url(call: TwilioCall, part: str, sid: str) -> str:
     return f"{base_url(call.request)}/v1/Trunks/{call.path('trunk_sid')}/{part}/{sid}"
 
 
 class OriginationUrls:
     """``/v1/Trunks/{TrunkSid}/OriginationUrls``."""
 
-    async def listing(self, call: Call) -> Response:
+    async def listing(self, call: TwilioCall) -> Response:
         """GET, in the order in which they were made."""
         trunk = _trunk(call)
         rows = [row for row in _seen(call, "origination_urls").values() if row["trunk_sid"] == trunk["sid"]]
         return page_v1(call, "origination_urls", [self._answer(call, row) for row in rows])
 
-    async def fetch(self, call: Call) -> Response:
+    async def fetch(self, call: TwilioCall) -> Response:
         """GET one."""
         row = _seen(call, "origination_urls").get(call.path("sid"))
         if row is None or row["trunk_sid"] != _trunk(call)["sid"]:
             raise call.missing()
         return JSONResponse(self._answer(call, row))
 
-    async def create(self, call: Call) -> Response:
+    async def create(self, call: TwilioCall) -> Response:
         """POST: all of Weight, Priority, Enabled, FriendlyName and SipUrl are required."""
         trunk = _trunk(call)
         call.only("Weight", "Priority", "Enabled", "FriendlyName", "SipUrl")
@@ -62,7 +62,7 @@ class OriginationUrls:
         call.done()
         return JSONResponse(self._answer(call, row), 201)
 
-    async def update(self, call: Call) -> Response:
+    async def update(self, call: TwilioCall) -> Response:
         """POST to one: parameters left out stay."""
         call.only("Weight", "Priority", "Enabled", "FriendlyName", "SipUrl")
         row = call.find("origination_urls", call.path("sid"), trunk_sid=_trunk(call)["sid"])
@@ -70,7 +70,7 @@ class OriginationUrls:
         call.done()
         return JSONResponse(self._answer(call, row))
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: TwilioCall) -> Response:
         """DELETE: 204."""
         row = call.find("origination_urls", call.path("sid"), trunk_sid=_trunk(call)["sid"])
         del call.data["origination_urls"][row["sid"]]
@@ -78,12 +78,12 @@ class OriginationUrls:
         return Response(status_code=204)
 
     @staticmethod
-    def _answer(call: Call, row: Row) -> Row:
+    def _answer(call: TwilioCall, row: StoredRow) -> StoredRow:
         own = {"account_sid": call.data["account"]["sid"], "url": _url(call, "OriginationUrls", row["sid"])}
         return row | own
 
     @staticmethod
-    def _settings(call: Call, row: Row) -> Row:
+    def _settings(call: TwilioCall, row: StoredRow) -> StoredRow:
         """Return the settings after the form.
 
         ``sips:`` is accepted although the OpenAPI document says no, and weight 0 although it says 1
@@ -106,8 +106,8 @@ class OriginationUrls:
         return {
             "friendly_name": name,
             "sip_url": url,
-            "priority": whole(call, "Priority", row.get("priority", 10), 0, 65535),
-            "weight": whole(call, "Weight", row.get("weight", 10), 0, 65535),
+            "priority": integer(call, "Priority", row.get("priority", 10), 0, 65535),
+            "weight": integer(call, "Weight", row.get("weight", 10), 0, 65535),
             "enabled": boolean(call, "Enabled", row.get("enabled", True)),
             "date_updated": call.now(),
         }
@@ -123,7 +123,7 @@ class Attached:
     key: str
     parameter: str
 
-    async def listing(self, call: Call) -> Response:
+    async def listing(self, call: TwilioCall) -> Response:
         """GET the lists that are attached."""
         trunk = _trunk(call)
         rows = [row for row in _seen(call, self.table).values() if row["trunk_sid"] == trunk["sid"]]
@@ -131,14 +131,14 @@ class Attached:
             call, self.key, [self._answer(call, row) for row in rows if row["sid"] in call.data[self.lists]]
         )
 
-    async def fetch(self, call: Call) -> Response:
+    async def fetch(self, call: TwilioCall) -> Response:
         """GET one attached list."""
         row = _seen(call, self.table).get(f"{_trunk(call)['sid']}/{call.path('sid')}")
         if row is None or row["sid"] not in call.data[self.lists]:
             raise call.missing()
         return JSONResponse(self._answer(call, row))
 
-    async def attach(self, call: Call) -> Response:
+    async def attach(self, call: TwilioCall) -> Response:
         """POST: ``sid`` is the list's; a second time is 21245 (error dictionary), not 409."""
         trunk = _trunk(call)
         call.only(self.parameter)
@@ -155,7 +155,7 @@ class Attached:
         call.done()
         return JSONResponse(self._answer(call, row), 201)
 
-    async def detach(self, call: Call) -> Response:
+    async def detach(self, call: TwilioCall) -> Response:
         """DELETE: the list itself stays."""
         key = f"{_trunk(call)['sid']}/{call.path('sid')}"
         if key not in call.data[self.table]:
@@ -164,7 +164,7 @@ class Attached:
         call.done()
         return Response(status_code=204)
 
-    def _answer(self, call: Call, row: Row) -> Row:
+    def _answer(self, call: TwilioCall, row: StoredRow) -> StoredRow:
         return row | {
             "account_sid": call.data["account"]["sid"],
             "friendly_name": call.data[self.lists][row["sid"]]["friendly_name"],
@@ -188,25 +188,25 @@ class PhoneNumbers:
     """``/v1/Trunks/{TrunkSid}/PhoneNumbers``; not in every Region, hence a switch."""
 
     @staticmethod
-    def _trunk(call: Call) -> Row:
+    def _trunk(call: TwilioCall) -> StoredRow:
         if call.switch("numbers_of_a_trunk") == "missing":
             raise call.missing()
         return _trunk(call)
 
-    async def listing(self, call: Call) -> Response:
+    async def listing(self, call: TwilioCall) -> Response:
         """GET the trunk's numbers."""
         trunk, numbers = self._trunk(call), call.data["numbers"]
         mine = [sid for sid, on in _seen(call, "trunk_of").items() if on == trunk["sid"] and sid in numbers]
         return page_v1(call, "phone_numbers", [self._answer(call, numbers[sid]) for sid in mine])
 
-    async def fetch(self, call: Call) -> Response:
+    async def fetch(self, call: TwilioCall) -> Response:
         """GET one of the trunk's numbers."""
         sid = call.path("sid")
         if _seen(call, "trunk_of").get(sid) != self._trunk(call)["sid"] or sid not in call.data["numbers"]:
             raise call.missing()
         return JSONResponse(self._answer(call, call.data["numbers"][sid]))
 
-    async def attach(self, call: Call) -> Response:
+    async def attach(self, call: TwilioCall) -> Response:
         """POST PhoneNumberSid: deletes the voice application; the voice URL stays and is ignored."""
         trunk = self._trunk(call)
         call.only("PhoneNumberSid")
@@ -224,7 +224,7 @@ class PhoneNumbers:
         call.done()
         return JSONResponse(self._answer(call, row), 201)
 
-    async def detach(self, call: Call) -> Response:
+    async def detach(self, call: TwilioCall) -> Response:
         """DELETE: the number is kept."""
         row = call.find("numbers", call.path("sid"), trunk_sid=self._trunk(call)["sid"])
         row |= {"trunk_sid": None, "date_updated": call.now()}
@@ -232,7 +232,7 @@ class PhoneNumbers:
         return Response(status_code=204)
 
     @staticmethod
-    def _answer(call: Call, row: Row) -> Row:
+    def _answer(call: TwilioCall, row: StoredRow) -> StoredRow:
         not_here = {
             "address_sid",
             "identity_sid",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row, new_sid
-from .http import Call, base_url, choice
+from ..store import StoredRow, new_sid
+from .http import TwilioCall, base_url, choice
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Routes:
     identity: str
     shown: str
 
-    async def fetch(self, call: Call) -> Response:
+    async def fetch(self, call: TwilioCall) -> Response:
         """GET: 404 for what nobody gave a Region (a switch)."""
         name = self._own(call)
         row = call.data["routes"].get(name)
@@ -32,7 +32,7 @@ class Routes:
             raise call.missing()
         return JSONResponse(self._answer(call, row))
 
-    async def update(self, call: Call) -> Response:
+    async def update(self, call: TwilioCall) -> Response:
         """POST: the Region that serves the calls."""
         name = self._own(call)
         call.only("VoiceRegion", "FriendlyName")
@@ -43,7 +43,7 @@ class Routes:
         call.done()
         return JSONResponse(self._answer(call, row))
 
-    def _row(self, call: Call, name: str, present: Row | None, region: str) -> Row:
+    def _row(self, call: TwilioCall, name: str, present: StoredRow | None, region: str) -> StoredRow:
         now = call.now()
         return {
             "sid": present["sid"] if present else new_sid("QQ"),
@@ -54,14 +54,14 @@ class Routes:
             "date_updated": now,
         }
 
-    def _own(self, call: Call) -> str:
+    def _own(self, call: TwilioCall) -> str:
         """Return the name in the path, which must be that of a trunk or a number of the account."""
         name = call.path("name").lower()
         if all((row[self.identity] or "").lower() != name for row in call.data[self.table].values()):
             raise call.missing()
         return name
 
-    def _answer(self, call: Call, row: Row) -> Row:
+    def _answer(self, call: TwilioCall, row: StoredRow) -> StoredRow:
         url = f"{base_url(call.request)}/v2/{self.part}/{row[self.shown]}"
         return row | {"account_sid": call.data["account"]["sid"], "url": url}
 

@@ -6,8 +6,8 @@ import re
 
 from starlette.responses import JSONResponse, Response
 
-from ..store import Row, new_sid
-from .http import Call, TwilioError, bad, base_url, boolean, choice, page_v1
+from ..store import StoredRow, new_sid
+from .http import TwilioCall, TwilioError, bad, base_url, boolean, choice, page_v1
 
 MAX_TRUNKS = 100  # Twilio, "Scale and limits"; breach: error dictionary 21244
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -26,23 +26,23 @@ _PARAMETERS = (
 )
 
 
-async def listing(call: Call) -> Response:
+async def listing(call: TwilioCall) -> Response:
     """GET /v1/Trunks."""
     return page_v1(call, "trunks", [answer(call, row) for row in call.data["trunks"].values()])
 
 
-async def fetch(call: Call) -> Response:
+async def fetch(call: TwilioCall) -> Response:
     """GET /v1/Trunks/{Sid}."""
     return JSONResponse(answer(call, call.find("trunks", call.path("sid"))))
 
 
-async def create(call: Call) -> Response:
+async def create(call: TwilioCall) -> Response:
     """POST /v1/Trunks: every parameter is optional; nothing is generated for those left out."""
     call.only(*_PARAMETERS)
     if len(call.data["trunks"]) >= MAX_TRUNKS:
         raise call.error(21244, "Maximum number of trunks reached")
     now = call.now()
-    row: Row = {
+    row: StoredRow = {
         "sid": new_sid("TK"),
         "friendly_name": None,
         "domain_name": None,
@@ -63,7 +63,7 @@ async def create(call: Call) -> Response:
     return JSONResponse(answer(call, row), 201)
 
 
-async def update(call: Call) -> Response:
+async def update(call: TwilioCall) -> Response:
     """POST /v1/Trunks/{Sid}."""
     call.only(*_PARAMETERS)
     row = call.find("trunks", call.path("sid"))
@@ -77,7 +77,7 @@ async def update(call: Call) -> Response:
     return JSONResponse(answer(call, row))
 
 
-async def delete(call: Call) -> Response:
+async def delete(call: TwilioCall) -> Response:
     """DELETE /v1/Trunks/{Sid}: numbers are kept and no longer associated.
 
     Source: Twilio, "Elastic SIP Trunking"; 21634 if a number has emergency calling (error dictionary).
@@ -107,12 +107,12 @@ async def delete(call: Call) -> Response:
     return Response(status_code=204)
 
 
-async def fetch_recording(call: Call) -> Response:
+async def fetch_recording(call: TwilioCall) -> Response:
     """GET /v1/Trunks/{TrunkSid}/Recording."""
     return JSONResponse(call.find("trunks", call.path("trunk_sid"))["recording"])
 
 
-async def update_recording(call: Call) -> Response:
+async def update_recording(call: TwilioCall) -> Response:
     """POST /v1/Trunks/{TrunkSid}/Recording: recording is not settable on the trunk itself."""
     row = call.find("trunks", call.path("trunk_sid"))
     modes = ("do-not-record", "record-from-ringing", "record-from-answer")
@@ -126,7 +126,7 @@ async def update_recording(call: Call) -> Response:
     return JSONResponse(row["recording"])
 
 
-def answer(call: Call, row: Row) -> Row:
+def answer(call: TwilioCall, row: StoredRow) -> StoredRow:
     """Return a trunk as the API shows it, with ``auth_type`` computed from its lists."""
     seen = call.seen()
     kinds = [
@@ -155,7 +155,7 @@ def answer(call: Call, row: Row) -> Row:
     }
 
 
-def _settings(call: Call, row: Row) -> Row:
+def _settings(call: TwilioCall, row: StoredRow) -> StoredRow:
     """Return a trunk's settings after the form."""
     form = call.form
     friendly_name = form["FriendlyName"] or None if "FriendlyName" in form else row["friendly_name"]
@@ -182,7 +182,7 @@ def _settings(call: Call, row: Row) -> Row:
     }
 
 
-def _domain(call: Call, row: Row) -> str | None:
+def _domain(call: TwilioCall, row: StoredRow) -> str | None:
     """Return the checked domain name of the form.
 
     Source: Twilio's OpenAPI document (ends with pstn.twilio.com; letters, digits, dash) and error
@@ -210,7 +210,7 @@ def _domain(call: Call, row: Row) -> str | None:
     return folded if call.switch("domain_case") == "lowered" else name
 
 
-def _taken_elsewhere(call: Call, domain: str) -> bool:
+def _taken_elsewhere(call: TwilioCall, domain: str) -> bool:
     twilio = call.world.store.twilio
     trunks = (
         trunk
@@ -223,18 +223,18 @@ def _taken_elsewhere(call: Call, domain: str) -> bool:
     )
 
 
-def _refuse_with_sub_domains(call: Call, row: Row) -> None:
+def _refuse_with_sub_domains(call: TwilioCall, row: StoredRow) -> None:
     own = (row["domain_name"] or "").lower()
     names = [(trunk["domain_name"] or "").lower() for trunk in call.data["trunks"].values()]
     if own and any(name.endswith(f".{own}") for name in names):
         raise call.error(21247, "The trunk's domain has sub-domains")
 
 
-def _release(call: Call, domain: str) -> None:
+def _release(call: TwilioCall, domain: str) -> None:
     call.data["released_domains"][domain.lower()] = {"at": call.world.store.clock.now().timestamp()}
 
 
-def _resting(call: Call, domain: str) -> bool:
+def _resting(call: TwilioCall, domain: str) -> bool:
     released = call.data["released_domains"].get(domain)
     delay = call.switch("domain_reuse_delay_seconds")
     return released is not None and call.world.store.clock.now().timestamp() < released["at"] + delay

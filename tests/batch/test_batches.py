@@ -17,7 +17,7 @@ import pytest
 
 from runbook_lib.batch.batch_file import Batch
 from runbook_lib.errors import InputError
-from runbook_lib.records.verify import verify
+from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.many import SITE, state_of, tenant_files
 
@@ -113,7 +113,7 @@ def test_no_further_tenant_after_so_many_failures_and_the_rest_when_resumed(
     assert [len(part["runs"]) for part in batch(sandbox)["tenants"]][:2] == [2, 2]
     nothing = runbook(sandbox, "apply", "--resume", batch(sandbox)["batch"])
     assert nothing.returncode == 0
-    report = verify(sandbox.root / "records")
+    report = verify_records(sandbox.root / "records")
     assert not report.problems and not report.strays
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,8 @@ import subprocess
 import httpx
 from playwright.sync_api import expect, sync_playwright
 
-from tests.deployments.ground import ACME, GLOBEX, SITE, Ground, answers, require, run
+from tests.deployments.ground import ACME, CHECKOUT, GLOBEX, SITE, Ground, answers, require, run
+from tests.notebooks.lab import press_apply
 
 PATIENCE_MS = 90_000
 TOKEN = "only-for-this-hub-on-loopback-0123456789"
@@ -120,9 +122,8 @@ def _apply_in_a_browser(base: str) -> None:
         expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        expect(page.get_by_text("Section 01 planned; ")).to_be_visible(timeout=PATIENCE_MS)
-        page.get_by_placeholder("type demo/acme to confirm").fill("demo/acme")
-        page.locator("button.jupyter-button", has_text="Apply").click()
+        expect(page.get_by_text("Section 01 planned: ")).to_be_visible(timeout=PATIENCE_MS)
+        press_apply(page)
         expect(page.get_by_text("Section 01: succeeded.")).to_be_visible(timeout=PATIENCE_MS)
         page.get_by_role("link", name="Page of section 01").click()
         frame = page.frame_locator("iframe").last
@@ -144,6 +145,10 @@ def airflow(ground: Ground) -> None:
     (home := ground.folder / "home").mkdir()
     (home / "dags").mkdir()
     (home / "dags/runbook.py").write_text(DAGS.format(**values, notebooks=notebooks))
+    [drift] = re.findall(r"^```python\n(.*?)^```$", (CHECKOUT / "docs/drift.md").read_text(), re.M | re.S)
+    for theirs, ours in (("/opt/runbook/bin/runbook", command), ("/srv/runbook", str(ws))):
+        drift = drift.replace(theirs, ours)
+    (home / "dags/drift.py").write_text(drift.replace("parameters/site.yaml", SITE))
     environment = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
 
     def dag(name: str, status: int, **further: str) -> None:
@@ -155,6 +160,7 @@ def airflow(ground: Ground) -> None:
         dag("plan", 1)  # there are changes, and Airflow knows success and failure only
         dag("plan_or_changes", 0)
         dag("wrong_input", 1)
+        dag("runbook_drift", 0)  # what differs is a result
         dag("papermill", 1)  # a kernel in the folder of the task finds no workspace
         require(not list(ws.glob("records/demo/globex")), "something was written without a workspace")
         dag("papermill", 0, RUNBOOK_WORKSPACE=str(ws))

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from runbook_lib.dialling.evaluator import (
     DOCUMENTED,
     PLUS_SEMANTICS,
+    CallOutcome,
     DialPlan,
+    DialPlanInboundRule,
     E164Processing,
-    InboundRule,
-    Outcome,
     Route,
     Rule,
     Semantics,
@@ -96,42 +96,42 @@ def test_the_lowest_priority_number_wins_and_equal_ones_are_all_possible() -> No
 
 def test_what_depends_on_how_a_plus_is_counted_is_said() -> None:
     plan = DialPlan((rule(lengths=(12,)),))
-    assert explain(plan, "+12025550123").decision.outcome is Outcome.NONE
+    assert explain(plan, "+12025550123").decision.outcome is CallOutcome.NONE
     assert [one.sent for one in explain(plan, "+12025550123").others] == ["+12025550123"]
 
 
 def test_the_pbxs_own_emergency_list_may_come_before_or_after() -> None:
     plan = DialPlan((rule(strip=1, prepend="+61", prefixes=("0",)),), country="AU", own_list=("000",))
     before, after = possible(plan, "000")
-    assert before.by_own_list and after.outcome is Outcome.REFUSED and after.sent == "+6100"
+    assert before.by_own_list and after.outcome is CallOutcome.REFUSED and after.sent == "+6100"
 
 
 @pytest.mark.parametrize(
     "country, dialled, the_rule, outcome",
     [
-        ("DE", "112", rule(lengths=(3,)), Outcome.EMERGENCY),
-        ("AU", "000", rule(strip=1, prepend="+61", prefixes=("0",)), Outcome.REFUSED),
-        ("FR", "15", rule(lengths=(2,)), Outcome.REFUSED),
-        ("FR", "15", rule(lengths=(2,), prepend="+33"), Outcome.EMERGENCY),
-        ("JP", "119", rule(lengths=(3,)), Outcome.REFUSED),
-        ("DE", "112", Rule("other", routes=(Route(ours=False),)), Outcome.EMERGENCY),
-        ("GB", "02079460000", rule(strip=1, prepend="+44"), Outcome.SENT),
-        ("GB", "02079460000", rule(prepend="+44"), Outcome.REFUSED),
-        ("GB", "02079460000", rule(strip=1), Outcome.REFUSED),
-        ("GB", "0033142685300", rule(prepend="+"), Outcome.REFUSED),
-        ("IT", "0669812345", rule(prepend="+39"), Outcome.SENT),
-        ("US", "2025550123", rule(), Outcome.REFUSED),
-        ("US", "2025550123", Rule("other", routes=(Route(ours=False),)), Outcome.ELSEWHERE),
-        ("US", "2025550123", Rule("no route", routes=(Route(enabled=False),)), Outcome.NO_ROUTE),
+        ("DE", "112", rule(lengths=(3,)), CallOutcome.EMERGENCY),
+        ("AU", "000", rule(strip=1, prepend="+61", prefixes=("0",)), CallOutcome.REFUSED),
+        ("FR", "15", rule(lengths=(2,)), CallOutcome.REFUSED),
+        ("FR", "15", rule(lengths=(2,), prepend="+33"), CallOutcome.EMERGENCY),
+        ("JP", "119", rule(lengths=(3,)), CallOutcome.REFUSED),
+        ("DE", "112", Rule("other", routes=(Route(ours=False),)), CallOutcome.EMERGENCY),
+        ("GB", "02079460000", rule(strip=1, prepend="+44"), CallOutcome.SENT),
+        ("GB", "02079460000", rule(prepend="+44"), CallOutcome.REFUSED),
+        ("GB", "02079460000", rule(strip=1), CallOutcome.REFUSED),
+        ("GB", "0033142685300", rule(prepend="+"), CallOutcome.REFUSED),
+        ("IT", "0669812345", rule(prepend="+39"), CallOutcome.SENT),
+        ("US", "2025550123", rule(), CallOutcome.REFUSED),
+        ("US", "2025550123", Rule("other", routes=(Route(ours=False),)), CallOutcome.ELSEWHERE),
+        ("US", "2025550123", Rule("no route", routes=(Route(enabled=False),)), CallOutcome.NO_ROUTE),
     ],
 )
-def test_what_twilio_accepts(country: str, dialled: str, the_rule: Rule, outcome: Outcome) -> None:
+def test_what_twilio_accepts(country: str, dialled: str, the_rule: Rule, outcome: CallOutcome) -> None:
     assert decide(DialPlan((the_rule,), country=country), dialled).outcome is outcome
 
 
 def test_a_call_from_outside() -> None:
     pool = DidPool.parse("49301234100-49301234299")
-    plan = DialPlan((), dids=pool, inbound=(InboundRule("Block", pool, "rings 100-299"),))
+    plan = DialPlan((), dids=pool, inbound=(DialPlanInboundRule("Block", pool, "rings 100-299"),))
     assert "rings 100-299" in ring(plan, "+49301234100")
     assert "Block" not in ring(plan, "+49301234300")
     assert "nowhere" in ring(DialPlan((), dids=pool), "+49301234100")
@@ -199,4 +199,4 @@ def test_a_number_that_is_possible_but_in_no_plan_names_the_one_that_is_meant(se
 @pytest.mark.parametrize("sent", ["+112025550100", "+4903012345678", "+55011987654321", "+5215541628900"])
 def test_a_number_with_digits_that_are_dialled_only_at_home_is_refused(sent: str) -> None:
     """phonenumbers drops some of them without a word, and what is sent still has them."""
-    assert decide(DialPlan((Rule("R"),)), sent).outcome is Outcome.REFUSED
+    assert decide(DialPlan((Rule("R"),)), sent).outcome is CallOutcome.REFUSED

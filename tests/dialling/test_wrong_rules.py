@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from runbook_lib.dial import dial_cautions
+from runbook_lib.cli.running import dial_cautions
 from runbook_lib.dialling.evaluator import DialPlan
-from runbook_lib.dialling.judgement import Trouble, cautions, conflicts
+from runbook_lib.dialling.finding import Trouble
+from runbook_lib.dialling.judgement import cautions, conflicts
 from runbook_lib.dialling.sources import from_parameters
 from runbook_lib.parameters import Tenant, load_all
 from runbook_lib.parameters.document import Document

@@ -24,6 +24,8 @@ ODDITIES = (
     "empty pool",
     "keep alive",
     "masked rule",
+    "capital letter",
+    "overlap",
 )
 PBX = "203.0.113.10"
 
@@ -57,6 +59,10 @@ class ByHand:
             trunk = self.pbx_trunk(label, "" if odd == "empty pool" else pool, odd)
         forward = {"action": "FORWARD_TO_NUMBER", "number": "1001"}
         hours = [f"{when}_forward_rule" for when in ("office_hours", "non_office_hours", "holiday")]
+        if odd == "overlap":  # which the PBX may refuse or accept
+            change = {"did_numbers": f"{pool};1303555{number - 1:03}0"}
+            found = {"vendor": "portsip", "kind": "assignees", "match": {"tenant_id": tenant}, "set": change}
+            self._sandbox.control("POST", "state/patch", found)
         rule = {"name": "Front desk", "did_numbers": dids[0][1:], "provider_id": trunk}
         rule |= dict.fromkeys(hours, forward) | ({"cid_number_mask": "1212*"} if odd == "masked rule" else {})
         if odd != "empty pool":

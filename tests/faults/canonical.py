@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.records.journal import FILE_NAME, read
+from runbook_lib.records.journal import FILE_NAME, read_journal
 from tests.faults.cases import ID
 
 _NAMES = ("domain_name", "sip_url", "username", "phone_number", "domain", "friendly_name", "name")
@@ -43,7 +43,7 @@ class Canonical:
         """Every write that a journal below ``records`` tells of, as far as the next run looks at it."""
         found = []
         for path in records.glob(f"**/{FILE_NAME}"):
-            for write in read(path):
+            for write in read_journal(path):
                 answer = write["answer"] or {}
                 seen = [write[name] for name in ("section", "resource", "vendor", "method", "path")]
                 seen += [bool(write["answer"]), answer.get("status"), (answer.get("error") or "")[:7]]

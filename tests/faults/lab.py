@@ -27,7 +27,7 @@ import pytest
 
 from runbook_lib.errors import RunbookError, SignInError
 from runbook_lib.guide import RETIRE, RUN_ORDER
-from runbook_lib.records.journal import FILE_NAME, read
+from runbook_lib.records.journal import FILE_NAME, read_journal
 from runbook_lib.records.record import close_record, open_record
 from runbook_lib.vendors.sign_in import SignInGate
 from tests.conftest import CHECKOUT, TestSandbox
@@ -307,7 +307,7 @@ class Lab:
         ended = json.loads(self._killer.stdout.readline())
         _must(ended["signal"] == 9, f"the run was not killed: {ended}")
         new = [path for path in self._records.glob(f"**/{FILE_NAME}") if path not in before]
-        in_flight = [one for path in new for one in read(path) if one["answer"] is None]
+        in_flight = [one for path in new for one in read_journal(path) if one["answer"] is None]
         shown = [(one["method"], urlsplit(one["path"]).path) for one in in_flight]
         wanted = [(request.method, request.path)] if request.is_write else []
         _must(self._plain(shown) == self._plain(wanted), f"the journal shows in flight: {shown}")

@@ -25,7 +25,7 @@ from runbook_lib.notebook.failures import HEADINGS
 from runbook_lib.notebook.forms import ApplyForm
 from runbook_lib.notebook.page import SectionPage
 from runbook_lib.notebook.served import Served
-from runbook_lib.records.verify import verify
+from runbook_lib.records.verify import verify_records
 from runbook_lib.secret import remember
 from runbook_lib.statement import NAMESPACE, Statement
 from tests.conftest import CHECKOUT, TestSandbox
@@ -169,7 +169,7 @@ def test_the_button_applies_what_was_shown_and_the_record_is_verified(
     record = json.loads((folder / "record.json").read_text())
     assert [one["section"] for one in record["guide_sections"]] == ["01"]
     assert (record["ticket"], record["reason"]) == ("CHG-1", "a test")
-    assert verify(sandbox.root / "records").problems == ()
+    assert verify_records(sandbox.root / "records").problems == ()
     assert [one["path"] for one in sandbox.writes()] == ["/v1/Trunks"]
     assert "in place" in page.plan().text()
     assert not hand.can_apply

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from runbook_lib.lock import held, whoami
-from runbook_lib.records.journal import read
+from runbook_lib.records.journal import read_journal
 from tests.conftest import TestSandbox
 from tests.notebooks.lab import (
     FIRST_WRITE,
@@ -96,7 +96,7 @@ def test_the_first_write_leaves_within_three_seconds_of_the_click(
     press_apply(page)
     expect(ended(page, "succeeded")).to_be_visible(timeout=PATIENCE_MS)
     [journal] = journals(sandbox)
-    first = datetime.fromisoformat(read(journal)[0]["at"])
+    first = datetime.fromisoformat(read_journal(journal)[0]["at"])
     assert (first - pressed).total_seconds() < patience(3)
 
 

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 
 from runbook_lib.guide import RUN_ORDER
-from runbook_lib.records.journal import read
+from runbook_lib.records.journal import read_journal
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.processes import kernels_of
 
@@ -69,7 +69,7 @@ def check(sandbox: TestSandbox, outcome: str) -> dict[str, object]:
     assert (result["outcome"], result["writes"]) == (outcome, 1)
     notebook = nbformat.read(folder / "01_create_sip_trunk.ipynb", as_version=4)
     assert notebook.metadata.runbook.status == outcome
-    assert len(read(folder / "journal.jsonl")) == 1
+    assert len(read_journal(folder / "journal.jsonl")) == 1
     assert f"This section {'was ' if outcome == 'interrupted' else ''}{outcome}" in (
         folder / "01_create_sip_trunk.html"
     ).read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from runbook_lib.batch import engine
 from runbook_lib.batch.engine import RunbookEngine
 from runbook_lib.batch.kernels import KernelPool
 from runbook_lib.errors import InputError, RunbookError
-from runbook_lib.secret import find, remember
+from runbook_lib.secret import find_secrets, remember
 from tests.conftest import CHECKOUT
 from tests.processes import kernels_of
 
@@ -259,8 +259,8 @@ def test_secrets_that_the_engine_knows_never_reach_the_notebook(tmp_path: Path) 
     with pytest.raises(PapermillExecutionError) as caught:
         execute(tmp_path, *cells)
     content = (tmp_path / "out.ipynb").read_bytes()
-    assert find(content) == [] and content.count(b"[env:ENGINE_CANARY]") >= 5
-    assert find(str(caught.value)) == []
+    assert find_secrets(content) == [] and content.count(b"[env:ENGINE_CANARY]") >= 5
+    assert find_secrets(str(caught.value)) == []
 
 
 def test_a_notebook_with_a_secret_in_spite_of_the_filter_is_withheld(

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from runbook_lib.guide import RUN_ORDER, SECTIONS
-from runbook_lib.records.journal import read
-from runbook_lib.records.verify import verify
+from runbook_lib.records.journal import read_journal
+from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.notebooks.test_endings import until
 from tests.processes import kernels_of
@@ -107,7 +107,7 @@ def check(records: Path, number: str, path: str) -> None:
 
     result = json.loads((folder / f"{number}.result.json").read_text())
     assert result["outcome"] == "failed" and "Kernel died" in result["error"]["what"]
-    writes = read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else []
+    writes = read_journal(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else []
     lost = [one for one in writes if one["answer"] is None]
     assert [one["path"] for one in record["in_flight"]] == [one["path"] for one in lost]
     if number == "00":
@@ -116,5 +116,5 @@ def check(records: Path, number: str, path: str) -> None:
         assert [(one["section"], one["path"]) for one in lost] == [(number, path)]
         mine = sum(one["section"] == number for one in writes)
         assert f"1 of {mine} writes were sent and no answer was seen" in result["error"]["meaning"]
-    report = verify(records)
+    report = verify_records(records)
     assert report.problems == () and len(report.records) == 1

@@ -16,7 +16,7 @@ import pytest
 from runbook_lib.batch import Observer, RunResult, run_tenants, runner
 from runbook_lib.batch.at_once import run_at_once
 from runbook_lib.records.chain import CLOSED, OPENED, Chain
-from runbook_lib.records.verify import CONSISTENT, verify
+from runbook_lib.records.verify import CONSISTENT, verify_records
 from tests.conftest import CHECKOUT, TestSandbox, sample
 
 SITE = Path("parameters/sandbox/site.yaml")
@@ -59,7 +59,7 @@ def check_all_closed(sandbox: TestSandbox, count: int) -> None:
     opened = {entry.run for entry in entries if entry.event == OPENED}
     assert len(opened) == count
     assert opened == {entry.run for entry in entries if entry.event == CLOSED}
-    assert verify(records).status == CONSISTENT
+    assert verify_records(records).status == CONSISTENT
 
 
 class Failing(Observer):

@@ -212,17 +212,17 @@ def test_a_list_name_that_twilio_would_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "level", "label"),
+    ("name", "shared_trunk", "label"),
     [
-        ("acme.yaml", "tenant", "acme"),
-        ("globex.yaml", "system", "carrier"),
-        ("initech.yaml", "system", "carrier"),
+        ("acme.yaml", None, "acme"),
+        ("globex.yaml", "carrier", "carrier"),
+        ("initech.yaml", "carrier", "carrier"),
     ],
 )
-def test_the_sandbox_set(tmp_path: Path, name: str, level: str, label: str) -> None:
+def test_the_sandbox_set(tmp_path: Path, name: str, shared_trunk: str | None, label: str) -> None:
     site, tenant = load(read("site.yaml"), read(name), tmp_path)
     trunk = tenant.trunk_of(site)
-    assert tenant.level == level
+    assert tenant.shared_trunk == shared_trunk
     assert trunk.termination_domain == f"{label}-pbx.pstn.twilio.com"
     assert trunk.acl_name == f"{label}-pbx PBX addresses"
     assert trunk.credential_list_name == f"{label}-pbx credentials"

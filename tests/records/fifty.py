@@ -25,10 +25,10 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from runbook_lib.cli import app as runbook
+from runbook_lib.cli.records import app
 from runbook_lib.errors import RunbookError
 from runbook_lib.guide import ROLL_BACK, RUN_ORDER
 from runbook_lib.records.chain import Chain
-from runbook_lib.records_cli import app
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox, started
 

@@ -13,11 +13,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.records import anchor
 from runbook_lib.records.anchor import keep_head, kept_heads
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
-from runbook_lib.records_cli import app
 from runbook_lib.runbook import Runbook
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT, TestSandbox

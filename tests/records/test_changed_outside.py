@@ -126,7 +126,7 @@ def journal(folder: Any, value: int, status: int | None = 200, **changes: Any) -
 def test_what_the_newest_run_left(tmp_path: Any, second: dict[str, Any], left: int | None) -> None:
     journal(tmp_path / "acme/run-1", 60)
     journal(tmp_path / "acme/run-2", 80, **second)
-    found = Ownership(tmp_path, {"target": "sandbox"}).left(pbx_trunk("T"), LIVE)
+    found = Ownership(tmp_path, {"target": "sandbox"}).remains().of(pbx_trunk("T"), LIVE)
     assert (found.value if found else None) == left
 
 
@@ -139,6 +139,6 @@ def test_the_newest_is_the_chains_and_no_journal_is_opened(
     names.append(names.pop(7))  # by its clock it was long ago
     (tmp_path / "chain.jsonl").write_text("".join(f'{{"run": "demo/acme/{name}"}}\n' for name in names))
     target = {"target": "sandbox"}
-    assert Ownership(tmp_path, target).left(pbx_trunk("T"), LIVE) == Left("run-007", 7, WRITE["at"])
-    monkeypatch.setattr(ownership, "read", lambda path: pytest.fail(f"{path} was opened"))
-    assert Ownership(tmp_path, target).left(pbx_trunk("T"), LIVE) == Left("run-007", 7, WRITE["at"])
+    assert Ownership(tmp_path, target).remains().of(pbx_trunk("T"), LIVE) == Left("run-007", 7, WRITE["at"])
+    monkeypatch.setattr(ownership, "read_journal", lambda path: pytest.fail(f"{path} was opened"))
+    assert Ownership(tmp_path, target).remains().of(pbx_trunk("T"), LIVE) == Left("run-007", 7, WRITE["at"])

@@ -11,11 +11,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from runbook_lib.batch.pages import write_index
+from runbook_lib.cli.records import app
 from runbook_lib.records import chain, clocks
 from runbook_lib.records.chain import Chain
-from runbook_lib.records.clocks import VendorClocks, in_order
+from runbook_lib.records.clocks import VendorClocks, runs_in_order
 from runbook_lib.records.to_undo import record_to_undo
-from runbook_lib.records_cli import app
 from tests.records.conftest import make
 
 AHEAD = "demo/acme/20291231T000000Z-aaaaaa"
@@ -51,8 +51,8 @@ def test_a_run_outside_of_the_chain_lies_by_its_time_between_those_that_are_in_i
     )
     runs = [late, LAST, early, AHEAD, between, LATER]
     wanted = [early, AHEAD, LATER, between, LAST, late]
-    assert in_order(Chain(records).entries(), runs) == wanted
-    assert in_order([], [late, early]) == [early, late]
+    assert runs_in_order(Chain(records).entries(), runs) == wanted
+    assert runs_in_order([], [late, early]) == [early, late]
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.records import chain, living
 from runbook_lib.records.chain import Chain
-from runbook_lib.records_cli import app
 from tests.records.conftest import finish, make, start, work
 
 HOSTILE = (

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from runbook_lib.batch import Observer, run_tenants
+from runbook_lib.cli.records import app
 from runbook_lib.records.chain import Chain
-from runbook_lib.records.verify import verify
-from runbook_lib.records_cli import app
+from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.records.conftest import make
 from tests.records.test_changed_outside import by_hand
@@ -49,7 +49,7 @@ def test_every_section_also_after_a_difference(sandbox: TestSandbox, monkeypatch
     assert (name["left"], name["today"]) == ("PortSIP acme", "by hand")
     assert found == {} and kept(records)["unread"] == []
     assert sandbox.writes()[2:] == []  # nothing but what was done by hand
-    assert verify(records).problems == ()
+    assert verify_records(records).problems == ()
     last = Chain(records).entries()[-1]
     assert cli(records, "show", str(last.run)).exit_code == 0
     assert kept(records)["of"] == f"demo/acme/{run}"
@@ -63,7 +63,7 @@ def test_a_section_that_cannot_be_read_keeps_no_other_from_it(sandbox: TestSandb
     )
     assert cli(records, "compare", run).exit_code == 1
     assert [part["section"] for part in kept(records)["unread"]] == ["01"]
-    assert verify(records).problems == ()
+    assert verify_records(records).problems == ()
 
 
 def test_what_is_not_the_record_is_not_compared(tmp_path: Path) -> None:

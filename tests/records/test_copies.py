@@ -12,11 +12,11 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.guide import RUN_ORDER
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.customer import customers_copy
-from runbook_lib.records.verify import verify
-from runbook_lib.records_cli import app
+from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import CONFIRMED
 from tests.conftest import TestSandbox
@@ -116,7 +116,7 @@ def test_each_customer_on_a_shared_trunk_gets_nothing_of_the_others(
             assert cli(records, "confirm", str(out)).exit_code == 1
         shown[tenant] += len(customers_copy(record, tenant, entry.digest).rows)
     assert all(shown.values()), shown
-    assert verify(records).problems == ()
+    assert verify_records(records).problems == ()
 
 
 def test_a_shared_trunks_own_change_is_counted_for_each_tenant(sandbox: TestSandbox, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_handing_out_is_an_entry(tmp_path: Path) -> None:
     assert all(one["by"] and one["at"] and one["run"] == RUN for one in told)
     for out in ("a.zip", "a.md", "a.html", "c.md"):
         assert cli(records, "confirm", str(tmp_path / out)).exit_code == 0
-    assert verify(records).problems == ()
+    assert verify_records(records).problems == ()
     # The record was changed since: the copy is ours, and is confirmed with that.
     path = records / RUN / "record.json"
     path.chmod(0o644)

@@ -17,16 +17,16 @@ from typer.testing import CliRunner
 
 from runbook_lib.batch import Observer, run_tenants
 from runbook_lib.batch.pages import write_index
+from runbook_lib.cli.records import app
 from runbook_lib.errors import ConflictError, VendorError
 from runbook_lib.keys import trunk
 from runbook_lib.plan import Action, Row
 from runbook_lib.records import living
 from runbook_lib.records.chain import ADOPTED, CLOSED, CLOSED_WHILE_RUNNING, FILE_NAME, OPENED, Chain
 from runbook_lib.records.errors import RecordError
-from runbook_lib.records.journal import Journal, read
+from runbook_lib.records.journal import Journal, read_journal
 from runbook_lib.records.record import adopt, close_dead
-from runbook_lib.records.verify import CONSISTENT, DAMAGED, LINE_ENDS, POINTER, verify
-from runbook_lib.records_cli import app
+from runbook_lib.records.verify import CONSISTENT, DAMAGED, LINE_ENDS, POINTER, verify_records
 from runbook_lib.runbook import KEPT_ELSEWHERE, Runbook
 from runbook_lib.secret import scrub_data
 from runbook_lib.statement import CONFIRMED
@@ -76,10 +76,10 @@ def test_no_write_without_an_open_entry(tmp_path: Path, state: str) -> None:
         make(tmp_path, "demo/acme/other")
         folder.mkdir(parents=True)
         (folder / "opening.json").write_text("{}")
-    before = read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else None
+    before = read_journal(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else None
     with pytest.raises(RecordError, match="is already closed" if state == "closed" else "was never opened"):
         write(journal_of(folder))
-    assert (read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else None) == before
+    assert (read_journal(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else None) == before
 
 
 def test_a_run_that_is_closed_under_way_sends_nothing_more_and_is_never_changed(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_run_that_is_closed_under_way_sends_nothing_more_and_is_never_changed(
     assert events == [OPENED, CLOSED, CLOSED_WHILE_RUNNING, CLOSED_WHILE_RUNNING]
     told = json.loads((tmp_path / Chain(tmp_path).entries()[2].file).read_text())
     assert (told["run"], told["write"]["entry"], told["write"]["status"]) == (RUN, entry, 201)
-    assert verify(tmp_path).status == CONSISTENT
+    assert verify_records(tmp_path).status == CONSISTENT
     assert len(json.loads((folder / "record.json").read_text())["in_flight"]) == 1
 
 
@@ -205,7 +205,7 @@ def test_every_door_writes_to_the_register(sandbox: TestSandbox, tmp_path: Path,
     assert told["verification"][0]["ok"] and told["after"]
     assert told["notebook"] == (None if by_runner else KEPT_ELSEWHERE)
     assert by_runner or json.loads((records / name / "01.result.json").read_text())["tables"]
-    report = verify(records)
+    report = verify_records(records)
     assert (report.status, report.older, report.strays) == (CONSISTENT, (), ())
     # The page of the button has planned in a run of its own, which wrote nothing.
     assert len(report.unchained) == (door == "JupyterLab's button")
@@ -272,18 +272,18 @@ def test_killed_at_a_request_no_write_has_left_without_an_entry(
     journalled = [one for entry in entries if entry.event == OPENED for one in _writes(records / entry.run)]
     assert len(sandbox.writes()) <= len(journalled)
     # What a killed run leaves is named, listed, on the page, and can be closed.
-    report, index = verify(records), write_index(records).read_text()
+    report, index = verify_records(records), write_index(records).read_text()
     for entry in entries:
         if entry.event == OPENED:
             assert Path(entry.run).name in index
     for problem in report.problems:
         assert cli(records, "close", problem.path, "--reason", "killed by a test").exit_code == 0
         assert (records / problem.path / "index.html").exists()
-    assert verify(records).problems == ()
+    assert verify_records(records).problems == ()
 
 
 def _writes(folder: Path) -> list[dict[str, Any]]:
-    return read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else []
+    return read_journal(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else []
 
 
 def test_an_apply_that_raises_is_a_closed_record_too(sandbox: TestSandbox) -> None:
@@ -313,7 +313,7 @@ def test_an_apply_whose_reading_breaks_off_is_a_closed_record(sandbox: TestSandb
             section.apply()
     sandbox.control("DELETE", "faults")
     told = json.loads((book.folder / "record.json").read_text())
-    assert told["outcome"] == "failed" and verify(sandbox.root / "records").status == CONSISTENT
+    assert told["outcome"] == "failed" and verify_records(sandbox.root / "records").status == CONSISTENT
 
 
 def test_each_apply_of_a_script_is_a_record_and_what_comes_later_keeps_nothing(sandbox: TestSandbox) -> None:
@@ -330,7 +330,7 @@ def test_each_apply_of_a_script_is_a_record_and_what_comes_later_keeps_nothing(s
         again.apply()
     # The simplest rule: every apply is a record, also one with nothing to write.
     assert [one.event for one in Chain(records).entries()] == [OPENED, CLOSED] * 3
-    assert verify(records).status == CONSISTENT
+    assert verify_records(records).status == CONSISTENT
 
 
 def test_a_folder_of_a_run_that_died_is_not_written_into(
@@ -383,7 +383,7 @@ def test_a_killed_run_is_listed_shown_and_closed_with_who_and_why(tmp_path: Path
     record = json.loads((folder / "record.json").read_text())
     assert record["guide_sections"][0]["outcome"] == "begun, not ended"
     assert (folder / "index.html").exists() and folder.name in (tmp_path / "index.html").read_text()
-    assert verify(tmp_path).status == CONSISTENT
+    assert verify_records(tmp_path).status == CONSISTENT
     shutil.rmtree(folder)  # what opened is listed, whatever becomes of its folder
     assert folder.name in write_index(tmp_path).read_text()
 
@@ -420,17 +420,20 @@ def test_a_folder_from_before_is_named_and_entered_once(tmp_path: Path) -> None:
     old = tmp_path / "demo/acme/20250101T000000Z-aaaaaa"
     old.mkdir()
     work(old)
-    assert verify(tmp_path).older == ("demo/acme/20250101T000000Z-aaaaaa",)
+    assert verify_records(tmp_path).older == ("demo/acme/20250101T000000Z-aaaaaa",)
     before = cli(tmp_path, "verify")
     assert before.exit_code == 0 and "older than the register" in before.stdout
     assert cli(tmp_path, "adopt", "demo/acme/20250101T000000Z-aaaaaa").exit_code == 0
     assert cli(tmp_path, "adopt", "demo/acme/20250101T000000Z-aaaaaa").exit_code == 1
     assert Chain(tmp_path).entries()[-1].event == ADOPTED
-    assert (verify(tmp_path).status, verify(tmp_path).older) == (CONSISTENT, ())
+    assert (verify_records(tmp_path).status, verify_records(tmp_path).older) == (CONSISTENT, ())
     assert "adopted" in cli(tmp_path, "list").stdout
     (old / "journal.jsonl").write_text("{}\n")
     (old / "more.txt").write_text("")
-    assert {one.path.rpartition("/")[2] for one in verify(tmp_path).problems} == {"journal.jsonl", "more.txt"}
+    assert {one.path.rpartition("/")[2] for one in verify_records(tmp_path).problems} == {
+        "journal.jsonl",
+        "more.txt",
+    }
 
 
 def test_after_a_restore_a_run_stops_until_what_the_chain_lacks_is_adopted(tmp_path: Path) -> None:
@@ -445,12 +448,12 @@ def test_after_a_restore_a_run_stops_until_what_the_chain_lacks_is_adopted(tmp_p
         start(records, "demo/acme/four")
     assert (records / FILE_NAME).read_bytes() == chain and not (records / "demo/acme/four").exists()
     make(records, "demo/initech/five")  # of another tenant: verify names it
-    assert verify(records).status == DAMAGED
+    assert verify_records(records).status == DAMAGED
     for lost in ("demo/acme/two", "demo/globex/three"):
         told = json.loads((records / adopt(records, records / lost).file).read_text())
         assert told["why"] == "found after a restore"
     make(records, "demo/acme/four")
-    assert verify(records).status == CONSISTENT
+    assert verify_records(records).status == CONSISTENT
 
 
 # Transport.
@@ -463,18 +466,18 @@ def test_line_ends_and_pointers_are_named(tmp_path: Path) -> None:
     for path, content in whole.items():
         path.chmod(0o644)
         path.write_bytes(content.replace(b"\n", b"\r\n"))
-    assert {one.what for one in verify(tmp_path).problems} == {LINE_ENDS}
+    assert {one.what for one in verify_records(tmp_path).problems} == {LINE_ENDS}
     told = cli(tmp_path, "verify")
     assert told.exit_code == 1 and told.stdout.count("line endings") == 1
     for path, content in whole.items():
         path.write_bytes(content)
-    assert verify(tmp_path).status == CONSISTENT
+    assert verify_records(tmp_path).status == CONSISTENT
     path = folder / "record.json"
     digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
     path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize 9\n")
-    assert [one.what for one in verify(tmp_path).problems] == [POINTER]
+    assert [one.what for one in verify_records(tmp_path).problems] == [POINTER]
     path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n")
-    assert [one.what for one in verify(tmp_path).problems] == ["changed"]
+    assert [one.what for one in verify_records(tmp_path).problems] == ["changed"]
 
 
 SHIM = r"""
@@ -530,7 +533,7 @@ def test_what_the_file_system_lacks_is_known_before_the_first_write(
         assert [one.event for one in Chain(records).entries()] == [OPENED, CLOSED]
         opening = json.loads((records / Chain(records).entries()[0].file).read_text())
         assert len(opening["notes"]) == 2
-        assert verify(records).status == CONSISTENT
+        assert verify_records(records).status == CONSISTENT
     else:
         assert ended.returncode != 0 and "no locks" in ended.stderr
         assert sandbox.writes() == [] and not (records / FILE_NAME).exists()

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from runbook_lib.records import check_records
-from runbook_lib.records.verify import verify
+from runbook_lib.records.verify import verify_records
 from tests.conftest import TestSandbox
 from tests.records.fifty import SAMPLE, answered, answers, cli, make_year
 
@@ -35,7 +35,7 @@ def test_a_sample_of_25_from_50(
     whole = answered(everything)
     assert whole["signed"] == 3 and whole["rolled back"] >= 1 and whole["changed outside before"] >= 1
     # What the product finds of all of it, the verifier that travels finds as well.
-    assert verify(records).problems == ()
+    assert verify_records(records).problems == ()
     capsys.readouterr()
     assert check_records.main([str(records), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -15,11 +15,11 @@ from runbook_lib.keys import trunk
 from runbook_lib.plan import Action, Row
 from runbook_lib.records import journal
 from runbook_lib.records.errors import RecordError
-from runbook_lib.records.journal import Journal, is_readable, read
+from runbook_lib.records.journal import Journal, is_readable, read_journal
 from runbook_lib.records.ownership import Ownership
 from runbook_lib.records.record import close_record, write_record
 from runbook_lib.records.to_undo import record_to_undo
-from runbook_lib.secret import Filter, remember, scrub_data
+from runbook_lib.secret import SecretFilter, remember, scrub_data
 from tests.records.conftest import make, start, work
 
 RUN = "demo/acme/20261123T000000Z-aaaaaa"
@@ -29,7 +29,7 @@ ROW = Row("1.1", "friendly name", "PortSIP acme", None, Action.CREATE)
 @pytest.fixture
 def own_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A filter of this test's own."""
-    monkeypatch.setattr(secret, "_secrets", Filter())
+    monkeypatch.setattr(secret, "_secrets", SecretFilter())
 
 
 def written(path: Path, body: object, name: str = "PortSIP acme") -> list[dict[str, object]]:
@@ -37,7 +37,7 @@ def written(path: Path, body: object, name: str = "PortSIP acme") -> list[dict[s
     with kept.writing("01", trunk(name), (ROW,)):
         entry = kept.sending("Twilio", "POST", "/v1/Trunks", body)
         kept.answered(entry, status=201, request_id="RQ1", seconds=0.1, result="TK1", error=None)
-    return read(path)
+    return read_journal(path)
 
 
 @pytest.mark.usefixtures("own_filter")
@@ -97,7 +97,7 @@ def test_a_line_that_is_none_of_ours(tmp_path: Path, line: str) -> None:
     work(folder)
     sent, answered = lines_of(folder)
     (folder / journal.FILE_NAME).write_text(f"{sent}\n{line}\n{answered}\n", encoding="utf-8")
-    write, unreadable = read(folder / journal.FILE_NAME)
+    write, unreadable = read_journal(folder / journal.FILE_NAME)
     assert write["answer"]["status"] == 201 and is_readable(write)
     assert not is_readable(unreadable)
 
@@ -117,9 +117,9 @@ def test_a_last_line_that_was_cut_off_never_left(tmp_path: Path) -> None:
     work(folder)
     path = folder / journal.FILE_NAME
     path.write_text(path.read_text() + lines_of(folder)[0][:80], encoding="utf-8")
-    assert len(read(path)) == 1
+    assert len(read_journal(path)) == 1
     path.write_text("\n".join(lines_of(folder)[:2]), encoding="utf-8")
-    assert read(path)[0]["answer"]["status"] == 201
+    assert read_journal(path)[0]["answer"]["status"] == 201
 
 
 def test_nothing_is_rolled_back_by_a_journal_that_cannot_be_read(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from runbook_lib.records import chain, journal, record, summary
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.record import close_record
-from runbook_lib.records.to_undo import files_of, record_to_undo
-from runbook_lib.records.verify import CONSISTENT, DAMAGED, NEWER, Anchor, verify
+from runbook_lib.records.to_undo import parameter_files_of, record_to_undo
+from runbook_lib.records.verify import CONSISTENT, DAMAGED, NEWER, Anchor, verify_records
 from runbook_lib.statement import Statement
 from tests.records.conftest import start, work
 
@@ -79,12 +79,12 @@ def test_verify_says_only_of_what_was_changed_that_it_was(
     tmp_path: Path, module: object, status: str
 ) -> None:
     folder = made(tmp_path, module)
-    assert verify(tmp_path).status == status
+    assert verify_records(tmp_path).status == status
     code, told = command(tmp_path, "verify")
     assert (code, "changed" in told) == (0 if status == CONSISTENT else 1, False), told
     (folder / "opening.json").chmod(0o644)
     (folder / "opening.json").write_text("{}")
-    assert verify(tmp_path).status == DAMAGED
+    assert verify_records(tmp_path).status == DAMAGED
 
 
 @pytest.mark.parametrize("module", [record, summary, journal], ids=["opening", "record", "journal"])
@@ -94,7 +94,7 @@ def test_a_rollback_refuses_it_by_name_and_takes_back_what_is_older(tmp_path: Pa
     def undo(run: str | None) -> None:
         name = run and run.rpartition("/")[2]
         if name:
-            files_of(tmp_path, name)
+            parameter_files_of(tmp_path, name)
         record_to_undo(tmp_path, tmp_path / "demo/acme", name, (), {}, {"site": {}, "tenant": {}})
 
     for wanted in (NEW, None):  # without a name the newest is meant, and no older one
@@ -108,7 +108,7 @@ def test_a_chain_that_the_next_version_has_continued(tmp_path: Path) -> None:
     start(tmp_path, OLD)
     line = Chain(tmp_path).entries()[-1].line.replace(b'"format": 2', b'"format": 3')
     (tmp_path / chain.FILE_NAME).write_bytes(line)
-    report = verify(tmp_path)
+    report = verify_records(tmp_path)
     assert report.status == NEWER and "newer runbook" in report.problems[0].what
     with pytest.raises(RunbookError, match="newer runbook"):
         start(tmp_path, NEW)
@@ -121,13 +121,13 @@ def test_what_the_next_version_added_to_a_chain_is_not_called_damage(tmp_path: P
     lines = path.read_bytes().splitlines(keepends=True)
     later = [line.replace(b'"format": 2', b'"format": 3') for line in lines[2:]]
     path.write_bytes(b"".join([*lines[:2], *later]))
-    assert verify(tmp_path).status == NEWER
-    report = verify(tmp_path, [Anchor(head.digest, "head")])
+    assert verify_records(tmp_path).status == NEWER
+    report = verify_records(tmp_path, [Anchor(head.digest, "head")])
     assert report.status == NEWER and report.anchored == head
-    assert verify(tmp_path, [Anchor("sha256:" + "0" * 64, "head")]).status == NEWER
+    assert verify_records(tmp_path, [Anchor("sha256:" + "0" * 64, "head")]).status == NEWER
     (tmp_path / OLD / "opening.json").chmod(0o644)
     (tmp_path / OLD / "opening.json").write_text("{}")
-    assert verify(tmp_path).status == DAMAGED
+    assert verify_records(tmp_path).status == DAMAGED
 
 
 @pytest.mark.parametrize("name", ["opening.json", "record.json", "checksums.json", "journal.jsonl"])

@@ -18,12 +18,12 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.guide import ROLL_BACK
 from runbook_lib.keys import Kind
 from runbook_lib.plan import Action, Effect
 from runbook_lib.records import journal
 from runbook_lib.records.record import RECORD, record_so_far
-from runbook_lib.records_cli import app
 from runbook_lib.runbook import Runbook
 from tests.conftest import TestSandbox
 from tests.rendering import render_messages, upper_case
@@ -82,7 +82,7 @@ def test_a_record_made_again_from_its_files_is_the_same(records: Path, run: str)
 
 @pytest.mark.parametrize("run", RUNS)
 def test_every_phrase_of_an_old_journal_has_a_key(records: Path, run: str) -> None:
-    writes = journal.read(records / run / journal.FILE_NAME)
+    writes = journal.read_journal(records / run / journal.FILE_NAME)
     found = [journal.key_of(write) for write in writes]
     assert Kind.UNKNOWN not in {key.kind for key in found}
     # Words are as they were, so each key is called as its phrase calls it.

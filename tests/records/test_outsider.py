@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.records import check_records
 from runbook_lib.records.chain import Chain, Entry, digest_of
 from runbook_lib.records.export import FORMAT_PAGE, VERIFIER, format_page
-from runbook_lib.records.verify import Anchor, verify
-from runbook_lib.records_cli import app
+from runbook_lib.records.verify import Anchor, verify_records
 from tests.conftest import CHECKOUT, sample
 from tests.records.conftest import make, start, work
 
@@ -40,7 +40,7 @@ def outsider(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) 
 
 
 def product(records: Path, *heads: str) -> tuple[str, set[str]]:
-    report = verify(records, [Anchor(head, "kept") for head in heads])
+    report = verify_records(records, [Anchor(head, "kept") for head in heads])
     return report.status, {problem.path for problem in report.problems}
 
 

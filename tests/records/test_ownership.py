@@ -14,7 +14,7 @@ from runbook_lib.keys import trunk
 from runbook_lib.records import ownership
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.ownership import FEW, OWNERSHIP, Ownership
-from runbook_lib.records.verify import verify
+from runbook_lib.records.verify import verify_records
 from tests.records.conftest import make
 
 MANY = FEW + 4
@@ -48,11 +48,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs whose journal was opened."""
     names: list[str] = []
 
-    def read(path: Path, whole=ownership.read) -> list[dict[str, object]]:
+    def read(path: Path, whole=ownership.read_journal) -> list[dict[str, object]]:
         names.append(path.parent.name)
         return whole(path)
 
-    monkeypatch.setattr(ownership, "read", read)
+    monkeypatch.setattr(ownership, "read_journal", read)
     return names
 
 
@@ -179,5 +179,5 @@ def test_the_register_passes_over_the_index(tmp_path: Path) -> None:
     for scope in ("demo", "demo/acme"):
         Ownership(tmp_path / scope, {}).made(trunk("PortSIP acme"), "TK1")
         assert (tmp_path / scope / OWNERSHIP).exists()
-    report = verify(tmp_path)
+    report = verify_records(tmp_path)
     assert report.problems == () and report.strays == ()

@@ -28,7 +28,7 @@ from runbook_lib.records.errors import RecordError
 from runbook_lib.records.policy import OldSigner, change_policy, policy_of, require_floor
 from runbook_lib.records.record import carry_opening, close_record, open_record, write_record
 from runbook_lib.records.result import write_json
-from runbook_lib.records.verify import verify
+from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT, TestSandbox
@@ -254,7 +254,7 @@ def test_a_weaker_policy_is_entered_by_a_signer_of_before(tmp_path: Path) -> Non
     event = json.loads((records / Chain(records).entries()[-1].file).read_text())
     assert event["signed_by"] == "pat@example.com" and event["reason"] == "smaller team" and event["weaker"]
     assert opening(records, 2, policy_of(site, root), **target)["policy_seen"] == "as before or stricter"
-    assert not [one for one in verify(records).problems if "never closed" not in one.what]
+    assert not [one for one in verify_records(records).problems if "never closed" not in one.what]
 
 
 FLOORS: dict[str, tuple[str, int, type[Exception] | None]] = {

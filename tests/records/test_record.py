@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.errors import RunbookError
 from runbook_lib.keys import trunk
 from runbook_lib.records import chain, living, record
@@ -34,9 +35,8 @@ from runbook_lib.records.record import (
     remove_unopened,
     write_record,
 )
-from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify
+from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify_records
 from runbook_lib.records.versions import PACKAGE, source_digest
-from runbook_lib.records_cli import app
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT
 from tests.records.conftest import finish, make, start, work
@@ -134,7 +134,7 @@ def test_the_rest_of_a_write_that_was_cut_off_is_no_entry(tmp_path: Path, rest: 
     path = tmp_path / chain.FILE_NAME
     path.write_bytes(path.read_bytes() + rest)
     make(tmp_path, "demo/acme/next")
-    assert verify(tmp_path).status == CONSISTENT
+    assert verify_records(tmp_path).status == CONSISTENT
 
 
 def test_a_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
     assert head is not None
     path.write_bytes(path.read_bytes()[:-1])
     make(tmp_path, "demo/acme/next")
-    assert verify(tmp_path, [Anchor(head, "kept")]).status == VERIFIED
+    assert verify_records(tmp_path, [Anchor(head, "kept")]).status == VERIFIED
 
 
 def test_many_at_once_make_one_chain(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_many_at_once_make_one_chain(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(process, ("a", "b", "c", "d"))) == [0, 0, 0, 0]
     assert len(Chain(tmp_path).entries()) == 40
-    assert verify(tmp_path).status == CONSISTENT
+    assert verify_records(tmp_path).status == CONSISTENT
 
 
 def die(records: Path, *steps: str) -> Path:
@@ -177,13 +177,13 @@ def die(records: Path, *steps: str) -> Path:
 
 def test_a_run_that_was_killed_is_visible_and_can_be_closed_as_what_it_was(tmp_path: Path) -> None:
     folder = die(tmp_path, "work(folder, answered=False)")
-    assert "begun, not ended" in verify(tmp_path).problems[0].what
+    assert "begun, not ended" in verify_records(tmp_path).problems[0].what
     close_dead(tmp_path, folder)
     told = json.loads((folder / "record.json").read_text())
     assert told["outcome"] == "unknown"
     assert told["guide_sections"][0]["outcome"] == "unknown"
     assert [one["resource"] for one in told["in_flight"]] == ["trunk PortSIP acme"]
-    assert verify(tmp_path).status == CONSISTENT
+    assert verify_records(tmp_path).status == CONSISTENT
     with pytest.raises(RecordError, match="already closed"):
         close_dead(tmp_path, folder)
 
@@ -204,7 +204,7 @@ def test_a_run_that_was_killed_before_its_last_entry_can_be_closed(tmp_path: Pat
     )
     assert (folder / CHECKSUMS).exists()
     close_dead(tmp_path, folder)
-    assert verify(tmp_path).status == CONSISTENT
+    assert verify_records(tmp_path).status == CONSISTENT
 
 
 def test_a_killed_run_that_nobody_has_waited_for_can_be_closed(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_killed_run_that_nobody_has_waited_for_can_be_closed(tmp_path: Path) -
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the list
         close_dead(tmp_path, tmp_path / RUN)
-    assert verify(tmp_path).status == CONSISTENT
+    assert verify_records(tmp_path).status == CONSISTENT
 
 
 #: Where a run can end on its way into the chain: what is replaced there, and by what, given the ending.
@@ -296,18 +296,18 @@ def test_a_run_that_ends_while_it_opens_spoils_nothing(
     assert status == (0 if never else -9 if end is _killed else 1)
     records = tmp_path / "records"
     records.mkdir(exist_ok=True)
-    chained = RUN in {one.run for one in verify(records).entries}
+    chained = RUN in {one.run for one in verify_records(records).entries}
     assert chained or step != "when its entry is there"
     if not chained:
         cut = step == "when a part of its entry is there" and end is _killed
-        assert verify(records).status == CONSISTENT or cut  # the rest of a line, until the next run
+        assert verify_records(records).status == CONSISTENT or cut  # the rest of a line, until the next run
         if end is not _killed:
             assert not (records / RUN).exists()
     if chained or (records / RUN).exists():
         closed = CliRunner().invoke(app, ["close", RUN, "--records", str(records)])
         assert closed.exit_code == 0, closed.output
     make(records, "demo/acme/next")
-    assert verify(records).status == CONSISTENT
+    assert verify_records(records).status == CONSISTENT
     assert (records / RUN).exists() == chained
 
 
@@ -315,7 +315,7 @@ def test_a_run_killed_while_its_record_is_withheld_can_be_closed(tmp_path: Path)
     folder = die(tmp_path, "work(folder); (folder.parent / 'withheld').mkdir()")
     folder.rename(folder.parent / "withheld" / folder.name)
     close_dead(tmp_path, folder)
-    assert verify(tmp_path).status == CONSISTENT
+    assert verify_records(tmp_path).status == CONSISTENT
     assert not (folder / "journal.jsonl").exists()
 
 
@@ -332,7 +332,7 @@ def test_only_what_never_opened_is_removed(tmp_path: Path) -> None:
         with pytest.raises(RecordError):
             remove_unopened(tmp_path, one)
         assert one.exists()
-    assert {one.path for one in verify(tmp_path).problems} == {"demo/acme/copied/opening.json"}
+    assert {one.path for one in verify_records(tmp_path).problems} == {"demo/acme/copied/opening.json"}
 
 
 def test_the_umask_says_who_may_read_a_record(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_run_that_goes_on_is_not_closed_by_another(tmp_path: Path, monkeypatch
     folder = start(tmp_path, RUN)
     with pytest.raises(RecordError, match="has not ended"):
         close_dead(tmp_path, folder)
-    report = verify(tmp_path)
+    report = verify_records(tmp_path)
     assert (report.status, report.going_on) == (CONSISTENT, (RUN,))
     # Whatever clock, process id or host name somebody has: the lock says that it goes on.
     here = socket.gethostname()

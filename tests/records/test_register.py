@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.records import chain
 from runbook_lib.records import register as register_module
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.record import close_record, open_record, write_record
 from runbook_lib.records.register import Reason, register
 from runbook_lib.records.result import write_json, write_result
-from runbook_lib.records_cli import app
 from runbook_lib.statement import CONFIRMED
 from tests.records.conftest import make
 

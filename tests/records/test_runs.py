@@ -14,7 +14,7 @@ from runbook_lib.batch import Observer, SectionResult, run_tenants
 from runbook_lib.batch.pages import write_index
 from runbook_lib.batch.progress import summary
 from runbook_lib.records.chain import Chain
-from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify
+from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify_records
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.records.conftest import make
@@ -52,8 +52,8 @@ def test_an_apply_is_a_record_in_the_chain(sandbox: TestSandbox, monkeypatch: py
     assert [one.event for one in Chain(records).entries()] == ["opened", "closed"]
     head = Chain(records).head
     assert head is not None
-    assert verify(records).status == CONSISTENT
-    assert verify(records, [Anchor(head, "kept")]).status == VERIFIED
+    assert verify_records(records).status == CONSISTENT
+    assert verify_records(records, [Anchor(head, "kept")]).status == VERIFIED
     assert {path.stat().st_mode & 0o777 for path in tenant.folder.iterdir()} == {0o444}
 
     told = json.loads((tenant.folder / "record.json").read_text())
@@ -73,7 +73,7 @@ def test_an_apply_is_a_record_in_the_chain(sandbox: TestSandbox, monkeypatch: py
 
     # Runs that write nothing are outside of the chain, unless somebody asks for it.
     (checked,) = run_tenants(SITE, [ACME], "verify", {}, Observer()).tenants
-    report = verify(records, [Anchor(head, "kept")])
+    report = verify_records(records, [Anchor(head, "kept")])
     assert report.status == VERIFIED
     assert report.unchained == (checked.folder.relative_to(records).as_posix(),)
     monkeypatch.setenv("RUNBOOK_CHAIN", "all")
@@ -98,7 +98,7 @@ def test_a_withheld_record_is_closed_without_what_is_withheld(
     assert tenant.outcome == "failed"
     assert (tenant.folder.parent / "withheld" / tenant.folder.name / "leak.txt").exists()
     assert not (tenant.folder / "leak.txt").exists()
-    assert verify(sandbox.root / "records").status == CONSISTENT
+    assert verify_records(sandbox.root / "records").status == CONSISTENT
     told = json.loads((tenant.folder / "record.json").read_text())
     assert told["outcome"] == "failed" and "env:CANARY in leak.txt" in told["problem"]
     assert told["parameters"]["tenant"]["name"] == "acme"
@@ -145,7 +145,7 @@ def test_a_run_that_is_refused_leaves_nothing(
     assert sandbox.writes() == []
     assert left(records) == ["demo/acme/20261123T000000Z-aaaaaa"]
     lock.unlink()
-    assert verify(records).status == CONSISTENT
+    assert verify_records(records).status == CONSISTENT
 
 
 def test_an_apply_among_unfriendly_files(sandbox: TestSandbox, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +165,7 @@ def test_an_apply_among_unfriendly_files(sandbox: TestSandbox, capsys: pytest.Ca
     (records / "index.html").rmdir()
     write_index(records)
     assert "cannot be read" in (records / "index.html").read_text()
-    problems = {one.path for one in verify(records).problems}
+    problems = {one.path for one in verify_records(records).problems}
     assert problems == {f"demo/acme/{older.name}/{path.name}" for path in older.iterdir()}
 
 
@@ -177,4 +177,4 @@ def test_a_tenant_that_cannot_be_locked_is_not_written_to(sandbox: TestSandbox) 
     result = run_tenants(SITE, [ACME], "apply", {}, Observer(), ("01",))
     assert result.exit_status == 1 and ".tenant-acme.lock" in result.tenants[0].sections[0].message
     assert sandbox.writes() == []
-    assert verify(sandbox.root / "records").status == CONSISTENT
+    assert verify_records(sandbox.root / "records").status == CONSISTENT

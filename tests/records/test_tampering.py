@@ -13,7 +13,7 @@ import pytest
 from runbook_lib.records import chain, living, record
 from runbook_lib.records.chain import Chain, Entry, digest_of_file
 from runbook_lib.records.errors import RecordError
-from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, Report, verify
+from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, Report, verify_records
 from tests.records.conftest import finish, make, start, work
 
 
@@ -29,7 +29,7 @@ def head(pristine: tuple[Path, str]) -> str:
 
 
 def check(records: Path, head: str | None = None) -> Report:
-    return verify(records, [Anchor(head, "the kept head")] if head else [])
+    return verify_records(records, [Anchor(head, "the kept head")] if head else [])
 
 
 def refused(records: Path, head: str, *paths: str) -> Report:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.records.chain import Chain
-from runbook_lib.records.verify import verify
+from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, TestSandbox
 
 ANNA, BEN, GROUP = 54321, 54322, 54320
@@ -64,7 +64,7 @@ class Shared:
 @pytest.fixture(scope="session")
 def python() -> Iterator[str]:
     """Our Python, where any account can run it: a copy of it (of links) if it lies in root's own home."""
-    ours = ["cat", str(CHECKOUT / "runbook_lib" / "cli.py")]
+    ours = ["cat", str(CHECKOUT / "runbook_lib" / "cli" / "app.py")]
     if subprocess.run(ours, user=ANNA, group=GROUP, capture_output=True).returncode != 0:
         pytest.skip("this checkout lies where no other account can read it")
     if _runs(sys.executable):
@@ -210,13 +210,15 @@ def test_an_emergency_is_applied_by_one_and_reviewed_by_another(shared: Shared) 
     assert [one.event for one in Chain(records).entries()] == ["opened", "closed"]
     run = Chain(records).entries()[0].run
     assert json.loads((records / run / "record.json").read_text())["emergency"] == "no calls since 02:10"
-    assert verify(records).unreviewed == (run,)
+    assert verify_records(records).unreviewed == (run,)
     assert f">{run}</div>" in (records / "index.html").read_text().replace("<wbr>", "")
     review = ["records", "review", run, "--remark", "was right"]
     assert shared.runbook(ANNA, *review).returncode == 1
-    assert verify(records).unreviewed == (run,)
+    assert verify_records(records).unreviewed == (run,)
     assert shared.runbook(BEN, *review).returncode == 0
-    assert verify(records).unreviewed == () and shared.runbook(ANNA, "records", "verify").returncode == 0
+    assert (
+        verify_records(records).unreviewed == () and shared.runbook(ANNA, "records", "verify").returncode == 0
+    )
     assert f">{run}</div>" not in (records / "index.html").read_text().replace("<wbr>", "")
 
 

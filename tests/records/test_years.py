@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from runbook_lib.cli.records import app
 from runbook_lib.guide import ROLL_BACK, RUN_ORDER
 from runbook_lib.records import chain
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.record import close_record
 from runbook_lib.records.retention import before
-from runbook_lib.records.verify import CONSISTENT, verify
-from runbook_lib.records_cli import app
+from runbook_lib.records.verify import CONSISTENT, verify_records
 from runbook_lib.runbook import Runbook
 from tests.conftest import TestSandbox
 from tests.records.conftest import finish, make, start, work
@@ -83,7 +83,7 @@ def test_removed_by_rule(records: Path) -> None:
     event = json.loads((records / entry.file).read_text())
     assert (entry.event, entry.run, event["reason"]) == ("disposed", OLD, "the rule of the house")
     assert event["by"] and event["rule"] == {"older_than": "7y", "keep": "7y"}
-    report = verify(records)
+    report = verify_records(records)
     assert (report.status, report.removed) == (CONSISTENT, (OLD,))
     assert cli(records, "verify", "--head", str(head)).exit_code == 0
     listed = json.loads(cli(records, "list", "--json").stdout)["runs"]
@@ -131,7 +131,7 @@ def test_a_hold_is_released(records: Path) -> None:
     dispose(records)
     assert left(records, OLD) == ["disposed.json"]
     assert cli(records, "hold", OLD, "--reason", "too late").exit_code == 3
-    assert verify(records).problems == ()
+    assert verify_records(records).problems == ()
 
 
 def test_open_runs_and_backdated_ones_stay(records: Path) -> None:
@@ -167,18 +167,18 @@ def test_a_removal_that_was_cut_off_is_finished(
             patch.setattr("runbook_lib.records.retention.leftovers", lambda folder: ["record.json", "no"])
             assert dispose(records).exit_code == 1
     assert len(left(records, OLD)) > 1
-    assert verify(records).problems
+    assert verify_records(records).problems
     assert dispose(records).exit_code == 0
-    assert left(records, OLD) == ["disposed.json"] and verify(records).problems == ()
+    assert left(records, OLD) == ["disposed.json"] and verify_records(records).problems == ()
 
 
 def test_what_stays_of_it_cannot_be_changed_unnoticed(records: Path) -> None:
     dispose(records)
     path = records / OLD / "disposed.json"
     path.write_text(path.read_text().replace("TK1", "TK2"))
-    assert [problem.path for problem in verify(records).problems] == [f"{OLD}/disposed.json"]
+    assert [problem.path for problem in verify_records(records).problems] == [f"{OLD}/disposed.json"]
     path.unlink()
-    assert [problem.path for problem in verify(records).problems] == [f"{OLD}/disposed.json"]
+    assert [problem.path for problem in verify_records(records).problems] == [f"{OLD}/disposed.json"]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_no_later_plan_differs_and_a_rollback_is_refused_by_name(
     for index in records.rglob(".ownership.json"):
         index.unlink()
     assert plans() == as_before
-    assert verify(records).problems == ()
+    assert verify_records(records).problems == ()
     with pytest.raises(RecordError, match=removed[-1]):
         way_back(ROLL_BACK, record=removed[-1])
     assert way_back(ROLL_BACK, record=kept[-1])["outcome"] == "succeeded"

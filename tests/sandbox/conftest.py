@@ -109,7 +109,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             base_url=endpoints["portsip_url"] + "/api", verify=_trust(endpoints["ca_file"]), timeout=10
         ) as pbx,
     ):
-        values = secrets.read(root)
+        values = secrets.read_secrets(root)
         twilio.auth = (demo.ACCOUNT_SID, values["twilio_auth_token"])
         yield Running(root, endpoints, values, control, twilio, pbx)
         process.terminate()

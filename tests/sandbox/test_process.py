@@ -29,7 +29,7 @@ def root(tmp_path):
     process.stop(tmp_path)
 
 
-def health(endpoints: process.Endpoints) -> dict:
+def health(endpoints: process.RunningSandbox) -> dict:
     return httpx.get(endpoints.control_url + "/health").json()
 
 
@@ -73,16 +73,16 @@ def test_one_detached_process_for_many_callers(root):
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(process.ensure_running, [root] * 6))
     assert len(set(found)) == 1
-    assert process.status(root) == found[0]
+    assert process.find_running(root) == found[0]
     assert health(found[0])["pid"] == found[0].pid
     assert mode(root / ".sandbox" / "state.json") == 0o600
     assert process.stop(root) is True
-    assert process.status(root) is None and process.stop(root) is False
+    assert process.find_running(root) is None and process.stop(root) is False
 
 
 def test_state_survives_a_restart(root):
     endpoints = process.ensure_running(root)
-    auth = ("ACf3a1c0de5a4db0c5ba11ad5c0ffee001", secrets.read(root)["twilio_auth_token"])
+    auth = ("ACf3a1c0de5a4db0c5ba11ad5c0ffee001", secrets.read_secrets(root)["twilio_auth_token"])
     httpx.post(endpoints.twilio_url + "/v1/Trunks", data={"FriendlyName": "Kept"}, auth=auth)
     process.stop(root)
     assert mode(root / ".sandbox" / "data.json") == 0o600
@@ -105,7 +105,7 @@ def test_state_file_of_another_process_is_not_believed(root):
     with foreground(root) as (_, endpoints):
         state = {**endpoints, "instance": "somebody else"}
         (root / ".sandbox" / "state.json").write_text(json.dumps(state))
-        assert process.status(root) is None
+        assert process.find_running(root) is None
 
 
 def test_idle_process_ends(root):
@@ -114,13 +114,13 @@ def test_idle_process_ends(root):
     deadline = time.monotonic() + 30
     while (root / ".sandbox" / "state.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert process.status(root) is None
+    assert process.find_running(root) is None
     with pytest.raises(httpx.TransportError):
         health(endpoints)
 
 
 def test_secrets(tmp_path):
-    files = secrets.ensure(tmp_path)
+    files = secrets.ensure_secrets(tmp_path)
     assert mode(tmp_path / ".sandbox" / "secrets") == 0o700
     values = {name: path.read_text() for name, path in files.items()}
     assert all(mode(path) == 0o600 for path in files.values())
@@ -130,23 +130,23 @@ def test_secrets(tmp_path):
         assert len(value) >= 20
         assert any(map(str.isupper, value)) and any(map(str.islower, value)) and any(map(str.isdigit, value))
     files["sip_password_acme"].write_text("Mine-Mine-Mine-1")
-    assert {name: path.read_text() for name, path in secrets.ensure(tmp_path).items()} == values | {
+    assert {name: path.read_text() for name, path in secrets.ensure_secrets(tmp_path).items()} == values | {
         "sip_password_acme": "Mine-Mine-Mine-1"
     }
 
 
 def test_certificate(tmp_path, monkeypatch):
-    ca = certificate.ensure(tmp_path)
+    ca = certificate.ensure_certificate(tmp_path)
     chain, key = certificate.server_files(tmp_path)
     assert mode(key) == 0o600 and mode(ca.with_name("ca.key")) == 0o600
     before = (ca.read_bytes(), chain.read_bytes())
-    assert certificate.ensure(tmp_path) == ca and (ca.read_bytes(), chain.read_bytes()) == before
+    assert certificate.ensure_certificate(tmp_path) == ca and (ca.read_bytes(), chain.read_bytes()) == before
     names = x509.load_pem_x509_certificate(chain.read_bytes()).extensions.get_extension_for_class(
         x509.SubjectAlternativeName
     )
     assert sorted(map(str, names.value.get_values_for_type(x509.IPAddress))) == ["127.0.0.1", "::1"]
     monkeypatch.setattr(certificate, "RENEW_BEFORE", timedelta(days=400))
-    certificate.ensure(tmp_path)
+    certificate.ensure_certificate(tmp_path)
     assert ca.read_bytes() == before[0] and chain.read_bytes() != before[1], "the CA that clients trust stays"
 
 
@@ -155,11 +155,11 @@ def made_ahead(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / ".sandbox" / "ca.pem").unlink(missing_ok=True)
     with monkeypatch.context() as ahead:
         ahead.setattr(certificate, "VALID_SINCE", timedelta(days=-300))
-        certificate.ensure(root)
+        certificate.ensure_certificate(root)
     assert not certificate.is_good(root)
 
 
-def answers(endpoints: process.Endpoints) -> bool:
+def answers(endpoints: process.RunningSandbox) -> bool:
     trust = ssl.create_default_context(cafile=endpoints.ca_file)
     return httpx.get(endpoints.portsip_url + "/api/info", verify=trust).status_code == 200
 
@@ -171,7 +171,7 @@ def test_a_sandbox_that_was_started_under_a_future_clock_starts_again(root, monk
 
 def test_a_sandbox_that_runs_with_a_certificate_of_the_future_is_started_again(root, monkeypatch):
     first = process.ensure_running(root)
-    auth = (demo.ACCOUNT_SID, secrets.read(root)["twilio_auth_token"])
+    auth = (demo.ACCOUNT_SID, secrets.read_secrets(root)["twilio_auth_token"])
     made = httpx.post(first.twilio_url + "/v1/Trunks", data={"FriendlyName": "kept"}, auth=auth)
     made.raise_for_status()
     made_ahead(root, monkeypatch)

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runbook_lib.secret import Filter, find
+from runbook_lib.secret import SecretFilter, find_secrets
 from runbook_sandbox.demo import API_KEY_SID
 from tests.conftest import CHECKOUT, TestSandbox
 
@@ -141,12 +141,12 @@ class Canaries:
 
     def leaks(self) -> tuple[list[str], dict[str, int]]:
         """Search every file of the records and every output; return what was found, and the figures."""
-        known = Filter(self.values | self.twilio.tokens | self.portsip.tokens)
+        known = SecretFilter(self.values | self.twilio.tokens | self.portsip.tokens)
         contents = dict(self._contents())
         found = [
             f"{name} in {path}"
             for path, content in contents.items()
-            for name in find(path.encode() + b"\n" + content, known)
+            for name in find_secrets(path.encode() + b"\n" + content, known)
         ]
         size = sum(map(len, contents.values()))
         return found, {

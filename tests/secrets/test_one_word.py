@@ -30,7 +30,7 @@ def test_what_a_record_has_for_no_other_reason(value: str) -> None:
 
 
 def test_the_secrets_of_the_sandbox_are_none(sandbox: TestSandbox) -> None:
-    assert not any(map(is_one_word, secrets.read(sandbox.root).values()))
+    assert not any(map(is_one_word, secrets.read_secrets(sandbox.root).values()))
 
 
 def test_a_key_stays_also_where_a_secret_is_in_it() -> None:

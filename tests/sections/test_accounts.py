@@ -17,7 +17,7 @@ from runbook_lib.errors import AccountError, RunbookError
 from runbook_lib.guide import RETIRE, ROLL_BACK, RUN_ORDER
 from runbook_lib.parameters import load
 from runbook_lib.plan import Action
-from runbook_lib.records.journal import FILE_NAME, read
+from runbook_lib.records.journal import FILE_NAME, read_journal
 from runbook_lib.runbook import Runbook
 from runbook_lib.vendors.account import accounts_named
 from runbook_sandbox.demo import (
@@ -193,7 +193,7 @@ def test_the_first_answer_decides_and_says_what_was_made_where(sandbox: TestSand
     assert made["sid"] in error.next_step
     # What was made is in the journal, and nothing of the PBX follows it.
     journals = sandbox.root.glob(f"records/demo/*/*/{FILE_NAME}")
-    [write] = [write for path in journals for write in read(path)]
+    [write] = [write for path in journals for write in read_journal(path)]
     assert write["answer"]["result"] == made["sid"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from runbook_lib.errors import VerificationError
 from runbook_lib.guide import RETIRE
 from runbook_lib.plan import Action
-from runbook_lib.resources.pbx_trunk import PbxTrunk
+from runbook_lib.resources.pbx_trunk import PbxTrunkResource
 from runbook_lib.runbook import Runbook
 from runbook_lib.sections.passwords import find_user
 from runbook_lib.vendors.budget import Budget
@@ -60,7 +60,7 @@ def test_a_trunk_that_the_pbx_does_not_show_is_not_assigned(
     for number in ("01", "02", "03"):
         run_section(number, tenant=GLOBEX)
     before = sandbox.control("GET", "state").json()["portsip"]["assignees"]
-    monkeypatch.setattr(PbxTrunk, "find", lambda _: None)
+    monkeypatch.setattr(PbxTrunkResource, "find", lambda _: None)
     with pytest.raises(VerificationError) as hidden:
         run_section("05", tenant=GLOBEX)
     assert hidden.value.step == "5.5"

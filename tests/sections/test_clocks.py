@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from runbook_lib.errors import UnreachableError
-from runbook_lib.records.journal import read, sent_at, vendor_time
+from runbook_lib.records.journal import read_journal, sent_at, vendor_time
 from runbook_lib.runbook import Runbook
 from tests.conftest import TestSandbox
 from tests.proxies import Authority, tls_in_front_of
@@ -54,7 +54,7 @@ def test_a_lost_answer_under_a_clock_that_is_behind(
         assert all(-610 < ahead < -590 for ahead in result["clocks"].values()) and result["clocks"]
         assert any("clock is 10 minutes behind" in caution for caution in result["cautions"])
     for folder in (sandbox.root / "records/demo/acme").iterdir():
-        for write in read(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else ():
+        for write in read_journal(folder / "journal.jsonl") if (folder / "journal.jsonl").exists() else ():
             ahead = vendor_time(write) - sent_at(write)
             assert timedelta(seconds=590) < ahead < timedelta(seconds=610)
 

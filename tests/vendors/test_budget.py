@@ -19,7 +19,7 @@ import pytest
 from runbook_lib.facts.side_by_side import side_by_side
 from runbook_lib.keys import trunk as trunk_key
 from runbook_lib.plan import Action, Row
-from runbook_lib.records.verify import verify
+from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from runbook_lib.vendors import budget as budget_module
 from runbook_lib.vendors.budget import SLOTS, Budget, machine_folder, pbx_budget, twilio_budget
@@ -420,7 +420,7 @@ def test_the_files_of_slots_are_nothing_to_the_records(
     assert list(records.glob(".twilio-*-?.lock"))
     assert list(records.glob("demo/.portsip-*-?.lock"))
     assert list(records.glob("demo/.portsip-*-pace.lock"))
-    report = verify(records)
+    report = verify_records(records)
     assert not report.strays
     assert not report.problems
 

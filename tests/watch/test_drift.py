@@ -128,6 +128,33 @@ BY_HAND: dict[str, tuple[tuple[Any, ...], tuple[str, str, str]]] = {
         ("portsip", "outbound_rules", {"name": "Twilio 10 digits"}, {"set": {"enabled": False}}),
         ("globex", "6.1", "ann"),
     ),
+    "outbound rule moved to another trunk": (
+        (
+            "portsip",
+            "outbound_rules",
+            {"name": "Twilio 11 digits"},
+            {"set": {"routes": [{"provider_id": "820000000000000001", "prepend": "+"}]}},
+        ),
+        ("globex", "6.1", "ann"),
+    ),
+    "outbound rule with a further route elsewhere": (
+        (
+            "portsip",
+            "outbound_rules",
+            {"name": "Twilio"},
+            {"set": {"routes": [{"prepend": "+1"}, {"provider_id": "820000000000000001"}]}},
+        ),
+        ("initech", "6.1", "ann"),
+    ),
+    "inbound rule moved to another trunk": (
+        (
+            "portsip",
+            "inbound_rules",
+            {"name": "Twilio support"},
+            {"set": {"provider_id": "820000000000000001"}},
+        ),
+        ("globex", "6.2", "ann"),
+    ),
     "rule removed": (
         ("portsip", "inbound_rules", {"name": "Twilio support"}, {"remove": True}),
         ("globex", "6.2", "ann"),
@@ -204,6 +231,19 @@ def test_without_states_nobody_is_named_for_what_two_tenants_have(in_place: Test
     in_place.control("POST", "switches", {"portsip.audit_scope": "all", "portsip.audit_states": "absent"})
     by_hand(in_place, "rule rings another")
     assert ("globex", "6.2", None) in set(brief(drift(in_place)[1]))
+
+
+def test_whose_rule_of_one_name_was_removed_by_whom(in_place: TestSandbox) -> None:
+    """A tenant's audit log may be everybody's, and a rule that is gone has no id to go by."""
+    path = in_place.root / TENANTS[2]
+    path.write_text(path.read_text().replace("name: Twilio, dids", "name: Twilio reception, dids"))
+    in_place.control("POST", "switches", {"portsip.audit_scope": "all"})
+    rows = in_place.control("GET", "state").json()["portsip"]["inbound_rules"].items()
+    for name, who in (("Twilio reception", "ann"), ("Twilio", "bob")):
+        rule = next(row_id for row_id, row in rows if row["name"] == name)
+        change(in_place, "portsip", "inbound_rules", id=rule, set={"name": "Twilio reception"})
+        change(in_place, "portsip", "inbound_rules", id=rule, remove=True, actor=ANN | {"name": who})
+    assert set(brief(drift(in_place)[1])) == {("globex", "6.2", "ann"), ("initech", "6.2", "bob")}
 
 
 def test_drift_waits_for_no_run_and_leaves_nothing(in_place: TestSandbox) -> None:

@@ -10,25 +10,24 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ..errors import InputError, RunbookError
-from ..plain_files import opened
-from ..records.anchor import SETTINGS, Kept, age_of, kept_heads
-from ..records.approvals import signed_approvals
-from ..records.chain import Chain
-from ..records.signatures import Signatures, sign_head, signed_heads
-from ..records.verify import INDEX, Anchor, Damage, Problem, Report, is_head, read_chain
-from ..records.verify import verify as verify_records
-from ..screen import screen
+from ...errors import InputError, RunbookError
+from ...outcomes import ExitStatus
+from ...plain_files import opened
+from ...records.anchor import SETTINGS, Kept, age_of, kept_heads
+from ...records.approvals import signed_approvals
+from ...records.chain import Chain
+from ...records.signatures import Signatures, sign_head, signed_heads
+from ...records.verify import INDEX, Anchor, Damage, Problem, Report, is_head, read_chain, verify_records
+from ...screen import screen
 from .common import (
-    FAILED,
     Records,
     app,
+    chosen_records,
     given,
     line,
     name_emergencies,
     name_events,
     printed,
-    records_folder,
     reported,
     warn_of_clocks,
 )
@@ -38,7 +37,7 @@ from .common import (
 def head(records: Records = None) -> None:
     """Print the head of the chain, to keep it where the records are not."""
     with printed():
-        digest = Chain(records_folder(records)).head
+        digest = Chain(chosen_records(records)).head
         if digest is None:
             raise RunbookError("there is no record yet", next_step="make one: runbook apply")
         screen.print(Text(digest), soft_wrap=True)
@@ -73,7 +72,7 @@ def verify(
 ) -> None:
     """Say whether the records are what they were when they were closed; needs no secret."""
     with reported():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         allowed_signers, head_file = given(allowed_signers), given(head_file)
         anchors, signed = _anchors(kept_head, head_file), Signatures((), (), ())
         if since is not None and not is_head(since):
@@ -102,7 +101,7 @@ def verify(
         line(f"· {_age(kept, report)}")
     _show(folder, report)
     if report.problems:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 @app.command()
@@ -112,7 +111,7 @@ def sign(
 ) -> None:
     """Sign the head of the chain with an SSH key."""
     with reported():
-        line(f"Signed: {sign_head(records_folder(records), given(key) or key)}")
+        line(f"Signed: {sign_head(chosen_records(records), given(key) or key)}")
 
 
 def _anchors(kept_head: str | None, head_file: Path | None) -> list[Anchor]:

@@ -8,27 +8,27 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import InputError
-from ..parameters import load_site, project_root
-from ..plain_files import read_mapping
-from ..records.anchor import head_cautions
-from ..records.chain import Chain
-from ..records.first_block import mapping
-from ..records.policy import OldSigner, change_policy
-from ..records.record import OPENING, Closing, adopt, close_dead, remove_unopened, run_name
-from ..records.result import now
-from ..records.reviews import review as review_run
-from ..records.verify import is_run, unopened
-from ..screen import complain
+from ...errors import InputError
+from ...parameters import load_site, project_root
+from ...plain_files import read_mapping
+from ...records.anchor import head_cautions
+from ...records.chain import Chain
+from ...records.first_block import mapping
+from ...records.policy import OldSigner, change_policy
+from ...records.record import OPENING, Closing, adopt, close_dead, remove_unopened, run_name
+from ...records.result import now
+from ...records.reviews import review_run
+from ...records.verify import is_run, unopened
+from ...screen import complain
 from .common import (
     Reason,
     Records,
     Run,
     app,
-    find,
+    chosen_records,
+    find_run,
     given,
     line,
-    records_folder,
     renew_pages,
     reported,
     runs_of,
@@ -48,12 +48,12 @@ def close(
 
     Who closed it, when and why is kept in it, with what stands at the vendors now, if that can be read.
     """
-    from ..batch.pages import write_run_index
+    from ...batch.pages import write_run_index
 
     with reported():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         chained = runs_of(Chain(folder).entries())
-        name = find([*chained, *unopened(folder, chained)], run)
+        name = find_run([*chained, *unopened(folder, chained)], run)
         if name in chained:
             closing = Closing(
                 reason,
@@ -78,7 +78,7 @@ def adopt_record(
 ) -> None:
     """Enter a run's folder that the chain does not know: from before the register, or after a restore."""
     with reported():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         path = folder / run if is_run(run) else Path(run).absolute()
         if not path.is_dir() or not path.is_relative_to(folder) or not is_run(run_name(folder, path)):
             raise InputError([f"{run}: no run's folder in {folder}"])
@@ -106,9 +106,9 @@ def policy(
         if key is not None and allowed_signers is not None:
             old = OldSigner(given(key) or key, given(allowed_signers) or allowed_signers)
         the_site = load_site(given(site) or site, root)
-        for entry in change_policy(records_folder(records), the_site, root, reason, old):
+        for entry in change_policy(chosen_records(records), the_site, root, reason, old):
             line(f"Entered: {entry.file}, {entry.digest}")
-        renew_pages(records_folder(records))
+        renew_pages(chosen_records(records))
 
 
 @app.command()
@@ -119,8 +119,8 @@ def review(
 ) -> None:
     """Enter that you have reviewed a run of an emergency, as another person than who ran it."""
     with reported():
-        folder = records_folder(records)
-        name = find(runs_of(Chain(folder).entries()), run)
+        folder = chosen_records(records)
+        name = find_run(runs_of(Chain(folder).entries()), run)
         line(f"Reviewed: {name}, {review_run(folder, name, remark).digest}")
         renew_pages(folder)
 
@@ -134,7 +134,7 @@ def _typed(name: str) -> str:
 
 def _at_the_vendors(run: Path) -> dict[str, Any]:
     """What the tenant's plan is now, after a run that died: as far as it can be read, and never an error."""
-    from ..runbook import Runbook
+    from ...runbook import Runbook
 
     opening = read_mapping(run / OPENING)
     files = mapping(opening.get("files"))

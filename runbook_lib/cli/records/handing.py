@@ -9,30 +9,30 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import InputError
-from ..notebook.display import Box, Shown, marked_down
-from ..notebook.tables import Table, first_block_shown
-from ..parameters import project_root
-from ..plain_files import describe
-from ..records.chain import CLOSED, Chain
-from ..records.customer import customers_copy, tenants_of
-from ..records.errors import RecordError
-from ..records.export import export_record, require_exportable
-from ..records.first_block import first_block, mapping, mappings
-from ..records.handing import enter_copy, handed_out, write_copy
-from ..records.register import register
-from ..records.verify import by_event, read_record
+from ...errors import InputError
+from ...notebook.display import Box, Shown, marked_down
+from ...notebook.tables import Table, first_block_shown
+from ...outcomes import ExitStatus
+from ...parameters import project_root
+from ...plain_files import describe
+from ...records.chain import CLOSED, Chain
+from ...records.customer import customers_copy, tenants_of
+from ...records.errors import RecordError
+from ...records.export import export_record, require_exportable
+from ...records.first_block import first_block, mapping, mappings
+from ...records.handing import enter_copy, handed_out, write_copy
+from ...records.register import register
+from ...records.verify import by_event, read_record
 from .common import (
-    FAILED,
     Records,
     Run,
     app,
-    find,
+    chosen_records,
+    find_run,
     given,
     line,
     names_of,
     printed,
-    records_folder,
     renew_pages,
     reported,
     runs_of,
@@ -45,9 +45,6 @@ class Audience(StrEnum):
 
     AUDITOR = "auditor"
     CUSTOMER = "customer"
-
-
-_FACTS = ("run", "mode", "outcome", "operator", "ticket", "reason", "emergency", "started", "ended")
 
 
 @app.command()
@@ -77,9 +74,9 @@ def export(
             raise InputError([f"{out.name}: a copy for {audience} ends in {', '.join(kinds)}"])
         if tenant is not None and audience is not Audience.CUSTOMER:
             raise InputError(["--tenant: is for --for customer"])
-        folder = records_folder(records)
+        folder = chosen_records(records)
         entries = Chain(folder).entries()
-        name = find(runs_of(entries), run)
+        name = find_run(runs_of(entries), run)
         if out.suffix == ".zip":
             missing = export_record(folder, name, out, project_root())
         else:
@@ -155,7 +152,7 @@ def _table(title: str, record: dict[str, Any], key: str, columns: tuple[str, ...
 
 
 def _rendered(suffix: str, title: str, target: Mapping[str, Any], parts: Sequence[Shown]) -> bytes:
-    from ..batch.pages import page_of
+    from ...batch.pages import page_of
 
     if suffix == ".html":
         return page_of(title, str(target.get("target") or ""), parts)
@@ -171,7 +168,7 @@ def confirm(
 ) -> None:
     """Say whether a file is a copy that was handed out, and whether its record still fits."""
     with printed():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         path = given(file) or file
         try:
             found = handed_out(folder, Chain(folder).entries(), path)
@@ -195,4 +192,4 @@ def confirm(
                 f" {copy.entry.run}, {state}."
             )
     if any(copy.problems for copy in found):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)

@@ -13,16 +13,16 @@ from urllib.parse import quote
 import typer
 from rich.text import Text
 
-from . import product, saving, working_copies
-from .errors import InputError, RunbookError
-from .notebook.display import visible
-from .parameters import load
-from .paths import current_folder, locate, near
-from .plain_files import describe, write_whole
-from .records.versions import runbook_version
-from .screen import complain, screen
-from .version import VERSION
-from .workspace import (
+from .. import product, saving, working_copies
+from ..errors import InputError, RunbookError
+from ..notebook.display import visible
+from ..parameters import load
+from ..paths import current_folder, locate, near
+from ..plain_files import describe, write_whole
+from ..records.versions import runbook_version
+from ..screen import complain, screen
+from ..version import VERSION
+from ..workspace import (
     FILE,
     RECORDS,
     Workspace,
@@ -112,8 +112,8 @@ def lab(
     port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free one.")] = 8888,
 ) -> None:
     """Open JupyterLab on working copies of the notebooks for one tenant: work/SITE/TENANT/."""
-    from .batch.kernels import jupyter_folders
-    from .batch.scratch import Scratch
+    from ..batch.kernels import jupyter_folders
+    from ..batch.scratch import Scratch
 
     further = list(options or [])
     if tenant is not None and tenant.startswith("-"):  # after two dashes, without a tenant

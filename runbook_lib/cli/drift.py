@@ -6,21 +6,46 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
-from .errors import RunbookError
-from .notebook.display import visible
-from .parameters import load_all, project_root
-from .records.result import now
-from .screen import complain, conclude, screen
-from .watch.differences import look_at_all
-from .watch.report import COLUMNS, Drift, post, post_target, write_metrics
-
-FINE, FAILED, CHANGES = 0, 1, 2
+from ..errors import RunbookError
+from ..notebook.display import visible
+from ..outcomes import ExitStatus
+from ..parameters import load_all, project_root
+from ..records.result import now
+from ..screen import complain, conclude, screen
+from ..watch.differences import look_at_all
+from ..watch.report import COLUMNS, Drift, post, post_target, write_metrics
+from .options import SANDBOX_SITE, AllTenants, SiteFile, TenantFiles, owners_of
+from .running import guarded
 
 
 def drift(
+    tenants: TenantFiles = None,
+    site: SiteFile = SANDBOX_SITE,
+    every: AllTenants = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    metrics: Annotated[
+        Path | None, typer.Option(help="Also write this file for node_exporter (NAME.prom).")
+    ] = None,
+    post: Annotated[
+        str | None,
+        typer.Option(help="If something differs, post a summary to the URL at this reference (env:NAME)."),
+    ] = None,
+) -> None:
+    """Show what differs from the parameters, and who changed it; changes nothing. Status 2: differences."""
+
+    def run() -> int:
+        given, owners = owners_of(site, tenants, None, every)
+        return _look(given, [Path(owner) for owner in owners], as_json=as_json, metrics=metrics, post_to=post)
+
+    raise typer.Exit(guarded(run))
+
+
+def _look(
     site: Path,
     tenants: Sequence[Path],
     *,
@@ -47,18 +72,20 @@ def drift(
     conclude(found.sentence)
     if metrics is not None:
         write_metrics(found, metrics, time.time())
-    status = FAILED if found.unread else CHANGES if found.differences else FINE
-    if url is not None and status != FINE:
+    status = (
+        ExitStatus.FAILED if found.unread else ExitStatus.CHANGES if found.differences else ExitStatus.FINE
+    )
+    if url is not None and status != ExitStatus.FINE:
         try:
             post(found, url)
         except RunbookError as error:
             complain(str(error))
-            return FAILED
+            return ExitStatus.FAILED
     return status
 
 
 def _show(found: Drift) -> None:
-    from .notebook.tables import Table
+    from ..notebook.tables import Table
 
     if found.differences:
         table = Table(f"What differs from the parameters of {found.site}", COLUMNS, found.table())

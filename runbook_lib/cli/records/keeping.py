@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
-from ..parameters import project_root
-from ..records.archive import write_archive
-from ..records.chain import Chain
-from ..records.retention import dispose as dispose_records
-from ..records.retention import hold as hold_record
-from ..records.retention import old_records
-from .common import Reason, Records, Run, app, find, line, records_folder, renew_pages, reported, runs_of
+from ...errors import InputError
+from ...parameters import project_root
+from ...records.archive import write_archive
+from ...records.chain import Chain
+from ...records.retention import dispose_records, hold_record, old_records
+from .common import Reason, Records, Run, app, chosen_records, find_run, line, renew_pages, reported, runs_of
 
 
 @app.command()
@@ -26,7 +24,7 @@ def dispose(
 ) -> None:
     """Remove old records by rule; shows first which ones, and which have to stay and why."""
     with reported():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         if not yes:
             found = old_records(folder, Chain(folder).entries(), older_than)
             gone = [old for old in found if not old.kept_by]
@@ -55,8 +53,8 @@ def hold(
 ) -> None:
     """Enter that a record must not be removed, or, with --release, that it may be again."""
     with reported():
-        folder = records_folder(records)
-        name = find(runs_of(Chain(folder).entries()), run)
+        folder = chosen_records(records)
+        name = find_run(runs_of(Chain(folder).entries()), run)
         entry = hold_record(folder, name, reason, release=release)
         line(f"{'Released' if release else 'On hold'}: {name}, {entry.digest}")
 
@@ -69,7 +67,7 @@ def archive(
 ) -> None:
     """Write one zip of a year's records, with the whole chain and what is needed to verify it."""
     with reported():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         runs, missing = write_archive(folder, year, out, project_root())
         for reference in missing:
             line(f"! not looked for in it, as it cannot be resolved here: {reference}", "yellow")

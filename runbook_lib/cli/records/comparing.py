@@ -9,23 +9,24 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from ..errors import InputError, RunbookError
-from ..guide import RUN_ORDER, SECTIONS, STEPS, section_of
-from ..meaning import meaning
-from ..notebook.tables import Table
-from ..parameters.loading import SHARED
-from ..plan import STOPPING, Action, Row
-from ..records.chain import Chain
-from ..records.errors import RecordError
-from ..records.first_block import changed_rows, mapping, mappings
-from ..records.formats import FORMAT
-from ..records.record import COMPARISON, RUN, close_record, open_record, write_record
-from ..records.result import new_run_id, now, write_json
-from ..records.verify import by_event, read_record
-from ..runbook import Runbook
-from ..screen import screen
-from ..secret import scrub_data
-from .common import FAILED, Records, app, find, line, records_folder, renew_pages, reported, runs_of
+from ...errors import InputError, RunbookError
+from ...guide import RUN_ORDER, SECTIONS, STEPS, section_of
+from ...meaning import meaning
+from ...notebook.tables import Table
+from ...outcomes import FAILED, SUCCEEDED, ExitStatus
+from ...parameters.loading import SHARED
+from ...plan import STOPPING, Action, Row
+from ...records.chain import Chain
+from ...records.errors import RecordError
+from ...records.first_block import changed_rows, mapping, mappings
+from ...records.formats import FORMAT
+from ...records.record import COMPARISON, RUN, close_record, open_record, write_record
+from ...records.result import new_run_id, now, write_json
+from ...records.verify import by_event, read_record
+from ...runbook import Runbook
+from ...screen import screen
+from ...secret import scrub_data
+from .common import Records, app, chosen_records, find_run, line, renew_pages, reported, runs_of
 from .common import Run as RunArgument
 
 #: What is there today, beside what was left.
@@ -36,9 +37,9 @@ AS_LEFT, DIFFERS, NEW = "as left", "differs", "not in the record"
 def compare(run: RunArgument, records: Records = None) -> None:
     """Read every section of a record again: left then, expected then, today. Kept as a record of its own."""
     with reported():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         entries = Chain(folder).entries()
-        name = find(runs_of(entries), run)
+        name = find_run(runs_of(entries), run)
         opening, record, problems = read_record(folder, name, by_event(entries).get(name, {}))
         if problems or not record:
             raise RecordError(
@@ -56,7 +57,7 @@ def compare(run: RunArgument, records: Records = None) -> None:
         different = sum(row["comparison"] == DIFFERS for row in rows)
         line(f"{different} of {len(rows)} settings differ from what the run left; kept as {kept}")
     if different or unread:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 def _compared(
@@ -144,7 +145,7 @@ def _end(
     unread: Sequence[Mapping[str, str]],
 ) -> None:
     """What the runner writes at a run's end."""
-    from ..batch.pages import write_run_index
+    from ...batch.pages import write_run_index
 
     why = {part["section"]: part["why"] for part in unread}
     run = {
@@ -153,13 +154,13 @@ def _end(
         "mode": "verify",
         "started": began,
         "ended": now(),
-        "outcome": "failed" if unread else "succeeded",
+        "outcome": FAILED if unread else SUCCEEDED,
         "problem": "",
         "sections": [
             {
                 "section": number,
                 "title": SECTIONS[number].title,
-                "outcome": "failed" if number in why else "succeeded",
+                "outcome": FAILED if number in why else SUCCEEDED,
                 "seconds": 0.0,
                 "writes": 0,
                 "changes": 0,

@@ -15,39 +15,39 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import InputError
-from ..notebook.display import visible
-from ..notebook.spreadsheets import csv_text
-from ..notebook.styled import NO_TERMINAL
-from ..notebook.tables import ABSENT, first_block_shown
-from ..notebook.tables import Table as ColumnTable
-from ..plain_files import read_mapping
-from ..records.chain import CLOSED, Entry
-from ..records.clocks import clock_cautions
-from ..records.events import DISPOSED
-from ..records.first_block import first_block, mapping, mappings, moment
-from ..records.record import COMPARISON, record_so_far
-from ..records.register import Facts, Filter, Row, register
-from ..records.reviews import describe_events, unreviewed
-from ..records.verify import Damage, by_event, check_record, read_record
-from ..screen import screen
-from ..secret import scrub
+from ...errors import InputError
+from ...notebook.display import visible
+from ...notebook.spreadsheets import csv_text
+from ...notebook.styled import NO_TERMINAL
+from ...notebook.tables import ABSENT, first_block_shown
+from ...notebook.tables import Table as ColumnTable
+from ...outcomes import ExitStatus
+from ...plain_files import read_mapping
+from ...records.chain import CLOSED, Entry
+from ...records.clocks import clock_cautions
+from ...records.events import DISPOSED
+from ...records.first_block import first_block, mapping, mappings, moment
+from ...records.record import COMPARISON, record_so_far
+from ...records.register import RecordFacts, RegisterFilter, RegisterRow, register
+from ...records.reviews import describe_events, unreviewed
+from ...records.verify import Damage, by_event, read_record, verify_record
+from ...screen import screen
+from ...secret import scrub
 from .common import (
-    FAILED,
     Records,
     Run,
     app,
-    find,
+    chosen_records,
+    find_run,
     line,
     name_emergencies,
     name_events,
     names_of,
     printed,
     read_whole_chain,
-    records_folder,
     runs_of,
+    shown_text,
     state_of,
-    text,
     warn,
     warn_of_clocks,
 )
@@ -108,7 +108,7 @@ def list_records(
     with printed():
         if as_json and as_csv:
             raise InputError(["--json and --csv: give one of them"])
-        wanted = Filter(
+        wanted = RegisterFilter(
             tenant,
             _time("--since", since),
             _time("--until", until, end=True),
@@ -117,7 +117,7 @@ def list_records(
             outcome,
             exceptions,
         )
-        folder = records_folder(records)
+        folder = chosen_records(records)
         entries, problems = read_whole_chain(folder)
         rows = register(folder, entries)
         shown = wanted.of(rows)
@@ -127,15 +127,15 @@ def list_records(
         else:
             _print_list(folder, entries, rows, shown, wanted, problems)
     if problems:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 def _print_list(
     folder: Path,
     entries: Sequence[Entry],
-    rows: Sequence[Row],
-    shown: Sequence[Row],
-    wanted: Filter,
+    rows: Sequence[RegisterRow],
+    shown: Sequence[RegisterRow],
+    wanted: RegisterFilter,
     problems: Sequence[Any],
 ) -> None:
     if not shown and not problems:
@@ -179,10 +179,10 @@ def _print_text(content: str) -> None:
     screen.file.write(f"{content}\n")
 
 
-def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[Row], *, as_csv: bool) -> None:
+def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterRow], *, as_csv: bool) -> None:
     found = [row.to_data() for row in rows]
     if as_csv:
-        columns = list(found[0]) if found else list(Row("//", "", "", Facts()).to_data())
+        columns = list(found[0]) if found else list(RegisterRow("//", "", "", RecordFacts()).to_data())
         lines = [[_cell(row[name]) for name in columns] for row in found]
         _print_text(csv_text([("", columns, lines)]).rstrip("\r\n").replace("\r\n", "\n"))
         return
@@ -228,14 +228,14 @@ def show(
 ) -> None:
     """Show one record: in one sentence, what changed, then everything else."""
     with printed():
-        folder = records_folder(records)
+        folder = chosen_records(records)
         entries, problems = read_whole_chain(folder)
-        name = find(runs_of(entries), run, problems)
+        name = find_run(runs_of(entries), run, problems)
         own = [entry for entry in entries if entry.run == name]
         digests = by_event(own).get(name, {})
         disposed = any(entry.event == DISPOSED for entry in own)
         opening, closed, unread = ({}, {}, []) if disposed else read_record(folder, name, digests)
-        problems += check_record(folder, name, own)
+        problems += verify_record(folder, name, own)
         problems += [
             problem for problem in unread if problem.damage is Damage.NEWER and problem not in problems
         ]
@@ -266,7 +266,7 @@ def show(
             for event in events:
                 line(f"{event['event']} {event['at']}: {event['digest']}{event['told']}")
     if problems:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 def _event(folder: Path, entry: Entry) -> dict[str, Any]:
@@ -327,7 +327,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
     )
     for label, value in facts:
         if value:
-            screen.print(Text.assemble((f"{label:<16} ", "bold"), text(value)), soft_wrap=True)
+            screen.print(Text.assemble((f"{label:<16} ", "bold"), shown_text(value)), soft_wrap=True)
 
 
 def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
@@ -337,5 +337,5 @@ def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> 
     for name in columns:
         table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
     for row in rows:
-        table.add_row(*(text(row.get(name)) for name in columns))
+        table.add_row(*(shown_text(row.get(name)) for name in columns))
     screen.print(table)

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 import yaml
 from rich.text import Text
 
-from .discover.files import Written, write
-from .discover.finding import Found
-from .discover.finding import discover as find
-from .notebook.display import visible
-from .parameters import load_site, project_root
-from .screen import screen
+from ..discover.files import Written, write
+from ..discover.finding import Discovery, discover_site
+from ..notebook.display import visible
+from ..parameters import load_site, project_root
+from ..screen import screen
+from .options import SANDBOX_SITE, SiteFile, files_of_run
+from .running import guarded
 
 COLUMNS = ("What", "Whose", "What exactly")
 
 
-def discover(site: Path, to: Path | None) -> int:
+def discover(
+    site: SiteFile = SANDBOX_SITE,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the files [default: that of the site's file].")
+    ] = None,
+) -> None:
+    """Write parameter files for what was set up by hand; changes nothing at the vendors, and no file."""
+    raise typer.Exit(guarded(lambda: _discover(files_of_run(site, [])[0], to)))
+
+
+def _discover(site: Path, to: Path | None) -> int:
     """Discover a site, write its files to a folder, show the report, and return the exit status."""
     root, began = project_root(), time.monotonic()
     the_site = load_site(site, root)
-    found = find(the_site, root)
+    found = discover_site(the_site, root)
     folder = to or site.parent
     written = [write(folder, name, "tenant", data) for name, data in found.drafts.tenants.items()]
     if found.drafts.shared:
@@ -34,8 +46,8 @@ def discover(site: Path, to: Path | None) -> int:
     return 0
 
 
-def _show(found: Found, written: list[Written], seconds: float) -> None:
-    from .notebook.tables import Table
+def _show(found: Discovery, written: list[Written], seconds: float) -> None:
+    from ..notebook.tables import Table
 
     for one in written:
         words = "Written" if one.is_new else "There already, and the same"

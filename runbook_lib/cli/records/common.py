@@ -10,23 +10,22 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ..errors import InputError, RunbookError
-from ..notebook.display import visible
-from ..parameters import project_root
-from ..paths import current_folder, locate
-from ..records import living
-from ..records.chain import CLOSED, Chain, Entry, unreadable
-from ..records.clocks import describe_set_back
-from ..records.errors import RecordError
-from ..records.first_block import mappings
-from ..records.register import GOING_ON
-from ..records.reviews import describe_events
-from ..records.summary import NOT_ENDED
-from ..records.verify import Problem, is_run, only_newer, read_chain
-from ..screen import complain, output_failed, screen
-from ..workspace import find_workspace
-
-FAILED, WRONG_INPUT = 1, 3
+from ...errors import InputError, RunbookError
+from ...notebook.display import visible
+from ...outcomes import ExitStatus
+from ...parameters import project_root
+from ...paths import current_folder, locate
+from ...records import living
+from ...records.chain import CLOSED, Chain, Entry, unreadable
+from ...records.clocks import describe_set_back
+from ...records.errors import RecordError
+from ...records.first_block import mappings
+from ...records.register import GOING_ON
+from ...records.reviews import describe_events
+from ...records.summary import NOT_ENDED
+from ...records.verify import Problem, is_run, only_newer, read_chain
+from ...screen import complain, output_failed, screen
+from ...workspace import find_workspace
 
 app = typer.Typer(
     help="Change records: list, show, verify, sign and export them.",
@@ -46,10 +45,12 @@ def reported() -> Iterator[None]:
         yield
     except RunbookError as error:
         complain(str(error))
-        raise typer.Exit(WRONG_INPUT if isinstance(error, InputError) else FAILED) from None
+        raise typer.Exit(
+            ExitStatus.WRONG_INPUT if isinstance(error, InputError) else ExitStatus.FAILED
+        ) from None
     except OSError as error:  # named by nobody else: a folder that may not be read, a disk that fails
         complain(str(unreadable(error)))
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(ExitStatus.FAILED) from None
 
 
 @contextmanager
@@ -58,10 +59,10 @@ def printed() -> Iterator[None]:
     with reported():
         yield
         if output_failed():
-            raise typer.Exit(FAILED)
+            raise typer.Exit(ExitStatus.FAILED)
 
 
-def records_folder(records: Path | None) -> Path:
+def chosen_records(records: Path | None) -> Path:
     folder = given(records)
     if folder is not None and not folder.is_dir():
         raise InputError([f"--records: {folder.absolute()} is not a folder"])
@@ -91,7 +92,7 @@ def runs_of(entries: Sequence[Entry]) -> list[str]:
     return list(dict.fromkeys(one.run for one in entries if is_run(one.run)))
 
 
-def find(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ()) -> str:
+def find_run(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ()) -> str:
     """The run that is meant: by its whole name, its run id, or the id's beginning."""
     if wanted in runs:
         return wanted
@@ -107,7 +108,7 @@ def find(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ()) -> 
 
 def renew_pages(folder: Path) -> None:
     """Write the page over all records again; a failure is a caution, as nothing depends on the page."""
-    from ..batch.pages import renew_index
+    from ...batch.pages import renew_index
 
     for caution in renew_index(folder):
         complain(f"Caution: {caution}")
@@ -144,7 +145,7 @@ def names_of(by: object) -> str:
     return ", ".join(str(one.get("name")) for one in mappings({"by": by}, "by"))
 
 
-def text(value: object) -> Text:
+def shown_text(value: object) -> Text:
     return Text("" if value is None else visible(str(value)))
 
 

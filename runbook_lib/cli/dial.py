@@ -3,26 +3,55 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
-from .dialling import judgement, tables
-from .dialling.evaluator import NOT_LOOKED_AT, Call, DialPlan, explain, ring
-from .dialling.sources import from_parameters
-from .errors import InputError
-from .notebook.display import visible
-from .parameters import Tenant, TrunkScope, load, project_root
+from ..dialling import judgement, tables
+from ..dialling.evaluator import NOT_LOOKED_AT, Call, DialPlan, explain, ring
+from ..dialling.sources import from_parameters
+from ..errors import InputError
+from ..notebook.display import visible
+from ..outcomes import ExitStatus
+from ..parameters import Tenant, load, project_root
+from ..screen import screen
+from .options import SANDBOX_SITE, SiteFile, files_of_run
+from .running import guarded
 
 #: Columns that are shown only if one of the calls has a value in them.
 _OPTIONAL = frozenset({"From", "Rules see", "Same priority", "Caller id"})
-#: How many tenants of one caution are named.
-_NAMED = 3
 
 
-def show(
+def dial(
+    tenant: Annotated[Path, typer.Argument(help="Tenant file.")],
+    numbers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NUMBER]...", help="Dialled numbers [default: each way of dialling]."),
+    ] = None,
+    site: SiteFile = SANDBOX_SITE,
+    caller: Annotated[str | None, typer.Option("--from", help="The extension that dials.")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Use all rules that the PBX has now, instead of the parameters.")
+    ] = False,
+    called: Annotated[
+        bool, typer.Option("--called", help="The numbers are the tenant's own, called from outside.")
+    ] = False,
+) -> None:
+    """Show where dialled numbers go and why; makes no call and changes nothing."""
+
+    def run() -> int:
+        given, [owner] = files_of_run(site, [tenant])
+        show_calls(given, owner, numbers or [], caller, screen, live=live, called=called)
+        return ExitStatus.FINE
+
+    raise typer.Exit(guarded(run))
+
+
+def show_calls(
     site: Path,
     tenant: Path,
     given: Sequence[str],
@@ -56,24 +85,9 @@ def show(
     screen.print(Text(NOT_LOOKED_AT), soft_wrap=True)
 
 
-def dial_cautions(owners: Iterable[Tenant | TrunkScope]) -> list[str]:
-    """Return cautions about the call rules of tenants, each once with the tenants that it concerns."""
-    found: dict[str, list[str]] = {}
-    for tenant in owners:
-        if isinstance(tenant, Tenant):
-            for finding in judgement.cautions(from_parameters(tenant)):
-                found.setdefault(str(finding), []).append(tenant.name)
-    return [f"{_names(tenants)}: {line}" for line, tenants in found.items()]
-
-
-def _names(tenants: Sequence[str]) -> str:
-    more = len(tenants) - _NAMED
-    return ", ".join(tenants[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def _show_calls(caption: str, calls: Sequence[Call], screen: Console) -> None:
     """A table without its empty columns, and the verdicts below it."""
-    from .notebook.tables import Table
+    from ..notebook.tables import Table
 
     rows = [dict(zip(tables.CALL_COLUMNS, tables.call_row(call), strict=True)) for call in calls]
     columns = [
@@ -103,8 +117,8 @@ def _loaded(site: Path, tenant: Path) -> Tenant:
 
 
 def _read(site: Path, tenant: Path, owner: Tenant) -> DialPlan:
-    from .resources.dial_plan import read_dial_plan
-    from .runbook import Runbook
+    from ..resources.dial_plan import read_dial_plan
+    from ..runbook import Runbook
 
     with Runbook.open(str(site), str(tenant)) as runbook:
         return read_dial_plan(runbook.context, owner, whole=True).standing(owner)

@@ -1,0 +1,132 @@
+"""The ``runbook`` command.
+
+Exit status: 0 fine (``plan``: nothing to change), 1 failed, 2 there are changes (``plan`` only),
+3 the input or the usage is wrong; of several, 3 beats 1 beats 2 beats 0.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..batch.interruption import Interruption, interrupted_once
+from ..outcomes import ExitStatus
+from ..screen import complain, finish, guard
+from ..workspace import VARIABLE, full_path
+from . import (
+    applying,
+    approving,
+    demo,
+    dial,
+    discover,
+    drift,
+    planning,
+    records,
+    signing_in,
+    undoing,
+    workspace,
+)
+from .running import RUN_AGAIN, guarded
+from .workspace import show_version
+
+#: In the order in which ``runbook --help`` lists them.
+COMMANDS: tuple[Callable[..., Any], ...] = (
+    workspace.init,
+    workspace.lab,
+    workspace.notebooks,
+    workspace.upgrade,
+    demo.demo,
+    demo.sandbox,
+    planning.validate,
+    dial.dial,
+    planning.plan,
+    approving.approve,
+    approving.revoke,
+    applying.apply,
+    applying.verify,
+    drift.drift,
+    discover.discover,
+    undoing.rollback,
+    undoing.retire,
+    signing_in.sign_in,
+)
+
+app = typer.Typer(
+    help="Connect PortSIP PBX tenants to Twilio Elastic SIP Trunking, and record every change.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.add_typer(records.app, name="records")
+for command in COMMANDS:
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=VARIABLE,
+            help="Folder of your parameters and records [default: the nearest folder with runbook.toml, from"
+            " the current one upward].",
+        ),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Version, source, Python, workspace.")] = False,
+) -> None:
+    if workspace is not None:
+        # For this process and those that it starts, wherever they run.
+        os.environ[VARIABLE] = os.path.abspath(full_path(workspace, "--workspace"))
+    if version:
+        show_version()
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
+
+
+def main() -> None:
+    """Run the command; usage errors end with the status of wrong input, Ctrl-C with that of a failure."""
+    if not os.path.isabs(os.path.expanduser("~")):
+        # An account without a home: as container runtimes do; Jupyter's packages need one to be imported.
+        os.environ["HOME"] = "/"
+    interruption = interrupted_once()
+    guard()
+    # Libraries log warnings about an ended kernel that mean nothing here.
+    logging.getLogger().addHandler(logging.NullHandler())
+    status: int = ExitStatus.FAILED
+    try:
+        status = guarded(lambda: _command(interruption))
+        finish()
+    except KeyboardInterrupt:  # while the end was being reported
+        pass
+    interruption.ignore()
+    raise SystemExit(status)
+
+
+def _command(interruption: Interruption) -> int:
+    try:
+        with interruption.allowed():  # it may have come while the command was being loaded
+            status: int = app(standalone_mode=False) or ExitStatus.FINE
+    except (typer.Abort, KeyboardInterrupt):
+        status = ExitStatus.INTERRUPTED
+    except Exception as error:
+        # A usage error, of whichever click typer stands on.
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        usage = io.StringIO()
+        show(usage)
+        complain(usage.getvalue())
+        status = ExitStatus.WRONG_INPUT
+    if status == ExitStatus.INTERRUPTED:
+        complain(RUN_AGAIN)
+        status = ExitStatus.FAILED
+    return status

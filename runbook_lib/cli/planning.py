@@ -1,0 +1,57 @@
+"""``runbook validate`` and ``runbook plan``: what can be said before anything is changed."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import typer
+
+from ..outcomes import ExitStatus, worst
+from ..screen import screen
+from .options import (
+    SANDBOX_SITE,
+    AllTenants,
+    AtOnce,
+    PlanFolder,
+    SectionNumber,
+    SiteFile,
+    TenantFiles,
+    TrunkName,
+    chosen_sections,
+    owners_of,
+)
+from .running import announce, caution, guarded
+
+
+def validate(tenants: TenantFiles = None, site: SiteFile = SANDBOX_SITE, every: AllTenants = False) -> None:
+    """Check parameter files; sends nothing."""
+
+    def check() -> int:
+        given, owners = owners_of(site, tenants, None, every)
+        caution(given, owners)
+        files = "1 tenant file" if len(owners) == 1 else f"{len(owners)} tenant files"
+        screen.print(f"{files} and the site: fine")
+        return ExitStatus.FINE
+
+    raise typer.Exit(guarded(check))
+
+
+def plan(
+    tenants: TenantFiles = None,
+    site: SiteFile = SANDBOX_SITE,
+    every: AllTenants = False,
+    trunk: TrunkName = None,
+    section: SectionNumber = None,
+    out: PlanFolder = None,
+    at_once: AtOnce = 1,
+) -> None:
+    """Plan tenants; changes nothing. Exit status 2 if there are changes."""
+    from ..batch.plans import plan_at_once, plan_tenant
+
+    sections = chosen_sections(section, trunk)
+    site, owners = owners_of(site, tenants, trunk, every)
+    if min(at_once, len(owners)) > 1:
+        raise typer.Exit(worst(plan_at_once(site, owners, out, screen, sections, at_once)))
+    announce(site)
+    statuses = [guarded(partial(plan_tenant, site, owner, out, screen, sections)) for owner in owners]
+    raise typer.Exit(worst(statuses))

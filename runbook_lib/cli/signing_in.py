@@ -1,0 +1,49 @@
+"""``runbook sign-in``: whether the PBX lets us in, and what it then asks for."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from ..outcomes import ExitStatus
+from ..parameters import Tenant, load_all, load_site, project_root
+from ..screen import screen
+from .options import SANDBOX_SITE, SiteFile, TenantFiles, files_of_run
+from .running import guarded
+
+
+def sign_in(
+    tenants: TenantFiles = None,
+    site: SiteFile = SANDBOX_SITE,
+    clear: Annotated[
+        bool,
+        typer.Option(
+            "--clear",
+            help="Forget a refused sign-in (after correcting the password), and sign out of kept sessions.",
+        ),
+    ] = False,
+) -> None:
+    """Test the sign-in to the PBX; if it asks for one-time codes, keep the sessions for the next runs."""
+    from .. import sign_in as signing_in
+
+    root = project_root()
+    given, owners = files_of_run(site, tenants or [])
+
+    def run() -> int:
+        if clear:
+            for line in signing_in.clear(load_site(given, root), root):
+                screen.print(Text(line))
+            return ExitStatus.FINE
+        domains = [
+            owner.pbx_domain for _, owner in load_all(given, owners, root) if isinstance(owner, Tenant)
+        ]
+        ask = partial(typer.prompt, "One-time code that the PBX sent", hide_input=sys.stdin.isatty())
+        for line in signing_in.sign_in_each(load_site(given, root), root, domains, ask):
+            screen.print(Text(line))
+        return ExitStatus.FINE
+
+    raise typer.Exit(guarded(run))
