@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Two workers; a file stays with one of them, as its tests share what they set up.
 SHARED := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help ready ready-for-tests demo lab checks test sweep-sample test-all sweep scale test-faults bench bench-batches schema constraints wheelhouse platforms deployments clean
+.PHONY: help ready ready-for-tests demo lab checks test sweep-sample test-all sweep scale test-faults bench bench-batches schema constraints wheelhouse platforms deployments screenshots clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
@@ -23,6 +23,7 @@ help:
 	@echo "make wheelhouse   fetch what a machine without a network needs, into wheelhouse/"
 	@echo "make platforms    run the demo and fast tests in bare Debian systems, and with lowest and newest versions"
 	@echo "make deployments  install and run it by pip, pipx, uv, cron, in a container, a hub and Airflow"
+	@echo "make screenshots  make the README's pictures again, in a real JupyterLab; needs chromium"
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
 
 demo: ready
@@ -111,6 +112,10 @@ platforms:
 # Really installed and run, one after the other; some fetch much, and need root. One: DEPLOYMENT=hub.
 deployments: ready-for-tests
 	$(BIN)/python -m tests.deployments $(DEPLOYMENT)
+
+# The README's pictures; one of them: PICTURE=home.
+screenshots: ready-for-tests
+	$(BIN)/python -m tests.screenshots $(PICTURE)
 
 clean:
 	@if [ -x $(BIN)/runbook ]; then $(BIN)/runbook sandbox --stop || true; fi

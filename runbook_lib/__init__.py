@@ -1,6 +1,7 @@
 """Runbooks that connect PortSIP PBX tenants to Twilio Elastic SIP Trunking.
 
-A notebook's cells need one name from it: ``from runbook_lib import open_section``.
+A notebook's cells need one name from it: ``open_section``, ``open_tenant``, ``open_home`` or
+``open_parameters``.
 """
 
 import sys
@@ -15,7 +16,7 @@ if sys.version_info < (3, 11):  # before any code that an older Python cannot pa
         )
     )
 
-__all__ = ["open_section"]
+__all__ = ["open_home", "open_parameters", "open_section", "open_tenant"]
 
 
 def __getattr__(name: str) -> object:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .paths import near
 from .plain_files import parse_mapping, read, write_whole
 from .plan import canonical
 from .product import NOTEBOOKS
@@ -23,6 +24,10 @@ from .version import VERSION
 FOLDER = "work"
 #: Key of a copy's metadata.
 OWN = "runbook_copy"
+#: The home page: a workspace has one copy of it, a tenant has none.
+HOME = "index.ipynb"
+#: The notebook of a tenant that is opened first, without its suffix.
+FIRST = "tenant"
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,37 @@ def make(folder: Path, parameters: dict[str, str]) -> list[Copy]:
 
     Copies that nobody has changed are renewed if they were made for other parameters.
     """
+    names = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
+    return _make(folder, [name for name in names if name != HOME], parameters)
+
+
+def make_for(
+    workspace: Path, site_file: Path, site: str, owner_file: Path | str, owner: str
+) -> tuple[Path, list[Copy]]:
+    """Create the missing copies for a tenant, or for a shared trunk (``"trunk:NAME"``).
+
+    Return their folder, and the existing ones that somebody has changed and that are for other parameters.
+    """
+    parameters = {
+        "site": near(site_file, workspace),
+        "tenant": owner_file if isinstance(owner_file, str) else near(owner_file, workspace),
+    }
+    folder = workspace / FOLDER / site / owner
+    return folder, [copy for copy in make(folder, parameters) if copy.parameters != parameters]
+
+
+def make_home(workspace: Path, site_file: Path | None) -> Path:
+    """Create the workspace's copy of the home page, if it is missing, and return its path."""
+    parameters = {} if site_file is None else {"site": near(site_file, workspace)}
+    _make(workspace / FOLDER, [HOME], parameters)
+    return workspace / FOLDER / HOME
+
+
+def _make(folder: Path, names: Iterable[str], parameters: dict[str, str]) -> list[Copy]:
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
-    for source in sorted(NOTEBOOKS.glob("*.ipynb")):
-        path = folder / source.name
+    for name in names:
+        path = folder / name
         copy = Copy.at(path) if path.exists() else None
         if not path.exists() or (copy and copy.is_unchanged and copy.parameters != parameters):
             _write(path, parameters)
@@ -78,7 +110,8 @@ def make(folder: Path, parameters: dict[str, str]) -> list[Copy]:
 
 def copies(workspace: Path) -> Iterator[Copy]:
     """Yield all working copies of a workspace, in the order of their paths."""
-    for path in sorted((workspace / FOLDER).glob("*/*/*.ipynb")):
+    folder = workspace / FOLDER
+    for path in [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("*/*/*.ipynb"))]:
         if (copy := Copy.at(path)) is not None:
             yield copy
 

@@ -48,7 +48,7 @@ from ..records.record import (
 from ..records.result import RUN_FOLDER, new_run_id, now, write_json
 from ..runbook import Runbook
 from ..secret import scrub, scrub_data
-from ..sections.base import told_stop
+from ..sections.guards import describe_stop
 from ..vendors.lending import TOKEN, Lender, answer_with
 from ..workspace import records_folder
 from .channel import Channel
@@ -477,7 +477,7 @@ def _in_the_way(job: Job, lender: Lender, moment: SharedMoment) -> str:
     rows = [row for part in plan.slices for row in part.stopping]
     if not rows:
         return ""
-    told = [f"Step {row.step}, {told_stop(row)}" for row in rows]
+    told = [f"Step {row.step}, {describe_stop(row)}" for row in rows]
     return scrub("\n".join([*told, "Nothing was changed for this tenant. Resolve this, then run it again."]))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import overload
@@ -79,6 +80,47 @@ def _load(
     return the_site, the_tenant
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A problem as ``runbook validate`` says it, and the tenant's key it is at; empty: elsewhere.
+
+    ``is_about_secret``: the value of a secret is missing or unfit, which a file alone cannot settle.
+    """
+
+    text: str
+    path: tuple[str | int, ...] = ()
+    is_about_secret: bool = False
+
+
+def check_text(
+    site: Source, path: Path, text: str, others: Sequence[Source], root: Path, *, secrets: bool = True
+) -> list[Finding]:
+    """Return what is wrong with a tenant's file if it had this text, beside its site's other tenants.
+
+    The same checks as of ``load_all``. Another tenant that is wrong by itself is no problem of this one.
+    """
+    site_file, the_site = _read_site(site, root)
+    tenant_file = Document.of_text(path, text, "tenant")
+    the_tenant = tenant_file.model(Tenant)
+    check_tenant(site_file, tenant_file)
+    check_live(site_file, tenant_file, root)
+    known = {*site_file.problems, *tenant_file.problems}
+    if secrets:
+        check_secrets(site_file, tenant_file, root)
+    found = [
+        Finding(problem, document.places.get(problem, ())[1:] if is_own else (), problem not in known)
+        for document, is_own in ((tenant_file, True), (site_file, False))
+        for problem in document.problems
+    ]
+    if the_site is None or the_tenant is None:
+        return found
+    tenants = [the_tenant]
+    for other in others:
+        with suppress(InputError):
+            tenants.append(load_tenant(other, root))
+    return [*found, *map(Finding, _clashes_with(tenants))]
+
+
 def load_all(
     site: Source, tenants: Sequence[Source], root: Path, *, secrets: bool = True
 ) -> list[tuple[Site, Tenant | TrunkScope]]:
@@ -119,8 +161,17 @@ def settled(source: Source, root: Path) -> Source:
 
 def _clashes(tenants: Sequence[Tenant]) -> list[str]:
     """Values that two tenants must not have in common."""
+    return _described(_meeting(tenants))
+
+
+def _clashes_with(tenants: Sequence[Tenant]) -> list[str]:
+    """Values that the first of the tenants has in common with another, and must not."""
+    return _described([pair for pair in _meeting(tenants) if tenants[0] in pair])
+
+
+def _described(pairs: Sequence[tuple[Tenant, Tenant]]) -> list[str]:
     found = []
-    for one, other in _meeting(tenants):
+    for one, other in pairs:
         both = f"tenants {one.name} and {other.name}"
         if one.name == other.name:
             found.append(f"{both}: tenant.name: the same, so their records would be mixed")

@@ -19,8 +19,9 @@ from pathlib import Path
 from ..plain_files import SMALL, shared_descriptor
 from ..records.clocks import steady
 
-#: Of a limit: what is used steadily, and what may be sent at once after a pause; the rest is for others.
-STEADY, BURST = 0.9, 0.05
+#: Of a limit: what is used steadily, and what may be sent at once after a pause; the rest is for others. Most
+#: readings are over before they have to wait for a turn.
+STEADY, BURST = 0.7, 0.25
 #: The lowest limit of any version (PortSIP, FAQ: 1,000 in 16.0), and for how long it is kept to after 429.
 LOWEST_A_MINUTE, LOW_FOR_S = 1_000, 600.0
 #: How long nobody sends after 429 without Retry-After: at first, and at most.
