@@ -95,6 +95,7 @@ class SectionRun:
             "plan": None,
             "cautions": [],
             "clocks": {},
+            "twilio_at_once": 0,
             "applied": None,
             "writes": 0,
             "verification": None,
@@ -426,6 +427,7 @@ class SectionRun:
         # The counts were already taken when the connections were closed.
         self._result["requests"] = context.requests or self._result.get("requests", {})
         self._result["clocks"] = context.journal.clocks.differences()
+        self._result["twilio_at_once"] = context.journal.most_at_once
         self._result["ended"] = now()
         self._result["seconds"] = round(time.monotonic() - self._started, 3)
         self._result["journal"] = context.journal.digest()

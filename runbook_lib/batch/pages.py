@@ -24,8 +24,15 @@ from ..records.first_block import first_block, mapping, mappings, moment
 from ..records.record import OPENING, RECORD
 from ..records.verify import INDEX
 from ..secret import scrub
+from .batch_file import Batch, Part
 from .frame import facts_table, mark, page, table, write_html
 from .overview import overview
+
+
+def prepare() -> None:
+    """Load what makes pages of notebooks, so that copies of this process have it."""
+    empty = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(""), nbformat.v4.new_code_cell("")])
+    _exporter().from_notebook_node(empty)
 
 
 def write_page(notebook: Path) -> Path:
@@ -161,6 +168,43 @@ def _request_id(change: Mapping[str, Any]) -> str:
     if change.get("request_id"):
         return f"<code>{broken(str(change['request_id']))}</code>"
     return '<span class="dim">none given</span>' if change.get("status") is not None else ""
+
+
+def write_batch_page(batch: Batch) -> Path:
+    """Write the page over one batch, and return its path."""
+    rows = [
+        [
+            _run_link(part) or escaped(part.tenant or part.file),
+            mark(part.outcome or "not begun"),
+            str(part.changes),
+            str(part.writes),
+            f"{part.seconds:.1f}",
+            escaped(" ".join(part.cause)),
+        ]
+        for part in batch.parts
+    ]
+    done = len(batch.parts) - len(batch.left)
+    about = [
+        ("Mode", batch.mode),
+        ("Began (UTC)", batch.began),
+        ("Resumed (UTC)", ", ".join(batch.resumed)),
+        ("Ended (UTC)", batch.ended or ""),
+        ("Succeeded", f"{done} of {len(batch.parts)}"),
+        *((name.removeprefix("RUNBOOK_").capitalize(), text) for name, text in batch.environment.items()),
+    ]
+    left = Box("caution", "Not all tenants have succeeded.", (f"To resume: {batch.resume_command}",))
+    body = (
+        f"<h1>Batch {escaped(batch.id)}</h1>{left.html() if batch.left else ''}{facts_table(about)}"
+        f"{table(('Tenant', 'Outcome', '#Changes', '#Writes', '#Seconds', 'Cause'), rows, name='Tenants')}"
+        '<p><a href="../../index.html">All records</a></p>'
+    )
+    return write_html(batch.page, f"Batch {batch.id}", batch.target, body)
+
+
+def _run_link(part: Part) -> str:
+    if not part.runs:
+        return ""
+    return f'<a href="../../{escaped(part.runs[-1])}/{INDEX}">{escaped(part.tenant)}</a>'
 
 
 def _who_and_why(record: Mapping[str, Any]) -> list[tuple[str, str]]:

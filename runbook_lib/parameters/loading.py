@@ -19,6 +19,8 @@ from .model import Site, Tenant, TrunkScope
 #: Instead of a tenant: a shared trunk of the site, on its own.
 SHARED = "trunk:"
 NEXT_STEP = "correct the parameters; nothing was sent"
+#: Trunks, and credential lists, of a Twilio account (Twilio, "Scale and limits of SIP trunking").
+MOST_OF_AN_ACCOUNT = 100
 
 
 def project_root() -> Path:
@@ -135,7 +137,10 @@ def load_all(
             loaded.append(_load(site_file, the_site, tenant, root, secrets=secrets))
         except InputError as error:
             problems += [one for one in error.problems if one not in problems]
-    problems += _clashes([tenant for _, tenant in loaded if isinstance(tenant, Tenant)])
+    owners = [tenant for _, tenant in loaded if isinstance(tenant, Tenant)]
+    problems += _clashes(owners)
+    if the_site is not None:
+        problems += _trunk_clashes(the_site, owners)
     if problems:
         raise InputError(problems, next_step=NEXT_STEP)
     return loaded
@@ -178,6 +183,40 @@ def _described(pairs: Sequence[tuple[Tenant, Tenant]]) -> list[str]:
             found.append(f"{both}: tenant.trunk.termination: the same; share one instead (shared_trunk)")
         if numbers := one.dids.overlap(other.dids):
             found.append(f"{both}: tenant.dids: both have {', '.join(numbers)}")
+    return found
+
+
+def _trunk_clashes(site: Site, tenants: Sequence[Tenant]) -> list[str]:
+    """What the trunks of tenants, and the site's shared ones, must not have in common, and how many fit."""
+    own = [tenant for tenant in tenants if tenant.trunk is not None]
+    trunks = [(f"tenant {tenant.name}", tenant.trunk_of(site)) for tenant in own]
+    trunks += [(f"shared trunk {name}", trunk) for name, trunk in site.shared_trunks.items()]
+    found, seen = list[str](), dict[tuple[str, ...], str]()
+    for owner, trunk in trunks:
+        account, credentials = trunk.account_name(site), trunk.termination.credentials
+        keys = {
+            ("label", trunk.termination_domain): "trunk.termination: the same label",
+            ("friendly name", account, trunk.trunk.friendly_name): (
+                "trunk.friendly_name: the same in one Twilio account"
+            ),
+            ("username", account, trunk.credential_list_name, credentials.username): (
+                "termination.credentials: the same user name in the same list, so one password for both"
+            ),
+        }
+        for key, problem in keys.items():
+            other = seen.setdefault(key, owner)
+            if other != owner:
+                found.append(f"{other} and {owner}: {problem}")
+    for account in site.twilio_accounts:
+        of_account = [trunk for _, trunk in trunks if trunk.account_name(site) == account]
+        domains = {trunk.termination_domain for trunk in of_account}
+        lists = {trunk.credential_list_name for trunk in of_account}
+        for count, what in ((len(domains), "trunks"), (len(lists), "credential lists")):
+            if count > MOST_OF_AN_ACCOUNT:
+                found.append(
+                    f"site.twilio_accounts.{account}: {count} {what} for it, and an account holds"
+                    f" {MOST_OF_AN_ACCOUNT}: share trunks, or use a further account"
+                )
     return found
 
 

@@ -113,6 +113,13 @@ class SitePbx(Strict):
         description="Updating a trunk without sending the password keeps the password. Set this only after"
         " testing it on your PBX.",
     )
+    requests_per_minute: int | None = Field(
+        None,
+        description="API requests a minute that the PBX accepts from one address, if it is not 5,000"
+        " (system.ini, access_limit).",
+        ge=60,
+        le=1_000_000,
+    )
 
     @property
     def acl_addresses(self) -> list[str]:

@@ -58,6 +58,8 @@ SIGNATURES = "signatures"
 SIGNATURE = re.compile(r"\d{6,}-[0-9a-f]{8}\.head(\.sig)?", re.ASCII)
 #: The folder and the names of JupyterLab's copies of the files that it opens.
 CHECKPOINTS, CHECKPOINT = ".ipynb_checkpoints", "-checkpoint"
+#: Of batches: what was asked for, and pages over their runs; nothing of a record is there.
+BATCHES = "_batches"
 #: Made from the records, rewritten by every run.
 INDEX = "index.html"
 #: Of locks, and of the names of those that hold them.
@@ -439,6 +441,8 @@ def _survey(records: Path) -> tuple[list[str], list[str], list[Problem]]:
                     signed.add(entry.name)
                 elif not sound or folder == SIGNATURES or not _is_ours(Path(entry.path)):
                     strays.append(name)
+            elif name == BATCHES:
+                continue
             elif (entry.name.startswith(".") and entry.name.endswith(OWN_SUFFIXES)) or entry.name == INDEX:
                 strays.append(name)
             elif depth == RUN_DEPTH and not is_withheld(entry.name):

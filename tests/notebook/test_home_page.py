@@ -20,7 +20,6 @@ from runbook_lib.notebook.latest import killed_runs, latest_runs, runs_in_flight
 from runbook_lib.notebook.overview import OverviewReader
 from runbook_lib.records import living
 from runbook_lib.records.record import open_record
-from runbook_lib.watch import reading
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.notebooks.lab import patience
 
@@ -208,15 +207,3 @@ def test_two_hundred_tenants(sandbox: TestSandbox) -> None:
     requests = sandbox.control("GET", "requests").json()["requests"]
     assert len(requests) < 6 * MANY
     assert sandbox.writes() == []
-
-
-def test_the_pace_lets_few_go_at_once_and_holds_back_what_is_too_many(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(reading.time, "monotonic", lambda: 100.0)
-    monkeypatch.setattr(reading.time, "sleep", waited.append)
-    pace = reading.Pace(3)
-    for _ in range(7):
-        pace.wait()
-    assert waited == [0.0, 0.0, 0.0, 60.0, 60.0, 60.0, 120.0]
