@@ -60,7 +60,7 @@ def check_parameters(notebook: Any) -> Path | None:
 
 
 def _passing(notebook: Any, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """The problems with the names that were passed to a notebook of ours."""
+    """The problems with the names that were passed to one of our notebooks."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not any(opening in cell.source for cell in code for opening in OPENINGS):
         return []  # not one of ours: its parameters mean something else

@@ -109,7 +109,7 @@ class TenantPage(SectionPage):
 
     @in_turn
     def finish(self) -> Shown:
-        """Sign out, and show how the page ended; a cell that is run after this begins anew."""
+        """Sign out, and show how the page ended; a cell that is run after this starts again."""
         self._begin()
         read, part, sent = self._read_at, self._part, self._runbook.context.requests
         self._runbook.context.close()
