@@ -18,6 +18,7 @@ from tests.conftest import CHECKOUT
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 #: Declared for another reason than an import of ours.
 USED_OTHERWISE = {
+    "axe-playwright-python": "its axe-core is read as a file by the tests",
     "distributed": "started as modules by the tests",
     "import-linter": "called by make test",
     "jupyterlab": "started as a module by runbook lab",
