@@ -181,9 +181,9 @@ function render({ model, el }) {
     tell();
   });
   model.on("comm_live_update", tell);
-  const answered = ({ open, said: words }) => {
+  const answered = ({ open, run, said: words }) => {
     said.textContent = words || "";
-    if (open && !openFile(root, open)) said.textContent = `Open ${open}`;
+    if (open && !openFile(root, open, run)) said.textContent = `Open ${open}`;
   };
   model.on("msg:custom", answered);
   const timer = setInterval(tell, 1000);

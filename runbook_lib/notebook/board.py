@@ -31,6 +31,6 @@ class Board(anywidget.AnyWidget):
         super().__init__(view=dict(view))
         self.on_msg(lambda _, content, __: answered(content))
 
-    def answer(self, said: str, path: str | None = None) -> None:
-        """Say something, and open a file, whose path is as the notebook's server has it."""
-        self.send({"said": said, "open": path})
+    def answer(self, said: str, path: str | None = None, *, run: bool = False) -> None:
+        """Say something, and open a notebook (its path as the server has it); ``run`` it if it was not open."""
+        self.send({"said": said, "open": path, "run": run})

@@ -204,7 +204,9 @@ class HomePage:
         if served is None:
             words += f" It is outside the folder that this JupyterLab shows: {path}"
         if self._board is not None:
-            self._board.answer(visible(words.strip()), served)
+            # What somebody has changed is run by whoever has read it.
+            copy = working_copies.Copy.at(path)
+            self._board.answer(visible(words.strip()), served, run=copy is not None and copy.is_unchanged)
 
     def _chosen(self, site: str | Path | None) -> Path:
         if site is not None:

@@ -3,7 +3,8 @@
 
 const OPENING_MS = 60000;
 
-// JupyterLab runs the command of whatever is clicked that names one; elsewhere nothing answers the click.
+// JupyterLab runs the command of whatever is clicked that names one; elsewhere nothing answers the click. In a
+// notebook that it does not trust it asks first.
 function command(root, name, args = {}) {
   const link = document.createElement("a");
   link.setAttribute("data-commandlinker-command", name);
@@ -19,18 +20,18 @@ function tabOf(path, state = "") {
   return [...tabs].find((tab) => tab.title.split("\n").includes(`Path: ${path}`));
 }
 
-// A notebook that was not open runs as soon as it is in front with a kernel that is idle.
-function openFile(root, path) {
+// With `run`, a notebook that was not open runs as soon as it is in front with a kernel that is idle.
+function openFile(root, path, run) {
   const wasOpen = Boolean(tabOf(path));
   if (!command(root, "docmanager:open", { path })) return false;
-  if (wasOpen || !path.endsWith(".ipynb")) return true;
+  if (wasOpen || !run) return true;
   const until = Date.now() + OPENING_MS;
   const timer = setInterval(() => {
     const panel = document.querySelector(".jp-NotebookPanel:not(.lm-mod-hidden)");
     const isIdle = panel?.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]');
     const isInFront = Boolean(tabOf(path, ".lm-mod-current"));
     if (Date.now() > until || (isInFront && isIdle)) clearInterval(timer);
-    if (isInFront && isIdle) command(panel, "notebook:run-all-cells");
+    if (isInFront && isIdle) command(panel.querySelector(".jp-Notebook"), "notebook:run-all-cells");
   }, 250);
   return true;
 }

@@ -273,7 +273,7 @@ function render({ model, el }) {
   });
   model.on("change:view", show);
   model.on("msg:custom", (content) => {
-    if (content.open) openFile(root, content.open);
+    if (content.open) openFile(root, content.open, content.run);
   });
   show();
   return () => {

@@ -219,7 +219,7 @@ class ParameterForm:
         if served is None:
             self._said = f"It is outside the folder that this JupyterLab shows: {path}"
         elif self._panel is not None:
-            self._panel.send({"open": served})
+            self._panel.send({"open": served, "run": path not in [copy.path for copy in changed]})
 
     def _begin(self, make: Callable[[], Draft]) -> None:
         try:

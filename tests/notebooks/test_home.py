@@ -92,9 +92,8 @@ def test_the_tenants_by_section_before_and_after_an_apply(page: Page, lab: str, 
     picture(page, "home-after")
     with page.context.expect_page() as opened:
         runs.get_by_role("link").first.click()
-    expect(opened.value.get_by_text("Assign DID numbers to the trunk").first).to_be_visible(
-        timeout=PATIENCE_MS
-    )
+    record = opened.value.get_by_text("Assign DID numbers to the trunk").first
+    expect(record).to_be_visible(timeout=PATIENCE_MS)
     opened.value.close()
     assert page.locator(ERROR).count() == 0
 
