@@ -1,7 +1,7 @@
 """The way of a call, in and out, hop by hop: where it stops, before and after a plan.
 
-Values only, from the rows of a plan or of a record; nothing here reads a file or sends a request. It tells
-what the settings say, as far as they were read: no call is made.
+Values only, from the rows of a plan or of a record; nothing here reads a file or sends a request. It
+reports what the settings say, as far as they were read: no call is made.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Place:
 
 
 _IN = (
-    _Place("Number", ("4.1",), ("4.1",), "points to no trunk of ours"),
+    _Place("Number", ("4.1",), ("4.1",), "is not pointed at the trunk"),
     _Place("SIP trunk", ("1.1",), ("1.1",), "does not exist"),
     _Place("Origination", ("3.1", "3.2"), ("3.1", "3.2"), "no URI leads to the PBX"),
     _Place("PBX trunk", ("5.1", "5.2", "5.5"), ("5.1",), "does not exist"),

@@ -261,7 +261,7 @@ def _assigned(source: str) -> dict[str, Any]:
 
 
 def _without_machine(value: Any, root: Path | None) -> Any:
-    """A path as it lies in the workspace; of one elsewhere, its last two parts."""
+    """A path within the workspace; of one elsewhere, its last two parts."""
     if not isinstance(value, str) or not value.startswith("/") or "\n" in value:
         return value
     path = Path(value)
