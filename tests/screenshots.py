@@ -37,7 +37,7 @@ def record(page: Page, lab: str, sandbox: TestSandbox) -> bytes:
     in_a_terminal(sandbox, "apply", "parameters/sandbox/globex.yaml")
     (run,) = sandbox.root.glob("records/demo/globex/*/record.json")
     page.goto(f"{lab}/runbook/records/demo/globex/{run.parent.name}/", timeout=PATIENCE_MS)
-    figures = page.locator("figure")
+    figures = page.locator("figure svg")
     return from_to(page, figures.first, figures.last)
 
 
@@ -72,7 +72,8 @@ def from_to(page: Page, first: object, last: object) -> bytes:
     boxes = [element.bounding_box() for element in (first, last)]  # type: ignore[attr-defined]
     top, bottom = boxes[0]["y"] - 8, boxes[1]["y"] + boxes[1]["height"] + 8
     left = min(box["x"] for box in boxes) - 8
-    clip = {"x": max(left, 0), "y": top, "width": WIDTH - max(left, 0), "height": bottom - top}
+    right = min(max(box["x"] + box["width"] for box in boxes) + 8, WIDTH)
+    clip = {"x": max(left, 0), "y": top, "width": right - max(left, 0), "height": bottom - top}
     return page.screenshot(clip=clip)
 
 

@@ -14,10 +14,10 @@ from ..records.chain import Entry
 from ..records.clocks import runs_in_order
 from ..records.disposed import DISPOSED_FILE
 from ..records.first_block import moment
-from ..records.record import OPENING, RUN
+from ..records.record import RUN
 from ..records.register import RegisterRow, register
 from ..records.reviews import describe_events, unreviewed
-from ..records.verify import INDEX, is_run, read_chain, run_folders
+from ..records.verify import INDEX, is_run, only_newer, read_chain, run_folders
 from .frame import SEARCH, mark, table
 
 _CHANGES = ("When (UTC)", "Tenant", "What changed", "Who", "Approved by", "Ticket", "Outcome")
@@ -36,7 +36,7 @@ def overview(records: Path) -> tuple[str, str]:
     chained = {row.run: row for row in register(records, entries)}
     opened = {entry.run for entry in entries if is_run(entry.run)}
     names = list(reversed(runs_in_order(entries, sorted({*opened, *run_folders(records)}))))
-    openings = {run: read_mapping(records / run / OPENING) for run in opened if run}
+    emergencies = {run: {"emergency": row.facts.emergency} for run, row in chained.items()}
     changes: list[tuple[str, list[str]]] = []
     looked: list[tuple[str, list[str]]] = []
     targets: set[str] = set()
@@ -53,7 +53,7 @@ def overview(records: Path) -> tuple[str, str]:
                 looked.append((name, cells))
             else:
                 changes.append((name, [*cells[:2], "", "", "", "", cells[-1]]))
-    parts = ["<h1>Records</h1>", SEARCH, _to_look_at(records, entries, openings)]
+    parts = ["<h1>Records</h1>", SEARCH, _to_look_at(records, entries, emergencies)]
     if changes:
         parts += [f"<h2>Changes ({len(changes)})</h2>", _table(_CHANGES, changes, "Changes, newest first")]
     else:
@@ -84,9 +84,11 @@ def _change(records: Path, row: RegisterRow) -> list[str]:
         *(f"rolled back by {run}" for run in row.rolled_back_by),
     ]
     outcome = "removed by rule" if os.path.lexists(records / row.run / DISPOSED_FILE) else row.outcome
-    marks = mark(_CANNOT_BE_READ if row.problems and not facts.outcome else outcome or row.condition)
-    if row.problems and facts.outcome:
-        marks += f' <span class="mark failed">{escaped(row.condition)}</span>'
+    marks = mark(outcome or row.condition)
+    if row.problems and only_newer(row.problems):
+        marks = mark(row.condition)
+    elif row.problems or not _is_readable(records / row.run):
+        marks = mark(_CANNOT_BE_READ)
     who = facts.operator
     approver = facts.approver or facts.approval
     return [
@@ -98,6 +100,16 @@ def _change(records: Path, row: RegisterRow) -> list[str]:
         broken(facts.ticket),
         marks,
     ]
+
+
+def _is_readable(folder: Path) -> bool:
+    """Whether what a run left of its sections can be read; the register looks at the record's own files."""
+    try:
+        paths = [*folder.glob("*.result.json")]
+    except OSError:
+        return False
+    paths += [folder / RUN] if os.path.lexists(folder / RUN) else []
+    return all(map(read_mapping, paths))
 
 
 def _looked(folder: Path, name: str, row: RegisterRow | None) -> tuple[str, str, list[str]] | None:
@@ -155,13 +167,13 @@ def _tenant(name: str, target: str) -> str:
     return f"{broken(site)}/{broken(tenant)}{note}"
 
 
-def _to_look_at(records: Path, entries: Sequence[Entry], openings: Mapping[str, Mapping[str, Any]]) -> str:
+def _to_look_at(records: Path, entries: Sequence[Entry], runs: Mapping[str, Mapping[str, Any]]) -> str:
     """What another person should check: unreviewed emergency runs, changes of policy."""
     parts = []
-    if runs := unreviewed(entries, openings):
+    if waiting := unreviewed(entries, runs):
         how = "To review one, as another person: runbook records review RUN --remark TEXT"
-        title = f"Emergency runs that nobody has reviewed: {len(runs)}"
-        parts.append(Box("caution", title, (*runs, how)).html())
+        title = f"Emergency runs that nobody has reviewed: {len(waiting)}"
+        parts.append(Box("caution", title, (*waiting, how)).html())
     if changes := describe_events(records, entries):
         parts.append(Box("caution", "Changes of policies and approvals", tuple(changes)).html())
     return "".join(parts)
