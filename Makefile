@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Two workers; a file stays with one of them, as its tests share what they set up.
 SHARED := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help ready ready-for-tests demo lab checks test sweep-sample test-all sweep scale test-faults bench schema constraints wheelhouse platforms deployments clean
+.PHONY: help ready ready-for-tests demo lab checks test sweep-sample test-all sweep scale test-faults bench bench-batches schema constraints wheelhouse platforms deployments screenshots clean
 
 help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
@@ -16,12 +16,14 @@ help:
 	@echo "make sweep        set up, and run the tests that take long in full"
 	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
 	@echo "make bench        set up, and measure records, requests, processor seconds, first tables"
+	@echo "make bench-batches set up, and compare batches with plain papermill and a bare script (an hour)"
 	@echo "make scale        set up, and count the requests of every section at full scale"
 	@echo "make schema       write parameters/schema.json and the table in docs/parameters.md from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
 	@echo "make wheelhouse   fetch what a machine without a network needs, into wheelhouse/"
 	@echo "make platforms    run the demo and fast tests in bare Debian systems, and with lowest and newest versions"
 	@echo "make deployments  install and run it by pip, pipx, uv, cron, in a container, a hub and Airflow"
+	@echo "make screenshots  make the README's pictures again, in a real JupyterLab; needs chromium"
 	@echo "make clean        end the sandbox and remove what was set up; records stay"
 
 demo: ready
@@ -82,6 +84,10 @@ bench: ready-for-tests
 	$(BIN)/python -m benchmarks.validation $(BENCH)
 	$(BIN)/python -m benchmarks.drift
 
+# Goes on where it was ended: what has been measured is in benchmarks.json.
+bench-batches: ready-for-tests
+	$(BIN)/python -m benchmarks.batches $(BENCH)
+
 schema: ready
 	$(BIN)/python -m runbook_lib.parameters
 
@@ -106,6 +112,10 @@ platforms:
 # Really installed and run, one after the other; some fetch much, and need root. One: DEPLOYMENT=hub.
 deployments: ready-for-tests
 	$(BIN)/python -m tests.deployments $(DEPLOYMENT)
+
+# The README's pictures; one of them: PICTURE=home.
+screenshots: ready-for-tests
+	$(BIN)/python -m tests.screenshots $(PICTURE)
 
 clean:
 	@if [ -x $(BIN)/runbook ]; then $(BIN)/runbook sandbox --stop || true; fi

@@ -1,6 +1,7 @@
 """Runbooks that connect PortSIP PBX tenants to Twilio Elastic SIP Trunking.
 
-A notebook's cells need one name from it: ``open_section``, or ``open_discovery``.
+A notebook's cells need one name from it: ``open_section``, ``open_tenant``, ``open_home``,
+``open_parameters`` or ``open_discovery``.
 """
 
 import sys
@@ -15,7 +16,7 @@ if sys.version_info < (3, 11):  # before any code that an older Python cannot pa
         )
     )
 
-__all__ = ["open_discovery", "open_section"]
+__all__ = ["open_discovery", "open_home", "open_parameters", "open_section", "open_tenant"]
 
 
 def __getattr__(name: str) -> object:

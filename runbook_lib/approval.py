@@ -34,6 +34,8 @@ from .statement import CONFIRMED, NAMESPACE, SIGNED, Statement, Use, unknown_sec
 CLAIMED, SELF = "claimed", "self-approved, claimed"
 NOT_APPROVED = "emergency, not approved"
 SUFFIX = ".approval.json"
+#: The approval of several plans, beside the first of them.
+SEVERAL = f"plans{SUFFIX}"
 #: How far the approver's clock may be ahead of the operator's.
 SKEW = timedelta(minutes=2)
 

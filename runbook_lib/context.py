@@ -21,7 +21,7 @@ from .resources.rules import TenantRules
 from .resources.twilio_trunk import TwilioTrunkResource
 from .scopes import scope_of
 from .secret import resolve
-from .vendors.budget import Budget
+from .vendors.budget import Budget, pbx_budget, twilio_budget
 from .vendors.lending import Lender, lent_by_runner
 from .vendors.pbx import Pbx
 from .vendors.transport import Transport
@@ -108,7 +108,8 @@ class Context:
         secret = account.api_key_secret if key else account.auth_token
         assert secret is not None, "an account without credentials is refused with the parameters"
         # Several sites can use one account.
-        budget = Budget(self.records.parent, f"twilio-{account.account_sid}")
+        api = self._endpoints.twilio["api"]
+        budget = twilio_budget(account.account_sid, api, self.records.parent)
         trust = self._endpoints.twilio_trust
         transport = self._transport("Twilio", budget, verify=trust, proxy=account.proxy)
         return Twilio(
@@ -131,7 +132,7 @@ class Context:
     @cached_property
     def pbx(self) -> Pbx:
         """The PBX."""
-        budget = Budget(self.records, "portsip")
+        budget = pbx_budget(self._endpoints.portsip, self.site.pbx.requests_per_minute, self.records)
         transport = self._transport("PortSIP", budget, verify=self._endpoints.portsip_trust)
         return pbx_of(
             self.site,

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .product import PYTHON, python_path
 from .records.result import RUN_FOLDER
@@ -27,17 +28,36 @@ class Detached:
         The workspace's folder, in which it runs; nothing is imported from there.
     listens
         Whether it waits for ``hand_over``; until then it ends with its starter.
+    environment
+        Variables that it has besides this process's.
     """
 
-    def __init__(self, arguments: Sequence[str], root: Path, *, listens: bool = False) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        root: Path,
+        *,
+        listens: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close(), read until then
+        self._listens = listens
+        try:
+            self._process = self.start([*arguments], root, dict(environment or {}))
+        except BaseException:
+            self._output.close()
+            raise
+
+    def start(self, arguments: list[str], root: Path, environment: dict[str, str]) -> Any:
+        """Start the process, and return it in the shape of ``subprocess.Popen``."""
         own = {name: value for name, value in os.environ.items() if name != RUN_FOLDER}
-        self._process = subprocess.Popen(
+        # UTF-8 as ``printed`` reads it.
+        own |= {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": python_path(), **environment}
+        return subprocess.Popen(
             [*PYTHON, "-m", *arguments],
             cwd=root,
-            # UTF-8 as ``printed`` reads it.
-            env=own | {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": python_path()},
-            stdin=subprocess.PIPE if listens else subprocess.DEVNULL,
+            env=own,
+            stdin=subprocess.PIPE if self._listens else subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

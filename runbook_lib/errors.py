@@ -215,4 +215,15 @@ def error_as_data(error: BaseException) -> dict[str, Any]:
         "step": own.step,
         "meaning": own.meaning,
         "next_step": own.next_step,
+        "cause": list(cause_of(error)),
     }
+
+
+def cause_of(error: BaseException) -> tuple[str, ...]:
+    """Return what failed as a key, which is the same for failures of the same cause; never a sentence."""
+    details: tuple[object, ...] = ()
+    if isinstance(error, VendorError):
+        details = (error.vendor, error.status, error.code)
+    elif isinstance(error, OSError):
+        details = (error.errno,)
+    return (type(error).__name__, *(str(one) for one in details if one is not None))

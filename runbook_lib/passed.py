@@ -15,6 +15,8 @@ from typing import Any
 
 #: What papermill itself adds with ``--inject-paths``.
 OF_PAPERMILL = frozenset({"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"})
+#: What our notebooks call to open a page, each of them once.
+OPENINGS = ("open_section(", "open_tenant(", "open_home(", "open_parameters(")
 NEXT_STEP = "correct the parameters passed to the notebook; nothing was read or sent"
 
 

@@ -59,6 +59,20 @@ def descriptor(path: Path | str, flags: int, limit: int = LIMIT) -> int:
     return opened
 
 
+def shared_descriptor(path: Path) -> int:
+    """Open a file for reading and writing that all accounts may use; made where there is none."""
+    with suppress(FileNotFoundError):
+        try:
+            return descriptor(path, os.O_RDWR, SMALL)
+        except PermissionError:
+            return descriptor(path, os.O_RDONLY, SMALL)
+    # Only here: for another account's file in a folder of all, the system refuses O_CREAT.
+    made = descriptor(path, os.O_RDWR | os.O_CREAT, SMALL)
+    with suppress(OSError):
+        os.fchmod(made, 0o666)
+    return made
+
+
 @contextmanager
 def opened(path: Path | str, limit: int = LIMIT) -> Iterator[BufferedReader]:
     """Open a plain file for reading; raises as ``descriptor``."""

@@ -11,6 +11,8 @@ PACKAGE = Path(__file__).resolve().parent
 DATA = PACKAGE / "data"
 NOTEBOOKS = (DATA / "notebooks").resolve()
 PARAMETERS = (DATA / "parameters").resolve()
+#: Defaults of JupyterLab: it does not ask whether it may fetch news.
+JUPYTER = PACKAGE / "jupyter"
 
 
 def is_checkout(folder: Path) -> bool:

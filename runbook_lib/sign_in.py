@@ -15,6 +15,7 @@ from .parameters import Site
 from .records.journal import FILE_NAME, Journal
 from .records.result import new_run_id
 from .secret import scrub_data
+from .vendors.budget import pbx_budget
 from .vendors.pbx import Pbx
 from .vendors.sign_in import SignInGate
 from .vendors.transport import Transport
@@ -56,7 +57,8 @@ def pbx_alone(
     # Signing in is not a write, so nothing of this journal ever reaches a disk.
     folder = records_folder(root) / site.name / "sign-in" / new_run_id()
     journal = Journal(folder / FILE_NAME, scrub_data, {})
-    with closing(Transport("PortSIP", journal, verify=trust)) as transport:
+    budget = pbx_budget(url, site.pbx.requests_per_minute, records_folder(root) / site.name)
+    with closing(Transport("PortSIP", journal, verify=trust, budget=budget)) as transport:
         pbx = pbx_of(site, root, transport, url, domain=domain, ask=ask)
         try:
             yield pbx

@@ -10,12 +10,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .guide import SECTIONS
+from .paths import near
 from .plain_files import parse_mapping, read, write_whole
 from .plan import canonical
 from .product import NOTEBOOKS
@@ -24,6 +24,15 @@ from .version import VERSION
 FOLDER = "work"
 #: Key of a copy's metadata.
 OWN = "runbook_copy"
+#: The home page: a workspace has one copy of it, a tenant has none.
+HOME = "index.ipynb"
+DISCOVER = "discover.ipynb"
+#: Notebooks about a whole site: one copy of each for the workspace.
+OF_THE_SITE = (HOME, DISCOVER)
+#: The parameter form: a tenant has a copy of it, and so has the workspace, for a new tenant.
+PARAMETERS = "parameters.ipynb"
+#: The notebook of a tenant that is opened first, without its suffix.
+FIRST = "tenant"
 
 
 @dataclass(frozen=True)
@@ -65,10 +74,43 @@ def make(folder: Path, parameters: dict[str, str]) -> list[Copy]:
 
     Copies that nobody has changed are renewed if they were made for other parameters.
     """
+    names = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
+    return _make(folder, [name for name in names if name not in OF_THE_SITE], parameters)
+
+
+def make_for(
+    workspace: Path, site_file: Path, site: str, owner_file: Path | str, owner: str
+) -> tuple[Path, list[Copy]]:
+    """Create the missing copies for a tenant, or for a shared trunk (``"trunk:NAME"``).
+
+    Return their folder, and the existing ones that somebody has changed and that are for other parameters.
+    """
+    parameters = {
+        "site": near(site_file, workspace),
+        "tenant": owner_file if isinstance(owner_file, str) else near(owner_file, workspace),
+    }
+    folder = workspace / FOLDER / site / owner
+    return folder, [copy for copy in make(folder, parameters) if copy.parameters != parameters]
+
+
+def make_shared(workspace: Path, name: str, parameters: dict[str, str]) -> Path:
+    """Create the workspace's own copy of a notebook, if it is missing or was for others; return its path."""
+    _make(workspace / FOLDER, [name], parameters)
+    return workspace / FOLDER / name
+
+
+def make_home(workspace: Path, site_file: Path | None) -> Path:
+    """Create the copies that are about a whole site, if they are missing; return the home page's path."""
+    parameters = {} if site_file is None else {"site": near(site_file, workspace)}
+    make_shared(workspace, DISCOVER, parameters)
+    return make_shared(workspace, HOME, parameters)
+
+
+def _make(folder: Path, names: Iterable[str], parameters: dict[str, str]) -> list[Copy]:
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
-    for section in SECTIONS.values():
-        path = folder / f"{section.notebook}.ipynb"
+    for name in names:
+        path = folder / name
         copy = Copy.at(path) if path.exists() else None
         if not path.exists() or (copy and copy.is_unchanged and copy.parameters != parameters):
             _write(path, parameters)
@@ -79,7 +121,8 @@ def make(folder: Path, parameters: dict[str, str]) -> list[Copy]:
 
 def copies(workspace: Path) -> Iterator[Copy]:
     """Yield all working copies of a workspace, in the order of their paths."""
-    for path in sorted((workspace / FOLDER).glob("*/*/*.ipynb")):
+    folder = workspace / FOLDER
+    for path in [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("*/*/*.ipynb"))]:
         if (copy := Copy.at(path)) is not None:
             yield copy
 

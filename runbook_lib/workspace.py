@@ -122,14 +122,25 @@ def _named(folder: Path, variable: str) -> Workspace:
     return read_workspace(folder)
 
 
+def workspace_around(folder: Path) -> Workspace | None:
+    """Return the nearest workspace that a folder is, or lies in; ``None`` if there is none.
+
+    Raises ``InputError`` if it must not be used.
+    """
+    for around in (folder, *folder.parents):
+        if _is_workspace(around):
+            if not os.path.lexists(around / FILE) and around != product.CHECKOUT:
+                _require_owner(around)  # another checkout, which somebody else may have created
+            return read_workspace(around)
+    return None
+
+
 @cache
 def _found() -> Path:
     here = current_folder()
-    for folder in (here, *here.parents) if here is not None else ():
-        if _is_workspace(folder):
-            if not os.path.lexists(folder / FILE) and folder != product.CHECKOUT:
-                _require_owner(folder)  # another checkout, which somebody else may have created
-            return folder
+    workspace = workspace_around(here) if here is not None else None
+    if workspace is not None:
+        return workspace.folder
     if product.CHECKOUT is None:
         raise InputError([f"there is no workspace in {here} or above it"], next_step=MAKE_ONE)
     return product.CHECKOUT

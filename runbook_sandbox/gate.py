@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from . import demo
 from .faults import Fault
+from .limits import OneInFlight, account_of
 from .log import LoggedRequest
 from .store import iso_micro
 from .twilio.http import error_body
@@ -132,6 +133,25 @@ class Gate:
             headers.get(b"content-type", b"").decode("latin-1"),
             body,
         )
+        if self._vendor == "twilio":
+            with world.in_flight.one(account_of(scope["path"], headers.get(b"authorization", b""))) as one:
+                send = _counted(send, one)
+                if one.count > world.switches["twilio.requests_at_once"]:
+                    await self._answer(_error("twilio", 429, None), entry, send)
+                else:
+                    await self._handle(scope, body, entry, send)
+            return
+        limit = world.switches["portsip.requests_per_minute"]
+        wait = world.recent.wait_of(scope["client"][0], limit)
+        if wait is None:
+            await self._handle(scope, body, entry, send)
+            return
+        told = str(wait) if world.switches["portsip.retry_after"] == "seconds" else None
+        await self._answer(_error("portsip", 429, told), entry, send)
+
+    async def _handle(self, scope: Scope, body: bytes, entry: LoggedRequest, send: Send) -> None:
+        """Answer a request that is within the vendor's rates: late, at a barrier, or with a fault."""
+        world, asked = self._world, (self._vendor, scope["method"], scope["path"])
         if latency := world.switches[f"{self._vendor}.latency_ms"]:
             await asyncio.sleep(latency / 1000)
         await world.faults.hold(*asked, after_effect=False)
@@ -241,6 +261,20 @@ class Gate:
     async def _answer(answer: Answer, entry: LoggedRequest, send: Send) -> None:
         entry.status = answer.status
         await _pass_on(answer, send)
+
+
+def _counted(send: Send, request: OneInFlight) -> Send:
+    """Give an answer the number of requests in flight; the last of it goes out when it is none any longer."""
+
+    async def counted(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            count = (b"twilio-concurrent-requests", str(request.count).encode())
+            message = {**message, "headers": [*message["headers"], count]}
+        elif not message.get("more_body"):
+            request.leave()
+        await send(message)
+
+    return counted
 
 
 async def _read(receive: Receive) -> bytes | None:

@@ -32,6 +32,11 @@ def _choice(name: str, values: str, source: str) -> Switch:
 ALL: tuple[Switch, ...] = (
     Switch("twilio.latency_ms", range(0, 60_001), "not a fact of the vendor: how slow its answers are"),
     Switch(
+        "twilio.requests_at_once",
+        range(100, 0, -1),
+        "the limit of an account is not published: 100 was said, and 1 for new accounts",
+    ),
+    Switch(
         "twilio.read_lag_seconds", range(0, 6), "public tests poll 5 x 1 s after attaching a list to a trunk"
     ),
     _choice(
@@ -94,6 +99,12 @@ ALL: tuple[Switch, ...] = (
     _choice("twilio.event_properties", "present|absent", "event_data of a trunk: no public sample was found"),
     _choice("twilio.event_of_an_attachment", "list|trunk", "which resource has the event: undocumented"),
     Switch("portsip.latency_ms", range(0, 60_001), "not a fact of the vendor: how slow its answers are"),
+    Switch(
+        "portsip.requests_per_minute",
+        range(10_000, 999, -1),
+        "1,000 to 10,000 from one address, by version, and a setting of the server",
+    ),
+    _choice("portsip.retry_after", "absent|seconds", "what the PBX answers beyond its limit is unstated"),
     Switch("portsip.expires_in", range(3600, 0, -1), "3600 in the specification, 1800 in the guide"),
     _choice(
         "portsip.bad_credentials_status", "400|401|403", "400 in the guide; 22.6 changed the login errors"

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from .faults import Faults
 from .history import History
+from .limits import InFlight, Recent
 from .log import RequestLog
 from .portsip.sessions import ServedSessions
 from .store import Store
@@ -32,6 +33,8 @@ class World:
     switches: Switches = field(default_factory=Switches)
     faults: Faults = field(default_factory=Faults)
     log: RequestLog = field(default_factory=RequestLog)
+    in_flight: InFlight = field(default_factory=InFlight)
+    recent: Recent = field(default_factory=Recent)
     sessions: ServedSessions = field(init=False)
     timeline: Timeline = field(init=False)
     history: History = field(init=False)
@@ -51,6 +54,7 @@ class World:
         """Go back to the demo data, or to a state, and to the defaults of everything not in ``keep``."""
         self.store.reset(state)
         self.sessions = ServedSessions(self.store.clock)
+        self.recent = Recent()
         if "switches" not in keep:
             self.switches.reset()
         if self.switches["twilio.read_lag_seconds"]:

@@ -18,7 +18,7 @@ import pytest
 from runbook_lib import errors, keys, sections
 from runbook_lib.plan import Row
 from runbook_lib.records.journal import Journal
-from runbook_lib.sections.base import View
+from runbook_lib.sections.items import View
 
 Render = Callable[[str], str]
 #: Not messages: what stands in a plan as a value, which its digest covers.

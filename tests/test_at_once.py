@@ -14,6 +14,7 @@ import pytest
 
 from runbook_lib.guide import RUN_ORDER
 from tests.conftest import CHECKOUT, TestSandbox
+from tests.many import tenant_files
 from tests.sections.test_system_level import check_final_state
 from tests.test_cli import SITE, runbook, sign_ins
 
@@ -21,18 +22,7 @@ ALL = [f"parameters/sandbox/{name}.yaml" for name in ("acme", "globex", "initech
 #: As many as the issue asks for with ``make sweep``.
 SWEEP = bool(os.environ.get("RUNBOOK_SWEEP"))
 MANY = 100 if SWEEP else 12
-
-
-def tenant_files(sandbox: TestSandbox, count: int) -> list[str]:
-    """Files of tenants of their own: names, domains, numbers and labels that do not clash."""
-    text = (CHECKOUT / "parameters" / "sandbox" / "acme.yaml").read_text()
-    folder = sandbox.root / "parameters" / "many"
-    folder.mkdir(exist_ok=True)
-    for index in range(count):
-        own = text.replace("12025550101-12025550104", f"1303{index:07}").replace("acme", f"many-{index}")
-        own = own.replace(f"sip_password_many-{index}", "sip_password_acme")
-        (folder / f"many-{index}.yaml").write_text(own)
-    return [f"parameters/many/many-{index}.yaml" for index in range(count)]
+AT_ONCE = 8 if SWEEP else 4
 
 
 def runs(sandbox: TestSandbox) -> list[dict[str, object]]:
@@ -70,10 +60,42 @@ def test_a_wrong_password_is_tried_once_by_all_tenants(sandbox: TestSandbox) -> 
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert sign_ins(sandbox) == 1
     assert sandbox.writes() == []
+    # What stops one stops all: when three in a row have failed for it, no further one begins.
     found = runs(sandbox)
-    assert len(found) == MANY and {one["outcome"] for one in found} == {"failed"}
+    assert 3 <= len(found) < MANY and {one["outcome"] for one in found} == {"failed"}
     assert all("runbook sign-in --clear" in one["sections"][0]["message"] for one in found)
-    assert ended.stdout.count("runbook sign-in --clear") == MANY
+    (path,) = sandbox.root.glob("records/_batches/*/batch.json")
+    batch = json.loads(path.read_text())
+    assert batch["stopped"] == "SAME_CAUSE"
+    assert sum(part["outcome"] is None for part in batch["tenants"]) == MANY - len(found)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("limit", ["twilio.requests_at_once", "portsip.requests_per_minute"])
+def test_limits_of_the_vendors_fail_nothing(sandbox: TestSandbox, limit: str) -> None:
+    """Twilio takes one request at a time; the PBX 1,000 a minute, of which most have been sent already."""
+    files = tenant_files(sandbox, AT_ONCE)
+    tight = {limit: 1 if "twilio" in limit else 1_000, "twilio.latency_ms": 20}
+    sandbox.control("POST", "switches", tight)
+    if "portsip" in limit:
+        for _ in range(980):
+            sandbox.vendors.pbx_http.get("/info")
+    sandbox.clear_log()
+    ended = subprocess.run(
+        command("apply", "-s", SITE, *files, "--at-once", "8"),
+        **surroundings(sandbox),
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert [one["outcome"] for one in runs(sandbox)] == ["succeeded"] * AT_ONCE
+    log = sandbox.control("GET", "requests").json()["requests"]
+    assert any(one["status"] == 429 for one in log), "the limit was met"
+    for path in sandbox.root.glob("records/demo/many-*/*/record.json"):
+        record = json.loads(path.read_text())
+        assert record["in_flight"] == [] and not any(change["error"] for change in record["changes"])
+        assert record["twilio_at_once"] >= 1
 
 
 def command(*arguments: str) -> list[str]:

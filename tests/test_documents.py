@@ -129,3 +129,15 @@ def test_importing_the_library_is_cheap() -> None:
         [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
     assert out.stdout.strip() == "[]"
+
+
+def test_where_a_newcomer_is_sent_is_there() -> None:
+    text = (CHECKOUT / "docs" / "development.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:runbook_lib|runbook_sandbox|tests)/[\w/]*(?:\.py)?)(?:::(\w+))?`", text))
+    assert len(named) > 10
+    for path, test in named - {("runbook_lib/sections/sNN_name.py", "")}:
+        assert (CHECKOUT / path).exists(), path
+        assert not test or f"def {test}(" in (CHECKOUT / path).read_text(encoding="utf-8"), test
+    section = (CHECKOUT / "runbook_lib" / "sections" / "s03_origination.py").read_text(encoding="utf-8")
+    for method in ("look", "wanted", "expected", "_create", "_item"):
+        assert f"`{method}`" in text and f"    def {method}(" in section, method

@@ -60,7 +60,8 @@ def _defined_more_than_once() -> dict[str, list[str]]:
 
 
 def test_no_name_stands_for_two_things() -> None:
-    assert {name: places for name, places in _defined_more_than_once().items() if name not in SAME_ROLE} == {}
+    found = {name: places for name, places in _defined_more_than_once().items() if name not in SAME_ROLE}
+    assert not found, "\n".join(f"{name}: {', '.join(places)}" for name, places in found.items())
 
 
 def test_each_exception_is_still_needed() -> None:

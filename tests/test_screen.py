@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.records.chain import CLOSED, OPENED, Chain
-from runbook_lib.records.verify import CONSISTENT, verify_records
+from runbook_lib.records.problems import CONSISTENT
+from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, SEED, TestSandbox, sample
 from tests.test_cli import ACME, SITE, runbook
 

@@ -23,6 +23,8 @@ from tests.conftest import CHECKOUT
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
 NOTEBOOK = "01_create_sip_trunk.ipynb"
+#: Where Jupyter's server looks for its extensions, and what enables ours.
+ENABLED, SETTINGS = "jupyter_server_config.d", "portsip_twilio_runbook.json"
 
 
 class Installed:
@@ -41,14 +43,12 @@ class Installed:
         shutil.rmtree(source)
         venv.create(folder / "venv", symlinks=True)
         (self.packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-        (folder / "venv/etc").symlink_to(Path(sys.prefix) / "etc")
-        shared = folder / "venv/share/jupyter"
-        shared.mkdir(parents=True)
-        for path in (
-            Path(sys.prefix) / "share/jupyter"
-        ).iterdir():  # nbconvert's templates, JupyterLab's pages
-            if path.name != "kernels":
-                (shared / path.name).symlink_to(path)
+        # nbconvert's templates, JupyterLab's pages, others' extensions of the server; not what we install
+        for place, own in (("share/jupyter", "kernels"), (f"etc/jupyter/{ENABLED}", SETTINGS)):
+            (folder / "venv" / place).mkdir(parents=True)
+            for path in (Path(sys.prefix) / place).iterdir():
+                if path.name != own:
+                    (folder / "venv" / place / path.name).symlink_to(path)
         self.install()
 
     @property
@@ -142,6 +142,13 @@ def test_hubs_find_the_kernel(installed: Installed) -> None:
     assert spec["metadata"]["kernel_provisioner"]["provisioner_name"] == "runbook-fork"
 
 
+def test_hubs_serve_records(installed: Installed) -> None:
+    command = [installed.python, "-P", "-m", "jupyter_server.extension.serverextension", "list"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True, cwd="/")
+    [ours] = [line for line in (listed.stdout + listed.stderr).splitlines() if "runbook_lib" in line][:1]
+    assert "runbook_lib.server_extension" in ours and "enabled" in ours
+
+
 def test_what_was_done_outlives_the_installation(installed: Installed, tmp_path: Path) -> None:
     before = installed.files()
     section = ("--section", "01", "-s", SITE, ACME)
@@ -195,9 +202,11 @@ def test_jupyterlab_opens_working_copies_for_a_tenant(installed: Installed, tmp_
                     assert server.poll() is None, (tmp_path / "lab.log").read_text()
                     httpx.get(f"{address}/api", trust_env=False).raise_for_status()
             start = httpx.get(f"{address}/", trust_env=False, follow_redirects=False).headers["location"]
-            assert "/lab/tree/work/demo/globex/00_" in start
+            assert "/lab/tree/work/demo/globex/tenant.ipynb" in start
             listed = httpx.get(f"{address}/api/contents/work/demo/globex", trust_env=False).json()["content"]
             assert NOTEBOOK in {one["name"] for one in listed}
+            (folder / "records/index.html").write_text("the list")
+            assert httpx.get(f"{address}/runbook/records/", trust_env=False).text == "the list"
         finally:
             server.terminate()
             server.wait(30)

@@ -422,12 +422,15 @@ def test_working_copies_are_for_one_tenant_and_are_renewed_unless_changed(
     folder = tmp_path / "work/bigtel/acme"
     parameters = {"site": "parameters/bigtel/site.yaml", "tenant": 'parameters/"odd" ö.yaml'}
     assert working_copies.make(folder, parameters) == []
-    assert {path.name for path in folder.iterdir()} == {path.name for path in shipped.glob("*.ipynb")}
+    # What is about a whole site is the workspace's, not a tenant's.
+    shipped_names = {path.name for path in shipped.glob("*.ipynb")}
+    assert {path.name for path in folder.iterdir()} == shipped_names - {*working_copies.OF_THE_SITE}
     for path in folder.iterdir():
         (cell,) = [one for one in json.loads(path.read_text())["cells"] if one["id"] == "parameters"]
         values: dict[str, object] = {}
         exec("".join(cell["source"]), values)
-        assert {name: values[name] for name in parameters} == parameters and values["mode"] == "plan"
+        assert {name: values[name] for name in parameters} == parameters
+        assert values.get("mode", "plan") == "plan"  # the form has none
     first, second, third, *_ = sorted(folder.iterdir())
     edit(
         first, outputs=[{"output_type": "stream", "name": "stdout", "text": "x"}]
@@ -449,6 +452,19 @@ def test_working_copies_are_for_one_tenant_and_are_renewed_unless_changed(
     other = parameters | {"tenant": "parameters/moved.yaml"}
     assert [one.path for one in working_copies.make(folder, other)] == [second]
     assert working_copies.Copy.at(third).parameters == other and "a note" in second.read_text()
+
+
+def test_the_home_page_is_a_working_copy_of_the_workspace(tmp_path: Path) -> None:
+    home = working_copies.make_home(tmp_path, None)
+    assert home == tmp_path / "work/index.ipynb"
+    assert working_copies.cells_of(json.loads(home.read_text())) == working_copies.cells_of(
+        json.loads((CHECKOUT / "notebooks/index.ipynb").read_text())
+    )
+    # For another site it is made again, as long as nobody has changed it; an upgrade renews it.
+    working_copies.make_home(tmp_path, tmp_path / "parameters/big/site.yaml")
+    copy = working_copies.Copy.at(home)
+    assert copy.parameters == {"site": "parameters/big/site.yaml"} and copy.is_unchanged
+    assert [one.path for one in working_copies.copies(tmp_path)] == [home]
 
 
 def edit(path: Path, **changes: object) -> None:

@@ -1,4 +1,6 @@
-"""``python -m runbook_lib.batch.fork_server FD``: forks kernels from a process that has imported everything.
+"""``python -m runbook_lib.batch.fork_server FD [batch]``: forks kernels from a process that has imported all.
+
+For a batch it forks the processes of tenants too, which ask it for their kernels in turn.
 
 Most of a kernel's start is importing IPython, pandas and this library. This process does so once, and each
 kernel is a copy of it. It stays fit to be copied: one thread, no event loop, no ZeroMQ context. It never
@@ -26,6 +28,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 FORK = b"F"
+#: … or for a process that runs one tenant of a batch: it is not ended when the other end closes its socket.
+FORK_WORKER = b"W"
 #: What is imported ahead; also a kernel that starts cold imports the library's part of it (``WARM_UP``).
 PRELOADED = (
     "ipykernel.kernelapp",
@@ -34,6 +38,8 @@ PRELOADED = (
     "runbook_lib.sections",
     "pandas.io.formats.style",
 )
+#: … and for a batch, whose tenants' processes are forked as well.
+PRELOADED_FOR_BATCH = ("runbook_lib.batch.worker",)
 #: File descriptors that come with each request before those that the kernel inherits.
 FIXED = 5
 MOST_INHERITED = 16
@@ -41,8 +47,9 @@ MOST_INHERITED = 16
 
 @dataclass(frozen=True)
 class Request:
-    """What a kernel is to be; read from its pipe by the kernel alone."""
+    """What a process is to be; read from its pipe by that process alone."""
 
+    kind: bytes
     arguments: list[str]
     environment: dict[str, str]
     folder: str
@@ -54,6 +61,9 @@ class _Server:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._kernels: dict[int, socket.socket] = {}
+        self._workers = set[int]()
+        #: Workers whose status nobody waits for any longer: they run to completion.
+        self._orphans = set[int]()
         self._selector = selectors.DefaultSelector()
         self._woken, wake = socket.socketpair()
         for end in (self._woken, wake):
@@ -70,7 +80,7 @@ class _Server:
         Returns the request in a kernel, ``None`` in the server.
         """
         accepts = True
-        while accepts or self._kernels:
+        while accepts or self._kernels or self._orphans:
             for key, _ in self._selector.select():
                 if key.fileobj is self._woken:
                     self._woken.recv(4096)
@@ -80,31 +90,33 @@ class _Server:
                     if not data:
                         self._selector.unregister(self._control)
                         accepts = False
-                    elif request := self._fork(descriptors):
+                    elif request := self._fork(data, descriptors):
                         return request
                 else:
                     self._forget(key.data)
         return None
 
-    def _fork(self, descriptors: list[int]) -> Request | None:
+    def _fork(self, kind: bytes, descriptors: list[int]) -> Request | None:
         status = socket.socket(fileno=descriptors[1])
         # With a second thread a copy could wait for ever for a lock; the other end starts it cold then.
         pid = os.fork() if _threads() == 1 else None
         if pid == 0:
             status.detach()
-            return self._become(descriptors)
+            return self._become(kind, descriptors)
         for descriptor in (descriptors[0], *descriptors[2:]):
             os.close(descriptor)
         if pid is None:
             status.close()
             return None
         self._kernels[pid] = status
+        if kind == FORK_WORKER:
+            self._workers.add(pid)
         self._selector.register(status, selectors.EVENT_READ, pid)
         with suppress(OSError):
             status.sendall(f"{pid}\n".encode())
         return None
 
-    def _become(self, descriptors: list[int]) -> Request:
+    def _become(self, kind: bytes, descriptors: list[int]) -> Request:
         """In the copy: close what is the server's, and take what is the kernel's."""
         signal.set_wakeup_fd(-1)
         for reset in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
@@ -116,7 +128,7 @@ class _Server:
             end.close()
         os.close(descriptors[1])
         with os.fdopen(descriptors[0], encoding="utf-8") as pipe:
-            request = Request(**json.load(pipe))
+            request = Request(kind, **json.load(pipe))
         # First out of the way of the numbers that they get.
         above = max([2, *request.numbers]) + 1
         moved = [_moved(one, above) for one in descriptors[2:]]
@@ -126,12 +138,14 @@ class _Server:
         os.chdir(request.folder)
         os.environ.clear()
         os.environ.update(request.environment)
-        os.environ["JPY_PARENT_PID"] = str(os.getppid())  # as each kernel has it
+        if kind == FORK:
+            os.environ["JPY_PARENT_PID"] = str(os.getppid())  # as each kernel has it
         time.tzset()
         return request
 
     def _report(self) -> None:
         """Send the exit status of each kernel that has ended, as ``subprocess`` has it; it stays a zombie."""
+        self._orphans = {pid for pid in self._orphans if os.waitpid(pid, os.WNOHANG)[0] == 0}
         for pid, status in self._kernels.items():
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is not None:
@@ -145,6 +159,11 @@ class _Server:
         status = self._kernels.pop(pid)
         self._selector.unregister(status)
         status.close()
+        if pid in self._workers:
+            self._workers.remove(pid)
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                self._orphans.add(pid)
+            return
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -178,20 +197,32 @@ def _run_kernel(request: Request, started_by: int) -> None:
     app.start()
 
 
-def main(number: str) -> None:
-    """Preload, then fork a kernel for each request; returns at the end of the server, and of each kernel."""
+def _run_worker(request: Request) -> int:
+    from .worker import main
+
+    return main(*request.arguments)
+
+
+def main(number: str, *purpose: str) -> int:
+    """Preload, then fork a process for each request; returns at the end of the server, and of each copy."""
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)  # it ends with the other end, and its kernels end with it
     control, parent = socket.socket(fileno=int(number)), os.getppid()
-    for module in PRELOADED:
+    for module in (*PRELOADED, *(PRELOADED_FOR_BATCH if purpose else ())):
         import_module(module)
+    if purpose:
+        import_module("runbook_lib.batch.pages").prepare()
     gc.collect()
     gc.freeze()
     request = _Server(control).serve()
-    if request is not None:
-        gc.unfreeze()
-        _run_kernel(request, parent)
+    if request is None:
+        return 0
+    gc.unfreeze()
+    if request.kind == FORK_WORKER:
+        return _run_worker(request)
+    _run_kernel(request, parent)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    raise SystemExit(main(*sys.argv[1:]))

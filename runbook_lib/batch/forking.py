@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -28,7 +29,7 @@ from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvision
 
 from ..product import PYTHON, python_path
 from ..records.versions import source_state
-from .fork_server import FORK, MOST_INHERITED
+from .fork_server import FORK, FORK_WORKER, MOST_INHERITED
 
 PROVISIONER = "runbook-fork"
 MAIN = "runbook_lib.batch.kernel"
@@ -36,6 +37,8 @@ MAIN = "runbook_lib.batch.kernel"
 COMMAND = (*PYTHON, "-m", MAIN)
 #: What the process that is copied may see of the environment. Secrets are in variables of any other name.
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TZ", "USER", "LOGNAME")
+#: The descriptor of a process that runs a tenant of a batch: it asks the same server for its kernels.
+INHERITED = "RUNBOOK_FORK_SERVER"
 #: Seconds for importing everything on a slow machine; then the kernel is started cold.
 PATIENCE = 120.0
 
@@ -47,14 +50,22 @@ class CannotFork(Exception):
 class ForkServer:
     """A process that has imported what a kernel needs, and copies itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_batch: bool = False, inherited: int | None = None) -> None:
         if sys.platform != "linux":
             raise CannotFork
         self._source = source_state()
+        self.for_batch = for_batch
+        self._process: subprocess.Popen[bytes] | None = None
+        if inherited is not None:
+            self._control = socket.socket(fileno=inherited)
+            return
         own, other = socket.socketpair()
         with other:
             self._process = subprocess.Popen(
-                [*PYTHON, "-m", "runbook_lib.batch.fork_server", str(other.fileno())],
+                [
+                    *(*PYTHON, "-m", "runbook_lib.batch.fork_server", str(other.fileno())),
+                    *(["batch"] if for_batch else []),
+                ],
                 env={
                     **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
                     "PYTHONPATH": python_path(),
@@ -70,7 +81,8 @@ class ForkServer:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Its process id, in the process that started it."""
+        assert self._process is not None
         return self._process.pid
 
     @property
@@ -85,8 +97,9 @@ class ForkServer:
         folder: str,
         streams: Sequence[int],
         inherited: Sequence[int],
+        kind: bytes = FORK,
     ) -> ForkedKernel:
-        """Start a kernel.
+        """Start a kernel, or a process of a batch.
 
         Parameters
         ----------
@@ -105,7 +118,7 @@ class ForkServer:
         receiving, sending = os.pipe()
         with theirs, os.fdopen(sending, "w", encoding="utf-8") as pipe:
             try:
-                socket.send_fds(self._control, [FORK], [receiving, theirs.fileno(), *streams, *inherited])
+                socket.send_fds(self._control, [kind], [receiving, theirs.fileno(), *streams, *inherited])
             except OSError:
                 status.close()
                 raise CannotFork from None
@@ -130,13 +143,29 @@ class ForkServer:
     @property
     def has_ended(self) -> bool:
         """Whether the process is gone."""
-        return self._process.poll() is not None
+        return self._process is not None and self._process.poll() is not None
+
+    def fork_worker(
+        self, arguments: Sequence[str], environment: dict[str, str], folder: str, output: int
+    ) -> ForkedKernel:
+        """Start a process of a batch that asks this server for its kernels; raises ``CannotFork``."""
+        control = self._control.fileno()
+        with open(os.devnull, "rb") as nothing:
+            return self.fork(
+                arguments,
+                {**environment, INHERITED: str(control)},
+                folder,
+                (nothing.fileno(), output, output),
+                (control,),
+                FORK_WORKER,
+            )
 
     def close(self) -> None:
-        """End the process; its kernels end with it."""
+        """End the process; its kernels end with it. In a process that inherited it, only stop asking it."""
         self._control.close()
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 class ForkedKernel:
@@ -214,10 +243,28 @@ _server: ForkServer | None = None
 _turn = threading.Lock()
 
 
-def start_fork_server() -> None:
+def start_fork_server(*, for_batch: bool = False) -> None:
     """Start the process that is copied, so that the first kernel waits less."""
     with suppress(CannotFork), _turn:
-        _fit_server()
+        _fit_server(for_batch=for_batch)
+
+
+def start_worker(
+    arguments: Sequence[str], environment: dict[str, str], folder: str, output: int
+) -> ForkedKernel:
+    """Start a process of a batch; raises ``CannotFork``."""
+    with _turn:
+        return _fit_server(for_batch=True).fork_worker(arguments, environment, folder, output)
+
+
+def inherit() -> None:
+    """Take the server that started this process, so that no process started from here inherits it."""
+    global _server
+    number = os.environ.pop(INHERITED, "")
+    with suppress(OSError, ValueError):
+        if stat.S_ISSOCK(os.fstat(int(number)).st_mode):
+            os.set_inheritable(int(number), False)
+            _server = ForkServer(inherited=int(number))
 
 
 def close_server() -> None:
@@ -228,14 +275,14 @@ def close_server() -> None:
         _server = None
 
 
-def _fit_server() -> ForkServer:
+def _fit_server(*, for_batch: bool = False) -> ForkServer:
     global _server
     _retired[:] = [server for server in _retired if not server.has_ended]
-    if _server is None or not _server.is_fit:
+    if _server is None or not _server.is_fit or (for_batch and not _server.for_batch):
         if _server is not None:
             _server.retire()
             _retired.append(_server)
-        _server = ForkServer()
+        _server = ForkServer(for_batch=for_batch)
     return _server
 
 

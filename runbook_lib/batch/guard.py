@@ -14,12 +14,10 @@ from typing import Any
 
 from ..errors import InputError
 from ..passed import NEXT_STEP as PASS_THEM
-from ..passed import assigned, literals, not_passed, unknown
+from ..passed import OPENINGS, assigned, literals, not_passed, unknown
 from ..secret import SecretRef, find_secrets
 
 NEXT_STEP = "pass only references; change any secret passed here, because the shell's history may have it"
-#: What every section's notebook calls, and no other.
-OPENING = "open_section("
 #: Keys whose text is treated as a secret, in our parameters and in names that people make up.
 _SECRET_KEY = re.compile(r"passw|pwd|secret|token|api_?key(?!_sid)|credential", re.IGNORECASE)
 
@@ -62,9 +60,9 @@ def check_parameters(notebook: Any) -> Path | None:
 
 
 def _passing(notebook: Any, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """The problems with the names that were passed to a section's notebook."""
+    """The problems with the names that were passed to a notebook of ours."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if not any(OPENING in cell.source for cell in code):
+    if not any(opening in cell.source for cell in code for opening in OPENINGS):
         return []  # not one of ours: its parameters mean something else
     declared = {name for cell in code if _is_declaration(cell) for name in assigned(cell.source)}
     empty = [f"{key}: is empty: give a file" for key in ("site", "tenant") if key in given and not given[key]]

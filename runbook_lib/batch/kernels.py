@@ -32,6 +32,8 @@ WARM_UP = "import runbook_lib.notebook.page, runbook_lib.sections, pandas.io.for
 #: All of it arrives in the notebook as well.
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
+#: How long a kernel that is asked to end may take: at half of it comes SIGTERM, then SIGKILL.
+ENDING_S = 15.0
 
 #: Where Jupyter and IPython keep files of the account, unless these variables say otherwise.
 JUPYTER_FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
@@ -116,6 +118,8 @@ class KernelPool:
             kernel_spec_manager=OwnKernelSpecs(),
             transport="ipc",
             connection_file=str(connection),
+            # An interrupted write is answered first, and then the result is saved.
+            shutdown_wait_time=ENDING_S,
         )
         self._all.append(kernel)
         with self._asking() as (variables, inherited):

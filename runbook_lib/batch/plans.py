@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from ..records.result import write_json
 from ..runbook import Runbook
 from ..screen import conclude
 from ..statement import Statement
-from .at_once import run_all
+from .interruption import INTERRUPTIONS, interruptible
+
+POLL_S = 0.1
 
 
 def plan_tenant(
@@ -140,12 +143,57 @@ def plan_at_once(
         statuses.append(status if status >= 0 else ExitStatus.FAILED)
         conclude(f"Plan of {tenants[index]}: exit status {statuses[-1]}")
 
-    if not run_all(commands, project_root(), at_once, ended):
+    if not _run_all(commands, project_root(), at_once, ended):
         statuses.append(ExitStatus.FAILED)
     return statuses
 
 
+def _run_all(
+    commands: Sequence[Sequence[str]],
+    root: Path,
+    at_once: int,
+    ended: Callable[[int, Detached], None],
+) -> bool:
+    """Run commands, at most ``at_once`` at a time; ``ended`` is called for each with its index.
+
+    Returns whether all of them were started: after an interruption no further one is, and those that run
+    are interrupted too.
+    """
+    waiting, running = list(enumerate(commands)), dict[int, Detached]()
+    interrupted = False
+    # A signal ends only the waiting: what an ended process reported is not lost.
+    with interruptible() as interruption, interruption.held():
+        while running or (waiting and not interrupted):
+            while waiting and not interrupted and len(running) < at_once:
+                try:
+                    running[waiting[0][0]] = Detached(waiting[0][1], root)
+                except OSError:
+                    if not running:
+                        raise
+                    break  # no room for one more process: again when one has ended
+                waiting.pop(0)
+            for index in [index for index, process in running.items() if not process.running]:
+                process = running.pop(index)
+                ended(index, process)
+                process.close()
+            if interrupted:
+                time.sleep(POLL_S)
+                continue
+            try:
+                with interruption.allowed():
+                    time.sleep(POLL_S)
+            except INTERRUPTIONS:
+                interrupted = True
+                for process in running.values():
+                    process.interrupt()
+    return not waiting
+
+
+def plan_name(tenant: str, sections: Sequence[str] = ()) -> str:
+    """Return the name of a plan's file."""
+    return ".".join([tenant, *(SECTIONS[one].notebook for one in sections), "plan.json"])
+
+
 def _write(plan: Plan, out: Path, sections: Sequence[str]) -> Path:
     out.mkdir(parents=True, exist_ok=True)
-    names = [plan.tenant, *(SECTIONS[one].notebook for one in sections), "plan.json"]
-    return write_json(out / ".".join(names), plan.to_document())
+    return write_json(out / plan_name(plan.tenant, sections), plan.to_document())

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from pydantic_core import to_jsonable_python
 from rich.console import Console, Group
+from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +19,7 @@ from rich.text import Text
 from ..guide import SECTIONS
 from ..notebook.display import visible
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
+from ..secret import scrub_data
 from .runner import (
     NOT_RUN,
     Observer,
@@ -31,6 +37,12 @@ class Progress(Observer):
     def __init__(self, screen: Console) -> None:
         self._screen = screen
         self._status = screen.status("")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
 
     def on_tenant_start(self, tenant: str) -> None:
         self._screen.print(Text(f"Tenant {visible(tenant)}", style="bold"))
@@ -61,6 +73,124 @@ class Progress(Observer):
         self._screen.print()
 
 
+class LiveTable(Progress):
+    """On a terminal: a table of the tenants that run now, below the lines of those that have ended."""
+
+    def __init__(self, screen: Console, tenants: int) -> None:
+        super().__init__(screen)
+        self._tenants = tenants
+        self._running: dict[str, tuple[str, Sequence[SectionResult], float]] = {}
+        self._ended: list[TenantResult] = []
+        self._live = Live(get_renderable=self._table, console=screen, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> LiveTable:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def on_begun(self, tenant: str) -> None:
+        self._running[tenant] = ("", (), time.monotonic())
+
+    def on_going(self, tenant: str, section: str, done: Sequence[SectionResult]) -> None:
+        self._running[tenant] = (section, done, self._running[tenant][2])
+
+    def on_section_start(self, tenant: str, section: str) -> None:
+        """The table shows it."""
+
+    def on_tenant_end(self, result: TenantResult) -> None:
+        self._running.pop(result.tenant, None)
+        self._ended.append(result)
+        super().on_tenant_end(result)
+
+    def _table(self) -> Table:
+        failed = sum(result.outcome != SUCCEEDED for result in self._ended)
+        table = Table(title=f"{len(self._ended)} of {self._tenants} tenants have ended, {failed} failed")
+        for name in ("Tenant", "Section"):
+            table.add_column(name, overflow="fold")
+        for name in ("Done", "Changes", "Writes", "Seconds"):
+            table.add_column(name, justify="right")
+        for tenant, (section, done, since) in list(self._running.items()):
+            table.add_row(
+                Text(visible(tenant)),
+                f"{section} {SECTIONS[section].title}" if section else "starting",
+                str(len(done)),
+                str(sum(result.changes for result in done)),
+                str(sum(result.writes for result in done)),
+                f"{time.monotonic() - since:.0f}",
+            )
+        return table
+
+
+class JsonLines(Observer):
+    """Prints each event as one line of JSON."""
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def on_begun(self, tenant: str) -> None:
+        self._print("begun", tenant=tenant)
+
+    def on_policy(self, tenant: str, seen: str) -> None:
+        self._print("policy", tenant=tenant, seen=seen)
+
+    def on_section_end(self, tenant: str, result: SectionResult) -> None:
+        self._print("section", tenant=tenant, **asdict(result))
+
+    def on_tenant_end(self, result: TenantResult) -> None:
+        self._print("tenant", **_tenant_as_data(result))
+
+    @staticmethod
+    def _print(event: str, **details: object) -> None:
+        print(_line(event, **details), flush=True)
+
+
+def observer_of(
+    screen: Console, at_once: int, tenants: int = 1, *, as_json: bool = False
+) -> Progress | JsonLines:
+    """Return what shows a batch: JSON lines on request, a live table on a terminal, lines elsewhere."""
+    if as_json:
+        return JsonLines()
+    return (
+        LiveTable(screen, tenants) if min(at_once, tenants) > 1 and screen.is_terminal else Progress(screen)
+    )
+
+
+def as_event(result: RunResult) -> str:
+    """Return the end of a batch as a line of JSON."""
+    return _line(
+        "end",
+        mode=result.mode,
+        batch=result.batch or None,
+        page=result.page,
+        stopped=result.stopped.name if result.stopped else None,
+        tenants=[_tenant_as_data(tenant) for tenant in result.tenants],
+        not_begun=result.not_begun,
+        exit_status=result.exit_status,
+    )
+
+
+def _tenant_as_data(result: TenantResult) -> dict[str, object]:
+    return {
+        "tenant": result.tenant,
+        "outcome": result.outcome,
+        "cause": result.cause,
+        "changes": result.changes,
+        "writes": result.writes,
+        "seconds": round(result.seconds, 2),
+        "record": result.folder,
+        "problem": result.problem,
+    }
+
+
+def _line(event: str, **details: object) -> str:
+    return json.dumps(scrub_data(to_jsonable_python({"event": event, **details})))
+
+
 def summary(result: RunResult) -> Group:
     """Return the table of results, and where the records are."""
     table = Table(title=f"Result ({result.mode})", title_justify="left", title_style="bold")
@@ -88,6 +218,14 @@ def summary(result: RunResult) -> Group:
     if folders := [one.folder for one in result.tenants if one.folder.exists()]:
         lines.append(Text("Records, with the executed notebooks:"))
         lines += [Text(f"  {_near(folder)}", no_wrap=True, overflow="ignore") for folder in folders]
+    if at_once := max(
+        (section.twilio_at_once for one in result.tenants for section in one.sections), default=0
+    ):
+        lines.append(Text(f"Requests at once on the Twilio account, at most: {at_once}", style="dim"))
+    if result.page is not None:
+        lines.append(Text(f"Batch {result.batch}: {_near(result.page)}"))
+    if result.batch and result.exit_status:
+        lines.append(Text(f"To run what is left: runbook {result.mode} --resume {result.batch}"))
     if result.index.is_file():  # if it could not be written, a remark says why
         lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)
@@ -119,7 +257,10 @@ def plain_summary(result: RunResult) -> list[str]:
         problems = [*tenant.problem.splitlines(), *_messages(tenant)]
         lines += [f"    {line}" for line in problems]
     lines += [f"  {line}" for line in lines_to_look_at(result)]
-    return lines + [f"  {tenant}: not begun" for tenant in result.not_begun]
+    lines += [f"  {tenant}: not begun" for tenant in result.not_begun]
+    return lines + (
+        [f"  To run what is left: runbook {result.mode} --resume {result.batch}"] if result.batch else []
+    )
 
 
 def _messages(tenant: TenantResult) -> list[str]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from papermill.exceptions import PapermillExecutionError
 from pydantic_core import to_jsonable_python
 
 from ..approval import GivenApproval
-from ..errors import RunbookError
+from ..errors import RunbookError, cause_of
 from ..facts.sharing import MOMENT, SharedMoment
 from ..guide import SECTIONS
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, ExitStatus
@@ -47,7 +48,7 @@ from ..records.record import (
 from ..records.result import RUN_FOLDER, new_run_id, now, write_json
 from ..runbook import Runbook
 from ..secret import scrub, scrub_data
-from ..sections.base import told_stop
+from ..sections.guards import describe_stop
 from ..vendors.lending import TOKEN, Lender, answer_with
 from ..workspace import records_folder
 from .channel import Channel
@@ -61,6 +62,10 @@ from .sessions import Sessions
 
 NOT_RUN = "not run"
 RUN_FILE = "run.json"
+#: So many tenants that fail one after the other for the same cause end a batch, …
+IN_A_ROW = 3
+#: … if that cause is not the tenant's own.
+OWN_CAUSES = frozenset({"ConflictError", "StalePlanError", "VerificationError", "LockedError"})
 #: The parameters of a notebook that name files.
 FILES = ("site", "tenant", "plan_file")
 
@@ -83,6 +88,10 @@ class SectionResult:
     message: str = ""
     #: What is to be looked at though it stopped nothing: why, and the setting.
     to_look_at: tuple[tuple[str, str], ...] = ()
+    #: Of a failure: ``errors.cause_of``.
+    cause: tuple[str, ...] = ()
+    #: The most requests at once that Twilio reported for the account.
+    twilio_at_once: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,14 @@ class TenantResult:
     folder: Path
     sections: tuple[SectionResult, ...]
     problem: str = ""
+    #: Why its record could not be written, as ``errors.cause_of``.
+    record_cause: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> tuple[str, ...]:
+        """What it failed for, as a key; empty if that is not known, or if it did not fail."""
+        causes = (section.cause for section in self.sections if section.outcome == FAILED)
+        return next(filter(None, causes), self.record_cause)
 
     @property
     def outcome(self) -> str:
@@ -127,8 +144,9 @@ class TenantResult:
 class RunResult:
     """The result of a batch, and the page over its records.
 
-    ``not_begun`` names the tenants that an interruption skipped. ``remarks`` say what failed besides
-    the work (a page, the index, an observer); outcomes do not depend on it.
+    ``not_begun`` names the tenants that were skipped: after an interruption, or when the batch was stopped
+    (``stopped``). ``batch`` is its id, if it has one, and ``page`` its page. ``remarks`` say what failed
+    besides the work (a page, the index, an observer); outcomes do not depend on it.
     """
 
     mode: str
@@ -136,12 +154,57 @@ class RunResult:
     index: Path
     not_begun: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    stopped: Stop | None = None
+    batch: str = ""
+    page: Path | None = None
 
     @property
     def exit_status(self) -> int:
         """The status of a command that ran it."""
         done = all(tenant.outcome == SUCCEEDED for tenant in self.tenants) and not self.not_begun
         return ExitStatus.FINE if done else ExitStatus.FAILED
+
+
+class Stop(StrEnum):
+    """Why a batch begins no further tenant."""
+
+    TOO_MANY = "as many tenants failed as --max-failures allows"
+    SAME_CAUSE = "several tenants in a row failed for the same cause"
+
+
+class Brake:
+    """Decides after each tenant whether a batch goes on.
+
+    What is wrong with one tenant (a conflict, a difference that was read back) can be wrong with the next
+    one as well, so it counts only towards ``max_failures``. A vendor that is gone, a refused sign-in or a
+    full disk will stop every tenant: a few in a row are enough.
+
+    Parameters
+    ----------
+    max_failures
+        After how many failed tenants no further one is begun; ``None`` for no limit.
+    """
+
+    def __init__(self, max_failures: int | None = None) -> None:
+        self._max_failures = max_failures
+        self._failures = 0
+        self._cause: tuple[str, ...] = ()
+        self._in_a_row = 0
+        self.stopped: Stop | None = None
+
+    def saw(self, result: TenantResult) -> None:
+        """Count a tenant that has ended."""
+        if result.outcome == INTERRUPTED:
+            return
+        cause = result.cause if result.outcome == FAILED else ()
+        shared = cause if cause and cause[0] not in OWN_CAUSES else ()
+        self._in_a_row = self._in_a_row + 1 if shared and shared == self._cause else bool(shared)
+        self._cause = shared
+        self._failures += result.outcome == FAILED
+        if self._in_a_row >= IN_A_ROW:
+            self.stopped = self.stopped or Stop.SAME_CAUSE
+        if self._max_failures is not None and self._failures >= self._max_failures:
+            self.stopped = self.stopped or Stop.TOO_MANY
 
 
 class Observer:
@@ -155,6 +218,12 @@ class Observer:
 
     def on_policy(self, tenant: str, seen: str) -> None:
         """Called before a tenant's first section if there is something to report about the site's policy."""
+
+    def on_begun(self, tenant: str) -> None:
+        """Called when a tenant begins, also among others at the same time."""
+
+    def on_going(self, tenant: str, section: str, done: Sequence[SectionResult]) -> None:
+        """Called when one of several tenants at once begins a section; ``done`` are those before it."""
 
     def on_section_start(self, tenant: str, section: str) -> None:
         """Called before a section's notebook runs."""
@@ -187,6 +256,12 @@ class Aside(Observer):
 
     def on_policy(self, tenant: str, seen: str) -> None:
         self.attempt("showing the progress", self._observer.on_policy, tenant, seen)
+
+    def on_begun(self, tenant: str) -> None:
+        self.attempt("showing the progress", self._observer.on_begun, tenant)
+
+    def on_going(self, tenant: str, section: str, done: Sequence[SectionResult]) -> None:
+        self.attempt("showing the progress", self._observer.on_going, tenant, section, done)
 
     def on_section_start(self, tenant: str, section: str) -> None:
         self.attempt("showing the progress", self._observer.on_section_start, tenant, section)
@@ -227,6 +302,8 @@ class Job:
     approver: Mapping[str, Any] = field(default_factory=dict)
     #: Policy and approval for the opening: ``Runbook.kept``.
     kept: Mapping[str, Any] = field(default_factory=dict)
+    #: As it was given, for a process of its own.
+    approval: Mapping[str, Any] = field(default_factory=dict)
 
     def output(self, section: str) -> Path:
         """Where the section's executed notebook goes."""
@@ -259,6 +336,10 @@ def run_tenants(
     observer: Observer,
     sections: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    *,
+    run_ids: Sequence[str] = (),
+    plans: Mapping[str, str] | None = None,
+    brake: Brake | None = None,
 ) -> RunResult:
     """Run the sections' notebooks for each tenant, and write their pages.
 
@@ -275,13 +356,22 @@ def run_tenants(
     sections, options
         The sections to run (none: the whole guide), and further parameters of their notebooks, which
         ``Runbook.open`` takes as well.
+    run_ids
+        The ids of the tenants' runs, if they have been chosen already.
+    plans
+        The plans' files, by tenant file, where each tenant has its own.
+    brake
+        Decides whether a further tenant is begun.
 
     Raises ``InputError`` with the problems of all files before anything runs.
     """
+    brake = brake or Brake()
     # Registered by its entry point in an installed project; named here for a bare checkout.
     papermill_engines.register("runbook", RunbookEngine)
     root = project_root()
-    jobs = jobs_of(root, site, tenants, mode, approval, tuple(sections), options or {})
+    jobs = jobs_of(
+        root, site, tenants, mode, approval, tuple(sections), options or {}, run_ids=run_ids, plans=plans
+    )
     site = settled(site, root)
     steps = [(job, section) for job in jobs for section in job.order]
     results: list[TenantResult] = []
@@ -301,16 +391,19 @@ def run_tenants(
                 folder = job.folder
                 if interruption.arrived is not None or INTERRUPTED in {one.outcome for one in results}:
                     break
+                if brake.stopped:
+                    break
                 aside.attempt("signing out", sessions.end_tenants)
                 after = _followers(steps)
                 moment.start(job.folder.name)
                 results.append(
                     _run_tenant(job, mode, root, kernels, sessions.lend, moment, after, aside, interruption)
                 )
+                brake.saw(results[-1])
         aside.attempt("writing the page over all records", write_index, records_folder(root))
     not_begun = tuple(job.tenant for job in jobs[len(results) :])
     index = records_folder(root) / INDEX
-    return RunResult(mode, tuple(results), index, not_begun, tuple(aside.remarks))
+    return RunResult(mode, tuple(results), index, not_begun, tuple(aside.remarks), brake.stopped)
 
 
 def jobs_of(
@@ -321,18 +414,25 @@ def jobs_of(
     approval: GivenApproval,
     sections: tuple[str, ...],
     options: Mapping[str, Any],
+    *,
+    run_ids: Sequence[str] = (),
+    plans: Mapping[str, str] | None = None,
 ) -> list[Job]:
-    """Check a batch's parameters and approval, and name its runs; ``InputError`` with all problems."""
+    """Check a batch's parameters and approvals, and name its runs; ``InputError`` with all problems."""
     jobs = []
     loaded = load_all(site, tenants, root)
     site = settled(site, root)
     if plan_file := approval.get("plan_file"):
         approval = {**approval, "plan_file": str(locate(plan_file, current_folder(), root) or plan_file)}
-    for path, (the_site, the_tenant) in zip(tenants, loaded, strict=True):
+    for path, (the_site, the_tenant), run_id in zip(
+        tenants, loaded, run_ids or [new_run_id() for _ in tenants], strict=True
+    ):
         tenant = settled(path, root)
+        if plans:
+            approval = {**approval, "plan_file": plans[str(path)]}
         # Checks the approval as well, before any kernel starts.
         runbook = Runbook.open(site, tenant, mode=mode, sections=sections, **approval, **options)
-        folder = records_folder(root) / the_site.name / the_tenant.name / new_run_id()
+        folder = records_folder(root) / the_site.name / the_tenant.name / run_id
         parameters = {"site": str(site), "tenant": str(tenant), "mode": mode, **approval, **options}
         # The kernels use the one that the run's folder keeps.
         parameters.pop("approval_file", None)
@@ -351,6 +451,7 @@ def jobs_of(
                 root,
                 runbook.approver,
                 runbook.kept,
+                approval,
             )
         )
     return jobs
@@ -376,7 +477,7 @@ def _in_the_way(job: Job, lender: Lender, moment: SharedMoment) -> str:
     rows = [row for part in plan.slices for row in part.stopping]
     if not rows:
         return ""
-    told = [f"Step {row.step}, {told_stop(row)}" for row in rows]
+    told = [f"Step {row.step}, {describe_stop(row)}" for row in rows]
     return scrub("\n".join([*told, "Nothing was changed for this tenant. Resolve this, then run it again."]))
 
 
@@ -401,6 +502,7 @@ def _run_tenant(
     aside: Aside,
     interruption: Interruption,
 ) -> TenantResult:
+    aside.on_begun(job.tenant)
     aside.on_tenant_start(job.tenant)
     started, sections, in_the_way, opened = now(), list[SectionResult](), "", False
     for section in job.order:
@@ -423,12 +525,12 @@ def _run_tenant(
         except INTERRUPTIONS as error:
             result = SectionResult(section, INTERRUPTED, message=describe_interruption(error))
         except OSError as error:
-            result = SectionResult(section, FAILED, message=_unwritable(error))
+            result = SectionResult(section, FAILED, message=_unwritable(error), cause=cause_of(error))
         except RunbookError as error:
-            result = SectionResult(section, FAILED, message=str(error))
+            result = SectionResult(section, FAILED, message=str(error), cause=cause_of(error))
         except BaseException as error:
             # A bug in the runbook: this tenant failed, its record is closed, the batch continues.
-            result = SectionResult(section, FAILED, message=_unexpected(error))
+            result = SectionResult(section, FAILED, message=_unexpected(error), cause=cause_of(error))
         sections.append(result)
         aside.on_section_end(job.tenant, result)
     whole = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
@@ -518,7 +620,8 @@ def _broken(result: TenantResult, error: Exception) -> TenantResult:
         problem = str(error)
     else:  # files that cannot be interpreted
         problem = f"the record cannot be written ({type(error).__name__})"
-    return replace(result, problem="\n".join(dict.fromkeys([*result.problem.splitlines(), problem])))
+    lines = dict.fromkeys([*result.problem.splitlines(), problem])
+    return replace(result, problem="\n".join(lines), record_cause=cause_of(error))
 
 
 def _write_run(job: Job, result: TenantResult, mode: str, started: str, aside: Aside) -> None:
@@ -547,6 +650,7 @@ def _run_section(
 ) -> SectionResult:
     output, started = job.output(section), time.monotonic()
     failure, cut_off, interrupted = "", False, False
+    cause: tuple[str, ...] = ()
     try:
         with interruption.allowed():
             kernel = kernels.take(output, job.environment)
@@ -568,7 +672,7 @@ def _run_section(
         failure, cut_off, interrupted = describe_interruption(error), True, True
     except BaseException as error:
         # A kernel that died, a cell that timed out, a full disk: the tenant failed, the batch continues.
-        failure, cut_off = f"{type(error).__name__}: {error}", True
+        failure, cut_off, cause = f"{type(error).__name__}: {error}", True, cause_of(error)
     outcome = outcome_of(output, result_of(job.folder, section), failure, interrupted=interrupted)
     known = {"run_id": job.folder.name, "mode": job.parameters["mode"], "tenant": job.tenant}
     try:
@@ -577,6 +681,7 @@ def _run_section(
         )
     except OSError as error:
         outcome, failure = (outcome if interrupted else FAILED), failure or _unwritable(error)
+        cause = cause or cause_of(error)
         result = result_of(job.folder, section) | {"error": None}
     if output.exists():
         aside.attempt(f"writing the page of {job.tenant}'s section {section}", write_page, output)
@@ -595,6 +700,8 @@ def _run_section(
         output if output.exists() else None,
         message,
         _to_look_at(result),
+        () if outcome == SUCCEEDED else cause or tuple((result.get("error") or {}).get("cause", ())),
+        result.get("twilio_at_once", 0),
     )
 
 

@@ -1,6 +1,6 @@
 """One tenant of a batch in its own process: reports to its parent what happens, one line of JSON each.
 
-``python -m runbook_lib.batch.worker SITE TENANT MODE [SECTION …]``
+``python -m runbook_lib.batch.worker TASK``; see ``task.Task``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_jsonable_python
 
-from ..errors import RunbookError
+from ..approval import GivenApproval
+from ..errors import RunbookError, cause_of
+from ..parameters.loading import SHARED
 from ..screen import guard
 from ..secret import scrub_data
+from . import forking
 from .runner import Observer, SectionResult, TenantResult, run_tenants
+from .task import Task
 
 STARTED, SECTION, ENDED, ERROR, REMARK = "started", "section", "ended", "error", "remark"
 POLICY = "policy"
@@ -42,17 +46,28 @@ def _tell(event: str, what: Any) -> None:
     print(json.dumps({event: scrub_data(to_jsonable_python(what))}), flush=True)
 
 
-def main(site: str, tenant: str, mode: str, *sections: str) -> int:
+def main(text: str) -> int:
     """Run the tenant; the exit status is the batch's of this one tenant."""
     guard()
+    forking.inherit()
     logging.getLogger("stamina").addHandler(logging.NullHandler())  # retries are not news
+    task = Task.from_text(text)
     try:
-        result = run_tenants(Path(site), [Path(tenant)], mode, {}, _Teller(), sections)
+        result = run_tenants(
+            Path(task.site),
+            [task.tenant if task.tenant.startswith(SHARED) else Path(task.tenant)],
+            task.mode,
+            cast(GivenApproval, task.approval),
+            _Teller(),
+            task.sections,
+            task.options,
+            run_ids=[task.run_id],
+        )
         for remark in result.remarks:
             _tell(REMARK, remark)
         return result.exit_status
     except RunbookError as error:
-        _tell(ERROR, str(error))
+        _tell(ERROR, {"told": str(error), "cause": cause_of(error)})
         return 1
 
 

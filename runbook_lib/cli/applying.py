@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import typer
@@ -17,10 +18,15 @@ from .options import (
     ApprovalFile,
     ApprovedBy,
     ApprovedPlan,
+    AsJson,
     AtOnce,
     Emergency,
+    MaxFailures,
     PlanFile,
+    PlansFolder,
     Reason,
+    Resume,
+    RunnerAddress,
     SectionNumber,
     SiteFile,
     TenantFiles,
@@ -30,7 +36,7 @@ from .options import (
     given_approval,
     owners_of,
 )
-from .running import guarded, run_notebooks
+from .running import How, guarded, resume_batch, run_notebooks
 
 
 def apply(
@@ -47,18 +53,29 @@ def apply(
     ticket: Ticket = None,
     reason: Reason = None,
     emergency: Emergency = None,
+    plans: PlansFolder = None,
     at_once: AtOnce = 1,
+    max_failures: MaxFailures = None,
+    resume: Resume = None,
+    as_json: AsJson = False,
+    runner: RunnerAddress = None,
 ) -> None:
     """Carry out the guide for tenants, section by section, and keep the executed notebooks."""
+    how = How(at_once, max_failures, as_json, _scheduler(runner))
+    if resume is not None:
+        if any((tenants, every, trunk, section, accept_interruption, plan_file, approval_file, plans)):
+            raise typer.BadParameter("--resume: give no tenants, section, plan or approval with it")
+        raise typer.Exit(resume_batch(resume, "apply", how))
     site, owners = owners_of(site, tenants, trunk, every)
     if accept_interruption and len(owners) != 1:
         raise typer.BadParameter("--accept-interruption: give exactly one tenant file with it")
     sections = chosen_sections(section, trunk)
     approval = given_approval(plan_file, approval_file, approved_plan, approved_by, owners)
-    if trunk is not None and (status := guarded(lambda: _name_affected(site, f"trunk:{trunk}"))):
+    named = trunk is not None and not as_json  # the record has them as well
+    if named and (status := guarded(lambda: _name_affected(site, f"trunk:{trunk}"))):
         raise typer.Exit(status)
     options = {"accept_interruption": True} if accept_interruption else {}
-    raise typer.Exit(run_notebooks(site, owners, "apply", approval, sections, options, at_once=at_once))
+    raise typer.Exit(run_notebooks(site, owners, "apply", approval, sections, options, how, plans))
 
 
 def _name_affected(site: Path, trunk: str) -> int:
@@ -78,8 +95,24 @@ def verify(
     trunk: TrunkName = None,
     section: SectionNumber = None,
     at_once: AtOnce = 1,
+    max_failures: MaxFailures = None,
+    resume: Resume = None,
+    as_json: AsJson = False,
+    runner: RunnerAddress = None,
 ) -> None:
     """Compare tenants with the guide's expected results; changes nothing."""
+    how = How(at_once, max_failures, as_json, _scheduler(runner))
+    if resume is not None:
+        if any((tenants, every, trunk, section)):
+            raise typer.BadParameter("--resume: give no tenants or section with it")
+        raise typer.Exit(resume_batch(resume, "verify", how))
     sections = chosen_sections(section, trunk)
     site, owners = owners_of(site, tenants, trunk, every)
-    raise typer.Exit(run_notebooks(site, owners, "verify", sections=sections, at_once=at_once))
+    raise typer.Exit(run_notebooks(site, owners, "verify", sections=sections, how=how))
+
+
+def _scheduler(runner: str | None) -> str:
+    """A runner's address, which has to be a Dask scheduler's."""
+    if runner and not re.fullmatch(r"dask://[^/\s:]+:\d+", runner):
+        raise typer.BadParameter("--runner: give dask://HOST:PORT")
+    return runner or ""

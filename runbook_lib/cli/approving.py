@@ -41,7 +41,7 @@ def approve(
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
 ) -> None:
     """Show what plans change, and sign one approval for them as another person; writes FILE.approval.json."""
-    from ..approval import SUFFIX, approval_beside, read_plan, read_statement, sign_statement
+    from ..approval import SEVERAL, approval_beside, read_plan, read_statement, sign_statement
     from ..batch.plans import show_changes, show_statement
 
     def run() -> int:
@@ -60,7 +60,7 @@ def approve(
                 statement = Statement.over(plans, str(ticket).strip(), days)
             except ValueError as error:
                 raise InputError([str(error)]) from None
-            several = paths[0].with_name(f"plans{SUFFIX}")
+            several = paths[0].with_name(SEVERAL)
             where = out or (approval_beside(paths[0]) if len(paths) == 1 else several)
             if where.exists():
                 raise InputError(

@@ -69,6 +69,23 @@ AllTenants = Annotated[
 ]
 TrunkName = Annotated[str | None, typer.Option(help="Instead of tenants: a shared trunk of the site.")]
 AtOnce = Annotated[int, typer.Option(min=1, help="How many tenants at the same time.")]
+PlansFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--plans",
+        help="Apply exactly the plans in this folder (runbook plan --out), one for each tenant, under one"
+        " approval.",
+    ),
+]
+MaxFailures = Annotated[
+    int | None, typer.Option(min=1, help="Begin no further tenant when so many have failed.")
+]
+Resume = Annotated[str | None, typer.Option(help="Instead of tenants: what is left of this batch (its ID).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what happens as JSON, one event a line.")]
+RunnerAddress = Annotated[
+    str | None,
+    typer.Option("--runner", help="Run tenants on the workers of a Dask scheduler: dask://HOST:PORT."),
+]
 SectionNumber = Annotated[str | None, typer.Option(help="Only this section of the guide, such as 03.")]
 
 

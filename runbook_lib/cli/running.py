@@ -6,6 +6,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ from ..workspace import find_workspace
 
 if TYPE_CHECKING:
     from ..approval import GivenApproval
+    from ..batch import RunResult
+    from ..batch.batch_file import Batch
 
 RUN_AGAIN = "Interrupted. Run it again: it reads the current state and completes what is missing."
 #: How many tenants of one caution are named.
@@ -54,6 +57,16 @@ def guarded(call: Callable[[], int]) -> int:
         return ExitStatus.FAILED
 
 
+@dataclass(frozen=True)
+class How:
+    """How tenants are run: how many at once, when no further one begins, what is printed, and where."""
+
+    at_once: int = 1
+    max_failures: int | None = None
+    as_json: bool = False
+    runner: str = ""
+
+
 def run_notebooks(
     site: Path,
     tenants: Sequence[Path | str],
@@ -61,31 +74,80 @@ def run_notebooks(
     approval: GivenApproval | None = None,
     sections: tuple[str, ...] = (),
     options: Mapping[str, object] | None = None,
-    at_once: int = 1,
+    how: How = How(),
+    plans: Path | None = None,
 ) -> int:
     """Run the notebooks of tenants, one after the other or some at once, and show what happened."""
     from ..batch import run_tenants
-    from ..batch.at_once import run_at_once
-    from ..batch.progress import Progress, plain_summary, summary
+    from ..batch.batches import batch_of
+    from ..batch.progress import observer_of
 
     def run() -> int:
-        announce(site)
+        given = approval or {}
+        if not how.as_json:
+            announce(site)
         caution(site, tenants)
-        given, progress = approval or {}, Progress(screen)
-        if min(at_once, len(tenants)) > 1:
-            result = run_at_once(site, tenants, mode, given, progress, sections, at_once)
-        else:
+        if len(tenants) > 1 or how.runner or plans is not None:
+            return _run_batch(batch_of(site, tenants, mode, given, sections, options or {}, plans), how)
+        with observer_of(screen, 1, as_json=how.as_json) as progress:
             result = run_tenants(site, tenants, mode, given, progress, sections, options)
-        screen.print(summary(result))
-        runs = [tenant.folder for tenant in result.tenants]
-        for remark in (*result.remarks, *_kept_elsewhere(result.index.parent, runs)):
-            complain(f"The run itself was not affected by this: {remark}")
-        if result.not_begun:
-            complain(RUN_AGAIN)
-        conclude(*plain_summary(result))
-        return result.exit_status
+        return _show(result, how)
 
     return guarded(run)
+
+
+def resume_batch(batch_id: str, mode: str, how: How) -> int:
+    """Run what is left of a batch."""
+    from ..batch.batch_file import Batch
+    from ..parameters.loading import SHARED
+    from ..records.result import now
+
+    def run() -> int:
+        batch, root = Batch.find(find_workspace().records, batch_id), project_root()
+        if batch.mode != mode:
+            raise InputError([f"--resume: batch {batch.id} is of runbook {batch.mode}"])
+        if not batch.left:
+            screen.print(Text(f"Nothing is left of batch {batch.id}: all its tenants have succeeded."))
+            return ExitStatus.FINE
+        files = [part.file for part in batch.left]
+        if not how.as_json:
+            announce(root / batch.site)
+        os.environ.update({name: text for name, text in batch.environment.items() if name not in os.environ})
+        caution(root / batch.site, [file if file.startswith(SHARED) else root / file for file in files])
+        batch.resumed.append(now())
+        return _run_batch(batch, how)
+
+    return guarded(run)
+
+
+def _run_batch(batch: Batch, how: How) -> int:
+    from ..batch.batches import run_batch
+    from ..batch.progress import observer_of
+
+    with observer_of(screen, how.at_once, len(batch.left), as_json=how.as_json) as progress:
+        result = run_batch(
+            batch, progress, at_once=how.at_once, max_failures=how.max_failures, runner=how.runner
+        )
+    return _show(result, how)
+
+
+def _show(result: RunResult, how: How) -> int:
+    """Print the end of one or more runs, and return the exit status."""
+    from ..batch.progress import as_event, plain_summary, summary
+
+    if how.as_json:
+        print(as_event(result), flush=True)
+    else:
+        screen.print(summary(result))
+    runs = [tenant.folder for tenant in result.tenants]
+    for remark in (*result.remarks, *_kept_elsewhere(result.index.parent, runs)):
+        complain(f"The run itself was not affected by this: {remark}")
+    if result.stopped:
+        complain(f"Stopped: {result.stopped}.")
+    if result.not_begun and not result.batch:
+        complain(RUN_AGAIN)
+    conclude(*plain_summary(result))
+    return result.exit_status
 
 
 def _kept_elsewhere(records: Path, runs: Sequence[Path]) -> list[str]:

@@ -16,7 +16,7 @@ from rich.text import Text
 from .. import product, saving, working_copies
 from ..errors import InputError, RunbookError
 from ..notebook.display import visible
-from ..parameters import load
+from ..parameters import Site, load, load_site
 from ..paths import current_folder, locate, near
 from ..plain_files import describe, write_whole
 from ..records.versions import runbook_version
@@ -103,7 +103,7 @@ def init(
 
 def lab(
     tenant: Annotated[
-        str | None, typer.Argument(metavar="[TENANT]", help="Tenant file [default: the sandbox's first].")
+        str | None, typer.Argument(metavar="[TENANT]", help="Tenant file [default: the home page].")
     ] = None,
     options: Annotated[
         list[str] | None, typer.Argument(metavar="[-- JUPYTERLAB-OPTION ...]", help="Options of JupyterLab.")
@@ -111,7 +111,7 @@ def lab(
     site: Annotated[Path | None, typer.Option("--site", "-s", help="Site file.")] = None,
     port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free one.")] = 8888,
 ) -> None:
-    """Open JupyterLab on working copies of the notebooks for one tenant: work/SITE/TENANT/."""
+    """Open JupyterLab on the home page, or on working copies of the notebooks for a tenant."""
     from ..batch.kernels import jupyter_folders
     from ..batch.scratch import Scratch
 
@@ -126,6 +126,7 @@ def lab(
         f"--ServerApp.root_dir={workspace.folder}",
         "--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs",
         f"--ServerApp.jpserver_extensions={saving.MODULE}=True",
+        "--ServerApp.jpserver_extensions=runbook_lib.server_extension=True",
         f"--LabApp.default_url={page}",
     ]
     if os.getuid() == 0:
@@ -136,8 +137,18 @@ def lab(
         scratch.hand_over()
     else:
         scratch.close()
-    environment = os.environ | folders | {"PYTHONPATH": product.python_path()}
+    environment = {
+        **os.environ,
+        **folders,
+        "PYTHONPATH": product.python_path(),
+        "JUPYTER_CONFIG_PATH": os.pathsep.join([str(product.JUPYTER), *_listed("JUPYTER_CONFIG_PATH")]),
+    }
     os.execve(sys.executable, [*command, *further], environment)  # noqa: S606
+
+
+def _listed(variable: str) -> list[str]:
+    """The folders that a variable lists."""
+    return [folder for folder in os.environ.get(variable, "").split(os.pathsep) if folder]
 
 
 def notebooks() -> None:
@@ -220,36 +231,36 @@ def _next(folder: Path, sandbox: bool) -> list[str]:
 
 
 def _opened_page(workspace: Workspace, site: Path | None, tenant: str | None) -> str:
-    """Create a tenant's working copies; return the address of the first one, below the server's base."""
+    """Create the working copies to open; return the address of the first, below the server's base.
+
+    Without a tenant it is the home page.
+    """
     folder = workspace.folder
-    demo = sorted(one for one in (folder / SANDBOX).glob("*.yaml") if one.name != "site.yaml")
-    if tenant is None and site is None and not demo:
-        _say("To open the notebooks for a tenant: runbook lab -s SITE TENANT")
-        return "/lab"
-    if (tenant is None) != (site is None) and not (site is None and demo):
-        raise InputError(["give both: runbook lab -s SITE TENANT"])
     the_site_file = _given(site, folder) if site is not None else folder / SANDBOX / "site.yaml"
-    is_trunk = tenant is not None and tenant.startswith("trunk:")
-    owner: Path | str = tenant if tenant and is_trunk else _given(Path(tenant), folder) if tenant else demo[0]
+    if tenant is None:
+        if site is not None or the_site_file.exists():
+            _start_sandbox(load_site(the_site_file, folder), folder)
+        page = working_copies.make_home(folder, the_site_file if site is not None else None)
+        return f"/lab/tree/{quote(near(page, folder))}"
+    if site is None and not the_site_file.exists():
+        raise InputError(["give both: runbook lab -s SITE TENANT"])
+    owner: Path | str = tenant if tenant.startswith("trunk:") else _given(Path(tenant), folder)
     the_site, the_tenant = load(the_site_file, owner, folder, secrets=False)
-    if the_site.target == "sandbox":
+    _start_sandbox(the_site, folder)
+    place, changed = working_copies.make_for(folder, the_site_file, the_site.name, owner, the_tenant.name)
+    for copy in changed:
+        complain(f"Note: {copy.path} was changed, and was made for {copy.parameters}: check its parameters.")
+    screen.print(Text(f"Workspace {visible(str(folder))} · working copies in {visible(near(place, folder))}"))
+    return f"/lab/tree/{quote(f'{near(place, folder)}/{working_copies.FIRST}.ipynb')}"
+
+
+def _start_sandbox(site: Site, folder: Path) -> None:
+    """Start the sandbox for a site of its own, and show where it is."""
+    if site.target == "sandbox":
         from runbook_sandbox import process
 
         running = process.ensure_running(folder)
         _say(f"Sandbox: Twilio at {running.twilio_url}, PBX at {running.portsip_url}")
-    parameters = {
-        "site": near(the_site_file, folder),
-        "tenant": owner if isinstance(owner, str) else near(owner, folder),
-    }
-    place = folder / working_copies.FOLDER / the_site.name / the_tenant.name
-    for copy in working_copies.make(place, parameters):
-        if copy.parameters != parameters:
-            complain(
-                f"Note: {copy.path} was changed, and was made for {copy.parameters}: check its parameters."
-            )
-    screen.print(Text(f"Workspace {visible(str(folder))} · working copies in {visible(near(place, folder))}"))
-    first = min(product.NOTEBOOKS.glob("*.ipynb")).name
-    return f"/lab/tree/{quote(f'{near(place, folder)}/{first}')}"
 
 
 def _say(text: str) -> None:

@@ -15,16 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ..did_pool import DidPool
 from . import numbers
 from .countries import Country, country_of, example
-from .evaluator import (
-    Call,
-    CallOutcome,
-    Decision,
-    DialPlan,
-    Route,
-    Rule,
-    explain,
-    possible,
-)
+from .evaluator import Call, CallOutcome, Decision, DialPlan, Route, Rule, explain, possible
 from .finding import Finding, Trouble
 from .ties import FILLINGS, ties
 

@@ -8,12 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from .evaluator import (
-    DOCUMENTED,
-    PLUS_SEMANTICS,
-    Rule,
-    Semantics,
-)
+from .evaluator import DOCUMENTED, PLUS_SEMANTICS, Rule, Semantics
 from .finding import Finding, Trouble
 from .rule_index import RuleIndex
 

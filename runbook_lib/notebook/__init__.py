@@ -13,25 +13,41 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .diagrams import call_path, outbound_path
     from .discovery import open_discovery
+    from .home import open_home
     from .page import SectionPage, open_section
+    from .parameter_form import open_parameters
     from .tables import Table
+    from .tenant_page import open_tenant
 
 _HOMES = {
     "open_discovery": "discovery",
+    "open_home": "home",
+    "open_parameters": "parameter_form",
     "open_section": "page",
+    "open_tenant": "tenant_page",
     "SectionPage": "page",
     "Table": "tables",
     "call_path": "diagrams",
     "outbound_path": "diagrams",
 }
 
-__all__ = ["SectionPage", "Table", "call_path", "open_discovery", "open_section", "outbound_path"]
+__all__ = [
+    "SectionPage",
+    "Table",
+    "call_path",
+    "open_discovery",
+    "open_home",
+    "open_parameters",
+    "open_section",
+    "open_tenant",
+    "outbound_path",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "open_section":
+    if name in ("open_section", "open_tenant"):
         # The opening cell imports this before it reads the parameters, which may already be missing.
         import_module(".watch", __name__).watch_cells()
         # The first table needs it: it is loaded while the vendors answer.

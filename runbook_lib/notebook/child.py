@@ -17,7 +17,7 @@ from typing import Any
 
 from ..approval import GivenApproval
 from ..detached import Detached
-from ..guide import RETIRE, ROLL_BACK
+from ..guide import RETIRE, ROLL_BACK, WHOLE
 from ..outcomes import FAILED, INTERRUPTED, RUNNING
 from ..plain_files import read_mapping
 from ..records.living import Phase
@@ -28,7 +28,7 @@ from .runs import RecordedRun, Status
 
 @dataclass(frozen=True)
 class Order:
-    """What to apply: one section of one tenant, as the arguments of the ``runbook`` command.
+    """What to apply: one section of one tenant (or ``WHOLE``), as the arguments of the ``runbook`` command.
 
     ``tenant`` is a file, or ``"trunk:NAME"`` for a shared trunk on its own; ``approval`` has
     ``plan_file``, ``approved_plan`` and ``approved_by``; ``options`` are further parameters of the notebook,
@@ -58,7 +58,8 @@ class Order:
         owner = [self.tenant] if own else ["--trunk", trunk]
         allowed = ["--accept-interruption"] if self.options.get("accept_interruption") else []
         if self.section not in (ROLL_BACK, RETIRE):
-            return ["apply", "-s", self.site, *owner, "--section", self.section, *allowed]
+            section = [] if self.section == WHOLE else ["--section", self.section]
+            return ["apply", "-s", self.site, *owner, *section, *allowed]
         if self.section == RETIRE:
             return ["retire", "-s", self.site, *owner, *allowed, "--apply"]
         only = [part for number in self.options.get("only", ()) for part in ("--section", number)]

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from .display import SANS, Shown, escaped, heading, visible
+from ..call_paths import CallPath, Passage
+from ..call_paths import Hop as CallHop
+from .display import SANS, Shown, escaped, heading, visible, wrapped
 
 #: Label, SIP URI, priority, weight, enabled.
 Hop = tuple[str, str, int, int, bool]
@@ -107,6 +109,67 @@ def outbound_path(termination_uri: str, host: str, address: str, user: str | Non
         _box(792, 24, 124, 64, _PEOPLE, ("Telephone", "network")),
     ]
     return Picture(title, description, _svg(112, title, description, parts))
+
+
+#: Colour and symbol of a hop; the words below it carry the meaning too.
+_PASSAGES = {
+    Passage.PASSES: ("#1a7f37", "✓"),
+    Passage.DIFFERS: ("#9a6700", "!"),
+    Passage.STOPS: ("#b3152b", "✗"),
+    Passage.UNKNOWN: ("#57606a", "?"),
+}
+
+
+def path_states(first: tuple[str, CallPath], *further: tuple[str, CallPath]) -> Picture:
+    """Return the way of a call once or more below each other, such as before and after a plan.
+
+    Each path has its caption. The hop where a call stops is marked, and the way behind it is dashed.
+    """
+    paths = (first, *further)
+    is_inbound = first[1].is_inbound
+    title = "Calls in: from the caller to the extension" if is_inbound else "Calls out: from the extension"
+    parts: list[str] = []
+    for index, (caption, path) in enumerate(paths):
+        parts += _path_row(28 + index * 158, caption, path)
+    description = tuple(_path_in_words(caption, path) for caption, path in paths)
+    return Picture(title, description, _svg(len(paths) * 158, title, description, parts))
+
+
+def _path_row(top: float, caption: str, path: CallPath) -> list[str]:
+    ends = ("Caller", "Extension") if path.is_inbound else ("Extension", "Network")
+    parts = [
+        f'<text x="4" y="{top - 8:g}" fill="currentColor" font-size="13.5" font-weight="600">'
+        f"{escaped(caption)}</text>"
+    ]
+    width, gap, y = 118, 14, top + 34
+    reached = True
+    for place in range(len(path.hops) + 2):
+        x = 4 + place * (width + gap)
+        if place:
+            parts.append(_arrow(x - gap, y, x - 1, y, dashed=not reached))
+        if place in (0, len(path.hops) + 1):
+            parts.append(_box(x, top, width, 68, _PEOPLE, (ends[place > 0],)))
+            continue
+        hop = path.hops[place - 1]
+        colour, symbol = _PASSAGES[hop.passage]
+        parts.append(_box(x, top, width, 68, colour, (hop.name, f"{symbol} {hop.passage}")))
+        if hop.passage is not Passage.PASSES:
+            parts += [
+                _label(x + width / 2, top + 86 + 15 * line, words)
+                for line, words in enumerate(wrapped(visible(hop.why), 18))
+            ]
+        reached = reached and hop.passage is not Passage.STOPS
+    return parts
+
+
+def _path_in_words(caption: str, path: CallPath) -> str:
+    def named(hop: CallHop) -> str:
+        return f"{hop.name.lower()} ({', '.join(hop.steps)}): {hop.why}"
+
+    stop = path.stop
+    differs = [named(hop) for hop in path.hops if hop.passage in (Passage.DIFFERS, Passage.UNKNOWN)]
+    said = "no setting stops a call" if stop is None else f"a call stops at the {named(stop)}"
+    return f"{caption}: {said}{'; ' if differs else ''}{'; '.join(differs)}."
 
 
 def _places(hops: Sequence[Hop]) -> list[tuple[str, Hop]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython import get_ipython
 
-from ..guide import SECTIONS
+from ..guide import RUN_ORDER, SECTIONS, TRUNK_ORDER, WHOLE
 from ..outcomes import INTERRUPTED, RUNNING, SUCCEEDED, UNKNOWN
 from ..plan import Effect, Slice
 from ..records.living import Phase
@@ -125,7 +125,8 @@ def offer(
         What the site asks of a ticket.
     """
     lines: tuple[str, ...]
-    what = f"section {part.section}, {SECTIONS[part.section].title}"
+    whole = part.section == WHOLE
+    what = "the whole tenant" if whole else f"section {part.section}, {SECTIONS[part.section].title}"
     if part.stopping:
         rows = _count(len(part.stopping), "row is", "rows are")
         lines = ("Resolve each of them first: its note in the plan says how. Then run the plan again.",)
@@ -242,7 +243,7 @@ class ApplyForm(Shown):
             from .panel import Panel
 
             self._run_panel = Panel(self._view(run_only=True), self.answered)
-        display(_WithWidget(self.run_shown(), self._run_panel))
+        display(WithWidget(self.run_shown(), self._run_panel))
         return True
 
     def watch(self) -> None:
@@ -411,7 +412,7 @@ class ApplyForm(Shown):
         if running:
             current = next((write for write in reversed(status.writes) if write["answer"] is None), None)
             lines = [f"Now: {current['resource']}"] if current else []
-            spoken = f"{box.title} {_doing(status)}."
+            spoken = f"{box.title} {doing(status)}."
         else:
             lines, spoken = [], box.title
         cancellable = isinstance(self.follower.followed, Child) or (run is not None and run.can_be_cancelled)
@@ -439,7 +440,7 @@ class ApplyForm(Shown):
         ended = status.state != RUNNING
         box = self._run_box(status)
         if not ended:
-            box = replace(box, title=f"{box.title} Now: {_doing(status)}.")
+            box = replace(box, title=f"{box.title} Now: {doing(status)}.")
         parts: list[Shown] = [box] if ended or whole else []
         if status.writes:
             parts.append(_journal(status.writes, ended))
@@ -456,6 +457,16 @@ class ApplyForm(Shown):
             return run.sections
         return [followed.order.section] if isinstance(followed, Child) else []
 
+    @property
+    def _place(self) -> str:
+        """Where a run of several sections is, in words; empty for a run of one."""
+        status, sections = self.follower.status, self._sections
+        section = status.phase.get("section") if status is not None else None
+        if len(sections) < 2 or section not in sections:
+            return ""
+        number = sections.index(section) + 1
+        return f"Section {section}, {SECTIONS[section].title}: {number} of {len(sections)} sections."
+
     def _run_box(self, status: Status) -> Box:
         """What a run is, and how it stands or how it ended."""
         followed, run = self.follower.followed, self.follower.run
@@ -463,6 +474,7 @@ class ApplyForm(Shown):
         whose = [f"run {run.folder.name}, by {run.operator}, since {_as_shown(run.started)}"] if run else []
         if status.state == RUNNING:
             title = f"{what} is being applied."
+            whose += [self._place] if self._place else []
             if self._is_cancelled:
                 whose.append("Cancelling: it ends the write in flight and closes its record.")
             elif status.phase.get("phase") == Phase.WAITING:
@@ -492,7 +504,7 @@ class ApplyForm(Shown):
 
 
 @dataclass(frozen=True, repr=False)
-class _WithWidget(Shown):
+class WithWidget(Shown):
     """Something that is shown by a widget, and by its own forms where there is no kernel."""
 
     shown: Shown
@@ -546,17 +558,20 @@ def _files(folder: Path, sections: list[str]) -> list[tuple[str, Path]]:
         notebook = folder / f"{SECTIONS[section].notebook}.ipynb"
         files += [(f"Page of section {section}", notebook.with_suffix(".html"))]
         files += [("Executed notebook", notebook)] if len(sections) == 1 else []
+    files.append(("All records", folder.parents[2] / "index.html"))
     return [(label, path) for label, path in files if path.exists()]
 
 
 def _named(sections: list[str]) -> str:
+    if sections == [WHOLE] or tuple(sections) in (RUN_ORDER, TRUNK_ORDER):
+        return "The whole tenant"
     if len(sections) == 1:
         return f"Section {sections[0]}"
     return f"Sections {', '.join(sections)}" if sections else "A run"
 
 
-def _doing(status: Status) -> str:
-    """What a run is doing, in a few words."""
+def doing(status: Status) -> str:
+    """Return what a run is doing, in a few words."""
     phase, total = status.phase.get("phase"), status.phase.get("total")
     if phase == Phase.WAITING:
         return "waiting for another run"
@@ -574,12 +589,12 @@ def _phases(status: Status) -> list[dict[str, str]]:
     at = order.index(Phase.READING) if waits else order.index(Phase(phase)) if phase in order else 0
     shown = [
         {
-            "words": _doing(status) if place == at and not waits else words,
+            "words": doing(status) if place == at and not waits else words,
             "state": "done" if place < at else "now" if place == at and not waits else "to come",
         }
         for place, words in enumerate(PHASES.values())
     ]
-    return [*shown[:at], {"words": _doing(status), "state": "now"}, *shown[at:]] if waits else shown
+    return [*shown[:at], {"words": doing(status), "state": "now"}, *shown[at:]] if waits else shown
 
 
 def _as_shown(started: str) -> str:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ..approval import SUFFIX, GivenApproval, approval_of
 from ..errors import InputError, RunbookError, StalePageError
-from ..guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, section_of
+from ..guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, WHOLE, section_of
 from ..keys import Why
 from ..lock import whoami
 from ..outcomes import SUCCEEDED
 from ..parameters import project_root, settled
 from ..paths import current_folder, locate, near
-from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Slice
+from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Plan, Slice
 from ..records.result import now, write_json
-from ..runbook import Runbook, SectionRun
+from ..runbook import Runbook
+from ..section_run import SectionRun
 from .child import Order
 from .diagrams import Picture, call_path, outbound_path
 from .display import SANS, Box, Shown, badge, escaped, facts, utc, visible
@@ -50,7 +51,7 @@ P = ParamSpec("P")
 PageT = TypeVar("PageT", bound="SectionPage")
 
 
-def _in_turn(
+def in_turn(
     method: Callable[Concatenate[PageT, P], S],
 ) -> Callable[Concatenate[PageT, P], S]:
     """Let a cell and the thread that reads again after a run use the page one after the other."""
@@ -88,18 +89,31 @@ def open_section(
 
     As soon as this is called, the page that was opened before does nothing any longer.
     """
+    approval: GivenApproval = {
+        "plan_file": plan_file,
+        "approved_plan": approved_plan,
+        "approved_by": approved_by,
+    }
+    return open_page(SectionPage, number, site, tenant, mode, approval, options)
+
+
+def open_page(
+    kind: type[PageT],
+    number: str,
+    site: Source,
+    tenant: Source,
+    mode: str,
+    approval: GivenApproval,
+    options: Mapping[str, Any],
+) -> PageT:
+    """Open a page of this kind, in the place of the one that was opened before; as ``open_section``."""
     filter_kernel_output()
     watch = watch_cells()
     if watch is not None:
         watch.start_opening()
     with told_plainly():
         check_passed(mode, options)
-    approval: GivenApproval = {
-        "plan_file": plan_file,
-        "approved_plan": approved_plan,
-        "approved_by": approved_by,
-    }
-    page = SectionPage(number, site, tenant, mode, approval, options, watched=is_watched())
+    page = kind(number, site, tenant, mode, approval, options, watched=is_watched())
     page.show_header()
     page.show_run()
     if watch is not None:
@@ -122,9 +136,14 @@ class Header(Shown):
             return "LIVE: changes affect the telephone service of a real business"
         return "SANDBOX: both vendors are simulated on this machine"
 
+    @property
+    def _title(self) -> str:
+        whole = self.section == WHOLE
+        return "The whole tenant" if whole else f"{self.section} · {SECTIONS[self.section].title}"
+
     def html(self) -> str:
         colour = "#b3152b" if self.target == "live" else "#1f5f99"
-        title = f"{self.section} · {SECTIONS[self.section].title}"
+        title = self._title
         mode_colour = "#9a6700" if self.mode == "apply" else "#57606a"
         return (
             f'<div style="{SANS};font-size:14px;line-height:1.6;border:2px solid {colour};border-radius:6px;'
@@ -140,7 +159,7 @@ class Header(Shown):
     def text(self) -> str:
         lines = [
             f"=== {self._banner} ===",
-            f"{self.section} · {SECTIONS[self.section].title}",
+            self._title,
             f"mode: {self.mode} ({EXPLAINED[self.mode]})",
             *(f"{label}: {visible(value)}" for label, value in self.facts),
         ]
@@ -271,7 +290,7 @@ class SectionPage:
                 first = first_block_shown(self._run.first_block())
                 self._header_display.update(Stack((self.header, first)))
 
-    @_in_turn
+    @in_turn
     def refresh(self) -> None:
         """Read again what the cells show, and show it in its place; after a run, whoever started it."""
         if self._displays is None or not self.is_current():
@@ -279,7 +298,7 @@ class SectionPage:
         self._runbook.context.moment.begin()
         self._displays.refresh()
 
-    @_in_turn
+    @in_turn
     def step(self, step: str) -> Table:
         """Show the settings of one step of the guide, desired beside current; read only what is missing."""
         self._begin()
@@ -290,7 +309,7 @@ class SectionPage:
         shown = step_table(step, rows).headed(self.name, self._read_at)
         return self._live(shown, partial(self.step, step))
 
-    @_in_turn
+    @in_turn
     def current(self) -> Stack:
         """Read the current state and show it: ``state["Origination URIs"]`` is a pandas frame."""
         self._begin()
@@ -300,7 +319,7 @@ class SectionPage:
         shown = Stack(tuple(view_table(view) for view in views)).headed(self.name, self._read_at)
         return self._live(shown, self.current)
 
-    @_in_turn
+    @in_turn
     def plan(self) -> Stack:
         """Read, and show what turns the current state into the desired one."""
         self._begin()
@@ -313,7 +332,7 @@ class SectionPage:
         shown = plan_shown(part, self._run.cautions).headed(self.name, self._read_at)
         return self._live(shown, self.plan)
 
-    @_in_turn
+    @in_turn
     def check(self) -> Stack:
         """Plan a section that only reads; in mode ``apply``, a row in conflict stops the run here."""
         shown = self.plan()
@@ -328,7 +347,7 @@ class SectionPage:
                 raise
         return shown
 
-    @_in_turn
+    @in_turn
     def apply(self) -> Shown | None:
         """Carry out the plan in mode ``apply``; in other modes, report that nothing was written.
 
@@ -344,7 +363,7 @@ class SectionPage:
             return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],)).headed(self.name)
         return outcome_shown(self._number, outcome).headed(self.name)
 
-    @_in_turn
+    @in_turn
     def verify(self) -> Stack:
         """Read back, and compare with the guide's expected result."""
         self._begin()
@@ -353,7 +372,7 @@ class SectionPage:
         shown = verification_shown(self._number, verification, planning=self.mode == "plan")
         return self._live(shown.headed(self.name, self._read_at), self.verify)
 
-    @_in_turn
+    @in_turn
     def finish(self) -> Shown:
         """Save the section's result, sign out, and show where the record is.
 
@@ -368,7 +387,8 @@ class SectionPage:
             f"Run {result['run_id']}, {result['seconds']:.1f} s",
             f"Requests: {requests}; writes: {result['writes']}",
             *([f"Journal: {result['journal']}"] if result["writes"] or self.mode == "apply" else []),
-            f"Folder: {self._near(self._runbook.folder)}",
+            # Without the machine's own folders: this is read elsewhere.
+            f"Record: {'/'.join(self._runbook.folder.parts[-4:])}",
             *(f"Check this: {caution}" for caution in result["cautions"]),
         ]
         self._ended = True
@@ -397,7 +417,7 @@ class SectionPage:
             return "good" if rows else "info", f"Section {number} planned: nothing to change."
         return "good", f"Section {number} succeeded."
 
-    @_in_turn
+    @in_turn
     def call_path(self) -> Picture:
         """Section 3: show the path that inbound calls will take, in failover order."""
         self._must_be_current()
@@ -406,7 +426,7 @@ class SectionPage:
         shown = call_path(self._run.call_path, settings.pbx_address, settings.domain)
         return self._live(shown.headed(self.name, self._read_at), self.call_path)
 
-    @_in_turn
+    @in_turn
     def number_regions(self) -> Stack:
         """Section 4: read and show which Region serves each number; one request per number."""
         self._begin()
@@ -415,7 +435,7 @@ class SectionPage:
         shown = Stack((view_table(view),)).headed(self.name, self._read_at)
         return self._live(shown, self.number_regions)
 
-    @_in_turn
+    @in_turn
     def outbound_path(self) -> Picture:
         """Section 2: show the path that outbound calls take, and what Twilio checks."""
         self._must_be_current()
@@ -433,13 +453,22 @@ class SectionPage:
             self._site,
             self._tenant,
             mode=self._mode,
-            sections=() if self._number in RUN_ORDER else (self._number,),
+            sections=() if self._number in (*RUN_ORDER, WHOLE) else (self._number,),
             **self._approval,
             **self._options,
         )
-        self._run: SectionRun = self._runbook.section(self._number)
+        if self._number != WHOLE:
+            self._run: SectionRun = self._runbook.section(self._number)
         self._opened = now()
         self._read = self._ended = False
+
+    def _permitted(self) -> Slice:
+        """The plan that is shown, as if changes that interrupt calls were allowed."""
+        return self._run.permitted()
+
+    def _plan_of(self, part: Slice) -> Plan:
+        """The plan whose rows these are, as it is kept and approved."""
+        return self._runbook.plan_of(part)
 
     def _begin(self) -> None:
         """Begin a new run after the last one has ended."""
@@ -493,9 +522,9 @@ class SectionPage:
         given, policies = self._approval, self._runbook.context.site.policies
         waits_for_permission = part.stopping and all(row.why is Why.NO_LEAVE for row in part.stopping)
         if waits_for_permission and not any(given.values()):
-            part = self._run.permitted()
+            part = self._permitted()
         approval: GivenApproval | None = given
-        approver, digest = None, given["approved_plan"] or self._runbook.plan_of(part).digest
+        approver, digest = None, given["approved_plan"] or self._plan_of(part).digest
         if not any(given.values()) and part.changing and not part.stopping:
             path = self._kept_plan(part)
             if policies.approval == "none":
@@ -525,7 +554,7 @@ class SectionPage:
 
         One that this tenant's pages wrote before and that somebody has approved meanwhile is that plan too.
         """
-        plan = self._runbook.plan_of(part)
+        plan = self._plan_of(part)
         name = f"{self._number}.plan-{plan.digest.removeprefix('sha256:')[:12]}.json"
         runs = self._runbook.context.records / self._runbook.context.owner.name
         for path in sorted(runs.glob(f"*/{name}"), reverse=True):

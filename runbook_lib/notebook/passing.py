@@ -20,17 +20,17 @@ PARAMETERS = ("site", "tenant", "mode", "plan_file", "approved_plan", "approved_
 PAPERMILLS = "# Parameters"
 
 
-def check_passed(mode: object, options: Iterable[str]) -> None:
+def check_passed(mode: object, options: Iterable[str], of_all: Iterable[str] = PARAMETERS) -> None:
     """Refuse names that the notebook does not have, and unattended ``apply`` without site and tenant.
 
-    ``options`` are the names of the parameters that the notebook has beside those of all. Raises
-    ``InputError`` with all problems. A program that calls the library names both by itself.
+    ``options`` are the names of the parameters that the notebook has beside ``of_all``, those of every
+    section. Raises ``InputError`` with all problems. A program that calls the library names both by itself.
     """
     shell = get_ipython()
     if getattr(shell, "kernel", None) is None or is_watched():
         return
     history = shell.history_manager
-    declared = (*PARAMETERS, *options)
+    declared = (*of_all, *options)
     names, lost = passed_names(history.input_hist_raw[:-1] if history else (), declared)
     problems = [*unknown(names, declared), *not_passed(names, mode)]
     problems += [f"{name}: was passed, but the notebook's own parameter cell overwrote it" for name in lost]

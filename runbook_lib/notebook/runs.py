@@ -54,8 +54,16 @@ class Status:
 
     @property
     def written(self) -> int:
-        """How many of the things that are to be written had an answer, whatever it was."""
-        done = [write for write in self.writes if write["answer"] is not None]
+        """How many of the things that are to be written had an answer, whatever it was.
+
+        While a section is being worked on, those of that section.
+        """
+        section = self.phase.get("section")
+        done = [
+            write
+            for write in self.writes
+            if write["answer"] is not None and section in (None, write["section"])
+        ]
         return len({str(write["resource"]) for write in done})
 
 

@@ -29,7 +29,7 @@ _CAPTION = (
 #: JupyterLab shades every second row: without this, a note would be shaded differently from its row.
 _ROW = "background-color:transparent"
 _RULE = "border-top:1px solid rgba(128,128,128,0.35)"
-_CELL = "text-align:left;vertical-align:top;padding:3px 8px 3px 0;max-width:30em;white-space:normal"
+_CELL = "text-align:left;vertical-align:top;padding:3px 6px 3px 0;max-width:30em;white-space:normal"
 _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
 _HEAD = f"{_CELL};font-weight:600"
 #: Characters and columns that fit side by side in JupyterLab at 800 pixels with its file list open.

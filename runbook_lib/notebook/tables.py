@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..guide import RUN_ORDER, STEPS
 from ..keys import Why
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Effect, Row, Slice
-from .display import Box, Shown, badge, broken, heading, longest_word, marked_down, visible
+from ..states import State
+from .display import Box, Shown, badge, broken, escaped, heading, longest_word, marked_down, visible
 from .spreadsheets import csv_text
 from .styled import NO_TERMINAL, styled_html, text_table
 
@@ -51,6 +52,19 @@ RESULTS = {
     SHOWN_ONLY: ("·", "#57606a"),
 }
 
+#: The states of a section in the home page's table, as above.
+STATES = {
+    State.UNREACHABLE: ("⊘", "#cf222e"),
+    State.INVALID: ("⊘", "#cf222e"),
+    State.CONFLICT: ("✗", "#cf222e"),
+    State.DIFFERS: ("≠", "#8a5a00"),
+    State.TO_DO: ("+", "#1f5f99"),
+    State.RINGS_NOWHERE: ("!", "#8a5a00"),
+    State.CHECK: ("!", "#8a5a00"),
+    State.IN_PLACE: ("✓", "#1a7f37"),
+    State.NOT_ASKED: ("·", "#57606a"),
+}
+
 #: What a row says in place of its action, for a reason with words of its own: symbol and colour as above.
 REASONS = {
     Why.NO_LEAVE: ("needs permission", ("⚠", "#8a5a00")),
@@ -61,10 +75,11 @@ _OF_REASONS = dict(REASONS.values())
 
 #: On a page, an action and its effect stand in one column.
 _BOTH = "Action, effect"
-_MARKS: dict[str, dict[Any, tuple[str, str]]] = {
+_MARKS: dict[str, Mapping[Any, tuple[str, str]]] = {
     "Action": {**ACTIONS, **_OF_REASONS},
     "Effect": EFFECTS,
     "Result": {**RESULTS, **_OF_REASONS},
+    **dict.fromkeys(("State", *RUN_ORDER), STATES),
 }
 _MARKS[_BOTH] = {}
 #: How much wider, in characters, a mark is than its words.
@@ -73,6 +88,17 @@ _YES_NO_COLUMNS = frozenset({"Owned", "Voice"})
 NOTE = "Note"
 #: How many columns fit in the narrowest page; the others are a line below their row.
 MOST_COLUMNS, FURTHER = 7, "Further columns"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A value of a table that leads somewhere: the words, and the address, if it can be reached from here."""
+
+    words: str
+    target: str | None
+
+    def __str__(self) -> str:
+        return self.words
 
 
 class Table(Shown):
@@ -95,6 +121,9 @@ class Table(Shown):
     hidden
         Columns that are in the frame and are not shown.
     """
+
+    #: How many columns are side by side; the others are a line below their row.
+    most_columns: ClassVar[int] = MOST_COLUMNS
 
     def __init__(
         self,
@@ -146,7 +175,8 @@ class Table(Shown):
         if {"Action", "Effect"} <= {*frame} - self.hidden:  # below its action: a page has no room for both
             frame["Action"] = list(zip(frame.Action, frame.Effect, strict=True))
             frame = frame.drop(columns="Effect").rename(columns={"Action": _BOTH})
-        frame = _within_the_page(frame.drop(columns=[name for name in self.hidden if name in frame]))
+        frame = frame.drop(columns=[name for name in self.hidden if name in frame])
+        frame = _within_the_page(frame, self.most_columns)
         texts = {name: [name, *(_text_value(name, value) for value in frame[name])] for name in frame}
         return styled_html(
             frame,
@@ -237,10 +267,10 @@ class Stack(Shown):
         return "\n\n".join(part.text() for part in self.parts)
 
 
-def _within_the_page(frame: pd.DataFrame) -> pd.DataFrame:
+def _within_the_page(frame: pd.DataFrame, most_columns: int) -> pd.DataFrame:
     """The frame with the columns that have no room beside the others as one column of text."""
     seen = [name for name in frame if name != NOTE]
-    further = seen[MOST_COLUMNS:]
+    further = seen[most_columns:]
     if not further:
         return frame
     texts = [
@@ -299,8 +329,14 @@ def rows_in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
 def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
     """Return a section's plan with the sentence that sums it up, and what a person should look at."""
     table = row_table(f"Plan: {_counted(part.rows)}", rows_in_order(part.section, part.rows))
-    check = Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))
-    return Stack((table, _verdict(part), *([check] if cautions else [])))
+    return Stack((table, verdict(part), *to_check(cautions)))
+
+
+def to_check(cautions: Sequence[str]) -> list[Box]:
+    """Return what a person should look at as well, as a box; none for nothing."""
+    return (
+        [Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))] if cautions else []
+    )
 
 
 def outcome_shown(section: str, outcome: Outcome) -> Stack:
@@ -321,28 +357,33 @@ def first_block_shown(block: FirstBlock) -> Stack:
 
 def verification_shown(section: str, verification: Verification, *, planning: bool) -> Stack:
     """Return what was read back, compared with the guide's expected result."""
+    table = verification_table("Expected result, read back", section, verification, planning=planning)
+    return Stack((table, verification_verdict(verification, planning=planning)))
+
+
+def verification_table(caption: str, section: str, verification: Verification, *, planning: bool) -> Table:
+    """Return the table of what was read back in a section, compared with what is expected."""
     columns = ["Step", "Result", "Setting", "Expected", "Read back", NOTE]
     rows = [
         [row.step, _result(row, planning), row.setting, row.desired, row.current, row.note]
         for row in rows_in_order(section, verification.rows)
     ]
-    table = Table("Expected result, read back", columns, rows)
+    return Table(caption, columns, rows)
+
+
+def verification_verdict(verification: Verification, *, planning: bool) -> Box:
+    """Return what a verification amounts to, in one sentence."""
     count = len(verification.differences)
-    if verification.ok and not rows:
-        verdict = Box("info", "There is nothing to compare: the parameters ask for nothing here.")
-    elif verification.ok and (silent := count_to_look_at(verification.rows)):
-        verdict = Box("caution", f"What was asked for reads back as expected, and {silent}.")
-    elif verification.ok:
-        verdict = Box("good", "Everything reads back as expected.")
-    elif planning:
-        verdict = Box(
-            "info",
-            f"{_settings(count)} not yet as expected.",
-            ("This run only plans, so this is not a failure.",),
-        )
-    else:
-        verdict = Box("stop", f"{_settings(count)} not as expected.")
-    return Stack((table, verdict))
+    if verification.ok and not verification.rows:
+        return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
+    if verification.ok and (silent := count_to_look_at(verification.rows)):
+        return Box("caution", f"What was asked for reads back as expected, and {silent}.")
+    if verification.ok:
+        return Box("good", "Everything reads back as expected.")
+    if planning:
+        reason = "This run only plans, so this is not a failure."
+        return Box("info", f"{_settings(count)} not yet as expected.", (reason,))
+    return Box("stop", f"{_settings(count)} not as expected.")
 
 
 def _action(row: Row) -> str:
@@ -356,7 +397,8 @@ def _write_csv(path: Path | str, tables: Sequence[Table]) -> Path:
     return Path(path)
 
 
-def _verdict(part: Slice) -> Box:
+def verdict(part: Slice) -> Box:
+    """Return what a plan amounts to, in one sentence."""
     stopping, changing = part.stopping, part.changing
     if stopping and all(row.why is Why.NO_LEAVE for row in stopping):
         return Box(
@@ -437,7 +479,10 @@ def _html_value(column: str, value: Any, longest: int) -> str:
         return " ".join(badge(f"{symbol} {word}", colour) for symbol, word, colour in marks)
     if value is None:
         return f'<span title="absent" style="opacity:0.6">{ABSENT}</span>'
-    return broken(_plain(value, column), longest)
+    words = broken(_plain(value, column), longest)
+    if isinstance(value, Link) and value.target is not None:
+        return f'<a href="{escaped(value.target)}">{words}</a>'
+    return words
 
 
 def _text_value(column: str, value: Any) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from IPython import get_ipython
 
 from ..errors import StalePageError
+from ..passed import OPENINGS
 from ..runbook import Runbook
 from .failures import rendered, told_plainly
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 #: front ends with ids of their own have others: there the code shows which cell it is.
 PARAMETER_CELL, OPENING_CELL = "parameters", "open"
 _SETS_TARGET = re.compile(r"^\s*(?:site|tenant)\b[^=!<>(\n]*=(?!=)", re.MULTILINE)
-_OPENS = "open_section("
-_USES_SECTION = re.compile(r"\bsection\.")
+_USES_PAGE = re.compile(r"\b(?:section|page)\.")
+#: What the cells call the page that the opening cell makes.
+_PAGES = ("section", "page")
 
 NO_PARAMETERS = (
     "The parameter cell did not finish, so the cells below it do nothing: correct it, then run it and"
@@ -161,7 +163,7 @@ class CellWatch:
     def _skipped(self, kernel: Any, cell_id: str | None, code: str) -> None:
         """Make a skipped cell show the same as one that arrives later and is run."""
         self._did_not_complete(cell_id, code)
-        if self._reason and (_USES_SECTION.search(code) or _is_opening_cell(cell_id, code)):
+        if self._reason and (_USES_PAGE.search(code) or _is_opening_cell(cell_id, code)):
             error = {"ename": StalePageError.__name__, "evalue": self._reason}
             lines = rendered(StalePageError(self._reason))
             kernel.send_response(kernel.iopub_socket, "error", {**error, "traceback": lines})
@@ -169,7 +171,7 @@ class CellWatch:
     def _show_name_error(self, shell: Any, kind: type, error: NameError, trace: Any, **_: Any) -> None:
         """Show a plain sentence if a cell lacks what the parameter or opening cell would have defined."""
         opening = _is_opening_cell(None, shell.user_ns["In"][-1])
-        if error.name == "section" or (opening and error.name in signature(Runbook.open).parameters):
+        if error.name in _PAGES or (opening and error.name in signature(Runbook.open).parameters):
             lines = rendered(StalePageError(self._reason or NOTHING_OPEN))
             error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
         shell.showtraceback((kind, error, trace), running_compiled_code=True)
@@ -180,4 +182,4 @@ def _is_parameter_cell(cell_id: str | None, code: str) -> bool:
 
 
 def _is_opening_cell(cell_id: str | None, code: str) -> bool:
-    return cell_id == OPENING_CELL or _OPENS in code
+    return cell_id == OPENING_CELL or any(opening in code for opening in OPENINGS)

@@ -50,6 +50,8 @@ class Document:
     content: Mapping[str, Any] = field(default_factory=dict)
     lines: dict[PathInFile, int] = field(default_factory=dict)
     found: list[tuple[int, str]] = field(default_factory=list)
+    #: At which key each problem is.
+    places: dict[str, PathInFile] = field(default_factory=dict)
     _duplicates: set[PathInFile] = field(default_factory=set)
 
     @classmethod
@@ -71,6 +73,13 @@ class Document:
             document.add((key,), "give a file's path, or the file's content as a mapping")
         return document
 
+    @classmethod
+    def of_text(cls, path: Path, text: str, key: str) -> Document:
+        """Read what is to be written to a file; whatever is wrong with it becomes a problem."""
+        document = cls(key, path)
+        document._read_text(text)
+        return document
+
     @property
     def folder(self) -> Path | None:
         """The file's folder, where relative paths in it start."""
@@ -90,7 +99,9 @@ class Document:
         name = str(self.path or "")
         place = f"{name}:{line}" if line else name
         key = ".".join(_name(part) for part in path)
-        self.found.append((line, ": ".join(part for part in (place, key, message) if part)))
+        text = ": ".join(part for part in (place, key, message) if part)
+        self.places[text] = path
+        self.found.append((line, text))
 
     def model(self, model: type[Model]) -> Model | None:
         """Return the content as a model, or ``None`` with the problems added."""
@@ -117,11 +128,15 @@ class Document:
             if path.stat().st_size > LARGEST_FILE:
                 self.add((), f"larger than {LARGEST_FILE:,} bytes: not a parameter file")
                 return
-            self._parse(path.read_bytes().decode("utf-8"))
+            self._read_text(path.read_bytes().decode("utf-8"))
         except OSError as error:
             self.add((), f"cannot be read ({error.strerror})")
         except UnicodeDecodeError:
             self.add((), "is not UTF-8 text")
+
+    def _read_text(self, text: str) -> None:
+        try:
+            self._parse(text)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self.lines[()] = mark.line + 1 if mark else 0

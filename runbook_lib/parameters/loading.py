@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import overload
@@ -18,6 +19,8 @@ from .model import Site, Tenant, TrunkScope
 #: Instead of a tenant: a shared trunk of the site, on its own.
 SHARED = "trunk:"
 NEXT_STEP = "correct the parameters; nothing was sent"
+#: Trunks, and credential lists, of a Twilio account (Twilio, "Scale and limits of SIP trunking").
+MOST_OF_AN_ACCOUNT = 100
 
 
 def project_root() -> Path:
@@ -77,6 +80,49 @@ def _load(
     return the_site, the_tenant
 
 
+@dataclass(frozen=True)
+class ParameterProblem:
+    """A problem as ``runbook validate`` says it, and the tenant's key it is at; empty: elsewhere.
+
+    ``is_about_secret``: the value of a secret is missing or unfit, which a file alone cannot settle.
+    """
+
+    text: str
+    path: tuple[str | int, ...] = ()
+    is_about_secret: bool = False
+
+
+def check_text(
+    site: Source, path: Path, text: str, others: Sequence[Source], root: Path, *, secrets: bool = True
+) -> list[ParameterProblem]:
+    """Return what is wrong with a tenant's file if it had this text, beside its site's other tenants.
+
+    The same checks as of ``load_all``. Another tenant that is wrong by itself is no problem of this one.
+    """
+    site_file, the_site = _read_site(site, root)
+    tenant_file = Document.of_text(path, text, "tenant")
+    the_tenant = tenant_file.model(Tenant)
+    check_tenant(site_file, tenant_file)
+    check_live(site_file, tenant_file, root)
+    known = {*site_file.problems, *tenant_file.problems}
+    if secrets:
+        check_secrets(site_file, tenant_file, root)
+    found = [
+        ParameterProblem(
+            problem, document.places.get(problem, ())[1:] if is_own else (), problem not in known
+        )
+        for document, is_own in ((tenant_file, True), (site_file, False))
+        for problem in document.problems
+    ]
+    if the_site is None or the_tenant is None:
+        return found
+    tenants = [the_tenant]
+    for other in others:
+        with suppress(InputError):
+            tenants.append(load_tenant(other, root))
+    return [*found, *map(ParameterProblem, _clashes_with(tenants))]
+
+
 def load_all(
     site: Source, tenants: Sequence[Source], root: Path, *, secrets: bool = True
 ) -> list[tuple[Site, Tenant | TrunkScope]]:
@@ -91,7 +137,10 @@ def load_all(
             loaded.append(_load(site_file, the_site, tenant, root, secrets=secrets))
         except InputError as error:
             problems += [one for one in error.problems if one not in problems]
-    problems += _clashes([tenant for _, tenant in loaded if isinstance(tenant, Tenant)])
+    owners = [tenant for _, tenant in loaded if isinstance(tenant, Tenant)]
+    problems += _clashes(owners)
+    if the_site is not None:
+        problems += _trunk_clashes(the_site, owners)
     if problems:
         raise InputError(problems, next_step=NEXT_STEP)
     return loaded
@@ -114,8 +163,17 @@ def settled(source: Source, root: Path) -> Source:
 
 def _clashes(tenants: Sequence[Tenant]) -> list[str]:
     """Values that two tenants must not have in common."""
+    return _described(_meeting(tenants))
+
+
+def _clashes_with(tenants: Sequence[Tenant]) -> list[str]:
+    """Values that the first of the tenants has in common with another, and must not."""
+    return _described([pair for pair in _meeting(tenants) if tenants[0] in pair])
+
+
+def _described(pairs: Sequence[tuple[Tenant, Tenant]]) -> list[str]:
     found = []
-    for one, other in _meeting(tenants):
+    for one, other in pairs:
         both = f"tenants {one.name} and {other.name}"
         if one.name == other.name:
             found.append(f"{both}: tenant.name: the same, so their records would be mixed")
@@ -125,6 +183,40 @@ def _clashes(tenants: Sequence[Tenant]) -> list[str]:
             found.append(f"{both}: tenant.trunk.termination: the same; share one instead (shared_trunk)")
         if numbers := one.dids.overlap(other.dids):
             found.append(f"{both}: tenant.dids: both have {', '.join(numbers)}")
+    return found
+
+
+def _trunk_clashes(site: Site, tenants: Sequence[Tenant]) -> list[str]:
+    """What the trunks of tenants, and the site's shared ones, must not have in common, and how many fit."""
+    own = [tenant for tenant in tenants if tenant.trunk is not None]
+    trunks = [(f"tenant {tenant.name}", tenant.trunk_of(site)) for tenant in own]
+    trunks += [(f"shared trunk {name}", trunk) for name, trunk in site.shared_trunks.items()]
+    found, seen = list[str](), dict[tuple[str, ...], str]()
+    for owner, trunk in trunks:
+        account, credentials = trunk.account_name(site), trunk.termination.credentials
+        keys = {
+            ("label", trunk.termination_domain): "trunk.termination: the same label",
+            ("friendly name", account, trunk.trunk.friendly_name): (
+                "trunk.friendly_name: the same in one Twilio account"
+            ),
+            ("username", account, trunk.credential_list_name, credentials.username): (
+                "termination.credentials: the same user name in the same list, so one password for both"
+            ),
+        }
+        for key, problem in keys.items():
+            other = seen.setdefault(key, owner)
+            if other != owner:
+                found.append(f"{other} and {owner}: {problem}")
+    for account in site.twilio_accounts:
+        of_account = [trunk for _, trunk in trunks if trunk.account_name(site) == account]
+        domains = {trunk.termination_domain for trunk in of_account}
+        lists = {trunk.credential_list_name for trunk in of_account}
+        for count, what in ((len(domains), "trunks"), (len(lists), "credential lists")):
+            if count > MOST_OF_AN_ACCOUNT:
+                found.append(
+                    f"site.twilio_accounts.{account}: {count} {what} for it, and an account holds"
+                    f" {MOST_OF_AN_ACCOUNT}: share trunks, or use a further account"
+                )
     return found
 
 

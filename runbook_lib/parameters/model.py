@@ -113,6 +113,13 @@ class SitePbx(Strict):
         description="Updating a trunk without sending the password keeps the password. Set this only after"
         " testing it on your PBX.",
     )
+    requests_per_minute: int | None = Field(
+        None,
+        description="API requests a minute that the PBX accepts from one address, if it is not 5,000"
+        " (system.ini, access_limit).",
+        ge=60,
+        le=1_000_000,
+    )
 
     @property
     def acl_addresses(self) -> list[str]:
@@ -140,6 +147,13 @@ class Policies(Strict):
     )
     ticket: Regex | None = Field(
         None, description="Regular expression that must match the whole ticket of every apply."
+    )
+    keep_plans: int = Field(
+        90,
+        description="For how many days runs that only planned or verified are kept. Those that somebody"
+        " approved, and whatever is in the chain of records, stay.",
+        ge=1,
+        le=3660,
     )
     allow_non_public_addresses: bool = Field(
         False, description="Accept private, loopback and documentation addresses, which Twilio cannot reach."
@@ -236,7 +250,11 @@ class PbxTrunk(Strict):
         "udp", description="Transport to Twilio; tls requires secure trunking there."
     )
     max_concurrent_calls: int = Field(
-        100_000, description="Max Concurrent Calls (5.4); the default is the portal's.", ge=1, le=2**31 - 1
+        100_000,
+        description="Max Concurrent Calls (5.4); the default is the portal's.",
+        ge=1,
+        le=2**31 - 1,
+        json_schema_extra={"unit": "calls"},
     )
     remove_signalling_ranges: list[Ipv4Range] = Field(
         [],
@@ -321,7 +339,11 @@ class OutboundRule(Strict):
     number_length: Lengths | None = Field(None, description="Condition: how many digits were dialled.")
     extensions: Extensions | None = Field(None, description="Condition: the calling extensions.")
     strip_digits: int = Field(
-        0, description="How many digits to strip from the front of the dialled number.", ge=0, le=9
+        0,
+        description="How many digits to strip from the front of the dialled number.",
+        ge=0,
+        le=9,
+        json_schema_extra={"unit": "digits"},
     )
     prepend: Prepend = Field("", description="Prefix added after that.")
     caller_id: Number | None = Field(None, description="Outbound caller ID, +E.164, one of dids.")
@@ -425,6 +447,7 @@ class Tenant(Strict):
         description="System level: concurrent calls that the tenant's assignment allows.",
         ge=1,
         le=2**31 - 1,
+        json_schema_extra={"unit": "calls"},
     )
     trunk: TwilioTrunk | None = Field(None, description="The Elastic SIP Trunk.")
     termination: Termination | None = Field(None, description="Calls from the PBX to Twilio.")

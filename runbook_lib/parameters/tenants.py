@@ -70,6 +70,17 @@ def tenant_files(site: Path, workspace: Path) -> list[Path]:
     return found
 
 
+def site_files(workspace: Path) -> list[Path]:
+    """Return the full paths of the site files below ``parameters/``: an operator's own, then the sandbox's.
+
+    The product's example is none.
+    """
+    root = (workspace / FOLDER).resolve()
+    example, sandbox = (root / name for name in OWN_FOLDERS)
+    found = [path for path in _below(root) if not path.is_relative_to(example) and _is_site(path)]
+    return sorted(found, key=lambda path: (path.is_relative_to(sandbox), path))
+
+
 def _beside(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if _is_parameter_file(path, folder))
 

@@ -15,10 +15,11 @@ from .. import ssh
 from ..plain_files import SMALL, describe, parse_mapping, read, require_plain
 from ..statement import NAMESPACE, OLD_NAMESPACE, SIGNED
 from .chain import OPENED, Entry, digest_of
+from .chain_reading import is_run, read_chain
 from .events import DISPOSED
+from .problems import Problem
 from .record import APPROVED, STATEMENT, signature_names
 from .uses import USED
-from .verify import Problem, is_run, read_chain
 
 
 def signed_approvals(

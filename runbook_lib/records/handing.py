@@ -19,8 +19,9 @@ from .chain import Chain, Entry, digest_of, digest_of_file
 from .errors import RecordError
 from .events import DISPOSED, HANDED_OUT
 from .formats import FORMAT
+from .problems import Problem
 from .result import now
-from .verify import Problem, verify_record
+from .verify import verify_record
 
 
 def write_copy(out: Path, content: bytes) -> None:

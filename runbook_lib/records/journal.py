@@ -78,6 +78,8 @@ class Journal:
         self.target = target
         #: The vendors' clocks, as seen in their answers; kept by the transport.
         self.clocks = VendorClocks()
+        #: The most requests at once that Twilio reported for the account, whoever sent them; kept as above.
+        self.most_at_once = 0
         #: Called before a section's first write, when the vendors' clocks are known; raises to refuse it.
         self.before_first_write: Callable[[], None] | None = None
         self._redact = redact

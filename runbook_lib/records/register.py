@@ -24,6 +24,7 @@ from ..plain_files import read, read_mapping, write_whole
 from ..statement import CONFIRMED
 from . import living
 from .chain import ADOPTED, CLOSED, OPENED, Entry
+from .chain_reading import is_run
 from .clocks import clock_cautions, set_back
 from .events import DISPOSED, HELD, RELEASED
 from .first_block import (
@@ -38,14 +39,17 @@ from .first_block import (
     value_in_words,
 )
 from .policy import Seen
+from .problems import Problem, only_newer
 from .record import CHECKSUMS, OPENING, RECORD
 from .reviews import REVIEWED
 from .summary import NOT_ENDED
-from .verify import Problem, is_run, only_newer, read_record
+from .verify import read_record
 
 GOING_ON = "going on"
 NO_EFFECT = "none, by the plan"
-FORMAT = 1
+FORMAT = 2
+#: How many of several settings a row names.
+NAMED = 3
 #: Fewer records than this are read at every look rather than remembered.
 MANY = 200
 _SELF = "self-approved"
@@ -68,8 +72,9 @@ class Reason(StrEnum):
 class RecordFacts:
     """What a record says of itself, in short.
 
-    ``effect`` are the calls that the plan said would be interrupted; ``changed`` what changed, in words:
-    of one setting with its old and its new value; ``verified`` is ``None`` where nothing was read back.
+    ``effect`` are the calls that the plan said would be interrupted; ``changed`` what changed, in words: of
+    one setting with its old and its new value, of several some names; ``verified`` is ``None`` where nothing
+    was read back.
     ``ran_by`` says who ran it and how each name is known; ``reasons`` are those that the record alone shows.
     """
 
@@ -206,7 +211,11 @@ def _changed(rows: Sequence[Any]) -> str:
     if len(rows) == 1:
         [row] = rows
         return f"{row.setting}: {value_in_words(row.before)} → {value_in_words(row.after)}"
-    return f"{len(rows)} settings" if rows else ""
+    if not rows:
+        return ""
+    names = list(dict.fromkeys(row.setting for row in rows))
+    more = ", …" if len(names) > NAMED else ""
+    return f"{len(rows)} settings: {', '.join(names[:NAMED])}{more}"
 
 
 def _own_reasons(record: Mapping[str, Any], approval: Mapping[str, Any], how: str) -> Iterable[str]:

@@ -26,6 +26,7 @@ from ..secret import scrub_data
 from . import journal
 from .anchor import SETTINGS, read_settings
 from .chain import CLOSED, OPENED, Chain, Entry, digest_of
+from .chain_reading import is_run
 from .disposed import DISPOSED_FILE, brief, leftovers
 from .errors import RecordError
 from .events import DISPOSED, HELD, RELEASED
@@ -34,7 +35,7 @@ from .policy import POLICY
 from .record import withheld_from
 from .result import CHECKSUMS, now
 from .uses import USED, USED_FILE
-from .verify import is_run, verify_record
+from .verify import verify_record
 
 _AGE = re.compile(r"([1-9]\d{0,3})([ymd])", re.ASCII)
 _PASSWORDS = (PASSWORD_AT_TWILIO, PASSWORD_AT_PBX)

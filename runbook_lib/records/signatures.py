@@ -21,9 +21,11 @@ from pathlib import Path
 from .. import ssh
 from ..plain_files import SMALL, describe, read, read_mapping, require_plain, write_whole
 from .chain import Chain, Entry
+from .chain_reading import is_head, read_chain
 from .errors import RecordError
+from .problems import Anchor, Problem
 from .record import OPENING
-from .verify import SIGNATURES, Anchor, Problem, is_head, read_chain
+from .verify import SIGNATURES
 
 NAMESPACE = "portsip-twilio-runbook"
 

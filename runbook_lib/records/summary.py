@@ -62,6 +62,9 @@ def summarize(
         "clocks": largest(one.get("clocks") or {} for one in results),
         "journal": {"digest": journal, "writes": len(writes)},
     }
+    if at_once := max((one.get("twilio_at_once") or 0 for one in results), default=0):
+        # The most requests at once that Twilio reported for the account, this run's and all others'.
+        record["twilio_at_once"] = at_once
     # What was there before this run, and is not what the records had left.
     if outside := [row for one in results for row in _outside(one)]:
         record["changed_outside"] = outside

@@ -16,12 +16,14 @@ from ..plain_files import read_mapping
 from ..sip_uri import termination_label
 from . import journal
 from .chain import ADOPTED, CLOSED, Chain, Entry, digest_of_file, unreadable
+from .chain_reading import is_run
 from .errors import RecordError
 from .events import DISPOSED
 from .formats import newer
+from .problems import only_newer
 from .record import OPENING, RECORD, run_name
 from .result import CHECKSUMS
-from .verify import is_run, only_newer, verify_record
+from .verify import verify_record
 
 
 @dataclass(frozen=True)

@@ -10,32 +10,31 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeGuard
+from typing import Any
 
 from ..plain_files import LIMIT, SMALL, NotPlainError, opened, parse_mapping, read, read_mapping
 from . import journal, living
 from .anchor import ANCHORS, SETTINGS
-from .chain import (
-    ADOPTED,
-    CLOSED,
-    DIGEST,
-    FILE_NAME,
-    FILES,
-    OPENED,
-    Chain,
-    Entry,
-    NewerFormatError,
-    digest_of,
-    digest_of_file,
-)
+from .chain import ADOPTED, CLOSED, FILE_NAME, FILES, OPENED, Entry, digest_of, digest_of_file
+from .chain_reading import by_event, histories, is_inside, is_run, open_runs, read_chain
 from .disposed import DISPOSED_FILE, leftovers
 from .events import DISPOSED
 from .formats import newer
 from .needs import ATTRIBUTES
 from .ownership import OWNERSHIP
+from .problems import (
+    CHANGED,
+    Anchor,
+    Damage,
+    Problem,
+    Report,
+    damage_problem,
+    file_problem,
+    not_plain_problem,
+    unread,
+)
 from .record import (
     CHECKSUMS,
     OPENING,
@@ -49,29 +48,6 @@ from .record import (
 )
 from .reviews import unreviewed
 
-VERIFIED, CONSISTENT, DAMAGED = "verified", "consistent, not anchored", "not verified"
-NEWER = "not verified by this runbook: a newer one wrote part of it"
-
-
-class Damage(Enum):
-    """What happened to a file: changed, or altered by git (core.autocrlf, LFS) or a transfer as text.
-
-    Or nothing: a newer runbook wrote it, so this one cannot read it.
-    """
-
-    CHANGED = auto()
-    LINE_ENDS = auto()
-    POINTER = auto()
-    NEWER = auto()
-
-
-CHANGED = "changed"
-LINE_ENDS = "line endings are now CRLF, as after a transfer as text or git's core.autocrlf"
-POINTER = "replaced by a Git LFS pointer: fetch the file with git lfs pull"
-_TOLD = {Damage.CHANGED: CHANGED, Damage.LINE_ENDS: LINE_ENDS, Damage.POINTER: POINTER}
-_LFS = re.compile(
-    rb"version https://git-lfs\.github\.com/spec/v1\r?\n(?:.*\n)*?oid (sha256:[0-9a-f]{64})\r?\n"
-)
 EXTRA = "extra: the chain has no entry for this record"
 #: Modes in which nothing is written at the vendors, so that a run of one has no journal.
 READING = ("plan", "verify")
@@ -82,6 +58,8 @@ SIGNATURES = "signatures"
 SIGNATURE = re.compile(r"\d{6,}-[0-9a-f]{8}\.head(\.sig)?", re.ASCII)
 #: The folder and the names of JupyterLab's copies of the files that it opens.
 CHECKPOINTS, CHECKPOINT = ".ipynb_checkpoints", "-checkpoint"
+#: Of batches: what was asked for, and pages over their runs; nothing of a record is there.
+BATCHES = "_batches"
 #: Made from the records, rewritten by every run.
 INDEX = "index.html"
 #: Of locks, and of the names of those that hold them.
@@ -89,75 +67,6 @@ OWN_SUFFIXES = (".lock", ".holder")
 #: Expected files between the runs, besides locks: the chain, its page, the heads that were kept elsewhere
 #: and the command for it, the index of the journals, and what is remembered about signing in.
 OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, ATTRIBUTES, OWNERSHIP, "sign-in-refused.json"})
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that has changed: the file, relative to the records folder, and what is wrong.
-
-    ``damage`` is what happened to a file that exists and has another digest.
-    """
-
-    path: str
-    what: str
-    damage: Damage | None = None
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A head from outside the folder; ``source`` says from where: the kept head, or a signer."""
-
-    digest: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found.
-
-    ``anchored`` is the last entry that a kept head or a signature proves, with all before it;
-    ``after`` the runs with entries behind it. ``unchained`` are runs outside the chain that never
-    claimed to be in it (plans, verifications, plain papermill), among them ``reading``, those that say
-    that they only planned or verified; ``strays`` whatever else lies between the records: all of
-    them are unverified. ``unopened`` are the folders of runs that died before the chain knew them:
-    nothing was written, and ``runbook records close`` removes them. ``going_on`` are the runs that are open
-    and hold their lock; ``older`` the folders with writes that are not in the chain and never claimed to be:
-    from before every door wrote to the register; ``unreviewed`` the runs of an emergency that nobody has
-    reviewed. ``removed`` are the records that were removed by rule, ``skipped`` those that were not looked
-    at, as they had closed at the head from which it started.
-    """
-
-    problems: tuple[Problem, ...]
-    entries: tuple[Entry, ...]
-    anchored: Entry | None
-    anchors: tuple[Anchor, ...]
-    unchained: tuple[str, ...]
-    strays: tuple[str, ...]
-    reading: tuple[str, ...] = ()
-    unopened: tuple[str, ...] = ()
-    going_on: tuple[str, ...] = ()
-    older: tuple[str, ...] = ()
-    unreviewed: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def status(self) -> str:
-        """``VERIFIED``, ``CONSISTENT`` or, with problems, ``DAMAGED`` or ``NEWER``."""
-        if self.problems:
-            return NEWER if only_newer(self.problems) else DAMAGED
-        return VERIFIED if self.anchored else CONSISTENT
-
-    @property
-    def records(self) -> tuple[str, ...]:
-        """The closed records, in order."""
-        return tuple(str(one.run) for one in self.entries if one.event == CLOSED)
-
-    @property
-    def after(self) -> tuple[Entry, ...]:
-        """The entries behind the anchored one; all of them without one."""
-        last = self.anchored.seq if self.anchored else -1
-        return tuple(one for one in self.entries if one.seq > last)
 
 
 def verify_records(
@@ -193,7 +102,7 @@ def verify_records(
         last_seen = _seq(entries, since)
         looked_at = [entry for entry in entries if entry.run not in skipped or entry.seq > last_seen]
     removed = {str(entry.run): entry for entry in entries if entry.event == DISPOSED and is_run(entry.run)}
-    problems += [*_histories(entries, going_on), *_events(records, looked_at, removed), *known]
+    problems += [*histories(entries, going_on), *_events(records, looked_at, removed), *known]
     closed_by_content = {one.content: str(one.run) for one in entries if one.event == CLOSED}
     openings: dict[str, dict[str, Any]] = {}
     problems += [one for run, entry in removed.items() for one in _disposed(records, run, entry)]
@@ -269,16 +178,6 @@ def verify_record(records: Path, run: str, entries: Sequence[Entry]) -> list[Pro
     return [problem for entry in own if entry.event == ADOPTED for problem in _adopted(records, entry)]
 
 
-def open_runs(entries: Sequence[Entry]) -> list[str]:
-    """Return the runs that opened and were not closed, in the order of the chain."""
-    return [run for run, digests in by_event(entries).items() if CLOSED not in digests]
-
-
-def only_newer(problems: Sequence[Problem]) -> bool:
-    """Whether the only problem is that a newer runbook wrote something."""
-    return all(problem.damage is Damage.NEWER for problem in problems)
-
-
 def read_record(
     records: Path, run: str, digests: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
@@ -294,7 +193,7 @@ def read_record(
         try:
             content = read(folder / name)
         except OSError as error:
-            problems.append(Problem(f"{run}/{name}", _unread(error)))
+            problems.append(Problem(f"{run}/{name}", unread(error)))
             return {}
         told = parse_mapping(content)
         if digest_of(content) != digest:
@@ -306,7 +205,7 @@ def read_record(
     try:
         refuse_links(records, run)
     except NotPlainError as error:
-        return {}, {}, [_not_plain(records, error)]
+        return {}, {}, [not_plain_problem(records, error)]
     opening = mapping(OPENING, digests.get(OPENED)) if OPENED in digests else {}
     if CLOSED not in digests:
         return opening, {}, problems
@@ -329,89 +228,6 @@ def unopened(records: Path, chained: Collection[str]) -> list[str]:
     return found
 
 
-def by_event(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
-    """Return the digests of each run's opening and closing from the chain."""
-    found: dict[str, dict[str, str]] = {}
-    for entry in entries:
-        if entry.event in FILES:
-            found.setdefault(str(entry.run), {})[entry.event] = entry.content
-    return found
-
-
-def read_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
-    """Return the entries that can be read, and every place where one does not follow from the one before.
-
-    Unlike ``Chain.entries``, which raises for what is wrong.
-    """
-    try:
-        lines = Chain(records).lines()
-    except OSError as error:
-        return [], [Problem(FILE_NAME, _unread(error))]
-    if pointed := _LFS.match(b"".join(lines[:10])):
-        return [], [Problem(FILE_NAME, f"{POINTER} ({pointed[1].decode()})")]
-    if not any(line.endswith(b"\r\n") for line in lines):
-        return _linked(lines)
-    entries, problems = _linked([line.replace(b"\r\n", b"\n") for line in lines])
-    return entries, [Problem(FILE_NAME, LINE_ENDS, Damage.LINE_ENDS), *problems]
-
-
-def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
-    entries: list[Entry] = []
-    problems: list[Problem] = []
-    before: Entry | None = None
-    seen: set[int] = set()
-    for number, line in enumerate(lines, start=1):
-        place = f"line {number}"
-        try:
-            entry = Entry.parse(line)
-        except NewerFormatError as error:
-            problems.append(Problem(FILE_NAME, f"{place}: {error}", Damage.NEWER))
-            before = None
-            continue
-        except ValueError:
-            what = "changed: not an entry" if line.endswith(b"\n") else "cut: its end is missing"
-            problems.append(Problem(FILE_NAME, f"{place}: {what}"))
-            before = None
-            continue
-        expected = before.seq + 1 if before else number - 1
-        if entry.seq != expected:
-            problems.append(Problem(FILE_NAME, f"{place}: {_out_of_order(entry.seq, expected, seen)}"))
-        elif entry.previous != (before.digest if before else None) and (before or number == 1):
-            what = "this entry or the one before it was changed, inserted or removed"
-            problems.append(Problem(FILE_NAME, f"{place} ({entry.event} {entry.run}): broken: {what}"))
-        seen.add(entry.seq)
-        entries.append(entry)
-        before = entry
-    return entries, problems
-
-
-def _out_of_order(seq: int, expected: int, seen: set[int]) -> str:
-    if seq in seen:
-        return f"inserted: entry {seq} appears twice"
-    if seq < expected:
-        return f"reordered: entry {seq} follows entry {expected - 1}"
-    gap = f"entry {expected}" if seq == expected + 1 else f"entries {expected} to {seq - 1}"
-    return f"cut or reordered: {gap} missing before entry {seq}"
-
-
-def _histories(entries: Sequence[Entry], going_on: Collection[str]) -> Iterator[Problem]:
-    """Runs that did not open once and then close once; paths that no run has."""
-    events: dict[str, list[str]] = {}
-    for entry in entries:
-        if entry.event in FILES:
-            events.setdefault(str(entry.run), []).append(entry.event)
-    for run, found in events.items():
-        if not is_run(run):
-            yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
-        elif found == [OPENED]:
-            if run not in going_on:
-                yield Problem(
-                    run, "begun, not ended: opened, never closed; to close it: runbook records close"
-                )
-        elif found != [OPENED, CLOSED]:
-            yield Problem(FILE_NAME, f"entries of {run}: {', '.join(found)}; expected: opened, closed")
-
-
 def _since(entries: Sequence[Entry], since: str | None) -> set[str]:
     """The runs of which every entry that a record has lies at a head or before it."""
     last = _seq(entries, since)
@@ -429,13 +245,13 @@ def _disposed(records: Path, run: str, entry: Entry) -> Iterator[Problem]:
     name = f"{run}/{DISPOSED_FILE}"
     try:
         refuse_links(records, run)
-        if problem := _compared(records / run / DISPOSED_FILE, name, str(told.get("disposed"))):
+        if problem := file_problem(records / run / DISPOSED_FILE, name, str(told.get("disposed"))):
             yield problem
         for left in leftovers(records / run):
             what = "still there: its record was removed by rule; runbook records dispose finishes that"
             yield Problem(f"{run}/{left}", what)
     except NotPlainError as error:
-        yield _not_plain(records, error)
+        yield not_plain_problem(records, error)
     except OSError as error:
         yield Problem(run, f"cannot be read ({error.strerror})")
 
@@ -447,14 +263,14 @@ def _events(records: Path, entries: Sequence[Entry], removed: Collection[str] = 
             continue  # compared with all other files of their record
         if entry.run in removed and entry.file.startswith(f"{entry.run}/"):
             continue  # removed with its record
-        if not _is_inside(entry.file):
+        if not is_inside(entry.file):
             yield Problem(FILE_NAME, f"inserted: {entry.file} is not a file of the records")
             continue
         try:
             refuse_links(records, str(PurePosixPath(entry.file).parent))
-            problem = _compared(records / entry.file, entry.file, entry.content)
+            problem = file_problem(records / entry.file, entry.file, entry.content)
         except NotPlainError as error:
-            problem = Problem(entry.file, _unread(error))
+            problem = Problem(entry.file, unread(error))
         if problem:
             yield problem
 
@@ -474,10 +290,10 @@ def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
             if name not in listed:
                 if not _is_jupyters_copy(folder, name, listed):
                     yield Problem(f"{run}/{name}", "extra: not among the files that were adopted")
-            elif problem := _compared(f"{folder}/{name}", f"{run}/{name}", listed[name]):
+            elif problem := file_problem(f"{folder}/{name}", f"{run}/{name}", listed[name]):
                 yield problem
     except NotPlainError as error:
-        yield _not_plain(records, error)
+        yield not_plain_problem(records, error)
     except OSError as error:
         yield Problem(run, f"cannot be read ({error.strerror})")
 
@@ -502,7 +318,7 @@ def _record(
             return
         yield from _files(folder, run, contents_by_event, closed_by_content, openings)
     except NotPlainError as error:
-        yield _not_plain(records, error)
+        yield not_plain_problem(records, error)
     except OSError as error:
         place = Path(error.filename or folder)
         yield Problem(place.relative_to(records).as_posix(), f"cannot be read ({error.strerror})")
@@ -523,9 +339,9 @@ def _files(
             content = read(folder / OPENING)
             openings[run] = parse_mapping(content)
             if digest_of(content) != opened:
-                opening_differs = _damaged(name, content, opened)
+                opening_differs = damage_problem(name, content, opened)
         except OSError as error:
-            opening_differs = Problem(name, _unread(error))
+            opening_differs = Problem(name, unread(error))
     if opening_differs:
         yield opening_differs
     if CLOSED not in contents_by_event:
@@ -536,9 +352,9 @@ def _files(
         digest, told = digest_of(content), parse_mapping(content)
     except OSError as error:
         content, digest, told = b"", closed, {}
-        yield Problem(name, _unread(error))
+        yield Problem(name, unread(error))
     if digest != closed:
-        damaged = _damaged(name, content, closed)
+        damaged = damage_problem(name, content, closed)
         other = closed_by_content.get(digest) if damaged.damage is Damage.CHANGED else None
         yield replace(damaged, what=f"swapped: it is that of {other}") if other else damaged
         if damaged.damage is Damage.POINTER:  # what the record has is in the file that is not there
@@ -556,7 +372,7 @@ def _files(
         if name not in listed:
             if not _is_jupyters_copy(folder, name, listed):
                 yield Problem(f"{run}/{name}", "extra: not among the checksums")
-        elif problem := _compared(f"{folder}/{name}", f"{run}/{name}", listed[name]):
+        elif problem := file_problem(f"{folder}/{name}", f"{run}/{name}", listed[name]):
             yield problem
     for name in sorted(empty):
         yield Problem(f"{run}/{name}", "extra: an empty folder")
@@ -574,43 +390,12 @@ def _is_jupyters_copy(folder: Path, name: str, listed: Mapping[str, str]) -> boo
         return False
 
 
-def _compared(path: Path | str, name: str, digest: str) -> Problem | None:
-    """What is wrong with a file, of this name in the records folder; ``None`` if it has this digest."""
-    try:
-        return None if digest_of_file(path) == digest else _damaged(name, read(path), digest)
-    except OSError as error:
-        return Problem(name, _unread(error))
-
-
-def _damaged(name: str, content: bytes, digest: str) -> Problem:
-    """What happened to a file whose digest differs."""
-    damage = Damage.CHANGED
-    if (pointed := _LFS.match(content)) and pointed[1].decode() == digest:
-        damage = Damage.POINTER
-    elif b"\r\n" in content and digest_of(content.replace(b"\r\n", b"\n")) == digest:
-        damage = Damage.LINE_ENDS
-    return Problem(name, _TOLD[damage], damage)
-
-
-def _unread(error: OSError) -> str:
-    """Why a file could not be read, as the text of a problem."""
-    if isinstance(error, FileNotFoundError):
-        return "missing"
-    if isinstance(error, NotPlainError):
-        return f"{CHANGED}: {error.strerror}"
-    return f"cannot be read ({error.strerror})"
-
-
-def _not_plain(records: Path, error: NotPlainError) -> Problem:
-    return Problem(Path(error.filename).relative_to(records).as_posix(), _unread(error))
-
-
 def _checksums(told: Mapping[str, Any]) -> dict[str, str]:
     """The digests by file name; empty if they are unusable, which their own digest reveals."""
     files = told.get("files")
     if not isinstance(files, dict):
         return {}
-    return {name: digest for name, digest in files.items() if _is_inside(name)}
+    return {name: digest for name, digest in files.items() if is_inside(name)}
 
 
 def _claim(names: Collection[str], told: Mapping[str, Any]) -> str:
@@ -656,6 +441,8 @@ def _survey(records: Path) -> tuple[list[str], list[str], list[Problem]]:
                     signed.add(entry.name)
                 elif not sound or folder == SIGNATURES or not _is_ours(Path(entry.path)):
                     strays.append(name)
+            elif name == BATCHES:
+                continue
             elif (entry.name.startswith(".") and entry.name.endswith(OWN_SUFFIXES)) or entry.name == INDEX:
                 strays.append(name)
             elif depth == RUN_DEPTH and not is_withheld(entry.name):
@@ -691,17 +478,3 @@ def _is_ours(path: Path) -> bool:
         return True  # the name of a lock's holder, gone with the lock
     except OSError:
         return False
-
-
-def _is_inside(name: str) -> bool:
-    return not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
-
-
-def is_head(text: str) -> bool:
-    """Whether a text is a digest as ``runbook records head`` prints it."""
-    return DIGEST.fullmatch(text) is not None
-
-
-def is_run(name: str | None) -> TypeGuard[str]:
-    """Whether a text names a run's folder, and nothing outside the records folder."""
-    return name is not None and len(PurePosixPath(name).parts) == 3 and _is_inside(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Item, Outcome, Section, Verification, View
+from .base import Section
+from .items import Item, Outcome, Verification, View
 from .s00_before import BeforeYouBegin
 from .s01_trunk import CreateTrunk
 from .s02_termination import TerminationSection

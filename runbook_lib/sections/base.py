@@ -13,32 +13,20 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from ..errors import ConflictError, OutcomeUnknownError, StalePlanError, VendorError
-from ..guide import SECTIONS, TENANTS_STEPS
+from ..guide import SECTIONS
 from ..keys import ResourceKey, Why
 from ..meaning import meaning
-from ..plan import (
-    CHANGING,
-    SETTLED,
-    STOPPING,
-    Action,
-    Effect,
-    Row,
-    Slice,
-    Value,
-    describe_deviation,
-    deviations,
-    value_text,
-)
+from ..plan import CHANGING, SETTLED, STOPPING, Action, Effect, Row, Slice, Value, deviations
 from ..records.journal import CLOCKS
-from ..records.ownership import Remains, is_as_left
 from ..resources.written import keep_what_was_made
 from ..vendors.twilio import as_read
+from .guards import compared_with_records, describe_stop, kept_shared, needs_permission, what_was_approved
+from .items import Field, Item, Outcome, Verification, View, rows_of
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -64,85 +52,12 @@ ACCOUNT_NOT_PROVEN = (
 )
 
 
-@dataclass(frozen=True)
-class View:
-    """A table of current state: caption, column names, rows of plain values."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Value, ...], ...]
-
-
-@dataclass(frozen=True)
-class Item:
-    """Rows that belong together and the one write that carries them out (``None``: nothing to do).
-
-    ``resource`` is the key of what is written, for the journal; ``before`` is the vendor's previous
-    state (``None`` if new), which a rollback restores. ``repeatable`` means that reading cannot show
-    whether the write was done and that repeating it does no harm (a password). ``passing_s`` is how
-    long a conflict may take to resolve itself; see ``time_to_pass``. ``names`` are the vendor's names of
-    the rows' settings, where each row is one.
-    """
-
-    rows: tuple[Row, ...]
-    resource: ResourceKey | None = None
-    write: Callable[[], Any] | None = None
-    repeatable: bool = False
-    before: Mapping[str, Any] | None = None
-    passing_s: float = 0.0
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Field:
-    """One setting of a resource: its desired and its current value (``None`` if absent).
-
-    ``name`` is the vendor's. ``effect`` is what a change does to calls, ``step`` the guide's where it is
-    not the resource's, ``sent`` what a write sends for it where that is not the value that is shown.
-    """
-
-    name: str
-    label: str
-    desired: Value
-    current: Value
-    effect: Effect = Effect.NONE
-    note: str = ""
-    step: str = ""
-    sent: Mapping[str, Any] | None = None
-
-    @property
-    def change(self) -> Mapping[str, Any]:
-        """The value that a write sends for it."""
-        return {self.name: self.desired} if self.sent is None else self.sent
-
-
 class _OvertakenError(Exception):
     """A write was refused because the state has changed since the plan was made: plan again."""
 
     def __init__(self, refusal: VendorError) -> None:
         super().__init__(str(refusal))
         self.refusal = refusal
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What ``apply`` did: the rows that it carried out and the number of writes that were sent."""
-
-    rows: tuple[Row, ...]
-    writes: int
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What was read back: all rows, and those that differ from the guide's expected result."""
-
-    rows: tuple[Row, ...]
-    differences: tuple[Row, ...] = field(default=())
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything is as the guide expects."""
-        return not self.differences
 
 
 #: What a section goes by, as one frozen value; each section has its own kind.
@@ -223,7 +138,7 @@ class Section(ABC, Generic[FactsT]):
 
     def planned(self) -> Slice:
         """Return the section's slice of the plan, from the state as read."""
-        return Slice(self.number, (*self._cautions(), *_rows(self.guarded_items())))
+        return Slice(self.number, (*self._cautions(), *rows_of(self.guarded_items())))
 
     def to_write(self) -> list[ResourceKey]:
         """Return what would be written, from the state as read, in order."""
@@ -243,7 +158,7 @@ class Section(ABC, Generic[FactsT]):
         for remaining in reversed(range(ROUNDS)):
             items = self._settled_items(as_read=as_read and remaining == ROUNDS - 1)
             self.context.account_is_proven()
-            self._check(_rows(items), approved, written=self.context.journal.writes > before)
+            self._check(rows_of(items), approved, written=self.context.journal.writes > before)
             try:
                 for item in items:
                     if item.write is None:
@@ -277,7 +192,7 @@ class Section(ABC, Generic[FactsT]):
         self.reading_back = True
         self.read()
         while True:
-            rows = (*_rows(self.items()), *self.expected())
+            rows = (*rows_of(self.items()), *self.expected())
             differences = tuple(row for row in rows if row.action in CHANGING | STOPPING)
             now = time.monotonic()
             if now > deadline if differences else now >= self._late_until:
@@ -436,22 +351,22 @@ class Section(ABC, Generic[FactsT]):
     def guarded_items(self) -> list[Item]:
         """The items, with those in conflict that this run is not allowed to carry out."""
         remains = self.context.remains()
-        items = [_compared_with_records(item, remains) for item in self.items()]
+        items = [compared_with_records(item, remains) for item in self.items()]
         if self.context.scope.creates_only:
-            items = [_kept_shared(item, self.context.settings.shared) for item in items]
+            items = [kept_shared(item, self.context.settings.shared) for item in items]
         return self._within_leave(items)
 
     def _within_leave(self, items: list[Item]) -> list[Item]:
         """The items, with those as conflicts that would interrupt calls without permission."""
         leave = self.context.accept_interruption
-        return [item if leave else _guarded(item) for item in items]
+        return [item if leave else needs_permission(item) for item in items]
 
     def _check(self, rows: tuple[Row, ...], approved: Slice | None, *, written: bool) -> None:
         so_far = "part of this section was written" if written else "nothing in this section was written"
         stopping = [row for row in rows if row.action in STOPPING]
         if stopping:
             raise ConflictError(
-                "; ".join(told_stop(row) + _moved(row, approved) for row in stopping),
+                "; ".join(describe_stop(row) + what_was_approved(row, approved) for row in stopping),
                 step=stopping[0].step,
                 meaning=so_far,
                 next_step="resolve each row listed here (its note says how), then plan again",
@@ -505,7 +420,7 @@ class Section(ABC, Generic[FactsT]):
 
     def _rows_now(self, item: Item) -> list[Row | None]:
         """Return the item's rows as planned from the state as read; ``None`` if there is no such item."""
-        rows = {row.key: row for row in _rows(self.items())}
+        rows = {row.key: row for row in rows_of(self.items())}
         return [rows.get(row.key) for row in item.rows]
 
 
@@ -554,105 +469,3 @@ def time_to_pass(seconds: float, now: datetime, *created: datetime) -> float:
     send its next write: a run with another records folder, so that no lock separates the two.
     """
     return seconds if any(abs(now - made) < CLOCKS for made in created) else 0.0
-
-
-def rings_nowhere(step: str, did: str) -> Row:
-    """Return the row of a number whose calls nothing in the PBX takes; it stops nothing."""
-    note = "no enabled inbound rule takes them: callers hear an error; name the number in an inbound rule"
-    why = Why.RINGS_NOWHERE
-    return Row(step, f"calls to {did}", None, "ring nowhere", Action.NOT_MANAGED, note=note, why=why)
-
-
-def told_stop(row: Row) -> str:
-    """Which row stops and why, including its effect on calls."""
-    why = row.note if row.effect is Effect.NONE else f"{row.effect}; {row.note}"
-    return f"{row.setting}: {row.action} ({why})"
-
-
-def _moved(row: Row, approved: Slice | None) -> str:
-    """What the approved plan has instead of a row that stops; empty without an approved plan."""
-    if approved is None:
-        return ""
-    same = next((one for one in approved.rows if one.key == row.key), None)
-    if same is not None:
-        return f" [{describe_deviation(same, row)}]"
-    # A resource in conflict is one row; the approved plan has it under its name.
-    rows = [one for one in approved.changing if row.desired is not None and one.desired == row.desired]
-    wanted = "; ".join(
-        f"{one.setting}: {value_text(one.current)} → {value_text(one.desired)}" for one in rows
-    )
-    return f" [approved: {wanted or 'no such row'}; live: {value_text(row.current)}]"
-
-
-def _rows(items: Iterable[Item]) -> tuple[Row, ...]:
-    return tuple(row for item in items for row in item.rows)
-
-
-def _kept_shared(item: Item, name: str | None) -> Item:
-    """The item, as a conflict if it would change something that a shared trunk already has."""
-    changes = (Action.UPDATE, Action.REPLACE, Action.REMOVE)
-    # The password is written on both sides when the trunk is created; nobody can use the pair before.
-    if item.repeatable and all(row.effect is Effect.NONE for row in item.rows):
-        return item
-    rows = tuple(
-        replace(
-            row,
-            action=Action.CONFLICT,
-            note=f"a setting of the shared trunk {name}: change it with runbook apply --trunk {name}",
-            why=Why.SHARED,
-        )
-        if row.action in changes and row.step not in TENANTS_STEPS
-        else row
-        for row in item.rows
-    )
-    return item if rows == item.rows else replace(item, rows=rows, write=None)
-
-
-#: Of a change whose present value no record here left.
-NOT_KNOWN = "which run left the current value is not known"
-
-
-def _joined(note: str, more: str) -> str:
-    return f"{note}; {more}" if note else more
-
-
-NO_LEAVE = "accept_interruption is not set"
-
-
-def _guarded(item: Item) -> Item:
-    if all(row.effect is Effect.NONE for row in item.rows if row.action in CHANGING):
-        return item
-    rows = tuple(
-        replace(
-            row,
-            action=Action.CONFLICT,
-            note=NO_LEAVE + (f"; {row.note}" if row.note else ""),
-            why=Why.NO_LEAVE,
-        )
-        if row.effect is not Effect.NONE and row.action in CHANGING
-        else row
-        for row in item.rows
-    )
-    return replace(item, rows=rows, write=None)
-
-
-def _compared_with_records(item: Item, remains: Remains) -> Item:
-    """The item, each row with what the records left of it, where something else is there now."""
-    if item.resource is None:
-        return item
-    rows = tuple(_with_what_was_left(item.resource, row, remains) for row in item.rows)
-    return replace(item, rows=rows)
-
-
-def _with_what_was_left(resource: ResourceKey, row: Row, remains: Remains) -> Row:
-    if row.field or row.action not in CHANGING | {Action.IN_PLACE}:
-        return row  # a password cannot be compared, and what stops has its own reason
-    left = remains.of(resource, row)
-    if left is None:
-        may_be_missing = row.action in CHANGING and row.current is not None and not remains.is_empty
-        return replace(row, note=_joined(row.note, NOT_KNOWN)) if may_be_missing else row
-    if is_as_left(row, left):
-        return row
-    found = f"found {value_text(row.current)}; run {left.run} left {value_text(left.value)} on {left.at[:10]}"
-    note = _joined(row.note, f"changed outside: {found}")
-    return replace(row, note=note, outside=left)

@@ -29,7 +29,8 @@ from ..records.journal import CLOCKS, sent_at
 from ..resources.lists import CREDENTIALS, lists_on, own_list
 from ..secret import written_at
 from ..vendors.twilio import as_read, read_date
-from .base import PAIR_S, Item, time_to_pass
+from .base import PAIR_S, time_to_pass
+from .items import Item
 
 if TYPE_CHECKING:
     from ..context import Context

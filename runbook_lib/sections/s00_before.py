@@ -17,7 +17,8 @@ from ..secret import exposure
 from ..signalling import PUBLISHED
 from ..sip_uri import address
 from ..vendors.twilio import serves_something
-from .base import ACCOUNT_NOT_PROVEN, Item, Section, View
+from .base import ACCOUNT_NOT_PROVEN, Section
+from .items import Item, View
 
 #: Media of all edges. Source: Twilio, "Elastic SIP Trunking IP addresses".
 MEDIA = ("168.86.128.0/18", "UDP 10000-60000")

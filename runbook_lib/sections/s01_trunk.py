@@ -15,7 +15,8 @@ from ..meaning import same_name
 from ..plan import Action, Row, Value
 from ..resources.twilio_trunk import FoundTrunk
 from ..vendors.twilio import as_read
-from .base import Field, Item, Section, View
+from .base import Section
+from .items import Field, Item, View
 
 #: Twilio's defaults of the General page. Source: Twilio, Elastic SIP Trunking "Trunks resource".
 GENERAL: dict[str, tuple[str, Value]] = {

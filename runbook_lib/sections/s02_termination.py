@@ -18,7 +18,8 @@ from ..plan import Effect, Value
 from ..resources.lists import ACL, CREDENTIALS, ListKind, Lists, read_lists
 from ..resources.pbx_trunk import InPbx
 from ..vendors.twilio import as_read
-from .base import SETTLE_S, Field, Item, SectionOfTrunk, View, time_to_pass
+from .base import SETTLE_S, SectionOfTrunk, time_to_pass
+from .items import Field, Item, View
 from .passwords import PasswordPair
 
 

@@ -17,7 +17,8 @@ from ..resources.rules import RulesAsRead
 from ..resources.twilio_trunk import numbers_on
 from ..sip_uri import OriginationUri
 from ..vendors.twilio import as_read
-from .base import SETTLE_S, Field, Item, SectionOfTrunk, View, time_to_pass
+from .base import SETTLE_S, SectionOfTrunk, time_to_pass
+from .items import Field, Item, View
 
 
 @dataclass(frozen=True)

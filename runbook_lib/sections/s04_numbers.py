@@ -19,7 +19,8 @@ from ..resources.regions import describe_region, why_not_assigned
 from ..resources.rules import RulesAsRead
 from ..resources.twilio_trunk import numbers_on
 from ..vendors.twilio import as_read, serves_something
-from .base import Field, Item, SectionOfTrunk, View, rings_nowhere
+from .base import SectionOfTrunk
+from .items import Field, Item, View, rings_nowhere
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from ..keys import Why
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
 from ..resources.pbx_trunk import InPbx, associated, desired_fields, edge_caution
 from ..resources.rules import RulesAsRead
-from .base import Field, Item, Section, View
+from .base import Section
+from .items import Field, Item, View
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
 
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).

@@ -23,7 +23,8 @@ from ..resources.dial_plan import DialPlanAsRead as Facts
 from ..resources.dial_plan import read_dial_plan
 from ..resources.pbx_trunk import InPbx
 from ..resources.rules import RulesAsRead, providers_of
-from .base import Field, Item, SectionOfTrunk, View, rings_nowhere
+from .base import SectionOfTrunk
+from .items import Field, Item, View, rings_nowhere
 
 #: The three times of an inbound rule: label, field in the PBX, key in the parameters.
 TIMES = (

@@ -20,7 +20,8 @@ from ..plan import Action, Effect, Row
 from ..resources.lists import ACL, CREDENTIALS, ListKind, lists_on, own_list
 from ..resources.regions import why_not_assigned
 from ..resources.twilio_trunk import numbers_on
-from ..sections.base import Item, Section, View, at_step
+from ..sections.base import Section, at_step
+from ..sections.items import Item, View
 from ..sections.s03_origination import host_of
 from ..vendors.twilio import as_read
 from .way_back import RULES, hanging_on

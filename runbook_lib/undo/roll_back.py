@@ -18,7 +18,8 @@ from ..records.footprint import Trace, footprint
 from ..records.journal import read_journal
 from ..resources.twilio_trunk import numbers_on
 from ..resources.written import collection_of, locate_created
-from ..sections.base import Item, Section, View, at_step
+from ..sections.base import Section, at_step
+from ..sections.items import Item, View
 from ..sections.passwords import SIDES, PasswordPair, find_user
 from .way_back import EFFECTS, Resource, hanging_on, resource_of
 from .whose import Whose

@@ -1,18 +1,21 @@
-"""How many requests may be in flight at one vendor's account, whoever sends them.
+"""How many requests may be in flight at one vendor's account, and how many a minute, whoever sends them.
 
-A slot is a file lock, for one exchange: the operating system releases it with the process, and the
-processes of a run and all runs of a records folder share the same files. The holder of a slot waits only
-for the vendor's answer, so slots can never be part of a deadlock, and waiting for one is never
-an error. If no file can be created, there is no budget, and everything else works.
+A slot is a file lock, for one exchange: the operating system releases it with the process. All processes
+of a machine share the same files, whatever their workspace, temporary folder or account. The holder of a
+slot waits only for its turn and for the vendor's answer, so slots can never be part of a deadlock, and
+waiting for one is never an error. If no file can be created, there is no budget, and everything else works.
 
 Writes, what is read to confirm them, sign-ins (the whole session waits for its own) and sign-outs go first:
 ordinary reads leave one slot free for them, and take none while one of them waits. After 429 the budget is
 half as large, and then recovers one by one.
+
+Where the vendor counts the requests of a minute, each also waits for its turn (``pace``).
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import random
 import select
@@ -21,9 +24,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
-from ..plain_files import SMALL, descriptor
+from ..plain_files import SMALL, shared_descriptor
 from ..records.clocks import steady
+from .pace import Pace
 
 #: Requests in flight per vendor and account.
 SLOTS = 4
@@ -33,6 +38,62 @@ RECOVERY_S = 10.0
 POLL_S, LONGEST_POLL_S = 0.002, 0.016
 #: Longer than any exchange takes. If no slot has changed hands for so long, their holders are suspended.
 PATIENCE_S = 60.0
+#: The requests a minute that a PBX takes from one address, unless its site knows better (PortSIP, FAQ: 5,000
+#: since 16.2).
+PBX_A_MINUTE = 5_000
+#: In there, the budgets of this machine; a service's own temporary folders (PrivateTmp) are not this one.
+MACHINE = (Path("/dev/shm"), Path("/var/tmp"))  # noqa: S108 - shared on purpose, see _make_folder
+FOLDER = "portsip-twilio-runbook"
+
+
+def twilio_budget(account_sid: str, url: str, elsewhere: Path) -> Budget:
+    """Return the budget of a Twilio account; of one for each server where it is not Twilio's own.
+
+    ``elsewhere`` has the files if this machine has no folder for them.
+    """
+    host = urlsplit(url).hostname or ""
+    name = account_sid if host.endswith(".twilio.com") else f"{account_sid} at {urlsplit(url).netloc}"
+    return Budget(machine_folder() or elsewhere, _named("twilio", name))
+
+
+def pbx_budget(
+    url: str, a_minute: int | None, elsewhere: Path, *, slots: int = SLOTS, share: float = 1.0
+) -> Budget:
+    """Return the budget of a PBX, whichever site names it.
+
+    ``a_minute`` is its limit for one address if that is known, ``share`` how much of it may be used.
+    """
+    name = _named("portsip", urlsplit(url).netloc)
+    folder = machine_folder() or elsewhere
+    return Budget(
+        folder, name, slots, Pace(folder / f".{name}-pace.lock", (a_minute or PBX_A_MINUTE) * share)
+    )
+
+
+def machine_folder() -> Path | None:
+    """Return the folder of all budgets of this machine; ``None`` if there cannot be one."""
+    for place in MACHINE:
+        if place.is_dir():
+            folder = place / FOLDER
+            return folder if _make_folder(folder) else None
+    return None
+
+
+def _make_folder(folder: Path) -> bool:
+    """Make a folder that all accounts may write to, but in which each may only delete its own files."""
+    try:
+        folder.mkdir()
+        folder.chmod(0o1777)
+    except FileExistsError:
+        pass
+    except OSError:
+        return False
+    return folder.is_dir() and not folder.is_symlink() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _named(vendor: str, name: str) -> str:
+    """A name for files that everybody can list: it says nothing about the account."""
+    return f"{vendor}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 class Budget:
@@ -46,9 +107,12 @@ class Budget:
         Names vendor and account within the folder.
     slots
         How many requests may be in flight.
+    pace
+        Gives each request its turn; without one, they need not wait for any.
     """
 
-    def __init__(self, folder: Path, name: str, slots: int = SLOTS) -> None:
+    def __init__(self, folder: Path, name: str, slots: int = SLOTS, pace: Pace | None = None) -> None:
+        self._pace = pace
         self._folder = folder
         self._slots = [folder / f".{name}-{number}.lock" for number in range(slots)]
         #: Its lock is shared by those of the first rank who wait; its content is the last 429.
@@ -62,16 +126,21 @@ class Budget:
         """Hold a slot during the ``with`` block; waits for one. ``first``: before ordinary reads."""
         slot = self._wait(first)
         try:
+            if self._pace is not None:
+                self._pace.wait()
             yield
         finally:
             if slot is not None:
                 _release(slot)
 
-    def refused(self, sent_at: float) -> None:
+    def refused(self, sent_at: float, retry_after_s: float | None = None) -> None:
         """Halve the budget after 429; ``sent_at`` (``time.time``) is when the request left.
 
-        Requests that were in flight together halve it once.
+        Requests that were in flight together halve it once. Where requests have a pace, all wait for as long
+        as the vendor asked for.
         """
+        if self._pace is not None:
+            self._pace.refused(sent_at, retry_after_s)
         slots, halved_at = self._read_state()
         now = time.time()
         if sent_at <= halved_at <= now:
@@ -170,10 +239,7 @@ class Budget:
 
 def _opened(path: Path) -> BinaryIO:
     """Open a file, which is made where there is none; another account's may be readable only."""
-    try:
-        return os.fdopen(descriptor(path, os.O_RDWR | os.O_CREAT, SMALL), "rb+", buffering=0)
-    except PermissionError:
-        return os.fdopen(descriptor(path, os.O_RDONLY, SMALL), "rb", buffering=0)
+    return os.fdopen(shared_descriptor(path), "rb+", buffering=0)
 
 
 def _release(slot: BinaryIO) -> None:

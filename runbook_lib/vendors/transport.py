@@ -6,14 +6,16 @@ request's ``extensions``. All of it may be used from several threads.
 
 Reads are repeated after any temporary failure. Writes are repeated only if the vendor cannot
 have seen them: a refused connection, or 429 (Twilio documents that a request answered 429 was not
-processed). Any other write without a usable answer ends in ``OutcomeUnknownError``: the caller
-reads before it sends again.
+processed), which is repeated for some minutes: others use the account and the PBX, too. Any other write
+without a usable answer ends in ``OutcomeUnknownError``: the caller reads before it sends again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import random
+import select
 import ssl
 import threading
 import time
@@ -29,6 +31,7 @@ from ..errors import OutcomeUnknownError, UnreachableError
 from ..records.clocks import steady
 from ..records.journal import Journal
 from ..records.result import now
+from .answered import answered_first
 
 if TYPE_CHECKING:
     from ..facts.moment import Moment
@@ -42,6 +45,8 @@ SESSION_ATTEMPTS = 3
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 8.0
 JITTER_S = 1.0
+#: For how long a request that is answered 429 is sent again: a vendor that counts by the minute takes some.
+TOO_MANY_FOR_S = 240.0
 PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
 
 #: What an operator can configure so that a certificate is trusted.
@@ -80,12 +85,26 @@ class _TryAgainError(Exception):
         self.cause = cause
 
     @property
+    def is_too_many(self) -> bool:
+        """Whether the vendor answered 429."""
+        return isinstance(self.cause, httpx.Response) and _is_too_many(self.cause)
+
+    @property
     def wait_s(self) -> float | None:
         """How long the vendor asked us to wait, in seconds, if it did and if that is acceptable."""
         if not isinstance(self.cause, httpx.Response):
             return None
-        asked = self.cause.headers.get("Retry-After", "")
-        return min(float(asked), LONGEST_WAIT_S) if asked.isdigit() else None
+        asked_s = _retry_after_s(self.cause)
+        return None if asked_s is None else min(asked_s, LONGEST_WAIT_S)
+
+
+def _is_too_many(response: httpx.Response) -> bool:
+    return response.status_code == httpx.codes.TOO_MANY_REQUESTS
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    asked = response.headers.get("Retry-After", "")
+    return float(asked) if asked.isdigit() else None
 
 
 def _again(error: Exception) -> bool | float:
@@ -255,15 +274,28 @@ class _Retrying(_Layer):
                 timeout=None,
             ):
                 with attempt:
-                    # The journal decides whether a write may be repeated.
-                    return (
-                        self._inner.handle_request(request) if kind == "write" else self._once(request, kind)
-                    )
+                    return self._when_not_too_many(request, kind)
         except _TryAgainError as error:
             if isinstance(error.cause, httpx.Response):
                 return error.cause
             raise self._peer.unreachable(request, error.cause) from None
         raise AssertionError("the last attempt either returns or raises")
+
+    def _when_not_too_many(self, request: httpx.Request, kind: RequestKind) -> httpx.Response:
+        """Send until the answer is not 429, which says nothing about the request; not for ever."""
+        until, wait_s = steady() + TOO_MANY_FOR_S, FIRST_WAIT_S
+        while True:
+            try:
+                # The journal decides whether a write may be repeated.
+                return self._inner.handle_request(request) if kind == "write" else self._once(request, kind)
+            except _TryAgainError as error:
+                if not error.is_too_many or kind == "sign_out" or steady() > until:
+                    raise
+                asked_s = error.wait_s
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            pause_s = wait_s if asked_s is None else asked_s
+            # By chance longer, so that those who were refused together do not come again together.
+            select.select([], [], [], pause_s + JITTER_S * random.random())  # noqa: S311 - not a secret
 
     def _once(self, request: httpx.Request, kind: RequestKind) -> httpx.Response:
         try:
@@ -273,7 +305,7 @@ class _Retrying(_Layer):
             if _certificate_problem(error) or not _may_repeat(kind, error):
                 raise self._peer.unreachable(request, error) from None
             raise _TryAgainError(error) from None
-        if kind == "read" and response.status_code in PASSING_STATUS:
+        if _is_too_many(response) or (kind == "read" and response.status_code in PASSING_STATUS):
             raise _TryAgainError(response)
         return response
 
@@ -289,6 +321,10 @@ class _Journalling(_Layer):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.extensions[KIND] != "write":
             return self._inner.handle_request(request)
+        with answered_first():
+            return self._journalled(request)
+
+    def _journalled(self, request: httpx.Request) -> httpx.Response:
         result: Callable[[Any], str | None] | None = request.extensions[RESULT]
         entry = self._journal.sending(
             self._peer.vendor, request.method, request.url.raw_path.decode(), _body(request)
@@ -328,7 +364,7 @@ class _Journalling(_Layer):
                 raise _TryAgainError(problem) from None
             raise self._peer.outcome_unknown(request, f"{type(problem).__name__}") from None
         assert response is not None
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        if _is_too_many(response):
             raise _TryAgainError(response)
         if response.is_server_error:
             raise self._peer.outcome_unknown(request, f"HTTP {response.status_code}")
@@ -347,10 +383,10 @@ class _Budgeted(_Layer):
         # A section that has written reads to see the result.
         confirms = self._journal.is_writing or self._journal.writes > 0
         with self._budget.slot(first=confirms or request.extensions[KIND] != "read"):
-            sent_at = time.time()
+            sent_at = time.time()  # after waiting for its turn
             response = self._inner.handle_request(request)
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            self._budget.refused(sent_at)
+        if _is_too_many(response):
+            self._budget.refused(sent_at, _retry_after_s(response))
         return response
 
 
@@ -380,6 +416,10 @@ class Wire(_Layer):
             response.close()
         _check_redirect(response)
         self._journal.clocks.saw(self._vendor, response.headers.get("Date"), asked_at)
+        reported = response.headers.get("Twilio-Concurrent-Requests", "")
+        if reported.isdigit() and len(reported) < 7:
+            with self._counting:
+                self._journal.most_at_once = max(self._journal.most_at_once, int(reported))
         return response
 
 

@@ -10,16 +10,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ..errors import RunbookError
-from ..keys import Why
 from ..parameters import Site, Tenant, TrunkScope
-from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, STOPPING, Row
+from ..plan import Row
 from ..sections import SECTION_CLASSES, Item, Section
+from ..states import differs
 from .authors import Author, Authors, subject_of
 from .reading import WORKERS, EstateSession, SiteReading, TenantContext
 
 Owner = Tenant | TrunkScope
-#: Rows of what nobody can read.
-PASSWORDS = frozenset({PASSWORD_AT_PBX, PASSWORD_AT_TWILIO})
 #: So many tenants in a row that cannot be read, and the rest is not tried: a vendor is away.
 PATIENCE = 2 * WORKERS
 
@@ -45,13 +43,13 @@ class Looked:
 
 
 def look_at_all(
-    site: Site, owners: Sequence[Owner], root: Path, seen: Callable[[int], object] = lambda done: None
+    site: Site, owners: Sequence[Owner], root: Path, seen: Callable[[Looked], object] = lambda looked: None
 ) -> tuple[list[Looked], dict[str, int]]:
     """Read a site once and compare all these tenants with it; sends no write.
 
-    ``seen`` is called with how many were done. Shared trunks that the tenants use are looked at first, and
-    what differs there is the trunk's own, not that of each of its tenants. Returns what was seen in the order
-    of the owners, after the shared trunks, and how many requests each vendor got.
+    ``seen`` is called with each as soon as it was looked at. Shared trunks that the tenants use are looked at
+    first, and what differs there is the trunk's own, not that of each of its tenants. Returns what was seen
+    in the order of the owners, after the shared trunks, and how many requests each vendor got.
     """
     with SiteReading(site, root) as reading:
         return look_at(reading, owners, Authors(reading, owners), seen), reading.requests
@@ -61,12 +59,15 @@ def look_at(
     reading: SiteReading,
     owners: Sequence[Owner],
     authors: Authors | None = None,
-    seen: Callable[[int], object] = lambda done: None,
+    seen: Callable[[Looked], object] = lambda looked: None,
 ) -> list[Looked]:
     """As ``look_at_all``, in a reading that has begun; without ``authors`` nobody is looked up."""
     shared = dict.fromkeys(owner.shared_trunk for owner in owners if owner.shared_trunk is not None)
     trunks = [TrunkScope(name, False, False) for name in shared]
-    of_trunks = [_look_at(reading, trunk, None, authors, ()) for trunk in trunks]
+    of_trunks = []
+    for trunk in trunks:
+        of_trunks.append(_look_at(reading, trunk, None, authors, ()))
+        seen(of_trunks[-1])
     told = {
         looked.owner.shared_trunk: {_same(one.section, one.row) for one in looked.differences}
         for looked in of_trunks
@@ -79,7 +80,7 @@ def _look_side_by_side(
     owners: Sequence[Owner],
     authors: Authors | None,
     told: dict[str | None, set[tuple[object, ...]]],
-    seen: Callable[[int], object],
+    seen: Callable[[Looked], object],
 ) -> list[Looked]:
     results: dict[int, Looked] = {}
     waiting: SimpleQueue[tuple[int, Owner]] = SimpleQueue()
@@ -102,7 +103,7 @@ def _look_side_by_side(
                 return
             results[number] = looked
             failures[:] = [*failures, looked.error] if looked.error else []
-            seen(len(results))
+            seen(looked)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in islice(owners, WORKERS)]
     for thread in threads:
@@ -134,7 +135,7 @@ def _look_at(
                 authors.author_of(context, row, subject_of(section, item, row)) if authors else None,
             )
             for section, item, row in whole
-            if _differs(row) and _same(section.number, row) not in told
+            if differs(row) and _same(section.number, row) not in told
         )
         return Looked(owner, tuple((section.number, row) for section, _, row in whole), differences)
     except RunbookError as error:
@@ -152,13 +153,6 @@ def _planned(context: TenantContext) -> list[tuple[Section, list[Item]]]:
         section.read()
         planned.append((section, section.guarded_items()))
     return planned
-
-
-def _differs(row: Row) -> bool:
-    """Whether a row is not in place; a password that is written along with something else says nothing."""
-    if row.field in PASSWORDS and row.current is not None and row.why in (None, Why.NO_LEAVE):
-        return False
-    return row.action in CHANGING | STOPPING
 
 
 def _same(section: str, row: Row) -> tuple[object, ...]:

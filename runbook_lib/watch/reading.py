@@ -7,9 +7,7 @@ each has a session of its own that it moves from tenant to tenant, as a session'
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from ..facts.estate import Estate
 from ..parameters import Site, Tenant, TrunkScope
 from ..records.journal import FILE_NAME, Journal
 from ..secret import resolve, scrub_data
-from ..vendors.budget import Budget
+from ..vendors.budget import Budget, pbx_budget, twilio_budget
 from ..vendors.pbx import Pbx
 from ..vendors.portsip import Session
 from ..vendors.sign_in import SignInGate
@@ -31,28 +29,8 @@ from ..workspace import records_folder
 WORKERS = 8
 #: In flight at the PBX: more than a run's, as all that a nightly check waits for is the PBX …
 PBX_SLOTS = 8
-#: … and at most half of the requests that it takes from one address in a minute (PortSIP, FAQ: 5,000).
-PBX_REQUESTS_A_MINUTE = 2_500
-
-
-class PacedBudget(Budget):
-    """A budget that also keeps requests apart in time."""
-
-    def __init__(self, folder: Path, name: str, slots: int, a_minute: int) -> None:
-        super().__init__(folder, name, slots)
-        self._apart_s = 60.0 / a_minute
-        self._next = 0.0
-        self._pacing = threading.Lock()
-
-    @contextmanager
-    def slot(self, *, first: bool) -> Iterator[None]:
-        with self._pacing:
-            now = time.monotonic()
-            begins = max(self._next, now)
-            self._next = begins + self._apart_s
-        time.sleep(begins - now)
-        with super().slot(first=first):
-            yield
+#: … and at most half of the requests that it takes from one address in a minute.
+PBX_SHARE = 0.5
 
 
 class EstateSession(Session):
@@ -150,7 +128,8 @@ class SiteReading:
         self._twilio: dict[str, Twilio] = {}
         self._opening = threading.Lock()
         url, trust = pbx_endpoint(site, root)
-        budget = PacedBudget(self.records, "portsip", PBX_SLOTS, PBX_REQUESTS_A_MINUTE)
+        a_minute = site.pbx.requests_per_minute
+        budget = pbx_budget(url, a_minute, self.records, slots=PBX_SLOTS, share=PBX_SHARE)
         transport = self._transport("PortSIP", budget, verify=trust)
         #: Arguments of every client of the PBX.
         self.of_pbx = (transport, url, SignInGate(self.records))
@@ -199,7 +178,7 @@ class SiteReading:
         where = endpoints(self.site, account, self.root)
         secret = account.api_key_secret if account.api_key_sid else account.auth_token
         assert secret is not None, "an account without credentials is refused with the parameters"
-        budget = Budget(self.records.parent, f"twilio-{account.account_sid}")
+        budget = twilio_budget(account.account_sid, where.twilio["api"], self.records.parent)
         transport = self._transport("Twilio", budget, verify=where.twilio_trust, proxy=account.proxy)
         return Twilio(
             transport,

@@ -228,7 +228,6 @@ def _stamped(request: Request, response: Response) -> Response:
     products = {"/v1/Events": "monitor", "/v1/": "trunking", "/v2/": "routes"}
     product = next((product for start, product in products.items() if path.startswith(start)), "api")
     response.headers["Twilio-Request-Id"] = new_sid("RQ")
-    response.headers["Twilio-Concurrent-Requests"] = "1"
     response.headers["X-Home-Region"] = "us1"
     response.headers["X-API-Domain"] = f"{product}.twilio.com"
     return response

@@ -124,10 +124,10 @@ def _apply_in_a_browser(base: str) -> None:
         page.get_by_text("Run All Cells", exact=True).click()
         expect(page.get_by_text("Section 01 planned: ")).to_be_visible(timeout=PATIENCE_MS)
         press_apply(page)
-        expect(page.get_by_text("Section 01: succeeded.")).to_be_visible(timeout=PATIENCE_MS)
-        page.get_by_role("link", name="Page of section 01").click()
-        frame = page.frame_locator("iframe").last
-        expect(frame.get_by_text("Expected result").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text("Section 01: succeeded at").first).to_be_visible(timeout=PATIENCE_MS)
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="Page of section 01").click()
+        expect(opened.value.get_by_text("Expected result").first).to_be_visible(timeout=PATIENCE_MS)
         browser.close()
 
 

@@ -8,7 +8,8 @@ import pytest
 from runbook_lib.errors import InputError
 from runbook_lib.facts.estate import Estate
 from runbook_lib.plan import Row
-from runbook_lib.runbook import ALL_SECTIONS, Runbook
+from runbook_lib.runbook import Runbook
+from runbook_lib.section_run import ALL_SECTIONS
 from runbook_lib.sections import View
 from tests.conftest import TestSandbox
 from tests.test_cli import SITE, runbook

@@ -8,34 +8,34 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 import stamina
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from runbook_lib import saving
+from runbook_lib import saving, server_extension
 from tests.conftest import CHECKOUT, TestSandbox
 
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest.fixture(scope="module")
-def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def jupyterlab(sandbox: TestSandbox, folder: Path) -> Iterator[str]:
     """The address of a JupyterLab on the project's notebooks, without any settings of the user's."""
-    sandbox, tmp_path = running_sandbox, tmp_path_factory.mktemp("lab")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = [f"--port={port}", "--no-browser", "--allow-root", "--IdentityProvider.token="]
     # As runbook lab does.
     options.append("--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs")
-    options.append(f"--ServerApp.jpserver_extensions={saving.MODULE}=True")
-    folders = {
-        name: str(tmp_path / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    }
+    for module in (saving.MODULE, server_extension.MODULE):
+        options.append(f"--ServerApp.jpserver_extensions={module}=True")
+    folders = {name: str(folder / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
     address = f"http://127.0.0.1:{port}"
-    with (tmp_path / "lab.log").open("w") as log:
+    with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={sandbox.root}"],
             env={**os.environ, **sandbox.environment, **folders, "PYTHONPATH": str(CHECKOUT)},
@@ -51,6 +51,13 @@ def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) 
         finally:
             server.terminate()
             server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a JupyterLab on the sandbox."""
+    with jupyterlab(running_sandbox, tmp_path_factory.mktemp("lab")) as address:
+        yield address
 
 
 @pytest.fixture

@@ -170,10 +170,10 @@ def test_apply_shows_the_journal_as_it_grows_and_keeps_the_record(
     assert json.loads((folder / "run.json").read_text())["outcome"] == "succeeded"
     verified = in_a_terminal(sandbox, "records", "verify")
     assert verified.returncode == 0, verified.stdout
-    page.get_by_role("link", name="Page of section 01").click()
-    frame = page.frame_locator("iframe").last
-    expect(frame.get_by_text("Expected result").first).to_be_visible(timeout=PATIENCE_MS)
-    picture(page, "apply-record")
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Page of section 01").click()
+    expect(opened.value.get_by_text("Expected result").first).to_be_visible(timeout=PATIENCE_MS)
+    picture(opened.value, "apply-record")
 
 
 def test_cells_that_run_again_show_the_new_state(page: Page, lab: str, sandbox: TestSandbox) -> None:

@@ -16,7 +16,8 @@ import pytest
 from runbook_lib.batch import Observer, RunResult, run_tenants, runner
 from runbook_lib.batch.at_once import run_at_once
 from runbook_lib.records.chain import CLOSED, OPENED, Chain
-from runbook_lib.records.verify import CONSISTENT, verify_records
+from runbook_lib.records.problems import CONSISTENT
+from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, TestSandbox, sample
 
 SITE = Path("parameters/sandbox/site.yaml")

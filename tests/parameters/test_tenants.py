@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.errors import InputError
+from runbook_lib.parameters import load_all
 from runbook_lib.parameters.tenants import tenant_files
+from tests.conftest import CHECKOUT, TestSandbox
 
 SITE, TENANT = "site:\n  name: x\n", "tenant:\n  name: x\n"
 EXAMPLE = {"example/site.yaml": SITE, "example/dental.yaml": TENANT}
@@ -119,3 +121,73 @@ def test_what_is_unclear_is_refused(tmp_path: Path, files: dict[str, str], site:
     with pytest.raises(InputError) as caught:
         tenant_files(tmp_path / "parameters" / site, tmp_path)
     assert str(tmp_path.resolve() / "parameters" / named) in str(caught.value) and caught.value.next_step
+
+
+OWNER = """tenant:
+  name: {name}
+  pbx_domain: {name}.pbx.example
+  dids: "{did}"
+  trunk:
+    friendly_name: {friendly}
+    termination: {termination}
+  termination:
+    credentials:
+      list_name: {list}
+      username: {user}
+      password: file:.sandbox/secrets/sip_password_acme
+"""
+DIFFERENT = {"termination": "{}-pbx", "friendly": "PortSIP {}", "list": "{} users", "user": "{}-user"}
+
+
+def owners(folder: Path, count: int, **same: str) -> list[Path]:
+    """Tenant files that differ in all but ``same``."""
+    paths = []
+    for number in range(count):
+        name = f"many-{number}"
+        values = {key: same.get(key, text.format(name)) for key, text in DIFFERENT.items()}
+        paths.append(folder / f"{name}.yaml")
+        paths[-1].write_text(OWNER.format(name=name, did=f"1303{number:07}", **values))
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("same", "key"),
+    [
+        ({"friendly": "PortSIP"}, "trunk.friendly_name"),
+        ({"list": "users", "user": "one"}, "termination.credentials"),
+        ({"termination": "carrier-pbx"}, "shared trunk carrier"),
+    ],
+    ids=["friendly name", "user name in one list", "a shared trunk's label"],
+)
+def test_trunks_that_clash_are_refused_together(
+    sandbox: TestSandbox, tmp_path: Path, same: dict[str, str], key: str
+) -> None:
+    paths = owners(tmp_path, 2 if "termination" not in same else 1, **same)
+    with pytest.raises(InputError) as caught:
+        load_all(CHECKOUT / "parameters/sandbox/site.yaml", paths, sandbox.root, secrets=False)
+    assert key in str(caught.value)
+    # One list may have several users.
+    if "user" in same:
+        load_all(
+            CHECKOUT / "parameters/sandbox/site.yaml",
+            owners(tmp_path, 2, list="users"),
+            sandbox.root,
+            secrets=False,
+        )
+
+
+def test_one_label_through_two_edges_is_one_trunk(sandbox: TestSandbox, tmp_path: Path) -> None:
+    one, other = owners(tmp_path, 2, termination="acme-pbx")
+    other.write_text(other.read_text().replace("acme-pbx", "acme-pbx.pstn.tokyo.twilio.com"))
+    with pytest.raises(InputError) as caught:
+        load_all(CHECKOUT / "parameters/sandbox/site.yaml", [one, other], sandbox.root, secrets=False)
+    assert "trunk.termination" in str(caught.value)
+
+
+def test_an_account_holds_a_hundred_trunks(sandbox: TestSandbox, tmp_path: Path) -> None:
+    site = CHECKOUT / "parameters/sandbox/site.yaml"
+    paths = owners(tmp_path, 100)
+    load_all(site, paths[:99], sandbox.root, secrets=False)  # with the site's shared one
+    with pytest.raises(InputError) as caught:
+        load_all(site, paths, sandbox.root, secrets=False)
+    assert len([problem for problem in caught.value.problems if "twilio_accounts.main" in problem]) == 2

@@ -25,8 +25,9 @@ from runbook_lib.records import living
 from runbook_lib.records.chain import ADOPTED, CLOSED, CLOSED_WHILE_RUNNING, FILE_NAME, OPENED, Chain
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.journal import Journal, read_journal
+from runbook_lib.records.problems import CONSISTENT, DAMAGED, LINE_ENDS, POINTER
 from runbook_lib.records.record import adopt, close_dead
-from runbook_lib.records.verify import CONSISTENT, DAMAGED, LINE_ENDS, POINTER, verify_records
+from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import KEPT_ELSEWHERE, Runbook
 from runbook_lib.secret import scrub_data
 from runbook_lib.statement import CONFIRMED

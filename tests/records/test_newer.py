@@ -16,9 +16,10 @@ from runbook_lib.plan import FORMAT, Plan
 from runbook_lib.records import chain, journal, record, summary
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
+from runbook_lib.records.problems import CONSISTENT, DAMAGED, NEWER, Anchor
 from runbook_lib.records.record import close_record
 from runbook_lib.records.to_undo import parameter_files_of, record_to_undo
-from runbook_lib.records.verify import CONSISTENT, DAMAGED, NEWER, Anchor, verify_records
+from runbook_lib.records.verify import verify_records
 from runbook_lib.statement import Statement
 from tests.records.conftest import start, work
 

@@ -19,7 +19,8 @@ from runbook_lib.cli.records import app
 from runbook_lib.records import check_records
 from runbook_lib.records.chain import Chain, Entry, digest_of
 from runbook_lib.records.export import FORMAT_PAGE, VERIFIER, format_page
-from runbook_lib.records.verify import Anchor, verify_records
+from runbook_lib.records.problems import Anchor
+from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, sample
 from tests.records.conftest import make, start, work
 

@@ -26,6 +26,7 @@ from runbook_lib.records.chain import Chain, Event
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.export import export_record
 from runbook_lib.records.journal import Journal
+from runbook_lib.records.problems import CONSISTENT, VERIFIED, Anchor
 from runbook_lib.records.record import (
     CHECKSUMS,
     Closing,
@@ -35,7 +36,7 @@ from runbook_lib.records.record import (
     remove_unopened,
     write_record,
 )
-from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify_records
+from runbook_lib.records.verify import verify_records
 from runbook_lib.records.versions import PACKAGE, source_digest
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT

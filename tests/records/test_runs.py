@@ -14,7 +14,8 @@ from runbook_lib.batch import Observer, SectionResult, run_tenants
 from runbook_lib.batch.pages import write_index
 from runbook_lib.batch.progress import summary
 from runbook_lib.records.chain import Chain
-from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, verify_records
+from runbook_lib.records.problems import CONSISTENT, VERIFIED, Anchor
+from runbook_lib.records.verify import verify_records
 from runbook_lib.secret import remember
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.records.conftest import make

@@ -13,7 +13,8 @@ import pytest
 from runbook_lib.records import chain, living, record
 from runbook_lib.records.chain import Chain, Entry, digest_of_file
 from runbook_lib.records.errors import RecordError
-from runbook_lib.records.verify import CONSISTENT, VERIFIED, Anchor, Report, verify_records
+from runbook_lib.records.problems import CONSISTENT, VERIFIED, Anchor, Report
+from runbook_lib.records.verify import verify_records
 from tests.records.conftest import finish, make, start, work
 
 

@@ -20,9 +20,10 @@ from runbook_lib.guide import ROLL_BACK, RUN_ORDER
 from runbook_lib.records import chain
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
+from runbook_lib.records.problems import CONSISTENT
 from runbook_lib.records.record import close_record
 from runbook_lib.records.retention import before
-from runbook_lib.records.verify import CONSISTENT, verify_records
+from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from tests.conftest import TestSandbox
 from tests.records.conftest import finish, make, start, work

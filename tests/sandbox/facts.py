@@ -35,8 +35,12 @@ FACTS: tuple[Fact, ...] = (
     *_facts(
         "sandbox",
         # Limits, and who changed what
+        ("A1.1", "?", "An account takes some requests at once, and counts them", "faults::requests_at_once"),
+        ("A1.2", "M", "… 1 to 100", "faults::requests_at_once"),
         ("A1.3", "H", "Too many requests: 429 with 20429, nothing was carried out", "faults::statuses"),
         ("A1.5", "H", "An account holds 100 trunks", "twilio::limit_of_trunks"),
+        ("A1.6", "H", "An address gets 1,000 to 10,000 requests a minute", "faults::requests_a_minute"),
+        ("A1.7", "?", "Beyond it: 429, with or without Retry-After", "faults::requests_a_minute"),
         ("A1.8", "H", "Five refused sign-ins lock out", "portsip::lockout_after_five_wrong_passwords"),
         (
             "A2.1",
@@ -200,6 +204,7 @@ FACTS: tuple[Fact, ...] = (
             "twilio::errors_look_like_twilios",
         ),
         ("T6.11", "H", "Every answer has a request id", "twilio::errors_look_like_twilios"),
+        ("P1.15", "H", "A limit of requests a minute from one address", "faults::requests_a_minute"),
         ("T6.12", "H", "429 is 20429, with or without Retry-After", "faults::statuses"),
         ("T6.15", "H", "The SDK is pointed at the sandbox by base URL", "twilio::whole_trunk_with_the_sdk"),
         ("T6.20", "M", "An empty string clears a value", "twilio::nothing_is_generated_for_a_trunk"),
@@ -448,10 +453,7 @@ _REGIONS = "one Region: the sandbox is the account's only one"
 _SDK = "about the SDK's other clients and options, which the runbook does not use"
 #: Statements, or ranges of them, that the sandbox does not act on, and why.
 NOT_IMPLEMENTED: dict[str, str] = {
-    "A1.1-A1.2": "the sandbox refuses nothing for the number of requests at once; the client has a budget",
     "A1.4": "a guess about subaccounts' budgets",
-    "A1.6": "the limit of requests a minute is not imitated; the client keeps well below it",
-    "A1.7": "not found: a fault",
     "A2.4": "alerts are not used",
     "T1.5": _REGIONS,
     "T1.7": "the limit of 64 is a switch; a test of its own would show the switch alone",
@@ -475,7 +477,6 @@ NOT_IMPLEMENTED: dict[str, str] = {
     "T7.14": _CALLS,
     "T8.1-T8.15": _CALLS,
     "P1.10": "the older sign-in, which the runbook does not use",
-    "P1.15": "no rate is counted: 429 is a fault, by route and count",
     "P2.8-P2.9": "lengths only; the meaning shows in calls",
     "P3.3": _CALLS,
     "P5.4": _CALLS,
@@ -495,9 +496,9 @@ NOT_IMPLEMENTED: dict[str, str] = {
 
 #: What is open: the switches that it became, or why it needs none.
 OPEN: dict[str, tuple[str, ...] | str] = {
-    "A1.1": "the client keeps to four at once, and halves that after 429",
+    "A1.1": ("twilio.requests_at_once",),
     "A1.4": "each account has a budget of its own",
-    "A1.7": "status and headers of the rate limit: faults, by route and count",
+    "A1.7": ("portsip.requests_per_minute", "portsip.retry_after"),
     "A2.3": ("twilio.events", "twilio.event_properties", "twilio.event_of_an_attachment"),
     "A2.6": ("portsip.audit_scope", "portsip.audit_order", "portsip.audit_states"),
     "A2.7": ("portsip.audit_log",),
@@ -539,7 +540,7 @@ OPEN: dict[str, tuple[str, ...] | str] = {
     "P1.12": ("portsip.lockout_status",),
     "P1.13": ("portsip.bad_credentials_status",),
     "P1.14": ("portsip.lockout_scope",),
-    "P1.15": "status and headers of the rate limit: faults, by route and count",
+    "P1.15": ("portsip.requests_per_minute", "portsip.retry_after"),
     "P1.16": ("portsip.switch_without_id",),
     "P1.17": ("portsip.admin_settings",),
     "P2.1": ("portsip.unset_text",),

@@ -32,6 +32,31 @@ def test_statuses(sandbox, admin):
     assert [fault["applied"] for fault in sandbox.control.get("/faults").json()["faults"]] == [1, 2, 1]
 
 
+def test_requests_at_once(sandbox):
+    """More than the account may have in flight are answered 429, carried out they are not."""
+    sandbox.switch(twilio__requests_at_once=2, twilio__latency_ms=300)
+    with ThreadPoolExecutor(4) as pool:
+        made = pool.map(lambda name: sandbox.twilio.post(TRUNKS, data={"FriendlyName": name}), "abcd")
+        answers = list(made)
+    assert sorted(answer.status_code for answer in answers) == [201, 201, 429, 429]
+    counts = {answer.status_code: int(answer.headers["Twilio-Concurrent-Requests"]) for answer in answers}
+    assert counts[201] <= 2 < counts[429]
+    assert len(set("abcd") & set(trunk_names(sandbox))) == 2
+    again = sandbox.twilio.get(TRUNKS)
+    assert (again.status_code, again.headers["Twilio-Concurrent-Requests"]) == (200, "1")
+
+
+@pytest.mark.parametrize("retry_after", ["absent", "seconds"])
+def test_requests_a_minute(sandbox, retry_after):
+    sandbox.switch(portsip__requests_per_minute=1_000, portsip__retry_after=retry_after)
+    assert {sandbox.pbx.get("/info").status_code for _ in range(1_000)} == {200}
+    refused = sandbox.pbx.get("/info")
+    assert refused.status_code == 429 and refused.json()["errors"]
+    assert ("retry-after" in refused.headers) is (retry_after == "seconds")
+    sandbox.switch(portsip__requests_per_minute=1_001)
+    assert sandbox.pbx.get("/info").status_code == 200, "what is refused does not count"
+
+
 @pytest.mark.parametrize(("kind", "made"), [("reset_before", False), ("reset_after", True), ("cut", True)])
 def test_broken_connections_over_plain_http(sandbox, kind, made):
     sandbox.fault(vendor="twilio", kind=kind, method="POST")

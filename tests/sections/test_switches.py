@@ -18,7 +18,11 @@ from tests.test_sign_in import sign_in_with_codes
 SETTINGS: list[tuple[str, Any]] = [
     (switch.name, value)
     for switch in ALL
-    for value in ((switch.values[0], 2) if isinstance(switch.values, range) else switch.values[1:])
+    for value in (
+        (switch.values[0], 2 if 2 in switch.values else min(switch.values))
+        if isinstance(switch.values, range)
+        else switch.values[1:]
+    )
     if value != switch.default
 ]
 

@@ -21,9 +21,9 @@ from tests.sections.test_tenant_level import DOMAIN, run_all
 #: The sections one after the other under the command's rule: 0 fine, 1 failed, with the error's text.
 RUN = """
 import functools, sys
-from runbook_lib import runbook
+from runbook_lib import section_run
 from runbook_lib.errors import RunbookError
-runbook.held = functools.partial(runbook.held, wait_s=float(sys.argv[2]))
+section_run.held = functools.partial(section_run.held, wait_s=float(sys.argv[2]))
 from tests.sections.test_tenant_level import run_all
 try:
     run_all(tenant=f"parameters/sandbox/{sys.argv[1]}.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from runbook_lib.plan import Action, Row
 from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from runbook_lib.vendors import budget as budget_module
-from runbook_lib.vendors.budget import SLOTS, Budget
+from runbook_lib.vendors.budget import SLOTS, Budget, machine_folder, pbx_budget, twilio_budget
+from runbook_lib.vendors.pace import BURST, STEADY, Pace
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_tenant_level import ACME, SITE, run_section
 from tests.vendor_state import ACCOUNT
@@ -48,13 +50,18 @@ class Reader:
 
 
 @contextmanager
-def readers(count: int, threads: int = 4) -> Iterator[list[Reader]]:
+def readers(count: int, threads: int = 4, **environment: str) -> Iterator[list[Reader]]:
     command = [sys.executable, "-m", "tests.vendors.child", str(threads)]
     with ExitStack() as stack:
         children = [
             stack.enter_context(
                 subprocess.Popen(
-                    command, cwd=CHECKOUT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                    command,
+                    cwd=CHECKOUT,
+                    text=True,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    env={**os.environ, **environment},
                 )
             )
             for _ in range(count)
@@ -85,7 +92,7 @@ def until(what: Callable[[], bool]) -> None:
 
 
 def accounts_budget(sandbox: TestSandbox) -> Budget:
-    return Budget(sandbox.root / "records", f"twilio-{ACCOUNT}")
+    return twilio_budget(ACCOUNT, sandbox.urls["twilio_api_url"], sandbox.root / "records")
 
 
 def in_flight(sandbox: TestSandbox, children: list[Reader]) -> int:
@@ -103,6 +110,99 @@ def test_processes_and_threads_share_one_budget(sandbox: TestSandbox) -> None:
         # One slot is left for those who go first.
         assert in_flight(sandbox, children) == SLOTS - 1
     assert len(sandbox.control("GET", "requests").json()["requests"]) == 12
+
+
+def test_workspaces_and_temporary_folders_share_one_budget(sandbox: TestSandbox, tmp_path: Path) -> None:
+    """Another checkout with records of its own, and a service with a temporary folder of its own."""
+    other = tmp_path / "other"
+    shutil.copytree(sandbox.root, other, ignore=shutil.ignore_patterns("records"))
+    (tmp_path / "temporary").mkdir()
+    elsewhere = {"RUNBOOK_ROOT": str(other), "TMPDIR": str(tmp_path / "temporary")}
+    with readers(2) as here, readers(2, **elsewhere) as there:
+        assert in_flight(sandbox, [*here, *there]) == SLOTS - 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
+def test_accounts_of_the_machine_share_one_budget(sandbox: TestSandbox, tmp_path: Path) -> None:
+    """What one account has taken, another does not get; what one learns from 429, the other knows."""
+    with ExitStack() as stack:
+        for _ in range(SLOTS - 1):
+            stack.enter_context(accounts_budget(sandbox).slot(first=True))
+        accounts_budget(sandbox).refused(time.time())
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.setgid(65534)
+                os.setuid(65534)
+                budget = accounts_budget(sandbox)
+                before = budget.size
+                budget.refused(time.time())
+                # Only its own files can be in its way; the state is one that all may write.
+                status = 0 if (before, budget.size, budget._try(False)[0]) == (2, 1, None) else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert accounts_budget(sandbox).size == 1
+
+
+def test_a_folder_of_the_machine_that_is_somebody_elses_link_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lure").mkdir()
+    (tmp_path / budget_module.FOLDER).symlink_to(tmp_path / "lure")
+    monkeypatch.setattr(budget_module, "MACHINE", (tmp_path,))
+    assert machine_folder() is None
+    with twilio_budget(ACCOUNT, "https://api.twilio.com", tmp_path / "records").slot(first=True):
+        assert list((tmp_path / "records").iterdir()) and not list((tmp_path / "lure").iterdir())
+
+
+def test_twilios_hosts_are_one_account_and_its_files_do_not_name_it(tmp_path: Path) -> None:
+    one = twilio_budget(ACCOUNT, "https://api.twilio.com", tmp_path)
+    other = twilio_budget(ACCOUNT, "https://api.dublin.ie1.twilio.com", tmp_path)
+    assert one._slots == other._slots
+    assert ACCOUNT not in str(one._slots[0])
+    assert twilio_budget(ACCOUNT, "http://127.0.0.1:1", tmp_path)._slots != one._slots
+
+
+def test_turns_are_shared_and_stay_below_the_limit(tmp_path: Path) -> None:
+    """A limit of 600 a minute: some at once, then nine a second, of all processes together."""
+    paces = [Pace(tmp_path / "pace", 600) for _ in range(2)]
+    at_once, more = int(600 * BURST), 10
+    began = time.monotonic()
+    for number in range(at_once):
+        paces[number % 2].wait()
+    assert time.monotonic() - began < 0.5
+    for number in range(more):
+        paces[number % 2].wait()
+    assert time.monotonic() - began >= (more - 1) * 60 / (600 * STEADY)
+
+
+def test_after_429_everybody_waits_as_long_as_the_vendor_asked(tmp_path: Path) -> None:
+    one, other = Pace(tmp_path / "pace", 5_000), Pace(tmp_path / "pace", 5_000)
+    began = time.monotonic()
+    one.refused(time.time(), 1.0)
+    other.refused(time.time() - 0.5, 1.0)  # was in flight then
+    other.wait()
+    assert 1.0 <= time.monotonic() - began < 1.5
+    # Without Retry-After: longer each time.
+    pauses = []
+    for _ in range(3):
+        one.refused(time.time(), None)
+        pauses.append(_paused_s(one))
+    assert pauses == sorted(pauses) and pauses[0] < pauses[-1]
+
+
+def _paused_s(pace: Pace) -> float:
+    return pace._own.pause_s
+
+
+@pytest.mark.parametrize("content", [b"", b"what", b"1 2 3", b"1e99 0 0 0", b"-1 0 0 0", b"nan 0 0 0"])
+def test_whatever_is_in_the_file_of_turns_is_no_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pace").write_bytes(content)
+    began = time.monotonic()
+    Pace(tmp_path / "pace", 5_000).wait()
+    assert time.monotonic() - began < 1
 
 
 def test_the_slots_of_a_process_that_is_killed_are_free(sandbox: TestSandbox) -> None:
@@ -260,9 +360,11 @@ def test_where_no_file_can_be_made_there_is_no_budget_and_no_error(
         records.mkdir()
         (records / "file").write_text("not a folder")
     else:
-        for number in range(SLOTS):
-            (records / f".twilio-{ACCOUNT}-{number}.lock").mkdir(parents=True)
-            (records / "demo" / f".portsip-{number}.lock").mkdir(parents=True)
+        monkeypatch.setattr(budget_module, "MACHINE", ())
+        of_pbx = pbx_budget(sandbox.urls["portsip_url"], None, records / "demo")
+        for budget in (accounts_budget(sandbox), of_pbx):
+            for path in (*budget._slots, budget._state):
+                path.mkdir(parents=True)
     with Runbook.open(SITE, ACME) as runbook:
         assert runbook.plan().slices
     assert sandbox.control("GET", "sessions").json() == {"alive": 0}
@@ -307,12 +409,17 @@ def test_a_back_off_holds_no_slot(sandbox: TestSandbox) -> None:
         waiting.expect("done")
 
 
-def test_the_files_of_slots_are_nothing_to_the_records(sandbox: TestSandbox) -> None:
+def test_the_files_of_slots_are_nothing_to_the_records(
+    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the machine has no folder for them, they lie among the records."""
+    monkeypatch.setattr(budget_module, "MACHINE", ())
     run_section("01")
     run_section("05", "plan")
     records = sandbox.root / "records"
-    assert list(records.glob(f".twilio-{ACCOUNT}-?.lock"))
-    assert list(records.glob("demo/.portsip-?.lock"))
+    assert list(records.glob(".twilio-*-?.lock"))
+    assert list(records.glob("demo/.portsip-*-?.lock"))
+    assert list(records.glob("demo/.portsip-*-pace.lock"))
     report = verify_records(records)
     assert not report.strays
     assert not report.problems

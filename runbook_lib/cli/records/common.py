@@ -17,13 +17,14 @@ from ...parameters import project_root
 from ...paths import current_folder, locate
 from ...records import living
 from ...records.chain import CLOSED, Chain, Entry, unreadable
+from ...records.chain_reading import is_run, read_chain
 from ...records.clocks import describe_set_back
 from ...records.errors import RecordError
 from ...records.first_block import mappings
+from ...records.problems import Problem, only_newer
 from ...records.register import GOING_ON
 from ...records.reviews import describe_events
 from ...records.summary import NOT_ENDED
-from ...records.verify import Problem, is_run, only_newer, read_chain
 from ...screen import complain, output_failed, screen
 from ...workspace import find_workspace
 

@@ -17,12 +17,13 @@ from ...outcomes import FAILED, SUCCEEDED, ExitStatus
 from ...parameters.loading import SHARED
 from ...plan import STOPPING, Action, Row
 from ...records.chain import Chain
+from ...records.chain_reading import by_event
 from ...records.errors import RecordError
 from ...records.first_block import changed_rows, mapping, mappings
 from ...records.formats import FORMAT
 from ...records.record import COMPARISON, RUN, close_record, open_record, write_record
 from ...records.result import new_run_id, now, write_json
-from ...records.verify import by_event, read_record
+from ...records.verify import read_record
 from ...runbook import Runbook
 from ...screen import screen
 from ...secret import scrub_data

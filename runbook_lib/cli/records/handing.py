@@ -16,13 +16,14 @@ from ...outcomes import ExitStatus
 from ...parameters import project_root
 from ...plain_files import describe
 from ...records.chain import CLOSED, Chain
+from ...records.chain_reading import by_event
 from ...records.customer import customers_copy, tenants_of
 from ...records.errors import RecordError
 from ...records.export import export_record, require_exportable
 from ...records.first_block import first_block, mapping, mappings
 from ...records.handing import enter_copy, handed_out, write_copy
 from ...records.register import register
-from ...records.verify import by_event, read_record
+from ...records.verify import read_record
 from .common import (
     Records,
     Run,

@@ -24,13 +24,15 @@ from ...notebook.tables import Table as ColumnTable
 from ...outcomes import ExitStatus
 from ...plain_files import read_mapping
 from ...records.chain import CLOSED, Entry
+from ...records.chain_reading import by_event
 from ...records.clocks import clock_cautions
 from ...records.events import DISPOSED
 from ...records.first_block import first_block, mapping, mappings, moment
+from ...records.problems import Damage
 from ...records.record import COMPARISON, record_so_far
 from ...records.register import RecordFacts, RegisterFilter, RegisterRow, register
 from ...records.reviews import describe_events, unreviewed
-from ...records.verify import Damage, by_event, read_record, verify_record
+from ...records.verify import read_record, verify_record
 from ...screen import screen
 from ...secret import scrub
 from .common import (

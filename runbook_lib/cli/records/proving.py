@@ -16,8 +16,10 @@ from ...plain_files import opened
 from ...records.anchor import SETTINGS, Kept, age_of, kept_heads
 from ...records.approvals import signed_approvals
 from ...records.chain import Chain
+from ...records.chain_reading import is_head, read_chain
+from ...records.problems import Anchor, Damage, Problem, Report
 from ...records.signatures import Signatures, sign_head, signed_heads
-from ...records.verify import INDEX, Anchor, Damage, Problem, Report, is_head, read_chain, verify_records
+from ...records.verify import INDEX, verify_records
 from ...screen import screen
 from .common import (
     Records,

@@ -13,12 +13,13 @@ from ...parameters import load_site, project_root
 from ...plain_files import read_mapping
 from ...records.anchor import head_cautions
 from ...records.chain import Chain
+from ...records.chain_reading import is_run
 from ...records.first_block import mapping
 from ...records.policy import OldSigner, change_policy
 from ...records.record import OPENING, Closing, adopt, close_dead, remove_unopened, run_name
 from ...records.result import now
 from ...records.reviews import review_run
-from ...records.verify import is_run, unopened
+from ...records.verify import unopened
 from ...screen import complain
 from .common import (
     Reason,

@@ -1,0 +1,167 @@
+"""The list of records: what was changed first, and what only looked folded away below it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..notebook.display import Box, broken, escaped
+from ..outcomes import FAILED, SUCCEEDED
+from ..plain_files import read_mapping
+from ..records.chain import Entry
+from ..records.clocks import runs_in_order
+from ..records.disposed import DISPOSED_FILE
+from ..records.first_block import moment
+from ..records.record import OPENING, RUN
+from ..records.register import RegisterRow, register
+from ..records.reviews import describe_events, unreviewed
+from ..records.verify import INDEX, is_run, read_chain, run_folders
+from .frame import SEARCH, mark, table
+
+_CHANGES = ("When (UTC)", "Tenant", "What changed", "Who", "Approved by", "Ticket", "Outcome")
+_LOOKED = ("When (UTC)", "Tenant", "Mode", "Sections", "Outcome")
+_SYMBOLS = {SUCCEEDED: "✓", FAILED: "✗"}
+_CANNOT_BE_READ = "cannot be read: runbook records verify"
+
+
+def overview(records: Path) -> tuple[str, str]:
+    """Return the body of the page over all records, newest run first, and the target of its banner.
+
+    Every run opened in the chain has a line, even if nothing else is left of it; unchained runs of plan or
+    verify are shown from their folders.
+    """
+    entries, _ = read_chain(records)
+    chained = {row.run: row for row in register(records, entries)}
+    opened = {entry.run for entry in entries if is_run(entry.run)}
+    names = list(reversed(runs_in_order(entries, sorted({*opened, *run_folders(records)}))))
+    openings = {run: read_mapping(records / run / OPENING) for run in opened if run}
+    changes: list[tuple[str, list[str]]] = []
+    looked: list[tuple[str, list[str]]] = []
+    targets: set[str] = set()
+    for name in names:
+        row = chained.get(name)
+        if row is not None and (row.facts.mode == "apply" or row.facts.mode == ""):
+            changes.append((name, _change(records, row)))
+            targets.add(row.facts.target)
+        elif (found := _looked(records / name, name, row)) is not None:
+            # Whatever it may have written belongs to the changes.
+            target, mode, cells = found
+            targets.add(target)
+            if mode in ("plan", "verify"):
+                looked.append((name, cells))
+            else:
+                changes.append((name, [*cells[:2], "", "", "", "", cells[-1]]))
+    parts = ["<h1>Records</h1>", SEARCH, _to_look_at(records, entries, openings)]
+    if changes:
+        parts += [f"<h2>Changes ({len(changes)})</h2>", _table(_CHANGES, changes, "Changes, newest first")]
+    else:
+        parts.append("<p>Nothing has been changed yet.</p>")
+    if looked:
+        shown = _table(_LOOKED, looked, "Plans and checks, newest first")
+        parts.append(
+            f"<details><summary>Plans and checks, which changed nothing ({len(looked)})</summary>"
+            f"<p>They are kept as long as the site says (policies.keep_plans).</p>{shown}</details>"
+        )
+    return "".join(parts), "sandbox" if targets == {"sandbox"} else ""
+
+
+def _table(columns: Sequence[str], rows: Sequence[tuple[str, list[str]]], name: str) -> str:
+    return table(columns, [cells for _, cells in rows], [run for run, _ in rows], name)
+
+
+def _change(records: Path, row: RegisterRow) -> list[str]:
+    """The cells of a run that was to change something."""
+    facts = row.facts
+    what = broken(facts.changed) if facts.changed else "nothing" if not facts.writes else "see its page"
+    if facts.undoes:
+        what = f"rolled back run {broken(facts.undoes)}: {what}"
+    notes = [
+        *([f"for {', '.join(facts.affected)}"] if facts.affected else []),
+        *([facts.effect] if facts.writes and "interrupted" in facts.effect else []),
+        *([f"{facts.in_flight} without an answer"] if facts.in_flight else []),
+        *(f"rolled back by {run}" for run in row.rolled_back_by),
+    ]
+    outcome = "removed by rule" if os.path.lexists(records / row.run / DISPOSED_FILE) else row.outcome
+    marks = mark(_CANNOT_BE_READ if row.problems and not facts.outcome else outcome or row.condition)
+    if row.problems and facts.outcome:
+        marks += f' <span class="mark failed">{escaped(row.condition)}</span>'
+    who = facts.operator
+    approver = facts.approver or facts.approval
+    return [
+        _when(records, row.run, facts.started or row.opened),
+        _tenant(row.run, facts.target),
+        what + "".join(f'<div class="dim">{broken(note)}</div>' for note in notes),
+        broken(who),
+        broken(", ".join(filter(None, (approver, facts.approval if facts.approver else "")))),
+        broken(facts.ticket),
+        marks,
+    ]
+
+
+def _looked(folder: Path, name: str, row: RegisterRow | None) -> tuple[str, str, list[str]] | None:
+    """Target, mode and cells of a run that is known from its folder; ``None`` if no run left anything."""
+    mode = target = started = ""
+    outcome, sections = _CANNOT_BE_READ, ""
+    try:
+        paths = sorted(folder.glob("*.result.json"))
+        is_there = os.path.lexists(folder / RUN)
+        if not paths and not is_there and row is None:
+            return None
+        run = read_mapping(folder / RUN)
+        results = [result for path in paths if (result := read_mapping(path))]
+        if len(results) == len(paths) and (run or not is_there):
+            mode, target, started, outcome, sections = _told(run, results, row)
+    except Exception:  # noqa: S110 - its files were changed by somebody: other runs keep their lines
+        pass
+    when = _when(folder.parents[2], name, started or (row.opened if row else ""))
+    cells = [when, _tenant(name, target), escaped(mode), sections, mark(outcome)]
+    return target or "unknown", mode, cells
+
+
+def _told(
+    run: Mapping[str, Any], results: Sequence[Mapping[str, Any]], row: RegisterRow | None
+) -> tuple[str, str, str, str, str]:
+    first = results[0] if results else {}
+    mode = run.get("mode") or first.get("mode") or (row.facts.mode if row else "")
+    target = (run.get("target") or first.get("target") or {}).get("target", "unknown")
+    outcomes = {str(result["outcome"]) for result in results}
+    outcome = run.get("outcome") or (FAILED if FAILED in outcomes else SUCCEEDED)
+    if row is not None and not row.facts.outcome:
+        outcome = row.outcome
+    parts = " ".join(
+        f"{escaped(part['section'])}&nbsp;{_SYMBOLS.get(part['outcome'], '·')}"
+        for part in run.get("sections", results)
+    )
+    return str(mode), str(target), str(run.get("started") or first.get("started") or ""), outcome, parts
+
+
+def _when(records: Path, name: str, started: str) -> str:
+    """When a run began, as the link to its page; its id where there is no page."""
+    run_id = name.rpartition("/")[2]
+    folder = records / name
+    shown = moment(started).removesuffix(" UTC")[:16] if started else ""
+    places = [f"{name}/{INDEX}"] if os.path.lexists(folder / INDEX) else []
+    places += [f"{name}/{path.name}" for path in sorted(folder.glob("[0-9][0-9]_*.html"))[:1]]
+    if not places:
+        return f'{shown}<div class="dim">{broken(run_id)}</div>'
+    return f'<a href="{escaped(places[0])}" title="run {escaped(run_id)}">{escaped(shown or run_id)}</a>'
+
+
+def _tenant(name: str, target: str) -> str:
+    site, tenant, _ = name.split("/")
+    note = f'<div class="dim">{escaped(target)}</div>' if target else ""
+    return f"{broken(site)}/{broken(tenant)}{note}"
+
+
+def _to_look_at(records: Path, entries: Sequence[Entry], openings: Mapping[str, Mapping[str, Any]]) -> str:
+    """What another person should check: unreviewed emergency runs, changes of policy."""
+    parts = []
+    if runs := unreviewed(entries, openings):
+        how = "To review one, as another person: runbook records review RUN --remark TEXT"
+        title = f"Emergency runs that nobody has reviewed: {len(runs)}"
+        parts.append(Box("caution", title, (*runs, how)).html())
+    if changes := describe_events(records, entries):
+        parts.append(Box("caution", "Changes of policies and approvals", tuple(changes)).html())
+    return "".join(parts)

@@ -1,0 +1,148 @@
+"""The way of a call, in and out, hop by hop: where it stops, before and after a plan.
+
+Values only, from the rows of a plan or of a record; nothing here reads a file or sends a request. It tells
+what the settings say, as far as they were read: no call is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from .plan import CHANGING, STOPPING, Action, Row
+
+
+class Passage(StrEnum):
+    """What happens to a call at a hop."""
+
+    PASSES = "passes"
+    DIFFERS = "differs"
+    STOPS = "stops here"
+    UNKNOWN = "not read"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of a plan: its step, what it asks for, and whether there is something today."""
+
+    step: str
+    action: Action
+    exists: bool
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One hop of a call's way, and why it is as it is, in a few words."""
+
+    name: str
+    steps: tuple[str, ...]
+    passage: Passage
+    why: str
+
+
+@dataclass(frozen=True)
+class CallPath:
+    """The way of a call; ``is_inbound``: from the telephone network to an extension."""
+
+    is_inbound: bool
+    hops: tuple[Hop, ...]
+
+    @property
+    def stop(self) -> Hop | None:
+        """The hop at which the call stops; ``None`` if it is known to stop at none."""
+        return next((hop for hop in self.hops if hop.passage is Passage.STOPS), None)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A hop's name and steps, those without which there is nothing, and what that means."""
+
+    name: str
+    steps: tuple[str, ...]
+    made_by: tuple[str, ...]
+    nothing: str
+
+
+_IN = (
+    _Place("Number", ("4.1",), ("4.1",), "points to no trunk of ours"),
+    _Place("SIP trunk", ("1.1",), ("1.1",), "does not exist"),
+    _Place("Origination", ("3.1", "3.2"), ("3.1", "3.2"), "no URI leads to the PBX"),
+    _Place("PBX trunk", ("5.1", "5.2", "5.5"), ("5.1",), "does not exist"),
+    _Place("Inbound rule", ("6.2",), ("6.2",), "there is none"),
+)
+_OUT = (
+    _Place("Outbound rule", ("6.1",), ("6.1",), "there is none"),
+    _Place("PBX trunk", ("5.1", "5.2", "5.5"), ("5.1",), "does not exist"),
+    _Place("Termination", ("1.1", "2.1"), ("1.1",), "the trunk does not exist"),
+    _Place("Address list", ("2.2",), ("2.2",), "the PBX is not on it"),
+    _Place("Credentials", ("2.3", "5.3"), ("2.3",), "there are none"),
+)
+#: A number that something else answers, and the assignment of a trunk: a conflict there stops our calls.
+_Look = Callable[[Sequence[Setting], _Place, bool], tuple[Passage, str]]
+_ELSEWHERE = frozenset({"4.1", "5.5"})
+
+
+def settings_of(rows: Iterable[Row]) -> list[Setting]:
+    """Return the rows of a plan, of any number of sections."""
+    return [Setting(row.step, row.action, row.current is not None) for row in rows]
+
+
+def settings_in_record(rows: Iterable[Mapping[str, Any]]) -> list[Setting]:
+    """Return the rows that a record keeps (``before``, ``after``), whatever somebody made of them."""
+    found = []
+    for row in rows:
+        try:
+            found.append(Setting(str(row["step"]), Action(row["action"]), row.get("value") is not None))
+        except (KeyError, ValueError):
+            continue
+    return found
+
+
+def call_paths(settings: Sequence[Setting]) -> tuple[CallPath, CallPath]:
+    """Return the way of calls in and out as it is today."""
+    return _path(True, _IN, settings, _today), _path(False, _OUT, settings, _today)
+
+
+def planned_call_paths(settings: Sequence[Setting]) -> tuple[CallPath, CallPath]:
+    """Return the way of calls in and out once everything that a plan would change is changed."""
+    return _path(True, _IN, settings, _planned), _path(False, _OUT, settings, _planned)
+
+
+def _path(is_inbound: bool, places: Sequence[_Place], settings: Sequence[Setting], look: _Look) -> CallPath:
+    read = {setting.step[0] for setting in settings}
+    hops = []
+    for place in places:
+        rows = [row for row in settings if row.step in place.steps and row.action is not Action.NOT_MANAGED]
+        passage, why = look(rows, place, place.steps[0][0] in read)
+        hops.append(Hop(place.name, place.steps, passage, why))
+    return CallPath(is_inbound, tuple(hops))
+
+
+def _today(rows: Sequence[Setting], place: _Place, is_read: bool) -> tuple[Passage, str]:
+    if not rows:
+        # Rules are the only hop that a tenant's parameters may leave out.
+        if is_read and place.steps[0][0] == "6":
+            return Passage.STOPS, place.nothing
+        return Passage.UNKNOWN, "was not read"
+    if any(row.action is Action.CONFLICT and row.step in _ELSEWHERE for row in rows):
+        return Passage.STOPS, "something else has it"
+    # A shared trunk's own steps may be left out, too.
+    made = [row for row in rows if row.step in place.made_by] or rows
+    if not any(row.exists or row.action in (Action.IN_PLACE, Action.UNREADABLE) for row in made):
+        return Passage.STOPS, place.nothing
+    if any(row.action in CHANGING | STOPPING for row in rows):
+        return Passage.DIFFERS, "not as the parameters ask"
+    return Passage.PASSES, "as the parameters ask"
+
+
+def _planned(rows: Sequence[Setting], place: _Place, is_read: bool) -> tuple[Passage, str]:
+    if any(row.action in STOPPING for row in rows):
+        passage, _ = _today(rows, place, is_read)
+        why = "in conflict: not applied" if any(row.action is Action.CONFLICT for row in rows) else "blocked"
+        return (Passage.STOPS if passage is Passage.STOPS else Passage.DIFFERS), why
+    kept = [row for row in rows if row.action is not Action.REMOVE]
+    if kept:
+        return Passage.PASSES, "as the parameters ask"
+    return _today(kept, place, is_read)

@@ -1,0 +1,285 @@
+// A tenant's parameters as a form. Fields, values and problems come from the kernel, as the value `view`; what is
+// typed goes there piece by piece, and comes back as what is wrong with it and as the lines that would be written.
+
+const PAUSE_MS = 350;
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+const at = (values, path) => path.reduce((place, part) => (place == null ? undefined : place[part]), values);
+const key = (path) => JSON.stringify(path);
+
+function render({ model, el }) {
+  const prefix = `parameters-${Math.random().toString(36).slice(2)}`;
+  const site = element("select", { class: "site" });
+  const tenant = element("select", { class: "tenant" });
+  const mode = element("select", { class: "mode" });
+  const open = element("button", { type: "button", class: "open" }, "Open its notebooks");
+  const newName = element("input", { type: "text", class: "new-name", autocomplete: "off", spellcheck: "false" });
+  const example = element("select", { class: "example" });
+  const create = element("button", { type: "button", class: "create" }, "Begin a new tenant");
+  const said = element("p", { class: "said", role: "alert" });
+  const title = element("h2");
+  const problems = element("ul", { class: "problems" });
+  const form = element("div", { class: "fields" });
+  const compare = element("button", { type: "button", class: "compare" }, "Show the difference");
+  const reload = element("button", { type: "button", class: "reload" }, "Discard, and read the file again");
+  const difference = element("pre", { class: "difference", tabindex: "0", "aria-label": "What would be written" });
+  const save = element("button", { type: "button", class: "save" }, "Write the file");
+  const spoken = element("div", { role: "status", "aria-live": "polite", class: "status" });
+  const label = (text, input) => {
+    input.id = `${prefix}-${text.replaceAll(" ", "-")}`;
+    return element("div", { class: "labelled" }, element("label", { for: input.id }, text), input);
+  };
+  const root = element(
+    "section",
+    { class: "form", "aria-label": "Parameters of a tenant", "data-lm-suppress-shortcuts": "true" },
+    element("div", { class: "line" }, label("Site", site), label("Tenant", tenant), label("Mode", mode), open),
+    element(
+      "details",
+      { class: "new" },
+      element("summary", {}, "New tenant"),
+      element("div", { class: "line" }, label("Its name", newName), label("From the example", example), create),
+    ),
+    said,
+    title,
+    problems,
+    form,
+    element("div", { class: "line" }, compare, reload),
+    difference,
+    save,
+    spoken,
+  );
+  el.classList.add("runbook-parameters");
+  el.append(root);
+
+  let shape = null; // which fields are drawn
+  let inputs = new Map(); // by path: the input and where its problem stands
+  const waiting = new Map(); // by path: an edit that is about to be sent
+
+  const view = () => model.get("view");
+
+  function options(select, values, chosen) {
+    select.replaceChildren(
+      ...values.map(({ value, text }) => {
+        const option = element("option", { value }, text);
+        option.selected = value === chosen;
+        return option;
+      }),
+    );
+  }
+
+  function edit(path, value, now = false) {
+    const name = key(path);
+    clearTimeout(waiting.get(name)?.timer);
+    const send = () => {
+      waiting.delete(name);
+      model.send({ do: "set", path, value });
+    };
+    difference.hidden = save.hidden = true; // it was of what stood here before
+    if (now) send();
+    else waiting.set(name, { timer: setTimeout(send, PAUSE_MS), send });
+  }
+
+  function settle() {
+    for (const { timer, send } of [...waiting.values()]) {
+      clearTimeout(timer);
+      send();
+    }
+  }
+
+  function input(field, value, path) {
+    const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
+    if (field.kind === "switch") {
+      const select = element("select");
+      const standard = field.default ? `${field.default} (default)` : "off (default)";
+      const chosen = value === true ? "on" : value === false ? "off" : "";
+      options(select, [{ value: "", text: standard }, { value: "on", text: "on" }, { value: "off", text: "off" }], chosen);
+      select.addEventListener("change", () => edit(path, { on: true, off: false }[select.value] ?? null, true));
+      return select;
+    }
+    if (field.kind === "choice") {
+      const select = element("select");
+      const none = { value: "", text: field.default ? `${field.default} (default)` : "—" };
+      const known = field.choices.map((choice) => ({ value: choice, text: choice }));
+      if (value && !field.choices.includes(value)) known.push({ value, text: value });
+      options(select, [none, ...known], value ?? "");
+      select.addEventListener("change", () => edit(path, select.value || null, true));
+      return select;
+    }
+    if (field.kind === "texts") {
+      const area = element("textarea", { rows: "2", spellcheck: "false" });
+      area.value = Array.isArray(value) ? (value.length ? value.join("\n") : "[]") : (value ?? "");
+      area.placeholder = field.default;
+      // Of some lists it matters whether they are said to be empty.
+      const read = () => (area.value.trim() === "[]" ? [] : lines(area.value));
+      area.addEventListener("input", () => edit(path, area.value.trim() ? read() : null));
+      return area;
+    }
+    if (field.kind === "pairs") {
+      const area = element("textarea", { rows: "3", spellcheck: "false" });
+      area.value = Object.entries(value ?? {}).map(([name, text]) => `${name}: ${text}`).join("\n");
+      const read = () =>
+        Object.fromEntries(
+          lines(area.value).map((line) => [line.split(":")[0].trim(), line.split(":").slice(1).join(":").trim()]),
+        );
+      area.addEventListener("input", () => edit(path, area.value.trim() ? read() : null));
+      return area;
+    }
+    const text = element("input", { type: "text", autocomplete: "off", spellcheck: "false" });
+    text.value = value ?? "";
+    text.placeholder = field.kind === "reference" ? "env:NAME, file:PATH or keyring:SERVICE/USER" : field.default;
+    if (field.kind === "number") text.inputMode = "numeric";
+    text.addEventListener("input", () => {
+      const typed = text.value.trim();
+      const whole = field.kind === "number" && /^-?\d{1,15}$/.test(typed);
+      edit(path, typed === "" ? null : whole ? Number(typed) : text.value);
+    });
+    return text;
+  }
+
+  function single(field, values, path) {
+    const id = `${prefix}-${inputs.size}`;
+    const made = input(field, at(values, path), path);
+    made.id = id;
+    made.dataset.path = path.join(".");
+    made.setAttribute("aria-describedby", `${id}-help ${id}-problem`);
+    if (field.required) made.required = true;
+    const problem = element("p", { class: "problem", id: `${id}-problem` });
+    const how = { texts: "One in a line; [] for none.", pairs: "One in a line, with a colon between.", reference: "A reference, never the secret itself." };
+    const unit = [field.unit, field.default && !["switch", "choice"].includes(field.kind) ? `default ${field.default}` : ""];
+    const help = [field.meaning, how[field.kind] ?? "", unit.filter(Boolean).join("; ")].filter(Boolean).join(" ");
+    inputs.set(key(path), { input: made, problem });
+    return element(
+      "div",
+      { class: "field" },
+      element("label", { for: id }, field.name + (field.required ? " (required)" : "")),
+      made,
+      element("p", { class: "help", id: `${id}-help` }, help),
+      problem,
+    );
+  }
+
+  function many(field, values, path) {
+    const rows = at(values, path) ?? [];
+    const parts = rows.map((_, index) => {
+      const remove = element("button", { type: "button", class: "remove" }, `Remove ${field.name} ${index + 1}`);
+      remove.addEventListener("click", () => {
+        settle();
+        model.send({ do: "remove", path, index });
+      });
+      const inner = field.fields.map((part) => draw(part, values, [...path, index, part.name]));
+      return element("fieldset", {}, element("legend", {}, `${field.name} ${index + 1}`), ...inner, remove);
+    });
+    const add = element("button", { type: "button", class: "add" }, `Add to ${field.name}`);
+    add.addEventListener("click", () => {
+      settle();
+      model.send({ do: "add", path });
+    });
+    const problem = element("p", { class: "problem" });
+    inputs.set(key(path), { input: add, problem });
+    return element("div", { class: "many" }, element("p", { class: "help" }, `${field.name}: ${field.meaning}`), problem, ...parts, add);
+  }
+
+  function draw(field, values, path) {
+    if (field.kind === "rows") return many(field, values, path);
+    if (field.kind !== "group") return single(field, values, path);
+    const inner = field.fields.map((part) => draw(part, values, [...path, part.name]));
+    const problem = element("p", { class: "problem" });
+    const group = element(
+      "details",
+      { class: "group" },
+      element("summary", {}, field.name),
+      element("p", { class: "help" }, field.meaning),
+      problem,
+      ...inner,
+    );
+    group.open = at(values, path) != null;
+    inputs.set(key(path), { input: null, problem });
+    return group;
+  }
+
+  function tellProblems() {
+    const shown = view();
+    for (const { input: made, problem } of inputs.values()) {
+      problem.textContent = "";
+      made?.removeAttribute("aria-invalid");
+    }
+    const elsewhere = [];
+    for (const { text, path } of shown.problems) {
+      let place = [...path];
+      while (place.length && !inputs.has(key(place))) place = place.slice(0, -1);
+      const found = place.length ? inputs.get(key(place)) : null;
+      if (!found) {
+        elsewhere.push(text);
+        continue;
+      }
+      found.problem.textContent = [found.problem.textContent, text].filter(Boolean).join(" · ");
+      found.input?.setAttribute("aria-invalid", "true");
+      for (let group = found.problem.closest("details"); group; group = group.parentElement.closest("details")) group.open = true;
+    }
+    problems.replaceChildren(...elsewhere.map((text) => element("li", {}, text)));
+    problems.hidden = !elsewhere.length;
+    if (spoken.textContent !== shown.status) spoken.textContent = shown.status;
+  }
+
+  function show() {
+    const shown = view();
+    options(site, shown.sites, shown.site);
+    options(tenant, shown.tenants, shown.tenant);
+    options(mode, shown.modes, shown.mode);
+    if (!example.options.length) options(example, shown.examples, shown.examples[0]?.value);
+    title.textContent = shown.title;
+    title.hidden = compare.hidden = reload.hidden = !shown.fields.length;
+    open.hidden = !shown.can_open;
+    said.textContent = shown.said;
+    if (shape !== shown.shape) {
+      shape = shown.shape;
+      const held = root.contains(document.activeElement) ? document.activeElement.dataset.path : null;
+      inputs = new Map();
+      form.replaceChildren(...shown.fields.map((field) => draw(field, shown.values, [field.name])));
+      if (held) form.querySelector(`[data-path="${held}"]`)?.focus();
+    }
+    tellProblems();
+    difference.hidden = !shown.difference.length;
+    difference.replaceChildren(
+      ...shown.difference.map((line) =>
+        element("span", { class: line.startsWith("+") ? "added" : line.startsWith("-") ? "removed" : "" }, `${line}\n`),
+      ),
+    );
+    save.hidden = !shown.can_save;
+  }
+
+  site.addEventListener("change", () => model.send({ do: "site", site: site.value }));
+  tenant.addEventListener("change", () => model.send({ do: "tenant", tenant: tenant.value }));
+  mode.addEventListener("change", () => model.send({ do: "mode", mode: mode.value }));
+  open.addEventListener("click", () => model.send({ do: "open" }));
+  create.addEventListener("click", () => model.send({ do: "new", name: newName.value.trim(), example: example.value }));
+  compare.addEventListener("click", () => {
+    settle();
+    model.send({ do: "compare" });
+  });
+  reload.addEventListener("click", () => {
+    waiting.clear();
+    model.send({ do: "reload" });
+  });
+  save.addEventListener("click", () => {
+    settle();
+    model.send({ do: "save", offer: view().offer });
+  });
+  model.on("change:view", show);
+  model.on("msg:custom", (content) => {
+    if (content.open) openFile(root, content.open);
+  });
+  show();
+  return () => {
+    for (const { timer } of waiting.values()) clearTimeout(timer);
+    model.off("change:view", show);
+  };
+}
+
+export default { render };

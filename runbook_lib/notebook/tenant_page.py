@@ -1,0 +1,170 @@
+"""A whole tenant on one page: one plan through all sections, one form, one run, one record.
+
+It works as a section's page does, with all sections in the order of a run in the place of one. What applies
+is ``runbook apply SITE TENANT`` in a process of its own; here nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..approval import GivenApproval
+from ..call_paths import call_paths, planned_call_paths, settings_of
+from ..errors import InputError, RunbookError
+from ..guide import RUN_ORDER, SECTIONS, WHOLE
+from ..parameters import Source
+from ..plan import CHANGING, Plan, Slice
+from ..section_run import require_verified
+from ..sections import Verification
+from ..states import section_state
+from .diagrams import path_states
+from .display import Box, Shown
+from .failures import told_plainly
+from .forms import interruptions, is_watched
+from .page import SectionPage, in_turn, open_page
+from .tables import (
+    Stack,
+    Table,
+    row_table,
+    rows_in_order,
+    to_check,
+    verdict,
+    verification_table,
+    verification_verdict,
+)
+
+BY_COMMAND = "run it with: runbook apply -s SITE TENANT"
+
+
+def open_tenant(site: Source, tenant: Source, mode: str = "plan", **options: Any) -> TenantPage:
+    """Check the parameters, show what this page is about to work on, and return the tenant's page.
+
+    As ``open_section``, for all sections at once. Here only a person can apply, who presses the button: mode
+    ``apply`` of an unattended run raises ``InputError``.
+    """
+    if mode == "apply" and not is_watched():
+        with told_plainly():
+            raise InputError(["mode: this page does not apply without a person"], next_step=BY_COMMAND)
+    approval: GivenApproval = {"plan_file": None, "approved_plan": None, "approved_by": None}
+    return open_page(TenantPage, WHOLE, site, tenant, mode, approval, options)
+
+
+class TenantPage(SectionPage):
+    """A tenant's notebook: ``plan``, ``apply``, ``verify``, ``finish``, each for all sections."""
+
+    @in_turn
+    def plan(self) -> Stack:
+        """Read, and show what turns the current state into the desired one, section by section."""
+        self._begin()
+        with told_plainly():
+            self._plan = self._runbook.plan()
+        self._read = True
+        self._part = _joined(self._plan)
+        if self.form is not None and self._can_apply:
+            self._offer(self.form, self._part)
+        parts: list[Shown] = [_order(self._plan.slices), verdict(self._part)]
+        parts += to_check(self._runbook.cautions)
+        parts += _call_paths(self._plan)
+        for part in self._plan.slices:
+            title = f"{part.section} {SECTIONS[part.section].title}"
+            empty = "the parameters ask for nothing here"
+            parts.append(row_table(title, rows_in_order(part.section, part.rows), empty=empty))
+        return self._live(Stack(tuple(parts)).headed(self.name, self._read_at), self.plan)
+
+    @in_turn
+    def apply(self) -> Shown | None:
+        """For a person, show the form whose button applies the plan; report that nothing was written else."""
+        self._must_be_current()
+        if self.form is not None and self._can_apply:
+            self.form.show()
+            return None
+        return Box("info", "Nothing was written.", (f"To carry the plan out, {BY_COMMAND}.",)).headed(
+            self.name
+        )
+
+    @in_turn
+    def verify(self) -> Stack:
+        """Read back all sections, and compare with the guide's expected results."""
+        self._begin()
+        planning = self.mode == "plan"
+        with told_plainly():
+            found = dict(self._runbook.read_back(self._runbook.order))
+            for result in found.values():
+                if isinstance(result, RunbookError):
+                    raise result
+            read = {number: result for number, result in found.items() if isinstance(result, Verification)}
+            whole = Verification(
+                tuple(row for part in read.values() for row in part.rows),
+                tuple(row for part in read.values() for row in part.differences),
+            )
+            if not planning:
+                require_verified(whole)
+        tables = [
+            verification_table(f"{number} {SECTIONS[number].title}", number, part, planning=planning)
+            for number, part in read.items()
+        ]
+        shown = Stack((verification_verdict(whole, planning=planning), *tables))
+        return self._live(shown.headed(self.name, self._read_at), self.verify)
+
+    @in_turn
+    def finish(self) -> Shown:
+        """Sign out, and show how the page ended; a cell that is run after this begins anew."""
+        self._begin()
+        read, part, sent = self._read_at, self._part, self._runbook.context.requests
+        self._runbook.context.close()
+        self._ended = True
+        requests = ", ".join(f"{count} to {vendor}" for vendor, count in sent.items()) or "none"
+        box = Box(*_told(part), (f"Requests: {requests}; nothing was written from this page.",))
+        return self._live(box.headed(self.name, read), self.finish)
+
+    def _permitted(self) -> Slice:
+        self._plan = self._runbook.permitted()
+        return _joined(self._plan)
+
+    def _plan_of(self, part: Slice) -> Plan:
+        return self._plan
+
+
+def _call_paths(plan: Plan) -> list[Shown]:
+    """The way of calls today and after the plan; of a shared trunk on its own there is none."""
+    if not {*RUN_ORDER} <= {part.section for part in plan.slices}:
+        return []
+    settings = settings_of(row for part in plan.slices for row in part.rows)
+    return [
+        path_states(("Today", today), ("After this plan", planned))
+        for today, planned in zip(call_paths(settings), planned_call_paths(settings), strict=True)
+    ]
+
+
+def _joined(plan: Plan) -> Slice:
+    """All rows of a plan, as one part."""
+    return Slice(WHOLE, tuple(row for part in plan.slices for row in part.rows))
+
+
+def _told(part: Slice | None) -> tuple[str, str]:
+    """Tone and title of the closing box."""
+    if part is None:
+        return "info", "No plan was made on this page."
+    if part.stopping:
+        return "caution", f"The whole tenant planned: {_rows(len(part.stopping))} in conflict or blocked."
+    if part.changing:
+        return "info", f"The whole tenant planned: {_rows(len(part.changing))} to apply."
+    return "good", "The whole tenant planned: nothing to change."
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _order(parts: Sequence[Slice]) -> Table:
+    """What each section would do, in the order in which they are run."""
+    rows = []
+    for place, part in enumerate(parts, 1):
+        state = section_state(part.rows)
+        changes = sum(row.action in CHANGING for row in part.rows)
+        calls = interruptions(part)
+        title = f"{part.section} {SECTIONS[part.section].title}"
+        rows.append([place, title, str(state.state), changes, calls or None])
+    columns = ("Order", "Section", "State", "To apply", "Interrupts calls")
+    return Table("The order of the run", columns, rows)

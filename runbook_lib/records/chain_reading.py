@@ -1,0 +1,112 @@
+"""The chain, read as far as it can be, and what of it is not as it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeGuard
+
+from .chain import CLOSED, DIGEST, FILE_NAME, FILES, OPENED, Chain, Entry, NewerFormatError
+from .problems import LFS_POINTER, LINE_ENDS, POINTER, Damage, Problem, unread
+
+
+def open_runs(entries: Sequence[Entry]) -> list[str]:
+    """Return the runs that opened and were not closed, in the order of the chain."""
+    return [run for run, digests in by_event(entries).items() if CLOSED not in digests]
+
+
+def by_event(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
+    """Return the digests of each run's opening and closing from the chain."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        if entry.event in FILES:
+            found.setdefault(str(entry.run), {})[entry.event] = entry.content
+    return found
+
+
+def read_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
+    """Return the entries that can be read, and every place where one does not follow from the one before.
+
+    Unlike ``Chain.entries``, which raises for what is wrong.
+    """
+    try:
+        lines = Chain(records).lines()
+    except OSError as error:
+        return [], [Problem(FILE_NAME, unread(error))]
+    if pointed := LFS_POINTER.match(b"".join(lines[:10])):
+        return [], [Problem(FILE_NAME, f"{POINTER} ({pointed[1].decode()})")]
+    if not any(line.endswith(b"\r\n") for line in lines):
+        return _linked(lines)
+    entries, problems = _linked([line.replace(b"\r\n", b"\n") for line in lines])
+    return entries, [Problem(FILE_NAME, LINE_ENDS, Damage.LINE_ENDS), *problems]
+
+
+def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    before: Entry | None = None
+    seen: set[int] = set()
+    for number, line in enumerate(lines, start=1):
+        place = f"line {number}"
+        try:
+            entry = Entry.parse(line)
+        except NewerFormatError as error:
+            problems.append(Problem(FILE_NAME, f"{place}: {error}", Damage.NEWER))
+            before = None
+            continue
+        except ValueError:
+            what = "changed: not an entry" if line.endswith(b"\n") else "cut: its end is missing"
+            problems.append(Problem(FILE_NAME, f"{place}: {what}"))
+            before = None
+            continue
+        expected = before.seq + 1 if before else number - 1
+        if entry.seq != expected:
+            problems.append(Problem(FILE_NAME, f"{place}: {_out_of_order(entry.seq, expected, seen)}"))
+        elif entry.previous != (before.digest if before else None) and (before or number == 1):
+            what = "this entry or the one before it was changed, inserted or removed"
+            problems.append(Problem(FILE_NAME, f"{place} ({entry.event} {entry.run}): broken: {what}"))
+        seen.add(entry.seq)
+        entries.append(entry)
+        before = entry
+    return entries, problems
+
+
+def _out_of_order(seq: int, expected: int, seen: set[int]) -> str:
+    if seq in seen:
+        return f"inserted: entry {seq} appears twice"
+    if seq < expected:
+        return f"reordered: entry {seq} follows entry {expected - 1}"
+    gap = f"entry {expected}" if seq == expected + 1 else f"entries {expected} to {seq - 1}"
+    return f"cut or reordered: {gap} missing before entry {seq}"
+
+
+def histories(entries: Sequence[Entry], going_on: Collection[str]) -> Iterator[Problem]:
+    """Runs that did not open once and then close once; paths that no run has."""
+    events: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.event in FILES:
+            events.setdefault(str(entry.run), []).append(entry.event)
+    for run, found in events.items():
+        if not is_run(run):
+            yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
+        elif found == [OPENED]:
+            if run not in going_on:
+                yield Problem(
+                    run, "begun, not ended: opened, never closed; to close it: runbook records close"
+                )
+        elif found != [OPENED, CLOSED]:
+            yield Problem(FILE_NAME, f"entries of {run}: {', '.join(found)}; expected: opened, closed")
+
+
+def is_inside(name: str) -> bool:
+    return not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
+
+
+def is_head(text: str) -> bool:
+    """Whether a text is a digest as ``runbook records head`` prints it."""
+    return DIGEST.fullmatch(text) is not None
+
+
+def is_run(name: str | None) -> TypeGuard[str]:
+    """Whether a text names a run's folder, and nothing outside the records folder."""
+    return name is not None and len(PurePosixPath(name).parts) == 3 and is_inside(name)

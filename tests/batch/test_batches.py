@@ -1,0 +1,296 @@
+"""Batches that do not end well: what stops them, who is touched, and what resuming completes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.batch.batch_file import Batch
+from runbook_lib.errors import InputError
+from runbook_lib.records.verify import verify_records
+from tests.conftest import CHECKOUT, TestSandbox
+from tests.many import SITE, state_of, tenant_files
+
+SWEEP = bool(os.environ.get("RUNBOOK_SWEEP"))
+MANY = 30 if SWEEP else 5
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "runbook_lib", *arguments]
+
+
+def surroundings(sandbox: TestSandbox) -> dict[str, Any]:
+    environment = {**os.environ, **sandbox.environment, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "140"}
+    return {"cwd": sandbox.root, "env": environment, "text": True}
+
+
+def runbook(sandbox: TestSandbox, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, timeout=600, **surroundings(sandbox))
+
+
+def begun(sandbox: TestSandbox, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **surroundings(sandbox)
+    )
+
+
+def batch(sandbox: TestSandbox) -> dict[str, Any]:
+    """The only batch's file."""
+    (path,) = sandbox.root.glob("records/_batches/*/batch.json")
+    return json.loads(path.read_text())
+
+
+def outcomes(sandbox: TestSandbox) -> dict[str, str | None]:
+    return {part["tenant"]: part["outcome"] for part in batch(sandbox)["tenants"]}
+
+
+def until(true: Callable[[], Any], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def in_the_way_of(sandbox: TestSandbox, *numbers: int) -> list[str]:
+    """Give somebody else's trunks the names of these tenants' trunks: a conflict for each."""
+    made = []
+    for number in numbers:
+        answer = sandbox.vendors.twilio_http.post(
+            "/v1/Trunks",
+            data={"FriendlyName": f"PortSIP many-{number}", "DomainName": f"other-{number}.pstn.twilio.com"},
+        )
+        made.append(answer.json()["sid"])
+    return made
+
+
+def clean_end(sandbox: TestSandbox, files: list[str], *arguments: str) -> dict[str, Any]:
+    """The vendors' state after a run without any trouble; then everything is as it was before."""
+    before = sandbox.control("GET", "state").json()
+    ended = runbook(sandbox, "apply", "-s", SITE, *files, "--at-once", "4", *arguments)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    end = state_of(sandbox)
+    del before["version"]
+    sandbox.control("POST", "reset", {"state": before})
+    for path in (sandbox.root / "records").glob("*"):
+        subprocess.run(["rm", "-r", str(path)], check=True)
+    return end
+
+
+@pytest.mark.parametrize("at_once", ["1", "2"])
+def test_no_further_tenant_after_so_many_failures_and_the_rest_when_resumed(
+    sandbox: TestSandbox, at_once: str
+) -> None:
+    files = tenant_files(sandbox, 4)
+    made = in_the_way_of(sandbox, 0, 1)
+    options = ("--section", "1", "--at-once", at_once)
+    ended = runbook(sandbox, "apply", "-s", SITE, *files, *options, "--max-failures", "2")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    found = outcomes(sandbox)
+    assert (found["many-0"], found["many-1"]) == ("failed", "failed")
+    assert batch(sandbox)["stopped"] == "TOO_MANY"
+    assert sum(outcome is None for outcome in found.values()) >= (2 if at_once == "1" else 1)
+    for sid in made:
+        sandbox.vendors.twilio_http.delete(f"/v1/Trunks/{sid}")
+    sandbox.clear_log()
+    again = runbook(sandbox, "apply", "--resume", batch(sandbox)["batch"], "--at-once", at_once)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert set(outcomes(sandbox).values()) == {"succeeded"}
+    names = [name for name, _ in state_of(sandbox)["trunks"]]
+    assert [names.count(f"PortSIP many-{number}") for number in range(4)] == [1] * 4
+    # Only what was left ran again.
+    done = [outcome for outcome in found.values() if outcome == "succeeded"]
+    assert len(sandbox.writes()) == 4 - len(done)
+    assert [len(part["runs"]) for part in batch(sandbox)["tenants"]][:2] == [2, 2]
+    nothing = runbook(sandbox, "apply", "--resume", batch(sandbox)["batch"])
+    assert nothing.returncode == 0
+    report = verify_records(sandbox.root / "records")
+    assert not report.problems and not report.strays
+
+
+def test_what_is_wrong_with_each_tenant_itself_does_not_stop_the_others(sandbox: TestSandbox) -> None:
+    files = tenant_files(sandbox, 5)
+    in_the_way_of(sandbox, 0, 1, 2, 3)
+    ended = runbook(sandbox, "apply", "-s", SITE, *files, "--section", "1")
+    assert ended.returncode == 1
+    assert [*outcomes(sandbox).values()] == ["failed"] * 4 + ["succeeded"]
+    assert batch(sandbox)["stopped"] is None
+
+
+def test_a_vendor_that_is_gone_stops_the_batch_and_resuming_completes_it(sandbox: TestSandbox) -> None:
+    """The batch ends long before every tenant has met the same silence."""
+    files = tenant_files(sandbox, MANY)
+    end = clean_end(sandbox, files, "--section", "1")
+    options = ("--section", "1", "--at-once", "1" if MANY < 9 else "4")
+    with begun(sandbox, "apply", "-s", SITE, *files, *options) as running:
+        until(lambda: list(sandbox.root.glob("records/demo/many-0/*/checksums.json")))
+        sandbox.control("POST", "faults", {"kind": "refused", "now": True, "vendor": "twilio", "seconds": 60})
+        told, _ = running.communicate(timeout=300)
+    assert running.returncode == 1, told
+    found = outcomes(sandbox)
+    assert found["many-0"] == "succeeded"
+    failed = [part for part in batch(sandbox)["tenants"] if part["outcome"] == "failed"]
+    assert 3 <= len(failed) < MANY and all("UnreachableError" in part["cause"] for part in failed)
+    assert batch(sandbox)["stopped"] == "SAME_CAUSE"
+    until(lambda: _answers(sandbox))
+    again = runbook(sandbox, "apply", "--resume", batch(sandbox)["batch"], "--at-once", "4")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert state_of(sandbox) == end
+
+
+def _answers(sandbox: TestSandbox) -> bool:
+    try:
+        return sandbox.vendors.twilio_http.get("/v1/Trunks").status_code == 200
+    except Exception:
+        return False
+
+
+def test_a_killed_process_and_a_dead_kernel_touch_their_tenants_only(sandbox: TestSandbox) -> None:
+    files = tenant_files(sandbox, 3)
+    end = clean_end(sandbox, files)
+    barrier = {"vendor": "twilio", "method": "POST", "path": "/v1/Trunks$", "waiters": 9, "timeout": 300}
+    sandbox.control("POST", "barriers", barrier)
+    with begun(sandbox, "apply", "-s", SITE, *files, "--at-once", "3") as running:
+        until(lambda: sandbox.control("GET", "barriers").json()["barriers"][0]["waiting"] == 3)
+        os.kill(_process_of(sandbox, "many-0"), signal.SIGKILL)
+        os.kill(_kernel_of(sandbox, "many-1"), signal.SIGKILL)
+        sandbox.control("DELETE", "barriers")
+        told, _ = running.communicate(timeout=300)
+    assert running.returncode == 1, told
+    assert outcomes(sandbox) == {"many-0": "failed", "many-1": "failed", "many-2": "succeeded"}
+    again = runbook(sandbox, "apply", "--resume", batch(sandbox)["batch"], "--at-once", "2")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert state_of(sandbox) == end
+
+
+def _process_of(sandbox: TestSandbox, tenant: str) -> int:
+    (path,) = sandbox.root.glob(f"records/demo/{tenant}/*/opening.json")
+    return json.loads(path.read_text())["process"]["pid"]
+
+
+def _kernel_of(sandbox: TestSandbox, tenant: str) -> int:
+    """The kernel that holds the tenant's lock, as its holder's file says."""
+    (path,) = sandbox.root.glob(f"records/demo/{tenant}/.*.holder")
+    return json.loads(path.read_text())["process"]
+
+
+def test_a_batch_that_is_killed_is_resumed_and_its_tenants_finish(sandbox: TestSandbox) -> None:
+    """Nobody is told when it is killed: those that run finish by themselves, the others are still to do."""
+    files = tenant_files(sandbox, 3)
+    barrier = {"vendor": "twilio", "method": "POST", "path": "/v1/Trunks$", "waiters": 9, "timeout": 300}
+    sandbox.control("POST", "barriers", barrier)
+    with begun(sandbox, "apply", "-s", SITE, *files, "--section", "1", "--at-once", "2") as running:
+        until(lambda: sandbox.control("GET", "barriers").json()["barriers"][0]["waiting"] == 2)
+        running.kill()
+        sandbox.control("DELETE", "barriers")
+    until(lambda: len(list(sandbox.root.glob("records/demo/many-*/*/checksums.json"))) == 2)
+    ended = [json.loads(path.read_text()) for path in sandbox.root.glob("records/demo/many-*/*/run.json")]
+    assert [run["outcome"] for run in ended] == ["succeeded"] * 2
+    sandbox.clear_log()
+    again = runbook(sandbox, "apply", "--resume", batch(sandbox)["batch"])
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert set(outcomes(sandbox).values()) == {"succeeded"}
+    assert len(sandbox.writes()) == 1, "that of the tenant that had not begun"
+
+
+def test_ctrl_c_ends_between_two_writes(sandbox: TestSandbox) -> None:
+    """The write in flight is answered before the run ends, so no journal has one whose fate is unknown."""
+    files = tenant_files(sandbox, 2)
+    sandbox.control("POST", "switches", {"twilio.latency_ms": 700})
+    with begun(sandbox, "apply", "-s", SITE, *files, "--at-once", "2") as running:
+        until(lambda: sandbox.writes())
+        running.send_signal(signal.SIGINT)
+        told, _ = running.communicate(timeout=120)
+    assert running.returncode == 1, told
+    records = [json.loads(path.read_text()) for path in sandbox.root.glob("records/demo/*/*/record.json")]
+    assert records and all(record["in_flight"] == [] for record in records)
+    assert "interrupted" in {record["outcome"] for record in records}
+    sandbox.control("POST", "switches", {"twilio.latency_ms": 0})
+    again = runbook(sandbox, "apply", "--resume", batch(sandbox)["batch"], "--at-once", "2")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert set(outcomes(sandbox).values()) == {"succeeded"}
+
+
+def test_a_full_disk_in_the_middle(sandbox: TestSandbox) -> None:
+    """Records on a small disk of their own, which is filled up while a tenant runs."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    files = tenant_files(sandbox, 4)
+    end = clean_end(sandbox, files, "--section", "1")
+    records = sandbox.root / "records"
+    records.mkdir(exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(records)], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine does not let root mount")
+    try:
+        with begun(sandbox, "apply", "-s", SITE, *files, "--section", "1") as running:
+            until(lambda: list(records.glob("demo/many-0/*/checksums.json")))
+            with suppress(OSError):
+                (records / "filler").write_bytes(b"0" * (16 << 20))
+            told, _ = running.communicate(timeout=300)
+        assert running.returncode == 1, told
+        (records / "filler").unlink()
+        found = outcomes(sandbox)
+        assert found["many-0"] == "succeeded", told
+        again = runbook(sandbox, "apply", "--resume", batch(sandbox)["batch"])
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert state_of(sandbox) == end
+    finally:
+        subprocess.run(["umount", "-l", str(records)], check=True)
+
+
+def test_events_are_json_on_request(sandbox: TestSandbox) -> None:
+    files = tenant_files(sandbox, 2)
+    ended = runbook(sandbox, "apply", "-s", SITE, *files, "--section", "1", "--at-once", "2", "--json")
+    assert ended.returncode == 0, ended.stderr
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [event["event"] for event in events].count("tenant") == 2
+    assert events[-1]["event"] == "end" and events[-1]["exit_status"] == 0
+    assert events[-1]["batch"] == batch(sandbox)["batch"]
+    assert Path(events[-1]["page"]).is_file()
+
+
+def test_one_approval_for_a_batch(sandbox: TestSandbox, tmp_path: Path) -> None:
+    """One file names each tenant's plan, signed once; another plan in its place is refused."""
+    files = tenant_files(sandbox, 2)
+    site = sandbox.root / SITE
+    key = tmp_path / "pat"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (site.parent / "signers").write_text(f"pat@example.com {key.with_suffix('.pub').read_text()}")
+    policies = "policies:\n    approval: two-person\n    allowed_signers: signers\n"
+    site.write_text(site.read_text().replace("policies:\n", policies))
+    planned = runbook(sandbox, "plan", "-s", SITE, *files, "--section", "1", "--out", str(tmp_path / "plans"))
+    assert planned.returncode == 2, planned.stdout + planned.stderr
+    plans = sorted(map(str, (tmp_path / "plans").glob("*.plan.json")))
+    options = ("-s", SITE, *files, "--section", "1", "--plans", str(tmp_path / "plans"))
+    refused = runbook(sandbox, "apply", *options)
+    assert refused.returncode in (1, 3) and sandbox.writes() == []
+    signed = runbook(sandbox, "approve", *plans, "--ticket", "CHG-7", "--key", str(key), "--yes")
+    assert signed.returncode == 0, signed.stdout + signed.stderr
+    ended = runbook(sandbox, "apply", *options, "--at-once", "2")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for path in sandbox.root.glob("records/demo/many-*/*/record.json"):
+        by = json.loads(path.read_text())["approver"]["by"]
+        assert (by["how"], by["ticket"]) == ("ssh signature", "CHG-7")
+
+
+def test_a_newer_batch_is_called_newer_and_an_unknown_one_unknown(tmp_path: Path) -> None:
+    made = Batch.new(tmp_path, target="sandbox", site="site.yaml", mode="apply")
+    with made.held():
+        made.write()
+    content = json.loads((made.folder / "batch.json").read_text())
+    assert Batch.find(tmp_path, made.id) == made
+    (made.folder / "batch.json").write_text(json.dumps(content | {"format": 99, "more": 1}))
+    with pytest.raises(InputError):
+        Batch.find(tmp_path, made.id)
+    with pytest.raises(InputError):
+        Batch.find(tmp_path, "../elsewhere")

@@ -1,0 +1,141 @@
+"""The form of a tenant's parameters in a real JupyterLab: a new tenant, an edit, what must not happen."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from runbook_lib.parameters import load_all
+from tests.conftest import TestSandbox
+from tests.notebooks.axe import OURS, THEMES, choose_theme, findings
+from tests.notebooks.lab import PATIENCE_MS, choose_run_all, in_a_terminal, picture
+
+SITE = "parameters/sandbox/site.yaml"
+
+
+def open_form(page: Page, lab: str) -> Locator:
+    page.goto(f"{lab}/lab/tree/notebooks/parameters.ipynb?reset", timeout=PATIENCE_MS)
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=PATIENCE_MS)
+    expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
+    choose_run_all(page)
+    form = page.locator(".runbook-parameters")
+    expect(form.get_by_role("heading")).to_be_visible(timeout=PATIENCE_MS)
+    return form
+
+
+def field(form: Locator, path: str) -> Locator:
+    return form.locator(f'[data-path="{path}"]')
+
+
+def write(form: Locator) -> None:
+    form.get_by_role("button", name="Show the difference").click()
+    form.get_by_role("button", name="Write the file").click()
+    expect(form.get_by_role("status")).to_contain_text("The file is as shown here")
+
+
+def test_a_new_tenant_by_the_form(page: Page, lab: str, sandbox: TestSandbox) -> None:
+    """In nine acts; then its notebooks, for it, without a line of Python."""
+    secret = sandbox.root / ".sandbox/secrets/sip_password_acme"
+    file = sandbox.root / "parameters/sandbox/corner-shop.yaml"
+    form = open_form(page, lab)
+    form.get_by_text("New tenant", exact=True).click()
+    form.get_by_label("Its name").fill("corner-shop")
+    form.get_by_role("button", name="Begin a new tenant").click()
+    expect(form.get_by_role("heading", name=str(file.relative_to(sandbox.root)))).to_be_visible()
+    expect(form.get_by_role("status")).to_contain_text("2 problems to correct")
+    field(form, "pbx_domain").fill("corner.pbx.example")
+    field(form, "dids").fill("12025550101")  # acme's
+    expect(form.locator(".problems")).to_contain_text("12025550101", timeout=PATIENCE_MS)
+    field(form, "dids").fill("12025550190-12025550191")
+    field(form, "termination.credentials.password").fill(f"file:{secret}")
+    expect(form.get_by_role("status")).to_contain_text("No problems")
+    assert not file.exists()
+    picture(form, "form-new-tenant")
+    write(form)
+    text = file.read_text()
+    assert "# Numbers with country code" in text and "# becomes demo-corner-shop.pstn.twilio.com" in text
+    [(_, tenant)] = load_all(sandbox.root / SITE, [file], sandbox.root)
+    assert tenant.name == "corner-shop"
+    checked = in_a_terminal(sandbox, "validate", "-s", SITE, str(file))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    form.get_by_label("Mode").select_option("verify")
+    form.get_by_role("button", name="Open its notebooks").click()
+    copies = sandbox.root / "work/demo/corner-shop"
+    tabs = page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel")
+    expect(tabs.filter(has_text=re.compile("00_before_you_begin|tenant.ipynb"))).to_be_visible(
+        timeout=PATIENCE_MS
+    )
+    notebook = json.loads((copies / "01_create_sip_trunk.ipynb").read_text())
+    source = "".join(next(cell["source"] for cell in notebook["cells"] if cell["id"] == "parameters")) or ""
+    assert '"parameters/sandbox/corner-shop.yaml"' in source and 'mode = "verify"' in source
+    assert sandbox.writes() == []
+    shutil.rmtree(sandbox.root / "work")
+
+
+def test_what_must_not_happen(page: Page, lab: str, sandbox: TestSandbox) -> None:
+    """A secret is not kept, a wrong value is not written, nor is anything over somebody else's change."""
+    acme = sandbox.root / "parameters/sandbox/acme.yaml"
+    before = acme.read_text()
+    form = open_form(page, lab)
+    form.get_by_label("Tenant", exact=True).select_option("parameters/sandbox/acme.yaml")
+    password = field(form, "termination.credentials.password")
+    password.fill("Hunter2Hunter2")
+    expect(form.locator("[aria-invalid=true]")).to_have_count(1)
+    form.get_by_role("button", name="Show the difference").click()
+    expect(form.get_by_role("button", name="Write the file")).to_be_hidden()
+    password.fill("env:ACME_SIP")
+    field(form, "concurrency").fill("lots")
+    expect(form.get_by_text("write a whole number here")).to_be_visible()
+    field(form, "concurrency").fill("")
+    field(form, "country").fill("US")
+    form.get_by_role("button", name="Show the difference").click()
+    save = form.get_by_role("button", name="Write the file")
+    expect(save).to_be_visible()
+    expect(form.get_by_label("What would be written")).to_contain_text("+  country: US")
+    field(form, "country").fill("DE")  # what was shown is of before
+    expect(save).to_be_hidden()
+    expect(form.get_by_role("status")).to_contain_text("No problems")
+    form.get_by_role("button", name="Show the difference").click()
+    acme.write_text(before + "  # somebody was here\n")
+    save.click()
+    expect(form.get_by_role("alert")).to_contain_text("nothing was written")
+    assert acme.read_text() == before + "  # somebody was here\n"
+    saved = [path.read_text() for path in Path(sandbox.root / "notebooks").glob("*.ipynb")]
+    assert not [text for text in saved if "Hunter2" in text]
+    form.get_by_role("button", name="Discard").click()
+    expect(field(form, "country")).to_have_value("")
+    field(form, "country").fill("US")
+    write(form)
+    assert "# somebody was here" in acme.read_text() and "country: US" in acme.read_text()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_form_for_everybody(page: Page, lab: str, sandbox: TestSandbox, theme: str) -> None:
+    """axe-core, both themes, two widths; rules are added and removed by the keyboard."""
+    choose_theme(page, lab, theme)
+    try:
+        form = open_form(page, lab)
+        form.get_by_text("rules", exact=True).click()
+        add = form.get_by_role("button", name="Add to inbound")
+        add.focus()
+        page.keyboard.press("Enter")
+        expect(field(form, "rules.inbound.0.extension")).to_be_visible()
+        expect(form.locator("[aria-invalid=true]").first).to_be_visible()
+        field(form, "rules.inbound.0.name").fill("Reception")
+        form.get_by_role("button", name="Show the difference").click()
+        expect(form.get_by_label("What would be written")).to_contain_text("Reception")
+        assert findings(page, *OURS) == []
+        for width in (1280, 800):
+            page.set_viewport_size({"width": width, "height": 5000})
+            page.wait_for_function("width => innerWidth === width", arg=width)
+            assert form.evaluate("form => form.scrollWidth <= form.clientWidth")
+            picture(form, f"form-{theme}-{width}")
+        form.get_by_role("button", name="Remove inbound 1").press("Enter")
+        expect(field(form, "rules.inbound.0.name")).to_have_count(0)
+    finally:
+        choose_theme(page, lab, "light")

@@ -1,0 +1,209 @@
+"""Editing a tenant's file: comments stay, only what was edited differs, no secret gets in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.errors import InputError
+from runbook_lib.parameters import load_all, load_tenant
+from runbook_lib.parameters.draft import Draft, FormField, tenant_fields
+from runbook_lib.parameters.loading import check_text
+from runbook_lib.parameters.schema import field_rows
+from tests.conftest import CHECKOUT
+
+EXAMPLE = CHECKOUT / "parameters" / "example"
+TENANTS = [path for path in sorted(CHECKOUT.glob("parameters/*/*.yaml")) if path.stem != "site"]
+DENTAL = EXAMPLE / "dental.yaml"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A workspace with the sandbox's parameters."""
+    shutil.copytree(CHECKOUT / "parameters", tmp_path / "parameters")
+    (tmp_path / "runbook.toml").write_text('format = 1\nmade_with = "1"\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", TENANTS, ids=lambda path: path.stem)
+def test_a_file_that_nobody_edited_is_written_byte_by_byte(path: Path) -> None:
+    draft = Draft.open(path)
+    assert draft.text.encode() == path.read_bytes() and not draft.is_changed and draft.difference == []
+
+
+def names(fields: tuple[FormField, ...], before: str) -> set[str]:
+    found = set()
+    for field in fields:
+        many = {"texts": "[]", "rows": "[]", "pairs": ".NAME"}.get(field.kind, "")
+        found |= {f"{before}.{field.name}"} | names(field.fields, f"{before}.{field.name}{many}")
+    return found
+
+
+def test_the_form_has_every_parameter_of_a_tenant() -> None:
+    documented = {
+        key.replace("[]", "").removesuffix(".NAME") for key, *_ in field_rows() if key.startswith("tenant.")
+    }
+    assert {name.replace("[]", "") for name in names(tenant_fields(), "tenant")} >= documented
+    by_name = {field.name: field for field in tenant_fields()}
+    credentials = {field.name: field for field in by_name["termination"].fields}["credentials"]
+    assert [field.kind for field in credentials.fields] == ["text", "text", "reference"]
+    assert {field.kind for field in by_name.values()} == {
+        "text",
+        "group",
+        "number",
+        "pairs",
+        "texts",
+        "switch",
+    }
+
+
+EDITS: list[tuple[list[Any], Any]] = [
+    (["dids"], "12025550140"),
+    (["country"], "US"),
+    (["concurrency"], 5),
+    (["accept_interruption"], True),
+    (["move"], ["+12025550140"]),
+    (["pbx_trunk", "max_concurrent_calls"], None),
+    (["pbx_trunk", "brand"], "no"),
+    (["origination", "transport"], None),
+    (["origination", "uris", 1, "weight"], 30),
+    (["examples"], {"0100": "none"}),
+    (["dialling", "emergency"], []),
+    (["termination", "credentials", "password"], "env:SIP_PASSWORD"),
+]
+
+
+@pytest.mark.parametrize(
+    "path, value", EDITS, ids=lambda part: ".".join(map(str, part)) if part and isinstance(part, list) else ""
+)
+def test_one_edit_changes_one_place_and_no_comment(path: list[Any], value: Any, tmp_path: Path) -> None:
+    file = tmp_path / "dental.yaml"
+    shutil.copy(DENTAL, file)
+    draft = Draft.open(file)
+    before = draft.values
+    draft.set(path, value)
+    comments = [line for line in DENTAL.read_text().splitlines() if line.lstrip().startswith("#")]
+    assert [line for line in draft.text.splitlines() if line.lstrip().startswith("#")] == comments
+    changed = [line for line in draft.difference if line[0] in "+-"]
+    assert 1 <= len(changed) <= 3
+    draft.save()
+    after = Draft.open(file).values
+    place: Any = after
+    for part in path[:-1]:
+        place = place.get(part, {}) if isinstance(place, dict) else place[part]
+    assert place.get(path[-1]) == value
+    place[path[-1]] = None
+    untouched = before
+    for part in path[:-1]:
+        untouched = untouched.setdefault(part, {}) if isinstance(untouched, dict) else untouched[part]
+    untouched[path[-1]] = None
+    assert after == before
+
+
+def test_rows_are_added_and_removed_in_the_style_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "dental.yaml"
+    shutil.copy(DENTAL, file)
+    draft = Draft.open(file)
+    draft.add_row(["origination", "uris"])
+    for name, value in (("region", "ie1"), ("priority", 30)):
+        draft.set(["origination", "uris", 2, name], value)
+    draft.add_row(["rules", "inbound"])
+    for name, value in (("name", "Reception"), ("dids", "12025550140"), ("extension", "1001")):
+        draft.set(["rules", "inbound", 0, name], value)
+    draft.save()
+    tenant = load_tenant(file, tmp_path)
+    assert [uri.region for uri in tenant.origination.uris] == ["us1", "us2", "ie1"]
+    assert tenant.rules and tenant.rules.inbound[0].extension == "1001"
+    draft.remove_row(["rules", "inbound"], 0)
+    draft.remove_row(["origination", "uris"], 2)
+    assert draft.text == DENTAL.read_text()
+
+
+def test_a_secret_is_never_kept_shown_or_compared(tmp_path: Path) -> None:
+    file = tmp_path / "dental.yaml"
+    place = ["termination", "credentials", "password"]
+    draft = Draft.open(DENTAL)
+    with pytest.raises(InputError) as refused:
+        draft.set(place, "Hunter2Hunter2")
+    assert "Hunter2" not in str(refused.value) and draft.text == DENTAL.read_text()
+    file.write_text(DENTAL.read_text().replace("keyring:bigtel-runbook/dental-sip", "Hunter2Hunter2"))
+    draft = Draft.open(file)
+    draft.set(["termination", "credentials", "username"], "other")
+    assert draft.values["termination"]["credentials"]["password"] is None
+    assert draft.difference and "Hunter2" not in "".join(draft.difference)
+
+
+@pytest.mark.parametrize("change", ["edited", "removed", "made"])
+def test_a_change_made_meanwhile_is_never_written_over(change: str, tmp_path: Path) -> None:
+    file = tmp_path / "dental.yaml"
+    if change != "made":
+        shutil.copy(DENTAL, file)
+    draft = Draft.new(file, "demo", "dental", "dental") if change == "made" else Draft.open(file)
+    draft.set(["country"], "US")
+    if change == "removed":
+        file.unlink()
+    else:
+        file.write_text("tenant: {}\n")
+    before = file.read_bytes() if file.exists() else None
+    with pytest.raises(InputError):
+        draft.save()
+    assert (file.read_bytes() if file.exists() else None) == before
+    assert not [path for path in tmp_path.iterdir() if path.name != "dental.yaml"]
+
+
+def test_a_new_tenant_is_wrong_until_its_own_numbers_are_given(root: Path) -> None:
+    site, acme = root / "parameters/sandbox/site.yaml", root / "parameters/sandbox/acme.yaml"
+    path = site.parent / "corner-shop.yaml"
+    draft = Draft.new(path, "demo", "corner-shop", "dental")
+    found = check_text(site, path, draft.text, [acme], root)
+    assert {finding.path for finding in found if not finding.is_about_secret} == {("pbx_domain",), ("dids",)}
+    draft.set(["pbx_domain"], "corner.pbx.example")
+    draft.set(["dids"], "12025550101")
+    [clash] = [one for one in check_text(site, path, draft.text, [acme], root, secrets=False)]
+    assert "12025550101" in clash.text
+    draft.set(["dids"], "12025550190")
+    assert check_text(site, path, draft.text, [acme], root, secrets=False) == []
+    assert not path.exists()
+    draft.save()
+    (_, tenant), _ = load_all(site, [path, acme], root, secrets=False)
+    assert tenant.name == "corner-shop"
+
+
+WRONG: list[tuple[list[Any], Any]] = [
+    (["name"], "No Name"),
+    (["dids"], "+1202"),
+    (["concurrency"], "many"),
+    (["rules", "outbound", 0, "strip_digits"], 70),
+    (["origination", "port"], 0),
+    (["country"], "XX"),
+    (["twilio_account"], "other"),
+    (["termination", "credentials"], None),
+    (["pbx_trunk", "transport"], "smoke"),
+    (["move"], ["12025550140"]),
+    (["dialling", "area_code"], "30"),
+]
+
+
+@pytest.mark.parametrize(
+    "path, value", WRONG, ids=lambda part: ".".join(map(str, part)) if isinstance(part, list) else ""
+)
+def test_what_is_wrong_is_said_in_the_words_of_validate_and_at_its_key(
+    path: list[Any], value: Any, root: Path
+) -> None:
+    site, file = root / "parameters/sandbox/site.yaml", root / "parameters/sandbox/acme.yaml"
+    draft = Draft.open(file)
+    if 0 in path:
+        with pytest.raises(InputError):
+            draft.set(path, value)  # there is no row yet
+        draft.add_row(path[: path.index(0)])
+    draft.set(path, value)
+    found = check_text(site, file, draft.text, [], root, secrets=False)
+    assert found and file.read_text() != draft.text
+    file.write_text(draft.text)
+    with pytest.raises(InputError) as refused:
+        load_all(site, [file], root, secrets=False)
+    assert [finding.text for finding in found] == refused.value.problems
+    assert any(list(finding.path[: len(path[:1])]) == path[:1] for finding in found)

@@ -1,0 +1,179 @@
+"""Pages of records as files: what an auditor finds in them, and where their links lead."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from runbook_lib.batch.pages import write_index, write_page, write_run_index
+from tests.records.conftest import finish, make, start, work
+
+RUN = "demo/acme/20261123T000000Z-aaaaaa"
+HREF = re.compile(r'href="([^"]*)"')
+ROW = re.compile(r'<tr( data-run="[^"]*")?>(.*?)</tr>', re.DOTALL)
+
+
+def plain(html: str) -> str:
+    """A page's words, one space between them."""
+    body = html.partition("<main>")[2].partition("</main>")[0].replace("<wbr>", "")
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def put(path: Path, content: Any) -> None:
+    """Write a file of a record, also of one that is closed: of the pages alone, nobody asks."""
+    path.unlink(missing_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def run_json(folder: Path, **differently: Any) -> None:
+    section = {
+        "section": "01",
+        "title": "Create a SIP trunk on Twilio",
+        "outcome": "succeeded",
+        "message": "",
+        "changes": 1,
+        "writes": 1,
+        "seconds": 1.0,
+        "notebook": "01_create_sip_trunk.ipynb",
+    }
+    run = {
+        "run_id": folder.name,
+        "site": "demo",
+        "tenant": "acme",
+        "target": {"target": "sandbox"},
+        "mode": "apply",
+        "started": "2026-11-23T00:00:00+00:00",
+        "ended": "2026-11-23T00:00:03+00:00",
+        "outcome": "succeeded",
+        "problem": "",
+        "sections": [section],
+    }
+    put(folder / "run.json", run | differently)
+
+
+def plan_only(records: Path, run: str, mode: str = "plan") -> Path:
+    """What a plan leaves: no chain entry, no journal."""
+    folder = records / run
+    folder.mkdir(parents=True)
+    run_json(folder, mode=mode)
+    return folder
+
+
+def test_changes_come_first_and_plans_are_folded_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBOOK_TICKET", "CHG-17")
+    make(tmp_path, RUN)
+    for number in range(30):
+        plan_only(tmp_path, f"demo/acme/20261124T0000{number:02}Z-aaaaaa", ("plan", "verify")[number % 2])
+    page = write_index(tmp_path).read_text()
+    changes, folded = page.split("<details>")
+    assert len(ROW.findall(changes)) == 1 + 1 and len(ROW.findall(folded)) == 1 + 30
+    words = plain(page).partition("Plans and checks")[0]
+    for told in ("2026-11-23", "demo/acme", "friendly name: ", "PortSIP acme", "CHG-17", "auto-approval"):
+        assert told in words, told
+    assert f'data-run="{RUN}"' in changes
+    assert "<details open" not in page
+
+
+def test_a_run_that_wrote_and_is_in_no_chain_is_among_the_changes(tmp_path: Path) -> None:
+    folder = tmp_path / RUN
+    folder.mkdir(parents=True)
+    work(folder)
+    page = write_index(tmp_path).read_text()
+    assert "<details>" not in page and f'data-run="{RUN}"' in page
+
+
+def interrupted(records: Path) -> Path:
+    folder = start(records, RUN)
+    work(folder, answered=False)
+    finish(records, folder)
+    record = json.loads((folder / "record.json").read_text())
+    record |= {"outcome": "interrupted", "ticket": "CHG-17", "reason": "new office"}
+    put(folder / "record.json", record)
+    run_json(folder, outcome="interrupted", problem="interrupted by SIGTERM\nWhat it means: x")
+    return folder
+
+
+def test_the_page_of_a_run_shows_each_write(tmp_path: Path) -> None:
+    folder = make(tmp_path, RUN)
+    run_json(folder)
+    page = write_run_index(folder).read_text()
+    journal = page.partition(">Journal (1)<")[2]
+    assert journal, "no journal"
+    for told in ("2026-11-23 00:00:00", "1.1", "trunk PortSIP acme", "Twilio POST", "/v1/Trunks", "201"):
+        assert told in plain(f"<main>{journal}"), told
+    assert f"RQ-{folder.name}" in plain(f"<main>{journal}")
+
+
+def test_the_page_of_an_interrupted_run_says_so_first_and_in_plain_words(tmp_path: Path) -> None:
+    page = write_run_index(interrupted(tmp_path)).read_text()
+    words = plain(page)
+    assert words.index("interrupted before it completed") < words.index("What changed")
+    assert "Twilio POST for trunk PortSIP acme" in words
+    assert "SIGTERM" not in words and "⟨U+000A⟩" not in page
+    for told in ("CHG-17", "new office"):
+        assert told in words
+
+
+def test_no_page_of_a_run_names_a_place_on_the_machine(tmp_path: Path) -> None:
+    folder = interrupted(tmp_path)
+    notebook = new_notebook(
+        cells=[
+            new_code_cell(
+                'site = "site.yaml"\ntenant = "a.yaml"\nmode = "plan"  # plan | apply\nonly = None',
+                metadata={"tags": ["parameters"]},
+            ),
+            new_code_cell(
+                f'site = "{tmp_path}/parameters/bigtel/site.yaml"\n'
+                'tenant = "/srv/x/y/acme.yaml"\nmode = "apply"',
+                metadata={"tags": ["injected-parameters"]},
+            ),
+            new_code_cell("section.plan()"),
+        ]
+    )
+    path = folder / "01_create_sip_trunk.ipynb"
+    nbformat.write(notebook, path)
+    opening = json.loads((folder / "opening.json").read_text()) | {"workspace": str(tmp_path)}
+    put(folder / "opening.json", opening)
+    page = write_page(path).read_text()
+    assert "mode = 'apply'" in plain(page) and plain(page).count("mode = ") == 1
+    assert "parameters/bigtel/site.yaml" in plain(page) and "only = None" in plain(page)
+    for html in (page, write_run_index(folder).read_text()):
+        assert str(tmp_path) not in html.replace("<wbr>", "") and "/srv/" not in html.replace("<wbr>", "")
+
+
+def test_a_parameter_cell_that_does_more_is_shown_as_it_is(tmp_path: Path) -> None:
+    cell = new_code_cell('site = open("x")', metadata={"tags": ["parameters"]})
+    path = tmp_path / "01_create_sip_trunk.ipynb"
+    nbformat.write(new_notebook(cells=[cell]), path)
+    assert "open" in write_page(path).read_text()
+
+
+def test_every_link_leads_to_a_file_of_the_records_also_in_a_copy_of_one_run(tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    folder = make(records, RUN)
+    run_json(folder)
+    (folder / "01_create_sip_trunk.html").write_text("")
+    write_run_index(folder)
+    write_index(records)
+    copy = tmp_path / "copy" / folder.name
+    shutil.copytree(folder, copy)
+    pages = [records / "index.html", folder / "index.html", copy / "index.html"]
+    for page in pages:
+        links = HREF.findall(page.read_text())
+        assert links, page
+        for link in links:
+            target = (page.parent / unquote(link)).resolve()
+            assert target.is_file() and target.is_relative_to(
+                pages[0].parent if page != pages[2] else copy
+            ), link

@@ -1,0 +1,90 @@
+"""Where a call stops, from the rows of a plan; and the pictures of it, for everybody."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from runbook_lib.call_paths import (
+    Passage,
+    Setting,
+    call_paths,
+    planned_call_paths,
+    settings_in_record,
+)
+from runbook_lib.notebook.diagrams import path_states
+from runbook_lib.plan import Action
+
+STEPS = ("1.1", "2.1", "2.2", "2.3", "3.1", "3.2", "4.1", "5.1", "5.2", "5.3", "5.5", "6.1", "6.2")
+IN_PLACE = {step: (Action.IN_PLACE, True) for step in STEPS}
+NEW = {step: (Action.CREATE, False) for step in STEPS}
+
+
+def settings(of: dict[str, tuple[Action, bool]]) -> list[Setting]:
+    return [Setting(step, action, exists) for step, (action, exists) in of.items()]
+
+
+def stops(of: dict[str, tuple[Action, bool]], planned: bool = False) -> list[str | None]:
+    paths = (planned_call_paths if planned else call_paths)(settings(of))
+    return [path.stop.steps[0] if path.stop else None for path in paths]
+
+
+def without(*steps: str) -> dict[str, tuple[Action, bool]]:
+    return {step: value for step, value in IN_PLACE.items() if step not in steps}
+
+
+#: What is planned; where a call in and a call out stop today, and after the plan.
+CASES = {
+    "all in place": (IN_PLACE, [None, None], [None, None]),
+    "nothing there": (NEW, ["4.1", "6.1"], [None, None]),
+    "no inbound rule": (without("6.2"), ["6.2", None], ["6.2", None]),
+    "no outbound rule": (without("6.1"), [None, "6.1"], [None, "6.1"]),
+    "one origination URI missing": (IN_PLACE | {"3.2": NEW["3.2"]}, [None, None], [None, None]),
+    "no origination URI": (IN_PLACE | {"3.1": NEW["3.1"], "3.2": NEW["3.2"]}, ["3.1", None], [None, None]),
+    "no address list": (IN_PLACE | {"2.2": NEW["2.2"]}, [None, "2.2"], [None, None]),
+    "a number elsewhere": (IN_PLACE | {"4.1": (Action.CONFLICT, True)}, ["4.1", None], ["4.1", None]),
+    "a number blocked": (IN_PLACE | {"4.1": (Action.BLOCKED, False)}, ["4.1", None], ["4.1", None]),
+    "a password to change": (IN_PLACE | {"5.3": (Action.UPDATE, True)}, [None, None], [None, None]),
+    "a rule to remove": (IN_PLACE | {"6.2": (Action.REMOVE, True)}, [None, None], ["6.2", None]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_where_a_call_stops_before_and_after_a_plan(name: str) -> None:
+    of, today, planned = CASES[name]
+    assert stops(of) == today
+    assert stops(of, planned=True) == planned
+
+
+def test_what_was_not_read_is_not_called_good() -> None:
+    inbound, outbound = call_paths(settings({"1.1": (Action.IN_PLACE, True)}))
+    assert [hop.passage for hop in inbound.hops].count(Passage.UNKNOWN) == 4
+    assert [hop.passage for hop in outbound.hops].count(Passage.UNKNOWN) == 4
+    assert inbound.stop is None
+
+
+def test_the_rows_of_a_record_may_have_been_changed_by_anybody() -> None:
+    good = {"step": "1.1", "action": "create", "value": None}
+    assert settings_in_record([good, {}, {"step": "1.1", "action": "smoke"}]) == settings({"1.1": NEW["1.1"]})
+
+
+def test_a_picture_says_the_same_in_words_and_needs_nothing_else() -> None:
+    found, left = call_paths(settings(NEW)), planned_call_paths(settings(without("6.2")))
+    for before, after in zip(found, left, strict=True):
+        picture = path_states(("Today", before), ("After the plan", after))
+        tree = ElementTree.fromstring(picture.svg)
+        space = "{http://www.w3.org/2000/svg}"
+        assert tree.get("role") == "img"
+        assert tree.findtext(f"{space}title") and "Today: a call stops at the" in tree.findtext(
+            f"{space}desc", ""
+        )
+        assert "id=" not in picture.svg and "http" not in picture.svg.replace(
+            "http://www.w3.org/2000/svg", ""
+        )
+        width = float(tree.get("viewBox", "").split()[2])
+        for box in tree.iter(f"{space}rect"):
+            assert float(box.get("x", "")) + float(box.get("width", "")) <= width
+        words = [text.text or "" for text in tree.iter(f"{space}text")]
+        assert sum("stops here" in word for word in words) == 5 + (before.is_inbound is True)
+        assert len(picture.description) == 2
