@@ -59,7 +59,7 @@ _NUMBER = re.compile(r"\+?\d+", re.ASCII)
 _FEW_DIGITS = re.compile(r"\+?\d{0,3}", re.ASCII)
 _WORDS = frozenset({"UDP", "TCP", "TLS", "Twilio", "present"})
 _EFFECTS = {
-    Effect.NONE: "",
+    Effect.NONE: "none",
     Effect.INTERRUPTS_OUTBOUND: "interrupts outbound calls",
     Effect.INTERRUPTS_INBOUND: "interrupts inbound calls",
     Effect.INTERRUPTS_BOTH: "interrupts calls both ways",
@@ -161,7 +161,7 @@ class _Allowed:
             self._setting(row),
             self._value(row.before),
             self._value(row.after),
-            next((words for effect, words in _EFFECTS.items() if effect == row.effect), ""),
+            next((words for effect, words in _EFFECTS.items() if effect == row.effect), "not known"),
             read_back,
         )
 

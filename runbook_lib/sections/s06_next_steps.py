@@ -53,7 +53,7 @@ class NextSteps(SectionOfTrunk[Facts]):
         if self.context.rows_only and not tenant.examples:
             if tenant.call_rules is None:
                 return Facts(InPbx(), RulesAsRead())  # nothing is asked of the rules that there are
-            # How our rules get on with others is asked only where the runbook would write one.
+            # Other rules matter only if one of the rules in the parameters has to be written.
             facts = read_dial_plan(
                 self.context, tenant, named=[rule.name for rule in tenant.call_rules.outbound]
             )

@@ -110,6 +110,7 @@ def test_each_customer_on_a_shared_trunk_gets_nothing_of_the_others(
             text = text.replace("<wbr>", "").replace("\\", "")
             found = {one for one in forbidden if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", text)}
             assert not found, (entry.run, found)
+            assert "(empty)" not in text  # what a change does to calls is said, also where that is nothing
             assert cli(records, "confirm", str(out)).exit_code == 0
             content = out.read_bytes()
             out.write_bytes(content.replace(b"operator", b"Operator", 1))
