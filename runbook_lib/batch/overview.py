@@ -11,13 +11,15 @@ from ..notebook.display import Box, broken, escaped
 from ..outcomes import FAILED, SUCCEEDED
 from ..plain_files import read_mapping
 from ..records.chain import Entry
+from ..records.chain_reading import is_run, read_chain
 from ..records.clocks import runs_in_order
 from ..records.disposed import DISPOSED_FILE
 from ..records.first_block import moment
+from ..records.problems import only_newer
 from ..records.record import RUN
 from ..records.register import RegisterRow, register
 from ..records.reviews import describe_events, unreviewed
-from ..records.verify import INDEX, is_run, only_newer, read_chain, run_folders
+from ..records.verify import INDEX, run_folders
 from .frame import SEARCH, mark, table
 
 _CHANGES = ("When (UTC)", "Tenant", "What changed", "Who", "Approved by", "Ticket", "Outcome")
