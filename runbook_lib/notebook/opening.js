@@ -26,12 +26,17 @@ function openFile(root, path, run) {
   if (!command(root, "docmanager:open", { path })) return false;
   if (wasOpen || !run) return true;
   const until = Date.now() + OPENING_MS;
+  // Once more as long as nothing has begun: a kernel that has just been found may not take cells yet.
   const timer = setInterval(() => {
     const panel = document.querySelector(".jp-NotebookPanel:not(.lm-mod-hidden)");
-    const isIdle = panel?.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]');
-    const isInFront = Boolean(tabOf(path, ".lm-mod-current"));
-    if (Date.now() > until || (isInFront && isIdle)) clearInterval(timer);
-    if (isInFront && isIdle) command(panel.querySelector(".jp-Notebook"), "notebook:run-all-cells");
-  }, 250);
+    const isOver = Date.now() > until || document.querySelector(".jp-Dialog");
+    if (isOver) clearInterval(timer);
+    if (isOver || !panel || !tabOf(path, ".lm-mod-current")) return;
+    const prompts = [...panel.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")];
+    if (prompts.some((prompt) => /[*\d]/.test(prompt.textContent))) clearInterval(timer);
+    else if (panel.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')) {
+      command(panel.querySelector(".jp-Notebook"), "notebook:run-all-cells");
+    }
+  }, 500);
   return true;
 }

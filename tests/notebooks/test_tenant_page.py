@@ -71,6 +71,7 @@ def test_a_new_tenant_from_the_home_page_to_its_verified_record(
     hand.run_all()
     hand.click(page.get_by_role("button", name="New tenant", exact=True))
     form = page.locator(".runbook-parameters")
+    expect(form.get_by_role("heading")).to_be_visible(timeout=PATIENCE_MS)
     hand.click(form.get_by_text("New tenant", exact=True))
     form.get_by_label("Its name").fill("shop")
     hand.click(form.get_by_role("button", name="Begin a new tenant"))
