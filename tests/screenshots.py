@@ -68,9 +68,9 @@ def hide_surroundings(page: Page) -> None:
 
 
 def from_to(page: Page, first: object, last: object) -> bytes:
-    """A picture from the top of one element to the bottom of another, with a margin."""
+    """A picture from the top of one element to the bottom of another, with a margin around three sides."""
     boxes = [element.bounding_box() for element in (first, last)]  # type: ignore[attr-defined]
-    top, bottom = boxes[0]["y"] - 8, boxes[1]["y"] + boxes[1]["height"] + 8
+    top, bottom = boxes[0]["y"] - 8, boxes[1]["y"] + boxes[1]["height"]
     left = min(box["x"] for box in boxes) - 8
     right = min(max(box["x"] + box["width"] for box in boxes) + 8, WIDTH)
     clip = {"x": max(left, 0), "y": top, "width": right - max(left, 0), "height": bottom - top}
