@@ -89,7 +89,7 @@ def _change(records: Path, row: RegisterRow) -> list[str]:
     marks = mark(outcome or row.condition)
     if row.problems and only_newer(row.problems):
         marks = mark(row.condition)
-    elif row.problems or not _is_readable(records / row.run):
+    elif row.problems or not (row.closed or _is_readable(records / row.run)):
         marks = mark(_CANNOT_BE_READ)
     who = facts.operator
     approver = facts.approver or facts.approval
@@ -105,7 +105,10 @@ def _change(records: Path, row: RegisterRow) -> list[str]:
 
 
 def _is_readable(folder: Path) -> bool:
-    """Whether what a run left of its sections can be read; the register looks at the record's own files."""
+    """Whether what a run that was never closed left of its sections can be read.
+
+    Of a closed one the register looks at the record's own files, and ``records verify`` at all of them.
+    """
     try:
         paths = [*folder.glob("*.result.json")]
     except OSError:
@@ -156,11 +159,15 @@ def _when(records: Path, name: str, started: str) -> str:
     run_id = name.rpartition("/")[2]
     folder = records / name
     shown = moment(started).removesuffix(" UTC")[:16] if started else ""
-    places = [f"{name}/{INDEX}"] if os.path.lexists(folder / INDEX) else []
-    places += [f"{name}/{path.name}" for path in sorted(folder.glob("[0-9][0-9]_*.html"))[:1]]
-    if not places:
+    if os.path.lexists(folder / INDEX):
+        file = INDEX
+    else:
+        file = min((path.name for path in folder.glob("[0-9][0-9]_*.html")), default="")
+    if not file:
         return f'{shown}<div class="dim">{broken(run_id)}</div>'
-    return f'<a href="{escaped(places[0])}" title="run {escaped(run_id)}">{escaped(shown or run_id)}</a>'
+    return (
+        f'<a href="{escaped(f"{name}/{file}")}" title="run {escaped(run_id)}">{escaped(shown or run_id)}</a>'
+    )
 
 
 def _tenant(name: str, target: str) -> str:
