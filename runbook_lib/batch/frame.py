@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..notebook.display import escaped
+from ..notebook.display import broken, escaped
 from ..outcomes import FAILED, SUCCEEDED
 from ..plain_files import write_whole
 
@@ -139,7 +139,7 @@ def table(
 def facts_table(pairs: Sequence[tuple[str, str]]) -> str:
     """A table of labelled values, without those that are empty."""
     items = "".join(
-        f'<tr><th scope="row">{escaped(label)}</th><td>{escaped(value)}</td></tr>'
+        f'<tr><th scope="row">{escaped(label)}</th><td>{broken(value)}</td></tr>'
         for label, value in pairs
         if value
     )

@@ -177,3 +177,12 @@ def test_every_link_leads_to_a_file_of_the_records_also_in_a_copy_of_one_run(tmp
             assert target.is_file() and target.is_relative_to(
                 pages[0].parent if page != pages[2] else copy
             ), link
+
+
+def test_a_long_word_of_anybody_can_be_broken_everywhere(tmp_path: Path) -> None:
+    folder = interrupted(tmp_path)
+    record = json.loads((folder / "record.json").read_text())
+    put(folder / "record.json", record | {"reason": "x" * 9_999, "ticket": "y" * 9_999})
+    for html in (write_run_index(folder).read_text(), write_index(tmp_path).read_text()):
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", html, re.DOTALL)
+        assert max(len(word) for cell in cells for word in re.split(r"<[^>]*>|\s", cell)) < 100
