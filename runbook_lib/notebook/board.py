@@ -32,5 +32,5 @@ class Board(anywidget.AnyWidget):
         self.on_msg(lambda _, content, __: answered(content))
 
     def answer(self, said: str, path: str | None = None, *, run: bool = False) -> None:
-        """Say something, and open a notebook (its path as the server has it); ``run`` it if it is not open."""
+        """Say something, and open a notebook (path as the server has it); ``run`` it if it was not open."""
         self.send({"said": said, "open": path, "run": run})
