@@ -56,7 +56,8 @@ def states(page: Page, name: str) -> list[str]:
     """The words of a tenant's row, by section in the order of a run; empty where a section does not apply."""
     cells = row(page, name).locator("td")
     return [
-        cell.locator(".word").inner_text() if cell.locator(".word").count() else "" for cell in cells.all()
+        cell.locator(".word").inner_text() if cell.locator(".word").count() else ""
+        for cell in cells.all()[: len(RUN_ORDER)]
     ]
 
 
