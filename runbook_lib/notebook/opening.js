@@ -26,6 +26,7 @@ function openFile(root, path, run) {
   if (!command(root, "docmanager:open", { path })) return false;
   if (wasOpen || !run) return true;
   const until = Date.now() + OPENING_MS;
+  let idle = 0; // how often it was seen idle: JupyterLab knows a moment later that it trusts the notebook
   // Once more as long as nothing has begun: a kernel that has just been found may not take cells yet.
   const timer = setInterval(() => {
     const panel = document.querySelector(".jp-NotebookPanel:not(.lm-mod-hidden)");
@@ -34,7 +35,7 @@ function openFile(root, path, run) {
     if (isOver || !panel || !tabOf(path, ".lm-mod-current")) return;
     const prompts = [...panel.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")];
     if (prompts.some((prompt) => /[*\d]/.test(prompt.textContent))) clearInterval(timer);
-    else if (panel.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')) {
+    else if (panel.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]') && ++idle % 5 === 0) {
       command(panel.querySelector(".jp-Notebook"), "notebook:run-all-cells");
     }
   }, 500);
