@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..notebook.display import Box, broken, escaped
 from ..outcomes import FAILED, SUCCEEDED
-from ..plain_files import read_mapping
+from ..plain_files import LIMIT, read_mapping
 from ..records.chain import Entry
 from ..records.chain_reading import is_run, read_chain
 from ..records.clocks import runs_in_order
@@ -89,7 +90,7 @@ def _change(records: Path, row: RegisterRow) -> list[str]:
     marks = mark(outcome or row.condition)
     if row.problems and only_newer(row.problems):
         marks = mark(row.condition)
-    elif row.problems or not (row.closed or _is_readable(records / row.run)):
+    elif row.problems or not _is_readable(records / row.run, closed=bool(row.closed)):
         marks = mark(_CANNOT_BE_READ)
     who = facts.operator
     approver = facts.approver or facts.approval
@@ -104,17 +105,21 @@ def _change(records: Path, row: RegisterRow) -> list[str]:
     ]
 
 
-def _is_readable(folder: Path) -> bool:
-    """Whether what a run that was never closed left of its sections can be read.
+def _is_readable(folder: Path, *, closed: bool) -> bool:
+    """Whether what a run left of its sections can be read.
 
-    Of a closed one the register looks at the record's own files, and ``records verify`` at all of them.
+    Of a closed one, whose record's own files the register looks at, that these are plain files of a sane
+    size: reading each would cost more with every record. ``records verify`` reads them all.
     """
     try:
-        paths = [*folder.glob("*.result.json")]
+        with os.scandir(folder) as entries:
+            paths = [entry for entry in entries if entry.name == RUN or entry.name.endswith(".result.json")]
+            if not closed:
+                return all(read_mapping(Path(entry.path)) for entry in paths)
+            found = [entry.stat(follow_symlinks=False) for entry in paths]
     except OSError:
         return False
-    paths += [folder / RUN] if os.path.lexists(folder / RUN) else []
-    return all(map(read_mapping, paths))
+    return all(stat.S_ISREG(status.st_mode) and 0 < status.st_size <= LIMIT for status in found)
 
 
 def _looked(folder: Path, name: str, row: RegisterRow | None) -> tuple[str, str, list[str]] | None:
