@@ -11,6 +11,7 @@ help:
 	@echo "make demo         set up, and run the whole guide for the demo tenants on the sandbox"
 	@echo "make lab          set up, and open JupyterLab on the notebooks, with the sandbox running"
 	@echo "make test         set up, and run every check, the short tests and a sample of the long ones"
+	@echo "make checks       set up, and run the formatter, the linters and the type checker"
 	@echo "make sweep-sample set up, and run a larger sample of the long tests"
 	@echo "make test-all     set up, and run every check and test"
 	@echo "make sweep        set up, and run the tests that take long in full"
@@ -88,7 +89,7 @@ bench: ready-for-tests
 bench-batches: ready-for-tests
 	$(BIN)/python -m benchmarks.batches $(BENCH)
 
-schema: ready
+schema: ready-for-tests
 	$(BIN)/python -m runbook_lib.parameters
 
 # Newest versions that hold on the lowest Python that is promised, and on all newer ones.

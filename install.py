@@ -105,7 +105,6 @@ def set_up(extra):
         print("Setting up .venv with the pinned packages: once, for a few minutes ...")
     sys.stdout.flush()
     if any(found.get(key) != value for key, value in place.items()):
-        extras = sorted({"", extra})
         subprocess.check_call([base, "-m", "venv", "--clear", VENV])
     elif os.path.exists(STAMP):
         os.unlink(STAMP)

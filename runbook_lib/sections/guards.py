@@ -38,11 +38,12 @@ def kept_shared(item: Item, name: str | None) -> Item:
     # The password is written on both sides when the trunk is created; nobody can use the pair before.
     if item.repeatable and all(row.effect is Effect.NONE for row in item.rows):
         return item
+    reason = f"a setting of the shared trunk {name}: change it with runbook apply --trunk {name}"
     rows = tuple(
         replace(
             row,
             action=Action.CONFLICT,
-            note=f"a setting of the shared trunk {name}: change it with runbook apply --trunk {name}",
+            note=_joined(row.note, reason),
             why=Why.SHARED,
         )
         if row.action in changes and row.step not in TENANTS_STEPS

@@ -13,6 +13,7 @@ from runbook_lib.resources.pbx_trunk import InPbx
 from runbook_lib.resources.rules import RulesAsRead
 from runbook_lib.sections import s02_termination as s02
 from runbook_lib.sections import s03_origination as s03
+from runbook_lib.undo.way_back import _MADE_WITH
 from tests.sections.from_facts import CARRIER, DIDS, THEN, TRUNK, Make, outcome, rows_of, sdk
 
 IN_PBX = InPbx(({"id": "P1", "name": "PortSIP acme"},))
@@ -235,6 +236,15 @@ def test_the_origination_uris(
     made = section("03", facts)
     assert outcome([row for row in made.planned().rows if row.step != "3.E"] + made.expected()) == expected
     rows_of(made)
+
+
+def test_a_rollback_makes_a_uri_again_with_each_field(section: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, sent = section("03", s03.Facts(TRUNK, UDP, ())), list[dict[str, Any]]()
+    monkeypatch.setattr(made, "_create", sent.append)
+    for item in made.items():
+        assert item.write is not None
+        item.write()
+    assert {tuple(sorted(fields)) for fields in sent} == {tuple(sorted(_MADE_WITH["OriginationUrls"]))}
 
 
 def test_one_that_is_there_twice_is_a_conflict(section: Make) -> None:
