@@ -10,7 +10,10 @@ import yaml
 
 from runbook_lib.discover.drafts import Misfit
 from runbook_lib.discover.finding import Discovery, discover_site
+from runbook_lib.keys import Why
 from runbook_lib.parameters import load_all, load_site
+from runbook_lib.plan import CHANGING, STOPPING
+from runbook_lib.runbook import Runbook
 from tests.conftest import TestSandbox
 from tests.discover.by_hand import ODDITIES, ByHand
 from tests.test_cli import SITE, runbook
@@ -121,3 +124,11 @@ def test_no_file_is_overwritten_and_what_is_written_can_be_planned(
     assert load_all(str(tmp_path / "site.yaml"), tenants, sandbox.root)
     planned = runbook(sandbox, "plan", "-s", str(tmp_path / "site.yaml"), *tenants)
     assert planned.returncode == 0, planned.stdout + planned.stderr
+    # What a dial plan lacks stands beside the rows, and changes none of them.
+    for tenant in tenants:
+        with Runbook.open(tmp_path / "site.yaml", tenant) as opened:
+            plan = opened.plan()
+        rows = [row for part in plan.slices for row in part.rows]
+        assert not {row.action for row in rows} & (CHANGING | STOPPING)
+        assert {Why.RINGS_NOWHERE, Why.NO_EMERGENCY_ADDRESS} <= {row.why for row in rows}
+        assert opened.cautions
