@@ -72,6 +72,7 @@ pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px
 .input { background: var(--soft); border: 1px solid var(--line); border-radius: 4px; padding: 6px 10px;
   margin: 10px 0 4px; }
 .output_error { border: 2px solid #cf222e; border-radius: 4px; padding: 8px 12px; margin: 8px 0; }
+.output_error span[style] { color: inherit !important; }
 .ansi-bold { font-weight: 700; } .ansi-red-fg, .ansi-red-intense-fg { color: var(--bad); }
 .list { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 14px; }
 .list th, .list td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0;
