@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MODES = {"plan": "plan: show what would change", "verify": "verify: compare with the guide's results"}
 #: The example without rules of a country comes first.
 FIRST_EXAMPLE = "dental"
+#: What changes a file; each of these says which file it is for.
+_EDITS = frozenset({"set", "add", "remove"})
 
 
 def open_parameters(site: str | Path | None = None, tenant: str | Path | None = None) -> ParameterForm:
@@ -114,6 +116,8 @@ class ParameterForm:
         if act is None:
             return
         with self._turn:
+            if content.get("do") in _EDITS and content.get("file") != self._file:
+                return  # it was typed for a file that is no longer shown
             self._said = ""
             try:
                 act(content)
@@ -244,6 +248,11 @@ class ParameterForm:
         self._findings = check_text(self._site, draft.path, draft.text, others, self._root)
 
     @property
+    def _file(self) -> str:
+        """The file that is shown; empty for none."""
+        return "" if self._draft is None else near(self._draft.path, self._root)
+
+    @property
     def _tenants(self) -> list[Path]:
         try:
             return tenant_files(self._site, self._root)
@@ -279,7 +288,7 @@ class ParameterForm:
             "sites": [_option(near(path, self._root)) for path in self._sites],
             "site": near(self._site, self._root),
             "tenants": [_option(near(path, self._root)) for path in tenants],
-            "tenant": "" if draft is None else near(draft.path, self._root),
+            "tenant": self._file,
             "modes": [{"value": mode, "text": text} for mode, text in MODES.items()],
             "mode": self._mode,
             "examples": [_option(name) for name in _examples()],

@@ -155,6 +155,8 @@ class Draft:
     before: bytes | None
     _content: Any = field(repr=False, default=None)
     _yaml: YAML = field(repr=False, default_factory=YAML)
+    #: Secrets that stood in the file when it was opened: the difference shows its lines too.
+    _hidden: set[str] = field(repr=False, default_factory=set)
 
     @classmethod
     def open(cls, path: Path) -> Draft:
@@ -190,6 +192,7 @@ class Draft:
             self._content.get(KEY), CommentedMap
         ):
             raise InputError([f"{self.path}: is no mapping with the key {KEY}"])
+        self._hidden = self._written_secrets()
         return self
 
     @property
@@ -222,8 +225,7 @@ class Draft:
         """The lines that differ from the file, with their surroundings."""
         before, after = self._before_text.splitlines(), self.text.splitlines()
         lines = list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]
-        for path in self._secrets():
-            secret = str(_at(self._content[KEY], path))
+        for secret in sorted(self._hidden | self._written_secrets(), key=len, reverse=True):
             lines = [line.replace(secret, "…") for line in lines]
         return lines
 
@@ -308,6 +310,9 @@ class Draft:
             _append_comment(self._content[KEY] if before < 0 else place, keys[max(before, 0)], comment)
         if not place and path[:-1] and isinstance(path[-2], str):
             self._remove(path[:-1])
+
+    def _written_secrets(self) -> set[str]:
+        return {str(_at(self._content[KEY], path)) for path in self._secrets()} - {"", "None"}
 
     def _secrets(self) -> Iterator[tuple[str | int, ...]]:
         """The places of values that should be references and are none."""

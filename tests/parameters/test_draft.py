@@ -207,3 +207,12 @@ def test_what_is_wrong_is_said_in_the_words_of_validate_and_at_its_key(
         load_all(site, [file], root, secrets=False)
     assert [finding.text for finding in found] == refused.value.problems
     assert any(list(finding.path[: len(path[:1])]) == path[:1] for finding in found)
+
+
+def test_a_secret_that_a_reference_replaces_is_not_shown_either(tmp_path: Path) -> None:
+    file = tmp_path / "dental.yaml"
+    file.write_text(DENTAL.read_text().replace("keyring:bigtel-runbook/dental-sip", "Hunter2Hunter2"))
+    draft = Draft.open(file)
+    draft.set(["termination", "credentials", "password"], "env:SIP_PASSWORD")
+    shown = "".join(draft.difference)
+    assert "env:SIP_PASSWORD" in shown and "Hunter2" not in shown
