@@ -36,6 +36,8 @@ MODES = {"plan": "plan: show what would change", "verify": "verify: compare with
 FIRST_EXAMPLE = "dental"
 #: What changes a file; each of these says which file it is for.
 _EDITS = frozenset({"set", "add", "remove"})
+#: What shows another file.
+_LEAVING = frozenset({"site", "tenant", "new"})
 
 
 def open_parameters(site: str | Path | None = None, tenant: str | Path | None = None) -> ParameterForm:
@@ -71,6 +73,7 @@ class ParameterForm:
         self._mode, self._said = "plan", ""
         self._shape = self._offer = 0
         self._draft: Draft | None = None
+        self._warned: dict[str, Any] = {}
         self._difference: list[str] = []
         #: What was typed in the place of a reference and is none: it is not kept, only what is wrong with it.
         self._refused: dict[tuple[str | int, ...], str] = {}
@@ -120,11 +123,24 @@ class ParameterForm:
                 return  # it was typed for a file that is no longer shown
             self._said = ""
             try:
+                self._keep_unwritten(content)
                 act(content)
             except (RunbookError, OSError) as error:
                 self._said = _told(error)
             if self._panel is not None:
                 self._panel.view = self._view()
+
+    def _keep_unwritten(self, content: Mapping[str, Any]) -> None:
+        """Refuse, once, what would lose changes; whoever asks for the same again means it."""
+        asked = {name: part for name, part in content.items() if name != "file"}
+        warned, self._warned = self._warned, asked
+        if content.get("do") not in _LEAVING or warned == asked:
+            return
+        if self._draft is not None and self._draft.is_changed:
+            raise InputError(
+                [f"There are changes in {self._file} that are not written: write or discard them first"],
+                next_step="to lose them, choose the same again",
+            )
 
     def _choose_site(self, content: Mapping[str, Any]) -> None:
         chosen = [path for path in self._sites if near(path, self._root) == content.get("site")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -165,7 +166,13 @@ class Draft:
             content = read(path)
         except OSError as error:
             raise InputError([describe(error)], next_step="choose another tenant") from None
-        return cls(path, content)._parsed(content.decode("utf-8", "replace"))
+        draft = cls(path, content)._parsed(content.decode("utf-8", "replace").replace("\r\n", "\n"))
+        if draft.is_changed:
+            # A byte order mark, other indents, mixed line ends: an edit would change other lines too.
+            raise InputError(
+                [f"{path}: is laid out in a way that the form cannot keep"], next_step="edit it by hand"
+            )
+        return draft
 
     @classmethod
     def new(cls, path: Path, site: str, name: str, example: str) -> Draft:
@@ -292,7 +299,8 @@ class Draft:
             )
         content = self.text.encode()
         try:
-            write_whole(self.path, content)
+            mode = None if now is None else stat.S_IMODE(self.path.lstat().st_mode)
+            write_whole(self.path, content, mode=mode)
         except OSError as error:
             raise InputError([describe(error)], next_step="make it writable for this account") from None
         self.before = content

@@ -113,3 +113,21 @@ def test_an_edit_for_another_file_is_dropped(root: Path, do: str, further: dict[
     for file in (ACME, None):
         act(form, do, file=file, **further)
         assert not form.draft.is_changed
+
+
+@pytest.mark.parametrize(
+    "do, further",
+    [
+        ("site", {"site": "parameters/sandbox/site.yaml"}),
+        ("tenant", {"tenant": "parameters/sandbox/globex.yaml"}),
+        ("new", {"name": "corner", "example": "dental"}),
+    ],
+)
+def test_unwritten_changes_are_not_left_without_a_word(root: Path, do: str, further: dict[str, Any]) -> None:
+    form = ParameterForm("parameters/sandbox/site.yaml", ACME)
+    act(form, "set", path=["country"], value="US")
+    shown = act(form, do, **further)
+    assert shown["tenant"] == ACME and shown["said"] and shown["values"]["country"] == "US"
+    shown = act(form, do, **further)
+    assert shown["values"].get("country") != "US" or shown["tenant"] != ACME
+    assert not shown["said"]
