@@ -103,14 +103,16 @@ def parse_mapping(content: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a file, complete or not at all, on disk when this returns; replaces any existing one.
 
-    Raises ``OSError``, also if a folder has its name.
+    With ``mode`` it has these permissions. Raises ``OSError``, also if a folder has its name.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

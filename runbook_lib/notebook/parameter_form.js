@@ -75,10 +75,11 @@ function render({ model, el }) {
 
   function edit(path, value, now = false) {
     const name = key(path);
+    const file = view().tenant; // the one it was typed for, whatever is shown when it is sent
     clearTimeout(waiting.get(name)?.timer);
     const send = () => {
       waiting.delete(name);
-      model.send({ do: "set", path, value });
+      model.send({ do: "set", file, path, value });
     };
     difference.hidden = save.hidden = true; // it was of what stood here before
     if (now) send();
@@ -90,6 +91,11 @@ function render({ model, el }) {
       clearTimeout(timer);
       send();
     }
+  }
+
+  function forget() {
+    for (const { timer } of waiting.values()) clearTimeout(timer);
+    waiting.clear();
   }
 
   function input(field, value, path) {
@@ -170,7 +176,7 @@ function render({ model, el }) {
       const remove = element("button", { type: "button", class: "remove" }, `Remove ${field.name} ${index + 1}`);
       remove.addEventListener("click", () => {
         settle();
-        model.send({ do: "remove", path, index });
+        model.send({ do: "remove", file: view().tenant, path, index });
       });
       const inner = field.fields.map((part) => draw(part, values, [...path, index, part.name]));
       return element("fieldset", {}, element("legend", {}, `${field.name} ${index + 1}`), ...inner, remove);
@@ -178,7 +184,7 @@ function render({ model, el }) {
     const add = element("button", { type: "button", class: "add" }, `Add to ${field.name}`);
     add.addEventListener("click", () => {
       settle();
-      model.send({ do: "add", path });
+      model.send({ do: "add", file: view().tenant, path });
     });
     const problem = element("p", { class: "problem" });
     inputs.set(key(path), { input: add, problem });
@@ -254,17 +260,26 @@ function render({ model, el }) {
     save.hidden = !shown.can_save;
   }
 
-  site.addEventListener("change", () => model.send({ do: "site", site: site.value }));
-  tenant.addEventListener("change", () => model.send({ do: "tenant", tenant: tenant.value }));
+  site.addEventListener("change", () => {
+    settle();
+    model.send({ do: "site", site: site.value });
+  });
+  tenant.addEventListener("change", () => {
+    settle();
+    model.send({ do: "tenant", tenant: tenant.value });
+  });
   mode.addEventListener("change", () => model.send({ do: "mode", mode: mode.value }));
   open.addEventListener("click", () => model.send({ do: "open" }));
-  create.addEventListener("click", () => model.send({ do: "new", name: newName.value.trim(), example: example.value }));
+  create.addEventListener("click", () => {
+    settle();
+    model.send({ do: "new", name: newName.value.trim(), example: example.value });
+  });
   compare.addEventListener("click", () => {
     settle();
     model.send({ do: "compare" });
   });
   reload.addEventListener("click", () => {
-    waiting.clear();
+    forget();
     model.send({ do: "reload" });
   });
   save.addEventListener("click", () => {
@@ -277,7 +292,7 @@ function render({ model, el }) {
   });
   show();
   return () => {
-    for (const { timer } of waiting.values()) clearTimeout(timer);
+    forget();
     model.off("change:view", show);
   };
 }

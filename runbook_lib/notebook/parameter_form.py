@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 MODES = {"plan": "plan: show what would change", "verify": "verify: compare with the guide's results"}
 #: The example without rules of a country comes first.
 FIRST_EXAMPLE = "dental"
+#: What changes a file; each of these says which file it is for.
+_EDITS = frozenset({"set", "add", "remove"})
+#: What shows another file.
+_LEAVING = frozenset({"site", "tenant", "new"})
 
 
 def open_parameters(site: str | Path | None = None, tenant: str | Path | None = None) -> ParameterForm:
@@ -69,6 +73,7 @@ class ParameterForm:
         self._mode, self._said = "plan", ""
         self._shape = self._offer = 0
         self._draft: Draft | None = None
+        self._warned: dict[str, Any] = {}
         self._difference: list[str] = []
         #: What was typed in the place of a reference and is none: it is not kept, only what is wrong with it.
         self._refused: dict[tuple[str | int, ...], str] = {}
@@ -114,13 +119,28 @@ class ParameterForm:
         if act is None:
             return
         with self._turn:
+            if content.get("do") in _EDITS and content.get("file") != self._file:
+                return  # it was typed for a file that is no longer shown
             self._said = ""
             try:
+                self._keep_unwritten(content)
                 act(content)
             except (RunbookError, OSError) as error:
                 self._said = _told(error)
             if self._panel is not None:
                 self._panel.view = self._view()
+
+    def _keep_unwritten(self, content: Mapping[str, Any]) -> None:
+        """Refuse, once, what would lose changes; whoever asks for the same again means it."""
+        asked = {name: part for name, part in content.items() if name != "file"}
+        warned, self._warned = self._warned, asked
+        if content.get("do") not in _LEAVING or warned == asked:
+            return
+        if self._draft is not None and self._draft.is_changed:
+            raise InputError(
+                [f"There are changes in {self._file} that are not written: write or discard them first"],
+                next_step="to lose them, choose the same again",
+            )
 
     def _choose_site(self, content: Mapping[str, Any]) -> None:
         chosen = [path for path in self._sites if near(path, self._root) == content.get("site")]
@@ -244,6 +264,11 @@ class ParameterForm:
         self._findings = check_text(self._site, draft.path, draft.text, others, self._root)
 
     @property
+    def _file(self) -> str:
+        """The file that is shown; empty for none."""
+        return "" if self._draft is None else near(self._draft.path, self._root)
+
+    @property
     def _tenants(self) -> list[Path]:
         try:
             return tenant_files(self._site, self._root)
@@ -279,7 +304,7 @@ class ParameterForm:
             "sites": [_option(near(path, self._root)) for path in self._sites],
             "site": near(self._site, self._root),
             "tenants": [_option(near(path, self._root)) for path in tenants],
-            "tenant": "" if draft is None else near(draft.path, self._root),
+            "tenant": self._file,
             "modes": [{"value": mode, "text": text} for mode, text in MODES.items()],
             "mode": self._mode,
             "examples": [_option(name) for name in _examples()],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -155,6 +156,8 @@ class Draft:
     before: bytes | None
     _content: Any = field(repr=False, default=None)
     _yaml: YAML = field(repr=False, default_factory=YAML)
+    #: Secrets that stood in the file when it was opened: the difference shows its lines too.
+    _hidden: set[str] = field(repr=False, default_factory=set)
 
     @classmethod
     def open(cls, path: Path) -> Draft:
@@ -163,7 +166,13 @@ class Draft:
             content = read(path)
         except OSError as error:
             raise InputError([describe(error)], next_step="choose another tenant") from None
-        return cls(path, content)._parsed(content.decode("utf-8", "replace"))
+        draft = cls(path, content)._parsed(content.decode("utf-8", "replace").replace("\r\n", "\n"))
+        if draft.is_changed:
+            # A byte order mark, other indents, mixed line ends: an edit would change other lines too.
+            raise InputError(
+                [f"{path}: is laid out in a way that the form cannot keep"], next_step="edit it by hand"
+            )
+        return draft
 
     @classmethod
     def new(cls, path: Path, site: str, name: str, example: str) -> Draft:
@@ -190,6 +199,7 @@ class Draft:
             self._content.get(KEY), CommentedMap
         ):
             raise InputError([f"{self.path}: is no mapping with the key {KEY}"])
+        self._hidden = self._written_secrets()
         return self
 
     @property
@@ -222,8 +232,7 @@ class Draft:
         """The lines that differ from the file, with their surroundings."""
         before, after = self._before_text.splitlines(), self.text.splitlines()
         lines = list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]
-        for path in self._secrets():
-            secret = str(_at(self._content[KEY], path))
+        for secret in sorted(self._hidden | self._written_secrets(), key=len, reverse=True):
             lines = [line.replace(secret, "…") for line in lines]
         return lines
 
@@ -290,7 +299,8 @@ class Draft:
             )
         content = self.text.encode()
         try:
-            write_whole(self.path, content)
+            mode = None if now is None else stat.S_IMODE(self.path.lstat().st_mode)
+            write_whole(self.path, content, mode=mode)
         except OSError as error:
             raise InputError([describe(error)], next_step="make it writable for this account") from None
         self.before = content
@@ -308,6 +318,9 @@ class Draft:
             _append_comment(self._content[KEY] if before < 0 else place, keys[max(before, 0)], comment)
         if not place and path[:-1] and isinstance(path[-2], str):
             self._remove(path[:-1])
+
+    def _written_secrets(self) -> set[str]:
+        return {str(_at(self._content[KEY], path)) for path in self._secrets()} - {"", "None"}
 
     def _secrets(self) -> Iterator[tuple[str | int, ...]]:
         """The places of values that should be references and are none."""

@@ -28,7 +28,7 @@ def view(form: ParameterForm) -> dict[str, Any]:
 
 
 def act(form: ParameterForm, do: str, **further: Any) -> dict[str, Any]:
-    form.answered({"do": do, **further})
+    form.answered({"do": do, "file": view(form)["tenant"], **further})
     return view(form)
 
 
@@ -96,3 +96,38 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so_and_not_edited(root: Path) 
     assert shown["fields"] and not shown["said"]
     with pytest.raises(InputError):
         ParameterForm("parameters/none.yaml")
+
+
+@pytest.mark.parametrize(
+    "do, further",
+    [
+        ("set", {"path": ["country"], "value": "US"}),
+        ("add", {"path": ["origination", "uris"]}),
+        ("remove", {"path": ["origination", "uris"], "index": 0}),
+    ],
+)
+def test_an_edit_for_another_file_is_dropped(root: Path, do: str, further: dict[str, Any]) -> None:
+    form = ParameterForm("parameters/sandbox/site.yaml", ACME)
+    shown = act(form, "tenant", tenant="parameters/sandbox/globex.yaml")
+    assert shown["tenant"] == "parameters/sandbox/globex.yaml" and form.draft is not None
+    for file in (ACME, None):
+        act(form, do, file=file, **further)
+        assert not form.draft.is_changed
+
+
+@pytest.mark.parametrize(
+    "do, further",
+    [
+        ("site", {"site": "parameters/sandbox/site.yaml"}),
+        ("tenant", {"tenant": "parameters/sandbox/globex.yaml"}),
+        ("new", {"name": "corner", "example": "dental"}),
+    ],
+)
+def test_unwritten_changes_are_not_left_without_a_word(root: Path, do: str, further: dict[str, Any]) -> None:
+    form = ParameterForm("parameters/sandbox/site.yaml", ACME)
+    act(form, "set", path=["country"], value="US")
+    shown = act(form, do, **further)
+    assert shown["tenant"] == ACME and shown["said"] and shown["values"]["country"] == "US"
+    shown = act(form, do, **further)
+    assert shown["values"].get("country") != "US" or shown["tenant"] != ACME
+    assert not shown["said"]

@@ -207,3 +207,43 @@ def test_what_is_wrong_is_said_in_the_words_of_validate_and_at_its_key(
         load_all(site, [file], root, secrets=False)
     assert [finding.text for finding in found] == refused.value.problems
     assert any(list(finding.path[: len(path[:1])]) == path[:1] for finding in found)
+
+
+def test_a_secret_that_a_reference_replaces_is_not_shown_either(tmp_path: Path) -> None:
+    file = tmp_path / "dental.yaml"
+    file.write_text(DENTAL.read_text().replace("keyring:bigtel-runbook/dental-sip", "Hunter2Hunter2"))
+    draft = Draft.open(file)
+    draft.set(["termination", "credentials", "password"], "env:SIP_PASSWORD")
+    shown = "".join(draft.difference)
+    assert "env:SIP_PASSWORD" in shown and "Hunter2" not in shown
+
+
+def test_line_ends_of_windows_and_permissions_stay(tmp_path: Path) -> None:
+    file = tmp_path / "dental.yaml"
+    content = DENTAL.read_bytes().replace(b"\n", b"\r\n")
+    for mode in (0o600, 0o660):
+        file.write_bytes(content)
+        file.chmod(mode)
+        draft = Draft.open(file)
+        assert not draft.is_changed
+        draft.set(["country"], "US")
+        draft.save()
+        after = file.read_bytes()
+        assert file.stat().st_mode & 0o777 == mode
+        assert after.count(b"\r") == after.count(b"\n") == after.count(b"\r\n")
+        assert set(content.splitlines()) - set(after.splitlines()) == set()
+
+
+@pytest.mark.parametrize("layout", ["mark", "end", "indent", "mixed"])
+def test_a_layout_that_would_change_is_refused(layout: str, tmp_path: Path) -> None:
+    text = DENTAL.read_text()
+    file = tmp_path / "dental.yaml"
+    made = {
+        "mark": "\ufeff" + text,
+        "end": text + "...\n",
+        "indent": "tenant:\n    name: dental\n    dids: '12025550140'\n",
+        "mixed": text.replace("\n", "\r\n", 3),
+    }
+    file.write_bytes(made[layout].encode())
+    with pytest.raises(InputError):
+        Draft.open(file)
