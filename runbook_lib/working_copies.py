@@ -29,7 +29,7 @@ HOME = "index.ipynb"
 DISCOVER = "discover.ipynb"
 #: Notebooks about a whole site: one copy of each for the workspace.
 OF_THE_SITE = (HOME, DISCOVER)
-#: The parameter form: a tenant has a copy of it, and so has the workspace, for a new tenant.
+#: The parameter form: see ``make_form`` for those of wrong files and of new tenants.
 PARAMETERS = "parameters.ipynb"
 #: The notebook of a tenant that is opened first, without its suffix.
 FIRST = "tenant"
@@ -37,7 +37,10 @@ FIRST = "tenant"
 
 @dataclass(frozen=True)
 class Copy:
-    """One working copy: its file, what made it, and whether its cells are still as they were made."""
+    """One working copy: its file, what made it, and whether its cells are still as they were made.
+
+    ``parameters`` are the values that its parameter cell has now, of those with which it was made.
+    """
 
     path: Path
     version: str
@@ -56,7 +59,9 @@ class Copy:
         if not isinstance(told, dict) or not isinstance(told.get("parameters"), dict):
             return None
         is_unchanged = told.get("cells") == _digest(notebook)
-        return cls(path, str(told.get("version")), told["parameters"], is_unchanged)
+        now = _assigned(notebook)
+        parameters = {name: now.get(name, "") for name in told["parameters"]}
+        return cls(path, str(told.get("version")), parameters, is_unchanged)
 
     @property
     def is_of_this_version(self) -> bool:
@@ -93,17 +98,31 @@ def make_for(
     return folder, [copy for copy in make(folder, parameters) if copy.parameters != parameters]
 
 
-def make_shared(workspace: Path, name: str, parameters: dict[str, str]) -> Path:
-    """Create the workspace's own copy of a notebook, if it is missing or was for others; return its path."""
-    _make(workspace / FOLDER, [name], parameters)
-    return workspace / FOLDER / name
+def make_form(workspace: Path, site_file: Path, tenant_file: Path | None = None) -> tuple[Path, list[Copy]]:
+    """Create the form for a tenant's file, or for a new tenant of a site, without reading either file.
+
+    Each has a copy of its own: a page that is open is never for another tenant than the one that was chosen.
+    Return its path, and the copy if somebody has changed it so that it is for other files.
+    """
+    files = {"site": near(site_file, workspace)}
+    if tenant_file is not None:
+        files["tenant"] = near(tenant_file, workspace)
+    place = [f"forms-{_as_folder(files['site'])}", _as_folder(files["tenant"]) if tenant_file else "+new"]
+    folder = workspace / FOLDER / place[0] / place[1]
+    changed = _make(folder, [PARAMETERS], files)
+    return folder / PARAMETERS, [copy for copy in changed if copy.parameters != files]
+
+
+def _as_folder(path: str) -> str:
+    """A file's path as the name of one folder."""
+    return path.replace("-", "--").replace("/", "-")
 
 
 def make_home(workspace: Path, site_file: Path | None) -> Path:
     """Create the copies that are about a whole site, if they are missing; return the home page's path."""
     parameters = {} if site_file is None else {"site": near(site_file, workspace)}
-    make_shared(workspace, DISCOVER, parameters)
-    return make_shared(workspace, HOME, parameters)
+    _make(workspace / FOLDER, OF_THE_SITE, parameters)
+    return workspace / FOLDER / HOME
 
 
 def _make(folder: Path, names: Iterable[str], parameters: dict[str, str]) -> list[Copy]:
@@ -155,6 +174,26 @@ def _with(source: str, parameters: dict[str, str]) -> str:
             if name in parameters:
                 lines[statement.lineno - 1 : last] = [f"{name} = {json.dumps(parameters[name])}\n"]
     return "".join(lines)
+
+
+def _assigned(notebook: Mapping[str, Any]) -> dict[str, str]:
+    """The texts that the parameter cell assigns; empty if it cannot be read."""
+    found: dict[str, str] = {}
+    for _, source, name in cells_of(notebook):
+        if name != "parameters":
+            continue
+        try:
+            statements = ast.parse(source).body
+        except (SyntaxError, ValueError):
+            return {}
+        for statement in statements:
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
+                found |= {
+                    target.id: str(statement.value.value)
+                    for target in statement.targets
+                    if isinstance(target, ast.Name)
+                }
+    return found
 
 
 def _made(source: Path, parameters: dict[str, str]) -> list[list[str]]:

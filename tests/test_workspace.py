@@ -468,6 +468,27 @@ def test_the_home_page_is_a_working_copy_of_the_workspace(tmp_path: Path) -> Non
     assert {one.path.name for one in working_copies.copies(tmp_path)} == {*working_copies.OF_THE_SITE}
 
 
+def test_each_form_and_each_edited_copy_is_for_whom_it_says(tmp_path: Path) -> None:
+    site, other = tmp_path / "parameters/big/site.yaml", tmp_path / "parameters/b/site.yaml"
+    whose = [(site, site.with_name("a.yaml")), (site, site.with_name("b.yaml")), (site, None), (other, None)]
+    forms = [working_copies.make_form(tmp_path, *files) for files in whose]
+    assert len({path for path, _ in forms}) == len(whose) and not any(changed for _, changed in forms)
+    for (path, _), (_, tenant) in zip(forms, whose, strict=True):
+        copy = working_copies.Copy.at(path)
+        assert copy and copy.parameters.get("tenant") == (tenant and f"parameters/big/{tenant.name}")
+    # Somebody has written another tenant into a cell: what it says counts, not for whom it was made.
+    files = (site, "big", site.with_name("a.yaml"), "a")
+    folder, changed = working_copies.make_for(tmp_path, *files)
+    assert changed == []
+    page = folder / "tenant.ipynb"
+    notebook = json.loads(page.read_text())
+    (cell,) = [one for one in notebook["cells"] if one["id"] == "parameters"]
+    cell["source"] = [line.replace("a.yaml", "b.yaml") for line in cell["source"]]
+    page.write_text(json.dumps(notebook))
+    _, changed = working_copies.make_for(tmp_path, *files)
+    assert [(copy.path, copy.parameters["tenant"]) for copy in changed] == [(page, "parameters/big/b.yaml")]
+
+
 def edit(path: Path, **changes: object) -> None:
     notebook = json.loads(path.read_text())
     notebook["cells"][-1] |= changes

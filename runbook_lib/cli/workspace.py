@@ -249,7 +249,7 @@ def _opened_page(workspace: Workspace, site: Path | None, tenant: str | None) ->
     _start_sandbox(the_site, folder)
     place, changed = working_copies.make_for(folder, the_site_file, the_site.name, owner, the_tenant.name)
     for copy in changed:
-        complain(f"Note: {copy.path} was changed, and was made for {copy.parameters}: check its parameters.")
+        complain(f"Note: {copy.path} was changed, and is for {copy.parameters}: check its parameters.")
     screen.print(Text(f"Workspace {visible(str(folder))} · working copies in {visible(near(place, folder))}"))
     return f"/lab/tree/{quote(f'{near(place, folder)}/{working_copies.FIRST}.ipynb')}"
 

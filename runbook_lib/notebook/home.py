@@ -154,8 +154,7 @@ class HomePage:
         elif content.get("do") == "site":
             self._choose(str(content.get("site", "")))
         elif content.get("do") == "new":
-            site = {"site": near(self._site, self._root)}
-            self._show_file(working_copies.make_shared(self._root, working_copies.PARAMETERS, site))
+            self._show_copy(*working_copies.make_form(self._root, self._site))
         elif content.get("do") == "open":
             self.open(str(content.get("name", "")), str(content.get("section", "")))
 
@@ -181,8 +180,7 @@ class HomePage:
         is_invalid = row is not None and row.most_urgent is State.INVALID
         try:
             if is_invalid and isinstance(source, Path):
-                files = {"site": near(overview.site_file, self._root), "tenant": near(source, self._root)}
-                self._show_file(working_copies.make_shared(self._root, working_copies.PARAMETERS, files))
+                self._show_copy(*working_copies.make_form(self._root, overview.site_file, source))
                 return
             if overview.site is None:
                 raise InputError(["the site's file is wrong: correct it, then press Refresh"])
@@ -194,9 +192,14 @@ class HomePage:
             return
         page = working_copies.PARAMETERS if section == "parameters" else f"{working_copies.FIRST}.ipynb"
         path = folder / (f"{SECTIONS[section].notebook}.ipynb" if section in SECTIONS else page)
+        self._show_copy(path, changed)
+
+    def _show_copy(self, path: Path, changed: Sequence[working_copies.Copy]) -> None:
+        """Open a copy; say so where somebody has changed it, and it is for other parameters."""
         kept = next((copy for copy in changed if copy.path == path), None)
-        words = f"It was changed, and was made for {kept.parameters}: check its parameters." if kept else ""
-        self._show_file(path, words)
+        self._show_file(
+            path, f"It was changed, and is for {kept.parameters}: check its parameters." if kept else ""
+        )
 
     def _show_file(self, path: Path, words: str = "") -> None:
         """Open a file in the front end; say where it is, if that does not show it."""
