@@ -380,6 +380,8 @@ def _list_like(old: Any, value: Sequence[Any]) -> Any:
         made = CommentedSeq(_scalar_like(None, item) for item in value)
         made.fa.set_flow_style()
         return made
+    if old.ca.items and len(value) != len(old) and list(value[: len(old)]) != list(old):
+        raise InputError(["comments in this list would move or be lost: edit the file by hand"])
     like = old[0] if old else None
     for index, item in enumerate(value):
         if index >= len(old):

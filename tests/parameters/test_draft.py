@@ -247,3 +247,12 @@ def test_a_layout_that_would_change_is_refused(layout: str, tmp_path: Path) -> N
     file.write_bytes(made[layout].encode())
     with pytest.raises(InputError):
         Draft.open(file)
+
+
+def test_no_comment_moves_to_another_item_of_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("tenant:\n  move:\n    - one # first\n    - two # second\n")
+    draft = Draft.open(file)
+    with pytest.raises(InputError):
+        draft.set(["move"], ["two"])
+    assert not draft.is_changed
