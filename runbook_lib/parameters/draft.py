@@ -6,6 +6,7 @@ No value of a secret ever gets in: such a field takes references alone.
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import re
 import stat
@@ -157,7 +158,7 @@ class Draft:
     _content: Any = field(repr=False, default=None)
     _yaml: YAML = field(repr=False, default_factory=YAML)
     #: Secrets that stood in the file when it was opened: the difference shows its lines too.
-    _hidden: set[str] = field(repr=False, default_factory=set)
+    _hidden: builtins.set[str] = field(repr=False, default_factory=set)
 
     @classmethod
     def open(cls, path: Path) -> Draft:
@@ -319,7 +320,7 @@ class Draft:
         if not place and path[:-1] and isinstance(path[-2], str):
             self._remove(path[:-1])
 
-    def _written_secrets(self) -> set[str]:
+    def _written_secrets(self) -> builtins.set[str]:
         return {str(_at(self._content[KEY], path)) for path in self._secrets()} - {"", "None"}
 
     def _secrets(self) -> Iterator[tuple[str | int, ...]]:
