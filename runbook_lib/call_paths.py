@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from .keys import Why
 from .plan import CHANGING, STOPPING, Action, Row
 
 
@@ -25,11 +26,12 @@ class Passage(StrEnum):
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of a plan: its step, what it asks for, and whether there is something today."""
+    """One row of a plan: its step, what it asks for, whether there is something today, and what is amiss."""
 
     step: str
     action: Action
     exists: bool
+    why: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ _ELSEWHERE = frozenset({"4.1", "5.5"})
 
 def settings_of(rows: Iterable[Row]) -> list[Setting]:
     """Return the rows of a plan, of any number of sections."""
-    return [Setting(row.step, row.action, row.current is not None) for row in rows]
+    return [Setting(row.step, row.action, row.current is not None, row.why) for row in rows]
 
 
 def settings_in_record(rows: Iterable[Mapping[str, Any]]) -> list[Setting]:
@@ -94,7 +96,8 @@ def settings_in_record(rows: Iterable[Mapping[str, Any]]) -> list[Setting]:
     found = []
     for row in rows:
         try:
-            found.append(Setting(str(row["step"]), Action(row["action"]), row.get("value") is not None))
+            exists, why = row.get("value") is not None, row.get("why")
+            found.append(Setting(str(row["step"]), Action(row["action"]), exists, why))
         except (KeyError, ValueError):
             continue
     return found
@@ -116,6 +119,10 @@ def _path(is_inbound: bool, places: Sequence[_Place], settings: Sequence[Setting
     for place in places:
         rows = [row for row in settings if row.step in place.steps and row.action is not Action.NOT_MANAGED]
         passage, why = look(rows, place, place.steps[0][0] in read)
+        silent = sum(row.step in place.steps and row.why == Why.RINGS_NOWHERE for row in settings)
+        if silent and place.steps == ("6.2",):  # section 4 names the same numbers
+            nowhere = "1 number rings nowhere" if silent == 1 else f"{silent} numbers ring nowhere"
+            passage, why = Passage.STOPS, nowhere
         hops.append(Hop(place.name, place.steps, passage, why))
     return CallPath(is_inbound, tuple(hops))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +15,7 @@ from runbook_lib.call_paths import (
     planned_call_paths,
     settings_in_record,
 )
+from runbook_lib.keys import Why
 from runbook_lib.notebook.diagrams import path_states
 from runbook_lib.plan import Action
 
@@ -55,6 +58,15 @@ def test_where_a_call_stops_before_and_after_a_plan(name: str) -> None:
     of, today, planned = CASES[name]
     assert stops(of) == today
     assert stops(of, planned=True) == planned
+
+
+@pytest.mark.parametrize("look", [call_paths, planned_call_paths])
+def test_numbers_that_ring_nowhere_are_a_stop_also_beside_a_rule_in_place(look: Callable[..., Any]) -> None:
+    silent = [Setting("6.2", Action.NOT_MANAGED, True, Why.RINGS_NOWHERE)] * 2
+    inward, outward = look([*settings(IN_PLACE), *silent])
+    assert inward.stop and inward.stop.steps == ("6.2",) and outward.stop is None
+    row = {"step": "6.2", "action": "not managed", "value": "ring nowhere", "why": "rings nowhere"}
+    assert settings_in_record([row]) == silent[:1]
 
 
 def test_what_was_not_read_is_not_called_good() -> None:

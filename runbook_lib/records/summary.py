@@ -116,6 +116,7 @@ def _standing(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> l
             "setting": row["setting"],
             "value": row["current"],
             "action": row["action"],
+            **({"why": row["why"]} if row.get("why") else {}),
         }
         for row in rows
     ]
