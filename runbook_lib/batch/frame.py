@@ -19,6 +19,7 @@ _SYMBOLS = {SUCCEEDED: "✓", FAILED: "✗"}
 _BANNERS = {
     "sandbox": "SANDBOX: both vendors are simulated; this is not a real telephone service",
     "live": "LIVE: made on a real Twilio account and a real PBX",
+    "mixed": "LIVE and SANDBOX: each line says which",
 }
 #: Searches the rows of the page's tables; without scripts there is no field, and the tables are complete.
 SCRIPT = """
@@ -59,7 +60,7 @@ body { margin: 0; color: var(--ink); background: var(--ground);
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
 main { max-width: 1120px; margin: 0 auto; padding: 8px 24px 48px; overflow-wrap: break-word; }
 .banner { padding: 6px 24px; color: #fff; font-weight: 700; print-color-adjust: exact; }
-.sandbox { background: #1f5f99; } .live { background: #b3152b; }
+.sandbox { background: #1f5f99; } .live, .mixed { background: #b3152b; }
 nav { padding: 10px 24px 0; max-width: 1120px; margin: 0 auto; font-size: 14px; }
 a { color: var(--link); }
 :focus-visible { outline: 3px solid #2f7de1; outline-offset: 2px; }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,14 @@ def overview(records: Path) -> tuple[str, str]:
             f"<details><summary>Plans and checks, which changed nothing ({len(looked)})</summary>"
             f"<p>They are kept as long as the site says (policies.keep_plans).</p>{shown}</details>"
         )
-    return "".join(parts), "sandbox" if targets == {"sandbox"} else ""
+    return "".join(parts), banner_of(targets)
+
+
+def banner_of(targets: Collection[str]) -> str:
+    """Return which banner a page over runs at these targets has: one that is live is never without it."""
+    if "live" in targets:
+        return "mixed" if "sandbox" in targets else "live"
+    return "sandbox" if {*targets} == {"sandbox"} else ""
 
 
 def _table(columns: Sequence[str], rows: Sequence[tuple[str, list[str]]], name: str) -> str:

@@ -14,6 +14,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from runbook_lib.batch import frame
+from runbook_lib.batch.overview import banner_of
 from runbook_lib.batch.pages import write_index, write_page, write_run_index
 from tests.records.conftest import finish, make, start, work
 
@@ -186,3 +188,19 @@ def test_a_long_word_of_anybody_can_be_broken_everywhere(tmp_path: Path) -> None
     for html in (write_run_index(folder).read_text(), write_index(tmp_path).read_text()):
         cells = re.findall(r"<td[^>]*>(.*?)</td>", html, re.DOTALL)
         assert max(len(word) for cell in cells for word in re.split(r"<[^>]*>|\s", cell)) < 100
+
+
+@pytest.mark.parametrize(
+    ("targets", "banner"),
+    [
+        ({"sandbox"}, "sandbox"),
+        ({"live"}, "live"),
+        ({"live", "unknown"}, "live"),
+        ({"live", "sandbox"}, "mixed"),
+        ({"sandbox", "unknown"}, ""),
+        (set[str](), ""),
+    ],
+)
+def test_a_list_with_live_runs_says_so(targets: set[str], banner: str) -> None:
+    assert banner_of(targets) == banner
+    assert ("<header" in frame.page("Records", banner_of(targets), "")) == bool(banner)
