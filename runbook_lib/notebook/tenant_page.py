@@ -115,7 +115,7 @@ class TenantPage(SectionPage):
         self._runbook.context.close()
         self._ended = True
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in sent.items()) or "none"
-        box = Box(*_told(part), (f"Requests: {requests}; nothing was written from this page.",))
+        box = Box(*_told(part), (f"Requests: {requests}; this page itself sends no write: runs do.",))
         return self._live(box.headed(self.name, read), self.finish)
 
     def _permitted(self) -> Slice:
