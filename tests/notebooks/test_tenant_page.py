@@ -75,6 +75,7 @@ def test_a_new_tenant_from_the_home_page_to_its_verified_record(
     hand.click(form.get_by_text("New tenant", exact=True))
     form.get_by_label("Its name").fill("shop")
     hand.click(form.get_by_role("button", name="Begin a new tenant"))
+    expect(form.get_by_role("heading").first).to_contain_text("shop", timeout=PATIENCE_MS)
     password = f"file:{sandbox.root / '.sandbox/secrets/sip_password_acme'}"
     for path, value in (
         ("pbx_domain", "globex.pbx.example"),
