@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -165,6 +166,15 @@ class Context:
     def answered_writes(self, vendor_id: str) -> Iterator[dict[str, Any]]:
         """Yield what these journals have of a resource; see ``records.ownership``."""
         return self._ownership.answered_writes(vendor_id)
+
+    @contextmanager
+    def interruption_permitted(self) -> Iterator[None]:
+        """Plan within the ``with`` block as if changes that interrupt calls were allowed."""
+        given, self.accept_interruption = self.accept_interruption, True
+        try:
+            yield
+        finally:
+            self.accept_interruption = given
 
     def remains(self) -> Remains:
         """Look at what these runs left behind, of each setting."""

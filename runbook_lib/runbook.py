@@ -280,12 +280,8 @@ class Runbook:
 
     def permitted(self) -> Plan:
         """Return the newest plan from the state as read, as if changes that interrupt calls were allowed."""
-        context = self.context
-        given, context.accept_interruption = context.accept_interruption, True
-        try:
+        with self.context.interruption_permitted():
             return self.plan_of(*(section.planned() for section in self._planned))
-        finally:
-            context.accept_interruption = given
 
     def read_back(self, sections: Sequence[str]) -> Iterator[tuple[str, Verification | RunbookError]]:
         """Yield what reading back each section shows; a section that fails keeps no other from being read."""

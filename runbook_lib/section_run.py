@@ -134,12 +134,8 @@ class SectionRun:
 
     def permitted(self) -> Slice:
         """Return the plan from the state as read, as if changes that interrupt calls were allowed."""
-        context = self.runbook.context
-        given, context.accept_interruption = context.accept_interruption, True
-        try:
+        with self.runbook.context.interruption_permitted():
             return self._section.planned()
-        finally:
-            context.accept_interruption = given
 
     def apply(self) -> Outcome | None:
         """Carry out the plan; ``None`` in any mode other than ``apply``.

@@ -114,12 +114,11 @@ def next_step(site: str, owners: Sequence[OwnerStates], killed: Sequence[str] = 
     """
     if killed:
         run = killed[0].rpartition("/")[2]
-        return f"A run was killed: close its record with: runbook records close {run}."
+        return f"If {run} no longer runs, on another machine either: runbook records close {run}."
     if not owners:
         return f"{site} has no tenants yet: write a parameter file for the first one."
-    order = list(State)
     # A shared trunk comes before the tenants that use it.
-    owner = min(owners, key=lambda owner: (order.index(owner.most_urgent), not owner.is_shared_trunk))
+    owner = min(owners, key=lambda owner: (_urgency(owner), not owner.is_shared_trunk))
     state = owner.most_urgent
     if state in (State.IN_PLACE, State.NOT_ASKED):
         return f"Nothing to do: everything is in place for all {len(owners)} rows."
@@ -127,6 +126,17 @@ def next_step(site: str, owners: Sequence[OwnerStates], killed: Sequence[str] = 
     others = sum(other.most_urgent is state for other in owners) - 1
     more = f" ({others} more like it)" if others else ""
     return f"{_to_do(state, owner.name, number, len(open_sections(owner)))}{more}."
+
+
+def _urgency(owner: OwnerStates) -> float:
+    """How soon somebody should look, the smaller the sooner.
+
+    A tenant whose most urgent state is that numbers ring nowhere is set up: its callers hear an error now.
+    """
+    order = list(State)
+    if owner.most_urgent is State.RINGS_NOWHERE:
+        return order.index(State.TO_DO) - 0.5
+    return order.index(owner.most_urgent)
 
 
 def open_sections(owner: OwnerStates) -> list[str]:

@@ -81,6 +81,12 @@ NEW = tenant("new", **dict.fromkeys((f"s{number}" for number in RUN_ORDER[1:]), 
         # The trunk that others use comes before them.
         ([NEW, tenant("trunk-x", shared=True, s01=State.TO_DO)], (), ("Set up trunk-x",)),
         ([FINE, tenant("silent", s06=State.RINGS_NOWHERE)], (), ("silent", "inbound rule", "section 06")),
+        # Callers who hear an error come before somebody who is not set up yet.
+        (
+            [tenant("new", s01=State.TO_DO), tenant("silent", s06=State.RINGS_NOWHERE)],
+            (),
+            ("silent", "section 06"),
+        ),
         ([FINE, tenant("plain", s00=State.CHECK)], (), ("plain", "section 00")),
         ([NEW, invalid_owner("wrong.yaml", "x")], (), ("wrong.yaml", "parameters")),
         ([NEW], ["demo/acme/20260101T000000Z-000001"], ("records close 20260101T000000Z-000001",)),
