@@ -23,19 +23,12 @@ from ..parameters import project_root
 from ..secret import scrub
 from ..workspace import records_folder
 from . import forking
+from .brake import Brake
 from .interruption import INTERRUPTIONS, interruptible
+from .jobs import Job, jobs_of
+from .observer import Aside, Observer
 from .pages import INDEX, write_index
-from .runner import (
-    NOT_RUN,
-    Aside,
-    Brake,
-    Job,
-    Observer,
-    RunResult,
-    SectionResult,
-    TenantResult,
-    jobs_of,
-)
+from .results import NOT_RUN, RunResult, SectionResult, TenantResult
 from .task import Ended, Event, Task, Watch, carry_out, passed_on
 from .worker import ENDED, ERROR, POLICY, REMARK, SECTION, STARTED
 

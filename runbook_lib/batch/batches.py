@@ -21,9 +21,12 @@ from ..secret import scrub
 from ..workspace import records_folder
 from .at_once import run_at_once
 from .batch_file import Batch, Part
+from .brake import Brake
+from .observer import Observer
 from .pages import write_batch_page
 from .plans import plan_name
-from .runner import Brake, Observer, RunResult, SectionResult, TenantResult, run_tenants
+from .results import RunResult, SectionResult, TenantResult
+from .runner import run_tenants
 
 
 def batch_of(

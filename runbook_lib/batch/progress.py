@@ -20,13 +20,8 @@ from ..guide import SECTIONS
 from ..notebook.display import visible
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from ..secret import scrub_data
-from .runner import (
-    NOT_RUN,
-    Observer,
-    RunResult,
-    SectionResult,
-    TenantResult,
-)
+from .observer import Observer
+from .results import NOT_RUN, RunResult, SectionResult, TenantResult
 
 MARKS = {SUCCEEDED: ("✓", "green"), FAILED: ("✗", "red"), INTERRUPTED: ("✗", "red")}
 

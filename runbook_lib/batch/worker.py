@@ -20,7 +20,9 @@ from ..parameters.loading import SHARED
 from ..screen import guard
 from ..secret import scrub_data
 from . import forking
-from .runner import Observer, SectionResult, TenantResult, run_tenants
+from .observer import Observer
+from .results import SectionResult, TenantResult
+from .runner import run_tenants
 from .task import Task
 
 STARTED, SECTION, ENDED, ERROR, REMARK = "started", "section", "ended", "error", "remark"

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from runbook_lib.batch.brake import Brake
 from runbook_lib.batch.progress import LiveTable
-from runbook_lib.batch.runner import Brake, SectionResult, Stop, TenantResult
+from runbook_lib.batch.results import SectionResult, Stop, TenantResult
 from runbook_lib.vendors import answered
 from runbook_lib.vendors.answered import answered_first
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.batch import Observer, RunResult, run_tenants, runner
+from runbook_lib.batch import Observer, RunResult, recording, run_tenants, runner, section
 from runbook_lib.batch.at_once import run_at_once
 from runbook_lib.records.chain import CLOSED, OPENED, Chain
 from runbook_lib.records.problems import CONSISTENT
@@ -130,8 +130,8 @@ def test_pages_that_cannot_be_written_are_remarks(
         raise error
 
     tenants = [ACME, GLOBEX]
-    for name in ("write_page", "write_run_index", "write_index"):
-        monkeypatch.setattr(runner, name, fail)
+    for module, name in ((section, "write_page"), (recording, "write_run_index"), (runner, "write_index")):
+        monkeypatch.setattr(module, name, fail)
     result = apply(*tenants)
     assert [tenant.outcome for tenant in result.tenants] == ["succeeded"] * 2
     assert result.exit_status == 0
@@ -162,8 +162,8 @@ def test_an_unforeseen_error_fails_its_tenant_only(
 ) -> None:
     owner, name = {
         "kernel": (runner.KernelPool, "take"),
-        "notebook": (runner.papermill, "execute_notebook"),
-        "look ahead": (runner, "_in_the_way"),
+        "notebook": (section.papermill, "execute_notebook"),
+        "look ahead": (runner._Batch, "_in_the_way"),
     }[where]
     real = getattr(owner, name)
 

@@ -9,7 +9,10 @@ import pytest
 
 from runbook_lib import secret
 from runbook_lib.batch.interruption import Interruption
-from runbook_lib.batch.runner import Aside, Job, Observer, TenantResult, _recorded
+from runbook_lib.batch.jobs import Job
+from runbook_lib.batch.observer import Aside, Observer
+from runbook_lib.batch.recording import record_run
+from runbook_lib.batch.results import TenantResult
 from runbook_lib.batch.scan import scan
 from runbook_lib.keys import trunk
 from runbook_lib.plan import Action, Row
@@ -149,8 +152,8 @@ def test_before_the_first_run_nothing_was_made_by_us(tmp_path: Path) -> None:
 def test_files_that_nobody_can_make_sense_of_are_a_problem_and_no_traceback(tmp_path: Path) -> None:
     folder = start(tmp_path / "records", RUN)
     (folder / "01.result.json").write_text('{"section": "01", "plan": [{}]}', encoding="utf-8")
-    job = Job("demo", "acme", folder, {}, {}, {}, ("01",), ("01",), {}, tmp_path)
+    job = Job("demo", "acme", folder, {}, {"mode": "apply"}, {}, ("01",), ("01",), {}, tmp_path)
     aside = Aside(Observer(), Interruption())
     ran = TenantResult("demo", "acme", folder, ())
-    result = _recorded(job, ran, "apply", "2026-11-23T00:00:00+00:00", aside)
+    result = record_run(job, ran, "2026-11-23T00:00:00+00:00", aside)
     assert result.problem == "the record cannot be written (KeyError)" and result.outcome == "failed"
