@@ -23,13 +23,13 @@ from ..states import OwnerStates, State, next_step
 from ..workspace import records_folder
 from .display import Box, Shown, heading, utc, visible
 from .failures import told_plainly
-from .forms import WithWidget, is_watched
 from .latest import RunInFlight, killed_runs, latest_runs, runs_in_flight, stamp
 from .outgoing import filter_kernel_output
 from .overview import Overview, OverviewReader
 from .passing import check_passed
 from .served import Served
 from .tables import STATES, Link, Stack, Table
+from .widgets import WithWidget, is_watched
 
 if TYPE_CHECKING:
     from .board import Board

@@ -13,7 +13,7 @@ from ..records.chain import OPENED, Entry
 from ..records.register import RegisterRow, register
 from ..records.summary import NOT_ENDED
 from ..records.verify import is_run, read_chain
-from .forms import doing
+from .run_shown import doing
 from .runs import RUNNING, RecordedRun
 
 #: How many of the latest runs are shown.

@@ -22,12 +22,13 @@ from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Plan, Slice
 from ..records.result import now, write_json
 from ..runbook import Runbook
 from ..section_run import SectionRun
+from .apply_form import ApplyForm
 from .child import Order
 from .diagrams import Picture, call_path, outbound_path
 from .display import SANS, Box, Shown, badge, escaped, facts, utc, visible
 from .failures import told_plainly
-from .forms import EXPLAINED, ApplyForm, Approver, is_watched, offer
 from .live import Displays
+from .offers import Approver, offer
 from .outgoing import filter_kernel_output
 from .passing import check_passed
 from .served import Served
@@ -42,6 +43,7 @@ from .tables import (
     view_table,
 )
 from .watch import watch_cells
+from .widgets import is_watched
 
 if TYPE_CHECKING:
     from ..parameters import Source
@@ -64,6 +66,11 @@ def in_turn(
     return call
 
 
+EXPLAINED = {
+    "plan": "Reads and compares; changes nothing.",
+    "apply": "Carries out the plan, then reads everything back.",
+    "verify": "Reads back and fails on any difference; changes nothing.",
+}
 NOTHING_WRITTEN = {
     "plan": "To carry the plan out, use the runbook command, or this notebook in JupyterLab.",
     "verify": "This run only verifies. To change anything, plan first.",

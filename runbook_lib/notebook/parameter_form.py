@@ -23,10 +23,10 @@ from ..paths import current_folder, locate, near
 from ..plain_files import describe
 from .display import Box, Shown, visible
 from .failures import told_plainly
-from .forms import WithWidget, is_watched
 from .outgoing import filter_kernel_output
 from .passing import check_passed
 from .served import Served
+from .widgets import WithWidget, is_watched
 
 if TYPE_CHECKING:
     from .parameter_panel import ParameterPanel

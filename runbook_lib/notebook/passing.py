@@ -13,7 +13,7 @@ from IPython import get_ipython
 
 from ..errors import InputError
 from ..passed import NEXT_STEP, assigned, not_passed, unknown
-from .forms import is_watched
+from .widgets import is_watched
 
 PARAMETERS = ("site", "tenant", "mode", "plan_file", "approved_plan", "approved_by")
 #: The first line of the cell that papermill puts in; the notebooks' own only begins with these words.

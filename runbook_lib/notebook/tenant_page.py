@@ -21,7 +21,7 @@ from ..states import section_state
 from .diagrams import path_states
 from .display import Box, Shown
 from .failures import told_plainly
-from .forms import interruptions, is_watched
+from .offers import interruptions
 from .page import SectionPage, in_turn, open_page
 from .tables import (
     Stack,
@@ -33,6 +33,7 @@ from .tables import (
     verification_table,
     verification_verdict,
 )
+from .widgets import is_watched
 
 BY_COMMAND = "run it with: runbook apply -s SITE TENANT"
 

@@ -19,10 +19,10 @@ import pytest
 from runbook_lib.approval import CONFIRMED, approval_beside, read_plan, sign_statement
 from runbook_lib.lock import held, whoami
 from runbook_lib.notebook import child
+from runbook_lib.notebook.apply_form import ApplyForm
 from runbook_lib.notebook.child import Order
 from runbook_lib.notebook.display import utc
 from runbook_lib.notebook.failures import HEADINGS
-from runbook_lib.notebook.forms import ApplyForm
 from runbook_lib.notebook.page import SectionPage
 from runbook_lib.notebook.served import Served
 from runbook_lib.records.verify import verify_records
@@ -335,7 +335,9 @@ def test_a_form_that_is_shown_twice_has_one_set_of_controls(page: SectionPage) -
 
 
 def test_the_form_of_a_live_site_says_so(tmp_path: Path) -> None:
-    form = ApplyForm("live", "bigtel/acme", tmp_path, tmp_path, Served(tmp_path, None), lambda: True)
+    form = ApplyForm(
+        "live", "bigtel/acme", tmp_path, tmp_path, Served(tmp_path, None), *[lambda: True] * 3, can_apply=True
+    )
     assert "LIVE bigtel/acme" in form.html() and "LIVE bigtel/acme" in form.text()
 
 
