@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from runbook_lib.cli import app
 from runbook_lib.errors import ApprovalError, RunbookError, StalePlanError
 from runbook_lib.guide import RETIRE, ROLL_BACK, RUN_ORDER
-from runbook_lib.notebook.page import SectionPage
+from runbook_lib.notebook.section_page import SectionPage
 from runbook_lib.records.chain import Chain
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT

@@ -34,7 +34,7 @@ FORK_WORKER = b"W"
 PRELOADED = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
-    "runbook_lib.notebook.page",
+    "runbook_lib.notebook.section_page",
     "runbook_lib.sections",
     "pandas.io.formats.style",
 )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .diagrams import call_path, outbound_path
     from .discovery import open_discovery
     from .home import open_home
-    from .page import SectionPage, open_section
     from .parameter_form import open_parameters
+    from .section_page import SectionPage, open_section
     from .tables import Table
     from .tenant_page import open_tenant
 
@@ -23,9 +23,9 @@ _HOMES = {
     "open_discovery": "discovery",
     "open_home": "home",
     "open_parameters": "parameter_form",
-    "open_section": "page",
+    "open_section": "section_page",
     "open_tenant": "tenant_page",
-    "SectionPage": "page",
+    "SectionPage": "section_page",
     "Table": "tables",
     "call_path": "diagrams",
     "outbound_path": "diagrams",

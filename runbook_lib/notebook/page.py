@@ -1,47 +1,35 @@
-"""One section in a notebook: every cell calls one method and shows what it returns."""
+"""The page that a notebook opens: for which parameters it is, and what every kind of page does."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial, wraps
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ..approval import SUFFIX, GivenApproval, approval_of
-from ..errors import InputError, RunbookError, StalePageError
-from ..guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, WHOLE, section_of
+from ..errors import RunbookError, StalePageError
+from ..guide import READS_ONLY, ROLL_BACK, RUN_ORDER, WHOLE
 from ..keys import Why
 from ..lock import whoami
-from ..outcomes import SUCCEEDED
 from ..parameters import project_root, settled
 from ..paths import current_folder, locate, near
-from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Plan, Slice
+from ..plan import Plan, Slice
 from ..records.result import now, write_json
 from ..runbook import Runbook
-from ..section_run import SectionRun
 from .apply_form import ApplyForm
 from .child import Order
-from .diagrams import Picture, call_path, outbound_path
-from .display import SANS, Box, Shown, badge, escaped, facts, utc, visible
+from .display import Shown, utc
 from .failures import told_plainly
+from .header import Header
 from .live import Displays
 from .offers import Approver, offer
 from .outgoing import filter_kernel_output
 from .passing import check_passed
 from .served import Served
-from .tables import (
-    Stack,
-    Table,
-    first_block_shown,
-    outcome_shown,
-    plan_shown,
-    step_table,
-    verification_shown,
-    view_table,
-)
 from .watch import watch_cells
 from .widgets import is_watched
 
@@ -50,7 +38,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 P = ParamSpec("P")
-PageT = TypeVar("PageT", bound="SectionPage")
+PageT = TypeVar("PageT", bound="Page")
 
 
 def in_turn(
@@ -64,44 +52,6 @@ def in_turn(
             return method(page, *args, **kwargs)
 
     return call
-
-
-EXPLAINED = {
-    "plan": "Reads and compares; changes nothing.",
-    "apply": "Carries out the plan, then reads everything back.",
-    "verify": "Reads back and fails on any difference; changes nothing.",
-}
-NOTHING_WRITTEN = {
-    "plan": "To carry the plan out, use the runbook command, or this notebook in JupyterLab.",
-    "verify": "This run only verifies. To change anything, plan first.",
-}
-
-
-def open_section(
-    number: str,
-    site: Source,
-    tenant: Source,
-    mode: str = "plan",
-    plan_file: str | None = None,
-    approved_plan: str | None = None,
-    approved_by: str | None = None,
-    **options: Any,
-) -> SectionPage:
-    """Check the parameters, show what this run is about to work on, and return the section.
-
-    Parameters are those of the notebook's parameter cell; ``options`` those of a rollback or retirement (see
-    ``Runbook.open``). Sends no request. Raises ``InputError`` with all problems at once,
-    ``StalePageError`` after a parameter cell that did not complete. Where a person watches, mode
-    ``apply`` becomes ``plan``: there the Apply button is the way to write.
-
-    As soon as this is called, the page that was opened before does nothing any longer.
-    """
-    approval: GivenApproval = {
-        "plan_file": plan_file,
-        "approved_plan": approved_plan,
-        "approved_by": approved_by,
-    }
-    return open_page(SectionPage, number, site, tenant, mode, approval, options)
 
 
 def open_page(
@@ -128,56 +78,11 @@ def open_page(
     return page
 
 
-@dataclass(frozen=True, repr=False)
-class Header(Shown):
-    """What a run works on: the first thing on a page."""
-
-    section: str
-    target: str
-    mode: str
-    facts: tuple[tuple[str, str], ...]
-
-    @property
-    def _banner(self) -> str:
-        if self.target == "live":
-            return "LIVE: changes affect the telephone service of a real business"
-        return "SANDBOX: both vendors are simulated on this machine"
-
-    @property
-    def _title(self) -> str:
-        whole = self.section == WHOLE
-        return "The whole tenant" if whole else f"{self.section} · {SECTIONS[self.section].title}"
-
-    def html(self) -> str:
-        colour = "#b3152b" if self.target == "live" else "#1f5f99"
-        title = self._title
-        mode_colour = "#9a6700" if self.mode == "apply" else "#57606a"
-        return (
-            f'<div style="{SANS};font-size:14px;line-height:1.6;border:2px solid {colour};border-radius:6px;'
-            f'margin:8px 0;overflow:hidden">'
-            f'<div style="background-color:{colour};color:#ffffff;font-weight:700;padding:4px 12px;'
-            f'print-color-adjust:exact">{escaped(self._banner)}</div>'
-            f'<div style="padding:6px 12px"><div><b>{escaped(title)}</b> &nbsp; '
-            f"{badge('mode: ' + self.mode, mode_colour)} "
-            f'<span style="opacity:0.8">{escaped(EXPLAINED[self.mode])}</span></div>'
-            f"<div>{facts(self.facts)}</div></div></div>"
-        )
-
-    def text(self) -> str:
-        lines = [
-            f"=== {self._banner} ===",
-            self._title,
-            f"mode: {self.mode} ({EXPLAINED[self.mode]})",
-            *(f"{label}: {visible(value)}" for label, value in self.facts),
-        ]
-        return "\n".join(lines)
-
-
-class SectionPage:
-    """A section's notebook: ``step`` for each, ``current``, ``plan``, ``apply``, ``verify``, ``finish``.
+class Page(ABC):
+    """What every page does: it opens its parameters, shows what it works on, and offers its plan in a form.
 
     Errors of the runbook fail the cell and are shown without a stack trace. Once the notebook has other
-    parameters than the page, every method raises ``StalePageError`` and sends nothing.
+    parameters than the page, every cell raises ``StalePageError`` and sends nothing.
     """
 
     def __init__(
@@ -220,7 +125,7 @@ class SectionPage:
                 self.is_current,
                 self.refresh,
                 self._look_for_approval,
-                can_apply=self._mode == "plan" and number != READS_ONLY,
+                can_apply=self._can_apply,
             )
 
     @property
@@ -283,20 +188,6 @@ class SectionPage:
             self.form.show_run()
             self.form.watch()
 
-    @contextmanager
-    def _told_first(self) -> Iterator[None]:
-        """Show below the header what the record says first, also when the ``with`` block raises.
-
-        A reader of the record finds it there before anything else. A page that somebody watches writes
-        nothing itself, so its header stays as it is.
-        """
-        try:
-            yield
-        finally:
-            if self._header_display is not None and self.form is None:
-                first = first_block_shown(self._run.first_block())
-                self._header_display.update(Stack((self.header, first)))
-
     @in_turn
     def refresh(self) -> None:
         """Read again what the cells show, and show it in its place; after a run, whoever started it."""
@@ -304,156 +195,6 @@ class SectionPage:
             return
         self._runbook.context.moment.begin()
         self._displays.refresh()
-
-    @in_turn
-    def step(self, step: str) -> Table:
-        """Show the settings of one step of the guide, desired beside current; read only what is missing."""
-        self._begin()
-        with told_plainly():
-            if step not in STEPS or (self._number in RUN_ORDER and section_of(step).number != self._number):
-                raise InputError([f"step: {step!r} is not a step of section {self._number}"])
-            rows = self._run.step(step)
-        shown = step_table(step, rows).headed(self.name, self._read_at)
-        return self._live(shown, partial(self.step, step))
-
-    @in_turn
-    def current(self) -> Stack:
-        """Read the current state and show it: ``state["Origination URIs"]`` is a pandas frame."""
-        self._begin()
-        with told_plainly():
-            views = self._run.current()
-        self._read = True
-        shown = Stack(tuple(view_table(view) for view in views)).headed(self.name, self._read_at)
-        return self._live(shown, self.current)
-
-    @in_turn
-    def plan(self) -> Stack:
-        """Read, and show what turns the current state into the desired one."""
-        self._begin()
-        with told_plainly():
-            part = self._run.plan()
-        self._read = True
-        self._part = part
-        if self.form is not None and self._can_apply:
-            self._offer(self.form, part)
-        shown = plan_shown(part, self._run.cautions).headed(self.name, self._read_at)
-        return self._live(shown, self.plan)
-
-    @in_turn
-    def check(self) -> Stack:
-        """Plan a section that only reads; in mode ``apply``, a row in conflict stops the run here."""
-        shown = self.plan()
-        if self.mode == "apply":
-            try:
-                with told_plainly():
-                    self._run.apply()
-            except Exception:
-                from IPython.display import display
-
-                display(shown)  # the error names the rows, and the table has their notes
-                raise
-        return shown
-
-    @in_turn
-    def apply(self) -> Shown | None:
-        """Carry out the plan in mode ``apply``; in other modes, report that nothing was written.
-
-        For an interactive user, show the form whose button applies the plan in a separate process.
-        """
-        self._must_be_current()
-        if self.form is not None and self._can_apply:
-            self.form.show()
-            return None
-        with self._told_first(), told_plainly():
-            outcome = self._run.apply()
-        if outcome is None:
-            return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],)).headed(self.name)
-        return outcome_shown(self._number, outcome).headed(self.name)
-
-    @in_turn
-    def verify(self) -> Stack:
-        """Read back, and compare with the guide's expected result."""
-        self._begin()
-        with self._told_first(), told_plainly():
-            verification = self._run.verify()
-        shown = verification_shown(self._number, verification, planning=self.mode == "plan")
-        return self._live(shown.headed(self.name, self._read_at), self.verify)
-
-    @in_turn
-    def finish(self) -> Shown:
-        """Save the section's result, sign out, and show where the record is.
-
-        A cell that is run after this begins a new run.
-        """
-        self._begin()
-        read = self._read_at
-        with self._told_first():
-            result = self._run.finish()
-        requests = ", ".join(f"{count} to {vendor}" for vendor, count in result["requests"].items()) or "none"
-        lines = [
-            f"Run {result['run_id']}, {result['seconds']:.1f} s",
-            f"Requests: {requests}; writes: {result['writes']}",
-            *([f"Journal: {result['journal']}"] if result["writes"] or self.mode == "apply" else []),
-            # Without the machine's own folders: this is read elsewhere.
-            f"Record: {'/'.join(self._runbook.folder.parts[-4:])}",
-            *(f"Check this: {caution}" for caution in result["cautions"]),
-        ]
-        self._ended = True
-        return self._live(Box(*self._told(result), tuple(lines)).headed(self.name, read), self.finish)
-
-    def _told(self, result: dict[str, Any]) -> tuple[str, str]:
-        """Tone and title of the closing box: a plan that could not be applied is not a success."""
-        rows = [Action(row["action"]) for row in result.get("plan") or ()]
-        stopping = sum(action in STOPPING for action in rows)
-        if result["outcome"] != SUCCEEDED:
-            return "stop", f"Section {self._number} {result['outcome']}."
-        number = self._number
-        if self.mode == "plan" and result.get("plan") is None:
-            return "info", f"Section {number}: no plan was made in this run."
-        if self.mode == "plan" and stopping:
-            return "caution", f"Section {number} planned: {_rows(stopping)} in conflict or blocked."
-        if self.mode == "plan":
-            changing = sum(action in CHANGING for action in rows)
-            if changing:
-                return "info", f"Section {number} planned: {_rows(changing)} to apply."
-            if any(row.get("why") in TO_LOOK_AT for row in result["plan"]):
-                return (
-                    "caution",
-                    f"Section {number} planned: nothing to change; look at its marks.",
-                )
-            return "good" if rows else "info", f"Section {number} planned: nothing to change."
-        return "good", f"Section {number} succeeded."
-
-    @in_turn
-    def call_path(self) -> Picture:
-        """Section 3: show the path that inbound calls will take, in failover order."""
-        self._must_be_current()
-        self._read_once()
-        settings = self._runbook.context.settings
-        shown = call_path(self._run.call_path, settings.pbx_address, settings.domain)
-        return self._live(shown.headed(self.name, self._read_at), self.call_path)
-
-    @in_turn
-    def number_regions(self) -> Stack:
-        """Section 4: read and show which Region serves each number; one request per number."""
-        self._begin()
-        with told_plainly():
-            view = self._run.number_regions()
-        shown = Stack((view_table(view),)).headed(self.name, self._read_at)
-        return self._live(shown, self.number_regions)
-
-    @in_turn
-    def outbound_path(self) -> Picture:
-        """Section 2: show the path that outbound calls take, and what Twilio checks."""
-        self._must_be_current()
-        settings = self._runbook.context.settings
-        shown = outbound_path(
-            str(settings.termination),
-            settings.pbx_address,
-            ", ".join(settings.acl_addresses),
-            settings.username,
-        )
-        return self._live(shown.headed(self.name, f"as of {utc()}"), self.outbound_path)
 
     def _open(self) -> None:
         self._runbook = Runbook.open(
@@ -464,18 +205,8 @@ class SectionPage:
             **self._approval,
             **self._options,
         )
-        if self._number != WHOLE:
-            self._run: SectionRun = self._runbook.section(self._number)
         self._opened = now()
         self._read = self._ended = False
-
-    def _permitted(self) -> Slice:
-        """The plan that is shown, as if changes that interrupt calls were allowed."""
-        return self._run.permitted()
-
-    def _plan_of(self, part: Slice) -> Plan:
-        """The plan whose rows these are, as it is kept and approved."""
-        return self._runbook.plan_of(part)
 
     def _begin(self) -> None:
         """Begin a new run after the last one has ended."""
@@ -523,6 +254,29 @@ class SectionPage:
         if self._withdrawn is not None:
             with told_plainly():
                 raise StalePageError(self._withdrawn)
+
+    def _planned(self, part: Slice) -> None:
+        """Keep the plan that is about to be shown, and offer it to whoever can apply it here."""
+        self._read = True
+        self._part = part
+        if self.form is not None and self._can_apply:
+            self._offer(self.form, part)
+
+    def _asks(self) -> bool:
+        """Show the form, where a person can apply the plan; whether it is shown."""
+        self._must_be_current()
+        if self.form is None or not self._can_apply:
+            return False
+        self.form.show()
+        return True
+
+    @abstractmethod
+    def _permitted(self) -> Slice:
+        """The plan that is shown, as if changes that interrupt calls were allowed."""
+
+    @abstractmethod
+    def _plan_of(self, part: Slice) -> Plan:
+        """The plan whose rows these are, as it is kept and approved."""
 
     def _offer(self, form: ApplyForm, part: Slice) -> None:
         """Let the form offer exactly the plan that is shown, or the one that the parameters name."""
@@ -604,10 +358,6 @@ class SectionPage:
         """Parameters as the header names them, so that two folders in one run are seen."""
         return "content that was passed" if isinstance(source, Mapping) else self._near(Path(source))
 
-    def _read_once(self) -> None:
-        if not self._read:
-            self.current()
-
     def _near(self, path: Path) -> str:
         """A path as a person in the workspace would type it."""
         return near(path, self._runbook.context.root)
@@ -619,7 +369,3 @@ def _settled(site: Source, tenant: Source, approval: GivenApproval) -> tuple[Sou
     if plan_file and (path := locate(plan_file, current_folder(), root)):
         approval = {**approval, "plan_file": str(path)}
     return settled(site, root), settled(tenant, root), approval
-
-
-def _rows(count: int) -> str:
-    return f"{count or 'no'} {'row' if count == 1 else 'rows'}"

@@ -22,7 +22,7 @@ from .diagrams import path_states
 from .display import Box, Shown
 from .failures import told_plainly
 from .offers import interruptions
-from .page import SectionPage, in_turn, open_page
+from .page import Page, in_turn, open_page
 from .tables import (
     Stack,
     Table,
@@ -51,7 +51,7 @@ def open_tenant(site: Source, tenant: Source, mode: str = "plan", **options: Any
     return open_page(TenantPage, WHOLE, site, tenant, mode, approval, options)
 
 
-class TenantPage(SectionPage):
+class TenantPage(Page):
     """A tenant's notebook: ``plan``, ``apply``, ``verify``, ``finish``, each for all sections."""
 
     @in_turn
@@ -60,11 +60,9 @@ class TenantPage(SectionPage):
         self._begin()
         with told_plainly():
             self._plan = self._runbook.plan()
-        self._read = True
-        self._part = _joined(self._plan)
-        if self.form is not None and self._can_apply:
-            self._offer(self.form, self._part)
-        parts: list[Shown] = [_order(self._plan.slices), verdict(self._part)]
+        whole = _joined(self._plan)
+        self._planned(whole)
+        parts: list[Shown] = [_order(self._plan.slices), verdict(whole)]
         parts += to_check(self._runbook.cautions)
         parts += _call_paths(self._plan)
         for part in self._plan.slices:
@@ -76,9 +74,7 @@ class TenantPage(SectionPage):
     @in_turn
     def apply(self) -> Shown | None:
         """For a person, show the form whose button applies the plan; report that nothing was written else."""
-        self._must_be_current()
-        if self.form is not None and self._can_apply:
-            self.form.show()
+        if self._asks():
             return None
         return Box("info", "Nothing was written.", (f"To carry the plan out, {BY_COMMAND}.",)).headed(
             self.name

@@ -23,7 +23,7 @@ from ..runbook import Runbook
 from .failures import rendered, told_plainly
 
 if TYPE_CHECKING:
-    from .page import SectionPage
+    from .page import Page
 
 #: Ids of the two cells in every notebook. Copies of these cells, the cell that papermill injects, and
 #: front ends with ids of their own have others: there the code shows which cell it is.
@@ -69,7 +69,7 @@ class CellWatch:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._page: SectionPage | None = None
+        self._page: Page | None = None
         self._opened_with: dict[str, Any] = {}
         #: Why no page can be used now, one sentence.
         self._reason: str | None = None
@@ -95,7 +95,7 @@ class CellWatch:
             with told_plainly():
                 raise StalePageError(NO_PARAMETERS)
 
-    def opened(self, page: SectionPage, parameters: Mapping[str, Any]) -> None:
+    def opened(self, page: Page, parameters: Mapping[str, Any]) -> None:
         """Watch over a page from now on; ``parameters`` are those that it was opened with."""
         variables = self._shell.user_ns
         self._page, self._reason = page, None

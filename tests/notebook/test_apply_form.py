@@ -23,7 +23,7 @@ from runbook_lib.notebook.apply_form import ApplyForm
 from runbook_lib.notebook.child import Order
 from runbook_lib.notebook.display import utc
 from runbook_lib.notebook.failures import HEADINGS
-from runbook_lib.notebook.page import SectionPage
+from runbook_lib.notebook.section_page import SectionPage
 from runbook_lib.notebook.served import Served
 from runbook_lib.records.verify import verify_records
 from runbook_lib.secret import remember

@@ -15,7 +15,7 @@ from runbook_lib.errors import ConflictError, InputError, StalePageError
 from runbook_lib.guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, section_of
 from runbook_lib.notebook import Table
 from runbook_lib.notebook.display import Box, Shown
-from runbook_lib.notebook.page import SectionPage
+from runbook_lib.notebook.section_page import SectionPage
 from runbook_lib.notebook.tables import Stack
 from runbook_sandbox import demo
 from tests.conftest import TestSandbox

@@ -153,7 +153,7 @@ def by_runbook(sandbox: TestSandbox, folder: Path) -> subprocess.CompletedProces
 def by_button(sandbox: TestSandbox, folder: Path) -> subprocess.CompletedProcess[str]:
     """The notebook's own page and widgets: what a person types and presses in JupyterLab."""
     code = (
-        "from runbook_lib.notebook.page import SectionPage\n"
+        "from runbook_lib.notebook.section_page import SectionPage\n"
         "approval = dict.fromkeys(('plan_file', 'approved_plan', 'approved_by'))\n"
         f"page = SectionPage('01', {SITE!r}, {ACME!r}, 'apply', approval, {{}}, watched=True)\n"
         "page.plan()\n"

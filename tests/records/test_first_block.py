@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from runbook_lib.batch import Observer, run_tenants
 from runbook_lib.cli.records import app
 from runbook_lib.errors import VendorError
-from runbook_lib.notebook.page import SectionPage
+from runbook_lib.notebook.section_page import SectionPage
 from runbook_lib.records.first_block import first_block
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import CONFIRMED

@@ -18,7 +18,7 @@ import stamina
 
 from runbook_lib.errors import RunbookError
 from runbook_lib.notebook.failures import rendered
-from runbook_lib.notebook.page import open_section
+from runbook_lib.notebook.section_page import open_section
 from runbook_lib.parameters import load, project_root
 from runbook_lib.records.record import open_record, write_record
 from runbook_lib.records.result import RUN_FOLDER, new_run_id
