@@ -26,8 +26,9 @@ from .paths import current_folder, locate, looked_for
 from .plain_files import SMALL, describe, read, require_plain
 from .plan import Plan, Slice
 from .records.chain import Chain, Entry, digest_of
-from .records.record import APPROVED, EMERGENCY, SIGNERS, STATEMENT, TICKET, signature_names
+from .records.record import EMERGENCY, TICKET
 from .records.result import RUN_FOLDER
+from .records.run_folder import APPROVED, SIGNERS, STATEMENT, signature_names
 from .records.uses import latest_time, refuse_revoked
 from .statement import CONFIRMED, NAMESPACE, SIGNED, Statement, Use, unknown_sections
 

@@ -28,8 +28,9 @@ from .plan import Plan, Slice
 from .records import living
 from .records.journal import FILE_NAME, Journal
 from .records.policy import policy_of, require_floor
-from .records.record import is_open, open_record
+from .records.record import open_record
 from .records.result import new_run_id, now, run_folder
+from .records.run_folder import is_open
 from .records.to_undo import record_to_undo
 from .records.uses import register_of
 from .secret import scrub_data

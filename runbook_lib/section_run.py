@@ -29,8 +29,9 @@ from .records.journal import FILE_NAME, read_journal
 from .records.living import Phase
 from .records.needs import try_out
 from .records.plans import remove_old_plans
-from .records.record import OPENING, REASON, RUN, TICKET, close_record, run_name, write_record
+from .records.record import REASON, TICKET, close_record, write_record
 from .records.result import now, write_json, write_result
+from .records.run_folder import OPENING, RUN, run_name
 from .records.summary import summarize
 from .records.uses import claimed_by
 from .secret import scrub_data

@@ -24,7 +24,7 @@ from .batch.frame import POLICY
 from .errors import RunbookError
 from .notebook.served import RECORDS, RECORDS_URL
 from .plain_files import LIMIT
-from .records.record import is_withheld
+from .records.run_folder import is_withheld
 from .records.verify import INDEX
 from .workspace import OLD_VARIABLE, VARIABLE, Workspace, find_workspace, workspace_around
 

@@ -31,8 +31,9 @@ from runbook_lib.lock import user_name
 from runbook_lib.plan import Plan, Row, Slice, deviations
 from runbook_lib.records import living
 from runbook_lib.records.chain import Chain
-from runbook_lib.records.record import Closing, close_dead, close_record, open_record, write_record
+from runbook_lib.records.record import close_record, open_record, write_record
 from runbook_lib.records.result import write_json
+from runbook_lib.records.settling import Closing, close_dead
 from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import NAMESPACE, Statement

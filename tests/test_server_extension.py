@@ -16,7 +16,7 @@ import stamina
 from runbook_lib import server_extension
 from runbook_lib.batch.pages import write_index
 from runbook_lib.notebook.served import RECORDS, RECORDS_URL, Served
-from runbook_lib.records.record import OPENING
+from runbook_lib.records.run_folder import OPENING
 from runbook_lib.server_extension import read_below
 from tests.conftest import CHECKOUT
 from tests.records.conftest import make

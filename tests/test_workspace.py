@@ -18,7 +18,8 @@ from runbook_lib.errors import InputError, SecretError
 from runbook_lib.notebook.served import Served
 from runbook_lib.parameters import load
 from runbook_lib.paths import CREDENTIALS
-from runbook_lib.records.record import OPENING, open_record
+from runbook_lib.records.record import open_record
+from runbook_lib.records.run_folder import OPENING
 from runbook_lib.version import VERSION
 from runbook_lib.workspace import FILE, find_workspace, settings_text, work_tree_of
 from tests.conftest import CHECKOUT, TestSandbox

@@ -15,8 +15,9 @@ from ..parameters import load_all, project_root, settled
 from ..parameters.loading import SHARED
 from ..paths import current_folder, locate, near
 from ..plain_files import describe
-from ..records.record import EMERGENCY, REASON, TICKET, run_name
+from ..records.record import EMERGENCY, REASON, TICKET
 from ..records.result import new_run_id, now
+from ..records.run_folder import run_name
 from ..secret import scrub
 from ..workspace import records_folder
 from .at_once import run_at_once

@@ -17,9 +17,9 @@ from ..records.clocks import runs_in_order
 from ..records.disposed import DISPOSED_FILE
 from ..records.first_block import moment
 from ..records.problems import only_newer
-from ..records.record import RUN
 from ..records.register import RegisterRow, register
 from ..records.reviews import describe_events, unreviewed
+from ..records.run_folder import RUN
 from ..records.verify import INDEX, run_folders
 from .frame import SEARCH, mark, table
 

@@ -21,7 +21,7 @@ from ..notebook.tables import first_block_shown
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..plain_files import read_mapping
 from ..records.first_block import first_block, mapping, mappings, moment
-from ..records.record import OPENING, RECORD
+from ..records.run_folder import OPENING, RECORD
 from ..records.verify import INDEX
 from ..secret import scrub
 from .batch_file import Batch, Part

@@ -9,19 +9,9 @@ from ..errors import RunbookError, cause_of
 from ..guide import SECTIONS
 from ..plain_files import describe, read_mapping
 from ..records.policy import LIVE, Seen
-from ..records.record import (
-    OPENING,
-    RUN,
-    carry_opening,
-    close_record,
-    is_chained,
-    is_open,
-    open_record,
-    refuse_links,
-    run_name,
-    write_record,
-)
+from ..records.record import close_record, is_chained, open_record, write_record
 from ..records.result import now, write_json
+from ..records.run_folder import OPENING, RUN, carry_opening, is_open, refuse_links, run_name
 from ..secret import scrub_data
 from .jobs import Job
 from .observer import Aside

@@ -22,8 +22,8 @@ from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from ..parameters import project_root, settled
 from ..parameters.loading import SHARED
 from ..records import living
-from ..records.record import is_open
 from ..records.result import now
+from ..records.run_folder import is_open
 from ..runbook import Runbook
 from ..secret import scrub
 from ..sections.guards import describe_stop

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..plain_files import read
-from ..records.record import WITHHELD
+from ..records.run_folder import WITHHELD
 from ..secret import find_secrets
 
 CHANGE_IT = "change the secret, find out how it got there, then delete the withheld files"

@@ -21,7 +21,7 @@ from ..guide import RETIRE, ROLL_BACK, WHOLE
 from ..outcomes import FAILED, INTERRUPTED, RUNNING
 from ..plain_files import read_mapping
 from ..records.living import Phase
-from ..records.record import OPENING
+from ..records.run_folder import OPENING
 from ..secret import scrub
 from .runs import RecordedRun, Status
 

@@ -20,7 +20,7 @@ from ..plain_files import read_mapping
 from ..records import living
 from ..records.journal import FILE_NAME, read_journal
 from ..records.living import Phase
-from ..records.record import OPENING, RUN
+from ..records.run_folder import OPENING, RUN
 from ..secret import scrub
 
 

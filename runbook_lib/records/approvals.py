@@ -18,7 +18,7 @@ from .chain import OPENED, Entry, digest_of
 from .chain_reading import is_run, read_chain
 from .events import DISPOSED
 from .problems import Problem
-from .record import APPROVED, STATEMENT, signature_names
+from .run_folder import APPROVED, STATEMENT, signature_names
 from .uses import USED
 
 

@@ -13,8 +13,8 @@ from .errors import RecordError
 from .events import DISPOSED
 from .export import COPY, FORMAT, FORMAT_PAGE, VERIFIER, format_page, require_exportable, verifier, write_zip
 from .handing import write_copy
-from .record import files_of
 from .result import CHECKSUMS
+from .run_folder import files_of
 from .verify import SIGNATURES
 
 _README = """\

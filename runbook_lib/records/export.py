@@ -17,7 +17,8 @@ from ..secret import SecretRef, find_secrets, resolve, scrub
 from .chain import CLOSED, EVENTS, FILE_NAME, FILES, Chain, Entry, digest_of_file
 from .errors import RecordError
 from .handing import write_copy
-from .record import CHECKSUMS, OPENING, READ_ONLY, files_of
+from .result import CHECKSUMS
+from .run_folder import OPENING, READ_ONLY, files_of
 from .verify import SIGNATURES, verify_record
 
 #: The earliest time that a zip can hold; the record itself contains the real times.

@@ -17,7 +17,7 @@ from pathlib import Path
 from ..plain_files import read_mapping
 from . import living
 from .chain import Chain
-from .record import run_name
+from .run_folder import run_name
 
 #: Modes of runs that change nothing.
 LOOKING = ("plan", "verify")

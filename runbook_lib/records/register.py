@@ -40,8 +40,9 @@ from .first_block import (
 )
 from .policy import Seen
 from .problems import Problem, only_newer
-from .record import CHECKSUMS, OPENING, RECORD
+from .result import CHECKSUMS
 from .reviews import REVIEWED
+from .run_folder import OPENING, RECORD
 from .summary import NOT_ENDED
 from .verify import read_record
 

@@ -32,8 +32,8 @@ from .errors import RecordError
 from .events import DISPOSED, HELD, RELEASED
 from .formats import FORMAT
 from .policy import POLICY
-from .record import withheld_from
 from .result import CHECKSUMS, now
+from .run_folder import withheld_from
 from .uses import USED, USED_FILE
 from .verify import verify_record
 

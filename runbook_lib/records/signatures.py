@@ -24,7 +24,7 @@ from .chain import Chain, Entry
 from .chain_reading import is_head, read_chain
 from .errors import RecordError
 from .problems import Anchor, Problem
-from .record import OPENING
+from .run_folder import OPENING
 from .verify import SIGNATURES
 
 NAMESPACE = "portsip-twilio-runbook"

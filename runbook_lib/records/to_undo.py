@@ -21,8 +21,8 @@ from .errors import RecordError
 from .events import DISPOSED
 from .formats import newer
 from .problems import only_newer
-from .record import OPENING, RECORD, run_name
 from .result import CHECKSUMS
+from .run_folder import OPENING, RECORD, run_name
 from .verify import verify_record
 
 

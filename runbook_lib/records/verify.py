@@ -35,18 +35,10 @@ from .problems import (
     not_plain_problem,
     unread,
 )
-from .record import (
-    CHECKSUMS,
-    OPENING,
-    RECORD,
-    RUN,
-    contents,
-    is_withheld,
-    never_opened,
-    refuse_links,
-    withheld_from,
-)
+from .result import CHECKSUMS
 from .reviews import unreviewed
+from .run_folder import OPENING, RECORD, RUN, contents, is_withheld, refuse_links, withheld_from
+from .settling import never_opened
 
 EXTRA = "extra: the chain has no entry for this record"
 #: Modes in which nothing is written at the vendors, so that a run of one has no journal.

@@ -26,7 +26,7 @@ from runbook_lib.records.chain import ADOPTED, CLOSED, CLOSED_WHILE_RUNNING, FIL
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.journal import Journal, read_journal
 from runbook_lib.records.problems import CONSISTENT, DAMAGED, LINE_ENDS, POINTER
-from runbook_lib.records.record import adopt, close_dead
+from runbook_lib.records.settling import adopt, close_dead
 from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import KEPT_ELSEWHERE, Runbook
 from runbook_lib.secret import scrub_data

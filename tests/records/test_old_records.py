@@ -23,7 +23,8 @@ from runbook_lib.guide import ROLL_BACK
 from runbook_lib.keys import Kind
 from runbook_lib.plan import Action, Effect
 from runbook_lib.records import journal
-from runbook_lib.records.record import RECORD, record_so_far
+from runbook_lib.records.record import record_so_far
+from runbook_lib.records.run_folder import RECORD
 from runbook_lib.runbook import Runbook
 from tests.conftest import TestSandbox
 from tests.rendering import render_messages, upper_case

@@ -26,8 +26,9 @@ from runbook_lib.records import policy as policy_module
 from runbook_lib.records.chain import CLOSED, Chain, digest_of
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.policy import OldSigner, change_policy, policy_of, require_floor
-from runbook_lib.records.record import carry_opening, close_record, open_record, write_record
+from runbook_lib.records.record import close_record, open_record, write_record
 from runbook_lib.records.result import write_json
+from runbook_lib.records.run_folder import carry_opening
 from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from runbook_lib.secret import remember

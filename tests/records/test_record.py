@@ -27,15 +27,9 @@ from runbook_lib.records.errors import RecordError
 from runbook_lib.records.export import export_record
 from runbook_lib.records.journal import Journal
 from runbook_lib.records.problems import CONSISTENT, VERIFIED, Anchor
-from runbook_lib.records.record import (
-    CHECKSUMS,
-    Closing,
-    close_dead,
-    close_record,
-    open_record,
-    remove_unopened,
-    write_record,
-)
+from runbook_lib.records.record import close_record, open_record, write_record
+from runbook_lib.records.result import CHECKSUMS
+from runbook_lib.records.settling import Closing, close_dead, remove_unopened
 from runbook_lib.records.verify import verify_records
 from runbook_lib.records.versions import PACKAGE, source_digest
 from runbook_lib.secret import remember

@@ -22,7 +22,8 @@ from runbook_lib.records import living
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.ownership import Ownership
-from runbook_lib.records.record import close_dead, open_record
+from runbook_lib.records.record import open_record
+from runbook_lib.records.settling import close_dead
 from runbook_lib.records.signatures import signed_heads
 from runbook_lib.records.to_undo import record_to_undo
 from runbook_lib.vendors.sign_in import SignInGate

@@ -20,7 +20,8 @@ from runbook_lib.records import chain as chain_module
 from runbook_lib.records import living
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.journal import FILE_NAME
-from runbook_lib.records.record import OPENING, close_record, open_record
+from runbook_lib.records.record import close_record, open_record
+from runbook_lib.records.run_folder import OPENING
 from runbook_lib.runbook import Runbook
 from tests.conftest import TestSandbox
 from tests.sections.test_drift import access_list, trunk_path, twilio_post

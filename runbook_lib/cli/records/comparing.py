@@ -21,8 +21,9 @@ from ...records.chain_reading import by_event
 from ...records.errors import RecordError
 from ...records.first_block import changed_rows, mapping, mappings
 from ...records.formats import FORMAT
-from ...records.record import COMPARISON, RUN, close_record, open_record, write_record
+from ...records.record import close_record, open_record, write_record
 from ...records.result import new_run_id, now, write_json
+from ...records.run_folder import COMPARISON, RUN
 from ...records.verify import read_record
 from ...runbook import Runbook
 from ...screen import screen

@@ -29,9 +29,10 @@ from ...records.clocks import clock_cautions
 from ...records.events import DISPOSED
 from ...records.first_block import first_block, mapping, mappings, moment
 from ...records.problems import Damage
-from ...records.record import COMPARISON, record_so_far
+from ...records.record import record_so_far
 from ...records.register import RecordFacts, RegisterFilter, RegisterRow, register
 from ...records.reviews import describe_events, unreviewed
+from ...records.run_folder import COMPARISON
 from ...records.verify import read_record, verify_record
 from ...screen import screen
 from ...secret import scrub

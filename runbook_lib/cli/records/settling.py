@@ -16,9 +16,10 @@ from ...records.chain import Chain
 from ...records.chain_reading import is_run
 from ...records.first_block import mapping
 from ...records.policy import OldSigner, change_policy
-from ...records.record import OPENING, Closing, adopt, close_dead, remove_unopened, run_name
 from ...records.result import now
 from ...records.reviews import review_run
+from ...records.run_folder import OPENING, run_name
+from ...records.settling import Closing, adopt, close_dead, remove_unopened
 from ...records.verify import unopened
 from ...screen import complain
 from .common import (
