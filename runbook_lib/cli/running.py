@@ -40,21 +40,24 @@ def guarded(call: Callable[[], int]) -> int:
     """The exit status of a command, or of one tenant's part of it; an error does not affect other tenants."""
     try:
         return call()
-    except InputError as error:
-        complain(str(error))
-        return ExitStatus.WRONG_INPUT
-    except RunbookError as error:
-        complain(str(error))
-        return ExitStatus.FAILED
     except (typer.Abort, typer.Exit, typer.BadParameter):
         raise
-    except OSError as error:  # not reported elsewhere: a folder that cannot be written, a failing disk
+    except Exception as error:
+        return report(error)
+
+
+def report(error: Exception) -> int:
+    """Report the error that ended a command, and return the command's exit status."""
+    if isinstance(error, RunbookError):
+        complain(str(error))
+    elif isinstance(
+        error, OSError
+    ):  # not reported elsewhere: a folder that cannot be written, a failing disk
         complain(describe(error))
-        return ExitStatus.FAILED
-    except Exception:
+    else:
         # A bug in the runbook; what Python would print about it could contain a secret.
-        complain(traceback.format_exc())
-        return ExitStatus.FAILED
+        complain("".join(traceback.format_exception(error)))
+    return ExitStatus.WRONG_INPUT if isinstance(error, InputError) else ExitStatus.FAILED
 
 
 @dataclass(frozen=True)

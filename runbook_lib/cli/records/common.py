@@ -27,6 +27,7 @@ from ...records.reviews import describe_events
 from ...records.summary import NOT_ENDED
 from ...screen import complain, output_failed, screen
 from ...workspace import find_workspace
+from ..running import report
 
 app = typer.Typer(
     help="Change records: list, show, verify, sign and export them.",
@@ -44,19 +45,15 @@ def reported() -> Iterator[None]:
     """Report an error as every command does, and end with its status."""
     try:
         yield
-    except RunbookError as error:
-        complain(str(error))
-        raise typer.Exit(
-            ExitStatus.WRONG_INPUT if isinstance(error, InputError) else ExitStatus.FAILED
-        ) from None
-    except OSError as error:  # named by nobody else: a folder that may not be read, a disk that fails
-        complain(str(unreadable(error)))
-        raise typer.Exit(ExitStatus.FAILED) from None
+    except (RunbookError, OSError) as error:
+        # Of an OSError nobody else says which file it is: a folder that may not be read, a disk that fails.
+        problem = unreadable(error) if isinstance(error, OSError) else error
+        raise typer.Exit(report(problem)) from None
 
 
 @contextmanager
 def printed() -> Iterator[None]:
-    """As ``_reported``, for a command that does nothing but print: without its output it has failed."""
+    """As ``reported``, for a command that does nothing but print: without its output it has failed."""
     with reported():
         yield
         if output_failed():
