@@ -195,7 +195,7 @@ def _trunk_clashes(site: Site, tenants: Sequence[Tenant]) -> list[str]:
     for owner, trunk in trunks:
         account, credentials = trunk.account_name(site), trunk.termination.credentials
         keys = {
-            ("label", trunk.termination_domain): "trunk.termination: the same label",
+            ("label", trunk.trunk.uri.domain): "trunk.termination: the same label",
             ("friendly name", account, trunk.trunk.friendly_name): (
                 "trunk.friendly_name: the same in one Twilio account"
             ),
@@ -209,7 +209,7 @@ def _trunk_clashes(site: Site, tenants: Sequence[Tenant]) -> list[str]:
                 found.append(f"{other} and {owner}: {problem}")
     for account in site.twilio_accounts:
         of_account = [trunk for _, trunk in trunks if trunk.account_name(site) == account]
-        domains = {trunk.termination_domain for trunk in of_account}
+        domains = {trunk.trunk.uri.domain for trunk in of_account}
         lists = {trunk.credential_list_name for trunk in of_account}
         for count, what in ((len(domains), "trunks"), (len(lists), "credential lists")):
             if count > MOST_OF_AN_ACCOUNT:

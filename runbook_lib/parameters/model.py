@@ -275,11 +275,6 @@ class TrunkSettings(Strict):
     pbx_trunk: PbxTrunk = Field(PbxTrunk(), description="The trunk in the PBX.")
 
     @property
-    def termination_domain(self) -> str:
-        """The trunk's domain name at Twilio, which identifies it."""
-        return self.trunk.uri.domain
-
-    @property
     def acl_name(self) -> str:
         """The IP access control list's name."""
         return self.termination.ip_access_control_list.name or f"{self.trunk.uri.label} PBX addresses"

@@ -49,7 +49,7 @@ class Settings:
         return cls(
             shared=owner.shared_trunk,
             account_name=trunk.account_name(site),
-            domain=trunk.termination_domain,
+            domain=trunk.trunk.uri.domain,
             termination=trunk.trunk.uri,
             friendly_name=trunk.trunk.friendly_name,
             acl_name=trunk.acl_name,

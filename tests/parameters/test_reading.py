@@ -223,7 +223,7 @@ def test_the_sandbox_set(tmp_path: Path, name: str, shared_trunk: str | None, la
     site, tenant = load(read("site.yaml"), read(name), tmp_path)
     trunk = tenant.trunk_of(site)
     assert tenant.shared_trunk == shared_trunk
-    assert trunk.termination_domain == f"{label}-pbx.pstn.twilio.com"
+    assert trunk.trunk.uri.domain == f"{label}-pbx.pstn.twilio.com"
     assert trunk.acl_name == f"{label}-pbx PBX addresses"
     assert trunk.credential_list_name == f"{label}-pbx credentials"
     assert trunk.acl_addresses(site) == ["203.0.113.10"]
