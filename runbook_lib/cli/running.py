@@ -50,10 +50,8 @@ def report(error: Exception) -> int:
     """Report the error that ended a command, and return the command's exit status."""
     if isinstance(error, RunbookError):
         complain(str(error))
-    elif isinstance(
-        error, OSError
-    ):  # not reported elsewhere: a folder that cannot be written, a failing disk
-        complain(describe(error))
+    elif isinstance(error, OSError):
+        complain(describe(error))  # a folder that cannot be written, a failing disk
     else:
         # A bug in the runbook; what Python would print about it could contain a secret.
         complain("".join(traceback.format_exception(error)))
