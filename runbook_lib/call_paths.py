@@ -13,6 +13,7 @@ from typing import Any
 
 from .keys import Why
 from .plan import CHANGING, STOPPING, Action, Row
+from .words import counted
 
 
 class Passage(StrEnum):
@@ -121,7 +122,7 @@ def _path(is_inbound: bool, places: Sequence[_Place], settings: Sequence[Setting
         passage, why = look(rows, place, place.steps[0][0] in read)
         silent = sum(row.step in place.steps and row.why == Why.RINGS_NOWHERE for row in settings)
         if silent and place.steps == ("6.2",):  # section 4 names the same numbers
-            nowhere = "1 number rings nowhere" if silent == 1 else f"{silent} numbers ring nowhere"
+            nowhere = counted(silent, "number rings nowhere", "numbers ring nowhere")
             passage, why = Passage.STOPS, nowhere
         hops.append(Hop(place.name, place.steps, passage, why))
     return CallPath(is_inbound, tuple(hops))

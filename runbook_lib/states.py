@@ -13,6 +13,7 @@ from enum import StrEnum
 from .guide import RUN_ORDER, SECTIONS
 from .keys import Why
 from .plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, STOPPING, TO_LOOK_AT, Action, Row
+from .words import counted
 
 #: Rows of what nobody can read.
 PASSWORDS = frozenset({PASSWORD_AT_PBX, PASSWORD_AT_TWILIO})
@@ -156,7 +157,7 @@ def _to_do(state: State, name: str, number: str, count: int) -> str:
     if state is State.DIFFERS:
         return f"Look at what differs for {name}: open its {section}"
     if state is State.TO_DO:
-        return f"Set up {name}: {count} {'section is' if count == 1 else 'sections are'} to do; open {name}"
+        return f"Set up {name}: {counted(count, 'section is', 'sections are')} to do; open {name}"
     if state is State.RINGS_NOWHERE:
         return f"Give {name} an inbound rule for each number: calls to some ring nowhere ({section})"
     return f"Check {name}: its {section} has something to look at"

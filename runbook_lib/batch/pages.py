@@ -24,6 +24,7 @@ from ..records.first_block import first_block, mapping, mappings, moment
 from ..records.run_folder import OPENING, RECORD
 from ..records.verify import INDEX
 from ..secret import scrub
+from ..words import counted
 from .batch_file import Batch, Part
 from .frame import facts_table, mark, page, table, write_html
 from .overview import overview
@@ -107,7 +108,7 @@ def _ended_early(run: Mapping[str, Any], record: Mapping[str, Any]) -> str:
         return Box("stop", said[0], tuple(said[1:])).html() if said else ""
     sent = len(mappings(record, "changes"))
     lines = [
-        f"{sent} {'write' if sent == 1 else 'writes'} had been sent by then, listed in the journal below.",
+        f"{counted(sent, 'write')} had been sent by then, listed in the journal below.",
         *(
             f"No answer came to {lost.get('vendor')} {lost.get('method')} for {lost.get('resource')}:"
             " nobody knows whether it was carried out."

@@ -8,6 +8,7 @@ import typer
 
 from ..outcomes import ExitStatus, worst
 from ..screen import screen
+from ..words import counted
 from .options import (
     SANDBOX_SITE,
     AllTenants,
@@ -29,8 +30,7 @@ def validate(tenants: TenantFiles = None, site: SiteFile = SANDBOX_SITE, every: 
     def check() -> int:
         given, owners = owners_of(site, tenants, None, every)
         caution(given, owners)
-        files = "1 tenant file" if len(owners) == 1 else f"{len(owners)} tenant files"
-        screen.print(f"{files} and the site: fine")
+        screen.print(f"{counted(len(owners), 'tenant file')} and the site: fine")
         return ExitStatus.FINE
 
     raise typer.Exit(guarded(check))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ..guide import SECTIONS, WHOLE
 from ..plan import Effect, Slice
+from ..words import counted
 from .child import Order
 from .display import Box
 
@@ -77,14 +78,14 @@ def offer(
     whole = part.section == WHOLE
     what = "the whole tenant" if whole else f"section {part.section}, {SECTIONS[part.section].title}"
     if part.stopping:
-        rows = _count(len(part.stopping), "row is", "rows are")
+        rows = counted(len(part.stopping), "row is", "rows are")
         lines = ("Resolve each of them first: its note in the plan says how. Then run the plan again.",)
         return Offer(Box("stop", f"Apply would stop: {rows} in conflict or blocked.", lines))
     if not part.changing:
         if not part.rows:
             return Offer(Box("info", "Nothing to apply: the parameters ask for nothing here."))
         return Offer(Box("info", "Nothing to apply: everything is in place."))
-    rows = _count(len(part.changing), "row changes", "rows change")
+    rows = counted(len(part.changing), "row changes", "rows change")
     if order is None:
         assert approver is not None, "an order is missing for want of an approval only"
         lines = (
@@ -117,7 +118,3 @@ def interruptions(part: Slice) -> str:
 def _changes(part: Slice) -> str:
     counts = Counter(str(row.action) for row in part.changing)
     return ", ".join(f"{count} {action}" for action, count in counts.items())
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

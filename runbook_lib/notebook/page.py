@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..parameters import Source
 
 S = TypeVar("S")
+ShownT = TypeVar("ShownT", bound=Shown)
 P = ParamSpec("P")
 PageT = TypeVar("PageT", bound="Page")
 
@@ -243,9 +244,10 @@ class Page(ABC):
     def _can_apply(self) -> bool:
         return self._mode == "plan" and self._number != READS_ONLY
 
-    def _live(self, shown: S, again: Callable[[], Shown]) -> S:
-        """The same, which is read again in its place after a run; where a person watches."""
-        if self._displays is not None and isinstance(shown, Shown):
+    def _live(self, shown: ShownT, again: Callable[[], Shown], read: str | None = None) -> ShownT:
+        """The same, headed by whose it is and when it was read; where a person watches, it is read again."""
+        shown = shown.headed(self.name, self._read_at if read is None else read)
+        if self._displays is not None:
             self._displays.follow(shown, again)
         return shown
 

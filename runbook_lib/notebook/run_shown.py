@@ -11,6 +11,7 @@ from typing import Any
 from ..guide import RUN_ORDER, SECTIONS, TRUNK_ORDER, WHOLE
 from ..outcomes import INTERRUPTED, RUNNING, SUCCEEDED, UNKNOWN
 from ..records.living import Phase
+from ..words import counted
 from .child import Child
 from .display import SANS, Box, Shown, escaped, utc, visible
 from .failures import boxed
@@ -236,7 +237,7 @@ def _epoch(started: str) -> float | None:
 
 def _journal(writes: Sequence[Mapping[str, Any]], ended: bool) -> Table:
     return Table(
-        f"Journal: {len(writes)} {'write' if len(writes) == 1 else 'writes'} as of {utc()}",
+        f"Journal: {counted(len(writes), 'write')} as of {utc()}",
         ("Time (UTC)", "Step", "Resource", "Request", "Status"),
         [
             [

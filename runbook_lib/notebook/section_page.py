@@ -13,6 +13,7 @@ from ..guide import RUN_ORDER, STEPS, section_of
 from ..outcomes import SUCCEEDED
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Plan, Slice
 from ..section_run import SectionRun
+from ..words import counted
 from .diagrams import Picture, call_path, outbound_path
 from .display import Box, Shown, utc
 from .failures import told_plainly
@@ -93,8 +94,7 @@ class SectionPage(Page):
             if step not in STEPS or (self._number in RUN_ORDER and section_of(step).number != self._number):
                 raise InputError([f"step: {step!r} is not a step of section {self._number}"])
             rows = self._run.step(step)
-        shown = step_table(step, rows).headed(self.name, self._read_at)
-        return self._live(shown, partial(self.step, step))
+        return self._live(step_table(step, rows), partial(self.step, step))
 
     @in_turn
     def current(self) -> Stack:
@@ -103,8 +103,7 @@ class SectionPage(Page):
         with told_plainly():
             views = self._run.current()
         self._read = True
-        shown = Stack(tuple(view_table(view) for view in views)).headed(self.name, self._read_at)
-        return self._live(shown, self.current)
+        return self._live(Stack(tuple(view_table(view) for view in views)), self.current)
 
     @in_turn
     def plan(self) -> Stack:
@@ -113,8 +112,7 @@ class SectionPage(Page):
         with told_plainly():
             part = self._run.plan()
         self._planned(part)
-        shown = plan_shown(part, self._run.cautions).headed(self.name, self._read_at)
-        return self._live(shown, self.plan)
+        return self._live(plan_shown(part, self._run.cautions), self.plan)
 
     @in_turn
     def check(self) -> Stack:
@@ -152,7 +150,7 @@ class SectionPage(Page):
         with self._told_first(), told_plainly():
             verification = self._run.verify()
         shown = verification_shown(self._number, verification, planning=self.mode == "plan")
-        return self._live(shown.headed(self.name, self._read_at), self.verify)
+        return self._live(shown, self.verify)
 
     @in_turn
     def finish(self) -> Shown:
@@ -174,7 +172,7 @@ class SectionPage(Page):
             *(f"Check this: {caution}" for caution in result["cautions"]),
         ]
         self._ended = True
-        return self._live(Box(*self._told(result), tuple(lines)).headed(self.name, read), self.finish)
+        return self._live(Box(*self._told(result), tuple(lines)), self.finish, read)
 
     def _told(self, result: dict[str, Any]) -> tuple[str, str]:
         """Tone and title of the closing box: a plan that could not be applied is not a success."""
@@ -186,11 +184,11 @@ class SectionPage(Page):
         if self.mode == "plan" and result.get("plan") is None:
             return "info", f"Section {number}: no plan was made in this run."
         if self.mode == "plan" and stopping:
-            return "caution", f"Section {number} planned: {_rows(stopping)} in conflict or blocked."
+            return "caution", f"Section {number} planned: {counted(stopping, 'row')} in conflict or blocked."
         if self.mode == "plan":
             changing = sum(action in CHANGING for action in rows)
             if changing:
-                return "info", f"Section {number} planned: {_rows(changing)} to apply."
+                return "info", f"Section {number} planned: {counted(changing, 'row')} to apply."
             if any(row.get("why") in TO_LOOK_AT for row in result["plan"]):
                 return (
                     "caution",
@@ -206,7 +204,7 @@ class SectionPage(Page):
         self._read_once()
         settings = self._runbook.context.settings
         shown = call_path(self._run.call_path, settings.pbx_address, settings.domain)
-        return self._live(shown.headed(self.name, self._read_at), self.call_path)
+        return self._live(shown, self.call_path)
 
     @in_turn
     def number_regions(self) -> Stack:
@@ -214,8 +212,7 @@ class SectionPage(Page):
         self._begin()
         with told_plainly():
             view = self._run.number_regions()
-        shown = Stack((view_table(view),)).headed(self.name, self._read_at)
-        return self._live(shown, self.number_regions)
+        return self._live(Stack((view_table(view),)), self.number_regions)
 
     @in_turn
     def outbound_path(self) -> Picture:
@@ -228,7 +225,7 @@ class SectionPage(Page):
             ", ".join(settings.acl_addresses),
             settings.username,
         )
-        return self._live(shown.headed(self.name, f"as of {utc()}"), self.outbound_path)
+        return self._live(shown, self.outbound_path, f"as of {utc()}")
 
     def _permitted(self) -> Slice:
         return self._run.permitted()
@@ -239,7 +236,3 @@ class SectionPage(Page):
     def _read_once(self) -> None:
         if not self._read:
             self.current()
-
-
-def _rows(count: int) -> str:
-    return f"{count or 'no'} {'row' if count == 1 else 'rows'}"

@@ -13,6 +13,7 @@ from ..guide import RUN_ORDER, STEPS
 from ..keys import Why
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Effect, Row, Slice
 from ..states import State
+from ..words import counted
 from .display import Box, Shown, badge, broken, escaped, heading, longest_word, marked_down, visible
 from .spreadsheets import csv_text
 from .styled import NO_TERMINAL, styled_html, text_table
@@ -343,10 +344,11 @@ def outcome_shown(section: str, outcome: Outcome) -> Stack:
     """Return what ``apply`` did."""
     if not outcome.writes:
         return Stack((Box("info", "Nothing to change: nothing was written."),))
-    writes = f"{outcome.writes} write" + ("s" if outcome.writes != 1 else "")
     # A write sends the whole resource; what stood there already was not carried out.
     rows = [row for row in outcome.rows if row.action in CHANGING]
-    return Stack((row_table(f"Carried out, in {writes}", rows_in_order(section, rows)),))
+    return Stack(
+        (row_table(f"Carried out, in {counted(outcome.writes, 'write')}", rows_in_order(section, rows)),)
+    )
 
 
 def first_block_shown(block: FirstBlock) -> Stack:
@@ -382,8 +384,8 @@ def verification_verdict(verification: Verification, *, planning: bool) -> Box:
         return Box("good", "Everything reads back as expected.")
     if planning:
         reason = "This run only plans, so this is not a failure."
-        return Box("info", f"{_settings(count)} not yet as expected.", (reason,))
-    return Box("stop", f"{_settings(count)} not as expected.")
+        return Box("info", f"{counted(count, 'setting is', 'settings are')} not yet as expected.", (reason,))
+    return Box("stop", f"{counted(count, 'setting is', 'settings are')} not as expected.")
 
 
 def _action(row: Row) -> str:
@@ -403,7 +405,7 @@ def verdict(part: Slice) -> Box:
     if stopping and all(row.why is Why.NO_LEAVE for row in stopping):
         return Box(
             "caution",
-            f"{_rows(len(stopping))} would interrupt calls: apply needs your permission.",
+            f"{counted(len(stopping), 'row')} would interrupt calls: apply needs your permission.",
             ("Allow it in the apply form, or with accept_interruption in the parameters.",),
         )
     if stopping:
@@ -413,7 +415,7 @@ def verdict(part: Slice) -> Box:
         )
         return Box(
             "stop" if any(row.action is Action.CONFLICT for row in stopping) else "caution",
-            f"{_rows(len(stopping))} {kinds}: apply would stop before its first write.",
+            f"{counted(len(stopping), 'row')} {kinds}: apply would stop before its first write.",
             ("The note of each such row says how to resolve it.",),
         )
     if not part.rows:
@@ -426,16 +428,16 @@ def verdict(part: Slice) -> Box:
     if interrupting:
         return Box(
             "caution",
-            f"{_rows(len(changing))} to apply; {len(interrupting)} can interrupt calls.",
+            f"{counted(len(changing), 'row')} to apply; {len(interrupting)} can interrupt calls.",
             ("The parameters allow that (accept_interruption). Apply at a quiet hour.",),
         )
-    return Box("info", f"{_rows(len(changing))} to apply; none interrupts calls.")
+    return Box("info", f"{counted(len(changing), 'row')} to apply; none interrupts calls.")
 
 
 def count_to_look_at(rows: Sequence[Row]) -> str:
     """Count what is to be looked at though it asks for nothing; empty for nothing."""
     counts = Counter(REASONS[row.why][0] for row in rows if row.why in TO_LOOK_AT)
-    return ", ".join(f"{_rows(count)}: {words}" for words, count in counts.items())
+    return ", ".join(f"{counted(count, 'row')}: {words}" for words, count in counts.items())
 
 
 def _counted(rows: Sequence[Row]) -> str:
@@ -448,14 +450,6 @@ def _counted(rows: Sequence[Row]) -> str:
     parts = [f"{counts[action]} {action}" for action in order if counts[action]]
     rest = sum(count for action, count in counts.items() if action not in order)
     return ", ".join([*parts, *([f"{rest} only shown"] if rest else [])]) or "no settings"
-
-
-def _rows(count: int) -> str:
-    return f"{count} row" if count == 1 else f"{count} rows"
-
-
-def _settings(count: int) -> str:
-    return "1 setting is" if count == 1 else f"{count} settings are"
 
 
 def _result(row: Row, planning: bool) -> str:

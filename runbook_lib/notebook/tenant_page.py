@@ -18,6 +18,7 @@ from ..plan import CHANGING, Plan, Slice
 from ..section_run import require_verified
 from ..sections import Verification
 from ..states import section_state
+from ..words import counted
 from .diagrams import path_states
 from .display import Box, Shown
 from .failures import told_plainly
@@ -69,7 +70,7 @@ class TenantPage(Page):
             title = f"{part.section} {SECTIONS[part.section].title}"
             empty = "the parameters ask for nothing here"
             parts.append(row_table(title, rows_in_order(part.section, part.rows), empty=empty))
-        return self._live(Stack(tuple(parts)).headed(self.name, self._read_at), self.plan)
+        return self._live(Stack(tuple(parts)), self.plan)
 
     @in_turn
     def apply(self) -> Shown | None:
@@ -102,7 +103,7 @@ class TenantPage(Page):
             for number, part in read.items()
         ]
         shown = Stack((verification_verdict(whole, planning=planning), *tables))
-        return self._live(shown.headed(self.name, self._read_at), self.verify)
+        return self._live(shown, self.verify)
 
     @in_turn
     def finish(self) -> Shown:
@@ -113,7 +114,7 @@ class TenantPage(Page):
         self._ended = True
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in sent.items()) or "none"
         box = Box(*_told(part), (f"Requests: {requests}; this page itself sends no write: runs do.",))
-        return self._live(box.headed(self.name, read), self.finish)
+        return self._live(box, self.finish, read)
 
     def _permitted(self) -> Slice:
         self._plan = self._runbook.permitted()
@@ -144,14 +145,13 @@ def _told(part: Slice | None) -> tuple[str, str]:
     if part is None:
         return "info", "No plan was made on this page."
     if part.stopping:
-        return "caution", f"The whole tenant planned: {_rows(len(part.stopping))} in conflict or blocked."
+        return (
+            "caution",
+            f"The whole tenant planned: {counted(len(part.stopping), 'row')} in conflict or blocked.",
+        )
     if part.changing:
-        return "info", f"The whole tenant planned: {_rows(len(part.changing))} to apply."
+        return "info", f"The whole tenant planned: {counted(len(part.changing), 'row')} to apply."
     return "good", "The whole tenant planned: nothing to change."
-
-
-def _rows(count: int) -> str:
-    return f"{count} row" if count == 1 else f"{count} rows"
 
 
 def _order(parts: Sequence[Slice]) -> Table:

@@ -15,6 +15,7 @@ from ..meaning import meaning
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from ..plan import CHANGING, Action, Effect, Value, field_of, value_text
 from ..statement import CONFIRMED, SIGNED
+from ..words import counted
 
 #: Of an approval that nobody gave beforehand; see ``runbook.approved_by`` and ``approval``.
 AUTOMATIC, EMERGENCY = "auto-approval", "emergency, not approved"
@@ -210,7 +211,7 @@ def _what(record: Mapping[str, Any], rows: Sequence[Changed]) -> str:
 def _ending(record: Mapping[str, Any]) -> str:
     outcome = record.get("outcome")
     unknown = len(mappings(record, "in_flight"))
-    lost = f"; of {_count(unknown, 'write')} nobody knows whether it arrived" if unknown else ""
+    lost = f"; of {counted(unknown, 'write')} nobody knows whether it arrived" if unknown else ""
     if outcome == SUCCEEDED:
         return lost.removeprefix("; ")
     told = {FAILED: "the run failed", INTERRUPTED: "the run was interrupted"}
@@ -259,7 +260,7 @@ def _calls(record: Mapping[str, Any]) -> str:
     times = f"at {moment(sent[0])}" if len(sent) == 1 else f"from {moment(sent[0])} to {moment(sent[-1])}"
     return (
         f"the plan said that {' and '.join(calls)} calls would be interrupted, by"
-        f" {_count(len(sent), 'write')} {times} (calls were not measured)"
+        f" {counted(len(sent), 'write')} {times} (calls were not measured)"
     )
 
 
@@ -277,11 +278,11 @@ def _read_back(record: Mapping[str, Any], rows: Sequence[Changed]) -> str:
         return "nothing was read back" if rows else ""
     wrong = sum(row.result == DIFFERS for row in rows)
     missing = sum(row.result == NOT_READ for row in rows)
-    parts = [f"{_count(wrong, 'setting')} not as expected"] if wrong else []
-    parts += [f"{_count(missing, 'setting')} not read back"] if missing else []
+    parts = [f"{counted(wrong, 'setting')} not as expected"] if wrong else []
+    parts += [f"{counted(missing, 'setting')} not read back"] if missing else []
     differences = sum(part.get("ok") is False for part in mappings(record, "verification"))
     if not parts:
-        parts = [f"{_count(differences, 'section')} not as expected" if differences else "as expected"]
+        parts = [f"{counted(differences, 'section')} not as expected" if differences else "as expected"]
     return f"read back at {moment(at)}: {', '.join(parts)}"
 
 
@@ -321,7 +322,3 @@ def mappings(record: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """Return a list of mappings of a record, whatever somebody made of it."""
     found = record.get(key)
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
