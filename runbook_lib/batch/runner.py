@@ -304,6 +304,8 @@ class Job:
     kept: Mapping[str, Any] = field(default_factory=dict)
     #: As it was given, for a process of its own.
     approval: Mapping[str, Any] = field(default_factory=dict)
+    #: The id of the batch that it belongs to.
+    batch: str = ""
 
     def output(self, section: str) -> Path:
         """Where the section's executed notebook goes."""
@@ -340,6 +342,7 @@ def run_tenants(
     run_ids: Sequence[str] = (),
     plans: Mapping[str, str] | None = None,
     brake: Brake | None = None,
+    batch: str = "",
 ) -> RunResult:
     """Run the sections' notebooks for each tenant, and write their pages.
 
@@ -362,6 +365,8 @@ def run_tenants(
         The plans' files, by tenant file, where each tenant has its own.
     brake
         Decides whether a further tenant is begun.
+    batch
+        The id of the batch that the runs belong to, for their records.
 
     Raises ``InputError`` with the problems of all files before anything runs.
     """
@@ -370,7 +375,10 @@ def run_tenants(
     papermill_engines.register("runbook", RunbookEngine)
     root = project_root()
     jobs = jobs_of(
-        root, site, tenants, mode, approval, tuple(sections), options or {}, run_ids=run_ids, plans=plans
+        *(root, site, tenants, mode, approval, tuple(sections), options or {}),
+        run_ids=run_ids,
+        plans=plans,
+        batch=batch,
     )
     site = settled(site, root)
     steps = [(job, section) for job in jobs for section in job.order]
@@ -417,6 +425,7 @@ def jobs_of(
     *,
     run_ids: Sequence[str] = (),
     plans: Mapping[str, str] | None = None,
+    batch: str = "",
 ) -> list[Job]:
     """Check a batch's parameters and approvals, and name its runs; ``InputError`` with all problems."""
     jobs = []
@@ -452,6 +461,7 @@ def jobs_of(
                 runbook.approver,
                 runbook.kept,
                 approval,
+                batch,
             )
         )
     return jobs
@@ -579,6 +589,7 @@ def _open(job: Job, mode: str, affected: list[dict[str, str]] | None, aside: Asi
         approval=job.approver,
         affected=affected,
         workspace=job.root,
+        batch=job.batch or None,
         **job.kept,
     )
     opening = read_mapping(job.folder / OPENING)
