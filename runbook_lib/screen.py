@@ -72,6 +72,8 @@ def guard() -> None:
             os.open(os.devnull, os.O_RDWR)
     if sys.stdin is None:
         sys.stdin = open(0)  # noqa: SIM115 - a question finds no answer there
+    if (columns := os.environ.get("COLUMNS", "")).isdigit():  # the consoles are older in a forked process
+        screen.width = errors.width = int(columns)
     for name, number in (("stdout", 1), ("stderr", 2)):
         given = getattr(sys, name)
         closed = OSError(errno.EBADF, os.strerror(errno.EBADF)) if given is None else None

@@ -15,20 +15,22 @@ FORK_SERVER = "runbook_lib.batch.fork_server"
 def kernels_of(pid: int | None = None) -> list[int]:
     """Process ids of the kernels that a process (this one, unless said) or its fork server has started."""
     found = []
-    for child in _children(pid or os.getpid()):
-        if _runs(child, FORK_SERVER):
-            found += list(_children(child))
-        elif _runs(child, MAIN):
+    for child in children_of(pid or os.getpid()):
+        if runs(child, FORK_SERVER):
+            found += list(children_of(child))
+        elif runs(child, MAIN):
             found.append(child)
     return found
 
 
-def _children(pid: int) -> Iterator[int]:
+def children_of(pid: int) -> Iterator[int]:
+    """Process ids of what a process has started and still runs."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         yield from map(int, (task / "children").read_text().split())
 
 
-def _runs(pid: int, module: str) -> bool:
+def runs(pid: int, module: str) -> bool:
+    """Whether a process was started with a module, or is a copy of one that was."""
     with suppress(OSError):  # it has ended meanwhile: JupyterLab asks node and npm for their versions
         return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False

@@ -55,6 +55,7 @@ def run_at_once(
     plans: Mapping[str, str] | None = None,
     brake: Brake | None = None,
     runner: str = "",
+    batch: str = "",
 ) -> RunResult:
     """Run the sections' notebooks for tenants, at most ``at_once`` of them at a time.
 
@@ -67,7 +68,10 @@ def run_at_once(
     """
     root, brake = project_root(), brake or Brake()
     jobs = jobs_of(
-        root, site, tenants, mode, approval, tuple(sections), options or {}, run_ids=run_ids, plans=plans
+        *(root, site, tenants, mode, approval, tuple(sections), options or {}),
+        run_ids=run_ids,
+        plans=plans,
+        batch=batch,
     )
     waiting, running = list(enumerate(jobs)), dict[Future[Ended], int]()
     results: dict[int, TenantResult] = {}
@@ -132,7 +136,8 @@ def _task(job: Job) -> Task:
     approval = {name: given.pop(name) for name in GivenApproval.__annotations__ if name in given}
     approval |= {name: value for name, value in job.approval.items() if name not in approval}
     return Task(
-        str(job.root), site, tenant, mode, job.folder.name, job.sections, approval, given, passed_on()
+        *(str(job.root), site, tenant, mode, job.folder.name, job.sections, approval, given, passed_on()),
+        batch=job.batch,
     )
 
 

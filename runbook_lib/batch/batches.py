@@ -108,10 +108,15 @@ def run_batch(
                 plans=plans,
                 brake=brake,
                 runner=runner,
+                batch=batch.id,
             )
         else:
             result = run_tenants(
-                *shared, batch.sections, batch.options, run_ids=[*runs], plans=plans, brake=brake
+                *(*shared, batch.sections, batch.options),
+                run_ids=[*runs],
+                plans=plans,
+                brake=brake,
+                batch=batch.id,
             )
         batch.ended = now()
         batch.stopped = result.stopped.name if result.stopped else None

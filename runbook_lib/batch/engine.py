@@ -8,6 +8,7 @@ refused; and everything written is filtered.
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
-from papermill.iorw import write_ipynb
+from papermill.iorw import papermill_io, write_ipynb
 from papermill.log import logger
 from papermill.translators import PythonTranslator, papermill_translators
 
@@ -172,7 +173,10 @@ class FilteredClient(PapermillNotebookClient):
 
 
 class TruthfulManager(NotebookExecutionManager):
-    """Papermill's book-keeping, without its guesses."""
+    """Papermill's book-keeping, without its guesses; each code cell is saved once, before it runs."""
+
+    #: Papermill saves twice for each cell; writing a notebook is much of the work of running one.
+    _is_between_code_cells = False
 
     def without_secrets(self) -> nbformat.NotebookNode:
         """Return the filtered notebook: cells, outputs, parameters, widgets, all metadata."""
@@ -180,8 +184,11 @@ class TruthfulManager(NotebookExecutionManager):
 
     def save(self, **options: Any) -> None:
         """Write the notebook in its present state; papermill's saving, without secrets."""
-        if self.output_path:
+        if self.output_path and self.end_time is not None:
             write_ipynb(self.without_secrets(), self.output_path)
+        elif self.output_path and not self._is_between_code_cells:
+            # Neither checked nor laid out, which takes ten times as long, as the next saving replaces it.
+            papermill_io.write(json.dumps(scrub_data(self.nb), ensure_ascii=False), self.output_path)
         self.last_save_time = self.now()
 
     def notebook_start(self, **options: Any) -> None:
@@ -189,10 +196,16 @@ class TruthfulManager(NotebookExecutionManager):
         self.nb.metadata["runbook"] = {"status": UNKNOWN}
         super().notebook_start(**options)
 
+    def cell_start(self, cell: Any, cell_index: int | None = None, **options: Any) -> None:
+        """Begin a cell; when its code runs, all that came before is on disk."""
+        self._is_between_code_cells = cell.cell_type != "code"
+        super().cell_start(cell, cell_index, **options)
+
     def cell_complete(self, cell: Any, cell_index: int | None = None, **options: Any) -> None:
         """Finish a cell; called while an exception passes when the kernel died or time ran out."""
         if sys.exc_info()[0] is not None:
             cell.metadata.papermill["status"] = self.FAILED
+        self._is_between_code_cells = True
         super().cell_complete(cell, cell_index, **options)
 
     def ended_by(self, error: BaseException | None) -> None:

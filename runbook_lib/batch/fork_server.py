@@ -28,7 +28,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 FORK = b"F"
-#: … or for a process that runs one tenant of a batch: it is not ended when the other end closes its socket.
+#: … or for a process that runs or plans one tenant of several: it is not ended when the other end closes its
+#: socket.
 FORK_WORKER = b"W"
 #: What is imported ahead; also a kernel that starts cold imports the library's part of it (``WARM_UP``).
 PRELOADED = (
@@ -37,9 +38,17 @@ PRELOADED = (
     "runbook_lib.notebook.section_page",
     "runbook_lib.sections",
     "pandas.io.formats.style",
+    # Each kernel imports these before its first cell, or with its first request: 0.4 s of its processor time.
+    "ipykernel.debugger",
+    "IPython.extensions.storemagic",
+    "ipywidgets",
+    "httpcore",
+    "cryptography.x509",
+    "cryptography.hazmat.primitives.serialization",
+    "pdb",
 )
 #: … and for a batch, whose tenants' processes are forked as well.
-PRELOADED_FOR_BATCH = ("runbook_lib.batch.worker",)
+PRELOADED_FOR_BATCH = ("runbook_lib.batch.worker", "runbook_lib.__main__", "runbook_lib.cli")
 #: File descriptors that come with each request before those that the kernel inherits.
 FIXED = 5
 MOST_INHERITED = 16
@@ -198,9 +207,12 @@ def _run_kernel(request: Request, started_by: int) -> None:
 
 
 def _run_worker(request: Request) -> int:
-    from .worker import main
+    """Run a module's ``main``, as ``python -m`` does."""
+    from . import forking
 
-    return main(*request.arguments)
+    forking.inherit()
+    sys.argv = [*request.arguments]
+    return import_module(sys.argv[0]).main()
 
 
 def main(number: str, *purpose: str) -> int:
@@ -210,6 +222,8 @@ def main(number: str, *purpose: str) -> int:
     control, parent = socket.socket(fileno=int(number)), os.getppid()
     for module in (*PRELOADED, *(PRELOADED_FOR_BATCH if purpose else ())):
         import_module(module)
+    import_module("runbook_lib.vendors.transport").load_public_trust()
+    import_module("runbook_lib.notebook.styled").load_templates()
     if purpose:
         import_module("runbook_lib.batch.pages").prepare()
     gc.collect()

@@ -69,6 +69,7 @@ class ForkServer:
                 env={
                     **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
                     "PYTHONPATH": python_path(),
+                    "PYTHONIOENCODING": "utf-8",  # as whoever reads the output of a copy expects it
                     "OPENBLAS_NUM_THREADS": "1",  # numpy would start a thread for each core
                 },
                 pass_fds=[other.fileno()],

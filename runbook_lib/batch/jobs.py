@@ -41,6 +41,8 @@ class Job:
     kept: Mapping[str, Any] = field(default_factory=dict)
     #: As it was given, for a process of its own.
     approval: Mapping[str, Any] = field(default_factory=dict)
+    #: The batch that it belongs to.
+    batch: str = ""
 
     def output(self, section: str) -> Path:
         """Where the section's executed notebook goes."""
@@ -82,6 +84,7 @@ def jobs_of(
     *,
     run_ids: Sequence[str] = (),
     plans: Mapping[str, str] | None = None,
+    batch: str = "",
 ) -> list[Job]:
     """Check a batch's parameters and approvals, and name its runs; ``InputError`` with all problems."""
     jobs = []
@@ -117,6 +120,7 @@ def jobs_of(
                 runbook.approver,
                 runbook.kept,
                 approval,
+                batch,
             )
         )
     return jobs

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert.exporters import HTMLExporter
+from nbconvert.exporters import HTMLExporter, TemplateExporter
+from nbconvert.filters import DataTypeFilter, Highlight2HTML
 from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
@@ -87,6 +88,7 @@ def write_run_index(folder: Path) -> Path:
         ("Started (UTC)", run["started"]),
         ("Ended (UTC)", run["ended"]),
         ("Run", run["run_id"]),
+        *([("Batch", str(record["batch"]))] if record.get("batch") else []),
         *_who_and_why(record),
     ]
     sections = table(
@@ -175,7 +177,7 @@ def write_batch_page(batch: Batch) -> Path:
     """Write the page over one batch, and return its path."""
     rows = [
         [
-            _run_link(part) or escaped(part.tenant or part.file),
+            _run_links(part) or escaped(part.tenant or part.file),
             mark(part.outcome or "not begun"),
             str(part.changes),
             str(part.writes),
@@ -202,10 +204,15 @@ def write_batch_page(batch: Batch) -> Path:
     return write_html(batch.page, f"Batch {batch.id}", batch.target, body)
 
 
-def _run_link(part: Part) -> str:
+def _run_links(part: Part) -> str:
+    """Links to the pages of a tenant's latest run and, dimmed, of those that were resumed."""
     if not part.runs:
         return ""
-    return f'<a href="../../{escaped(part.runs[-1])}/{INDEX}">{escaped(part.tenant)}</a>'
+    *earlier, latest = [f"../../{escaped(run)}/{INDEX}" for run in part.runs]
+    others = "".join(
+        f' <a class="dim" href="{page}">run {place}</a>' for place, page in enumerate(earlier, 1)
+    )
+    return f'<a href="{latest}">{escaped(part.tenant)}</a>{others}'
 
 
 def _who_and_why(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -245,18 +252,39 @@ def renew_index(records: Path) -> list[str]:
     return []
 
 
+#: How nbconvert makes pages of notebooks.
+PAGE_OPTIONS: Mapping[str, Any] = {
+    "template_name": "basic",
+    "exclude_input_prompt": True,
+    "exclude_output_prompt": True,
+    "exclude_anchor_links": True,
+}
+
+
+class _PageExporter(HTMLExporter):
+    """nbconvert's exporter without its last pass, which takes half of the time of a page.
+
+    That parses the whole page again to let the keyboard reach the cells of JupyterLab's own template, which we
+    do not use, and to describe images, of which there are none.
+    """
+
+    def from_notebook_node(  # type: ignore[override]  # as HTMLExporter has it
+        self, nb: nbformat.NotebookNode, resources: dict[str, Any] | None = None, **options: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """Return the notebook as HTML."""
+        self.register_filter("highlight_code", Highlight2HTML(parent=self))
+        self.register_filter("filter_data_type", DataTypeFilter(parent=self))
+        return TemplateExporter.from_notebook_node(self, nb, resources, **options)
+
+
 @cache
 def _exporter() -> HTMLExporter:
     config = Config()
     # A record is read without a kernel, so a control is shown as the text that comes with it.
     config.NbConvertBase.display_data_priority = ["text/html", "image/svg+xml", "text/markdown", "text/plain"]
-    return HTMLExporter(
-        config=config,
-        template_name="basic",
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        exclude_anchor_links=True,
-    )
+    # Each of them would look at the whole notebook, and at nothing that our pages have.
+    config.Exporter.default_preprocessors = []
+    return _PageExporter(config=config, **PAGE_OPTIONS)
 
 
 def page_of(title: str, target: str, parts: Sequence[Shown]) -> bytes:

@@ -133,7 +133,7 @@ def plan_at_once(
     """
     options = [part for one in sections for part in ("--section", one)]
     options += ["--out", str(out.absolute())] if out else []
-    commands = [["runbook_lib", "plan", "-s", str(site), str(one), *options] for one in tenants]
+    commands = [["runbook_lib.__main__", "plan", "-s", str(site), str(one), *options] for one in tenants]
     statuses: list[int] = []
 
     def ended(index: int, process: Detached) -> None:
@@ -159,6 +159,8 @@ def _run_all(
     Returns whether all of them were started: after an interruption no further one is, and those that run
     are interrupted too.
     """
+    from .forked import Forked  # loads Jupyter's kernels, for which planning one tenant has no use
+
     waiting, running = list(enumerate(commands)), dict[int, Detached]()
     interrupted = False
     # A signal ends only the waiting: what an ended process reported is not lost.
@@ -166,7 +168,7 @@ def _run_all(
         while running or (waiting and not interrupted):
             while waiting and not interrupted and len(running) < at_once:
                 try:
-                    running[waiting[0][0]] = Detached(waiting[0][1], root)
+                    running[waiting[0][0]] = Forked(waiting[0][1], root)
                 except OSError:
                     if not running:
                         raise

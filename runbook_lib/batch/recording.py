@@ -42,6 +42,7 @@ def open_run(job: Job, affected: list[dict[str, str]] | None, aside: Aside) -> N
         approval=job.approver,
         affected=affected,
         workspace=job.root,
+        batch=job.batch or None,
         **job.kept,
     )
     opening = read_mapping(job.folder / OPENING)

@@ -55,6 +55,8 @@ def run_tenants(
     run_ids: Sequence[str] = (),
     plans: Mapping[str, str] | None = None,
     brake: Brake | None = None,
+    batch: str = "",
+    overview: bool = True,
 ) -> RunResult:
     """Run the sections' notebooks for each tenant, and write their pages.
 
@@ -77,6 +79,10 @@ def run_tenants(
         The plans' files, by tenant file, where each tenant has its own.
     brake
         Decides whether a further tenant is begun.
+    batch
+        The batch that the runs belong to, for their records.
+    overview
+        Whether to write the page over all records too.
 
     Raises ``InputError`` with the problems of all files before anything runs.
     """
@@ -85,7 +91,10 @@ def run_tenants(
     papermill_engines.register("runbook", RunbookEngine)
     root = project_root()
     jobs = jobs_of(
-        root, site, tenants, mode, approval, tuple(sections), options or {}, run_ids=run_ids, plans=plans
+        *(root, site, tenants, mode, approval, tuple(sections), options or {}),
+        run_ids=run_ids,
+        plans=plans,
+        batch=batch,
     )
     results: list[TenantResult] = []
     # A signal interrupts only a section's work: neither a record nor the end of another tenant.
@@ -100,7 +109,7 @@ def run_tenants(
         with ExitStack() as stack:
             stack.callback(aside.attempt, "signing out", sessions.end)
             kernels = stack.enter_context(KernelPool(root, channel))
-            batch = _Batch(kernels, sessions.lend, moment, aside, interruption)
+            the_batch = _Batch(kernels, sessions.lend, moment, aside, interruption)
             for job, after in zip_longest(jobs, jobs[1:]):
                 folder = job.folder
                 ended = interruption.arrived is not None or (results and results[-1].outcome == INTERRUPTED)
@@ -108,9 +117,10 @@ def run_tenants(
                     break
                 aside.attempt("signing out", sessions.end_tenants)
                 moment.start(job.folder.name)
-                results.append(batch.run(job, after))
+                results.append(the_batch.run(job, after))
                 brake.saw(results[-1])
-        aside.attempt("writing the page over all records", write_index, records_folder(root))
+        if overview:
+            aside.attempt("writing the page over all records", write_index, records_folder(root))
     not_begun = tuple(job.tenant for job in jobs[len(results) :])
     index = records_folder(root) / INDEX
     return RunResult(mode, tuple(results), index, not_begun, tuple(aside.remarks), brake.stopped)

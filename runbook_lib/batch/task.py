@@ -15,12 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..detached import Detached
-from ..product import python_path
 from ..records.record import EMERGENCY, REASON, TICKET
-from ..records.result import RUN_FOLDER
 from ..workspace import OLD_VARIABLE, VARIABLE
-from . import forking
+from .forked import Forked
 
 POLL_S = 0.05
 WORKER = "runbook_lib.batch.worker"
@@ -43,6 +40,8 @@ class Task:
     approval: Mapping[str, str | None] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: The id of its batch.
+    batch: str = ""
 
     def to_text(self) -> str:
         """Return it as one line; it has no secret."""
@@ -79,7 +78,7 @@ def passed_on() -> dict[str, str]:
 def carry_out(task: Task, watch: Watch | None = None) -> Ended:
     """Run a tenant in a process of its own, and return how it ended; ``OSError`` if none can be made."""
     watch, heard, interrupted = watch or Watch(), 0, False
-    process = _Process(task)
+    process = Forked([WORKER, task.to_text()], Path(task.root), environment=task.environment)
     try:
         while True:
             is_running = process.running
@@ -98,25 +97,6 @@ def carry_out(task: Task, watch: Watch | None = None) -> Ended:
         return Ended(status, events)
     finally:
         process.close()
-
-
-class _Process(Detached):
-    """A tenant's process: a copy of one that has imported everything, or started cold if it cannot be."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__([WORKER, task.to_text()], Path(task.root), environment=task.environment)
-
-    def start(self, arguments: list[str], root: Path, environment: dict[str, str]) -> Any:
-        try:
-            own = {name: value for name, value in os.environ.items() if name != RUN_FOLDER}
-            return forking.start_worker(
-                arguments[1:],
-                own | {"PYTHONPATH": python_path()} | environment,
-                str(root),
-                self._output.fileno(),
-            )
-        except forking.CannotFork:
-            return super().start(arguments, root, environment)
 
 
 def _events(printed: str) -> Iterator[Event]:

@@ -19,7 +19,6 @@ from ..errors import RunbookError, cause_of
 from ..parameters.loading import SHARED
 from ..screen import guard
 from ..secret import scrub_data
-from . import forking
 from .observer import Observer
 from .results import SectionResult, TenantResult
 from .runner import run_tenants
@@ -48,12 +47,11 @@ def _tell(event: str, what: Any) -> None:
     print(json.dumps({event: scrub_data(to_jsonable_python(what))}), flush=True)
 
 
-def main(text: str) -> int:
+def main() -> int:
     """Run the tenant; the exit status is the batch's of this one tenant."""
     guard()
-    forking.inherit()
     logging.getLogger("stamina").addHandler(logging.NullHandler())  # retries are not news
-    task = Task.from_text(text)
+    task = Task.from_text(sys.argv[1])
     try:
         result = run_tenants(
             Path(task.site),
@@ -64,6 +62,8 @@ def main(text: str) -> int:
             task.sections,
             task.options,
             run_ids=[task.run_id],
+            batch=task.batch,
+            overview=False,  # the batch writes it once
         )
         for remark in result.remarks:
             _tell(REMARK, remark)
@@ -74,4 +74,4 @@ def main(text: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    raise SystemExit(main())

@@ -73,18 +73,22 @@ class SectionPage(Page):
         self._run: SectionRun = self._runbook.section(self._number)
 
     @contextmanager
-    def _told_first(self) -> Iterator[None]:
-        """Show below the header what the record says first, also when the ``with`` block raises.
-
-        A reader of the record finds it there before anything else. A page that somebody watches writes
-        nothing itself, so its header stays as it is.
-        """
+    def _telling_first_of_a_failure(self) -> Iterator[None]:
+        """Show below the header what the record says first if the ``with`` block raises."""
         try:
             yield
-        finally:
-            if self._header_display is not None and self.form is None:
-                first = first_block_shown(self._run.first_block())
-                self._header_display.update(Stack((self.header, first)))
+        except BaseException:
+            self._tell_first()
+            raise
+
+    def _tell_first(self) -> None:
+        """Show below the header what the record says first: its reader finds it before anything else.
+
+        A page that somebody watches writes nothing itself, so its header stays as it is.
+        """
+        if self._header_display is not None and self.form is None:
+            first = first_block_shown(self._run.first_block())
+            self._header_display.update(Stack((self.header, first)))
 
     @in_turn
     def step(self, step: str) -> Table:
@@ -137,7 +141,7 @@ class SectionPage(Page):
         """
         if self._asks():
             return None
-        with self._told_first(), told_plainly():
+        with self._telling_first_of_a_failure(), told_plainly():
             outcome = self._run.apply()
         if outcome is None:
             return Box("info", "Nothing was written.", (NOTHING_WRITTEN[self.mode],)).headed(self.name)
@@ -147,7 +151,7 @@ class SectionPage(Page):
     def verify(self) -> Stack:
         """Read back, and compare with the guide's expected result."""
         self._begin()
-        with self._told_first(), told_plainly():
+        with self._telling_first_of_a_failure(), told_plainly():
             verification = self._run.verify()
         shown = verification_shown(self._number, verification, planning=self.mode == "plan")
         return self._live(shown, self.verify)
@@ -160,8 +164,9 @@ class SectionPage(Page):
         """
         self._begin()
         read = self._read_at
-        with self._told_first():
+        with self._telling_first_of_a_failure():
             result = self._run.finish()
+        self._tell_first()
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in result["requests"].items()) or "none"
         lines = [
             f"Run {result['run_id']}, {result['seconds']:.1f} s",

@@ -40,6 +40,14 @@ _LONGEST_WORD = 30
 NO_TERMINAL = 120
 
 
+def load_templates() -> None:
+    """Load what makes tables, so that copies of this process have it."""
+    import pandas as pd
+
+    styled_html(pd.DataFrame({"": [""]}), [lambda text, longest: text], [1], caption="", empty="")
+    text_table([""], [[""]], [""], NO_TERMINAL)
+
+
 def styled_html(
     frame: pd.DataFrame,
     formats: Sequence[Callable[..., str]],

@@ -66,6 +66,7 @@ def open_record(
     use: Use | None = None,
     policy: Mapping[str, Any] | None = None,
     workspace: Path | None = None,
+    batch: str | None = None,
 ) -> Entry:
     """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
 
@@ -99,6 +100,8 @@ def open_record(
         The site's policy (``policy_of``), which must not be weaker than the one that was pinned.
     workspace
         The workspace's folder, if the records do not lie in it.
+    batch
+        The id of the batch that the run belongs to.
 
     Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``), as an emergency's
     does (``RUNBOOK_EMERGENCY``); the ticket of a signed approval is that of
@@ -129,6 +132,7 @@ def open_record(
         "ticket": use.statement.ticket if use else os.environ.get(TICKET) or None,
         "reason": os.environ.get(REASON) or None,
         "emergency": os.environ.get(EMERGENCY) or None,
+        "batch": batch,
         "order": list(order),
         "workspace": str(workspace or records.resolve().parent),
         "records": str(records.resolve()),

@@ -72,8 +72,8 @@ class TimeLimits:
 
 
 @cache
-def _public_trust() -> ssl.SSLContext:
-    """The public certificate authorities; reading them takes 20 ms, so every section shares one."""
+def load_public_trust() -> ssl.SSLContext:
+    """Return the public certificate authorities; reading them takes 20 ms, so every section shares them."""
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -150,7 +150,7 @@ class Transport:
         self._journal = journal
         self._wire = Wire(
             httpx.HTTPTransport(
-                verify=_public_trust() if verify is True else verify, proxy=proxy, trust_env=False
+                verify=load_public_trust() if verify is True else verify, proxy=proxy, trust_env=False
             ),
             vendor,
             journal,

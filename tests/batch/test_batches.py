@@ -20,6 +20,7 @@ from runbook_lib.errors import InputError
 from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.many import SITE, state_of, tenant_files
+from tests.processes import FORK_SERVER, children_of, runs
 
 SWEEP = bool(os.environ.get("RUNBOOK_SWEEP"))
 MANY = 30 if SWEEP else 5
@@ -246,6 +247,55 @@ def test_a_full_disk_in_the_middle(sandbox: TestSandbox) -> None:
         assert state_of(sandbox) == end
     finally:
         subprocess.run(["umount", "-l", str(records)], check=True)
+
+
+@pytest.mark.parametrize("at_once", ["1", "2"])
+def test_each_record_names_its_batch_and_the_batch_its_records(sandbox: TestSandbox, at_once: str) -> None:
+    """Also those of a run that failed, and of the one that resumed it."""
+    files = tenant_files(sandbox, 2)
+    (made,) = in_the_way_of(sandbox, 0)
+    options = ("--section", "1", "--at-once", at_once)
+    assert runbook(sandbox, "apply", "-s", SITE, *files, *options).returncode == 1
+    sandbox.vendors.twilio_http.delete(f"/v1/Trunks/{made}")
+    (kept,) = sandbox.root.glob("records/_batches/*/batch.json")
+    assert runbook(sandbox, "apply", "--resume", kept.parent.name, "--at-once", at_once).returncode == 0
+    records = [path.parent for path in sandbox.root.glob("records/demo/many-*/*/record.json")]
+    assert len(records) == 3
+    page = (kept.parent / "index.html").read_text()
+    for run in records:
+        for name in ("opening.json", "record.json"):
+            assert json.loads((run / name).read_text())["batch"] == kept.parent.name
+        assert kept.parent.name in (run / "index.html").read_text()
+        assert kept.parent.name in runbook(sandbox, "records", "show", run.name).stdout
+        link = f"../../{run.relative_to(sandbox.root / 'records')}/index.html"
+        assert f'href="{link}"' in page and (kept.parent / link).is_file()
+    alone = runbook(sandbox, "apply", "-s", SITE, "parameters/sandbox/acme.yaml", "--section", "1")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    (opening,) = sandbox.root.glob("records/demo/acme/*/opening.json")
+    assert json.loads(opening.read_text())["batch"] is None
+    assert not verify_records(sandbox.root / "records").problems
+
+
+@pytest.mark.parametrize("wrong", ["", "one", "all"])
+def test_tenants_are_planned_at_once_as_one_after_the_other(sandbox: TestSandbox, wrong: str) -> None:
+    """In copies of a process that has imported everything, with the same text and exit status."""
+    files = tenant_files(sandbox, 3)
+    in_the_way_of(sandbox, *{"": (), "one": (1,), "all": (0, 1, 2)}[wrong])
+    options = ("plan", "-s", SITE, *files, "--section", "1")
+    alone = runbook(sandbox, *options)
+    barrier = {"vendor": "twilio", "method": "GET", "path": "/v1/Trunks", "waiters": 9, "timeout": 120}
+    sandbox.control("POST", "barriers", barrier)
+    with begun(sandbox, *options, "--at-once", "3", "--out", "plans") as running:
+        until(lambda: sandbox.control("GET", "barriers").json()["barriers"][0]["waiting"] >= 3)
+        (server,) = [pid for pid in children_of(running.pid) if runs(pid, FORK_SERVER)]
+        assert len(list(children_of(running.pid))) == 1 and len(list(children_of(server))) == 3
+        sandbox.control("DELETE", "barriers")
+        told, _ = running.communicate(timeout=120)
+    assert running.returncode == alone.returncode == (1 if wrong else 2), told
+    shown = [line for line in told.splitlines() if line and not line.startswith("Plan file")]
+    assert sorted(shown) == sorted(line for line in alone.stdout.splitlines() if line and line in shown)
+    assert len(list((sandbox.root / "plans").glob("many-*.plan.json"))) == 3
+    assert sandbox.writes() == []
 
 
 def test_events_are_json_on_request(sandbox: TestSandbox) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -20,6 +21,7 @@ from jupyter_client.utils import run_sync
 from runbook_lib.batch import forking
 from runbook_lib.batch.kernels import KernelPool
 from runbook_lib.product import PACKAGE
+from tests.conftest import CHECKOUT, TestSandbox
 from tests.processes import kernels_of
 
 #: With ``make sweep``, as many as a large batch has.
@@ -88,6 +90,30 @@ def test_nothing_of_one_kernel_is_in_the_memory_of_the_next(pool: KernelPool) ->
     assert holds(first.provisioner.pid, secret), "or the search finds nothing"
     assert not holds(second.provisioner.pid, secret)
     assert not holds(server.pid, secret)
+
+
+def test_a_section_imports_next_to_nothing(pool: KernelPool, sandbox: TestSandbox) -> None:
+    """What every kernel of a run needs has been imported by the process that it is a copy of."""
+    ahead = (
+        "import sys; from runbook_lib.batch import fork_server as it; [*map(it.import_module, it.PRELOADED)]"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{ahead}; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    )
+    kernel = started(pool, "a")
+    (notebook,) = (CHECKOUT / "notebooks").glob("03_*.ipynb")
+    cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    for source in (cells[0], "mode = 'verify'", *cells[1:]):
+        run(kernel, source)
+    assert sandbox.control("GET", "requests").json()["requests"], "it has asked the vendors"
+    imported = set(run(kernel, "import sys; print(*sys.modules)").split()) - set(done.stdout.split())
+    # The sandbox's own modules: a live site never loads them.
+    others = {name for name in imported if not name.startswith(("runbook_lib", "runbook_sandbox"))}
+    assert len(others) < 20, ", ".join(sorted(others))
 
 
 def holds(pid: int, text: str) -> bool:

@@ -12,9 +12,11 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from bs4 import BeautifulSoup
+from nbconvert.exporters import HTMLExporter
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from runbook_lib.batch import frame
+from runbook_lib.batch import frame, pages
 from runbook_lib.batch.overview import banner_of
 from runbook_lib.batch.pages import write_index, write_page, write_run_index
 from tests.records.conftest import finish, make, start, work
@@ -152,6 +154,33 @@ def test_no_page_of_a_run_names_a_place_on_the_machine(tmp_path: Path) -> None:
     assert "parameters/bigtel/site.yaml" in plain(page) and "only = None" in plain(page)
     for html in (page, write_run_index(folder).read_text()):
         assert str(tmp_path) not in html.replace("<wbr>", "") and "/srv/" not in html.replace("<wbr>", "")
+
+
+@pytest.mark.parametrize("lexer", ["ipython3", None])
+def test_a_page_has_everything_that_nbconvert_makes_of_the_notebook(lexer: str | None) -> None:
+    """Ours omits nbconvert's last pass, which must change nothing in our pages but how they are written."""
+    outputs = [
+        new_output(
+            "display_data",
+            {"text/html": "<table><tr><td>a &amp; b<br>c</td></tr></table>", "text/plain": "the text"},
+        ),
+        new_output(
+            "display_data", {"image/svg+xml": "<svg><path d='M0 0'/></svg>", "text/plain": "a picture"}
+        ),
+        new_output("execute_result", {"text/plain": "only <text>"}, execution_count=1),
+        new_output("stream", name="stdout", text="printed <b>\n"),
+        new_output("error", ename="ValueError", evalue="<i>", traceback=["\x1b[31mred\x1b[0m <tag>"]),
+    ]
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell("# Heading\n\nA *word*, [a link](x.ipynb), `code`, $x^2$ & <b>more</b>."),
+            new_code_cell("if 1 < 2:\n    print('a')  # comment\n%time 1", outputs=outputs),
+        ],
+        metadata={"language_info": {"name": "python", **({"pygments_lexer": lexer} if lexer else {})}},
+    )
+    ours, theirs = pages._exporter(), HTMLExporter(config=pages._exporter().config, **pages.PAGE_OPTIONS)
+    made, expected = ours.from_notebook_node(notebook)[0], theirs.from_notebook_node(notebook)[0]
+    assert "Heading" in made and str(BeautifulSoup(made, "html.parser")) == expected
 
 
 def test_a_parameter_cell_that_does_more_is_shown_as_it_is(tmp_path: Path) -> None:

@@ -314,6 +314,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
         ("Outcome", record.get("outcome")),
         ("Problem", record.get("problem")),
         ("Mode", record.get("mode")),
+        ("Batch", record.get("batch")),
         ("Target", ", ".join(str(value) for value in target.values())),
         ("Operator", record.get("operator")),
         ("Known as", ", ".join(identities)),
