@@ -14,6 +14,7 @@ from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
 from ..call_paths import call_paths, settings_in_record
+from ..errors import cause_in_words
 from ..guide import RUN_ORDER, SECTIONS
 from ..notebook.diagrams import path_states
 from ..notebook.display import Box, Shown, broken, escaped
@@ -179,7 +180,7 @@ def write_batch_page(batch: Batch) -> Path:
             str(part.changes),
             str(part.writes),
             f"{part.seconds:.1f}",
-            escaped(" ".join(part.cause)),
+            broken(cause_in_words(part.cause)),
         ]
         for part in batch.parts
     ]
