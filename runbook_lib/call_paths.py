@@ -13,7 +13,6 @@ from typing import Any
 
 from .keys import Why
 from .plan import CHANGING, STOPPING, Action, Row
-from .words import counted
 
 
 class Passage(StrEnum):
@@ -22,6 +21,7 @@ class Passage(StrEnum):
     PASSES = "passes"
     DIFFERS = "differs"
     STOPS = "stops here"
+    SOME_STOP = "some stop here"
     UNKNOWN = "not read"
 
 
@@ -54,24 +54,29 @@ class CallPath:
 
     @property
     def stop(self) -> Hop | None:
-        """The hop at which the call stops; ``None`` if it is known to stop at none."""
-        return next((hop for hop in self.hops if hop.passage is Passage.STOPS), None)
+        """The hop at which all calls stop, or else some; ``None`` if they are known to stop at none."""
+        stops = [hop for hop in self.hops if hop.passage in (Passage.STOPS, Passage.SOME_STOP)]
+        return next((hop for hop in stops if hop.passage is Passage.STOPS), next(iter(stops), None))
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A hop's name and steps, those without which there is nothing, and what that means."""
+    """A hop's name and steps, those without which there is nothing, and what that means.
+
+    ``each`` is what a row of those is one of, where they are several of the same, such as numbers.
+    """
 
     name: str
     steps: tuple[str, ...]
     made_by: tuple[str, ...]
     nothing: str
+    each: str = ""
 
 
 _IN = (
-    _Place("Number", ("4.1",), ("4.1",), "points to none of our trunks"),
+    _Place("Number", ("4.1",), ("4.1",), "points to none of our trunks", "number"),
     _Place("SIP trunk", ("1.1",), ("1.1",), "does not exist"),
-    _Place("Origination", ("3.1", "3.2"), ("3.1", "3.2"), "no URI leads to the PBX"),
+    _Place("Origination", ("3.1", "3.2"), ("3.1", "3.2"), "no URI leads to the PBX", "URI"),
     _Place("PBX trunk", ("5.1", "5.2", "5.5"), ("5.1",), "does not exist"),
     _Place("Inbound rule", ("6.2",), ("6.2",), "there is none"),
 )
@@ -82,8 +87,10 @@ _OUT = (
     _Place("Address list", ("2.2",), ("2.2",), "the PBX is not on it"),
     _Place("Credentials", ("2.3", "5.3"), ("2.3",), "there are none"),
 )
-#: A number that something else answers, and the assignment of a trunk: a conflict there stops our calls.
 _Look = Callable[[Sequence[Setting], _Place, bool], tuple[Passage, str]]
+#: A number is a way of its own: a call to one that is not on the trunk does not take that of another.
+_NUMBERS = "4.1"
+#: A number that something else answers, and the assignment of a trunk: a conflict there stops our calls.
 _ELSEWHERE = frozenset({"4.1", "5.5"})
 
 
@@ -122,8 +129,8 @@ def _path(is_inbound: bool, places: Sequence[_Place], settings: Sequence[Setting
         passage, why = look(rows, place, place.steps[0][0] in read)
         silent = sum(row.step in place.steps and row.why == Why.RINGS_NOWHERE for row in settings)
         if silent and place.steps == ("6.2",):  # section 4 names the same numbers
-            nowhere = counted(silent, "number rings nowhere", "numbers ring nowhere")
-            passage, why = Passage.STOPS, nowhere
+            numbers = sum(row.step == _NUMBERS and _is_wanted(row) for row in settings)
+            passage, why = _some(silent, numbers, "rings nowhere", "ring nowhere")
         hops.append(Hop(place.name, place.steps, passage, why))
     return CallPath(is_inbound, tuple(hops))
 
@@ -134,6 +141,10 @@ def _today(rows: Sequence[Setting], place: _Place, is_read: bool) -> tuple[Passa
         if is_read and place.steps[0][0] == "6":
             return Passage.STOPS, place.nothing
         return Passage.UNKNOWN, "was not read"
+    wanted = [row for row in rows if _is_wanted(row)]
+    stopping = sum(row.action is not Action.IN_PLACE for row in wanted)
+    if _NUMBERS in place.steps and 0 < stopping < len(wanted):
+        return _some(stopping, len(wanted), "stops here", "stop here")
     if any(row.action is Action.CONFLICT and row.step in _ELSEWHERE for row in rows):
         return Passage.STOPS, "something else has it"
     # A shared trunk's own steps may be left out, too.
@@ -141,16 +152,36 @@ def _today(rows: Sequence[Setting], place: _Place, is_read: bool) -> tuple[Passa
     if not any(row.exists or row.action in (Action.IN_PLACE, Action.UNREADABLE) for row in made):
         return Passage.STOPS, place.nothing
     if any(row.action in CHANGING | STOPPING for row in rows):
+        missing = sum(row.action is Action.CREATE and not row.exists for row in made)
+        if place.each and missing:
+            words = "is missing" if missing == 1 else "are missing"
+            return Passage.DIFFERS, f"{missing} of {len(made)} {place.each}s {words}"
         return Passage.DIFFERS, "not as the parameters ask"
     return Passage.PASSES, "as the parameters ask"
 
 
 def _planned(rows: Sequence[Setting], place: _Place, is_read: bool) -> tuple[Passage, str]:
-    if any(row.action in STOPPING for row in rows):
+    stopping = sum(row.action in STOPPING for row in rows)
+    if stopping:
         passage, _ = _today(rows, place, is_read)
+        numbers = sum(map(_is_wanted, rows))
+        if _NUMBERS in place.steps and stopping < numbers:
+            return _some(stopping, numbers, "stops here", "stop here")
         why = "in conflict: not applied" if any(row.action is Action.CONFLICT for row in rows) else "blocked"
         return (Passage.STOPS if passage is Passage.STOPS else Passage.DIFFERS), why
     kept = [row for row in rows if row.action is not Action.REMOVE]
     if kept:
         return Passage.PASSES, "as the parameters ask"
     return _today(kept, place, is_read)
+
+
+def _is_wanted(row: Setting) -> bool:
+    return row.action not in (Action.REMOVE, Action.NOT_MANAGED)
+
+
+def _some(count: int, numbers: int, of_one: str, of_several: str) -> tuple[Passage, str]:
+    """What happens to calls to so many of a tenant's numbers; how many it has may be unknown."""
+    words = of_one if count == 1 else of_several
+    if count < numbers:
+        return Passage.SOME_STOP, f"{count} of {numbers} numbers {words}"
+    return Passage.STOPS, f"{count} number{'' if count == 1 else 's'} {words}"

@@ -26,6 +26,8 @@ messages from vendors are filtered before they are shown.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -227,3 +229,46 @@ def cause_of(error: BaseException) -> tuple[str, ...]:
     elif isinstance(error, OSError):
         details = (error.errno,)
     return (type(error).__name__, *(str(one) for one in details if one is not None))
+
+
+#: What ``cause_of`` calls a failure, for people; of other names the most that can be said.
+_CAUSES = {
+    "InputError": "the parameters or the usage are wrong",
+    "SecretError": "a secret cannot be used",
+    "StalePageError": "the page does not match its parameters",
+    "VendorError": "the vendor answered with an error",
+    "AccountError": "the credentials are for another Twilio account",
+    "SignInError": "the PBX refused the sign-in",
+    "UnreachableError": "the vendor could not be reached",
+    "OutcomeUnknownError": "no answer came to a write",
+    "PlanError": "the plan must not be applied",
+    "ConflictError": "settings in conflict or blocked",
+    "StalePlanError": "the state is no longer the approved one",
+    "ApprovalError": "the approval is missing or invalid",
+    "VerificationError": "what was read back differs from what was expected",
+    "RecordError": "the record could not be kept",
+    "LockedError": "another run worked on the same tenant or trunk",
+    "SandboxError": "the sandbox did not answer",
+    "OSError": "the operating system reported an error",
+    "PermissionError": "a file may not be read or written",
+    "FileNotFoundError": "a file is missing",
+    "NotPlainError": "something that is no plain file is in the way",
+    "MemoryError": "the machine ran out of memory",
+    "LostWorkerError": "the worker process was lost",
+    "DeadKernelError": "the process of the notebook ended",
+    "CellTimeoutError": "a cell took too long",
+    "process": "the process of the run ended",
+}
+
+
+def cause_in_words(cause: Sequence[str]) -> str:
+    """Return what ``cause_of`` returned, for people: ``the vendor answered with an error (Twilio, 503)``."""
+    if not cause:
+        return ""
+    name, *details = cause
+    words = _CAUSES.get(name, "an unexpected error; the run's page says which")
+    if name == "process":
+        details = [f"status {detail}" for detail in details]
+    elif details and details[0].isdigit():  # of the operating system
+        details = [os.strerror(int(details[0]))]
+    return f"{words} ({', '.join(details)})" if details else words

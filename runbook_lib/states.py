@@ -111,11 +111,14 @@ def _state(rows: Sequence[Row]) -> State:
 def next_step(site: str, owners: Sequence[OwnerStates], killed: Sequence[str] = ()) -> str:
     """Return what to do next on a site, in one sentence.
 
-    ``killed`` are runs, as ``site/tenant/id``, whose process ended without closing its record.
+    ``killed`` are the ids of runs whose process, one of this machine, ended without closing its record.
     """
     if killed:
-        run = killed[0].rpartition("/")[2]
-        return f"If {run} no longer runs, on another machine either: runbook records close {run}."
+        more = f" ({len(killed) - 1} more like it)" if len(killed) > 1 else ""
+        return (
+            f"Run {killed[0]} ended without closing its record: see what it left, then"
+            f" runbook records close {killed[0]}{more}."
+        )
     if not owners:
         return f"{site} has no tenants yet: write a parameter file for the first one."
     # A shared trunk comes before the tenants that use it.

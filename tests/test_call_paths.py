@@ -69,6 +69,59 @@ def test_numbers_that_ring_nowhere_are_a_stop_also_beside_a_rule_in_place(look: 
     assert settings_in_record([row]) == silent[:1]
 
 
+ON_TRUNK, NOWHERE = Setting("4.1", Action.IN_PLACE, True), Setting("4.1", Action.CREATE, False)
+TAKEN, MOVED = Setting("4.1", Action.CONFLICT, True), Setting("4.1", Action.UPDATE, True)
+NOT_NAMED, TO_REMOVE = Setting("4.1", Action.NOT_MANAGED, True), Setting("4.1", Action.REMOVE, True)
+SILENT = Setting("6.2", Action.NOT_MANAGED, True, Why.RINGS_NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "today", "planned"),
+    [
+        ([ON_TRUNK] * 4, (Passage.PASSES, ()), (Passage.PASSES, ())),
+        ([ON_TRUNK, *[NOWHERE] * 3], (Passage.SOME_STOP, ("3 of 4",)), (Passage.PASSES, ())),
+        # One that something else answers takes nothing from those that are on the trunk, today or later.
+        ([*[ON_TRUNK] * 3, TAKEN], (Passage.SOME_STOP, ("1 of 4",)), (Passage.SOME_STOP, ("1 of 4",))),
+        ([ON_TRUNK, NOWHERE, TAKEN], (Passage.SOME_STOP, ("2 of 3",)), (Passage.SOME_STOP, ("1 of 3",))),
+        ([ON_TRUNK, MOVED], (Passage.SOME_STOP, ("1 of 2",)), (Passage.PASSES, ())),
+        ([NOWHERE] * 4, (Passage.STOPS, ()), (Passage.PASSES, ())),
+        ([TAKEN] * 2, (Passage.STOPS, ()), (Passage.STOPS, ())),
+        # What the parameters do not name is no number of this tenant.
+        ([ON_TRUNK, NOT_NAMED], (Passage.PASSES, ()), (Passage.PASSES, ())),
+        ([ON_TRUNK, TO_REMOVE], (Passage.DIFFERS, ()), (Passage.PASSES, ())),
+    ],
+)
+def test_each_number_counts_where_only_some_have_the_trunk(
+    numbers: list[Setting], today: tuple[Passage, tuple[str]], planned: tuple[Passage, tuple[str]]
+) -> None:
+    rows = [*settings(without("4.1")), *numbers]
+    for look, (passage, words) in ((call_paths, today), (planned_call_paths, planned)):
+        hop = look(rows)[0].hops[0]
+        assert hop.passage is passage and all(word in hop.why for word in words), hop
+
+
+def test_numbers_that_ring_nowhere_are_counted_among_those_of_the_tenant() -> None:
+    rows = [*settings(without("4.1")), *[ON_TRUNK] * 4, SILENT]
+    stop = call_paths(rows)[0].stop
+    assert stop and stop.steps == ("6.2",)
+    assert stop.passage is Passage.SOME_STOP and "1 of 4" in stop.why
+    all_silent = call_paths([*rows, *[SILENT] * 3])[0].stop
+    assert all_silent and all_silent.passage is Passage.STOPS
+
+
+def test_a_hop_where_all_calls_stop_comes_before_one_where_some_do() -> None:
+    rows = [*settings(without("4.1", "6.2")), Setting("6.1", Action.IN_PLACE, True), ON_TRUNK, NOWHERE]
+    path = call_paths(rows)[0]
+    assert path.stop and path.stop.steps == ("6.2",)
+    [said] = path_states(("Today", path)).description
+    assert "1 of 2" in said and said.startswith("Today: a call stops at the inbound rule")
+
+
+def test_a_missing_uri_is_counted() -> None:
+    origination = call_paths(settings(IN_PLACE | {"3.2": NEW["3.2"]}))[0].hops[2]
+    assert origination.passage is Passage.DIFFERS and "1 of 2" in origination.why
+
+
 def test_what_was_not_read_is_not_called_good() -> None:
     inbound, outbound = call_paths(settings({"1.1": (Action.IN_PLACE, True)}))
     assert [hop.passage for hop in inbound.hops].count(Passage.UNKNOWN) == 4

@@ -89,7 +89,7 @@ NEW = tenant("new", **dict.fromkeys((f"s{number}" for number in RUN_ORDER[1:]), 
         ),
         ([FINE, tenant("plain", s00=State.CHECK)], (), ("plain", "section 00")),
         ([NEW, invalid_owner("wrong.yaml", "x")], (), ("wrong.yaml", "parameters")),
-        ([NEW], ["demo/acme/20260101T000000Z-000001"], ("records close 20260101T000000Z-000001",)),
+        ([NEW], ["20260101T000000Z-000001"], ("records close 20260101T000000Z-000001",)),
     ],
 )
 def test_the_next_step_is_the_most_urgent_one(

@@ -15,6 +15,7 @@ from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
 from ..call_paths import call_paths, settings_in_record
+from ..errors import cause_in_words
 from ..guide import RUN_ORDER, SECTIONS
 from ..notebook.diagrams import path_states
 from ..notebook.display import Box, Shown, broken, escaped
@@ -182,7 +183,7 @@ def write_batch_page(batch: Batch) -> Path:
             str(part.changes),
             str(part.writes),
             f"{part.seconds:.1f}",
-            escaped(" ".join(part.cause)),
+            broken(cause_in_words(part.cause)),
         ]
         for part in batch.parts
     ]
@@ -264,8 +265,8 @@ PAGE_OPTIONS: Mapping[str, Any] = {
 class _PageExporter(HTMLExporter):
     """nbconvert's exporter without its last pass, which takes half of the time of a page.
 
-    That parses the whole page again to let the keyboard reach the cells of JupyterLab's own template, which we
-    do not use, and to describe images, of which there are none.
+    That parses the whole page again to let the keyboard reach the cells of JupyterLab's own template, which
+    we do not use, and to describe images, of which there are none.
     """
 
     def from_notebook_node(  # type: ignore[override]  # as HTMLExporter has it

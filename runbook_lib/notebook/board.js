@@ -2,6 +2,8 @@
 // Without a sign of life from the kernel it says so.
 
 const SILENT_MS = 8000;
+// How often the page says that it is still there: without it, the kernel reads nothing by itself.
+const HERE_MS = 20000;
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -187,9 +189,14 @@ function render({ model, el }) {
   };
   model.on("msg:custom", answered);
   const timer = setInterval(tell, 1000);
+  const here = () => isLost() || model.send({ do: "here" });
+  const presence = setInterval(here, HERE_MS);
+  document.addEventListener("visibilitychange", here);
   show();
   return () => {
     clearInterval(timer);
+    clearInterval(presence);
+    document.removeEventListener("visibilitychange", here);
     model.off("change:view", show);
     model.off("msg:custom", answered);
   };

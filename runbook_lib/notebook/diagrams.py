@@ -116,6 +116,7 @@ _PASSAGES = {
     Passage.PASSES: ("#1a7f37", "✓"),
     Passage.DIFFERS: ("#9a6700", "!"),
     Passage.STOPS: ("#b3152b", "✗"),
+    Passage.SOME_STOP: ("#b3152b", "✗"),
     Passage.UNKNOWN: ("#57606a", "?"),
 }
 
@@ -123,7 +124,7 @@ _PASSAGES = {
 def path_states(first: tuple[str, CallPath], *further: tuple[str, CallPath]) -> Picture:
     """Return the way of a call once or more below each other, such as before and after a plan.
 
-    Each path has its caption. The hop where a call stops is marked, and the way behind it is dashed.
+    Each path has its caption. The hop where calls stop is marked; the way behind it is dashed if all do.
     """
     paths = (first, *further)
     is_inbound = first[1].is_inbound
@@ -167,8 +168,10 @@ def _path_in_words(caption: str, path: CallPath) -> str:
         return f"{hop.name.lower()} ({', '.join(hop.steps)}): {hop.why}"
 
     stop = path.stop
-    differs = [named(hop) for hop in path.hops if hop.passage in (Passage.DIFFERS, Passage.UNKNOWN)]
-    said = "no setting stops a call" if stop is None else f"a call stops at the {named(stop)}"
+    aside = (Passage.DIFFERS, Passage.UNKNOWN, Passage.SOME_STOP)
+    differs = [named(hop) for hop in path.hops if hop.passage in aside and hop is not stop]
+    who = "some calls stop" if stop is not None and stop.passage is Passage.SOME_STOP else "a call stops"
+    said = "no setting stops a call" if stop is None else f"{who} at the {named(stop)}"
     return f"{caption}: {said}{'; ' if differs else ''}{'; '.join(differs)}."
 
 

@@ -23,12 +23,12 @@ from ..states import OwnerStates, State, next_step
 from ..workspace import records_folder
 from .display import Box, Shown, heading, utc, visible
 from .failures import told_plainly
-from .latest import RunInFlight, killed_runs, latest_runs, runs_in_flight, stamp
+from .latest import UnclosedRun, WorkspaceRuns, killed
 from .outgoing import filter_kernel_output
 from .overview import Overview, OverviewReader
 from .passing import check_passed
 from .served import Served
-from .tables import STATES, Link, Stack, Table
+from .tables import NOTE, STATES, Link, Stack, Table
 from .widgets import WithWidget, is_watched
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 #: How often (s) the records are looked at, and how often at most the table is drawn while it is read.
 LOOK_S, DRAW_S = 2.0, 0.4
+#: For how long (s) the board may be silent before nobody is thought to look at it. It speaks up every 20 s,
+#: but a browser lets a page in the background do so once a minute.
+AWAY_S = 150.0
+OUTDATED = "A run has opened or closed its record since this was read."
 TONES = {
     State.UNREACHABLE: "stop",
     State.INVALID: "stop",
@@ -102,8 +106,12 @@ class HomePage:
         self._handles: dict[str, Any] = {}
         self._board: Board | None = None
         self._closed = threading.Event()
-        self._in_flight: Sequence[RunInFlight] = ()
-        self._stamp = stamp(self._records)
+        self._runs = WorkspaceRuns(self._records)
+        self._unclosed: Sequence[UnclosedRun] = ()
+        self._chain = self._runs.renew()
+        #: When the board in the browser was heard last; a closed one is not looked for anything.
+        self._heard_at = time.monotonic()
+        self._is_drawn = True
         #: Whether a run has changed something since the table was read.
         self._is_outdated = False
         if watched:
@@ -140,15 +148,16 @@ class HomePage:
         return None
 
     def in_flight(self) -> Shown | None:
-        """Show the runs that are going on, of all sites of the workspace."""
-        return self._shown("in flight", self._running)
+        """Show the runs that are going on, here or perhaps elsewhere, of all sites of the workspace."""
+        return self._shown("in flight", self._in_flight)
 
     def runs(self) -> Shown | None:
-        """Show the latest runs that opened a record, of all sites of the workspace."""
+        """Show the latest runs that were to change something, of all sites of the workspace."""
         return self._shown("runs", self._latest)
 
     def answered(self, content: Mapping[str, Any]) -> None:
-        """Do what a person asked for at the table."""
+        """Do what a person asked for at the table; anything that it sends shows that it is still there."""
+        self._heard_at = time.monotonic()
         if content.get("do") == "refresh":
             self.refresh()
         elif content.get("do") == "site":
@@ -166,6 +175,7 @@ class HomePage:
             self._is_read.clear()
             self._is_outdated = False
             self._reader = OverviewReader(self._site, self._root, self._draw)
+            self._update("next", self._next)
         self._start(self._read)
 
     def open(self, name: str, section: str) -> None:
@@ -257,19 +267,30 @@ class HomePage:
         """Look at the records as long as the page is open; read again when the last run has ended."""
         quiet = 0
         while not self._closed.wait(LOOK_S):
-            running, now = runs_in_flight(self._records), stamp(self._records)
-            if now != self._stamp:
-                self._stamp, self._is_outdated = now, True
-                self._update("runs", self._latest)
-            if running != self._in_flight:
-                self._in_flight = running
-                self._update("in flight", self._running)
-            quiet = 0 if running else quiet + 1
-            if self._is_outdated and quiet >= 2:
-                self.refresh()
             if self._board is not None:
                 self._board.beat += 1
+                if time.monotonic() - self._heard_at > AWAY_S:
+                    continue
+            is_going_on = self.look()
+            quiet = 0 if is_going_on else quiet + 1
+            if self._is_outdated and quiet >= 2:
+                self.refresh()
+
+    def look(self) -> bool:
+        """Look at the records, and show what has changed there; return whether a run is going on."""
+        unclosed, chain = self._runs.unclosed(), self._runs.renew()
+        if chain != self._chain:
+            self._chain, self._is_outdated = chain, True
+            self._is_drawn = False
+            self._update("runs", self._latest)
+        if unclosed != self._unclosed:
+            self._unclosed = unclosed
+            self._is_drawn = False
+            self._update("in flight", self._in_flight)
+            self._update("next", self._next)
+        if not self._is_drawn:
             self._draw()
+        return any(run.doing for run in unclosed)
 
     def _shown(self, name: str, make: Callable[[], Shown]) -> Shown | None:
         """What a cell shows: for a person, in a place where later readings are shown as well."""
@@ -288,7 +309,8 @@ class HomePage:
     def _draw(self, *, whole: bool = False) -> None:
         """Show what was read so far, not more often than somebody can see."""
         with self._turn:
-            if self._board is None or (not whole and time.monotonic() - self._drawn_at < DRAW_S):
+            self._is_drawn = whole or time.monotonic() - self._drawn_at >= DRAW_S
+            if self._board is None or not self._is_drawn:
                 return
             self._drawn_at = time.monotonic()
             view = self._view()
@@ -303,6 +325,11 @@ class HomePage:
         target = overview.site.target.upper() if overview.site is not None else ""
         return f"{target} {overview.name}".strip()
 
+    @property
+    def _read_at(self) -> str:
+        began = self.overview.began
+        return "" if began is None else f"read {utc(began)}"
+
     def _next(self) -> Box:
         overview = self.overview
         if overview.error is not None:
@@ -312,12 +339,14 @@ class HomePage:
             return Box("stop", title, tuple(line for line in lines if line))
         if not overview.is_complete:
             return Box("info", f"Reading {overview.name} …")
-        rows = overview.rows
-        sentence = next_step(overview.name, rows, killed_runs(latest_runs(self._records), overview.name))
+        rows, unclosed = overview.rows, self._runs.unclosed()
+        sentence = next_step(overview.name, rows, [run.run_id for run in killed(unclosed, overview.name)])
         worst = {TONES[row.most_urgent] for row in rows}
         tone = next((tone for tone in ("stop", "caution", "todo", "good") if tone in worst), "none")
         tones = {"todo": "info", "none": "info"}
-        return Box(tones.get(tone, tone), heading(self._heading, sentence), tuple(overview.problems))
+        notes = [*overview.problems]
+        notes += [OUTDATED] if self._is_outdated else []
+        return Box(tones.get(tone, tone), heading(self._heading, sentence, self._read_at), tuple(notes))
 
     def _table(self) -> Shown:
         overview = self.overview
@@ -326,26 +355,32 @@ class HomePage:
             ("Tenant", *RUN_ORDER, "Note"),
             [[row.name, *map(_word(row), RUN_ORDER), row.error or None] for row in overview.rows],
             owner=self._heading,
-            read="" if overview.began is None else f"read {utc(overview.began)}",
+            read=self._read_at,
             empty="no tenants were read",
         )
         return Stack((table,))
 
-    def _running(self) -> Shown:
-        running = runs_in_flight(self._records)
+    def _in_flight(self) -> Shown:
+        rows = [
+            [
+                run.since[:19].replace("T", " "),
+                run.target,
+                f"{run.site}/{run.tenant}",
+                run.sections,
+                run.operator,
+                run.doing or _elsewhere(run),
+                None
+                if run.doing
+                else f"If it has ended: runbook records close {run.run_id} --reason TEXT"
+                f" --confirm {run.run_id}",
+            ]
+            for run in self._runs.unclosed()
+            if not run.was_killed
+        ]
         return Table(
             "In flight right now",
-            ("Since (UTC)", "Tenant", "Sections", "By", "Doing"),
-            [
-                [
-                    run.since[:19].replace("T", " "),
-                    f"{run.site}/{run.tenant}",
-                    run.sections,
-                    run.operator,
-                    run.doing,
-                ]
-                for run in running
-            ],
+            ("Since (UTC)", "Target", "Tenant", "Sections", "By", "Doing", NOTE),
+            rows,
             empty="no run is in flight",
             read=f"as of {utc()}",
         )
@@ -353,30 +388,32 @@ class HomePage:
     def _latest(self) -> Shown:
         rows = [
             [
-                row.opened[:19].replace("T", " "),
+                Link(row.opened[:19].replace("T", " "), self._page_of(row.run)),
+                row.facts.target or "unknown",
                 f"{row.site}/{row.tenant}",
-                row.outcome,
+                row.condition if row.problems else row.outcome,
                 row.facts.changed or None,
                 row.facts.operator,
                 row.facts.ticket or None,
-                self._link(row.run),
+                row.run,
             ]
-            for row in latest_runs(self._records)
+            for row in self._runs.latest()
         ]
         table = Table(
             "Latest runs",
-            ("When (UTC)", "Tenant", "Outcome", "What changed", "Who", "Ticket", "Record"),
+            ("When (UTC)", "Target", "Tenant", "Outcome", "What changed", "Who", "Ticket", "Run"),
             rows,
             empty="no run has opened a record yet",
             read=f"as of {utc()}",
+            hidden=["Run"],
         )
         every = self._records / "index.html"
         link = Table("All records", ("Where",), [[Link("list of all records", self._served.link(every))]])
         return Stack((table, link)) if every.exists() else table
 
-    def _link(self, run: str) -> Link:
+    def _page_of(self, run: str) -> str | None:
         page = self._records / run / "index.html"
-        return Link(run.rpartition("/")[2], self._served.link(page) if page.exists() else None)
+        return self._served.link(page) if page.exists() else None
 
     def _view(self) -> dict[str, Any]:
         """What the widget shows."""
@@ -388,10 +425,9 @@ class HomePage:
         count = f"{done} of {total} read" if reading else ""
         if reading and overview.began is None:
             count = "reading the parameter files"
-        read = "" if overview.began is None else f"read {utc(overview.began)}"
         notes = [*overview.problems]
         if self._is_outdated:
-            notes.append("A run has opened or closed its record since this was read.")
+            notes.append(OUTDATED)
         if overview.error is not None:
             notes += str(overview.error).splitlines()
         target = overview.site.target if overview.site is not None else ""
@@ -405,7 +441,7 @@ class HomePage:
             "done": done,
             "total": total,
             "count": count,
-            "caption": visible(heading(self._heading, "Tenants by section", read)),
+            "caption": visible(heading(self._heading, "Tenants by section", self._read_at)),
             "columns": [{"number": number, "title": SECTIONS[number].title} for number in RUN_ORDER],
             "rows": rows,
             "notes": [visible(note) for note in notes],
@@ -416,12 +452,16 @@ class HomePage:
     def _row_view(self, name: str) -> dict[str, Any]:
         overview = self.overview
         row = overview.owners.get(name)
-        running = [run for run in self._in_flight if (run.site, run.tenant) == (overview.name, name)]
+        running = [
+            f"running: {run.doing}" if run.doing else _elsewhere(run)
+            for run in self._unclosed
+            if (run.site, run.tenant) == (overview.name, name) and not run.was_killed
+        ]
         return {
             "name": visible(name),
             "about": f"Open {visible(name)}",
             "has_file": isinstance(overview.sources[name], Path),
-            "running": ", ".join(f"running: {run.doing}" for run in running),
+            "running": visible(", ".join(running)),
             "error": [visible(line) for line in row.error.splitlines()] if row is not None else [],
             "cells": None
             if row is None
@@ -444,6 +484,12 @@ class Matrix(Table):
     """A table of states: a column for the tenant and one for each section."""
 
     most_columns = 1 + len(RUN_ORDER)
+
+
+def _elsewhere(run: UnclosedRun) -> str:
+    """What is known of a run of another machine, whose locks cannot be seen from here."""
+    where = f"on {run.host}" if run.host else "on another machine"
+    return f"not closed; it ran {where}, which cannot be seen from here"
 
 
 def _word(row: OwnerStates) -> Callable[[str], str | None]:

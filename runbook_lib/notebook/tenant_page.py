@@ -27,6 +27,7 @@ from .page import Page, in_turn, open_page
 from .tables import (
     Stack,
     Table,
+    count_to_look_at,
     row_table,
     rows_in_order,
     to_check,
@@ -141,17 +142,17 @@ def _joined(plan: Plan) -> Slice:
 
 
 def _told(part: Slice | None) -> tuple[str, str]:
-    """Tone and title of the closing box."""
+    """Tone and title of the closing box: as urgent as the verdict above it."""
     if part is None:
         return "info", "No plan was made on this page."
+    tone = verdict(part).tone
     if part.stopping:
-        return (
-            "caution",
-            f"The whole tenant planned: {counted(len(part.stopping), 'row')} in conflict or blocked.",
-        )
+        stopping = counted(len(part.stopping), "row")
+        return tone, f"The whole tenant planned: {stopping} in conflict or blocked."
     if part.changing:
-        return "info", f"The whole tenant planned: {counted(len(part.changing), 'row')} to apply."
-    return "good", "The whole tenant planned: nothing to change."
+        return tone, f"The whole tenant planned: {counted(len(part.changing), 'row')} to apply."
+    silent = count_to_look_at(part.rows)
+    return tone, f"The whole tenant planned: nothing to change{f', and {silent}' if silent else ''}."
 
 
 def _order(parts: Sequence[Slice]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -15,11 +16,13 @@ import pytest
 
 from runbook_lib.errors import InputError
 from runbook_lib.guide import RUN_ORDER
-from runbook_lib.notebook.home import HomePage
-from runbook_lib.notebook.latest import killed_runs, latest_runs, runs_in_flight
+from runbook_lib.notebook import latest
+from runbook_lib.notebook.display import utc
+from runbook_lib.notebook.home import OUTDATED, HomePage
+from runbook_lib.notebook.latest import LATEST, WorkspaceRuns, killed
 from runbook_lib.notebook.overview import OverviewReader
 from runbook_lib.records import living
-from runbook_lib.records.record import open_record
+from runbook_lib.records.record import close_record, open_record
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.notebooks.lab import patience
 
@@ -126,16 +129,18 @@ def test_an_own_site_comes_before_the_sandboxs(sandbox: TestSandbox) -> None:
     assert HomePage(None, watched=False).overview.site_file == own / "site.yaml"
 
 
-def opened_run(sandbox: TestSandbox, run_id: str) -> Path:
+def opened_run(
+    sandbox: TestSandbox, run_id: str, mode: str = "apply", tenant: str = "acme", target: str = "sandbox"
+) -> Path:
     records = sandbox.root / "records"
-    folder = records / "demo" / "acme" / run_id
+    folder = records / "demo" / tenant / run_id
     open_record(
         records,
         folder,
-        mode="apply",
+        mode=mode,
         site="demo",
-        tenant="acme",
-        target={"target": "sandbox"},
+        tenant=tenant,
+        target={"target": target},
         order=("01",),
         parameters={},
         files={},
@@ -144,17 +149,102 @@ def opened_run(sandbox: TestSandbox, run_id: str) -> Path:
     return folder
 
 
+def closed_run(sandbox: TestSandbox, run_id: str, mode: str = "apply") -> Path:
+    folder = opened_run(sandbox, run_id, mode)
+    close_record(sandbox.root / "records", folder)
+    return folder
+
+
 def test_a_run_is_in_flight_until_its_process_lets_go_of_it_and_then_it_was_killed(
     sandbox: TestSandbox,
 ) -> None:
-    records = sandbox.root / "records"
+    runs = WorkspaceRuns(sandbox.root / "records")
     folder = opened_run(sandbox, "20260101T000000Z-000001")
-    assert [(run.tenant, run.sections) for run in runs_in_flight(records)] == [("acme", "01")]
-    assert killed_runs(latest_runs(records), "demo") == []
+    [run] = runs.unclosed()
+    assert (run.tenant, run.sections, run.target, bool(run.doing)) == ("acme", "01", "sandbox", True)
+    assert killed(runs.unclosed(), "demo") == []
     living.end(folder)
-    assert runs_in_flight(records) == []
-    assert killed_runs(latest_runs(records), "demo") == [f"demo/acme/{folder.name}"]
-    assert killed_runs(latest_runs(records), "other") == []
+    # However many runs there were since then.
+    for number in range(LATEST + 1):
+        closed_run(sandbox, f"20260102T000000Z-{number:06x}")
+    [run] = killed(runs.unclosed(), "demo")
+    assert run.run == f"demo/acme/{folder.name}" and not run.doing
+    assert killed(runs.unclosed(), "other") == []
+    home = open_home(sandbox)
+    assert f"records close {folder.name}" in home.next().title
+    assert home.in_flight().frame.empty
+
+
+def test_a_run_of_another_machine_was_not_killed_for_all_that_can_be_seen(
+    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("socket.gethostname", lambda: "other-machine")
+        folder = opened_run(sandbox, "20260101T000000Z-000001")
+    living.end(folder)  # what is locked there cannot be seen here
+    runs = WorkspaceRuns(sandbox.root / "records").unclosed()
+    assert [(run.host, run.is_elsewhere, run.was_killed) for run in runs] == [("other-machine", True, False)]
+    home = open_home(sandbox)
+    assert "records close" not in home.next().title
+    [row] = home.in_flight().frame.to_dict("records")
+    assert "other-machine" in row["Doing"] and f"--confirm {folder.name}" in row["Note"]
+
+
+def test_a_run_that_goes_on_is_in_flight_though_somebody_closed_its_record(sandbox: TestSandbox) -> None:
+    runs = WorkspaceRuns(sandbox.root / "records")
+    folder = opened_run(sandbox, "20260101T000000Z-000001")
+    assert len(runs.unclosed()) == 1
+    lock = living._own.pop(folder.absolute())
+    close_record(sandbox.root / "records", folder)  # as another machine does, which sees no lock
+    (folder / living.LOCK).touch()
+    living._own[folder.absolute()] = os.open(folder / living.LOCK, os.O_RDONLY)
+    fcntl.flock(living._own[folder.absolute()], fcntl.LOCK_EX)
+    os.close(lock)
+    assert [bool(run.doing) for run in runs.unclosed()] == [True]
+    living.end(folder)
+    assert runs.unclosed() == []
+
+
+def test_the_latest_runs_are_those_that_were_to_change_something(sandbox: TestSandbox) -> None:
+    first = closed_run(sandbox, "20260101T000000Z-000001")
+    for number in range(LATEST + 1):
+        closed_run(sandbox, f"20260102T000000Z-{number:06x}", mode="verify" if number % 2 else "plan")
+    page = open_home(sandbox)
+    frame = page.runs().frame
+    assert [*frame.Run] == [f"demo/acme/{first.name}"] and [*frame.Target] == ["sandbox"]
+    # One that says afterwards that it was to change nothing is not believed.
+    opening = first / "opening.json"
+    opening.chmod(0o644)
+    opening.write_text(opening.read_text().replace('"mode": "apply"', '"mode": "verify"'))
+    frame = open_home(sandbox).runs().frame
+    assert [*frame.Run] == [f"demo/acme/{first.name}"] and "NOT AS IT WAS" in frame.Outcome[0]
+
+
+def test_a_look_at_the_records_costs_the_same_among_many(
+    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        closed_run(sandbox, f"20260101T000000Z-{number:06x}")
+    opened_run(sandbox, "20260102T000000Z-000001")
+    asked: list[Path] = []
+    read: list[Path] = []
+    is_going_on, read_chain = living.is_going_on, latest.read_chain
+    monkeypatch.setattr(living, "is_going_on", lambda folder: asked.append(folder) or is_going_on(folder))
+    monkeypatch.setattr(latest, "read_chain", lambda folder: read.append(folder) or read_chain(folder))
+    page = HomePage(sandbox.root / SITE, watched=False)
+    for _ in range(5):
+        assert page.look()
+    assert {folder.name for folder in asked} == {"20260102T000000Z-000001"} and len(read) == 1
+
+
+def test_what_to_do_next_says_when_that_was_read(sandbox: TestSandbox) -> None:
+    page = open_home(sandbox)
+    title = page.next().title
+    assert page.overview.began is not None and utc(page.overview.began) in title
+    closed_run(sandbox, "20260101T000000Z-000001")
+    assert page.next().lines == ()
+    page.look()
+    assert page.next().lines == (OUTDATED,)
 
 
 def test_the_notebook_runs_unattended_and_leaves_no_record(sandbox: TestSandbox, tmp_path: Path) -> None:

@@ -15,8 +15,11 @@ import pytest
 
 from runbook_lib.errors import VerificationError
 from runbook_lib.guide import RUN_ORDER, TRUNK_ORDER, WHOLE
+from runbook_lib.keys import Why
 from runbook_lib.notebook.child import Order
-from runbook_lib.notebook.tenant_page import TenantPage
+from runbook_lib.notebook.tables import verdict
+from runbook_lib.notebook.tenant_page import TenantPage, _told
+from runbook_lib.plan import Action, Effect, Row, Slice
 from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, TestSandbox
 
@@ -53,6 +56,29 @@ def press(page: TenantPage, name: str) -> None:
     form = view(page)["form"]
     sent = {"do": "apply", "name": name, "offer": form["offer"], "permission": bool(form["permission"])}
     page.form.answered(sent | {"ticket": "CHG-9"})
+
+
+def row(action: Action, why: Why | None = None, effect: Effect = Effect.NONE) -> Row:
+    return Row("4.1", f"{action} {why}", "wanted", "current", action, why=why, effect=effect)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [row(Action.IN_PLACE)],
+        [row(Action.IN_PLACE), row(Action.NOT_MANAGED, Why.RINGS_NOWHERE)],
+        [row(Action.IN_PLACE), row(Action.NOT_MANAGED, Why.NO_EMERGENCY_ADDRESS)],
+        [row(Action.UPDATE)],
+        [row(Action.UPDATE, effect=Effect.INTERRUPTS_INBOUND)],
+        [row(Action.CONFLICT, Why.NO_LEAVE)],
+        [row(Action.CONFLICT, Why.TAKEN)],
+        [row(Action.BLOCKED)],
+    ],
+)
+def test_its_last_box_is_as_urgent_as_the_verdict_above(rows: list[Row]) -> None:
+    part = Slice(WHOLE, tuple(rows))
+    assert _told(part)[0] == verdict(part).tone
 
 
 def test_its_plan_is_that_of_the_command_in_the_order_of_the_run(
