@@ -13,7 +13,6 @@ from rich.text import Text
 from ...errors import InputError, RunbookError
 from ...notebook.display import visible
 from ...outcomes import ExitStatus
-from ...parameters import project_root
 from ...paths import current_folder, locate
 from ...records import living
 from ...records.chain import CLOSED, Chain, Entry, unreadable
@@ -72,7 +71,7 @@ def chosen_records(records: Path | None) -> Path:
 
 def given(path: Path | None) -> Path | None:
     """The full path that an option means, by the rule of every path; as it is, if there is no such file."""
-    return path and (locate(path, current_folder(), project_root()) or path)
+    return path and (locate(path, current_folder(), find_workspace().folder) or path)
 
 
 def read_whole_chain(records: Path) -> tuple[list[Entry], list[Problem]]:

@@ -23,6 +23,7 @@ from ...notebook.tables import ABSENT, first_block_shown
 from ...notebook.tables import Table as ColumnTable
 from ...outcomes import ExitStatus
 from ...plain_files import read_mapping
+from ...plan import value_text
 from ...records.chain import CLOSED, Entry
 from ...records.chain_reading import by_event
 from ...records.clocks import clock_cautions
@@ -54,6 +55,7 @@ from .common import (
     warn_of_clocks,
 )
 
+_VERIFIED = {None: "not read back", True: "yes", False: "NO"}
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _COLUMNS = (
     ("Record", lambda row: row.run),
@@ -66,7 +68,7 @@ _COLUMNS = (
     ("Ticket", lambda row: row.facts.ticket),
     ("Changed", lambda row: row.facts.changed),
     ("Effect", lambda row: row.facts.effect),
-    ("Verified", lambda row: {None: "", True: "yes", False: "NO"}[row.facts.verified]),
+    ("Verified", lambda row: "" if row.state == DISPOSED else _VERIFIED[row.facts.verified]),
     ("Rolled back by", lambda row: ", ".join(row.rolled_back_by)),
     ("Writes", lambda row: str(row.facts.writes)),
     ("Look at", lambda row: ", ".join(row.reasons)),
@@ -185,7 +187,7 @@ def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterR
     found = [row.to_data() for row in rows]
     if as_csv:
         columns = list(found[0]) if found else list(RegisterRow("//", "", "", RecordFacts()).to_data())
-        lines = [[_cell(row[name]) for name in columns] for row in found]
+        lines = [[_cell(row[name], is_known=row["state"] != DISPOSED) for name in columns] for row in found]
         _print_text(csv_text([("", columns, lines)]).rstrip("\r\n").replace("\r\n", "\n"))
         return
     data = {
@@ -202,10 +204,13 @@ def _print_json(data: Mapping[str, Any]) -> None:
     _print_text(scrub(json.dumps(data, indent=1)))
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+def _cell(value: object, *, is_known: bool) -> str:
+    """A value for a spreadsheet; of a removed record nobody knows most of them any more."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == []:
+        return ("none" if value == [] else _VERIFIED[None]) if is_known else ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _time(option: str, given: str | None, *, end: bool = False) -> str | None:
@@ -332,6 +337,13 @@ def _facts(name: str, record: dict[str, Any]) -> None:
             screen.print(Text.assemble((f"{label:<16} ", "bold"), shown_text(value)), soft_wrap=True)
 
 
+def _in_words(value: Any) -> str:
+    """A value of a record: of a blank cell nobody knows what it means."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return ABSENT if value is None else value_text(value)
+
+
 def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     if not rows:
         return
@@ -339,5 +351,5 @@ def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> 
     for name in columns:
         table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
     for row in rows:
-        table.add_row(*(shown_text(row.get(name)) for name in columns))
+        table.add_row(*(shown_text(_in_words(row.get(name))) for name in columns))
     screen.print(table)
