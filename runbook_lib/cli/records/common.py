@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -25,6 +26,7 @@ from ...records.register import GOING_ON
 from ...records.reviews import describe_events
 from ...records.summary import NOT_ENDED
 from ...screen import complain, output_failed, screen
+from ...secret import scrub
 from ...workspace import find_workspace
 
 app = typer.Typer(
@@ -147,6 +149,17 @@ def names_of(by: object) -> str:
 
 def shown_text(value: object) -> Text:
     return Text("" if value is None else visible(str(value)))
+
+
+def print_text(content: str) -> None:
+    """Print much text as it is: nothing in it acts on a terminal."""
+    screen.file.write(f"{content}\n")
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print data as JSON."""
+    # ASCII alone: nothing in it acts on a terminal.
+    print_text(scrub(json.dumps(data, indent=1)))
 
 
 def line(content: str, style: str = "") -> None:

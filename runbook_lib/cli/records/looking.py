@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,13 +28,12 @@ from ...records.chain_reading import by_event
 from ...records.clocks import clock_cautions
 from ...records.events import DISPOSED
 from ...records.first_block import first_block, mapping, mappings, moment
-from ...records.problems import Damage
+from ...records.problems import Code
 from ...records.record import COMPARISON, record_so_far
 from ...records.register import RecordFacts, RegisterFilter, RegisterRow, register
 from ...records.reviews import describe_events, unreviewed
 from ...records.verify import read_record, verify_record
 from ...screen import screen
-from ...secret import scrub
 from .common import (
     Records,
     Run,
@@ -46,6 +44,8 @@ from .common import (
     name_emergencies,
     name_events,
     names_of,
+    print_json,
+    print_text,
     printed,
     read_whole_chain,
     runs_of,
@@ -175,12 +175,7 @@ def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         for row in cells
     ]
     rule = "  ".join("-" * width for width in widths)
-    _print_text("\n".join(line.rstrip() for line in (title, lines[0], rule, *lines[1:])))
-
-
-def _print_text(content: str) -> None:
-    """Print much text as it is: nothing in it acts on a terminal."""
-    screen.file.write(f"{content}\n")
+    print_text("\n".join(line.rstrip() for line in (title, lines[0], rule, *lines[1:])))
 
 
 def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterRow], *, as_csv: bool) -> None:
@@ -188,7 +183,7 @@ def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterR
     if as_csv:
         columns = list(found[0]) if found else list(RegisterRow("//", "", "", RecordFacts()).to_data())
         lines = [[_cell(row[name], is_known=row["state"] != DISPOSED) for name in columns] for row in found]
-        _print_text(csv_text([("", columns, lines)]).rstrip("\r\n").replace("\r\n", "\n"))
+        print_text(csv_text([("", columns, lines)]).rstrip("\r\n").replace("\r\n", "\n"))
         return
     data = {
         "format": 1,
@@ -196,12 +191,7 @@ def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterR
         "runs": found,
         "events": describe_events(folder, entries),
     }
-    _print_json(data)
-
-
-def _print_json(data: Mapping[str, Any]) -> None:
-    # ASCII alone: nothing in it acts on a terminal.
-    _print_text(scrub(json.dumps(data, indent=1)))
+    print_json(data)
 
 
 def _cell(value: object, *, is_known: bool) -> str:
@@ -243,9 +233,7 @@ def show(
         disposed = any(entry.event == DISPOSED for entry in own)
         opening, closed, unread = ({}, {}, []) if disposed else read_record(folder, name, digests)
         problems += verify_record(folder, name, own)
-        problems += [
-            problem for problem in unread if problem.damage is Damage.NEWER and problem not in problems
-        ]
+        problems += [problem for problem in unread if problem.code is Code.NEWER and problem not in problems]
         is_open = bool(digests) and CLOSED not in digests
         # Of a run that has not ended nothing is certain but its opening: what lies in its folder is shown.
         record = closed or ({**_so_far(folder / name), **opening} if is_open else opening)
@@ -256,7 +244,7 @@ def show(
             first = first_block(record).to_data()
             record.pop("first", None)
             wrong = [f"{problem.path}: {problem.what}" for problem in problems]
-            _print_json({"run": name, "first": first, **record, "events": events, "problems": wrong})
+            print_json({"run": name, "first": first, **record, "events": events, "problems": wrong})
         else:
             warn(problems)
             if record:
