@@ -319,6 +319,8 @@ def value_text(value: Value) -> str:
     """Return a value as people read it in a sentence."""
     if value is None:
         return "absent"
+    if value is True or value is False:
+        return "on" if value else "off"
     return str(value) if value != "" else "empty"
 
 

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from runbook_lib.cli import app
+from runbook_lib.cli.app import COMMANDS
 from runbook_lib.records.versions import runbook_version
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_way_back import set_up
@@ -225,3 +228,9 @@ def test_the_first_line_and_the_opening_name_where_it_worked(sandbox: TestSandbo
     told = [opened[key] for key in ("workspace", "records", "site")]
     assert told == [str(sandbox.root), str(sandbox.root / "records"), "demo"]
     assert opened["runbook"]["version"] == version
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
+def test_each_command_is_where_it_is_looked_for(command: str) -> None:
+    done = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0 and f"{command} [OPTIONS]" in done.output, done.output

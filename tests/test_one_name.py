@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from runbook_lib.cli import app as runbook
+from runbook_lib.cli.app import COMMANDS
 from runbook_lib.cli.records import app as records
 from tests.conftest import CHECKOUT
 
@@ -30,8 +30,10 @@ def _definitions(path: Path) -> Iterator[Definition]:
 
 def _commands() -> set[tuple[str, str]]:
     """Module and name of each command: its function bears the name that people type."""
-    every = (*runbook.registered_commands, *records.registered_commands)
-    return {(one.callback.__module__, one.callback.__name__) for one in every if one.callback}
+    paths = [path.split(".") for path in COMMANDS.values()]
+    own = {(f"runbook_lib.cli.{module}", function) for module, function in paths}
+    every = records.registered_commands
+    return own | {(one.callback.__module__, one.callback.__name__) for one in every if one.callback}
 
 
 def _is_overload(node: Definition) -> bool:

@@ -115,12 +115,16 @@ def write_html(path: Path, title: str, target: str, body: str, navigation: str =
     return path
 
 
+_ABSENT = '<span class="dim" title="absent">—</span>'
+
+
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], runs: Sequence[str] = (), name: str = ""
 ) -> str:
     """A table of HTML cells; a column whose name starts with # has numbers.
 
-    ``runs`` are the names by which each row is found as well; ``name`` says what the table is.
+    ``runs`` are the names by which each row is found as well; ``name`` says what the table is. A cell
+    without content is marked as absent.
     """
     kinds = [' class="number"' if column.startswith("#") else "" for column in columns]
     head = "".join(
@@ -130,7 +134,7 @@ def table(
     found_by = [f' data-run="{escaped(run)}"' for run in runs] or [""] * len(rows)
     lines = "".join(
         f"<tr{run}>"
-        + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True))
+        + "".join(f"<td{kind}>{cell or _ABSENT}</td>" for cell, kind in zip(row, kinds, strict=True))
         + "</tr>"
         for row, run in zip(rows, found_by, strict=True)
     )

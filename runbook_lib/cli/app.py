@@ -9,64 +9,71 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from ..batch.interruption import Interruption, interrupted_once
 from ..outcomes import ExitStatus
 from ..screen import complain, finish, guard
 from ..workspace import VARIABLE, full_path
-from . import (
-    applying,
-    approving,
-    demo,
-    dial,
-    discover,
-    drift,
-    planning,
-    records,
-    signing_in,
-    undoing,
-    workspace,
-)
-from .running import RUN_AGAIN, guarded
-from .workspace import show_version
+from .ending import RUN_AGAIN, guarded
 
-#: In the order in which ``runbook --help`` lists them.
-COMMANDS: tuple[Callable[..., Any], ...] = (
-    workspace.init,
-    workspace.lab,
-    workspace.notebooks,
-    workspace.upgrade,
-    demo.demo,
-    demo.sandbox,
-    planning.validate,
-    dial.dial,
-    planning.plan,
-    approving.approve,
-    approving.revoke,
-    applying.apply,
-    applying.verify,
-    drift.drift,
-    discover.discover,
-    undoing.rollback,
-    undoing.retire,
-    signing_in.sign_in,
-)
+#: Module and function of each command, or of a group its ``app``, in the order of ``runbook --help``.
+COMMANDS = {
+    "init": "workspace.init",
+    "lab": "workspace.lab",
+    "notebooks": "workspace.notebooks",
+    "upgrade": "workspace.upgrade",
+    "demo": "demo.demo",
+    "sandbox": "demo.sandbox",
+    "validate": "planning.validate",
+    "dial": "dial.dial",
+    "plan": "planning.plan",
+    "approve": "approving.approve",
+    "revoke": "approving.revoke",
+    "apply": "applying.apply",
+    "verify": "applying.verify",
+    "drift": "drift.drift",
+    "discover": "discover.discover",
+    "rollback": "undoing.rollback",
+    "retire": "undoing.retire",
+    "sign-in": "signing_in.sign_in",
+    "records": "records.app",
+}
+
+
+class OnDemand(TyperGroup):
+    """Commands that are imported when they are asked for: who lists records needs no vendor's client."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast(Any, dict.fromkeys(COMMANDS))
+
+    def get_command(self, ctx: object, cmd_name: str) -> Any:
+        """Return a command by its name; ``None`` if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(".")
+        found = getattr(import_module(f".{module}", __package__), name)
+        if isinstance(found, typer.Typer):
+            return get_command(found)
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command(cmd_name)(found)
+        return get_command(single)
+
 
 app = typer.Typer(
     help="Connect PortSIP PBX tenants to Twilio Elastic SIP Trunking, and record every change.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    cls=OnDemand,
 )
-
-app.add_typer(records.app, name="records")
-for command in COMMANDS:
-    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -86,6 +93,8 @@ def _options(
         # For this process and those that it starts, wherever they run.
         os.environ[VARIABLE] = os.path.abspath(full_path(workspace, "--workspace"))
     if version:
+        from .workspace import show_version
+
         show_version()
         raise typer.Exit
     if context.invoked_subcommand is None:

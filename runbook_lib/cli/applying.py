@@ -11,6 +11,7 @@ from rich.text import Text
 from ..notebook.display import visible
 from ..outcomes import ExitStatus
 from ..screen import screen
+from .ending import guarded
 from .options import (
     SANDBOX_SITE,
     AcceptInterruption,
@@ -36,7 +37,7 @@ from .options import (
     given_approval,
     owners_of,
 )
-from .running import How, guarded, resume_batch, run_notebooks
+from .running import How, resume_batch, run_notebooks
 
 
 def apply(

@@ -17,8 +17,8 @@ from ..outcomes import ExitStatus
 from ..screen import complain, screen
 from ..statement import VALID_DAYS, Statement
 from ..workspace import find_workspace
+from .ending import guarded
 from .options import given_file
-from .running import guarded
 
 
 def approve(

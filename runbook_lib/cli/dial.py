@@ -19,8 +19,8 @@ from ..notebook.display import visible
 from ..outcomes import ExitStatus
 from ..parameters import Tenant, load, project_root
 from ..screen import screen
+from .ending import guarded
 from .options import SANDBOX_SITE, SiteFile, files_of_run
-from .running import guarded
 
 #: Columns that are shown only if one of the calls has a value in them.
 _OPTIONAL = frozenset({"From", "Rules see", "Same priority", "Caller id"})

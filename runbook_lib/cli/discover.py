@@ -15,8 +15,8 @@ from ..discover.finding import Discovery, discover_site
 from ..notebook.display import visible
 from ..parameters import load_site, project_root
 from ..screen import screen
+from .ending import guarded
 from .options import SANDBOX_SITE, SiteFile, files_of_run
-from .running import guarded
 
 
 def discover(

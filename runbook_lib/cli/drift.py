@@ -19,8 +19,8 @@ from ..records.result import now
 from ..screen import complain, conclude, screen
 from ..watch.differences import look_at_all
 from ..watch.report import COLUMNS, Drift, post, post_target, write_metrics
+from .ending import guarded
 from .options import SANDBOX_SITE, AllTenants, SiteFile, TenantFiles, owners_of
-from .running import guarded
 
 
 def drift(

@@ -9,6 +9,7 @@ import typer
 from ..outcomes import ExitStatus, worst
 from ..screen import screen
 from ..words import counted
+from .ending import guarded
 from .options import (
     SANDBOX_SITE,
     AllTenants,
@@ -21,7 +22,7 @@ from .options import (
     chosen_sections,
     owners_of,
 )
-from .running import announce, caution, guarded
+from .running import announce, caution
 
 
 def validate(tenants: TenantFiles = None, site: SiteFile = SANDBOX_SITE, every: AllTenants = False) -> None:

@@ -3,59 +3,34 @@
 from __future__ import annotations
 
 import os
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
 from rich.text import Text
 
 from ..dialling import judgement
 from ..dialling.sources import from_parameters
-from ..errors import InputError, RunbookError
+from ..errors import InputError
 from ..notebook.display import visible
 from ..outcomes import ExitStatus
 from ..parameters import Tenant, TrunkScope, load_all, load_site, project_root, secret_cautions
 from ..paths import near
-from ..plain_files import describe
 from ..records.result import CHECKSUMS
 from ..records.versions import runbook_version
 from ..screen import complain, conclude, screen
 from ..workspace import find_workspace
+from .ending import RUN_AGAIN, guarded
 
 if TYPE_CHECKING:
     from ..approval import GivenApproval
     from ..batch import RunResult
     from ..batch.batch_file import Batch
 
-RUN_AGAIN = "Interrupted. Run it again: it reads the current state and completes what is missing."
 #: How many tenants of one caution are named.
 _NAMED = 3
-
-
-def guarded(call: Callable[[], int]) -> int:
-    """The exit status of a command, or of one tenant's part of it; an error does not affect other tenants."""
-    try:
-        return call()
-    except (typer.Abort, typer.Exit, typer.BadParameter):
-        raise
-    except Exception as error:
-        return report(error)
-
-
-def report(error: Exception) -> int:
-    """Report the error that ended a command, and return the command's exit status."""
-    if isinstance(error, RunbookError):
-        complain(str(error))
-    elif isinstance(error, OSError):
-        complain(describe(error))  # a folder that cannot be written, a failing disk
-    else:
-        # A bug in the runbook; what Python would print about it could contain a secret.
-        complain("".join(traceback.format_exception(error)))
-    return ExitStatus.WRONG_INPUT if isinstance(error, InputError) else ExitStatus.FAILED
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from rich.text import Text
 from ..outcomes import ExitStatus
 from ..parameters import Tenant, load_all, load_site, project_root
 from ..screen import screen
+from .ending import guarded
 from .options import SANDBOX_SITE, SiteFile, TenantFiles, files_of_run
-from .running import guarded
 
 
 def sign_in(

@@ -14,6 +14,7 @@ from ..outcomes import worst
 from ..parameters import project_root
 from ..screen import screen
 from ..workspace import find_workspace
+from .ending import guarded
 from .options import (
     SANDBOX_SITE,
     AcceptInterruption,
@@ -34,7 +35,7 @@ from .options import (
     given_file,
     owners_of,
 )
-from .running import announce, guarded, run_notebooks
+from .running import announce, run_notebooks
 
 if TYPE_CHECKING:
     from ..approval import GivenApproval

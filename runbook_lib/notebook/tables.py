@@ -486,11 +486,14 @@ def _text_value(column: str, value: Any) -> str:
 
 
 def _plain(value: Any, column: str) -> str:
-    if value is None or (column == "Effect" and value == Effect.NONE):
+    """A value in words. Only a note may say nothing: of a blank cell nobody knows what it means."""
+    if column == NOTE and not value:
         return ""
+    if value is None:
+        return "absent"
     if value is True or value is False:
         words = ("no", "yes") if column in _YES_NO_COLUMNS else ("off", "on")
         return words[value]
     if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(map(str, value))
-    return "(empty)" if value == "" and column != NOTE else str(value)
+        return ", ".join(map(str, value)) or "none"
+    return "(empty)" if value == "" else str(value)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from .. import ssh
 from ..plain_files import SMALL, describe, parse_mapping, read, require_plain
-from ..statement import NAMESPACE, OLD_NAMESPACE, SIGNED
+from ..plan import Plan
+from ..statement import NAMESPACE, OLD_NAMESPACE, SIGNED, Statement
 from .chain import OPENED, Entry, digest_of
 from .chain_reading import is_run, read_chain
 from .events import DISPOSED
-from .problems import Problem
+from .problems import Code, Problem
 from .run_folder import APPROVED, STATEMENT, signature_names
 from .uses import USED
 
@@ -58,21 +59,23 @@ def signed_approvals(
             holding = _holding(message, signatures, namespace, allowed_signers, used or entry, revoked)
         except (OSError, ValueError) as error:
             why = describe(error) if isinstance(error, OSError) else str(error)
-            problems.append(Problem(str(entry.run), f"its approval cannot be checked: {why}"))
+            what = f"its approval cannot be checked: {why}"
+            problems.append(Problem(str(entry.run), what, Code.APPROVAL))
             continue
         for key in wanted:
             if key in holding:
                 notes.append(f"{entry.run}: approved by {holding[key]} with {key}; judged at {entry.at}")
             else:
                 what = f"its approval, signed with {key}, is invalid at {entry.at} by {allowed_signers.name}"
-                problems.append(Problem(str(entry.run), what))
+                problems.append(Problem(str(entry.run), what, Code.APPROVAL))
     return problems, notes
 
 
 def _signed(records: Path, run: str, used: Entry | None) -> tuple[bytes, list[Path], str]:
     """What was signed for a run, the files of its signatures, and their namespace.
 
-    Raises ``OSError`` for what cannot be read, ``ValueError`` for a statement that is not the used one.
+    Raises ``OSError`` for what cannot be read, ``ValueError`` for a statement that is not the used one, or
+    does not cover the record's plan.
     """
     folder = records / run
     if used is None:  # from before a use was an entry: a signature over the plan's digest
@@ -84,6 +87,9 @@ def _signed(records: Path, run: str, used: Entry | None) -> tuple[bytes, list[Pa
     message = read(folder / STATEMENT, SMALL)
     if digest_of(message) != parse_mapping(content).get("statement"):
         raise ValueError(f"{STATEMENT} is not the statement that was used")
+    plan = Plan.from_document(parse_mapping(read(folder / APPROVED[0])))
+    if Statement.parse(message).line(plan) is None:
+        raise ValueError(f"{STATEMENT} does not cover {APPROVED[0]}")
     return message, [one for one in signature_names(folder / STATEMENT) if one.exists()], NAMESPACE
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
 from .chain import CLOSED, DIGEST, FILE_NAME, FILES, OPENED, Chain, Entry, NewerFormatError
-from .problems import LFS_POINTER, LINE_ENDS, POINTER, Damage, Problem, unread
+from .problems import LFS_POINTER, LINE_ENDS, POINTER, Code, Problem, unread_problem
 
 
 def open_runs(entries: Sequence[Entry]) -> list[str]:
@@ -32,13 +32,13 @@ def read_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
     try:
         lines = Chain(records).lines()
     except OSError as error:
-        return [], [Problem(FILE_NAME, unread(error))]
+        return [], [unread_problem(FILE_NAME, error)]
     if pointed := LFS_POINTER.match(b"".join(lines[:10])):
-        return [], [Problem(FILE_NAME, f"{POINTER} ({pointed[1].decode()})")]
+        return [], [Problem(FILE_NAME, f"{POINTER} ({pointed[1].decode()})", Code.POINTER)]
     if not any(line.endswith(b"\r\n") for line in lines):
         return _linked(lines)
     entries, problems = _linked([line.replace(b"\r\n", b"\n") for line in lines])
-    return entries, [Problem(FILE_NAME, LINE_ENDS, Damage.LINE_ENDS), *problems]
+    return entries, [Problem(FILE_NAME, LINE_ENDS, Code.LINE_ENDS), *problems]
 
 
 def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
@@ -51,20 +51,22 @@ def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
         try:
             entry = Entry.parse(line)
         except NewerFormatError as error:
-            problems.append(Problem(FILE_NAME, f"{place}: {error}", Damage.NEWER))
+            problems.append(Problem(FILE_NAME, f"{place}: {error}", Code.NEWER))
             before = None
             continue
         except ValueError:
             what = "changed: not an entry" if line.endswith(b"\n") else "cut: its end is missing"
-            problems.append(Problem(FILE_NAME, f"{place}: {what}"))
+            problems.append(Problem(FILE_NAME, f"{place}: {what}", Code.BROKEN))
             before = None
             continue
         expected = before.seq + 1 if before else number - 1
         if entry.seq != expected:
-            problems.append(Problem(FILE_NAME, f"{place}: {_out_of_order(entry.seq, expected, seen)}"))
+            what = _out_of_order(entry.seq, expected, seen)
+            problems.append(Problem(FILE_NAME, f"{place}: {what}", Code.BROKEN))
         elif entry.previous != (before.digest if before else None) and (before or number == 1):
             what = "this entry or the one before it was changed, inserted or removed"
-            problems.append(Problem(FILE_NAME, f"{place} ({entry.event} {entry.run}): broken: {what}"))
+            where = f"{place} ({entry.event} {entry.run})"
+            problems.append(Problem(FILE_NAME, f"{where}: broken: {what}", Code.BROKEN))
         seen.add(entry.seq)
         entries.append(entry)
         before = entry
@@ -88,14 +90,14 @@ def histories(entries: Sequence[Entry], going_on: Collection[str]) -> Iterator[P
             events.setdefault(str(entry.run), []).append(entry.event)
     for run, found in events.items():
         if not is_run(run):
-            yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
+            yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run", Code.HISTORY)
         elif found == [OPENED]:
             if run not in going_on:
-                yield Problem(
-                    run, "begun, not ended: opened, never closed; to close it: runbook records close"
-                )
+                what = "begun, not ended: opened, never closed; to close it: runbook records close"
+                yield Problem(run, what, Code.NOT_ENDED)
         elif found != [OPENED, CLOSED]:
-            yield Problem(FILE_NAME, f"entries of {run}: {', '.join(found)}; expected: opened, closed")
+            what = f"entries of {run}: {', '.join(found)}; expected: opened, closed"
+            yield Problem(FILE_NAME, what, Code.HISTORY)
 
 
 def is_inside(name: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from ..did_pool import DidPool
 from ..guide import STEPS, TENANTS_STEPS
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
-from ..plan import Effect, Value
+from ..plan import Effect, Value, value_text
 from ..sip_uri import TerminationUri
 from ..statement import CONFIRMED, SIGNED
 from .first_block import (
@@ -30,7 +30,6 @@ from .first_block import (
     mappings,
     moment,
     read_back_at,
-    value_in_words,
 )
 
 #: What stands in the place of a value that is not for this audience.
@@ -181,9 +180,9 @@ class _Allowed:
 
     def _value(self, value: Value) -> str:
         if not isinstance(value, str):
-            return value_in_words(value)
+            return value_text(value)
         if value in _WORDS or value in self._domains or _FEW_DIGITS.fullmatch(value) or self._are_own(value):
-            return value_in_words(value)
+            return value_text(value)
         return WITHHELD
 
     def _are_own(self, text: str) -> bool:

@@ -70,7 +70,7 @@ class Changed:
         if self.result in (NOT_READABLE, NOT_READ):
             return self.result + certain
         mark = "✓" if self.result == AS_EXPECTED else "✗"
-        return f"{mark} {value_in_words(self.read_back)}{certain}"
+        return f"{mark} {value_text(self.read_back)}{certain}"
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class FirstBlock:
             (
                 row.step,
                 row.setting,
-                value_in_words(row.before),
-                value_in_words(row.after),
+                value_text(row.before),
+                value_text(row.after),
                 "none" if row.effect == Effect.NONE else row.effect,
                 row.read_back_in_words,
             )
@@ -203,7 +203,7 @@ def _what(record: Mapping[str, Any], rows: Sequence[Changed]) -> str:
         return f"{back}changed nothing"
     if len(rows) == 1:
         [row] = rows
-        what = f"{row.setting} ({row.step}) from {value_in_words(row.before)} to {value_in_words(row.after)}"
+        what = f"{row.setting} ({row.step}) from {value_text(row.before)} to {value_text(row.after)}"
         return f"{back}changed {what}"
     return f"{back}changed {len(rows)} settings, listed below,"
 
@@ -293,15 +293,8 @@ def _outside(record: Mapping[str, Any]) -> str:
     [row] = found
     return (
         f"{row.get('setting')} had been changed outside before it (found"
-        f" {value_in_words(row.get('found'))}; run {row.get('run')} left {value_in_words(row.get('value'))})"
+        f" {value_text(row.get('found'))}; run {row.get('run')} left {value_text(row.get('value'))})"
     )
-
-
-def value_in_words(value: Any) -> str:
-    """Return a value as the table shows it."""
-    if value is True or value is False:
-        return "on" if value else "off"
-    return value_text(value)
 
 
 def moment(time: object) -> str:

@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import ssh
 from ..errors import ApprovalError, InputError, RunbookError
 from ..identity import plain_identities
-from ..parameters import Site
 from ..plain_files import parse_mapping, read
 from ..plan import canonical
 from ..secret import scrub_data
 from .chain import CLOSED, OPENED, Chain, Entry, digest_of, digest_of_file, unreadable
 from .errors import RecordError
 from .result import now
+
+if TYPE_CHECKING:
+    from ..parameters import Site
 
 POLICY = "policy"
 NAMESPACE = "runbook-policy"

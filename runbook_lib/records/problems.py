@@ -5,32 +5,46 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from ..plain_files import NotPlainError, read
 from .chain import CLOSED, Entry, digest_of, digest_of_file
+from .formats import FORMAT
 
 VERIFIED, CONSISTENT, DAMAGED = "verified", "consistent, not anchored", "not verified"
-NEWER = "not verified by this runbook: a newer one wrote part of it"
+NEWER = "not verified: a newer runbook wrote part of it"
 
 
-class Damage(Enum):
-    """What happened to a file: changed, or altered by git (core.autocrlf, LFS) or a transfer as text.
+class Code(StrEnum):
+    """What kind of problem it is: the words of the format page, for whoever compares verdicts."""
 
-    Or nothing: a newer runbook wrote it, so this one cannot read it.
-    """
-
-    CHANGED = auto()
-    LINE_ENDS = auto()
-    POINTER = auto()
-    NEWER = auto()
+    MISSING = "missing"
+    CHANGED = "changed"
+    #: Changed by git (core.autocrlf, LFS) or by a transfer as text.
+    LINE_ENDS = "line-ends"
+    POINTER = "lfs-pointer"
+    EXTRA = "extra"
+    NOT_PLAIN = "not-plain"
+    UNREADABLE = "unreadable"
+    #: No damage: a newer runbook wrote it, so this one cannot read it.
+    NEWER = "newer"
+    BROKEN = "broken-chain"
+    HISTORY = "history"
+    NOT_ENDED = "not-ended"
+    WITHHELD = "withheld"
+    NOT_REMOVED = "not-removed"
+    UNKNOWN_HEAD = "unknown-head"
+    SIGNATURE = "signature"
+    NO_SIGNATURE = "no-signature"
+    APPROVAL = "approval"
 
 
 CHANGED = "changed"
 LINE_ENDS = "line endings are now CRLF, as after a transfer as text or git's core.autocrlf"
 POINTER = "replaced by a Git LFS pointer: fetch the file with git lfs pull"
-_TOLD = {Damage.CHANGED: CHANGED, Damage.LINE_ENDS: LINE_ENDS, Damage.POINTER: POINTER}
+_TOLD = {Code.CHANGED: CHANGED, Code.LINE_ENDS: LINE_ENDS, Code.POINTER: POINTER}
 LFS_POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\r?\n(?:.*\n)*?oid (sha256:[0-9a-f]{64})\r?\n"
 )
@@ -38,14 +52,11 @@ LFS_POINTER = re.compile(
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that has changed: the file, relative to the records folder, and what is wrong.
-
-    ``damage`` is what happened to a file that exists and has another digest.
-    """
+    """Something that is wrong: where, relative to the records folder, in words, and of which kind."""
 
     path: str
     what: str
-    damage: Damage | None = None
+    code: Code
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,32 @@ class Report:
         """The closed records, in order."""
         return tuple(str(one.run) for one in self.entries if one.event == CLOSED)
 
+    def to_data(self, notes: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the report as plain data, under the names of the format page."""
+        found = {(problem.path, problem.code): problem.what for problem in reversed(self.problems)}
+        return {
+            "format": FORMAT,
+            "status": self.status,
+            "problems": [
+                {"path": path, "code": str(code), "what": what}
+                for (path, code), what in sorted(found.items())
+            ],
+            "head": self.entries[-1].digest if self.entries else None,
+            "entries": len(self.entries),
+            "closed": len(self.records),
+            "verified_up_to": self.anchored.seq if self.anchored else None,
+            "entries_after": len(self.after) if self.anchored else None,
+            "going_on": list(self.going_on),
+            "removed": list(self.removed),
+            "never_opened": list(self.unopened),
+            "outside": list(self.unchained),
+            "notes": list(notes),
+            "older": list(self.older),
+            "strays": list(self.strays),
+            "not_looked_at": list(self.skipped),
+            "unreviewed": list(self.unreviewed),
+        }
+
     @property
     def after(self) -> tuple[Entry, ...]:
         """The entries behind the anchored one; all of them without one."""
@@ -107,7 +144,7 @@ class Report:
 
 def only_newer(problems: Sequence[Problem]) -> bool:
     """Whether the only problem is that a newer runbook wrote something."""
-    return all(problem.damage is Damage.NEWER for problem in problems)
+    return all(problem.code is Code.NEWER for problem in problems)
 
 
 def file_problem(path: Path | str, name: str, digest: str) -> Problem | None:
@@ -115,28 +152,28 @@ def file_problem(path: Path | str, name: str, digest: str) -> Problem | None:
     try:
         return None if digest_of_file(path) == digest else damage_problem(name, read(path), digest)
     except OSError as error:
-        return Problem(name, unread(error))
+        return unread_problem(name, error)
 
 
 def damage_problem(name: str, content: bytes, digest: str) -> Problem:
     """What happened to a file whose digest differs."""
-    damage = Damage.CHANGED
+    code = Code.CHANGED
     if (pointed := LFS_POINTER.match(content)) and pointed[1].decode() == digest:
-        damage = Damage.POINTER
+        code = Code.POINTER
     elif b"\r\n" in content and digest_of(content.replace(b"\r\n", b"\n")) == digest:
-        damage = Damage.LINE_ENDS
-    return Problem(name, _TOLD[damage], damage)
+        code = Code.LINE_ENDS
+    return Problem(name, _TOLD[code], code)
 
 
-def unread(error: OSError) -> str:
-    """Why a file could not be read, as the text of a problem."""
+def unread_problem(name: str, error: OSError) -> Problem:
+    """Why a file could not be read."""
     if isinstance(error, FileNotFoundError):
-        return "missing"
+        return Problem(name, "missing", Code.MISSING)
     if isinstance(error, NotPlainError):
-        return f"{CHANGED}: {error.strerror}"
-    return f"cannot be read ({error.strerror})"
+        return Problem(name, f"{CHANGED}: {error.strerror}", Code.NOT_PLAIN)
+    return Problem(name, f"cannot be read ({error.strerror})", Code.UNREADABLE)
 
 
 def not_plain_problem(records: Path, error: NotPlainError) -> Problem:
     """What stands in the place of a file or folder."""
-    return Problem(Path(error.filename).relative_to(records).as_posix(), unread(error))
+    return unread_problem(Path(error.filename).relative_to(records).as_posix(), error)

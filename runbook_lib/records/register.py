@@ -21,6 +21,7 @@ from platformdirs import user_cache_path
 
 from ..identity import person, persons
 from ..plain_files import read, read_mapping, write_whole
+from ..plan import value_text
 from ..statement import CONFIRMED
 from . import living
 from .chain import ADOPTED, CLOSED, OPENED, Entry
@@ -36,7 +37,6 @@ from .first_block import (
     mapping,
     mappings,
     read_back_at,
-    value_in_words,
 )
 from .policy import Seen
 from .problems import Problem, only_newer
@@ -211,7 +211,7 @@ def facts_of(opening: Mapping[str, Any], record: Mapping[str, Any]) -> RecordFac
 def _changed(rows: Sequence[Any]) -> str:
     if len(rows) == 1:
         [row] = rows
-        return f"{row.setting}: {value_in_words(row.before)} → {value_in_words(row.after)}"
+        return f"{row.setting}: {value_text(row.before)} → {value_text(row.after)}"
     if not rows:
         return ""
     names = list(dict.fromkeys(row.setting for row in rows))

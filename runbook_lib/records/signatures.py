@@ -23,7 +23,7 @@ from ..plain_files import SMALL, describe, read, read_mapping, require_plain, wr
 from .chain import Chain, Entry
 from .chain_reading import is_head, read_chain
 from .errors import RecordError
-from .problems import Anchor, Problem
+from .problems import Anchor, Code, Problem
 from .run_folder import OPENING
 from .verify import SIGNATURES
 
@@ -117,9 +117,10 @@ def signed_heads(
     best = max((one.seq for one in judged if one.anchor), default=-1)
     weak = [one for one in judged if not one.anchor and not one.harmless and one.seq > best]
     anchors = [found for one in judged if (found := one.anchor or (one.cut if one in weak else None))]
-    problems = [Problem(one.path, one.what) for one in weak if one.cut is None]
+    problems = [Problem(one.path, one.what, Code.SIGNATURE) for one in weak if one.cut is None]
     if not any(one.anchor for one in judged):
-        problems.append(Problem(SIGNATURES, f"missing: no valid signature by {' or '.join(identities)}"))
+        what = f"missing: no valid signature by {' or '.join(identities)}"
+        problems.append(Problem(SIGNATURES, what, Code.NO_SIGNATURE))
     notes = [f"{one.path}: {one.what}" for one in judged if one not in weak]
     return Signatures(tuple(anchors), tuple(problems), tuple(notes))
 

@@ -27,13 +27,13 @@ from .ownership import OWNERSHIP
 from .problems import (
     CHANGED,
     Anchor,
-    Damage,
+    Code,
     Problem,
     Report,
     damage_problem,
     file_problem,
     not_plain_problem,
-    unread,
+    unread_problem,
 )
 from .result import CHECKSUMS
 from .reviews import unreviewed
@@ -41,6 +41,7 @@ from .run_folder import OPENING, RECORD, RUN, contents, is_withheld, refuse_link
 from .settling import never_opened
 
 EXTRA = "extra: the chain has no entry for this record"
+_NO_CHAIN = "missing or empty: there are closed records, but no entries for them"
 #: Modes in which nothing is written at the vendors, so that a run of one has no journal.
 READING = ("plan", "verify")
 #: ``site/tenant/run id``.
@@ -83,9 +84,9 @@ def verify_records(
     by_run = by_event(entries)
     runs, strays, unreadable = _survey(records)
     if not entries and not problems and any(os.path.lexists(records / run / CHECKSUMS) for run in runs):
-        problems = [Problem(FILE_NAME, "missing or empty: there are closed records, but no entries for them")]
+        problems = [Problem(FILE_NAME, _NO_CHAIN, Code.MISSING)]
     # An entry by a newer runbook may concern any run, and may be any head's entry.
-    has_newer = any(problem.damage is Damage.NEWER for problem in problems)
+    has_newer = any(problem.code is Code.NEWER for problem in problems)
     is_read = (bool(entries) or not problems) and not has_newer
     going_on = [run for run in open_runs(entries) if is_run(run) and living.is_going_on(records / run)]
     skipped, looked_at = _since(entries, since), entries
@@ -117,7 +118,7 @@ def verify_records(
                 continue
             told = read_mapping(records / run / RUN)
             if claim := _claim({*os.listdir(records / run)}, told):
-                problems += [Problem(f"{run}/{claim}", EXTRA)] if is_read else []
+                problems += [Problem(f"{run}/{claim}", EXTRA, Code.EXTRA)] if is_read else []
                 continue
             unchained.append(run)
             if told.get("mode") in READING:
@@ -125,19 +126,21 @@ def verify_records(
             elif os.path.lexists(records / run / journal.FILE_NAME):
                 older.append(run)
         except OSError as error:
-            unreadable.append(Problem(run, f"cannot be read ({error.strerror})"))
+            unreadable.append(unread_problem(run, error))
     # A folder that is a link, or cannot be read, is named once, whatever the chain has below it.
     problems = list(dict.fromkeys([*problems, *unreadable]))
     # The digest of the last entry does not cover what follows a break in the chain.
-    whole = not any(one.path == FILE_NAME and one.damage is not Damage.NEWER for one in problems)
+    whole = not any(one.path == FILE_NAME and one.code is not Code.NEWER for one in problems)
     by_digest = {one.digest: one for one in entries} if whole else {}
-    problems += [
-        Problem(FILE_NAME, f"{anchor.source}, {anchor.digest}: it may belong to a newer entry", Damage.NEWER)
-        if has_newer and whole
-        else Problem(FILE_NAME, f"cut or recreated: {anchor.source}, {anchor.digest}, is not in it")
-        for anchor in anchors
-        if anchor.digest not in by_digest
-    ]
+    for anchor in anchors:
+        if anchor.digest in by_digest:
+            continue
+        head = f"{anchor.source}, {anchor.digest}"
+        if has_newer and whole:
+            problems.append(Problem(FILE_NAME, f"{head}: it may belong to a newer entry", Code.NEWER))
+        else:
+            what = f"cut or recreated: {head}, is not in it"
+            problems.append(Problem(FILE_NAME, what, Code.UNKNOWN_HEAD))
     found = [by_digest[anchor.digest] for anchor in anchors if anchor.digest in by_digest]
     last = max(found, key=lambda one: one.seq, default=None)
     named = {one.path for one in problems}
@@ -185,13 +188,13 @@ def read_record(
         try:
             content = read(folder / name)
         except OSError as error:
-            problems.append(Problem(f"{run}/{name}", unread(error)))
+            problems.append(unread_problem(f"{run}/{name}", error))
             return {}
         told = parse_mapping(content)
         if digest_of(content) != digest:
-            problems.append(Problem(f"{run}/{name}", CHANGED))
+            problems.append(Problem(f"{run}/{name}", CHANGED, Code.CHANGED))
         elif later := newer(told):
-            problems.append(Problem(f"{run}/{name}", later, Damage.NEWER))
+            problems.append(Problem(f"{run}/{name}", later, Code.NEWER))
         return told
 
     try:
@@ -241,11 +244,11 @@ def _disposed(records: Path, run: str, entry: Entry) -> Iterator[Problem]:
             yield problem
         for left in leftovers(records / run):
             what = "still there: its record was removed by rule; runbook records dispose finishes that"
-            yield Problem(f"{run}/{left}", what)
+            yield Problem(f"{run}/{left}", what, Code.NOT_REMOVED)
     except NotPlainError as error:
         yield not_plain_problem(records, error)
     except OSError as error:
-        yield Problem(run, f"cannot be read ({error.strerror})")
+        yield unread_problem(run, error)
 
 
 def _events(records: Path, entries: Sequence[Entry], removed: Collection[str] = ()) -> Iterator[Problem]:
@@ -256,13 +259,13 @@ def _events(records: Path, entries: Sequence[Entry], removed: Collection[str] = 
         if entry.run in removed and entry.file.startswith(f"{entry.run}/"):
             continue  # removed with its record
         if not is_inside(entry.file):
-            yield Problem(FILE_NAME, f"inserted: {entry.file} is not a file of the records")
+            yield Problem(FILE_NAME, f"inserted: {entry.file} is not a file of the records", Code.HISTORY)
             continue
         try:
             refuse_links(records, str(PurePosixPath(entry.file).parent))
             problem = file_problem(records / entry.file, entry.file, entry.content)
         except NotPlainError as error:
-            problem = Problem(entry.file, unread(error))
+            problem = unread_problem(entry.file, error)
         if problem:
             yield problem
 
@@ -271,7 +274,7 @@ def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
     """What is wrong with an adopted folder, according to the digests in its entry's file."""
     run = str(entry.run)
     if not is_run(entry.run):
-        yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run")
+        yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run", Code.HISTORY)
         return
     folder = records / run
     listed = _checksums(read_mapping(records / entry.file))
@@ -281,13 +284,13 @@ def _adopted(records: Path, entry: Entry) -> Iterator[Problem]:
         for name in sorted(listed.keys() | there):
             if name not in listed:
                 if not _is_jupyters_copy(folder, name, listed):
-                    yield Problem(f"{run}/{name}", "extra: not among the files that were adopted")
+                    yield Problem(f"{run}/{name}", "extra: not among the files that were adopted", Code.EXTRA)
             elif problem := file_problem(f"{folder}/{name}", f"{run}/{name}", listed[name]):
                 yield problem
     except NotPlainError as error:
         yield not_plain_problem(records, error)
     except OSError as error:
-        yield Problem(run, f"cannot be read ({error.strerror})")
+        yield unread_problem(run, error)
 
 
 def _record(
@@ -305,15 +308,17 @@ def _record(
     try:
         refuse_links(records, run)
         if not folder.is_dir():
-            what = "missing: the whole record"
-            yield Problem(run, "withheld: a secret was found in it" if withheld_from(folder) else what)
+            if withheld_from(folder):
+                yield Problem(run, "withheld: a secret was found in it", Code.WITHHELD)
+            else:
+                yield Problem(run, "missing: the whole record", Code.MISSING)
             return
         yield from _files(folder, run, contents_by_event, closed_by_content, openings)
     except NotPlainError as error:
         yield not_plain_problem(records, error)
     except OSError as error:
         place = Path(error.filename or folder)
-        yield Problem(place.relative_to(records).as_posix(), f"cannot be read ({error.strerror})")
+        yield unread_problem(place.relative_to(records).as_posix(), error)
 
 
 def _files(
@@ -333,7 +338,7 @@ def _files(
             if digest_of(content) != opened:
                 opening_differs = damage_problem(name, content, opened)
         except OSError as error:
-            opening_differs = Problem(name, unread(error))
+            opening_differs = unread_problem(name, error)
     if opening_differs:
         yield opening_differs
     if CLOSED not in contents_by_event:
@@ -344,15 +349,15 @@ def _files(
         digest, told = digest_of(content), parse_mapping(content)
     except OSError as error:
         content, digest, told = b"", closed, {}
-        yield Problem(name, unread(error))
+        yield unread_problem(name, error)
     if digest != closed:
         damaged = damage_problem(name, content, closed)
-        other = closed_by_content.get(digest) if damaged.damage is Damage.CHANGED else None
+        other = closed_by_content.get(digest) if damaged.code is Code.CHANGED else None
         yield replace(damaged, what=f"swapped: it is that of {other}") if other else damaged
-        if damaged.damage is Damage.POINTER:  # what the record has is in the file that is not there
+        if damaged.code is Code.POINTER:  # what the record has is in the file that is not there
             return
     elif later := newer(told):
-        yield Problem(name, later, Damage.NEWER)
+        yield Problem(name, later, Code.NEWER)
         return
     listed = _checksums(told)
     names, empty = contents(folder)
@@ -363,11 +368,11 @@ def _files(
             continue
         if name not in listed:
             if not _is_jupyters_copy(folder, name, listed):
-                yield Problem(f"{run}/{name}", "extra: not among the checksums")
+                yield Problem(f"{run}/{name}", "extra: not among the checksums", Code.EXTRA)
         elif problem := file_problem(f"{folder}/{name}", f"{run}/{name}", listed[name]):
             yield problem
     for name in sorted(empty):
-        yield Problem(f"{run}/{name}", "extra: an empty folder")
+        yield Problem(f"{run}/{name}", "extra: an empty folder", Code.EXTRA)
 
 
 def _is_jupyters_copy(folder: Path, name: str, listed: Mapping[str, str]) -> bool:
@@ -423,7 +428,7 @@ def _survey(records: Path) -> tuple[list[str], list[str], list[Problem]]:
             if depth > RUN_DEPTH:  # withheld files are for their owner only
                 strays.append(folder)
             else:
-                problems.append(Problem(folder or ".", f"cannot be read ({error.strerror})"))
+                problems.append(unread_problem(folder or ".", error))
             return
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -122,7 +124,8 @@ def test_invisible_characters_show_their_code() -> None:
 
 
 def test_values_are_shown_as_people_read_them() -> None:
-    table = Table("Values", ("Value",), [(None,), (True,), (False,), ("",), (0,), (["a", "b"],), (10.5,)])
+    values = (None, True, False, "", 0, ["a", "b"], 10.5, [])
+    table = Table("Values", ("Value",), [(value,) for value in values])
     assert [cells[0] for cells in Reader(table.html()).rows[1:]] == [
         "—",
         "on",
@@ -131,8 +134,24 @@ def test_values_are_shown_as_people_read_them() -> None:
         "0",
         "a, b",
         "10.5",
+        "none",
     ]
     assert list(table.frame["Value"])[:3] == [None, True, False]
+
+
+VALUES = (None, True, False, "", 0, [], "none", Effect.NONE)
+
+
+@pytest.mark.parametrize("column", ["Effect", "Action", "Result", "Owned", "From", "To"])
+def test_no_cell_is_blank_in_any_form(column: str, tmp_path: Path) -> None:
+    """Of a blank cell nobody knows whether it is nothing, none, no, or not known."""
+    table = Table("Values", ("Step", column), [("5.4", value) for value in VALUES])
+    assert all(cell for cells in Reader(table.html()).rows for cell in cells)
+    assert all(len(line.split()) >= 2 for line in table.text().splitlines()[3:])
+    for line in table.markdown().splitlines()[4:]:
+        assert all(cell.strip() for cell in line.strip("|").split("|"))
+    with table.csv(tmp_path / "t.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert all(cell for cells in csv.reader(file) for cell in cells)
 
 
 @pytest.mark.parametrize("action", list(Action))

@@ -39,7 +39,7 @@ def test_a_sample_of_25_from_50(
     capsys.readouterr()
     assert check_records.main([str(records), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["problems"] == {} and sum("approved by al@corp" in note for note in found["notes"]) == 3
+    assert found["problems"] == [] and sum("approved by al@corp" in note for note in found["notes"]) == 3
     exceptions = json.loads(cli(records, "list", "--exceptions", "--json").stdout)["runs"]
     reasons = {reason for row in exceptions for reason in row["exceptions"]}
     assert {"no ticket", "auto-approved", "emergency without review", "changed outside"} <= reasons

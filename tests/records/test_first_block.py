@@ -16,6 +16,7 @@ from runbook_lib.batch import Observer, run_tenants
 from runbook_lib.cli.records import app
 from runbook_lib.errors import VendorError
 from runbook_lib.notebook.section_page import SectionPage
+from runbook_lib.notebook.tables import first_block_shown
 from runbook_lib.records.first_block import first_block
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import CONFIRMED
@@ -115,6 +116,15 @@ def test_each_setting_once_as_it_was_and_as_it_became(
 ) -> None:
     rows = first_block(record(*changes, after=after, ok=ok)).rows
     assert [(one.before, one.after, one.result, one.is_certain) for one in rows] == expected
+
+
+def test_what_does_nothing_to_calls_says_so_in_every_form() -> None:
+    shown = first_block_shown(first_block(record(change(row()), after=[read_back(60)])))
+    [table] = shown.tables
+    html = re.sub(r"<[^>]*>", "|", table.html())
+    for form in (html, table.text(), table.markdown()):
+        assert "none" in form
+    assert table.plain(table.rows[0])[4] == "none"
 
 
 AL = {"who": "al", "how": "ssh signature"}

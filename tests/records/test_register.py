@@ -149,7 +149,8 @@ def test_every_question_is_answered_in_json_and_csv(tmp_path: Path) -> None:
     assert {name: first[name] for name in expected} == expected
     rows = list(csv.DictReader(io.StringIO(cli(tmp_path, "list", "--csv").stdout)))
     assert [row["run"] for row in rows] == ["demo/acme/1", "demo/acme/2"]
-    assert (rows[0]["approver"], rows[0]["verified"], rows[0]["rolled_back_by"]) == ("al@corp", "True", "2")
+    assert (rows[0]["approver"], rows[0]["verified"], rows[0]["rolled_back_by"]) == ("al@corp", "yes", "2")
+    assert (rows[0]["on_hold"], rows[0]["exceptions"], rows[1]["rolled_back_by"]) == ("no", "none", "none")
     assert cli(tmp_path, "list", "--csv", "--json").exit_code == 3
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -13,7 +14,6 @@ from rich.text import Text
 from ...errors import InputError, RunbookError
 from ...notebook.display import visible
 from ...outcomes import ExitStatus
-from ...parameters import project_root
 from ...paths import current_folder, locate
 from ...records import living
 from ...records.chain import CLOSED, Chain, Entry, unreadable
@@ -26,8 +26,9 @@ from ...records.register import GOING_ON
 from ...records.reviews import describe_events
 from ...records.summary import NOT_ENDED
 from ...screen import complain, output_failed, screen
+from ...secret import scrub
 from ...workspace import find_workspace
-from ..running import report
+from ..ending import report
 
 app = typer.Typer(
     help="Change records: list, show, verify, sign and export them.",
@@ -69,7 +70,7 @@ def chosen_records(records: Path | None) -> Path:
 
 def given(path: Path | None) -> Path | None:
     """The full path that an option means, by the rule of every path; as it is, if there is no such file."""
-    return path and (locate(path, current_folder(), project_root()) or path)
+    return path and (locate(path, current_folder(), find_workspace().folder) or path)
 
 
 def read_whole_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
@@ -145,6 +146,17 @@ def names_of(by: object) -> str:
 
 def shown_text(value: object) -> Text:
     return Text("" if value is None else visible(str(value)))
+
+
+def print_text(content: str) -> None:
+    """Print much text as it is: nothing in it acts on a terminal."""
+    screen.file.write(f"{content}\n")
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print data as JSON."""
+    # ASCII alone: nothing in it acts on a terminal.
+    print_text(scrub(json.dumps(data, indent=1)))
 
 
 def line(content: str, style: str = "") -> None:

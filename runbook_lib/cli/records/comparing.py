@@ -14,7 +14,6 @@ from ...guide import RUN_ORDER, SECTIONS, STEPS, section_of
 from ...meaning import meaning
 from ...notebook.tables import Table
 from ...outcomes import FAILED, SUCCEEDED, ExitStatus
-from ...parameters.loading import SHARED
 from ...plan import STOPPING, Action, Row
 from ...records.chain import Chain
 from ...records.chain_reading import by_event
@@ -25,7 +24,6 @@ from ...records.record import close_record, open_record, write_record
 from ...records.result import new_run_id, now, write_json
 from ...records.run_folder import COMPARISON, RUN
 from ...records.verify import read_record
-from ...runbook import Runbook
 from ...screen import screen
 from ...secret import scrub_data
 from .common import Records, app, chosen_records, find_run, line, renew_pages, reported, runs_of
@@ -65,6 +63,10 @@ def compare(run: RunArgument, records: Records = None) -> None:
 def _compared(
     records: Path, name: str, opening: Mapping[str, Any], record: Mapping[str, Any]
 ) -> tuple[str, list[dict[str, Any]], list[dict[str, str]]]:
+    # What lists records needs neither the parameters' model nor the vendors' clients.
+    from ...parameters.loading import SHARED
+    from ...runbook import Runbook
+
     parameters, files = mapping(opening.get("parameters")), mapping(opening.get("files"))
     trunk = str(files.get("tenant") or "")
     tenant: Any = trunk if trunk.startswith(SHARED) else {"tenant": parameters.get("tenant")}

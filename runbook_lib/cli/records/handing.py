@@ -13,7 +13,6 @@ from ...errors import InputError
 from ...notebook.display import Box, Shown, marked_down
 from ...notebook.tables import Table, first_block_shown
 from ...outcomes import ExitStatus
-from ...parameters import project_root
 from ...plain_files import describe
 from ...records.chain import CLOSED, Chain
 from ...records.chain_reading import by_event
@@ -24,6 +23,7 @@ from ...records.first_block import first_block, mapping, mappings
 from ...records.handing import enter_copy, handed_out, write_copy
 from ...records.register import register
 from ...records.verify import read_record
+from ...workspace import find_workspace
 from .common import (
     Records,
     Run,
@@ -79,9 +79,9 @@ def export(
         entries = Chain(folder).entries()
         name = find_run(runs_of(entries), run)
         if out.suffix == ".zip":
-            missing = export_record(folder, name, out, project_root())
+            missing = export_record(folder, name, out, find_workspace().folder)
         else:
-            missing = require_exportable(folder, name, project_root())
+            missing = require_exportable(folder, name, find_workspace().folder)
             record = read_record(folder, name, by_event(entries)[name])[1]
             if audience is Audience.CUSTOMER:
                 domains = {

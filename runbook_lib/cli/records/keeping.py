@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from ...errors import InputError
-from ...parameters import project_root
 from ...records.archive import write_archive
 from ...records.chain import Chain
 from ...records.retention import dispose_records, hold_record, old_records
+from ...workspace import find_workspace
 from .common import Reason, Records, Run, app, chosen_records, find_run, line, renew_pages, reported, runs_of
 
 
@@ -68,7 +68,7 @@ def archive(
     """Write one zip of a year's records, with the whole chain and what is needed to verify it."""
     with reported():
         folder = chosen_records(records)
-        runs, missing = write_archive(folder, year, out, project_root())
+        runs, missing = write_archive(folder, year, out, find_workspace().folder)
         for reference in missing:
             line(f"! not looked for in it, as it cannot be resolved here: {reference}", "yellow")
         line(f"Written: {out}, with {len(runs)} records")

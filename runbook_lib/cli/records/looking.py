@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,19 +22,19 @@ from ...notebook.tables import ABSENT, first_block_shown
 from ...notebook.tables import Table as ColumnTable
 from ...outcomes import ExitStatus
 from ...plain_files import read_mapping
+from ...plan import value_text
 from ...records.chain import CLOSED, Entry
 from ...records.chain_reading import by_event
 from ...records.clocks import clock_cautions
 from ...records.events import DISPOSED
 from ...records.first_block import first_block, mapping, mappings, moment
-from ...records.problems import Damage
+from ...records.problems import Code
 from ...records.record import record_so_far
 from ...records.register import RecordFacts, RegisterFilter, RegisterRow, register
 from ...records.reviews import describe_events, unreviewed
 from ...records.run_folder import COMPARISON
 from ...records.verify import read_record, verify_record
 from ...screen import screen
-from ...secret import scrub
 from .common import (
     Records,
     Run,
@@ -46,6 +45,8 @@ from .common import (
     name_emergencies,
     name_events,
     names_of,
+    print_json,
+    print_text,
     printed,
     read_whole_chain,
     runs_of,
@@ -55,6 +56,7 @@ from .common import (
     warn_of_clocks,
 )
 
+_VERIFIED = {None: "not read back", True: "yes", False: "NO"}
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _COLUMNS = (
     ("Record", lambda row: row.run),
@@ -67,7 +69,7 @@ _COLUMNS = (
     ("Ticket", lambda row: row.facts.ticket),
     ("Changed", lambda row: row.facts.changed),
     ("Effect", lambda row: row.facts.effect),
-    ("Verified", lambda row: {None: "", True: "yes", False: "NO"}[row.facts.verified]),
+    ("Verified", lambda row: "" if row.state == DISPOSED else _VERIFIED[row.facts.verified]),
     ("Rolled back by", lambda row: ", ".join(row.rolled_back_by)),
     ("Writes", lambda row: str(row.facts.writes)),
     ("Look at", lambda row: ", ".join(row.reasons)),
@@ -174,20 +176,15 @@ def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         for row in cells
     ]
     rule = "  ".join("-" * width for width in widths)
-    _print_text("\n".join(line.rstrip() for line in (title, lines[0], rule, *lines[1:])))
-
-
-def _print_text(content: str) -> None:
-    """Print much text as it is: nothing in it acts on a terminal."""
-    screen.file.write(f"{content}\n")
+    print_text("\n".join(line.rstrip() for line in (title, lines[0], rule, *lines[1:])))
 
 
 def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterRow], *, as_csv: bool) -> None:
     found = [row.to_data() for row in rows]
     if as_csv:
         columns = list(found[0]) if found else list(RegisterRow("//", "", "", RecordFacts()).to_data())
-        lines = [[_cell(row[name]) for name in columns] for row in found]
-        _print_text(csv_text([("", columns, lines)]).rstrip("\r\n").replace("\r\n", "\n"))
+        lines = [[_cell(row[name], is_known=row["state"] != DISPOSED) for name in columns] for row in found]
+        print_text(csv_text([("", columns, lines)]).rstrip("\r\n").replace("\r\n", "\n"))
         return
     data = {
         "format": 1,
@@ -195,18 +192,16 @@ def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterR
         "runs": found,
         "events": describe_events(folder, entries),
     }
-    _print_json(data)
+    print_json(data)
 
 
-def _print_json(data: Mapping[str, Any]) -> None:
-    # ASCII alone: nothing in it acts on a terminal.
-    _print_text(scrub(json.dumps(data, indent=1)))
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+def _cell(value: object, *, is_known: bool) -> str:
+    """A value for a spreadsheet; of a removed record nobody knows most of them any more."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == []:
+        return ("none" if value == [] else _VERIFIED[None]) if is_known else ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _time(option: str, given: str | None, *, end: bool = False) -> str | None:
@@ -239,9 +234,7 @@ def show(
         disposed = any(entry.event == DISPOSED for entry in own)
         opening, closed, unread = ({}, {}, []) if disposed else read_record(folder, name, digests)
         problems += verify_record(folder, name, own)
-        problems += [
-            problem for problem in unread if problem.damage is Damage.NEWER and problem not in problems
-        ]
+        problems += [problem for problem in unread if problem.code is Code.NEWER and problem not in problems]
         is_open = bool(digests) and CLOSED not in digests
         # Of a run that has not ended nothing is certain but its opening: what lies in its folder is shown.
         record = closed or ({**_so_far(folder / name), **opening} if is_open else opening)
@@ -252,7 +245,7 @@ def show(
             first = first_block(record).to_data()
             record.pop("first", None)
             wrong = [f"{problem.path}: {problem.what}" for problem in problems]
-            _print_json({"run": name, "first": first, **record, "events": events, "problems": wrong})
+            print_json({"run": name, "first": first, **record, "events": events, "problems": wrong})
         else:
             warn(problems)
             if record:
@@ -334,6 +327,13 @@ def _facts(name: str, record: dict[str, Any]) -> None:
             screen.print(Text.assemble((f"{label:<16} ", "bold"), shown_text(value)), soft_wrap=True)
 
 
+def _in_words(value: Any) -> str:
+    """A value of a record: of a blank cell nobody knows what it means."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return ABSENT if value is None else value_text(value)
+
+
 def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     if not rows:
         return
@@ -341,5 +341,5 @@ def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> 
     for name in columns:
         table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
     for row in rows:
-        table.add_row(*(shown_text(row.get(name)) for name in columns))
+        table.add_row(*(shown_text(_in_words(row.get(name))) for name in columns))
     screen.print(table)

@@ -17,7 +17,7 @@ from ...records.anchor import SETTINGS, Kept, age_of, kept_heads
 from ...records.approvals import signed_approvals
 from ...records.chain import Chain
 from ...records.chain_reading import is_head, read_chain
-from ...records.problems import Anchor, Damage, Problem, Report
+from ...records.problems import Anchor, Code, Problem, Report
 from ...records.signatures import Signatures, sign_head, signed_heads
 from ...records.verify import INDEX, verify_records
 from ...screen import screen
@@ -29,6 +29,7 @@ from .common import (
     line,
     name_emergencies,
     name_events,
+    print_json,
     printed,
     reported,
     warn_of_clocks,
@@ -70,6 +71,7 @@ def verify(
             help="A head up to which you have verified everything before: look only at what came after."
         ),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON: see the page on the format.")] = False,
     records: Records = None,
 ) -> None:
     """Say whether the records are what they were when they were closed; needs no secret."""
@@ -97,11 +99,14 @@ def verify(
             Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
         ]
         report = verify_records(folder, [*anchors, *signed.anchors, *lost], problems, since)
-    for note in notes:
-        line(f"· {note}")
     if kept or (folder / SETTINGS).exists():
-        line(f"· {_age(kept, report)}")
-    _show(folder, report)
+        notes.append(_age(kept, report))
+    if as_json:
+        print_json(report.to_data(notes))
+    else:
+        for note in notes:
+            line(f"· {note}")
+        _show(folder, report)
     if report.problems:
         raise typer.Exit(ExitStatus.FAILED)
 
@@ -181,10 +186,10 @@ def _show(records: Path, report: Report) -> None:
 
 def _shown(problems: Sequence[Problem]) -> list[Problem]:
     """The problems, with what a transfer made of many files shown once."""
-    by_transfer = (Damage.LINE_ENDS, Damage.POINTER)
-    shown = [problem for problem in problems if problem.damage not in by_transfer]
-    for damage in by_transfer:
-        same = [problem for problem in problems if problem.damage is damage]
+    by_transfer = (Code.LINE_ENDS, Code.POINTER)
+    shown = [problem for problem in problems if problem.code not in by_transfer]
+    for code in by_transfer:
+        same = [problem for problem in problems if problem.code is code]
         if same:
             more = f" (and {len(same) - 1} more files)" if len(same) > 1 else ""
             shown.append(replace(same[0], path=f"{same[0].path}{more}"))

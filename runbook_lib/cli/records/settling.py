@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import InputError
-from ...parameters import load_site, project_root
 from ...plain_files import read_mapping
 from ...records.anchor import head_cautions
 from ...records.chain import Chain
@@ -22,6 +21,7 @@ from ...records.run_folder import OPENING, run_name
 from ...records.settling import Closing, adopt, close_dead, remove_unopened
 from ...records.verify import unopened
 from ...screen import complain
+from ...workspace import find_workspace
 from .common import (
     Reason,
     Records,
@@ -100,10 +100,12 @@ def policy(
     records: Records = None,
 ) -> None:
     """Enter that a site's policies are changed, which a live run with weaker ones needs."""
+    from ...parameters import load_site
+
     with reported():
         if (key is None) != (allowed_signers is None):
             raise InputError(["--key and --allowed-signers: give both, or none"])
-        root = project_root()
+        root = find_workspace().folder
         old = None
         if key is not None and allowed_signers is not None:
             old = OldSigner(given(key) or key, given(allowed_signers) or allowed_signers)
