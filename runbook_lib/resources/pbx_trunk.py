@@ -105,11 +105,13 @@ def associated(settings: Settings, live: Mapping[str, Any] | None) -> Associated
 class InPbx:
     """The PBX's trunks that may be ours, in full, as they were read.
 
-    ``namesake`` is a trunk with our name that neither has our hostname nor was created by the runbook.
+    ``namesake`` is a trunk with our name that neither has our hostname nor was created by the runbook;
+    ``status`` how the only candidate is doing, if that was asked for.
     """
 
     candidates: tuple[dict[str, Any], ...] = ()
     namesake: dict[str, Any] | None = None
+    status: str | None = None
 
     @property
     def trunk(self) -> dict[str, Any] | None:
@@ -156,7 +158,7 @@ class PbxTrunkResource:
         """The session in the scope that owns the trunk."""
         return self._session()
 
-    def look(self) -> InPbx:
+    def look(self, *, with_status: bool = False) -> InPbx:
         """Read, in full, the trunks that lead to ours at Twilio, or else those that the runbook created.
 
         The list's filter only narrows the result and is not trusted (its fields are not
@@ -183,6 +185,11 @@ class PbxTrunkResource:
             matching = [trunk for trunk in named if self._made_by_us(pbx_trunk(name), trunk["id"])]
             namesake = next((trunk for trunk in named if trunk not in matching), None)
         paths = [f"/providers/{trunk['id']}" for trunk in matching]
+        if with_status and len(paths) == 1:
+            trunk, status = side_by_side(
+                partial(session.get, paths[0]), partial(session.get, f"{paths[0]}/status")
+            )
+            return InPbx((trunk,), namesake, status.get("status"))
         return InPbx(side_by_side(*(partial(session.get, path) for path in paths)), namesake)
 
     def of_brand(self, session: Session) -> tuple[dict[str, Any], ...]:

@@ -68,6 +68,11 @@ class AssignNumbers(SectionOfTrunk[Facts]):
     needs = "01"
 
     def look(self) -> Facts:
+        _ = self.context.pbx  # made once, before two threads ask for it
+        facts, (in_pbx, rules) = side_by_side(self._look_at_twilio, self._look_at_pbx)
+        return replace(facts, in_pbx=in_pbx, rules=rules)
+
+    def _look_at_twilio(self) -> Facts:
         context, tenant, twilio = self.context, self.context.tenant, self.context.twilio
         found, numbers = side_by_side(
             context.twilio_trunk.look,
@@ -81,17 +86,18 @@ class AssignNumbers(SectionOfTrunk[Facts]):
             # On the trunk but in no parameter: shown. On a shared trunk these are other tenants' numbers.
             numbers = [*numbers_on(twilio, trunk.sid), *numbers]
         names = {one.sid: one.domain_name or one.friendly_name for one in found.all}
-        return self._with_pbx(Facts(trunk, names, tuple(numbers)))
+        return Facts(trunk, names, tuple(numbers))
 
-    def _with_pbx(self, facts: Facts) -> Facts:
-        """The facts, with what moving or removing a number depends on in the PBX."""
-        context, tenant, rules = self.context, self.context.tenant, self.context.rules
+    def _look_at_pbx(self) -> tuple[InPbx, RulesAsRead]:
+        """What moving or removing a number depends on in the PBX."""
+        context = self.context
         if not context.scope.has_tenant:
-            return facts
-        removes = any(number.phone_number in tenant.remove for number in self._extra(facts))
-        _ = context.pbx
-        in_pbx = context.pbx_trunk.look()
-        return replace(facts, in_pbx=in_pbx, rules=rules.look(lambda: in_pbx.ids, users=removes))
+            return InPbx(), RulesAsRead()
+        in_pbx, rules = side_by_side(
+            context.pbx_trunk.look,
+            lambda: context.rules.look(lambda: (), users=bool(context.tenant.remove)),
+        )
+        return in_pbx, replace(rules, trunk_ids=in_pbx.ids)
 
     def views(self) -> list[View]:
         numbers = [self.facts.numbers.get(did) for did in self.context.tenant.dids]
@@ -122,7 +128,7 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         items = [self._item(did, self.facts.numbers.get(did)) for did in dids]
         for did in dids:
             items += self.duplicates("4.1", did, self.facts.sids.get(did, ()))
-        items += [self._extra_item(number) for number in self._extra(self.facts)]
+        items += [self._extra_item(number) for number in self._extra()]
         return [*items, *(Item((rings_nowhere("4.1", did),)) for did in dids if self._is_silent(did))]
 
     def _is_silent(self, did: str) -> bool:
@@ -131,13 +137,13 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         planned = "06" in self.ahead and rules and any(did in rule.dids for rule in rules.inbound)
         return not planned and bool(self.facts.rules.uncovered([did]))
 
-    def _extra(self, facts: Facts) -> list[Any]:
+    def _extra(self) -> list[Any]:
         """The numbers on the trunk that are not in the tenant's dids, as far as they concern it."""
         tenant = self.context.tenant
         extra = [
             one
-            for one in facts.numbers.values()
-            if facts.on_trunk(one) and one.phone_number not in tenant.dids
+            for one in self.facts.numbers.values()
+            if self.facts.on_trunk(one) and one.phone_number not in tenant.dids
         ]
         if self.context.scope.is_shared:
             # The others are other tenants' numbers.

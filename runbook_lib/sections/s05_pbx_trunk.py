@@ -42,7 +42,6 @@ class Facts:
     tenant_id: str | None = None
     user: Any | None = None
     tenant_may_have_trunks: bool = True
-    status: str | None = None
     of_brand: tuple[Mapping[str, Any], ...] = ()
     assignees: tuple[Mapping[str, Any], ...] = ()
     tenant_names: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +84,7 @@ class PbxTrunkSection(Section[Facts]):
     def look(self) -> Facts:
         pbx, trunk, has_tenant = self.context.pbx, self.context.pbx_trunk, self.context.scope.has_tenant
         in_pbx, tenant_id, of_brand = side_by_side(
-            trunk.look,
+            lambda: trunk.look(with_status=not self.context.rows_only),
             lambda: pbx.tenant_id if has_tenant else None,
             lambda: trunk.of_brand(pbx.session) if has_tenant else (),
         )
@@ -103,15 +102,10 @@ class PbxTrunkSection(Section[Facts]):
 
     def _with_the_trunk(self, facts: Facts, live: Mapping[str, Any]) -> Facts:
         """The facts with the trunk's own; and the user at Twilio where an update is to be planned."""
-        session, path = self.context.pbx_trunk.session, f"/providers/{live['id']}"
-        assignees, status = side_by_side(
-            lambda: tuple(
-                (session.get(f"{path}/assignees").get("items") or ()) if self.context.scope.is_shared else ()
-            ),
-            lambda: None if self.context.rows_only else session.get(f"{path}/status").get("status"),
-        )
-        facts = replace(facts, status=status, assignees=assignees)
         scope = self.context.scope
+        if scope.is_shared:
+            answer = self.context.pbx_trunk.session.get(f"/providers/{live['id']}/assignees")
+            facts = replace(facts, assignees=tuple(answer.get("items") or ()))
         pool = (facts.share if scope.is_shared else live).get("did_numbers")
         leaves = scope.has_tenant and any(did in self.context.tenant.remove for did in self._extra(pool))
         changes = not scope.creates_only and bool(_changes(self._rows(facts)))
@@ -132,7 +126,7 @@ class PbxTrunkSection(Section[Facts]):
         if live and not self.context.scope.is_shared:
             rows.append(("DID pool", live.get("did_numbers")))
         if live:
-            rows.append(("status", self.facts.status))
+            rows.append(("status", self.facts.in_pbx.status))
         views = [View(f"Trunk {settings.pbx_name} in the PBX", ("Field", "Value"), tuple(rows))]
         if self.context.scope.is_shared:
             views.append(self._assignee_view())
@@ -193,7 +187,7 @@ class PbxTrunkSection(Section[Facts]):
 
     def expected(self) -> list[Row]:
         note = "registration is off, so the trunk is always Online: this proves nothing about the credentials"
-        return [self.row("5.E", "status", "ONLINE", self.facts.status, note=note, field="status")]
+        return [self.row("5.E", "status", "ONLINE", self.facts.in_pbx.status, note=note, field="status")]
 
     def _to_create(self, rows: dict[str, Row]) -> list[Item]:
         settings, pair = self.context.settings, PasswordPair(self.context, self.facts.user)

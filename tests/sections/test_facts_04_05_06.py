@@ -137,7 +137,7 @@ def live_trunk(made: Any, **fields: Any) -> dict[str, Any]:
 
 
 def facts_05(made: Any, **fields: Any) -> s05.Facts:
-    return s05.Facts(InPbx((live_trunk(made, **fields),)), "T1", status="ONLINE")
+    return s05.Facts(InPbx((live_trunk(made, **fields),), status="ONLINE"), "T1")
 
 
 def test_a_trunk_in_place(section: Make) -> None:
@@ -223,7 +223,7 @@ def test_a_share_of_a_trunk(section: Make) -> None:
         "concurrency": made.context.tenant.concurrency,
     }
     made.facts = s05.Facts(
-        InPbx((trunk,)), "T1", status="ONLINE", assignees=(own, others), tenant_names={"T2": "Second"}
+        InPbx((trunk,), status="ONLINE"), "T1", assignees=(own, others), tenant_names={"T2": "Second"}
     )
     assert {row.action for row in rows_of(made)} == {Action.IN_PLACE, Action.UNREADABLE}
     [names] = [view.rows for view in made.views()[1:]]
