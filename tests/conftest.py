@@ -48,13 +48,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(", ".join(missing))
 
 
-#: Few tests that take long: they start kernels and browsers. First, so that no worker waits at the end.
-LONG = ("notebooks", "secrets", "records", "faults")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     sampling.choose(config, items, SEED)
-    items.sort(key=lambda item: item.path.parent.name not in LONG)
+    sampling.in_order(items)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
