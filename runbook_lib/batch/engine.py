@@ -9,7 +9,8 @@ refused; and everything written is filtered.
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -178,8 +179,13 @@ class TruthfulManager(NotebookExecutionManager):
         """Return the filtered notebook: cells, outputs, parameters, widgets, all metadata."""
         return nbformat.from_dict(scrub_data(self.nb))
 
+    #: Whether ``save`` may wait for the next cell that runs, which is about to start.
+    _can_wait = False
+
     def save(self, **options: Any) -> None:
         """Write the notebook in its present state; papermill's saving, without secrets."""
+        if self._can_wait:
+            return
         if self.output_path:
             write_ipynb(self.without_secrets(), self.output_path)
         self.last_save_time = self.now()
@@ -189,11 +195,31 @@ class TruthfulManager(NotebookExecutionManager):
         self.nb.metadata["runbook"] = {"status": UNKNOWN}
         super().notebook_start(**options)
 
+    def cell_start(self, cell: Any, cell_index: int | None = None, **options: Any) -> None:
+        """Begin a cell: one that runs is written as running, with the ends of those before it."""
+        with self._waiting(not _runs(cell)):
+            super().cell_start(cell, cell_index, **options)
+
     def cell_complete(self, cell: Any, cell_index: int | None = None, **options: Any) -> None:
-        """Finish a cell; called while an exception passes when the kernel died or time ran out."""
+        """Finish a cell; called while an exception passes when the kernel died or time ran out.
+
+        Its end is written at once if it failed, or if it is the last one that runs; otherwise with the start
+        of the next one, which follows without a pause: a long notebook is not written twice for each cell.
+        """
+        record = cell.metadata.papermill
         if sys.exc_info()[0] is not None:
-            cell.metadata.papermill["status"] = self.FAILED
-        super().cell_complete(cell, cell_index, **options)
+            record["status"] = self.FAILED
+        follows = cell_index is not None and any(map(_runs, self.nb.cells[cell_index + 1 :]))
+        with self._waiting(record["status"] != self.FAILED and follows):
+            super().cell_complete(cell, cell_index, **options)
+
+    @contextmanager
+    def _waiting(self, can_wait: bool) -> Iterator[None]:
+        self._can_wait = can_wait
+        try:
+            yield
+        finally:
+            self._can_wait = False
 
     def ended_by(self, error: BaseException | None) -> None:
         """Set the notebook's status from what ended its execution."""
@@ -220,6 +246,10 @@ class TruthfulManager(NotebookExecutionManager):
         self.complete_pbar()
         self.cleanup_pbar()
         self.save()
+
+
+def _runs(cell: Any) -> bool:
+    return cell.cell_type == "code"
 
 
 def _failed_inside(notebook: nbformat.NotebookNode) -> bool:
