@@ -17,6 +17,7 @@ from typing import TypeVar
 import httpx
 import pytest
 
+from runbook_lib.runbook import Runbook
 from tests import sampling
 from tests.documents import FACTS, SPECS
 from tests.vendor_state import VendorState
@@ -48,13 +49,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(", ".join(missing))
 
 
-#: Few tests that take long: they start kernels and browsers. First, so that no worker waits at the end.
-LONG = ("notebooks", "secrets", "records", "faults")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     sampling.choose(config, items, SEED)
-    items.sort(key=lambda item: item.path.parent.name not in LONG)
+    sampling.in_order(items)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,6 +87,18 @@ class TestSandbox:
             for one in log
             if one["method"] != "GET" and "/auth/" not in one["path"] and "/tenants/switch" not in one["path"]
         ]
+
+    def set_up(self, site: str, *tenants: str) -> None:
+        """Carry the guide out for tenants: in this process and without notebooks, which takes a tenth."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            for tenant in tenants:
+                with Runbook.open(site, tenant, mode="apply") as runbook:
+                    for number in runbook.order:
+                        section = runbook.section(number)
+                        section.apply()
+                        section.finish()
 
     def clear_log(self) -> None:
         self.control("DELETE", "requests")

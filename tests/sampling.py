@@ -18,6 +18,8 @@ import pytest
 FILE = Path(__file__).with_name("durations.json")
 #: Seconds from which on a test counts as long.
 LONG_S = 1.5
+#: What a test takes that is not in the file.
+SHORT_S = 0.05
 #: Always among the long ones: a secret that leaves, a call that is cut off, a record that was changed.
 ALWAYS = ("tests/secrets/test_no_secret", "tests/sections/test_safety", "tests/records/test_tampering")
 
@@ -50,6 +52,15 @@ def choose(config: pytest.Config, items: list[pytest.Item], seed: int) -> None:
     left_out = [item for item in items if item.nodeid not in kept]
     items[:] = [item for item in items if item.nodeid in kept]
     config.hook.pytest_deselected(items=left_out)
+
+
+def in_order(items: list[pytest.Item]) -> None:
+    """Sort the items by file, those that take longest first: so no worker still has a long one at the end."""
+    seconds = json.loads(FILE.read_text(encoding="utf-8"))
+    of_file: dict[Path, float] = defaultdict(float)
+    for item in items:
+        of_file[item.path] += seconds.get(_function(item.nodeid), SHORT_S)
+    items.sort(key=lambda item: (-of_file[item.path], item.path))
 
 
 class Stopwatch:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,20 +174,22 @@ class FilteredClient(PapermillNotebookClient):
 
 
 class TruthfulManager(NotebookExecutionManager):
-    """Papermill's book-keeping, without its guesses; each code cell is saved once, before it runs."""
-
-    #: Papermill saves twice for each cell; writing a notebook is much of the work of running one.
-    _is_between_code_cells = False
+    """Papermill's book-keeping, without its guesses."""
 
     def without_secrets(self) -> nbformat.NotebookNode:
         """Return the filtered notebook: cells, outputs, parameters, widgets, all metadata."""
         return nbformat.from_dict(scrub_data(self.nb))
 
+    #: Whether ``save`` may wait for the next cell that runs, which is about to start.
+    _can_wait = False
+
     def save(self, **options: Any) -> None:
         """Write the notebook in its present state; papermill's saving, without secrets."""
+        if self._can_wait:
+            return
         if self.output_path and self.end_time is not None:
             write_ipynb(self.without_secrets(), self.output_path)
-        elif self.output_path and not self._is_between_code_cells:
+        elif self.output_path:
             # Neither checked nor laid out, which takes ten times as long, as the next saving replaces it.
             papermill_io.write(json.dumps(scrub_data(self.nb), ensure_ascii=False), self.output_path)
         self.last_save_time = self.now()
@@ -197,16 +200,30 @@ class TruthfulManager(NotebookExecutionManager):
         super().notebook_start(**options)
 
     def cell_start(self, cell: Any, cell_index: int | None = None, **options: Any) -> None:
-        """Begin a cell; when its code runs, all that came before is on disk."""
-        self._is_between_code_cells = cell.cell_type != "code"
-        super().cell_start(cell, cell_index, **options)
+        """Begin a cell: one that runs is written as running, with the ends of those before it."""
+        with self._waiting(not _runs(cell)):
+            super().cell_start(cell, cell_index, **options)
 
     def cell_complete(self, cell: Any, cell_index: int | None = None, **options: Any) -> None:
-        """Finish a cell; called while an exception passes when the kernel died or time ran out."""
+        """Finish a cell; called while an exception passes when the kernel died or time ran out.
+
+        Its end is written at once if it failed, or if it is the last one that runs; otherwise with the start
+        of the next one, which follows without a pause: a long notebook is not written twice for each cell.
+        """
+        record = cell.metadata.papermill
         if sys.exc_info()[0] is not None:
-            cell.metadata.papermill["status"] = self.FAILED
-        self._is_between_code_cells = True
-        super().cell_complete(cell, cell_index, **options)
+            record["status"] = self.FAILED
+        follows = cell_index is not None and any(map(_runs, self.nb.cells[cell_index + 1 :]))
+        with self._waiting(record["status"] != self.FAILED and follows):
+            super().cell_complete(cell, cell_index, **options)
+
+    @contextmanager
+    def _waiting(self, can_wait: bool) -> Iterator[None]:
+        self._can_wait = can_wait
+        try:
+            yield
+        finally:
+            self._can_wait = False
 
     def ended_by(self, error: BaseException | None) -> None:
         """Set the notebook's status from what ended its execution."""
@@ -233,6 +250,10 @@ class TruthfulManager(NotebookExecutionManager):
         self.complete_pbar()
         self.cleanup_pbar()
         self.save()
+
+
+def _runs(cell: Any) -> bool:
+    return cell.cell_type == "code"
 
 
 def _failed_inside(notebook: nbformat.NotebookNode) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,26 @@ from runbook_lib import saving, server_extension
 from tests.conftest import CHECKOUT, TestSandbox
 
 CHROMIUM = shutil.which("chromium")
+#: Where a JupyterLab keeps settings, and open tabs.
+SETTINGS = ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A JupyterLab, and the folder with its settings."""
+
+    address: str
+    folder: Path
+
+    def forget(self) -> None:
+        """End its kernels, and delete what it keeps of settings and open tabs."""
+        with httpx.Client(base_url=self.address, timeout=60, trust_env=False) as client:
+            client.get("/lab").raise_for_status()
+            token = {"X-XSRFToken": client.cookies["_xsrf"]}
+            for session in client.get("/api/sessions").json():
+                client.delete(f"/api/sessions/{session['id']}", headers=token).raise_for_status()
+        for name in SETTINGS:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
 @contextmanager
@@ -33,7 +54,7 @@ def jupyterlab(sandbox: TestSandbox, folder: Path) -> Iterator[str]:
     options.append("--ServerApp.kernel_spec_manager_class=runbook_lib.batch.kernels.OwnKernelSpecs")
     for module in (saving.MODULE, server_extension.MODULE):
         options.append(f"--ServerApp.jpserver_extensions={module}=True")
-    folders = {name: str(folder / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
+    folders = {name: str(folder / name) for name in SETTINGS}
     address = f"http://127.0.0.1:{port}"
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(
@@ -53,11 +74,18 @@ def jupyterlab(sandbox: TestSandbox, folder: Path) -> Iterator[str]:
             server.wait(30)
 
 
+@pytest.fixture(scope="session")
+def running_lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    with jupyterlab(running_sandbox, folder) as address:
+        yield Lab(address, folder)
+
+
 @pytest.fixture(scope="module")
-def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab on the sandbox."""
-    with jupyterlab(running_sandbox, tmp_path_factory.mktemp("lab")) as address:
-        yield address
+def lab(running_lab: Lab) -> Iterator[str]:
+    """The address of a JupyterLab on the sandbox; no kernel, open tab or theme of another file is in it."""
+    yield running_lab.address
+    running_lab.forget()
 
 
 @pytest.fixture

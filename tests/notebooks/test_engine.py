@@ -99,6 +99,29 @@ def test_a_notebook_that_still_runs_says_unknown(tmp_path: Path) -> None:
     assert notebook.cells[0].outputs[0].data["text/plain"] == "'unknown'"
 
 
+def test_what_has_run_is_on_disk_before_the_next_cell_runs(tmp_path: Path) -> None:
+    cells = f"json.load(open({str(tmp_path / 'out.ipynb')!r}))['cells']"
+    peek = f"import json; [(c['metadata']['papermill']['status'], len(c['outputs'])) for c in {cells}]"
+    notebook = execute(tmp_path, "1 + 1", peek, "2 + 2")
+    assert notebook.cells[1].outputs[0].data["text/plain"] == (
+        "[('completed', 1), ('running', 0), ('pending', 0)]"
+    )
+
+
+def test_a_long_notebook_is_not_written_twice_for_each_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time all of it is scrubbed and written: half of the processor's time of a whole run."""
+    written = list[str]()
+    monkeypatch.setattr(engine, "write_ipynb", lambda notebook, path: written.append(path))
+    cells = [nbformat.v4.new_markdown_cell("about it"), nbformat.v4.new_code_cell("1 + 1")] * 10
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "in.ipynb")
+    papermill.execute_notebook(
+        tmp_path / "in.ipynb", tmp_path / "out.ipynb", engine_name="runbook", progress_bar=False
+    )
+    assert len(written) <= 10 + 3  # the start of each that runs, and both ends
+
+
 def test_an_output_path_that_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out.ipynb").write_text("an older record")
     with pytest.raises(InputError, match="never overwritten"):

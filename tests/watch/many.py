@@ -18,7 +18,7 @@ import yaml
 
 from runbook_lib.did_pool import DidPool
 from tests.conftest import TestSandbox
-from tests.test_cli import SITE, runbook
+from tests.test_cli import SITE
 
 PARAMETERS = "parameters/sandbox"
 #: Trunks of their own: an account holds 100, and two are there already.
@@ -57,8 +57,7 @@ def set_up(sandbox: TestSandbox, own: int, shared: int) -> list[str]:
     acme["tenant"]["rules"] = RULES
     (folder / "acme.yaml").write_text(yaml.safe_dump(acme))
     files = [f"{PARAMETERS}/{name}.yaml" for name in ("acme", "initech")]
-    applied = runbook(sandbox, "apply", "-s", SITE, *files)
-    assert applied.returncode == 0, applied.stdout + applied.stderr
+    sandbox.set_up(SITE, *files)
     state = sandbox.control("GET", "state").json()
     of_acme, of_initech = _rows_of(state, "acme"), _rows_of(state, "initech")
     for number in range(1, own):
