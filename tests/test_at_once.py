@@ -22,7 +22,6 @@ ALL = [f"parameters/sandbox/{name}.yaml" for name in ("acme", "globex", "initech
 #: As many as the issue asks for with ``make sweep``.
 SWEEP = bool(os.environ.get("RUNBOOK_SWEEP"))
 MANY = 100 if SWEEP else 12
-AT_ONCE = 8 if SWEEP else 4
 
 
 def runs(sandbox: TestSandbox) -> list[dict[str, object]]:
@@ -68,34 +67,6 @@ def test_a_wrong_password_is_tried_once_by_all_tenants(sandbox: TestSandbox) -> 
     batch = json.loads(path.read_text())
     assert batch["stopped"] == "SAME_CAUSE"
     assert sum(part["outcome"] is None for part in batch["tenants"]) == MANY - len(found)
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("limit", ["twilio.requests_at_once", "portsip.requests_per_minute"])
-def test_limits_of_the_vendors_fail_nothing(sandbox: TestSandbox, limit: str) -> None:
-    """Twilio takes one request at a time; the PBX 1,000 a minute, of which most have been sent already."""
-    files = tenant_files(sandbox, AT_ONCE)
-    tight = {limit: 1 if "twilio" in limit else 1_000, "twilio.latency_ms": 20}
-    sandbox.control("POST", "switches", tight)
-    if "portsip" in limit:
-        for _ in range(980):
-            sandbox.vendors.pbx_http.get("/info")
-    sandbox.clear_log()
-    ended = subprocess.run(
-        command("apply", "-s", SITE, *files, "--at-once", "8"),
-        **surroundings(sandbox),
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert [one["outcome"] for one in runs(sandbox)] == ["succeeded"] * AT_ONCE
-    log = sandbox.control("GET", "requests").json()["requests"]
-    assert any(one["status"] == 429 for one in log), "the limit was met"
-    for path in sandbox.root.glob("records/demo/many-*/*/record.json"):
-        record = json.loads(path.read_text())
-        assert record["in_flight"] == [] and not any(change["error"] for change in record["changes"])
-        assert record["twilio_at_once"] >= 1
 
 
 def command(*arguments: str) -> list[str]:

@@ -266,7 +266,7 @@ class _PageExporter(HTMLExporter):
     """nbconvert's exporter without its last pass, which takes half of the time of a page.
 
     That parses the whole page again to let the keyboard reach the cells of JupyterLab's own template, which
-    we do not use, and to describe images, of which there are none.
+    we do not use, and to name images, which our notebooks do not show.
     """
 
     def from_notebook_node(  # type: ignore[override]  # as HTMLExporter has it
@@ -275,7 +275,8 @@ class _PageExporter(HTMLExporter):
         """Return the notebook as HTML."""
         self.register_filter("highlight_code", Highlight2HTML(parent=self))
         self.register_filter("filter_data_type", DataTypeFilter(parent=self))
-        return TemplateExporter.from_notebook_node(self, nb, resources, **options)
+        body, found = TemplateExporter.from_notebook_node(self, nb, resources, **options)
+        return (body, found) if "<img" not in body else super().from_notebook_node(nb, resources, **options)
 
 
 @cache

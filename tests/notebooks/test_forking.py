@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from tests.processes import kernels_of
 
 #: With ``make sweep``, as many as a large batch has.
 IN_A_ROW = 500 if os.environ.get("RUNBOOK_SWEEP") else 5
+#: So many before, until whatever is loaded once has been loaded.
+WARM = 3
 
 
 @pytest.fixture
@@ -170,21 +174,66 @@ def test_a_kernel_can_be_interrupted(pool: KernelPool) -> None:
     assert reply["content"]["ename"] == "KeyboardInterrupt" and ended(kernel) is None
 
 
-def test_many_in_a_row_leave_nothing(tmp_path: Path) -> None:
-    with KernelPool(tmp_path) as pool:
-        run(started(pool, "first"), "pass")
-    files = len(os.listdir("/proc/self/fd"))
-    assert forking._server is not None
-    server_files = len(os.listdir(f"/proc/{forking._server.pid}/fd"))
-    for number in range(IN_A_ROW):
+@dataclass(frozen=True)
+class Left:
+    """What this process and the server of its kernels have open, and what lies in the temporary folder."""
+
+    files: int
+    server_files: int
+    sockets: int
+    temporary: frozenset[str]
+    #: Proportional set sizes in KiB.
+    memory: int
+    server_memory: int
+
+    @classmethod
+    def now(cls) -> Left:
+        assert forking._server is not None
+        server = forking._server.pid
+        return cls(
+            len(os.listdir("/proc/self/fd")),
+            len(os.listdir(f"/proc/{server}/fd")),
+            sum(tempfile.gettempdir() in line for line in Path("/proc/net/unix").read_text().splitlines()),
+            frozenset(os.listdir(tempfile.gettempdir())),
+            proportional_size("self"),
+            proportional_size(server),
+        )
+
+
+def proportional_size(pid: int | str) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+@pytest.mark.timeout(3600)
+def test_many_in_a_row_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process, socket, file or memory; and no secret of one kernel in the memory of the next."""
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    before, secret = None, ""
+    for number in range(WARM + IN_A_ROW):
+        if number == WARM:
+            until(lambda: not kernels_of())
+            before = Left.now()
+        earlier, secret = secret, "Canary" + os.urandom(8).hex()
         with KernelPool(tmp_path) as pool:
-            kernel = started(pool, str(number))
-            run(kernel, "print(1)")
+            kernel = started(pool, str(number), {"RUNBOOK_SECRET": secret})
+            assert run(kernel, "import os; print(os.environ['RUNBOOK_SECRET'])") == secret
+            if number == 1:
+                assert holds(kernel.provisioner.pid, secret), "or the search finds nothing"
+            assert not earlier or not holds(kernel.provisioner.pid, earlier)
             run_sync(kernel.shutdown_kernel)(now=True)
     until(lambda: not kernels_of())
-    assert len(os.listdir("/proc/self/fd")) <= files
-    assert len(os.listdir(f"/proc/{forking._server.pid}/fd")) == server_files
-    assert not list(tmp_path.iterdir())
+    assert before is not None and forking._server is not None
+    assert not holds(forking._server.pid, "RUNBOOK_SECRET=Canary")
+    after = Left.now()
+    print(before, after, sep="\n")
+    assert after.files <= before.files and after.server_files == before.server_files
+    assert after.sockets == before.sockets and after.temporary == before.temporary
+    assert after.server_memory < before.server_memory + 2_000
+    assert after.memory < before.memory + 4_000 + 10 * IN_A_ROW
+    assert [*tmp_path.iterdir()] == [temporary]
 
 
 def test_the_server_is_killed(pool: KernelPool) -> None:
