@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeGuard
 
-from .chain import CLOSED, DIGEST, FILE_NAME, FILES, OPENED, Chain, Entry, NewerFormatError
+from .chain import CLOSED, DIGEST, FILE_NAME, FILES, OPENED, Chain, Entry, NewerFormatError, digest_of
 from .problems import LFS_POINTER, LINE_ENDS, POINTER, Damage, Problem, unread
 
 
@@ -45,6 +45,7 @@ def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
     entries: list[Entry] = []
     problems: list[Problem] = []
     before: Entry | None = None
+    digest = None  # of the line of the entry before
     seen: set[int] = set()
     for number, line in enumerate(lines, start=1):
         place = f"line {number}"
@@ -62,12 +63,12 @@ def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
         expected = before.seq + 1 if before else number - 1
         if entry.seq != expected:
             problems.append(Problem(FILE_NAME, f"{place}: {_out_of_order(entry.seq, expected, seen)}"))
-        elif entry.previous != (before.digest if before else None) and (before or number == 1):
+        elif entry.previous != (digest if before else None) and (before or number == 1):
             what = "this entry or the one before it was changed, inserted or removed"
             problems.append(Problem(FILE_NAME, f"{place} ({entry.event} {entry.run}): broken: {what}"))
         seen.add(entry.seq)
         entries.append(entry)
-        before = entry
+        before, digest = entry, digest_of(line)
     return entries, problems
 
 
@@ -109,4 +110,6 @@ def is_head(text: str) -> bool:
 
 def is_run(name: str | None) -> TypeGuard[str]:
     """Whether a text names a run's folder, and nothing outside the records folder."""
-    return name is not None and len(PurePosixPath(name).parts) == 3 and is_inside(name)
+    if name is None or not is_inside(name):
+        return False
+    return sum(part not in ("", ".") for part in name.split("/")) == 3
