@@ -205,21 +205,21 @@ class HomePage:
         self._show_copy(path, changed)
 
     def _show_copy(self, path: Path, changed: Sequence[working_copies.Copy]) -> None:
-        """Open a copy; say so where somebody has changed it, and it is for other parameters."""
+        """Open a copy; where somebody has changed it so that it is for other parameters, say what to do."""
         kept = next((copy for copy in changed if copy.path == path), None)
-        self._show_file(
-            path, f"It was changed, and is for {kept.parameters}: check its parameters." if kept else ""
-        )
+        if kept is None:
+            self._show_file(path)
+        elif self._board is not None:
+            self._board.answer(visible(working_copies.of_another(kept, self._root)))
 
-    def _show_file(self, path: Path, words: str = "") -> None:
+    def _show_file(self, path: Path) -> None:
         """Open a file in the front end; say where it is, if that does not show it."""
         served = self._served.path_of(path)
-        if served is None:
-            words += f" It is outside the folder that this JupyterLab shows: {path}"
+        words = f"It is outside the folder that this JupyterLab shows: {path}" if served is None else ""
         if self._board is not None:
             # What somebody has changed is run by whoever has read it.
             copy = working_copies.Copy.at(path)
-            self._board.answer(visible(words.strip()), served, run=copy is not None and copy.is_unchanged)
+            self._board.answer(visible(words), served, run=copy is not None and copy.is_unchanged)
 
     def _chosen(self, site: str | Path | None) -> Path:
         if site is not None:

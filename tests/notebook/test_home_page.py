@@ -10,13 +10,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
+from runbook_lib import working_copies
 from runbook_lib.errors import InputError
-from runbook_lib.guide import RUN_ORDER
+from runbook_lib.guide import RUN_ORDER, SECTIONS
 from runbook_lib.notebook import latest
+from runbook_lib.notebook.board import Board
 from runbook_lib.notebook.display import utc
 from runbook_lib.notebook.home import OUTDATED, HomePage
 from runbook_lib.notebook.latest import LATEST, WorkspaceRuns, killed
@@ -235,6 +238,28 @@ def test_a_look_at_the_records_costs_the_same_among_many(
     for _ in range(5):
         assert page.look()
     assert {folder.name for folder in asked} == {"20260102T000000Z-000001"} and len(read) == 1
+
+
+def test_a_copy_that_was_edited_for_another_tenant_is_not_opened_as_this_ones(
+    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_home(sandbox)
+    page.tenants()  # reads the site
+    sent: list[dict[str, Any]] = []
+    page._board = Board({}, page.answered)
+    monkeypatch.setattr(page._board, "send", sent.append)
+    page.answered({"do": "open", "name": "acme", "section": "01"})
+    folder = sandbox.root / "work/demo/acme"
+    page.answered({"do": "open", "name": "acme", "section": "parameters"})
+    for copy in (folder / f"{SECTIONS['01'].notebook}.ipynb", folder / working_copies.PARAMETERS):
+        copy.write_text(copy.read_text().replace("acme.yaml", "globex.yaml"))
+    page.answered({"do": "open", "name": "acme", "section": "01"})
+    page.answered({"do": "open", "name": "acme", "section": "parameters"})
+    page.answered({"do": "open", "name": "acme", "section": "02"})
+    assert [bool(answer["open"] or "outside" in answer["said"]) for answer in sent] == [True] * 2 + [
+        False
+    ] * 2 + [True]
+    assert all("globex.yaml" in answer["said"] for answer in sent[2:4])
 
 
 def test_what_to_do_next_says_when_that_was_read(sandbox: TestSandbox) -> None:
