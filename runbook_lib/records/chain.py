@@ -114,8 +114,8 @@ class Entry:
         ``NewerFormatError`` for a line that a newer runbook wrote.
         """
         if plain := _PLAIN.fullmatch(line):
-            texts: list[Any] = [None if text is None else text.decode() for text in plain.groups()]
-            at, event, run, file, content, previous = texts[1:]
+            values: list[Any] = [None if text is None else text.decode() for text in plain.groups()]
+            at, event, run, file, content, previous = values[1:]
             if run is not None or event not in FILES:
                 return cls(int(plain[1]), at, event, run, file, content, previous)
         try:
