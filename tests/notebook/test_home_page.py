@@ -27,22 +27,10 @@ from runbook_lib.notebook.overview import OverviewReader
 from runbook_lib.records import living
 from runbook_lib.records.record import close_record, open_record
 from tests.conftest import CHECKOUT, TestSandbox
+from tests.many import shared_by_many
 from tests.notebooks.lab import patience
 
 SITE = "parameters/sandbox/site.yaml"
-#: One of 200 tenants with a share of the site's trunk.
-TENANT = """tenant:
-  name: t{index}
-  pbx_domain: filler-{index}.pbx.example
-  dids: "1303{index:07}"
-  shared_trunk: carrier
-  concurrency: 3
-  rules:
-    outbound:
-      - {{ name: Twilio, number_length: "10", prepend: "+1", caller_id: "+1303{index:07}" }}
-    inbound:
-      - {{ name: Twilio, dids: "1303{index:07}", extension: "2000" }}
-"""
 MANY = 200
 
 
@@ -297,14 +285,7 @@ def test_the_notebook_runs_unattended_and_leaves_no_record(sandbox: TestSandbox,
 
 def test_two_hundred_tenants(sandbox: TestSandbox) -> None:
     """20 s for all of them, the first after 2 s."""
-    folder = sandbox.root / "parameters" / "many"
-    folder.mkdir()
-    site = (sandbox.root / SITE).read_text().replace("name: demo", "name: many")
-    (folder / "site.yaml").write_text(site)
-    first = len(sandbox.control("GET", "state").json()["portsip"]["tenants"])
-    for index in range(first, first + MANY):
-        (folder / f"t{index}.yaml").write_text(TENANT.format(index=index))
-    sandbox.control("POST", "scale", {"tenants": first + MANY, "numbers": first + MANY + 40})
+    site = shared_by_many(sandbox, MANY)
     sandbox.clear_log()
     seen: list[float] = []
     began = time.monotonic()
@@ -313,7 +294,7 @@ def test_two_hundred_tenants(sandbox: TestSandbox) -> None:
         if reader.overview.owners:
             seen.append(time.monotonic() - began)
 
-    reader = OverviewReader(folder / "site.yaml", sandbox.root, look)
+    reader = OverviewReader(site, sandbox.root, look)
     overview = reader.read()
     assert overview.error is None and overview.problems == []
     assert len(overview.rows) == 1 + MANY
