@@ -82,6 +82,7 @@ bench: ready-for-tests
 	$(BIN)/python -m benchmarks.past_records $(BENCH)
 	$(BIN)/python -m benchmarks.cpu $(BENCH)
 	$(BIN)/python -m benchmarks.first_table $(BENCH)
+	$(BIN)/python -m benchmarks.home_page $(BENCH)
 	$(BIN)/python -m benchmarks.validation $(BENCH)
 	$(BIN)/python -m benchmarks.drift
 

@@ -79,7 +79,9 @@ class SecretFilter:
     def found_in(self, text: str) -> dict[str, str]:
         """Return the forms that are in a text, each with its value's name."""
         # Built aside and then put in place: another thread may be searching.
-        automaton = self._automaton or self._built()
+        automaton = self._automaton
+        if automaton is None:  # one without words is false
+            automaton = self._built()
         return dict(found for _, found in automaton.iter(text)) if len(automaton) else {}
 
     def _built(self) -> ahocorasick.Automaton:

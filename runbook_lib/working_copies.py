@@ -98,6 +98,16 @@ def make_for(
     return folder, [copy for copy in make(folder, parameters) if copy.parameters != parameters]
 
 
+def of_another(copy: Copy, workspace: Path) -> str:
+    """Say of a copy that somebody has changed for other parameters why it is not opened, and what to do."""
+    now = ", ".join(f"{name} {value or '(none)'}" for name, value in copy.parameters.items())
+    return (
+        f"{near(copy.path, workspace)} was edited and is for other parameters now ({now}): it was not opened."
+        " Write the parameters that it was made for into its first cell, or rename the file to keep it, then"
+        " choose again: a new copy is made."
+    )
+
+
 def make_form(workspace: Path, site_file: Path, tenant_file: Path | None = None) -> tuple[Path, list[Copy]]:
     """Create the form for a tenant's file, or for a new tenant of a site, without reading either file.
 
@@ -139,11 +149,33 @@ def _make(folder: Path, names: Iterable[str], parameters: dict[str, str]) -> lis
 
 
 def copies(workspace: Path) -> Iterator[Copy]:
-    """Yield all working copies of a workspace, in the order of their paths."""
-    folder = workspace / FOLDER
-    for path in [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("*/*/*.ipynb"))]:
-        if (copy := Copy.at(path)) is not None:
+    """Yield all working copies of a workspace that are in use, in the order of their paths."""
+    left = {*_left_over(workspace)}
+    for path in _notebooks(workspace):
+        if path not in left and (copy := Copy.at(path)) is not None:
             yield copy
+
+
+def left_over(workspace: Path) -> Iterator[tuple[Path, Copy | None]]:
+    """Yield what nothing uses any longer, each with the copy that it is; ``None`` for somebody's own file."""
+    for path in _left_over(workspace):
+        yield path, Copy.at(path)
+
+
+def _left_over(workspace: Path) -> Iterator[Path]:
+    """Copies where an earlier version kept them, and copies of notebooks that this version does not have."""
+    for path in _notebooks(workspace):
+        if (NOTEBOOKS / path.name).is_file():
+            is_left = (path.parent == workspace / FOLDER) != (path.name in OF_THE_SITE)
+        else:
+            is_left = Copy.at(path) is not None
+        if is_left:
+            yield path
+
+
+def _notebooks(workspace: Path) -> list[Path]:
+    folder = workspace / FOLDER
+    return [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("*/*/*.ipynb"))]
 
 
 def _write(path: Path, parameters: dict[str, str]) -> None:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.conftest import CHECKOUT, TestSandbox
 
 SITE = "parameters/sandbox/site.yaml"
+#: One of many tenants with a share of the site's trunk.
+_SHARING = """tenant:
+  name: t{index}
+  pbx_domain: filler-{index}.pbx.example
+  dids: "1303{index:07}"
+  shared_trunk: carrier
+  concurrency: 3
+  rules:
+    outbound:
+      - {{ name: Twilio, number_length: "10", prepend: "+1", caller_id: "+1303{index:07}" }}
+    inbound:
+      - {{ name: Twilio, dids: "1303{index:07}", extension: "2000" }}
+"""
 
 
 def tenant_files(sandbox: TestSandbox, count: int) -> list[str]:
@@ -23,6 +37,19 @@ def tenant_files(sandbox: TestSandbox, count: int) -> list[str]:
         own = own.replace("acme", f"many-{index}").replace(f"sip_password_many-{index}", "sip_password_acme")
         (folder / f"many-{index}.yaml").write_text(own)
     return [f"parameters/many/many-{index}.yaml" for index in range(count)]
+
+
+def shared_by_many(sandbox: TestSandbox, count: int) -> Path:
+    """Write a site with so many tenants that share its trunk, and exist at the vendors; return its file."""
+    folder = sandbox.root / "parameters" / "many"
+    folder.mkdir()
+    site = folder / "site.yaml"
+    site.write_text((CHECKOUT / SITE).read_text().replace("name: demo", "name: many"))
+    first = len(sandbox.control("GET", "state").json()["portsip"]["tenants"])
+    for index in range(first, first + count):
+        (folder / f"t{index}.yaml").write_text(_SHARING.format(index=index))
+    sandbox.control("POST", "scale", {"tenants": first + count, "numbers": first + count + 40})
+    return site
 
 
 def state_of(sandbox: TestSandbox) -> dict[str, Any]:

@@ -490,6 +490,42 @@ def test_each_form_and_each_edited_copy_is_for_whom_it_says(tmp_path: Path) -> N
     assert [(copy.path, copy.parameters["tenant"]) for copy in changed] == [(page, "parameters/big/b.yaml")]
 
 
+def test_lab_opens_no_page_of_another_tenant_as_this_ones(sandbox: TestSandbox) -> None:
+    files = (sandbox.root / SITE, "demo", sandbox.root / ACME, "acme")
+    folder, _ = working_copies.make_for(sandbox.root, *files)
+    page = folder / "tenant.ipynb"
+    page.write_text(page.read_text().replace("acme.yaml", "globex.yaml"))
+    before = page.read_bytes()
+    ended = runbook(sandbox.root, "lab", "-s", SITE, ACME, **sandbox.environment)
+    assert ended.returncode == 3 and "globex.yaml" in ended.stderr and page.read_bytes() == before
+
+
+def test_what_nothing_uses_any_longer_is_removed_if_nobody_has_changed_it(tmp_path: Path) -> None:
+    folder = make(tmp_path / "ws")
+    site = folder / SITE
+    form, _ = working_copies.make_form(folder, site)
+    working_copies.make_home(folder, site)
+    work = folder / "work"
+    left = work / "parameters.ipynb"  # where an earlier version had the form
+    gone = work / "demo/acme/07_gone.ipynb"  # of a notebook that an earlier version had
+    gone.parent.mkdir(parents=True)
+    for path in (left, gone):
+        shutil.copy(form, path)
+    notes = work / "notes.ipynb"  # somebody's own
+    notes.write_text("{}")
+    before = {path: path.read_bytes() for path in work.rglob("*.ipynb")}
+    assert runbook(folder, "upgrade").stdout.count("Would do: remove") == 2
+    assert before == {path: path.read_bytes() for path in work.rglob("*.ipynb")}
+    edit(gone, source="# a note\n")
+    done = runbook(folder, "upgrade", "--apply")
+    assert done.returncode == 0 and not left.exists() and gone.exists() and gone.name in done.stdout
+    assert notes.name not in done.stdout
+    assert {path for path in before if not path.exists()} == {left}
+    left.write_text("{}")  # somebody's own at the same place is left there as well, and named
+    again = runbook(folder, "upgrade", "--apply")
+    assert left.read_text() == "{}" and left.name in again.stdout
+
+
 def edit(path: Path, **changes: object) -> None:
     notebook = json.loads(path.read_text())
     notebook["cells"][-1] |= changes

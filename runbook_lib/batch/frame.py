@@ -52,7 +52,7 @@ SEARCH = (
 )
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --ground: #ffffff; --soft: #f6f8fa; --line: #d0d7de;
-  --link: #0b57d0; --dim: #57606a; --bad: #b3152b; }
+  --link: #0b57d0; --dim: #57606a; --bad: #b3152b; --runbook-room: min(1072px, 100vw - 64px); }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --ground: #14171a; --soft: #1f2428;
   --line: #3b424a; --link: #8ab4f8; --dim: #a4adb6; --bad: #ff8a80; } }
 * { box-sizing: border-box; }

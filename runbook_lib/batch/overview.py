@@ -169,12 +169,11 @@ def _told(
 def _when(records: Path, name: str, started: str) -> str:
     """When a run began, as the link to its page; its id where there is no page."""
     run_id = name.rpartition("/")[2]
-    folder = records / name
     shown = moment(started).removesuffix(" UTC")[:16] if started else ""
-    if os.path.lexists(folder / INDEX):
+    if os.path.lexists(f"{records}/{name}/{INDEX}"):
         file = INDEX
     else:
-        file = min((path.name for path in folder.glob("[0-9][0-9]_*.html")), default="")
+        file = min((path.name for path in (records / name).glob("[0-9][0-9]_*.html")), default="")
     if not file:
         return f'{shown}<div class="dim">{broken(run_id)}</div>'
     return (

@@ -176,6 +176,10 @@ def upgrade(
                 Text(f"Kept, because somebody changed it: {visible(name)} (from {copy.version})"),
                 soft_wrap=True,
             )
+    for path, left in working_copies.left_over(workspace.folder):
+        if left is None or not left.is_unchanged:
+            why = "somebody changed it" if left else "the runbook did not make it"
+            _say(f"Kept, because {why}, though nothing uses it: {near(path, workspace.folder)}")
     if not steps:
         _say("Nothing to do: everything is up to date.")
     elif not carry_out:
@@ -248,10 +252,13 @@ def _opened_page(workspace: Workspace, site: Path | None, tenant: str | None) ->
     the_site, the_tenant = load(the_site_file, owner, folder, secrets=False)
     _start_sandbox(the_site, folder)
     place, changed = working_copies.make_for(folder, the_site_file, the_site.name, owner, the_tenant.name)
+    first = place / f"{working_copies.FIRST}.ipynb"
     for copy in changed:
+        if copy.path == first:
+            raise InputError([working_copies.of_another(copy, folder)])
         complain(f"Note: {copy.path} was changed, and is for {copy.parameters}: check its parameters.")
     screen.print(Text(f"Workspace {visible(str(folder))} · working copies in {visible(near(place, folder))}"))
-    return f"/lab/tree/{quote(f'{near(place, folder)}/{working_copies.FIRST}.ipynb')}"
+    return f"/lab/tree/{quote(near(first, folder))}"
 
 
 def _start_sandbox(site: Site, folder: Path) -> None:
@@ -295,8 +302,10 @@ def _copies_steps(workspace: Workspace) -> Iterator[Step]:
     for copy in working_copies.copies(workspace.folder):
         if copy.is_unchanged and not copy.is_of_this_version:
             name = near(copy.path, workspace.folder)
-            if (product.NOTEBOOKS / copy.path.name).exists():
-                yield f"renew {name} (unchanged, from {copy.version}); its outputs are lost", copy.renew
+            yield f"renew {name} (unchanged, from {copy.version}); its outputs are lost", copy.renew
+    for path, left in working_copies.left_over(workspace.folder):
+        if left is not None and left.is_unchanged:
+            yield f"remove {near(path, workspace.folder)} (unchanged, and nothing uses it)", path.unlink
 
 
 def _sandbox_step(workspace: Workspace) -> Iterator[Step]:

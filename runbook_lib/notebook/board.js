@@ -18,6 +18,7 @@ function render({ model, el }) {
   const sites = element("select", { class: "site" });
   const siteLabel = element("label", { class: "sites" }, element("span", {}, "Site"), sites);
   const refresh = element("button", { class: "refresh", type: "button" }, "Refresh");
+  const authors = element("button", { class: "authors", type: "button" });
   const fresh = element("button", { class: "new", type: "button" }, "New tenant");
   const bar = element("progress", { "aria-label": "Tenants read" });
   const count = element("span", { class: "count" });
@@ -34,7 +35,7 @@ function render({ model, el }) {
   const lost = element("p", { class: "lost", role: "alert" });
   // It lasts, so that a screen reader hears each change of it.
   const spoken = element("div", { role: "status", "aria-live": "polite", class: "spoken" });
-  const line = element("div", { class: "line" }, siteLabel, refresh, fresh, bar, count);
+  const line = element("div", { class: "line" }, siteLabel, refresh, authors, fresh, bar, count);
   const root = element("section", { class: "board", "data-lm-suppress-shortcuts": "true", "aria-label": "Tenants by section" });
   root.append(banner, line, notes, scroll, about, said, lost, spoken);
   el.classList.add("runbook-board");
@@ -55,6 +56,7 @@ function render({ model, el }) {
     if (!isLost()) lost.textContent = "";
     root.dataset.lost = String(isLost());
     refresh.disabled = isLost() || view().reading;
+    authors.disabled = isLost() || view().reading || view().looking_up;
     fresh.disabled = isLost();
     sites.disabled = isLost();
   }
@@ -160,6 +162,7 @@ function render({ model, el }) {
       sites.replaceChildren(...shown.sites.map(({ value, label }) => element("option", { value }, label)));
     }
     sites.value = shown.site;
+    authors.textContent = shown.look_up;
     bar.max = Math.max(1, shown.total);
     bar.value = shown.done;
     bar.hidden = !shown.reading;
@@ -175,6 +178,7 @@ function render({ model, el }) {
   }
 
   refresh.addEventListener("click", () => model.send({ do: "refresh" }));
+  authors.addEventListener("click", () => model.send({ do: "differences" }));
   fresh.addEventListener("click", () => model.send({ do: "new" }));
   sites.addEventListener("change", () => model.send({ do: "site", site: sites.value }));
   model.on("change:view", show);
@@ -183,8 +187,9 @@ function render({ model, el }) {
     tell();
   });
   model.on("comm_live_update", tell);
-  const answered = ({ open, run, said: words }) => {
+  const answered = ({ open, run, said: words, name }) => {
     said.textContent = words || "";
+    if (open && name) nameTabs(open, name);
     if (open && !openFile(root, open, run)) said.textContent = `Open ${open}`;
   };
   model.on("msg:custom", answered);

@@ -31,6 +31,9 @@ class Board(anywidget.AnyWidget):
         super().__init__(view=dict(view))
         self.on_msg(lambda _, content, __: answered(content))
 
-    def answer(self, said: str, path: str | None = None, *, run: bool = False) -> None:
-        """Say something, and open a notebook (by the server's path); ``run`` it if it is not open."""
-        self.send({"said": said, "open": path, "run": run})
+    def answer(self, said: str, path: str | None = None, *, run: bool = False, name: str = "") -> None:
+        """Say something, and open a notebook (by the server's path); ``run`` it if it is not open.
+
+        The tabs of all notebooks in its folder begin with ``name``.
+        """
+        self.send({"said": said, "open": path, "run": run, "name": name})

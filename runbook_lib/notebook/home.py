@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,10 @@ from ..parameters import project_root
 from ..parameters.tenants import site_files
 from ..paths import current_folder, locate, near
 from ..plain_files import describe
+from ..records.result import now
 from ..states import OwnerStates, State, next_step
+from ..watch.differences import look_at_all
+from ..watch.report import Drift
 from ..workspace import records_folder
 from .display import Box, Shown, heading, utc, visible
 from .failures import told_plainly
@@ -39,6 +43,7 @@ LOOK_S, DRAW_S = 2.0, 0.4
 #: For how long (s) the board may be silent before nobody is thought to look at it. It speaks up every 20 s,
 #: but a browser lets a page in the background do so once a minute.
 AWAY_S = 150.0
+LOOK_UP = "Who changed what"
 OUTDATED = "A run has opened or closed its record since this was read."
 TONES = {
     State.UNREACHABLE: "stop",
@@ -106,6 +111,8 @@ class HomePage:
         self._handles: dict[str, Any] = {}
         self._board: Board | None = None
         self._closed = threading.Event()
+        self._found: Drift | RunbookError | None = None
+        self._is_looking_up = False
         self._runs = WorkspaceRuns(self._records)
         self._unclosed: Sequence[UnclosedRun] = ()
         self._chain = self._runs.renew()
@@ -155,15 +162,21 @@ class HomePage:
         """Show the latest runs that were to change something, of all sites of the workspace."""
         return self._shown("runs", self._latest)
 
+    def differences(self) -> Shown | None:
+        """Show what differs and who changed it, as it was looked up last on request."""
+        return self._shown("differences", self._differences)
+
     def answered(self, content: Mapping[str, Any]) -> None:
         """Do what a person asked for at the table; anything that it sends shows that it is still there."""
         self._heard_at = time.monotonic()
         if content.get("do") == "refresh":
             self.refresh()
+        elif content.get("do") == "differences":
+            self.look_up()
         elif content.get("do") == "site":
             self._choose(str(content.get("site", "")))
         elif content.get("do") == "new":
-            self._show_copy(*working_copies.make_form(self._root, self._site))
+            self._show_copy("new tenant", *working_copies.make_form(self._root, self._site))
         elif content.get("do") == "open":
             self.open(str(content.get("name", "")), str(content.get("section", "")))
 
@@ -178,6 +191,38 @@ class HomePage:
             self._update("next", self._next)
         self._start(self._read)
 
+    def look_up(self) -> None:
+        """Look up what differs and who changed it; nothing, while the site is being read or looked up."""
+        with self._turn:
+            if self._is_looking_up or not self._is_read.is_set() or self.overview.site is None:
+                return
+            self._is_looking_up = True
+        self._draw(whole=True)
+        self._update("differences", self._differences)
+        self._start(self._look_up)
+
+    def _look_up(self) -> None:
+        reader, began = self._reader, time.monotonic()
+        site = reader.overview.site
+        assert site is not None, "a site that was read"
+        found: Drift | RunbookError
+        try:
+            at = now()
+            looked, requests = look_at_all(site, reader.owners, self._root)
+            found = Drift(site.name, at, time.monotonic() - began, tuple(looked), requests)
+        except RunbookError as error:
+            found = error
+        except Exception as error:  # a bug; the page must not wait for ever
+            found = RunbookError(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            with self._turn:
+                self._is_looking_up = False
+                if reader.overview.site_file == self._site:
+                    self._found = found
+            self._update("differences", self._differences)
+            self._draw(whole=True)
+
     def open(self, name: str, section: str) -> None:
         """Open a tenant's page, its parameters, or one of its sections, as a working copy; makes the copies.
 
@@ -190,7 +235,7 @@ class HomePage:
         is_invalid = row is not None and row.most_urgent is State.INVALID
         try:
             if is_invalid and isinstance(source, Path):
-                self._show_copy(*working_copies.make_form(self._root, overview.site_file, source))
+                self._show_copy(name, *working_copies.make_form(self._root, overview.site_file, source))
                 return
             if overview.site is None:
                 raise InputError(["the site's file is wrong: correct it, then press Refresh"])
@@ -202,24 +247,25 @@ class HomePage:
             return
         page = working_copies.PARAMETERS if section == "parameters" else f"{working_copies.FIRST}.ipynb"
         path = folder / (f"{SECTIONS[section].notebook}.ipynb" if section in SECTIONS else page)
-        self._show_copy(path, changed)
+        self._show_copy(name, path, changed)
 
-    def _show_copy(self, path: Path, changed: Sequence[working_copies.Copy]) -> None:
-        """Open a copy; say so where somebody has changed it, and it is for other parameters."""
+    def _show_copy(self, name: str, path: Path, changed: Sequence[working_copies.Copy]) -> None:
+        """Open a copy in a tab with the name; of one that is for other parameters now, say what to do."""
         kept = next((copy for copy in changed if copy.path == path), None)
-        self._show_file(
-            path, f"It was changed, and is for {kept.parameters}: check its parameters." if kept else ""
-        )
+        if kept is None:
+            self._show_file(path, name)
+        elif self._board is not None:
+            self._board.answer(visible(working_copies.of_another(kept, self._root)))
 
-    def _show_file(self, path: Path, words: str = "") -> None:
+    def _show_file(self, path: Path, name: str) -> None:
         """Open a file in the front end; say where it is, if that does not show it."""
         served = self._served.path_of(path)
-        if served is None:
-            words += f" It is outside the folder that this JupyterLab shows: {path}"
+        words = f"It is outside the folder that this JupyterLab shows: {path}" if served is None else ""
         if self._board is not None:
             # What somebody has changed is run by whoever has read it.
             copy = working_copies.Copy.at(path)
-            self._board.answer(visible(words.strip()), served, run=copy is not None and copy.is_unchanged)
+            run = copy is not None and copy.is_unchanged
+            self._board.answer(visible(words), served, run=run, name=visible(name))
 
     def _chosen(self, site: str | Path | None) -> Path:
         if site is not None:
@@ -238,9 +284,10 @@ class HomePage:
         chosen = next((path for path in self._sites if near(path, self._root) == value), None)
         if chosen is not None and chosen != self._site:
             with self._turn:
-                self._site = chosen
+                self._site, self._found = chosen, None
                 self._is_read.set()  # whatever is being read is for nobody any longer
             self.refresh()
+            self._update("differences", self._differences)
 
     def _start(self, call: Callable[[], object]) -> None:
         threading.Thread(target=call, name=f"home: {call.__name__}", daemon=True).start()
@@ -360,6 +407,35 @@ class HomePage:
         )
         return Stack((table,))
 
+    def _differences(self) -> Shown:
+        found = self._found
+        if self._is_looking_up:
+            return Box("info", f"Looking up what differs on {self.overview.name}, and who changed it …")
+        if found is None:
+            command = f"runbook drift -s {near(self._site, self._root)} --all"
+            how = f"Press “{LOOK_UP}” at the tenants above, or run: {command}"
+            return Box("info", "Not looked up yet.", (how,))
+        if isinstance(found, RunbookError):
+            lines = [line for line in (found.meaning, found.next_step) if line]
+            return Box(
+                "stop", heading(self._heading, f"This could not be looked up: {found.what}"), tuple(lines)
+            )
+        asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in found.requests.items())
+        unread = [f"{looked.owner.name} could not be read: {looked.error}" for looked in found.unread]
+        tone = "stop" if unread else "caution" if found.differences else "good"
+        table = Differences(
+            "What differs from the parameters, and who changed it",
+            ("Tenant", "Step", "Changed by", "Setting", "Now", "Should be", "Action"),
+            [
+                (tenant, step, author, setting, current, desired, action)
+                for tenant, step, setting, current, desired, action, author in found.table()
+            ],
+            owner=self._heading,
+            read=f"read {utc(datetime.fromisoformat(found.at))}",
+            empty="nothing differs",
+        )
+        return Stack((Box(tone, found.sentence, (f"{asked}.", *unread)), table))
+
     def _in_flight(self) -> Shown:
         rows = [
             [
@@ -377,7 +453,7 @@ class HomePage:
             for run in self._runs.unclosed()
             if not run.was_killed
         ]
-        return Table(
+        return Runs(
             "In flight right now",
             ("Since (UTC)", "Target", "Tenant", "Sections", "By", "Doing", NOTE),
             rows,
@@ -399,7 +475,7 @@ class HomePage:
             ]
             for row in self._runs.latest()
         ]
-        table = Table(
+        table = Runs(
             "Latest runs",
             ("When (UTC)", "Target", "Tenant", "Outcome", "What changed", "Who", "Ticket", "Run"),
             rows,
@@ -438,6 +514,8 @@ class HomePage:
             "sites": [{"value": near(path, root), "label": near(path, root)} for path in sites],
             "site": near(self._site, root),
             "reading": reading,
+            "looking_up": self._is_looking_up,
+            "look_up": LOOK_UP,
             "done": done,
             "total": total,
             "count": count,
@@ -478,6 +556,18 @@ class HomePage:
                 for number, part in row.sections.items()
             },
         }
+
+
+class Runs(Table):
+    """A table of runs: what does not fit beside the rest is a line below its row."""
+
+    most_columns = 4
+
+
+class Differences(Table):
+    """A table of what differs; the values are a line below their setting."""
+
+    most_columns = 4
 
 
 class Matrix(Table):

@@ -15,9 +15,29 @@ function command(root, name, args = {}) {
   return !unanswered;
 }
 
-function tabOf(path, state = "") {
-  const tabs = document.querySelectorAll(`.lm-DockPanel-tabBar .lm-TabBar-tab${state}`);
+function tabOf(path) {
+  const tabs = document.querySelectorAll(".lm-DockPanel-tabBar .lm-TabBar-tab");
   return [...tabs].find((tab) => tab.title.split("\n").includes(`Path: ${path}`));
+}
+
+// The notebook of a path, if its tab is in front; several can be in front, beside each other.
+function panelOf(path) {
+  const tab = tabOf(path);
+  return tab && tab.classList.contains("lm-mod-current") ? document.getElementById(tab.dataset.id) : null;
+}
+
+// Lets the tabs of a folder's notebooks begin with a name: JupyterLab shows the name of the file alone, and
+// those of all tenants have the same.
+function nameTabs(path, name) {
+  const folder = path.slice(0, path.lastIndexOf("/") + 1);
+  const quoted = (text) => `"${text.replace(/["\\]/g, "\\$&")}"`;
+  const id = `runbook-tabs-${folder}`;
+  const style = document.getElementById(id) || document.createElement("style");
+  style.id = id;
+  style.textContent =
+    `.lm-TabBar-tab[title*=${quoted(`Path: ${folder}`)}] .lm-TabBar-tabLabel::before` +
+    ` { content: ${quoted(`${name} · `)}; }`;
+  document.head.append(style);
 }
 
 // With `run`, a notebook that was not open runs as soon as it is in front with a kernel that is idle.
@@ -29,10 +49,10 @@ function openFile(root, path, run) {
   let idle = 0; // how often it was seen idle: JupyterLab knows a moment later that it trusts the notebook
   // Once more as long as nothing has begun: a kernel that has just been found may not take cells yet.
   const timer = setInterval(() => {
-    const panel = document.querySelector(".jp-NotebookPanel:not(.lm-mod-hidden)");
+    const panel = panelOf(path);
     const isOver = Date.now() > until || document.querySelector(".jp-Dialog");
     if (isOver) clearInterval(timer);
-    if (isOver || !panel || !tabOf(path, ".lm-mod-current")) return;
+    if (isOver || !panel) return;
     const prompts = [...panel.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")];
     if (prompts.some((prompt) => /[*\d]/.test(prompt.textContent))) clearInterval(timer);
     else if (panel.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]') && ++idle % 5 === 0) {

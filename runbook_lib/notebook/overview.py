@@ -6,7 +6,7 @@ It is read with an estate, so it sends no write, opens no record and waits for n
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +63,8 @@ class OverviewReader:
 
     def __init__(self, site_file: Path, root: Path, seen: Callable[[], object] = lambda: None) -> None:
         self.overview = Overview(site_file)
+        #: The tenants whose files are right.
+        self.owners: Sequence[Tenant | TrunkScope] = ()
         self._root = root
         self._changed = seen
         self._lock = threading.Lock()
@@ -72,7 +74,7 @@ class OverviewReader:
         overview = self.overview
         try:
             overview.site = load_site(overview.site_file, self._root)
-            owners = self._load(overview.site)
+            self.owners = owners = self._load(overview.site)
             overview.began = datetime.now(UTC)
             self._changed()
             if owners:

@@ -34,6 +34,10 @@ _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
 _HEAD = f"{_CELL};font-weight:600"
 #: Characters and columns that fit side by side in JupyterLab at 800 pixels with its file list open.
 _NARROWEST = 38
+#: A column is at least as wide as its words of up to so many characters, if there is room for all columns.
+_WHOLE_WORDS = 16
+#: The room that a table has: what JupyterLab leaves beside its file list, or what a page says.
+_ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 440px))", 6
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
 #: So wide is text that goes to no terminal.
@@ -74,8 +78,9 @@ def styled_html(
 
     names = list(frame.columns)
     seen = [name for name in names if name not in lines]
+    longest_words = dict(zip(names, words, strict=True))
     longest = dict.fromkeys(lines, _LONGEST_WORD)
-    longest |= _shares({name: length for name, length in zip(names, words, strict=True) if name in seen})
+    longest |= _shares({name: longest_words[name] for name in seen})
     formatters = {
         name: partial(make, longest=longest[name]) for name, make in zip(names, formats, strict=True)
     }
@@ -95,6 +100,7 @@ def styled_html(
             cell_style=_CELL,
             line_style=_LINE,
             names=[broken(name, longest[name]) for name in seen],
+            widths=_widths([longest_words[name] for name in seen]),
             lines=[names.index(name) for name in lines if name in names],
             indented=int(seen[:1] == ["Step"]),
             empty=escaped(empty),
@@ -157,3 +163,14 @@ def _shares(words: Mapping[str, int]) -> dict[str, int]:
         shares[name] = max(4, min(words[name], room // (len(words) - place)))
         room -= shares[name]
     return shares
+
+
+def _widths(words: Sequence[int]) -> list[str]:
+    """The style of each column's head: it keeps words whole where the page has the room for it.
+
+    Where it has not, the columns share what there is. JupyterLab drops this from a notebook that it does not
+    trust.
+    """
+    wanted = [min(length, _WHOLE_WORDS) + 0.5 for length in words]
+    room = f"({_ROOM} - {_PADDING_PX * len(words)}px)"
+    return [f"min-width:min({width:g}ch, calc({room} * {width / sum(wanted):.4f}))" for width in wanted]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeGuard
 
-from .chain import CLOSED, DIGEST, FILE_NAME, FILES, OPENED, Chain, Entry, NewerFormatError
+from .chain import CLOSED, DIGEST, FILE_NAME, FILES, OPENED, Chain, Entry, NewerFormatError, digest_of
 from .problems import LFS_POINTER, LINE_ENDS, POINTER, Code, Problem, unread_problem
 
 
@@ -45,6 +45,7 @@ def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
     entries: list[Entry] = []
     problems: list[Problem] = []
     before: Entry | None = None
+    digest = None  # of the line of the entry before
     seen: set[int] = set()
     for number, line in enumerate(lines, start=1):
         place = f"line {number}"
@@ -63,13 +64,13 @@ def _linked(lines: Sequence[bytes]) -> tuple[list[Entry], list[Problem]]:
         if entry.seq != expected:
             what = _out_of_order(entry.seq, expected, seen)
             problems.append(Problem(FILE_NAME, f"{place}: {what}", Code.BROKEN))
-        elif entry.previous != (before.digest if before else None) and (before or number == 1):
+        elif entry.previous != (digest if before else None) and (before or number == 1):
             what = "this entry or the one before it was changed, inserted or removed"
             where = f"{place} ({entry.event} {entry.run})"
             problems.append(Problem(FILE_NAME, f"{where}: broken: {what}", Code.BROKEN))
         seen.add(entry.seq)
         entries.append(entry)
-        before = entry
+        before, digest = entry, digest_of(line)
     return entries, problems
 
 
@@ -111,4 +112,6 @@ def is_head(text: str) -> bool:
 
 def is_run(name: str | None) -> TypeGuard[str]:
     """Whether a text names a run's folder, and nothing outside the records folder."""
-    return name is not None and len(PurePosixPath(name).parts) == 3 and is_inside(name)
+    if name is None or not is_inside(name):
+        return False
+    return sum(part not in ("", ".") for part in name.split("/")) == 3

@@ -10,13 +10,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
+from runbook_lib import working_copies
 from runbook_lib.errors import InputError
-from runbook_lib.guide import RUN_ORDER
+from runbook_lib.guide import RUN_ORDER, SECTIONS
 from runbook_lib.notebook import latest
+from runbook_lib.notebook.board import Board
 from runbook_lib.notebook.display import utc
 from runbook_lib.notebook.home import OUTDATED, HomePage
 from runbook_lib.notebook.latest import LATEST, WorkspaceRuns, killed
@@ -24,22 +27,10 @@ from runbook_lib.notebook.overview import OverviewReader
 from runbook_lib.records import living
 from runbook_lib.records.record import close_record, open_record
 from tests.conftest import CHECKOUT, TestSandbox
+from tests.many import shared_by_many
 from tests.notebooks.lab import patience
 
 SITE = "parameters/sandbox/site.yaml"
-#: One of 200 tenants with a share of the site's trunk.
-TENANT = """tenant:
-  name: t{index}
-  pbx_domain: filler-{index}.pbx.example
-  dids: "1303{index:07}"
-  shared_trunk: carrier
-  concurrency: 3
-  rules:
-    outbound:
-      - {{ name: Twilio, number_length: "10", prepend: "+1", caller_id: "+1303{index:07}" }}
-    inbound:
-      - {{ name: Twilio, dids: "1303{index:07}", extension: "2000" }}
-"""
 MANY = 200
 
 
@@ -237,6 +228,28 @@ def test_a_look_at_the_records_costs_the_same_among_many(
     assert {folder.name for folder in asked} == {"20260102T000000Z-000001"} and len(read) == 1
 
 
+def test_a_copy_that_was_edited_for_another_tenant_is_not_opened_as_this_ones(
+    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_home(sandbox)
+    page.tenants()  # reads the site
+    sent: list[dict[str, Any]] = []
+    page._board = Board({}, page.answered)
+    monkeypatch.setattr(page._board, "send", sent.append)
+    page.answered({"do": "open", "name": "acme", "section": "01"})
+    folder = sandbox.root / "work/demo/acme"
+    page.answered({"do": "open", "name": "acme", "section": "parameters"})
+    for copy in (folder / f"{SECTIONS['01'].notebook}.ipynb", folder / working_copies.PARAMETERS):
+        copy.write_text(copy.read_text().replace("acme.yaml", "globex.yaml"))
+    page.answered({"do": "open", "name": "acme", "section": "01"})
+    page.answered({"do": "open", "name": "acme", "section": "parameters"})
+    page.answered({"do": "open", "name": "acme", "section": "02"})
+    assert [bool(answer["open"] or "outside" in answer["said"]) for answer in sent] == [True] * 2 + [
+        False
+    ] * 2 + [True]
+    assert all("globex.yaml" in answer["said"] for answer in sent[2:4])
+
+
 def test_what_to_do_next_says_when_that_was_read(sandbox: TestSandbox) -> None:
     page = open_home(sandbox)
     title = page.next().title
@@ -272,14 +285,7 @@ def test_the_notebook_runs_unattended_and_leaves_no_record(sandbox: TestSandbox,
 
 def test_two_hundred_tenants(sandbox: TestSandbox) -> None:
     """20 s for all of them, the first after 2 s."""
-    folder = sandbox.root / "parameters" / "many"
-    folder.mkdir()
-    site = (sandbox.root / SITE).read_text().replace("name: demo", "name: many")
-    (folder / "site.yaml").write_text(site)
-    first = len(sandbox.control("GET", "state").json()["portsip"]["tenants"])
-    for index in range(first, first + MANY):
-        (folder / f"t{index}.yaml").write_text(TENANT.format(index=index))
-    sandbox.control("POST", "scale", {"tenants": first + MANY, "numbers": first + MANY + 40})
+    site = shared_by_many(sandbox, MANY)
     sandbox.clear_log()
     seen: list[float] = []
     began = time.monotonic()
@@ -288,7 +294,7 @@ def test_two_hundred_tenants(sandbox: TestSandbox) -> None:
         if reader.overview.owners:
             seen.append(time.monotonic() - began)
 
-    reader = OverviewReader(folder / "site.yaml", sandbox.root, look)
+    reader = OverviewReader(site, sandbox.root, look)
     overview = reader.read()
     assert overview.error is None and overview.problems == []
     assert len(overview.rows) == 1 + MANY

@@ -147,3 +147,37 @@ def cut_labels(page: Page) -> list[str]:
             "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.innerText)"
         )
     )
+
+
+#: Words of letters alone: an address or an id may have to go on in the next line.
+_SPLIT = r"""() => {
+  const found = [];
+  const cells = [...document.querySelectorAll("table :is(th, td, caption)")];
+  for (const cell of cells.filter(one => one.checkVisibility())) {
+    const words = [];
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const node = texts.currentNode;
+      const goesOn = node.previousSibling?.nodeName === "WBR";
+      for (const match of node.data.matchAll(/\S+/g)) {
+        const end = [node, match.index + match[0].length];
+        const last = words.at(-1);
+        if (goesOn && match.index === 0 && last) Object.assign(last, { end, text: last.text + match[0] });
+        else words.push({ start: [node, match.index], end, text: match[0] });
+      }
+    }
+    for (const { start, end, text } of words) {
+      const range = document.createRange();
+      range.setStart(...start);
+      range.setEnd(...end);
+      const tops = [...range.getClientRects()].filter(one => one.width).map(one => one.top);
+      if (/^\p{L}{2,16}[:,;.]?$/u.test(text) && Math.max(...tops) - Math.min(...tops) > 6) found.push(text);
+    }
+  }
+  return [...new Set(found)];
+}"""
+
+
+def split_words(page: Page) -> list[str]:
+    """The words in tables that go on in the next line."""
+    return page.evaluate(_SPLIT)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from playwright.sync_api import Page, expect
 
+from runbook_lib import working_copies
 from tests.conftest import TestSandbox
 from tests.notebooks.axe import OURS, THEMES, choose_theme, findings
-from tests.notebooks.lab import PATIENCE_MS, picture, press_apply, run_all
+from tests.notebooks.lab import (
+    PATIENCE_MS,
+    choose_run_all,
+    in_a_terminal,
+    picture,
+    press_apply,
+    run_all,
+)
+
+SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -23,6 +35,32 @@ def test_a_section_before_and_after_apply(page: Page, lab: str, sandbox: TestSan
         picture(page, f"axe-section-{theme}")
     finally:
         choose_theme(page, lab, "light")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_an_applied_tenant_and_the_way_back_of_its_run(
+    page: Page, lab: str, sandbox: TestSandbox, theme: str
+) -> None:
+    done = in_a_terminal(sandbox, "apply", "-s", SITE, ACME, "--section", "01")
+    assert done.returncode == 0, done.stdout
+    files = (sandbox.root / SITE, "demo", sandbox.root / ACME, "acme")
+    folder, _ = working_copies.make_for(sandbox.root, *files)
+    pages = {"tenant": "The whole tenant planned: ", "90_roll_back": "Section 90 planned: "}
+    choose_theme(page, lab, theme)
+    try:
+        for name, ending in pages.items():
+            path = (folder / f"{name}.ipynb").relative_to(sandbox.root)
+            page.goto(f"{lab}/lab/tree/{path}?reset", timeout=PATIENCE_MS)
+            page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=PATIENCE_MS)
+            expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
+            choose_run_all(page)
+            expect(page.get_by_text(ending)).to_be_visible(timeout=PATIENCE_MS)
+            assert page.evaluate("document.body.dataset.jpThemeName") == THEMES[theme]
+            assert findings(page, *OURS) == []
+            picture(page, f"axe-{name}-{theme}")
+    finally:
+        choose_theme(page, lab, "light")
+        shutil.rmtree(sandbox.root / "work")
 
 
 def test_a_finding_would_be_seen(page: Page) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from runbook_lib import working_copies
 from runbook_lib.guide import RUN_ORDER, SECTIONS
+from runbook_lib.notebook.home import LOOK_UP
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.notebooks.axe import OURS, THEMES, choose_theme, findings
 from tests.notebooks.lab import (
@@ -22,6 +26,7 @@ from tests.notebooks.lab import (
     choose_run_all,
     in_a_terminal,
     picture,
+    split_words,
 )
 
 SITE = "parameters/sandbox/site.yaml"
@@ -112,10 +117,10 @@ def test_a_cell_opens_that_section_for_that_tenant_with_the_keyboard_alone(
         assert tabs < 200
     name = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
     names: list[str] = []
-    for _ in range(4):  # the list of sites, the buttons, and one stop for the whole table
+    for _ in range(5):  # the list of sites, the buttons, and one stop for the whole table
         names.append(page.evaluate(name))
         page.keyboard.press("Tab")
-    assert names[1:] == ["Refresh", "New tenant", "trunk-carrier"] and not page.evaluate(within)
+    assert names[1:] == ["Refresh", LOOK_UP, "New tenant", "trunk-carrier"] and not page.evaluate(within)
     page.keyboard.press("Shift+Tab")
     for key in ("ArrowDown", "ArrowDown", *["ArrowRight"] * 3):
         page.keyboard.press(key)
@@ -149,6 +154,146 @@ def test_a_run_in_flight_is_seen_and_its_tenant_says_so(page: Page, lab: str, sa
         assert run.wait(PATIENCE_MS / 1000) == 0
     expect(row(page, "acme").locator(".running")).to_have_count(0, timeout=PATIENCE_MS)
     expect(section_cell(page, "acme", "01")).to_have_attribute("data-tone", "good", timeout=PATIENCE_MS)
+
+
+def focused(page: Page) -> str:
+    return page.evaluate("document.activeElement.textContent")
+
+
+def tab_to(page: Page, reached: Callable[[], bool], most: int = 300) -> None:
+    """Press Tab until something is reached."""
+    for _ in range(most):
+        if reached():
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"not reached: {focused(page)}")
+
+
+def test_an_auditors_way_from_home_to_the_request_id_of_a_write_with_the_keyboard_alone(
+    page: Page, lab: str, sandbox: TestSandbox
+) -> None:
+    done = in_a_terminal(sandbox, "apply", "-s", SITE, ACME, "--section", "01", "--ticket", "CHG-7")
+    assert done.returncode == 0, done.stdout
+    (path,) = sandbox.root.glob("records/demo/acme/*/record.json")
+    [write] = json.loads(path.read_text())["changes"]
+    open_home(page, lab, sandbox)
+    runs = page.locator(".jp-Cell", has_text="home.runs()").locator("table").first
+    when = runs.get_by_role("link").first.inner_text()
+    page.keyboard.press("Escape")
+    tab_to(page, lambda: focused(page) == when)
+    with page.context.expect_page() as opened:
+        page.keyboard.press("Enter")
+    run = opened.value
+    run.wait_for_url(f"{lab}/runbook/records/demo/acme/{path.parent.name}/index.html")
+    journal = run.get_by_role("table", name="Journal of writes")
+    expect(journal).to_contain_text(write["request_id"], timeout=PATIENCE_MS)
+    # On to the section's own page, and back.
+    tab_to(run, lambda: focused(run) == SECTIONS["01"].title)
+    run.keyboard.press("Enter")
+    expect(run.get_by_text("Expected result").first).to_be_visible(timeout=PATIENCE_MS)
+    tab_to(run, lambda: focused(run) == "All sections of this run")
+    run.keyboard.press("Enter")
+    expect(journal).to_contain_text(write["request_id"], timeout=PATIENCE_MS)
+    run.close()
+
+
+def test_what_is_opened_is_read_beside_another_that_is_in_front(
+    page: Page, lab: str, sandbox: TestSandbox
+) -> None:
+    """Two tenants' pages have the same file name: each tab says whose it is."""
+    open_home(page, lab, sandbox)
+    section_cell(page, "acme", "01").click()
+    acme, globex = (f"work/demo/{name}/{SECTIONS['01'].notebook}.ipynb" for name in ("acme", "globex"))
+    panel = "div.jp-NotebookPanel"
+    expect(page.get_by_text("Section 01 planned: ")).to_be_visible(timeout=PATIENCE_MS)
+    # Somebody puts it beside the home page, before that in the document, and clears what it shows.
+    page.evaluate(
+        """path => {
+          const link = document.createElement("a");
+          link.dataset.commandlinkerCommand = "docmanager:open";
+          link.dataset.commandlinkerArgs = JSON.stringify({ path, options: { mode: "split-right" } });
+          document.querySelector(".jp-Notebook").append(link);
+          link.click();
+          link.remove();
+        }""",
+        acme,
+    )
+    page.get_by_role("tab", name="index.ipynb").click()
+    expect(page.locator(f"{panel}:visible")).to_have_count(2, timeout=PATIENCE_MS)
+    page.get_by_role("tab", name=f"acme · {SECTIONS['01'].notebook}").first.click()
+    page.get_by_role("menuitem", name="Edit", exact=True).click()
+    page.get_by_text("Clear Outputs of All Cells", exact=True).click()
+    section_cell(page, "globex", "01").click()
+    expect(page.get_by_text("SANDBOX demo/globex").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("SANDBOX demo/acme")).to_have_count(0)
+    tabs = page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab")
+    names = tabs.locator(".lm-TabBar-tabLabel").evaluate_all(
+        "all => all.map(one => getComputedStyle(one, '::before').content)"
+    )
+    assert sorted(names) == ['"acme · "', '"globex · "', "none"]
+    assert globex in " ".join(tabs.evaluate_all("all => all.map(one => one.title)"))
+
+
+def test_the_kernel_looks_at_nothing_once_the_board_is_gone(
+    page: Page, lab: str, sandbox: TestSandbox
+) -> None:
+    """The board says that it is there; without it no run is looked for, and no vendor is asked."""
+    open_home(page, lab, sandbox)
+    home = working_copies.make_home(sandbox.root, None)
+    notebook = page.locator(".jp-Notebook")
+    notebook.locator(".jp-Cell").last.click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    page.keyboard.insert_text(
+        "from runbook_lib.notebook import home as module; module.AWAY_S = 1; looks = []\n"
+        "look = home.look; home.look = lambda: looks.append(1) or look()"
+    )
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(6000)
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text("print('looks', len(looks))")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("looks 0")).to_be_visible(timeout=PATIENCE_MS)
+    # It is heard again: it looks again.
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_timeout(2500)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_timeout(2500)
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text(re.compile("looks [1-9]"))).to_be_visible(timeout=PATIENCE_MS)
+    assert home.exists()
+
+
+WIDTHS = (1280, 800)
+
+
+def of_every_width(page: Page) -> list[tuple[int, str]]:
+    """The words that are split, with the width of the page."""
+    found = []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.wait_for_function("width => innerWidth === width", arg=width)
+        page.wait_for_timeout(300)
+        found += [(width, word) for word in split_words(page)]
+    return found
+
+
+def test_words_stay_whole_in_the_tables_of_the_home_and_the_tenant(
+    page: Page, lab: str, sandbox: TestSandbox
+) -> None:
+    done = in_a_terminal(sandbox, "apply", "-s", SITE, ACME, "--ticket", "CHG-7")
+    assert done.returncode == 0, done.stdout
+    open_home(page, lab, sandbox)
+    expect(page.locator(".jp-Cell", has_text="home.runs()")).to_contain_text("CHG-7")
+    assert of_every_width(page) == []
+    picture(page, "home-words-800")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    row(page, "acme").get_by_role("button", name="acme", exact=True).click()
+    tenant = page.locator("div.jp-NotebookPanel:not(.lm-mod-hidden)")
+    expect(tenant.get_by_text("The whole tenant planned: ")).to_be_visible(timeout=PATIENCE_MS)
+    assert of_every_width(page) == []
+    picture(page, "tenant-words-800")
 
 
 @pytest.mark.parametrize("theme", THEMES)

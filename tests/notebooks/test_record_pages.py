@@ -19,6 +19,7 @@ from tests.notebooks.lab import (
     picture,
     press_apply,
     run_all,
+    split_words,
 )
 
 
@@ -96,6 +97,54 @@ def test_pages_of_records_for_everybody(browser: Browser, page: Page, lab: str, 
     shown.goto(pages["interrupted-run"].as_uri())
     expect(shown.get_by_text("This run was interrupted before it completed.")).to_be_visible()
     expect(shown.get_by_text("nobody knows whether it was carried out")).to_be_visible()
+
+
+def test_pages_that_are_handed_on(browser: Browser, sandbox: TestSandbox) -> None:
+    """A batch, a way back, and both copies of a record: no finding, no word split, no request."""
+    place = sandbox.root / "handed"
+    place.mkdir()
+
+    def run(*arguments: str) -> str:
+        done = in_a_terminal(sandbox, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        run("apply", "--section", "01", "--section", "03", tenant_file("acme"), tenant_file("globex"))
+        record = the_record(sandbox)
+        run_id = record.parent.name
+        run("records", "export", run_id, str(place / "one-page.html"))
+        run("records", "export", run_id, str(place / "customer.html"), "--for", "customer")
+        run("rollback", run_id, "--apply", "--accept-interruption")
+        (back,) = {*sandbox.root.glob("records/demo/acme/*")} - {record.parent}
+        (batch,) = sandbox.root.glob("records/_batches/*/index.html")
+        pages = {
+            "list": sandbox.root / "records/index.html",
+            "batch": batch,
+            "run": record.parent / "index.html",
+            "origination": record.parent / "03_trunk_origination.html",
+            "rollback": back / "index.html",
+            "rollback-notebook": back / "90_roll_back.html",
+            "one-page": place / "one-page.html",
+            "customer": place / "customer.html",
+        }
+        for theme in ("light", "dark"):
+            for width in (1280, 800):
+                context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+                for name, path in pages.items():
+                    shown = context.new_page()
+                    sent: list[str] = []
+                    shown.on("request", lambda request, sent=sent: sent.append(request.url))
+                    shown.goto(path.as_uri())
+                    assert findings(shown) == [], (name, theme, width)
+                    assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, width)
+                    assert split_words(shown) == [], (name, width)
+                    assert sent == [path.as_uri()]
+                    picture(shown, f"handed-{name}-{theme}-{width}")
+                    shown.close()
+                context.close()
+    finally:
+        shutil.rmtree(place)
 
 
 @pytest.mark.parametrize("scripts", [True, False])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 import pytest
 
 from runbook_lib.lock import held
+from runbook_lib.notebook.display import Box
+from runbook_lib.notebook.home import HomePage
+from runbook_lib.watch.report import NOT_KNOWN
 from tests.conftest import TestSandbox
 from tests.test_cli import SITE, runbook
 
@@ -182,6 +186,27 @@ def test_what_was_changed_by_hand_and_by_whom(in_place: TestSandbox, name: str) 
     status, found = drift(in_place)
     assert status == 2
     assert set(brief(found)) == {BY_HAND[name][1]}, found["differences"]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_home_page_says_who_it_was_only_when_it_is_asked(in_place: TestSandbox, allowed: bool) -> None:
+    by_hand(in_place, "priority", actor=ANN)
+    if not allowed:
+        in_place.control("POST", "switches", {"twilio.events": "forbidden"})
+    home = HomePage(in_place.root / SITE, watched=False)
+    home.tenants()
+    in_place.clear_log()
+    assert isinstance(home.differences(), Box)
+    assert in_place.control("GET", "requests").json()["requests"] == []
+    home.answered({"do": "differences"})
+    end = time.monotonic() + 60
+    while isinstance(shown := home.differences(), Box):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    [row] = shown["What differs"].to_dict("records")
+    assert (row["Tenant"], row["Step"]) == ("acme", "3.1")
+    assert (USER in row["Changed by"]) is allowed and (row["Changed by"] == NOT_KNOWN) is not allowed
+    assert in_place.writes() == []
 
 
 def test_who_it_was_is_not_known_where_it_may_not_be_read(in_place: TestSandbox) -> None:
