@@ -36,6 +36,7 @@ from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox, started
 
 SAMPLE, SEED = 25, 7
+UNSURE = " (nobody knows whether it arrived)"
 SITE = "parameters/sandbox/site.yaml"
 #: Dies between the moment at which a write has left and the one at which its answer is kept.
 KILLED = """
@@ -202,12 +203,13 @@ def make_year(sandbox: TestSandbox) -> Year:
             sandbox.control("POST", "faults", fault | {"status": status, "count": 0})
             run = year.apply(lowered, "05")
             sandbox.control("DELETE", "faults")
-            what = f"max concurrent calls: {year.value} → 70" if status == 500 else ""
-            year.note(run, changed=what, interrupts=True)
+            what = f"max concurrent calls: {year.value} → 70{UNSURE}" if status == 500 else ""
+            year.note(run, changed=what, interrupts=status == 500)
     with ticket("CHG-72"):
         for value in (31, 32, 33, 34):
             run = year.killed(year.tenant("acme", pbx_trunk={"max_concurrent_calls": value}), "05")
             year.changed(run, value)
+            year.note(run, changed=year.did[run]["changed"] + UNSURE)
     with ticket("CHG-73"):  # the shared trunk, whose calls are two tenants'
         for before, value in ((100_000, 200), (200, 300)):
             run = year.apply("trunk:carrier", "05", year.site(calls=value))

@@ -35,11 +35,13 @@ from ...records.reviews import describe_events, unreviewed
 from ...records.verify import read_record, verify_record
 from ...screen import screen
 from .common import (
+    SECTION_COLUMNS,
     Records,
     Run,
     app,
     chosen_records,
     find_run,
+    in_one_line,
     line,
     name_emergencies,
     name_events,
@@ -275,7 +277,7 @@ def _event(folder: Path, entry: Entry) -> dict[str, Any]:
 
 
 def _details(record: dict[str, Any]) -> None:
-    _table("Sections", mappings(record, "guide_sections"), ("section", "title", "outcome", "message"))
+    _table("Sections", mappings(record, "guide_sections"), SECTION_COLUMNS)
     changes = ("section", "vendor", "method", "resource", "status", "request_id")
     _table("Changes", mappings(record, "changes"), changes)
     _table("In flight: nobody knows whether these happened", mappings(record, "in_flight"), changes)
@@ -304,7 +306,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
     facts = (
         ("Record", name),
         ("Outcome", record.get("outcome")),
-        ("Problem", record.get("problem")),
+        ("Problem", " ".join(str(record.get("problem") or "").splitlines())),
         ("Mode", record.get("mode")),
         ("Target", ", ".join(str(value) for value in target.values())),
         ("Operator", record.get("operator")),
@@ -339,5 +341,5 @@ def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> 
     for name in columns:
         table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
     for row in rows:
-        table.add_row(*(shown_text(_in_words(row.get(name))) for name in columns))
+        table.add_row(*(shown_text(_in_words(in_one_line(row, name))) for name in columns))
     screen.print(table)
