@@ -197,7 +197,7 @@ def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterR
 
 
 def _cell(value: object, *, is_known: bool) -> str:
-    """A value for a spreadsheet; of a removed record nobody knows most of them any more."""
+    """A value for a spreadsheet; blank where a removed record no longer shows it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or value == []:
