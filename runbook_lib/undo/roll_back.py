@@ -219,8 +219,9 @@ def _effect_of_taking_back(trace: Trace, desired: Value, current: Value) -> Effe
     A harmless change may interrupt calls when it is reversed: a pool that grew shrinks again, and the PBX
     rejects calls over a limit that was raised and is lowered again.
     """
-    if "concurrency" in trace.changed and isinstance(desired, int) and isinstance(current, int):
-        return Effect.INTERRUPTS_BOTH if desired < current else Effect.NONE
+    are_numbers = isinstance(desired, int) and isinstance(current, int)
+    if "concurrency" in trace.changed and are_numbers and int(desired or 0) < int(current or 0):
+        return Effect.INTERRUPTS_BOTH
     if HARMLESS.issuperset(trace.changed):
         return Effect.NONE
     if "did_numbers" in trace.changed:
