@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..notebook.display import broken, escaped
+from ..notebook.display import broken, escaped, visible
 from ..outcomes import FAILED, SUCCEEDED
 from ..plain_files import write_whole
 
@@ -95,6 +95,15 @@ summary { cursor: pointer; font-size: 17px; font-weight: 600; margin: 22px 0 4px
 """
 
 
+def _printed(title: str) -> str:
+    """What each sheet of paper says: which page this is, and its number."""
+    words = "".join(letter if letter.isalnum() else f"\\{ord(letter):x} " for letter in visible(title))
+    return (
+        f'@page {{ @bottom-left {{ content: "{words}"; font-size: 8pt }}'
+        ' @bottom-right { content: counter(page) " / " counter(pages); font-size: 8pt } }'
+    )
+
+
 def page(title: str, target: str, body: str, navigation: str = "") -> str:
     """Return a whole page; ``target`` decides on its banner. A body with ``SEARCH`` gets its script."""
     banner = f'<header class="banner {target}">{_BANNERS[target]}</header>' if target in _BANNERS else ""
@@ -104,7 +113,7 @@ def page(title: str, target: str, body: str, navigation: str = "") -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY if script else _NOTHING_ELSE}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escaped(title)}</title><style>{_STYLE}</style></head><body>"
+        f"<title>{escaped(title)}</title><style>{_STYLE}{_printed(title)}</style></head><body>"
         f"{banner}{navigation}<main>{body}</main>{script}</body></html>\n"
     )
 

@@ -150,7 +150,7 @@ def _journal(record: Mapping[str, Any]) -> str:
 
 
 def _note(text: str) -> str:
-    return f'<div class="dim">{broken(text)}</div>'
+    return f'<div class="dim">{"<br>".join(broken(line) for line in text.splitlines())}</div>'
 
 
 def _call_paths(record: Mapping[str, Any]) -> str:

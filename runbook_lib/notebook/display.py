@@ -106,7 +106,9 @@ def _visible_character(character: str) -> str:
 
 def marked_down(text: str) -> str:
     """Return text for Markdown: visible, in one line, and without anything that Markdown or HTML acts on."""
-    inert = re.sub(r"([\\`*_{}\[\]()#+!|~>-])", r"\\\1", visible(text))
+    inert = re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", visible(text))
+    # At the beginning of a line alone; dates and numbers stay legible where nobody renders it.
+    inert = re.sub(r"^(\s*)([>+-])", r"\1\\\2", inert)
     return inert.replace("&", "&amp;").replace("<", "&lt;")
 
 

@@ -11,7 +11,7 @@ from ..plain_files import read
 from .chain import CLOSED, EVENTS, FILE_NAME, Chain
 from .errors import RecordError
 from .events import DISPOSED
-from .export import COPY, FORMAT, FORMAT_PAGE, VERIFIER, format_page, require_exportable, verifier, write_zip
+from .export import COPY, FORMAT, FORMAT_PAGE, VERIFIER, proof, require_exportable, write_zip
 from .handing import write_copy
 from .result import CHECKSUMS
 from .run_folder import files_of
@@ -20,7 +20,7 @@ from .verify import SIGNATURES
 _README = """\
 Change records that closed in {year}, with the whole chain of records.
 
-To verify them, with Python alone (and ssh-keygen for signatures), in the folder that has this file:
+To verify them, with Python 3.8 or newer alone (and ssh-keygen for signatures), in the folder of this file:
 
     python3 {verifier} .
 
@@ -55,8 +55,7 @@ def write_archive(records: Path, year: int, out: Path, root: Path) -> tuple[list
     told = {"format": FORMAT, "year": year, "folders": {run: run for run in runs}}
     content |= {
         COPY: (json.dumps(told, indent=1) + "\n").encode(),
-        VERIFIER: verifier(),
-        FORMAT_PAGE: format_page(),
+        **proof(),
         "README.txt": _README.format(year=year, verifier=VERIFIER, page=FORMAT_PAGE).encode(),
     }
     file = io.BytesIO()

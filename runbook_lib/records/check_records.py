@@ -300,12 +300,24 @@ def contents(folder):
     return files, [one for one in folders if not any(name.startswith(one + "/") for name in files)]
 
 
+def is_withheld(name):
+    """Whether a folder beside the runs of a tenant has records in which a secret was found."""
+    return name == WITHHELD or name.startswith(WITHHELD + "-")
+
+
 def check_record(checked, run, opened, closed):
     place = place_of(checked, run)
     if checked.link(place):
         return
     if not os.path.isdir(checked.path(place)):
-        checked.problem(run, "missing", "missing: the whole record")
+        beside, _, name = place.rpartition("/")
+        try:
+            near = os.listdir(checked.path(beside))
+        except OSError:
+            near = []
+        places = [checked.path("%s/%s/%s" % (beside, one, name)) for one in near if is_withheld(one)]
+        code = "withheld" if any(map(os.path.isdir, places)) else "missing"
+        checked.problem(run, code, "%s: the whole record" % code)
         return
     opening_holds = True
     if opened:
@@ -432,7 +444,7 @@ def folders_of_runs(checked):
                 continue
             if depth < 3 and not (depth == 1 and one.name in (EVENTS, SIGNATURES, BATCHES)):
                 yield from below(one.path, depth + 1)
-            elif depth == 3 and one.name != WITHHELD and not one.name.startswith(WITHHELD + "-"):
+            elif depth == 3 and not is_withheld(one.name):
                 yield os.path.relpath(one.path, checked.folder).replace(os.sep, "/")
 
     return list(below(checked.folder, 1))
@@ -673,6 +685,9 @@ def as_data(checked):
 
 
 def main(arguments):
+    if sys.version_info < (3, 8):
+        sys.stderr.write("This needs Python 3.8 or newer; %s is older.\n" % sys.executable)
+        return 3
     parser = argparse.ArgumentParser(description="Check change records.")
     parser.add_argument("folder", help="a records folder, an archive, or the copy of one record")
     parser.add_argument("--head", action="append", default=[], help="a head that was kept elsewhere")

@@ -10,6 +10,9 @@ from typing import Any
 
 from ..keys import ResourceKey
 from ..plan import field_of
+from .chain import Entry
+from .errors import RecordError
+from .events import DISPOSED
 from .footprint import touched_by
 from .formats import FORMAT
 from .journal import key_of
@@ -95,6 +98,17 @@ def writes_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _whole(end: Mapping[str, Any]) -> dict[str, Any]:
     date = end["date_updated"]
     return {"error": None, **end, "fields": {"date_updated": date} if date else {}}
+
+
+def refuse_removed(entries: Sequence[Entry], run: str) -> None:
+    """Raise ``RecordError`` for a record that was removed by rule: what it held is gone for good."""
+    removed = next((entry for entry in entries if (entry.run, entry.event) == (run, DISPOSED)), None)
+    if removed is not None:
+        raise RecordError(
+            f"record {run} was removed by rule on {removed.at}",
+            meaning="only the names of what it made are left, not what it was; nothing was done",
+            next_step=f"runbook records show {run} says who removed it and why",
+        )
 
 
 def leftovers(folder: Path) -> list[str]:

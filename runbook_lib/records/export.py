@@ -15,6 +15,7 @@ from ..errors import SecretError
 from ..plain_files import read
 from ..secret import SecretRef, find_secrets, resolve, scrub
 from .chain import CLOSED, EVENTS, FILE_NAME, FILES, Chain, Entry, digest_of_file
+from .disposed import refuse_removed
 from .errors import RecordError
 from .handing import write_copy
 from .result import CHECKSUMS
@@ -26,6 +27,8 @@ TIME = (1980, 1, 1, 0, 0, 0)
 
 #: What says which folders a copy has, and where; a verifier, and the page that describes the format.
 COPY, VERIFIER, FORMAT_PAGE = "copy.json", "check_records.py", "FORMAT.md"
+#: A small records folder with every event, and what is wrong with it after each of several changes.
+VECTORS = "VECTORS.json"
 FORMAT = 1
 
 _HOW_TO = """\
@@ -35,7 +38,7 @@ closed {at} (UTC)
 Its digest in the chain of records:
 {digest}
 
-With Python alone (and ssh-keygen for signatures), in the folder that has this file:
+With Python 3.8 or newer alone (and ssh-keygen for signatures), in the folder that has this file:
 
    python3 check_records.py .
 
@@ -86,6 +89,7 @@ def require_exportable(records: Path, run: str, root: Path) -> list[str]:
     or in ``root``) and looked for in every file. Returns the references that cannot be resolved here, so
     that nobody looked for their values.
     """
+    refuse_removed(Chain(records).entries(), run)
     entries = _entries_of(records, run)
     if not entries or entries[-1].event != CLOSED:
         raise RecordError(
@@ -150,14 +154,10 @@ def _secrets_in(folder: Path) -> Iterator[str]:
             yield f"{', '.join(names)} in {scrub(name)}"
 
 
-def format_page() -> bytes:
-    """Return the page that says how records are made, with test vectors."""
-    return read(Path(__file__).with_name("format.md"))
-
-
-def verifier() -> bytes:
-    """Return the verifier of one file, which needs Python alone."""
-    return read(Path(__file__).with_name(VERIFIER))
+def proof() -> dict[str, bytes]:
+    """Return what every copy has beside its records: a verifier, the page on the format, and its vectors."""
+    names = {VERIFIER: VERIFIER, FORMAT_PAGE: "format.md", VECTORS: "vectors.json"}
+    return {name: read(Path(__file__).with_name(file)) for name, file in names.items()}
 
 
 def _write(file: BinaryIO, records: Path, run: str, entries: Sequence[Entry]) -> None:
@@ -184,8 +184,7 @@ def _write(file: BinaryIO, records: Path, run: str, entries: Sequence[Entry]) ->
         "SHA256SUMS": sums.encode(),
         FILE_NAME: b"".join(entry.line for entry in lines),
         COPY: (json.dumps(told, indent=1) + "\n").encode(),
-        VERIFIER: verifier(),
-        FORMAT_PAGE: format_page(),
+        **proof(),
         **{f"record/{name}": read(path) for name, path in files.items()},
         f"record/{CHECKSUMS}": read(folder / CHECKSUMS),
         **{

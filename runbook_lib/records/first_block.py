@@ -115,9 +115,9 @@ def changed_rows(record: Mapping[str, Any]) -> Iterator[Changed]:
     """Yield the settings that the run's writes changed, each once, in the order of the writes."""
     found: dict[tuple[str, Any], dict[str, Any]] = {}
     for change in mappings(record, "changes"):
+        if _is_refused(change):
+            continue  # nothing changed
         status = change.get("status")
-        if isinstance(status, int) and 400 <= status < 500:
-            continue  # refused, so nothing changed
         is_certain = isinstance(status, int) and status < 400
         for row in mappings(change, "rows"):
             try:
@@ -147,6 +147,12 @@ def changed_rows(record: Mapping[str, Any]) -> Iterator[Changed]:
             value,
             row["certain"],
         )
+
+
+def _is_refused(change: Mapping[str, Any]) -> bool:
+    """Whether the vendor answered a write with a no."""
+    status = change.get("status")
+    return isinstance(status, int) and 400 <= status < 500
 
 
 class _Readings:
@@ -236,9 +242,14 @@ def _approval(record: Mapping[str, Any]) -> str:
 
 
 def interrupting_writes(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return which calls the plan said would be interrupted, and when such writes were sent, in order."""
+    """Return which calls the plan said would be interrupted, and when such writes were sent, in order.
+
+    A write that the vendor refused interrupted none.
+    """
     calls, sent = set[str](), list[str]()
     for change in mappings(record, "changes"):
+        if _is_refused(change):
+            continue
         touched = set[str]()
         for row in mappings(change, "rows"):
             if row.get("action") in {*map(str, CHANGING)}:

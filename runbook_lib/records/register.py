@@ -32,6 +32,7 @@ from .first_block import (
     AUTOMATIC,
     DIFFERS,
     EMERGENCY,
+    Changed,
     changed_rows,
     interrupting_writes,
     mapping,
@@ -48,7 +49,7 @@ from .verify import read_record
 
 GOING_ON = "going on"
 NO_EFFECT = "none, by the plan"
-FORMAT = 2
+FORMAT = 3
 #: How many of several settings a row names.
 NAMED = 3
 #: Fewer records than this are read at every look rather than remembered.
@@ -208,15 +209,22 @@ def facts_of(opening: Mapping[str, Any], record: Mapping[str, Any]) -> RecordFac
     )
 
 
-def _changed(rows: Sequence[Any]) -> str:
+def _changed(rows: Sequence[Changed]) -> str:
     if len(rows) == 1:
         [row] = rows
-        return f"{row.setting}: {value_text(row.before)} → {value_text(row.after)}"
+        return f"{row.setting}: {value_text(row.before)} → {value_text(row.after)}{_doubt(rows)}"
     if not rows:
         return ""
     names = list(dict.fromkeys(row.setting for row in rows))
     more = ", …" if len(names) > NAMED else ""
-    return f"{len(rows)} settings: {', '.join(names[:NAMED])}{more}"
+    return f"{len(rows)} settings: {', '.join(names[:NAMED])}{more}{_doubt(rows)}"
+
+
+def _doubt(rows: Sequence[Changed]) -> str:
+    """What is not certain about changes: a vendor's answer never came, or was an error of its own."""
+    unsure = sum(not row.is_certain for row in rows)
+    of_them = f"of {unsure} " if len(rows) > 1 else ""
+    return f" ({of_them}nobody knows whether it arrived)" if unsure else ""
 
 
 def _own_reasons(record: Mapping[str, Any], approval: Mapping[str, Any], how: str) -> Iterable[str]:

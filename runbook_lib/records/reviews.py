@@ -14,6 +14,7 @@ from ..identity import persons, plain_identities
 from ..plain_files import read, read_mapping
 from ..secret import scrub_data
 from .chain import CLOSED, OPENED, Chain, Entry, digest_of, unreadable
+from .disposed import refuse_removed
 from .errors import RecordError
 from .policy import POLICY
 from .result import now
@@ -56,6 +57,7 @@ def review_run(records: Path, run: str, remark: str) -> Entry:
     with chain.held():
         entries = chain.entries()
         events = {entry.event: entry for entry in entries if entry.run == run}
+        refuse_removed(entries, run)
         opening = _opening(records, events[OPENED])
         if not opening.get("emergency"):
             raise InputError([f"{run} was not an emergency run"])

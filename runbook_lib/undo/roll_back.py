@@ -13,7 +13,7 @@ from typing import Any
 from ..did_pool import DidPool
 from ..guide import TENANTS_STEPS
 from ..keys import Kind, ResourceKey, Why
-from ..plan import CHANGING, Action, Effect, Row
+from ..plan import CHANGING, Action, Effect, Row, Value
 from ..records.footprint import Trace, footprint
 from ..records.journal import read_journal
 from ..resources.twilio_trunk import numbers_on
@@ -209,15 +209,19 @@ def _inverse(trace: Trace, row: Row, action: Action | None, why: Why | None, not
     if action is not None:
         return Row(row.step, row.setting, desired, current, action, note=note, field=field, why=why)
     usual = Action.CREATE if current is None else Action.REMOVE if desired is None else Action.UPDATE
-    effect = row.effect if row.effect is not Effect.NONE else _effect_of_taking_back(trace)
+    effect = row.effect if row.effect is not Effect.NONE else _effect_of_taking_back(trace, desired, current)
     return Row(row.step, row.setting, desired, current, usual, effect, field=field)
 
 
-def _effect_of_taking_back(trace: Trace) -> Effect:
+def _effect_of_taking_back(trace: Trace, desired: Value, current: Value) -> Effect:
     """The effect on calls of restoring old values, if the change itself interrupted none.
 
-    A harmless change may interrupt calls when it is reversed: a pool that grew shrinks again.
+    A harmless change may interrupt calls when it is reversed: a pool that grew shrinks again, and the PBX
+    rejects calls over a limit that was raised and is lowered again.
     """
+    are_numbers = isinstance(desired, int) and isinstance(current, int)
+    if "concurrency" in trace.changed and are_numbers and int(desired or 0) < int(current or 0):
+        return Effect.INTERRUPTS_BOTH
     if HARMLESS.issuperset(trace.changed):
         return Effect.NONE
     if "did_numbers" in trace.changed:

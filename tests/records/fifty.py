@@ -2,7 +2,7 @@
 
 Creates, updates, conflicts, failures, kills, rollbacks, changes of the shared trunk, approvals (typed and
 signed), an emergency with and without a review, and two changes from outside: all of it made for real on the
-sandbox. ``python -m tests.records.fifty`` prints how many of the sampled records answer each question.
+sandbox. ``python -m tests.records.fifty`` prints the sample, and what of it is not what was done.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from click.testing import Result
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -28,11 +29,14 @@ from runbook_lib.cli import app as runbook
 from runbook_lib.cli.records import app
 from runbook_lib.errors import RunbookError
 from runbook_lib.guide import ROLL_BACK, RUN_ORDER
+from runbook_lib.lock import user_name, whoami
 from runbook_lib.records.chain import Chain
+from runbook_lib.records.result import now
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox, started
 
 SAMPLE, SEED = 25, 7
+UNSURE = " (nobody knows whether it arrived)"
 SITE = "parameters/sandbox/site.yaml"
 #: Dies between the moment at which a write has left and the one at which its answer is kept.
 KILLED = """
@@ -52,6 +56,9 @@ class Year:
         self.sandbox = sandbox
         self.records = sandbox.root / "records"
         self.number = 0
+        #: How many calls acme's PBX trunk takes; what each run did, by its id, under the register's names.
+        self.value = 100_000
+        self.did: dict[str, dict[str, Any]] = {}
 
     def tenant(self, name: str, **changes: Any) -> str:
         """A tenant's file with other values; returns its path."""
@@ -76,14 +83,32 @@ class Year:
 
     def apply(self, tenant: str, number: str, site: str = SITE, **options: Any) -> str:
         """Apply one section; returns the run's id, also of a run that failed."""
-        with Runbook.open(site, tenant, mode="apply", **{"accept_interruption": True, **options}) as book:
-            with suppress(RunbookError):
-                book.section(number).apply()
-            return book.run_id
+        began, outcome = now(), "failed"
+        options = {"accept_interruption": True, **options}
+        with Runbook.open(site, tenant, mode="apply", **options) as book, suppress(RunbookError):
+            book.section(number).apply()
+            outcome = "succeeded"
+        self.note(book.run_id, outcome=outcome, began=began, ended=now())
+        return book.run_id
+
+    def note(self, run: str, **did: Any) -> None:
+        """Note what a run did, as who works here knows it."""
+        known = {"ticket": os.environ.get("RUNBOOK_TICKET", ""), "approver": "", "approved_at": ""}
+        known |= {"emergency": os.environ.get("RUNBOOK_EMERGENCY", ""), "reviewed": False}
+        known |= {"rolled_back_by": [], "outside": False}
+        self.did[run] = {**known, **self.did.get(run, {}), **did}
 
     def calls(self, value: int, **options: Any) -> str:
         """Change one value: how many calls acme's PBX trunk takes."""
-        return self.apply(self.tenant("acme", pbx_trunk={"max_concurrent_calls": value}), "05", **options)
+        run = self.apply(self.tenant("acme", pbx_trunk={"max_concurrent_calls": value}), "05", **options)
+        self.changed(run, value)
+        return run
+
+    def changed(self, run: str, value: int, **did: Any) -> None:
+        """Note that a run changed the value: fewer calls than before interrupt some."""
+        what = f"max concurrent calls: {self.value} → {value}"
+        self.note(run, changed=what, interrupts=value < self.value, **did)
+        self.value = value
 
     def killed(self, tenant: str, number: str) -> str:
         """Kill a run within a write, and close its record."""
@@ -93,17 +118,21 @@ class Year:
         done = subprocess.run(command, cwd=self.sandbox.root, env=environment, check=False)
         assert done.returncode == -signal.SIGKILL
         [run] = {str(entry.run) for entry in Chain(self.records).entries()} - known
-        cli(self.records, "close", run, "--reason", "its machine lost power")
-        return run.rpartition("/")[2]
+        closed = cli(self.records, "close", run, "--reason", "its machine lost power")
+        assert closed.exit_code == 0, closed.output
+        run_id = run.rpartition("/")[2]
+        self.note(run_id, outcome="unknown")
+        return run_id
 
     def rolled_back(self, run: str, tenant: str) -> str:
         """Roll a run back."""
         with Runbook.open(
             SITE, tenant, mode="apply", sections=(ROLL_BACK,), record=run, accept_interruption=True
         ) as book:
-            with suppress(RunbookError):
-                book.section(ROLL_BACK).apply()
-            return book.run_id
+            book.section(ROLL_BACK).apply()
+        self.note(run, rolled_back_by=[book.run_id])
+        self.note(book.run_id, outcome="succeeded")
+        return book.run_id
 
     def by_hand(self, value: int) -> None:
         """Change acme's PBX trunk behind the runbook's back."""
@@ -112,6 +141,7 @@ class Year:
         whole = {name: one for name, one in pbx.get(f"/providers/{trunk['id']}").items() if one is not None}
         whole.pop("id")
         pbx.post(f"/providers/{trunk['id']}", {**whole, "concurrency": value})
+        self.value = value
 
     def planned(self, tenant: str, number: str, site: str) -> Path:
         """Plan one section, as a file."""
@@ -142,8 +172,8 @@ def cli(records: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments, "--records", str(records)], env={"COLUMNS": "300"})
 
 
-def make_year(sandbox: TestSandbox) -> Path:
-    """Make fifty records; return the records folder. The sandbox is as it was reset."""
+def make_year(sandbox: TestSandbox) -> Year:
+    """Make fifty records; return what was done, with the records folder. The sandbox is as it was reset."""
     year = Year(sandbox)
     acme = f"{sandbox.root}/parameters/sandbox/acme.yaml"
     with ticket("CHG-1"):  # 6 + 12 that create
@@ -156,30 +186,41 @@ def make_year(sandbox: TestSandbox) -> Path:
         with ticket(None if value == 70 else f"CHG-{value}"):
             last = year.calls(value)
     with ticket("CHG-71"):
-        year.rolled_back(last, acme)
+        year.changed(year.rolled_back(last, acme), 60)
         year.by_hand(999)
-        year.calls(80)  # found 999
+        year.note(year.calls(80), outside=True)  # found 999
         # Conflicts: what interrupts calls without leave, and somebody else's number.
-        year.calls(20, accept_interruption=False)
-        year.apply(year.tenant("acme", dids="12025550101-12025550104;12025550107"), "04")
-        # Failures of a vendor, of two kinds.
+        strict = {"pbx_trunk": {"max_concurrent_calls": 20}, "accept_interruption": False}
+        for run in (
+            year.apply(year.tenant("acme", **strict), "05", accept_interruption=False),
+            year.apply(year.tenant("acme", dids="12025550101-12025550104;12025550107"), "04"),
+        ):
+            year.note(run, changed="", interrupts=False)
+        # Failures of a vendor, of two kinds: after the one nobody knows what was done, the other is a no.
+        lowered = year.tenant("acme", pbx_trunk={"max_concurrent_calls": 70})
         for status in (500, 403):
             fault = {"kind": "status", "vendor": "portsip", "method": "POST", "path": "/api/providers/"}
-            sandbox.control("POST", "faults", fault | {"status": status})
-            year.calls(30)
+            sandbox.control("POST", "faults", fault | {"status": status, "count": 0})
+            run = year.apply(lowered, "05")
+            sandbox.control("DELETE", "faults")
+            what = f"max concurrent calls: {year.value} → 70{UNSURE}" if status == 500 else ""
+            year.note(run, changed=what, interrupts=status == 500)
     with ticket("CHG-72"):
         for value in (31, 32, 33, 34):
-            year.killed(year.tenant("acme", pbx_trunk={"max_concurrent_calls": value}), "05")
+            run = year.killed(year.tenant("acme", pbx_trunk={"max_concurrent_calls": value}), "05")
+            year.changed(run, value)
+            year.note(run, changed=year.did[run]["changed"] + UNSURE)
     with ticket("CHG-73"):  # the shared trunk, whose calls are two tenants'
-        for value in (200, 300):
-            year.apply("trunk:carrier", "05", year.site(calls=value))
+        for before, value in ((100_000, 200), (200, 300)):
+            run = year.apply("trunk:carrier", "05", year.site(calls=value))
+            year.note(run, changed=f"max concurrent calls: {before} → {value}", interrupts=value < before)
     if shutil.which("ssh-keygen"):
         _approved(year)
     _emergencies(year)
     with ticket("CHG-99"):
         for value in range(100, 100 + 50 - _count(year.records)):
             year.calls(value)
-    return year.records
+    return year
 
 
 def _approved(year: Year) -> None:
@@ -192,10 +233,12 @@ def _approved(year: Year) -> None:
     for value in (41, 42, 43):
         tenant = year.tenant("acme", pbx_trunk={"max_concurrent_calls": value})
         plan = year.planned(tenant, "05", site)
+        began = now()
         command = ["approve", str(plan), "--key", str(keys / "al"), "--ticket", f"CHG-{value}"]
         done = CliRunner().invoke(runbook, command, input="demo/acme\n")
         assert done.exit_code == 0, done.output
-        year.apply(tenant, "05", site, plan_file=str(plan))
+        run = year.apply(tenant, "05", site, plan_file=str(plan))
+        year.changed(run, value, approver="al@corp", ticket=f"CHG-{value}", approved_at=(began, now()))
 
 
 def _emergencies(year: Year) -> None:
@@ -204,9 +247,12 @@ def _emergencies(year: Year) -> None:
     for value in (44, 45):
         with ticket(f"INC-{value}", EMERGENCY="calls fail"):
             run = year.calls(value, site=site)
-    with ticket(None):
-        os.environ["RUNBOOK_TICKET"] = ""
-        cli(year.records, "review", run, "--remark", "as described")
+    other = [{"kind": "account", "name": "bo", "known": "observed"}]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runbook_lib.records.reviews.plain_identities", lambda: other)
+        reviewed = cli(year.records, "review", run, "--remark", "as described")
+    assert reviewed.exit_code == 0, reviewed.output
+    year.note(run, reviewed=True)
 
 
 def _count(records: Path) -> int:
@@ -221,37 +267,54 @@ def answers(records: Path) -> list[dict[str, Any]]:
     return random.Random(SEED).sample(rows, SAMPLE)
 
 
-def answered(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """How many of the rows answer each question of an auditor's."""
-    changed = [row for row in rows if row["settings"]]
-    return {
-        "who, and how that is known": sum(bool(row["ran_by"]) for row in rows),
-        "when (opened by the chain)": sum(bool(row["opened"]) for row in rows),
-        "when closed": sum(bool(row["closed"]) for row in rows),
-        "under which ticket, or named as without": sum(
-            bool(row["ticket"]) or "no ticket" in row["exceptions"] for row in rows
-        ),
-        "approved by whom, or by nobody": sum(bool(row["approval"]) for row in rows),
-        "approved when, of those that were signed": sum(bool(row["approved_at"]) for row in rows),
-        "signed": sum(row["approval"] == "ssh signature" for row in rows),
-        "from what to what, of those that changed something": sum(bool(row["changed"]) for row in changed),
-        "changed something": len(changed),
-        "effect on calls": sum(bool(row["effect"]) for row in rows),
-        "read back": sum(row["verified"] is not None for row in rows),
-        "rolled back": sum(bool(row["rolled_back_by"]) for row in rows),
-        "changed outside before": sum("changed outside" in row["exceptions"] for row in rows),
-    }
+def wrong(row: dict[str, Any], did: Mapping[str, Any]) -> list[str]:
+    """Which answers of a row of the register are not what the run did."""
+    names = {"outcome", "ticket", "approver", "emergency", "rolled_back_by", "changed"} & did.keys()
+    found = [name for name in sorted(names) if row[name] != did[name]]
+    if row["operator"] != whoami() or f"{user_name()} (account, observed)" not in row["ran_by"]:
+        found.append("who")
+    if "began" in did and not did["began"] <= row["opened"] <= row["closed"] <= did["ended"]:
+        found.append("when")
+    first, last = did["approved_at"] or ("", "")
+    if not first <= row["approved_at"] <= last:
+        found.append("approved_at")
+    if "interrupts" in did and row["writes"] and ("interrupted" in row["effect"]) is not did["interrupts"]:
+        found.append("effect")
+    if row["verified"] is not (True if did["outcome"] == "succeeded" else None):
+        found.append("verified")
+    if bool(row["reviewed"]) is not did["reviewed"]:
+        found.append("reviewed")
+    if ("changed outside" in row["exceptions"]) is not did["outside"]:
+        found.append("changed outside")
+    return found
+
+
+#: The columns of the sample's table, each with what ``records list --json`` calls it.
+TABLE: dict[str, Callable[[dict[str, Any]], str]] = {
+    "Run": lambda row: "/".join(row["run"].split("/")[1:]),
+    "Who (how known)": lambda row: row["ran_by"],
+    "When": lambda row: row["opened"],
+    "Ticket": lambda row: row["ticket"] or "none",
+    "Approved": lambda row: " ".join(filter(None, (row["approver"], row["approval"], row["approved_at"]))),
+    "From and to": lambda row: row["changed"] or "nothing",
+    "Effect": lambda row: row["effect"],
+    "Verified": lambda row: {True: "yes", False: "NO", None: "not read back"}[row["verified"]],
+    "Outcome": lambda row: row["outcome"],
+    "Rolled back by": lambda row: ", ".join(row["rolled_back_by"]) or "none",
+    "Wrong": lambda row: ", ".join(row["wrong"]) or "nothing",
+}
 
 
 def main() -> None:
-    """Make the year, take the sample, print what was answered."""
+    """Make the year, take the sample, and print it as a table, with what of it is not what was done."""
     with TemporaryDirectory() as place, started(Path(place) / "project") as sandbox:
         sandbox.control("POST", "reset")
         os.environ.update(sandbox.environment)
         os.chdir(sandbox.root)
-        rows = answers(make_year(sandbox))
-        for question, count in answered(rows).items():
-            print(f"{count:3}  {question}")
+        year = make_year(sandbox)
+        for row in answers(year.records):
+            cells = {**row, "wrong": wrong(row, year.did[row["run"].rpartition("/")[2]])}
+            print("| " + " | ".join(str(column(cells)) for column in TABLE.values()) + " |")
 
 
 if __name__ == "__main__":

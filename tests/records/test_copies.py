@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from contextlib import suppress
+from html import unescape
 from pathlib import Path
+from random import Random
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from runbook_lib.batch import frame
 from runbook_lib.cli.records import app
 from runbook_lib.guide import RUN_ORDER
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.customer import customers_copy
+from runbook_lib.records.handing import handed_out
 from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import CONFIRMED
@@ -61,6 +68,46 @@ def secrets_of_the_site(root: Path, tenant: str) -> set[str]:
     return {text for text in found - keys if text.casefold() not in WORDS}
 
 
+def everything_in(text: str) -> str:
+    """A copy's text, with what is in it under another form: escaped, encoded for a URL, or in base64."""
+    plain = unescape(text.replace("<wbr>", "").replace("\\", ""))
+    parts = [text, plain, unquote(plain), re.sub(r"<[^>]*>", "", plain)]
+    for chunk in re.findall(r"[A-Za-z0-9+/_-]{12,}={0,2}", plain):
+        with suppress(ValueError):
+            padded = chunk.rstrip("=") + "=" * (-len(chunk.rstrip("=")) % 4)
+            parts.append(
+                b64decode(padded, b"-_" if set(chunk) & {"-", "_"} else None).decode("utf-8", "replace")
+            )
+    return "\n".join(parts)
+
+
+def names_at_the_vendors(records: Path, tenant: str) -> set[str]:
+    """Every name, address and id that the records of other tenants have from the vendors."""
+    found: set[str] = set()
+    for path in records.glob("demo/*/*/journal.jsonl"):
+        if path.parent.parent.name != tenant:
+            for line in path.read_text().splitlines():
+                event = json.loads(line)
+                found |= {text for part in ("body", "before", "key") for text in values(event.get(part))}
+    return {text for text in found if re.search(r"[A-Z]{2}[0-9a-f]{32}|\d{10}|[.@]|[A-Z].* ", text)}
+
+
+def values(data: Any) -> Iterator[str]:
+    """Every value in plain data that is a text."""
+    if isinstance(data, dict | list):
+        for value in data.values() if isinstance(data, dict) else data:
+            yield from values(value)
+    elif isinstance(data, str) and len(data) > 3:
+        yield data
+
+
+def test_the_search_finds_what_is_hidden() -> None:
+    name = "Globex Logistics"
+    hidden = [f'{{"of": "{name}"}}', b64encode(f"of {name}".encode()).decode(), quote(name)]
+    hidden += [name.replace("x", "&#120;"), "Glo<wbr>bex Logistics", "<i>Globex</i> <b>Logistics</b>"]
+    assert all(name in everything_in(f'<p title="{one}">{one}</p>') for one in hidden)
+
+
 def keys_of(data: Any) -> Iterator[str]:
     if isinstance(data, dict):
         for name, value in data.items():
@@ -90,6 +137,7 @@ def test_each_customer_on_a_shared_trunk_gets_nothing_of_the_others(
             with Runbook.open(SITE, str(files / f"{tenant}.yaml"), mode="apply") as runbook:
                 runbook.section(number).apply()
     shown = dict.fromkeys(tenants, 0)
+    last = {str(entry.run).split("/")[1]: entry.run for entry in Chain(records).entries() if entry.run}
     for entry in Chain(records).entries():
         if entry.event != "closed" or entry.run is None:
             continue
@@ -99,6 +147,7 @@ def test_each_customer_on_a_shared_trunk_gets_nothing_of_the_others(
         forbidden |= {record["reason"], "CHG-4711", "Slydell", str(sandbox.root), "file:", ".sandbox"}
         # What the vendors have beside it: other trunks, other numbers.
         forbidden |= set(sandbox.vendors.trunk_sids()) | {"203.0.113"}
+        forbidden |= names_at_the_vendors(records, tenant)
         own = set(YAML(typ="safe").load(files / f"{tenant}.yaml")["tenant"]["dids"].split(";"))
         others = [one for one in sandbox.vendors.numbers() if not any(one[-4:] in text for text in own)]
         forbidden |= {*others, *(number.removeprefix("+") for number in others)}
@@ -106,13 +155,24 @@ def test_each_customer_on_a_shared_trunk_gets_nothing_of_the_others(
             out = tmp_path / f"{entry.run.replace('/', '-')}.{ending}"
             done = cli(records, "export", entry.run, str(out), "--for", "customer")
             assert done.exit_code == 0, done.output
-            text = out.read_text().partition("</style>")[2] or out.read_text()
-            text = text.replace("<wbr>", "").replace("\\", "")
+            text = everything_in(out.read_text().replace(frame._STYLE, ""))  # one style for all pages
             found = {one for one in forbidden if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", text)}
             assert not found, (entry.run, found)
             assert "(empty)" not in text  # what a change does to calls is said, also where that is nothing
             assert cli(records, "confirm", str(out)).exit_code == 0
-            content = out.read_bytes()
+            assert not re.search(
+                r"<script|<link|<iframe|src=|data:(?!;)", out.read_text().partition("<body>")[2]
+            )
+            content, changed = out.read_bytes(), tmp_path / "changed"
+            if entry.run in last.values():
+                entries, random = Chain(records).entries(), Random(7)
+                for place in random.sample(range(len(content)), 200):
+                    other = bytes([content[place] ^ (1 << random.randrange(8))])
+                    changed.write_bytes(content[:place] + other + content[place + 1 :])
+                    assert handed_out(records, entries, changed) == [], place
+                for shorter in (content[:-1], content[1:], content + b"\n"):
+                    changed.write_bytes(shorter)
+                    assert handed_out(records, entries, changed) == []
             out.write_bytes(content.replace(b"operator", b"Operator", 1))
             assert cli(records, "confirm", str(out)).exit_code == 1
         shown[tenant] += len(customers_copy(record, tenant, entry.digest).rows)

@@ -17,7 +17,8 @@ from runbook_lib.cli.records import app
 from runbook_lib.errors import VendorError
 from runbook_lib.notebook.section_page import SectionPage
 from runbook_lib.notebook.tables import first_block_shown
-from runbook_lib.records.first_block import first_block
+from runbook_lib.records.first_block import first_block, interrupting_writes
+from runbook_lib.records.register import NO_EFFECT, facts_of
 from runbook_lib.runbook import Runbook
 from runbook_lib.statement import CONFIRMED
 from tests.conftest import CHECKOUT, TestSandbox
@@ -164,6 +165,15 @@ def test_what_was_interrupted_and_when() -> None:
     )
     assert "outbound and inbound calls" in block.sentence
     assert "from 2026-11-23 10:00:02 UTC to 2026-11-23 10:00:04 UTC" in block.sentence
+
+
+def test_what_a_vendor_refused_interrupted_nothing() -> None:
+    cut = row(effect="interrupts both ways")
+    refused = record(change(cut, status=403), outcome="failed")
+    assert interrupting_writes(refused) == ([], [])
+    assert facts_of({}, refused).effect == NO_EFFECT and facts_of({}, refused).changed == ""
+    lost = facts_of({}, record(change(cut, status=503), outcome="failed"))
+    assert "interrupted" in lost.effect and "50 → 60 (nobody knows" in lost.changed
 
 
 @pytest.mark.parametrize(

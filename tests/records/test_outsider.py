@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 from runbook_lib.cli.records import app
 from runbook_lib.records import check_records
 from runbook_lib.records.chain import Chain, Entry, digest_of
-from runbook_lib.records.export import FORMAT_PAGE, VERIFIER, format_page
+from runbook_lib.records.export import FORMAT_PAGE, VECTORS, VERIFIER, proof
 from runbook_lib.records.problems import Anchor
 from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, sample
@@ -151,7 +152,7 @@ def test_the_copy_of_a_record_proves_itself_with_a_signed_head(
     with zipfile.ZipFile(tmp_path / "a.zip") as zipped:
         zipped.extractall(tmp_path / "a")
     [folder] = (tmp_path / "a").iterdir()
-    assert {"record", "signatures", "chain.jsonl", "copy.json", VERIFIER, FORMAT_PAGE} <= {
+    assert {"record", "signatures", "chain.jsonl", "copy.json", VERIFIER, FORMAT_PAGE, VECTORS} <= {
         path.name for path in folder.iterdir()
     }
     assert b"initech" not in (folder / "chain.jsonl").read_bytes()  # behind the signed head
@@ -179,6 +180,22 @@ def test_the_copy_of_a_record_proves_itself_with_a_signed_head(
     assert not [link for page in pages for link in re.findall(r'href="(?:\.\./\.\.|file:|/|http)', page)]
 
 
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"])
+def test_the_verifier_runs_on_any_python_that_it_says(version: str, tmp_path: Path) -> None:
+    major, minor = map(int, version.split("."))
+    source = Path(check_records.__file__)
+    ast.parse(source.read_text(encoding="utf-8"), feature_version=(major, minor))
+    make(tmp_path / "records", RUN)
+    found = shutil.which(f"python{version}")
+    command = [found or "none", "-I", str(source), str(tmp_path / "records")]
+    works = found and subprocess.run([*command[:2], "-c", "import sys"], capture_output=True).returncode == 0
+    if not works:
+        pytest.skip(f"only its syntax was looked at: there is no Python {version} here")
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    (tmp_path / "records" / RUN / "more").write_text("")
+    assert subprocess.run(command, capture_output=True).returncode == 1
+
+
 def test_a_copy_without_a_signed_head_ends_with_its_own_closing(tmp_path: Path) -> None:
     records = tmp_path / "records"
     make(records, RUN)
@@ -192,7 +209,7 @@ def test_a_copy_without_a_signed_head_ends_with_its_own_closing(tmp_path: Path) 
 
 def test_the_page_of_the_format_is_true(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its test vectors are what product and verifier make of them, and the docs have the same page."""
-    page = format_page().decode()
+    page = proof()[FORMAT_PAGE].decode()
     lines = [
         f"{line}\n".encode()
         for line in re.findall(r'^\{"format": 2, "seq": \d, "at": "2026.*\}$', page, re.M)

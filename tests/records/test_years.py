@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from runbook_lib.cli.records import app
 from runbook_lib.guide import ROLL_BACK, RUN_ORDER
-from runbook_lib.records import chain
+from runbook_lib.records import chain, check_records, retention
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.problems import CONSISTENT
@@ -120,6 +120,66 @@ def test_what_stays(records: Path, case: str) -> None:
     dispose(records)
     assert left(records, OLD) == before
     assert "disposed" not in {entry.event for entry in Chain(records).entries()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", OLD, "out.zip"),
+        ("export", OLD, "out.md", "--for", "customer"),
+        ("export", OLD, "out.html"),
+        ("compare", OLD),
+        ("review", OLD, "--remark", "x"),
+        ("hold", OLD, "--reason", "x"),
+    ],
+)
+def test_what_is_asked_of_a_removed_record_is_refused_by_its_name(
+    records: Path, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dispose(records)
+    before = (records / "chain.jsonl").read_bytes()
+    done = cli(records, *arguments)
+    assert done.exit_code == (3 if arguments[0] == "hold" else 1) and "removed by rule" in done.output
+    assert not [*tmp_path.glob("out.*")] and (records / "chain.jsonl").read_bytes() == before
+
+
+def test_a_hold_placed_after_the_removal_was_shown(records: Path) -> None:
+    assert f"Would be removed: {OLD}" in cli(records, "dispose", "--older-than", "7y").stdout
+    _on_hold(records)
+    done = dispose(records)
+    assert done.exit_code == 0 and f"Stays: {OLD}" in done.stdout and "on hold" in done.stdout
+    assert "record.json" in left(records, OLD) and verify_records(records).problems == ()
+
+
+@pytest.mark.parametrize(
+    "tenant", ["t" * 40, "two words", "Müller & Söhne", "電話", "o'brien", "-x", "ﬁ e\u0301"]
+)
+def test_whatever_the_tenant_is_called(
+    records: Path, tenant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, kept = f"demo/{tenant}/1", f"demo/{tenant}/2"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "now", lambda: "2012-03-01T12:00:00+00:00")
+        for name in (run, kept):
+            make(records, name)
+    # The chain was of today already: by its time they are young, so the rule of a day is asked.
+    records.joinpath("settings.toml").write_text('keep = "1d"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retention, "before", lambda age, at: at)
+        assert cli(records, "hold", kept, "--reason", "x").exit_code == 0
+        done = dispose(records, "1d")
+    assert done.exit_code == 0 and left(records, run) == ["disposed.json"]
+    assert "record.json" in left(records, kept)
+    assert cli(records, "export", kept, str(tmp_path / "a.zip")).exit_code == 0
+    assert cli(records, "archive", "2012", str(tmp_path / "b.zip")).exit_code == 0
+    assert cli(records, "show", run).exit_code == 0 and cli(records, "verify").exit_code == 0
+    for archive in ("a.zip", "b.zip"):
+        with zipfile.ZipFile(tmp_path / archive) as zipped:
+            zipped.extractall(tmp_path / archive.removesuffix(".zip"))
+        [folder] = (tmp_path / archive.removesuffix(".zip")).iterdir()
+        assert check_records.main([str(folder)]) == 0
+    assert check_records.main([str(records)]) == 0
 
 
 def test_a_hold_is_released(records: Path) -> None:

@@ -230,6 +230,29 @@ def test_rows_that_interrupt_calls_need_leave(sandbox: TestSandbox) -> None:
     assert sandbox.writes() == []
 
 
+def test_lowering_a_limit_that_was_raised_interrupts_calls(sandbox: TestSandbox) -> None:
+    """The PBX rejects calls over the limit: the change interrupted none, and taking it back may."""
+    run_all(tenant=_acme(pbx_trunk={"max_concurrent_calls": 50}, accept_interruption=True))
+    with (
+        recorded(sandbox, "acme"),
+        Runbook.open(
+            SITE, _acme(pbx_trunk={"max_concurrent_calls": 60}), mode="apply", accept_interruption=False
+        ) as book,
+    ):
+        run = book.section("05")
+        run.apply()
+        run.finish()
+    before = state(sandbox)
+    sandbox.clear_log()
+    with pytest.raises(ConflictError, match="accept_interruption is not set"):
+        way_back(ROLL_BACK, accept_interruption=False)
+    assert sandbox.writes() == [] and state(sandbox) == before
+    [row] = [row for row in rows(ROLL_BACK).values() if row.action is Action.UPDATE]
+    assert (row.desired, row.current, row.effect) == (50, 60, Effect.INTERRUPTS_BOTH)
+    way_back(ROLL_BACK)
+    assert state(sandbox) != before
+
+
 def test_an_overwritten_password_cannot_be_undone_and_the_plan_says_so_before(sandbox: TestSandbox) -> None:
     set_up(sandbox)
     tenant = _acme(set_password=True, accept_interruption=True)

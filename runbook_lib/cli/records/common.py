@@ -38,6 +38,8 @@ app = typer.Typer(
 
 Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the workspace's.")]
 Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begins so, or SITE/TENANT/RUN.")]
+#: What a record says of each of its sections.
+SECTION_COLUMNS = ("section", "title", "outcome", "message")
 Reason = Annotated[str, typer.Option(help="Why, for the entry.")]
 
 
@@ -142,6 +144,12 @@ def warn_of_clocks(entries: Sequence[Entry]) -> None:
 
 def names_of(by: object) -> str:
     return ", ".join(str(one.get("name")) for one in mappings({"by": by}, "by"))
+
+
+def in_one_line(row: Mapping[str, Any], column: str) -> Any:
+    """A value of a table; a message of several lines, which are our own words, in one; ``None`` for none."""
+    value = row.get(column)
+    return " ".join(str(value or "").splitlines()) or None if column == "message" else value
 
 
 def shown_text(value: object) -> Text:

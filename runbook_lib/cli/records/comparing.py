@@ -17,6 +17,7 @@ from ...outcomes import FAILED, SUCCEEDED, ExitStatus
 from ...plan import STOPPING, Action, Row
 from ...records.chain import Chain
 from ...records.chain_reading import by_event
+from ...records.disposed import refuse_removed
 from ...records.errors import RecordError
 from ...records.first_block import changed_rows, mapping, mappings
 from ...records.formats import FORMAT
@@ -40,6 +41,7 @@ def compare(run: RunArgument, records: Records = None) -> None:
         folder = chosen_records(records)
         entries = Chain(folder).entries()
         name = find_run(runs_of(entries), run)
+        refuse_removed(entries, name)
         opening, record, problems = read_record(folder, name, by_event(entries).get(name, {}))
         if problems or not record:
             raise RecordError(

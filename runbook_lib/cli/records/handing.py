@@ -25,12 +25,14 @@ from ...records.register import register
 from ...records.verify import read_record
 from ...workspace import find_workspace
 from .common import (
+    SECTION_COLUMNS,
     Records,
     Run,
     app,
     chosen_records,
     find_run,
     given,
+    in_one_line,
     line,
     names_of,
     printed,
@@ -136,10 +138,12 @@ def _for_auditor(record: dict[str, Any]) -> list[Shown]:
         if record.get(name)
     ]
     by = [(str(one.get("kind")), f"{one.get('name')} ({one.get('known')})") for one in mappings(record, "by")]
+    said = str(record.get("problem") or "").splitlines()
     return [
         first_block_shown(first_block(record)),
+        *([Box("stop", said[0], tuple(said[1:]))] if said else []),
         Table("Facts", ("What", "Value"), [*facts, *by]),
-        _table("Sections", record, "guide_sections", ("section", "title", "outcome", "message")),
+        _table("Sections", record, "guide_sections", SECTION_COLUMNS),
         _table("Writes", record, "changes", changes),
         _table("In flight: nobody knows whether these happened", record, "in_flight", changes),
         _table("Before", record, "before", standing),
@@ -148,7 +152,7 @@ def _for_auditor(record: dict[str, Any]) -> list[Shown]:
 
 
 def _table(title: str, record: dict[str, Any], key: str, columns: tuple[str, ...]) -> Table:
-    rows = [[row.get(column) for column in columns] for row in mappings(record, key)]
+    rows = [[in_one_line(row, column) for column in columns] for row in mappings(record, key)]
     return Table(title, [column.replace("_", " ") for column in columns], rows)
 
 

@@ -36,11 +36,13 @@ from ...records.run_folder import COMPARISON
 from ...records.verify import read_record, verify_record
 from ...screen import screen
 from .common import (
+    SECTION_COLUMNS,
     Records,
     Run,
     app,
     chosen_records,
     find_run,
+    in_one_line,
     line,
     name_emergencies,
     name_events,
@@ -196,7 +198,7 @@ def _print_data(folder: Path, entries: Sequence[Entry], rows: Sequence[RegisterR
 
 
 def _cell(value: object, *, is_known: bool) -> str:
-    """A value for a spreadsheet; of a removed record nobody knows most of them any longer."""
+    """A value for a spreadsheet; blank where a removed record no longer shows it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or value == []:
@@ -276,7 +278,7 @@ def _event(folder: Path, entry: Entry) -> dict[str, Any]:
 
 
 def _details(record: dict[str, Any]) -> None:
-    _table("Sections", mappings(record, "guide_sections"), ("section", "title", "outcome", "message"))
+    _table("Sections", mappings(record, "guide_sections"), SECTION_COLUMNS)
     changes = ("section", "vendor", "method", "resource", "status", "request_id")
     _table("Changes", mappings(record, "changes"), changes)
     _table("In flight: nobody knows whether these happened", mappings(record, "in_flight"), changes)
@@ -305,7 +307,7 @@ def _facts(name: str, record: dict[str, Any]) -> None:
     facts = (
         ("Record", name),
         ("Outcome", record.get("outcome")),
-        ("Problem", record.get("problem")),
+        ("Problem", " ".join(str(record.get("problem") or "").splitlines())),
         ("Mode", record.get("mode")),
         ("Batch", record.get("batch")),
         ("Target", ", ".join(str(value) for value in target.values())),
@@ -341,5 +343,5 @@ def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> 
     for name in columns:
         table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
     for row in rows:
-        table.add_row(*(shown_text(_in_words(row.get(name))) for name in columns))
+        table.add_row(*(shown_text(_in_words(in_one_line(row, name))) for name in columns))
     screen.print(table)
