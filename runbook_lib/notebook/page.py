@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -188,6 +189,7 @@ class SectionPage:
         self._mode = "plan" if watched and mode == "apply" else mode
         self._header_display: Any = None
         self._withdrawn: str | None = None
+        self._last_read: datetime | None = None
         #: One cell at a time, or the thread that reads again after a run.
         self.turn = threading.RLock()
         with told_plainly():
@@ -224,9 +226,9 @@ class SectionPage:
 
     @property
     def _read_at(self) -> str:
-        """When what is shown was read, for its heading."""
-        began = self._runbook.context.moment.began
-        return "" if began is None else f"read {utc(began)}"
+        """When what is shown was read, for its heading; it may be of a moment that a run has ended since."""
+        self._last_read = self._runbook.context.moment.began or self._last_read
+        return f"as of {utc()}" if self._last_read is None else f"read {utc(self._last_read)}"
 
     def is_current(self) -> bool:
         """Whether the page is still for the notebook's parameters, as far as the kernel can know."""
@@ -460,6 +462,7 @@ class SectionPage:
         if self._number != WHOLE:
             self._run: SectionRun = self._runbook.section(self._number)
         self._opened = now()
+        self._last_read = None
         self._read = self._ended = False
 
     def _permitted(self) -> Slice:
