@@ -610,8 +610,9 @@ def _epoch(started: str) -> float | None:
 
 
 def _journal(writes: Any, ended: bool) -> Table:
+    read = f" as of {utc()}" if ended else ""  # while it runs, the heading says that of everything
     return Table(
-        f"Journal: {_count(len(writes), 'write', 'writes')} as of {utc()}",
+        f"Journal: {_count(len(writes), 'write', 'writes')}{read}",
         ("Time (UTC)", "Step", "Resource", "Request", "Status"),
         [
             [

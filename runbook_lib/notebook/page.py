@@ -185,7 +185,9 @@ class SectionPage:
         *,
         watched: bool = False,
     ) -> None:
-        self._number, self._options = number, options
+        self._number, self._options, self._watched = number, options, watched
+        #: Of which cells it was said that they wait for a vendor.
+        self._waited: set[object] = set()
         self._mode = "plan" if watched and mode == "apply" else mode
         self._header_display: Any = None
         self._withdrawn: str | None = None
@@ -459,11 +461,25 @@ class SectionPage:
             **self._approval,
             **self._options,
         )
+        if self._watched:
+            self._runbook.context.waits = self._say_that_it_waits
         if self._number != WHOLE:
             self._run: SectionRun = self._runbook.section(self._number)
         self._opened = now()
         self._last_read = None
         self._read = self._ended = False
+
+    def _say_that_it_waits(self, vendor: str) -> None:
+        """Say in the cell that runs, once, that it takes longer because a vendor wants it to."""
+        from IPython import get_ipython
+        from IPython.display import display
+
+        cell = (vendor, getattr(get_ipython(), "execution_count", None))
+        if cell in self._waited or (self._displays is not None and self._displays.is_refreshing):
+            return
+        self._waited.add(cell)
+        told = f"{vendor} asked at {utc()} for fewer requests: this waits, and asks again for some minutes."
+        display(Box("info", told, ("Nothing is wrong, and there is nothing to do.",)).headed(self.name))
 
     def _permitted(self) -> Slice:
         """The plan that is shown, as if changes that interrupt calls were allowed."""

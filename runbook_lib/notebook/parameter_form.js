@@ -62,6 +62,8 @@ function render({ model, el }) {
   el.append(root);
 
   let shape = null; // which fields are drawn
+  let drawn = ""; // of which file
+  let unfolded = new Set(); // the groups of it that somebody opened
   let inputs = new Map(); // by path: the input and where its problem stands
   const waiting = new Map(); // by path: an edit that is about to be sent
   let asked = null; // what was asked that may show other fields; until it is answered, nothing can be typed
@@ -232,7 +234,8 @@ function render({ model, el }) {
       problem,
       ...inner,
     );
-    group.open = at(values, path) != null;
+    group.dataset.group = key(path);
+    group.open = at(values, path) != null || unfolded.has(key(path));
     inputs.set(key(path), { input: null, problem });
     return group;
   }
@@ -277,6 +280,9 @@ function render({ model, el }) {
     said.textContent = shown.said;
     if (shape !== shown.shape) {
       shape = shown.shape;
+      const groups = drawn === shown.title ? form.querySelectorAll("details.group[open]") : [];
+      unfolded = new Set([...groups].map((group) => group.dataset.group));
+      drawn = shown.title;
       const held = root.contains(document.activeElement) ? document.activeElement.dataset.path : null;
       inputs = new Map();
       form.replaceChildren(...shown.fields.map((field) => draw(field, shown.values, [field.name])));

@@ -13,14 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruamel.yaml.error import YAMLError
+
 from .. import working_copies
 from ..errors import InputError, RunbookError
 from ..parameters import load_site, project_root
 from ..parameters.draft import EXAMPLES, KEY, Draft, tenant_fields
+from ..parameters.layout import Layout
 from ..parameters.loading import ParameterProblem, check_text
 from ..parameters.tenants import site_files, tenant_files
 from ..paths import current_folder, locate, near
-from ..plain_files import describe
+from ..plain_files import describe, read
 from .display import Box, Shown, visible
 from .failures import told_plainly
 from .forms import WithWidget, is_watched
@@ -322,8 +325,8 @@ class ParameterForm:
             tenants = [*tenants, draft.path]
         site = self._read_site()
         return {
-            "banner": UNKNOWN_TARGET if site is None else BANNERS[site.target],
-            "target": "" if site is None else site.target,
+            "banner": BANNERS.get(self._target, UNKNOWN_TARGET),
+            "target": self._target,
             "answered": self._answered,
             "fixed": {"name": FIXED_NAME} if self._has_fixed_name else {},
             "sites": [_option(near(path, self._root)) for path in self._sites],
@@ -364,6 +367,14 @@ class ParameterForm:
             for field in tenant_fields()
         ]
 
+    @property
+    def _target(self) -> str:
+        """What the site's file says that it is, even where something else in it is wrong; else empty."""
+        with suppress(OSError, ValueError, YAMLError, TypeError, KeyError):
+            target = Layout(read(self._site).decode()).values["site"]["target"]
+            return target if target in BANNERS else ""
+        return ""
+
     def _read_site(self) -> Site | None:
         with suppress(InputError):
             return load_site(self._site, self._root)
@@ -382,8 +393,7 @@ class ParameterForm:
     def _as_text(self) -> Box:
         name = "no tenant" if self._draft is None else near(self._draft.path, self._root)
         found = tuple(finding.text for finding in self._findings) or tuple(filter(None, [self._said]))
-        site = self._read_site()
-        banner = UNKNOWN_TARGET if site is None else BANNERS[site.target]
+        banner = BANNERS.get(self._target, UNKNOWN_TARGET)
         return Box("stop" if found else "good", f"{name}: {_count(len(found))}", (banner, *found))
 
     def _located(self, given: str | Path, what: str) -> Path:

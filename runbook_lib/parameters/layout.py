@@ -475,8 +475,10 @@ class _Writer:
         slot = layout.slot(node)
         start = slot if layout.is_empty(node) else node.start_mark.index
         is_block = isinstance(node, MappingNode | SequenceNode) and not node.flow_style
-        within = next((e for e in layout.entries if e.brackets_end > slot >= e.start), None)
-        if within is None and _is_long(new):
+        is_within = any(entry.brackets_end > slot >= entry.start for entry in layout.entries)
+        is_item = layout.text[slot - 1] == "-"
+        stays_inline = not is_block and not isinstance(node, ScalarNode) and (bool(node.value) or is_item)
+        if _is_long(new) and not is_within and not stays_inline:
             # Below its key, or in the place of the lines that are there.
             entry = layout.entries[bisect_left([e.start for e in layout.entries], slot) - 1]
             column = layout.column(start) if is_block else self._inner_column(entry.column, new)
