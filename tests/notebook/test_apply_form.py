@@ -500,3 +500,16 @@ def test_a_cell_that_waits_because_a_vendor_asked_for_it_says_so_once(
     shown.clear()
     page.plan()
     assert shown == []
+
+
+def test_a_page_without_anything_to_apply_has_no_controls_and_no_empty_journal(
+    opened: Callable[..., SectionPage],
+) -> None:
+    """Section 00 only reads; and before a plan, the closing box does not say that one was made."""
+    reading = opened("00")
+    reading.plan()
+    assert reading.form.panel.view["form"] is None and reading.form.panel.view["box"] == ""
+    for page in (reading, opened("01")):
+        closing = page.finish().text()
+        assert "Journal" not in closing and "e3b0c442" not in closing
+    assert "no plan was made" in closing
