@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -76,6 +76,8 @@ class Context:
         self.moment = moment or Moment()
         #: The owner of the PBX sessions, if it is not this context.
         self.lender: Lender = lent_by_runner
+        #: Called with a vendor's name before each pause that it asked for, in the thread that reads.
+        self.waits: Callable[[str], object] = lambda _: None
         self._to_undo = to_undo
         self._transports: list[Transport] = []
 
@@ -204,7 +206,14 @@ class Context:
             self._transports.pop().close()
 
     def _transport(self, vendor: str, budget: Budget, **options: Any) -> Transport:
-        transport = Transport(vendor, self.journal, moment=self.moment, budget=budget, **options)
+        transport = Transport(
+            vendor,
+            self.journal,
+            moment=self.moment,
+            budget=budget,
+            waits=lambda vendor: self.waits(vendor),
+            **options,
+        )
         self._transports.append(transport)
         return transport
 

@@ -33,6 +33,11 @@ SECTIONS = {
     )
 }
 
+#: What section 5 of the guide names; tables show it before the options that stay at the portal's defaults.
+NAMED = frozenset(
+    {"kind of trunk", "name", "brand", "DID pool", "hostname", "authentication name"}
+    | {"password at Twilio", "password at the PBX", "need registration", "max concurrent calls"}
+)
 #: The order in which a whole tenant is worked through: numbers are pointed at the trunk (04) only
 #: after the PBX can accept their calls (05) and knows which extension they ring (06), so that a number
 #: that works today is not cut off.

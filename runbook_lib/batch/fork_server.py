@@ -197,12 +197,15 @@ def _run_kernel(request: Request, started_by: int) -> None:
     import ipywidgets
     from ipykernel.kernelapp import IPKernelApp
 
+    from ..notebook.watch import watch_cells
+
     sys.argv = [__file__, *request.arguments]
     # It ends when its parent is gone; it looks for its parent's id in the environment at import only.
     app = IPKernelApp.instance(parent_handle=os.getppid())
     app.initialize(request.arguments)
     # It does so itself where a kernel exists when it is imported.
     ipywidgets.load_ipython_extension(app.shell)
+    watch_cells()  # before the first cell, which may be one that needs a page
     app.start()
 
 

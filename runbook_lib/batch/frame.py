@@ -66,7 +66,8 @@ a { color: var(--link); }
 :focus-visible { outline: 3px solid #2f7de1; outline-offset: 2px; }
 h1 { font-size: 26px; line-height: 1.25; margin: 18px 0 8px; } h2 { font-size: 20px; margin: 28px 0 6px; }
 h3 { font-size: 16px; margin: 20px 0 4px; }
-blockquote { margin: 8px 0; padding: 4px 14px; border-left: 4px solid #9a6700; background: var(--soft); }
+blockquote { margin: 8px 0; padding: 4px 14px; border-left: 4px solid #767c85; background: var(--soft); }
+blockquote.warning { border-color: #9a6700; }
 blockquote p { margin: 4px 0; }
 code { background: var(--soft); padding: 1px 4px; border-radius: 3px; font-size: 13px; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; line-height: 1.45; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,7 @@ def write_page(notebook: Path) -> Path:
     show_parameters_once(content, Path(root) if isinstance(root, str) else None)
     body, _ = _exporter().from_notebook_node(content)
     body = body.replace('.ipynb">', '.html">')
+    body = re.sub(r"<blockquote>(?=\s*<p>⚠)", '<blockquote class="warning">', body)
     section = notebook.stem[:2]
     result = read_mapping(notebook.parent / f"{section}.result.json")
     status = content.metadata.get("runbook", {}).get("status", UNKNOWN)

@@ -126,7 +126,8 @@ class ApplyForm(Shown):
         """Stop offering anything, for ``reason``; a run is followed to its end and can be cancelled."""
         self._withdrawn = True
         self.follower.stop_looking()
-        self._offer = Offer(Box("stop", "This form is withdrawn.", (reason,)))
+        box = Box("stop", "This form is withdrawn.", (reason,))
+        self._offer = Offer(box.headed("", f"as of {utc()}"))
         self._push()
 
     @property
@@ -226,7 +227,8 @@ class ApplyForm(Shown):
             self._tell(run.stack(whole=False))
 
     def _ended(self) -> None:
-        self.offer(Offer(Box("info", "Plan again before the next apply.", (AGAIN,))))
+        box = Box("info", "Plan again before the next apply.", (AGAIN,))
+        self.offer(Offer(box.headed("", f"as of {utc()}")))
         if not self._withdrawn:
             self._refresh()
 

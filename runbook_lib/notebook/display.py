@@ -27,6 +27,9 @@ _ENDS = re.compile(r"(?<=[;,/@])|(?<=\.)(?=[A-Za-z])")
 #: A character that occurs in no visible text, marking such a break.
 _MAY_END = "\ue000"
 
+#: A window from this width on has room for whole words side by side.
+_ROOMY_PX = 1100
+
 #: Frame colour, symbol and word of each kind of box. The word carries the meaning too.
 TONES = {
     "good": ("#1a7f37", "✓"),
@@ -188,12 +191,13 @@ def heading(owner: str, title: str, read: str = "") -> str:
 def badge(content: str, colour: str) -> str:
     """Return words on a solid background, so that they look the same on every page.
 
-    A line may break within it, but not after its first word, which may be a symbol.
+    In a narrow window a line may break within it, but not after its first word, which may be a symbol.
     """
     words = escaped(content).replace(" ", "&nbsp;", 1)
+    width = f"min-width:clamp(0px,(100vw - {_ROOMY_PX}px)*999,{cell_len(content)}ch)"
     return (
         f'<span style="background-color:{colour};color:#ffffff;border-radius:3px;padding:1px 6px;'
-        f'font-weight:600;display:inline-block;print-color-adjust:exact">{words}</span>'
+        f'font-weight:600;display:inline-block;{width};print-color-adjust:exact">{words}</span>'
     )
 
 

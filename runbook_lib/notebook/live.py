@@ -22,17 +22,18 @@ class Displays:
 
     def __init__(self) -> None:
         self._shown: dict[tuple[str, str], tuple[DisplayHandle, Callable[[], Shown]]] = {}
-        self._refreshing = False
+        #: Whether what is shown is being read again: no cell runs for it.
+        self.is_refreshing = False
 
     def follow(self, shown: Shown, again: Callable[[], Shown]) -> None:
         """Let a cell show this so that it can be read again; what no cell shows is not."""
-        if not self._refreshing:
+        if not self.is_refreshing:
             # IPython asks the value of a cell for this first. Headless pages have no such displays.
             object.__setattr__(shown, "_ipython_display_", lambda: self._display(shown, again))
 
     def refresh(self) -> None:
         """Read everything again, in the order in which it was shown."""
-        self._refreshing = True
+        self.is_refreshing = True
         try:
             # The closing box ends the run that reads, so it comes last.
             for handle, again in sorted(
@@ -40,7 +41,7 @@ class Displays:
             ):
                 handle.update(_read(again)._repr_mimebundle_(), raw=True)
         finally:
-            self._refreshing = False
+            self.is_refreshing = False
 
     def _display(self, shown: Shown, again: Callable[[], Shown]) -> None:
         handle = DisplayHandle()

@@ -6,6 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -22,7 +23,7 @@ from ..records.result import now, write_json
 from ..runbook import Runbook
 from .apply_form import ApplyForm
 from .child import Order
-from .display import Shown, utc
+from .display import Box, Shown, utc
 from .failures import told_plainly
 from .header import Header
 from .live import Displays
@@ -97,10 +98,13 @@ class Page(ABC):
         *,
         watched: bool = False,
     ) -> None:
-        self._number, self._options = number, options
+        self._number, self._options, self._watched = number, options, watched
+        #: Of which cells it was said that they wait for a vendor.
+        self._waited: set[object] = set()
         self._mode = "plan" if watched and mode == "apply" else mode
         self._header_display: Any = None
         self._withdrawn: str | None = None
+        self._last_read: datetime | None = None
         #: One cell at a time, or the thread that reads again after a run.
         self.turn = threading.RLock()
         with told_plainly():
@@ -137,9 +141,9 @@ class Page(ABC):
 
     @property
     def _read_at(self) -> str:
-        """When what is shown was read, for its heading."""
-        began = self._runbook.context.moment.began
-        return "" if began is None else f"read {utc(began)}"
+        """When what is shown was read, for its heading; it may be of a moment that a run has ended since."""
+        self._last_read = self._runbook.context.moment.began or self._last_read
+        return f"as of {utc()}" if self._last_read is None else f"read {utc(self._last_read)}"
 
     def is_current(self) -> bool:
         """Whether the page is still for the notebook's parameters, as far as the kernel can know."""
@@ -206,8 +210,23 @@ class Page(ABC):
             **self._approval,
             **self._options,
         )
+        if self._watched:
+            self._runbook.context.waits = self._say_that_it_waits
         self._opened = now()
+        self._last_read = None
         self._read = self._ended = False
+
+    def _say_that_it_waits(self, vendor: str) -> None:
+        """Say in the cell that runs, once, that it takes longer because a vendor wants it to."""
+        from IPython import get_ipython
+        from IPython.display import display
+
+        cell = (vendor, getattr(get_ipython(), "execution_count", None))
+        if cell in self._waited or (self._displays is not None and self._displays.is_refreshing):
+            return
+        self._waited.add(cell)
+        told = f"{vendor} asked at {utc()} for fewer requests: this waits, and asks again for some minutes."
+        display(Box("info", told, ("Nothing is wrong, and there is nothing to do.",)).headed(self.name))
 
     def _begin(self) -> None:
         """Begin a new run after the last one has ended."""

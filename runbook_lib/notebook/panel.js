@@ -2,6 +2,7 @@
 // typed and ticked stays here until Apply. Without a sign of life from the kernel it says so, and offers nothing.
 
 const SILENT_MS = 5000;
+const SEEN = new WeakSet(); // the forms that were brought into view, once each
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -176,6 +177,11 @@ function render({ model, el }) {
   model.on("comm_live_update", tell);
   const timer = setInterval(tell, 500);
   show();
+  // After Run All, JupyterLab shows the last cell: what there is to decide is here.
+  if (view().form && !SEEN.has(model)) {
+    SEEN.add(model);
+    requestAnimationFrame(() => el.closest(".jp-Cell")?.scrollIntoView({ block: "end" }));
+  }
   return () => {
     clearInterval(timer);
     model.off("change:view", show);

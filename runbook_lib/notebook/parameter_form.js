@@ -14,6 +14,8 @@ const at = (values, path) => path.reduce((place, part) => (place == null ? undef
 const key = (path) => JSON.stringify(path);
 
 function render({ model, el }) {
+  const banner = element("div", { class: "banner" });
+  const lost = element("p", { class: "said lost", role: "alert" });
   const prefix = `parameters-${Math.random().toString(36).slice(2)}`;
   const site = element("select", { class: "site" });
   const tenant = element("select", { class: "tenant" });
@@ -23,9 +25,9 @@ function render({ model, el }) {
   const example = element("select", { class: "example" });
   const create = element("button", { type: "button", class: "create" }, "Begin a new tenant");
   const said = element("p", { class: "said", role: "alert" });
-  const title = element("h2");
+  const title = element("h2", { tabindex: "-1" });
   const problems = element("ul", { class: "problems" });
-  const form = element("div", { class: "fields" });
+  const form = element("fieldset", { class: "fields", "aria-label": "Parameters" });
   const compare = element("button", { type: "button", class: "compare" }, "Show the difference");
   const reload = element("button", { type: "button", class: "reload" }, "Discard, and read the file again");
   const difference = element("pre", { class: "difference", tabindex: "0", "aria-label": "What would be written" });
@@ -38,6 +40,8 @@ function render({ model, el }) {
   const root = element(
     "section",
     { class: "form", "aria-label": "Parameters of a tenant", "data-lm-suppress-shortcuts": "true" },
+    banner,
+    lost,
     element("div", { class: "line" }, label("Site", site), label("Tenant", tenant), label("Mode", mode), open),
     element(
       "details",
@@ -58,8 +62,13 @@ function render({ model, el }) {
   el.append(root);
 
   let shape = null; // which fields are drawn
+  let drawn = ""; // of which file
+  let unfolded = new Set(); // the groups of it that somebody opened
   let inputs = new Map(); // by path: the input and where its problem stands
   const waiting = new Map(); // by path: an edit that is about to be sent
+  let asked = null; // what was asked that may show other fields; until it is answered, nothing can be typed
+  let asks = 0;
+  let focusNext = null; // where the focus goes when the fields have been drawn again
 
   const view = () => model.get("view");
 
@@ -75,11 +84,11 @@ function render({ model, el }) {
 
   function edit(path, value, now = false) {
     const name = key(path);
-    const file = view().tenant; // the one it was typed for, whatever is shown when it is sent
+    const typedFor = { file: view().tenant, shape: view().shape }; // whatever is shown when it is sent
     clearTimeout(waiting.get(name)?.timer);
     const send = () => {
       waiting.delete(name);
-      model.send({ do: "set", file, path, value });
+      model.send({ do: "set", ...typedFor, path, value });
     };
     difference.hidden = save.hidden = true; // it was of what stood here before
     if (now) send();
@@ -91,6 +100,25 @@ function render({ model, el }) {
       clearTimeout(timer);
       send();
     }
+  }
+
+  // What may show other fields: what is typed before it has would be lost, or be for another row.
+  function ask(content, next) {
+    settle();
+    focusNext = next;
+    asked = `${prefix}-${(asks += 1)}`;
+    model.send({ ...content, ask: asked });
+    tellBusy();
+  }
+
+  const isLost = () => model.comm_live === false;
+
+  function tellBusy() {
+    const busy = asked !== null || isLost();
+    form.disabled = busy;
+    root.setAttribute("aria-busy", String(asked !== null && !isLost()));
+    for (const control of [site, tenant, create, compare, reload, save]) control.disabled = busy;
+    lost.textContent = isLost() ? "There is no kernel, so what is typed here is not kept. Run all cells again." : "";
   }
 
   function forget() {
@@ -151,6 +179,8 @@ function render({ model, el }) {
   function single(field, values, path) {
     const id = `${prefix}-${inputs.size}`;
     const made = input(field, at(values, path), path);
+    const why = (path.length === 1 && view().fixed[field.name]) || "";
+    made.readOnly = Boolean(why);
     made.id = id;
     made.dataset.path = path.join(".");
     made.setAttribute("aria-describedby", `${id}-help ${id}-problem`);
@@ -158,7 +188,7 @@ function render({ model, el }) {
     const problem = element("p", { class: "problem", id: `${id}-problem` });
     const how = { texts: "One in a line; [] for none.", pairs: "One in a line, with a colon between.", reference: "A reference, never the secret itself." };
     const unit = [field.unit, field.default && !["switch", "choice"].includes(field.kind) ? `default ${field.default}` : ""];
-    const help = [field.meaning, how[field.kind] ?? "", unit.filter(Boolean).join("; ")].filter(Boolean).join(" ");
+    const help = [field.meaning, why, how[field.kind] ?? "", unit.filter(Boolean).join("; ")].filter(Boolean).join(" ");
     inputs.set(key(path), { input: made, problem });
     return element(
       "div",
@@ -175,16 +205,16 @@ function render({ model, el }) {
     const parts = rows.map((_, index) => {
       const remove = element("button", { type: "button", class: "remove" }, `Remove ${field.name} ${index + 1}`);
       remove.addEventListener("click", () => {
-        settle();
-        model.send({ do: "remove", file: view().tenant, path, index });
+        const next = () => inputs.get(key(path))?.input;
+        ask({ do: "remove", file: view().tenant, shape: view().shape, path, index }, next);
       });
       const inner = field.fields.map((part) => draw(part, values, [...path, index, part.name]));
       return element("fieldset", {}, element("legend", {}, `${field.name} ${index + 1}`), ...inner, remove);
     });
     const add = element("button", { type: "button", class: "add" }, `Add to ${field.name}`);
     add.addEventListener("click", () => {
-      settle();
-      model.send({ do: "add", file: view().tenant, path });
+      const next = () => inputs.get(key([...path, rows.length, field.fields[0].name]))?.input;
+      ask({ do: "add", file: view().tenant, shape: view().shape, path }, next);
     });
     const problem = element("p", { class: "problem" });
     inputs.set(key(path), { input: add, problem });
@@ -204,7 +234,8 @@ function render({ model, el }) {
       problem,
       ...inner,
     );
-    group.open = at(values, path) != null;
+    group.dataset.group = key(path);
+    group.open = at(values, path) != null || unfolded.has(key(path));
     inputs.set(key(path), { input: null, problem });
     return group;
   }
@@ -235,6 +266,10 @@ function render({ model, el }) {
 
   function show() {
     const shown = view();
+    const isAnswered = asked !== null && asked === shown.answered;
+    if (isAnswered) asked = null;
+    banner.textContent = shown.banner;
+    banner.dataset.target = shown.target;
     options(site, shown.sites, shown.site);
     options(tenant, shown.tenants, shown.tenant);
     options(mode, shown.modes, shown.mode);
@@ -245,11 +280,17 @@ function render({ model, el }) {
     said.textContent = shown.said;
     if (shape !== shown.shape) {
       shape = shown.shape;
+      const groups = drawn === shown.title ? form.querySelectorAll("details.group[open]") : [];
+      unfolded = new Set([...groups].map((group) => group.dataset.group));
+      drawn = shown.title;
       const held = root.contains(document.activeElement) ? document.activeElement.dataset.path : null;
       inputs = new Map();
       form.replaceChildren(...shown.fields.map((field) => draw(field, shown.values, [field.name])));
+      tellBusy();
       if (held) form.querySelector(`[data-path="${held}"]`)?.focus();
     }
+    tellBusy();
+    if (isAnswered) focusNext?.()?.focus();
     tellProblems();
     difference.hidden = !shown.difference.length;
     difference.replaceChildren(
@@ -260,19 +301,13 @@ function render({ model, el }) {
     save.hidden = !shown.can_save;
   }
 
-  site.addEventListener("change", () => {
-    settle();
-    model.send({ do: "site", site: site.value });
-  });
-  tenant.addEventListener("change", () => {
-    settle();
-    model.send({ do: "tenant", tenant: tenant.value });
-  });
+  site.addEventListener("change", () => ask({ do: "site", site: site.value }, () => site));
+  tenant.addEventListener("change", () => ask({ do: "tenant", tenant: tenant.value }, () => tenant));
   mode.addEventListener("change", () => model.send({ do: "mode", mode: mode.value }));
   open.addEventListener("click", () => model.send({ do: "open" }));
   create.addEventListener("click", () => {
-    settle();
-    model.send({ do: "new", name: newName.value.trim(), example: example.value });
+    const next = () => (view().said ? create : title);
+    ask({ do: "new", name: newName.value.trim(), example: example.value }, next);
   });
   compare.addEventListener("click", () => {
     settle();
@@ -280,13 +315,14 @@ function render({ model, el }) {
   });
   reload.addEventListener("click", () => {
     forget();
-    model.send({ do: "reload" });
+    ask({ do: "reload" }, () => title);
   });
   save.addEventListener("click", () => {
     settle();
     model.send({ do: "save", offer: view().offer });
   });
   model.on("change:view", show);
+  model.on("comm_live_update", tellBusy);
   model.on("msg:custom", (content) => {
     if (content.open) openFile(root, content.open, content.run);
   });
@@ -294,6 +330,7 @@ function render({ model, el }) {
   return () => {
     forget();
     model.off("change:view", show);
+    model.off("comm_live_update", tellBusy);
   };
 }
 

@@ -13,28 +13,38 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruamel.yaml.error import YAMLError
+
 from .. import working_copies
 from ..errors import InputError, RunbookError
 from ..parameters import load_site, project_root
-from ..parameters.draft import EXAMPLES, Draft, tenant_fields
+from ..parameters.draft import EXAMPLES, KEY, Draft, tenant_fields
+from ..parameters.layout import Layout
 from ..parameters.loading import ParameterProblem, check_text
 from ..parameters.tenants import site_files, tenant_files
 from ..paths import current_folder, locate, near
-from ..plain_files import describe
+from ..plain_files import describe, read
 from .display import Box, Shown, visible
 from .failures import told_plainly
+from .home import BANNERS
 from .outgoing import filter_kernel_output
 from .passing import check_passed
 from .served import Served
 from .widgets import WithWidget, is_watched
 
 if TYPE_CHECKING:
+    from ..parameters import Site
     from .parameter_panel import ParameterPanel
 
 MODES = {"plan": "plan: show what would change", "verify": "verify: compare with the guide's results"}
 #: The example without rules of a country comes first.
 FIRST_EXAMPLE = "dental"
-#: What changes a file; each of these says which file it is for.
+UNKNOWN_TARGET = "The site's file is wrong, so whether this is a real telephone service is unknown"
+FIXED_NAME = (
+    "Records, working copies and what the runbook makes at both vendors bear this name, so it is fixed."
+    " For another name, begin a new tenant."
+)
+#: What changes a file; each of these says which file it is for, and which fields were shown.
 _EDITS = frozenset({"set", "add", "remove"})
 #: What shows another file.
 _LEAVING = frozenset({"site", "tenant", "new"})
@@ -72,6 +82,8 @@ class ParameterForm:
         self._site = self._sites[0] if site is None else self._located(site, "site")
         self._mode, self._said = "plan", ""
         self._shape = self._offer = 0
+        #: What the page waits for until it is answered.
+        self._answered: object = None
         self._draft: Draft | None = None
         self._warned: dict[str, Any] = {}
         self._difference: list[str] = []
@@ -119,10 +131,14 @@ class ParameterForm:
         if act is None:
             return
         with self._turn:
-            if content.get("do") in _EDITS and content.get("file") != self._file:
-                return  # it was typed for a file that is no longer shown
-            self._said = ""
+            self._said, self._answered = "", content.get("ask", self._answered)
+            shown = content.get("file"), content.get("shape")
             try:
+                if content.get("do") in _EDITS and shown != (self._file, self._shape):
+                    raise InputError(
+                        ["What was typed last was for fields that are no longer shown, and was dropped"],
+                        next_step="type it again here, if it belongs here",
+                    )
                 self._keep_unwritten(content)
                 act(content)
             except (RunbookError, OSError) as error:
@@ -132,7 +148,7 @@ class ParameterForm:
 
     def _keep_unwritten(self, content: Mapping[str, Any]) -> None:
         """Refuse, once, what would lose changes; whoever asks for the same again means it."""
-        asked = {name: part for name, part in content.items() if name != "file"}
+        asked = {name: part for name, part in content.items() if name not in ("file", "shape", "ask")}
         warned, self._warned = self._warned, asked
         if content.get("do") not in _LEAVING or warned == asked:
             return
@@ -178,6 +194,8 @@ class ParameterForm:
     def _set(self, content: Mapping[str, Any]) -> None:
         path = _path(content)
         assert self._draft is not None, "there are fields"
+        if path == ("name",) and self._has_fixed_name:
+            raise InputError([f"{KEY}.name: {FIXED_NAME}"])
         try:
             self._draft.set(path, content.get("value"))
             self._refused.pop(path, None)
@@ -269,6 +287,11 @@ class ParameterForm:
         return "" if self._draft is None else near(self._draft.path, self._root)
 
     @property
+    def _has_fixed_name(self) -> bool:
+        """Whether something may bear the tenant's name already: only a wrong one is corrected here."""
+        return self._draft is not None and not _wrong_name(str(self._draft.values.get("name", "")))
+
+    @property
     def _tenants(self) -> list[Path]:
         try:
             return tenant_files(self._site, self._root)
@@ -300,7 +323,12 @@ class ParameterForm:
         tenants = self._tenants
         if draft is not None and draft.path not in tenants:
             tenants = [*tenants, draft.path]
+        site = self._read_site()
         return {
+            "banner": BANNERS.get(self._target, UNKNOWN_TARGET),
+            "target": self._target,
+            "answered": self._answered,
+            "fixed": {"name": FIXED_NAME} if self._has_fixed_name else {},
             "sites": [_option(near(path, self._root)) for path in self._sites],
             "site": near(self._site, self._root),
             "tenants": [_option(near(path, self._root)) for path in tenants],
@@ -309,7 +337,7 @@ class ParameterForm:
             "mode": self._mode,
             "examples": [_option(name) for name in _examples()],
             "title": "" if draft is None else visible(near(draft.path, self._root)),
-            "fields": [] if draft is None else self._fields(),
+            "fields": [] if draft is None else self._fields(site),
             "values": {} if draft is None else draft.values,
             "shape": self._shape,
             "problems": [
@@ -324,21 +352,33 @@ class ParameterForm:
             "status": self._status(blocking, secrets),
         }
 
-    def _fields(self) -> list[dict[str, Any]]:
+    def _fields(self, site: Site | None) -> list[dict[str, Any]]:
         """The fields; what the site has names for is chosen from those."""
-        with suppress(InputError):
-            site = load_site(self._site, self._root)
-            names: dict[str, list[str]] = {
+        names: dict[str, list[str]] = {}
+        if site is not None:
+            names = {
                 "twilio_account": list(site.twilio_accounts),
                 "shared_trunk": list(site.shared_trunks),
             }
-            return [
-                field.to_view() | {"kind": "choice", "choices": names[field.name]}
-                if names.get(field.name)
-                else field.to_view()
-                for field in tenant_fields()
-            ]
-        return [field.to_view() for field in tenant_fields()]
+        return [
+            field.to_view() | {"kind": "choice", "choices": names[field.name]}
+            if names.get(field.name)
+            else field.to_view()
+            for field in tenant_fields()
+        ]
+
+    @property
+    def _target(self) -> str:
+        """What the site's file says that it is, even where something else in it is wrong; else empty."""
+        with suppress(OSError, ValueError, YAMLError, TypeError, KeyError):
+            target = Layout(read(self._site).decode()).values["site"]["target"]
+            return target if target in BANNERS else ""
+        return ""
+
+    def _read_site(self) -> Site | None:
+        with suppress(InputError):
+            return load_site(self._site, self._root)
+        return None
 
     def _status(self, blocking: list[ParameterProblem], secrets: list[ParameterProblem]) -> str:
         if self._draft is None:
@@ -353,7 +393,8 @@ class ParameterForm:
     def _as_text(self) -> Box:
         name = "no tenant" if self._draft is None else near(self._draft.path, self._root)
         found = tuple(finding.text for finding in self._findings) or tuple(filter(None, [self._said]))
-        return Box("stop" if found else "good", f"{name}: {_count(len(found))}", found)
+        banner = BANNERS.get(self._target, UNKNOWN_TARGET)
+        return Box("stop" if found else "good", f"{name}: {_count(len(found))}", (banner, *found))
 
     def _located(self, given: str | Path, what: str) -> Path:
         found = locate(given, current_folder(), self._root)

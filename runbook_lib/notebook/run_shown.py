@@ -236,8 +236,9 @@ def _epoch(started: str) -> float | None:
 
 
 def _journal(writes: Sequence[Mapping[str, Any]], ended: bool) -> Table:
+    read = f" as of {utc()}" if ended else ""  # while it runs, the heading says that of everything
     return Table(
-        f"Journal: {counted(len(writes), 'write')} as of {utc()}",
+        f"Journal: {counted(len(writes), 'write')}{read}",
         ("Time (UTC)", "Step", "Resource", "Request", "Status"),
         [
             [

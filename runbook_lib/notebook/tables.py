@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ..guide import RUN_ORDER, STEPS
+from ..guide import NAMED, RUN_ORDER, STEPS
 from ..keys import Why
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Effect, Row, Slice
 from ..states import State
@@ -316,15 +316,19 @@ def step_table(step: str, rows: Sequence[Row]) -> Table:
     title = f"{step} {STEPS[step]}"
     if any(row.step != step for row in rows):
         return row_table(f"{title}: to resolve first", rows)
+    rows = sorted(rows, key=lambda row: row.setting not in NAMED)
     return row_table(title, rows, empty="the parameters ask for nothing here", hidden=["Step"])
 
 
 def rows_in_order(section: str, rows: Sequence[Row]) -> Sequence[Row]:
-    """Return a section's rows in the order of the guide's steps; of the way back, in that of its writes."""
+    """Return a section's rows in the order of the guide's steps, in each what the guide names first.
+
+    Those of the way back are in the order of its writes.
+    """
     if section not in RUN_ORDER:
         return rows
     places = {step: place for place, step in enumerate(STEPS)}
-    return sorted(rows, key=lambda row: places.get(row.step, len(places)))
+    return sorted(rows, key=lambda row: (places.get(row.step, len(places)), row.setting not in NAMED))
 
 
 def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -17,7 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ..errors import InputError
-from ..paths import candidates, current_folder, locate, looked_for
+from ..paths import candidates, current_folder, locate, looked_for, near
 from .both_yaml import MISREAD, differences, read_by_papermill, without_quotes
 from .plain_yaml import read_plain
 from .types import Strict
@@ -27,6 +28,8 @@ Model = TypeVar("Model", bound=Strict)
 PathInFile = tuple[str | int, ...]
 
 LARGEST_FILE = 1_000_000
+#: How many files a message names that could have been meant.
+MOST_NAMED = 12
 #: What YAML takes a key for: a text, or << that merges a mapping.
 TEXT_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 MOST_NODES = 50_000
@@ -119,7 +122,14 @@ class Document:
     def _read_file(self, source: str | Path, root: Path) -> None:
         path = self.path
         if path is None:
-            self.add((self.key,), f"cannot be read: there is no {looked_for(source, current_folder(), root)}")
+            folders = current_folder(), root
+            there = sorted({near(path, root) for path in self._files_beside(source, *folders)})
+            self.add(
+                (self.key,),
+                f"cannot be read: there is no {looked_for(source, *folders)}"
+                + (f"; there is {', '.join(there[:MOST_NAMED])}" if there else "")
+                + (f" and {len(there) - MOST_NAMED} more" if len(there) > MOST_NAMED else ""),
+            )
             return
         try:
             if path.exists() and not path.is_file():
@@ -133,6 +143,16 @@ class Document:
             self.add((), f"cannot be read ({error.strerror})")
         except UnicodeDecodeError:
             self.add((), "is not UTF-8 text")
+
+    def _files_beside(self, source: str | Path, *folders: Path | None) -> Iterator[Path]:
+        """The files of this kind where one was looked for."""
+        begins = re.compile(rb"""^(\xef\xbb\xbf)?["']?%s["']?[ \t]*:""" % self.key.encode(), re.MULTILINE)
+        for folder in {path.parent for path in candidates(source, *folders)}:
+            with suppress(OSError):
+                for path in sorted(folder.iterdir()):
+                    is_yaml = path.suffix in (".yaml", ".yml") and path.is_file()
+                    if is_yaml and path.stat().st_size <= LARGEST_FILE and begins.search(path.read_bytes()):
+                        yield path
 
     def _read_text(self, text: str) -> None:
         try:

@@ -6,27 +6,22 @@ No value of a secret ever gets in: such a field takes references alone.
 
 from __future__ import annotations
 
-import builtins
 import difflib
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from io import StringIO
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import CommentMark, YAMLError
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString, ScalarString
-from ruamel.yaml.tokens import CommentToken
+from ruamel.yaml.error import YAMLError
 
 from .. import product
 from ..errors import InputError
 from ..plain_files import describe, read, write_whole
 from ..secret import SecretRef
 from .document import PathInFile
+from .layout import Layout, Row, copied, rewritten
 from .schema import json_schema
 
 KEY = "tenant"
@@ -35,12 +30,9 @@ EXAMPLES = product.PARAMETERS / "example"
 _EXAMPLE_SITE = "bigtel"
 #: What an example cannot know; an empty one is a problem until somebody fills it in.
 _TO_FILL_IN = ("pbx_domain", "dids")
+#: Fewer characters are found everywhere, and to hide them all would say what they are.
+_WORTH_HIDING = 4
 _REFERENCE = "^(env|file|keyring):.+$"
-#: A text that needs no quotes in any version of YAML.
-_WORD = re.compile(r"[A-Za-z][\w-]*(?:[./:@][\w-]+)*(?: [\w-]+)*", re.ASCII)
-#: Spaces that mean nothing: within brackets, around commas.
-_GAPS = re.compile(r" *([{}\[\],]) *")
-_OTHER_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
 
 
 @dataclass(frozen=True)
@@ -141,9 +133,8 @@ def _unit(node: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (node.get("unit", ""), limits)))
 
 
-@dataclass
 class Draft:
-    """A tenant's file as it would be written.
+    """A tenant's file as it would be written: what it was when it was opened, with other values.
 
     Parameters
     ----------
@@ -151,29 +142,28 @@ class Draft:
         The file.
     before
         Its content when it was opened; ``None`` for a file that does not exist yet.
+    text
+        What is edited: that content, or an example.
+
+    Raises ``InputError`` if that is no mapping of a tenant.
     """
 
-    path: Path
-    before: bytes | None
-    _content: Any = field(repr=False, default=None)
-    _yaml: YAML = field(repr=False, default_factory=YAML)
-    #: Secrets that stood in the file when it was opened: the difference shows its lines too.
-    _hidden: builtins.set[str] = field(repr=False, default_factory=set)
+    def __init__(self, path: Path, before: bytes | None, text: str) -> None:
+        self.path, self.before = path, before
+        self._start(text)
 
     @classmethod
     def open(cls, path: Path) -> Draft:
         """Begin with an existing file; raises ``InputError`` if that is no mapping of a tenant."""
         try:
             content = read(path)
+            return cls(path, content, content.decode())
         except OSError as error:
             raise InputError([describe(error)], next_step="choose another tenant") from None
-        draft = cls(path, content)._parsed(content.decode("utf-8", "replace").replace("\r\n", "\n"))
-        if draft.is_changed:
-            # A byte order mark, other indents, mixed line ends: an edit would change other lines too.
+        except UnicodeDecodeError:
             raise InputError(
-                [f"{path}: is laid out in a way that the form cannot keep"], next_step="edit it by hand"
-            )
-        return draft
+                [f"{path}: is not in UTF-8"], next_step="save it in UTF-8 with an editor"
+            ) from None
 
     @classmethod
     def new(cls, path: Path, site: str, name: str, example: str) -> Draft:
@@ -181,47 +171,42 @@ class Draft:
         text = (EXAMPLES / f"{example}.yaml").read_text(encoding="utf-8")
         for old, wanted in ((_EXAMPLE_SITE, site), (example, name)):
             text = re.sub(rf"(?<![a-z]){re.escape(old)}(?![a-z])", wanted, text)
-        draft = cls(path, None)._parsed(text)
-        for key in _TO_FILL_IN:
-            draft._content[KEY][key] = DoubleQuotedScalarString("")
+        draft = cls(path, None, text)
+        draft._write({**draft._values, **dict.fromkeys(_TO_FILL_IN, "")})
+        draft._start(draft.text)
         return draft
 
-    def _parsed(self, text: str) -> Draft:
-        self._yaml = _yaml_like(text)
+    def _start(self, text: str) -> None:
+        """Begin with a text."""
         try:
-            self._content = self._yaml.load(text)
+            self._layout = Layout(text)
         except (YAMLError, ValueError) as error:
             where = getattr(getattr(error, "problem_mark", None), "line", None)
             place = self.path if where is None else f"{self.path}:{where + 1}"
             raise InputError(
                 [f"{place}: is not readable YAML"], next_step="correct it in an editor"
             ) from None
-        if not isinstance(self._content, CommentedMap) or not isinstance(
-            self._content.get(KEY), CommentedMap
-        ):
-            raise InputError([f"{self.path}: is no mapping with the key {KEY}"])
-        self._hidden = self._written_secrets()
-        return self
+        values = self._layout.values
+        if not isinstance(values, dict) or not isinstance(values.get(KEY), dict):
+            raise InputError(
+                [f"{self.path}: is no mapping with the key {KEY}"], next_step="correct it in an editor"
+            )
+        self._values: dict[str, Any] = copied(values[KEY])
+        self.text = text  #: the file as it would be written
+        self._secrets = _written_secrets(self._values)
 
-    @property
-    def text(self) -> str:
-        """The file as it would be written."""
-        out = StringIO()
-        self._yaml.dump(self._content, out)
-        text = _spaced_like(self._before_text, out.getvalue())
-        return text.replace("\n", "\r\n") if self.before and b"\r\n" in self.before else text
-
-    @property
-    def _before_text(self) -> str:
-        return "" if self.before is None else self.before.decode("utf-8", "replace")
+    def _write(self, values: dict[str, Any]) -> None:
+        """Take other values, if the file can say them; else raises ``InputError``, and stays as it is."""
+        self.text = rewritten(self._layout, {**self._layout.values, KEY: values})
+        self._values = values
 
     @property
     def values(self) -> dict[str, Any]:
         """What the file says, as plain data; in the place of a secret that somebody wrote there, nothing."""
-        plain: dict[str, Any] = _plain(self._content[KEY])
-        for path in self._secrets():
-            _at(plain, path[:-1])[path[-1]] = None
-        return plain
+        values: dict[str, Any] = copied(self._values)
+        for path in _written_secrets(values):
+            _at(values, path[:-1])[path[-1]] = None
+        return values
 
     @property
     def is_changed(self) -> bool:
@@ -230,17 +215,24 @@ class Draft:
 
     @property
     def difference(self) -> list[str]:
-        """The lines that differ from the file, with their surroundings."""
-        before, after = self._before_text.splitlines(), self.text.splitlines()
-        lines = list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]
-        for secret in sorted(self._hidden | self._written_secrets(), key=len, reverse=True):
-            lines = [line.replace(secret, "…") for line in lines]
-        return lines
+        """The lines that differ from the file, with their surroundings; a secret in them is not shown."""
+        before = [] if self.before is None else self._without_secrets(self._layout)
+        after = self._without_secrets(Layout(self.text))
+        return list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]
+
+    def _without_secrets(self, layout: Layout) -> list[str]:
+        text = layout.masked([(KEY, *path) for path in _written_secrets(layout.values[KEY])], "…")
+        known = {*self._secrets.values(), *_written_secrets(self._values).values()}
+        for secret in sorted(known, key=len, reverse=True):
+            if len(secret) >= _WORTH_HIDING:  # somebody may have noted it in a comment too
+                text = text.replace(secret, "…")
+        return text.splitlines()
 
     def set(self, path: Sequence[str | int], value: Any) -> None:
         """Give a parameter another value; an empty one takes it out of the file.
 
-        Raises ``InputError`` if it should be a reference and is none: that is never kept.
+        Raises ``InputError`` if it should be a reference and is none, or if a comment would be beside another
+        row: then everything stays as it was.
         """
         known = _field_at(path)
         if known is not None and known.kind == "reference" and value:
@@ -248,41 +240,30 @@ class Draft:
                 SecretRef.parse(str(value))
             except ValueError as error:
                 raise InputError([str(error)]) from None
-        place = self._content[KEY]
-        for position, part in enumerate(path[:-1]):
-            if isinstance(place, CommentedMap) and place.get(part) is None:
-                if isinstance(path[position + 1], int):
-                    raise InputError([f"{KEY}.{part}: there is no such row"])
-                place[part] = CommentedMap()
-            place = place[part]
-        if value is None or value == "" or (value == {} and path):
-            self._remove(path)
-        elif isinstance(value, list):
-            place[path[-1]] = _list_like(place.get(path[-1]), value)
-        elif isinstance(value, dict):
-            place[path[-1]] = _mapping_like(place.get(path[-1]), value)
+        values: dict[str, Any] = copied(self._values)
+        if value is None or value == "" or value == {}:
+            _remove(values, path)
         else:
-            place[path[-1]] = _scalar_like(place.get(path[-1]), value)
+            _place_of(values, path)[path[-1]] = value
+        self._write(values)
 
     def add_row(self, path: Sequence[str | int]) -> None:
         """Add an empty mapping to a list of mappings."""
-        place = self._content[KEY]
-        for part in path[:-1]:
-            if place.get(part) is None:
-                place[part] = CommentedMap()
-            place = place[part]
-        rows = place.setdefault(path[-1], CommentedSeq())
-        made = CommentedMap()
-        if rows and isinstance(rows[0], CommentedMap) and rows[0].fa.flow_style():
-            made.fa.set_flow_style()
-        rows.append(made)
+        values: dict[str, Any] = copied(self._values)
+        place = _place_of(values, path)
+        place[path[-1]] = [*(place.get(path[-1]) or ()), Row()]
+        self._write(values)
 
     def remove_row(self, path: Sequence[str | int], index: int) -> None:
-        """Take one mapping out of a list of mappings; the last one takes the list with it."""
-        rows = _at(self._content[KEY], path)
+        """Take one mapping out of a list, with its comments; the last one takes the list with it."""
+        values: dict[str, Any] = copied(self._values)
+        rows = _at(values, path)
+        if not isinstance(rows, list) or not 0 <= index < len(rows):
+            raise InputError([f"{KEY}.{'.'.join(map(str, path))}: there is no such row"])
         del rows[index]
         if not rows:
-            self._remove(path)
+            _remove(values, path)
+        self._write(values)
 
     def save(self) -> None:
         """Write the file. Raises ``InputError`` if it is not as it was when it was opened."""
@@ -305,136 +286,52 @@ class Draft:
         except OSError as error:
             raise InputError([describe(error)], next_step="make it writable for this account") from None
         self.before = content
+        self._start(self.text)
 
-    def _remove(self, path: Sequence[str | int]) -> None:
-        """Take a parameter out, and the mappings that are empty then; comments below it stay."""
-        place = _at(self._content[KEY], path[:-1])
-        if path[-1] not in place:
+
+def _remove(values: dict[str, Any], path: Sequence[str | int]) -> None:
+    """Take a parameter out, and the mappings that are empty then; a row stays."""
+    place: Any = values
+    for part in path[:-1]:
+        place = place.get(part) if isinstance(place, dict) else _at(place, (part,))
+        if place is None:
             return
-        comment = _comment_below(place, path[-1])
-        keys = list(place)
-        before = keys.index(path[-1]) - 1
-        del place[path[-1]]
-        if comment:
-            _append_comment(self._content[KEY] if before < 0 else place, keys[max(before, 0)], comment)
-        if not place and path[:-1] and isinstance(path[-2], str):
-            self._remove(path[:-1])
-
-    def _written_secrets(self) -> builtins.set[str]:
-        return {str(_at(self._content[KEY], path)) for path in self._secrets()} - {"", "None"}
-
-    def _secrets(self) -> Iterator[tuple[str | int, ...]]:
-        """The places of values that should be references and are none."""
-        for path in _references(tenant_fields(), _plain(self._content[KEY])):
-            try:
-                SecretRef.parse(str(_at(self._content[KEY], path)))
-            except ValueError:
-                yield path
+    place.pop(path[-1], None)
+    if not place and path[:-1] and isinstance(path[-2], str):
+        _remove(values, path[:-1])
 
 
-def _yaml_like(text: str) -> YAML:
-    """A writer that indents as a file does."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    item = re.search(r"^( *)[^\s#-][^\n]*:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*( *)-( +)", text, re.MULTILINE)
-    offset, gap = (len(item[2]) - len(item[1]), 1 + len(item[3])) if item else (2, 2)
-    yaml.indent(mapping=2, sequence=max(offset, 0) + gap, offset=max(offset, 0))
-    return yaml
+def _place_of(values: dict[str, Any], path: Sequence[str | int]) -> Any:
+    """The mapping that a parameter is in; it is made where there is none."""
+    place: Any = values
+    for position, part in enumerate(path[:-1]):
+        if isinstance(place, dict) and place.get(part) is None:
+            if isinstance(path[position + 1], int):
+                raise InputError([f"{KEY}.{part}: there is no such row"])
+            place[part] = {}
+        place = _at(place, (part,))
+    return place
 
 
-def _spaced_like(before: str, text: str) -> str:
-    """The same text, where lines that differ in spaces within brackets alone are as they were."""
-    were = {_GAPS.sub(r"\1", line): line for line in before.splitlines()}
-    restored = "".join(
-        were.get(_GAPS.sub(r"\1", line.rstrip("\n")), line.rstrip("\n")) + "\n"
-        for line in text.splitlines(keepends=True)
-    )
-    # Spaces within quotes are part of a value, which somebody may have edited.
-    reader = YAML(typ="safe", pure=True)
-    return restored if reader.load(restored) == reader.load(text) else text
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if value is None or isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, int) else str(value)
-
-
-def _scalar_like(old: Any, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if isinstance(old, ScalarString) and "\n" not in value and "\\" not in value:
-        return type(old)(value)
-    if _WORD.fullmatch(value) and value.casefold() not in _OTHER_WORDS:
-        return value
-    return DoubleQuotedScalarString(value)
-
-
-def _list_like(old: Any, value: Sequence[Any]) -> Any:
-    """The same list with other items, whose comments stay; a new one in one line."""
-    if not isinstance(old, CommentedSeq):
-        made = CommentedSeq(_scalar_like(None, item) for item in value)
-        made.fa.set_flow_style()
-        return made
-    if old.ca.items and len(value) != len(old) and list(value[: len(old)]) != list(old):
-        raise InputError(["comments in this list would move or be lost: edit the file by hand"])
-    like = old[0] if old else None
-    for index, item in enumerate(value):
-        if index >= len(old):
-            old.append(_scalar_like(like, item))
-        elif old[index] != item:
-            old[index] = _scalar_like(old[index], item)
-    del old[len(value) :]
-    return old
-
-
-def _mapping_like(old: Any, value: Mapping[str, Any]) -> Any:
-    made = old if isinstance(old, CommentedMap) else CommentedMap()
-    for key in [key for key in made if str(key) not in value]:
-        del made[key]
-    known = {str(key): key for key in made}
-    for name, item in value.items():
-        key = known.get(name, DoubleQuotedScalarString(name))
-        if made.get(key) != item:
-            made[key] = _scalar_like(made.get(key), item)
-    return made
-
-
-def _comment_below(place: CommentedMap, key: Any) -> str:
-    """The lines of comment below the last line of a value, which ruamel keeps with that value."""
-    value = place[key]
-    if isinstance(value, CommentedMap) and value:
-        return _comment_below(value, list(value)[-1])
-    if isinstance(value, CommentedSeq) and value and not value.fa.flow_style():
-        return ""
-    tokens = place.ca.items.get(key) or []
-    token = tokens[2] if len(tokens) > 2 else None
-    return token.value.partition("\n")[2] if token is not None else ""
-
-
-def _append_comment(place: CommentedMap, key: Any, comment: str) -> None:
-    """Put lines of comment below a value."""
-    if key not in place:
-        return
-    value = place[key]
-    if isinstance(value, CommentedMap) and value and not value.fa.flow_style():
-        _append_comment(value, list(value)[-1], comment)
-        return
-    tokens = place.ca.items.setdefault(key, [None, None, None, None])
-    if tokens[2] is None:
-        tokens[2] = CommentToken("\n" + comment, CommentMark(0), None)
-    else:
-        tokens[2].value = tokens[2].value.rstrip("\n") + "\n" + comment
+def _written_secrets(values: dict[str, Any]) -> dict[tuple[str | int, ...], str]:
+    """What stands in the place of a reference and is none."""
+    found = {}
+    for path in _references(tenant_fields(), values):
+        value = str(_at(values, path))
+        try:
+            SecretRef.parse(value)
+        except ValueError:
+            if value:
+                found[path] = value
+    return found
 
 
 def _at(place: Any, path: Sequence[str | int]) -> Any:
     for part in path:
-        place = place[part]
+        try:
+            place = place[part]
+        except (KeyError, IndexError, TypeError):
+            raise InputError([f"{KEY}.{'.'.join(map(str, path))}: there is no such place"]) from None
     return place
 
 

@@ -20,6 +20,8 @@ from .items import Field, Item, View
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
 
 #: Fields that an update cannot change (PortSIP's update schema leaves them out).
+#: Concurrent calls from which on the number is the portal's default, and limits nothing.
+NO_LIMIT = 100_000
 IMMUTABLE = ("brand", "auth_mode")
 #: Fields whose change affects working calls.
 EFFECTS = dict.fromkeys(
@@ -158,6 +160,8 @@ class PbxTrunkSection(Section[Facts]):
                 for name, (step, label, value) in desired_fields(settings, live).items()
             ],
         )
+        kind = rows["auth_mode"]
+        rows["auth_mode"] = replace(kind, note=f"{kind.desired} is the PBX's word for a register-based trunk")
         rows["additional_ips"] = self._ranges_row(rows["additional_ips"], live)
         if not self.context.scope.is_shared:
             rows["did_numbers"] = self._pool_row(facts, "5.2", "DID pool", (live or {}).get("did_numbers"))
@@ -172,10 +176,18 @@ class PbxTrunkSection(Section[Facts]):
         return rows
 
     def cautions(self) -> list[str]:
-        if self.facts.live is None:
-            return []
-        ranges = associated(self.context.settings, self.facts.live)
-        found = edge_caution(self.context.settings, self.facts.live)
+        settings, live = self.context.settings, self.facts.live
+        found = []
+        if settings.max_concurrent_calls >= NO_LIMIT:
+            found.append(
+                f"Step 5.4: max concurrent calls is {settings.max_concurrent_calls:,}, which limits nothing:"
+                " set pbx_trunk.max_concurrent_calls to what the business needs, so that somebody who gets in"
+                " cannot place thousands of calls at once."
+            )
+        if live is None:
+            return found
+        ranges = associated(settings, live)
+        found += edge_caution(settings, live)
         if ranges.kept:
             found.append(f"Kept among the associated IP addresses, not Twilio's: {', '.join(ranges.kept)}.")
         if ranges.wide:

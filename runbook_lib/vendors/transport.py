@@ -132,6 +132,8 @@ class Transport:
         Remembers what was read; without one every read is sent.
     budget
         The requests that may be in flight; without one, any number.
+    waits
+        Called with the vendor's name before each pause that it asked for by answering 429.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class Transport:
         limits: TimeLimits | None = None,
         moment: Moment | None = None,
         budget: Budget | None = None,
+        waits: Callable[[str], object] = lambda _: None,
     ) -> None:
         limits = limits or TimeLimits()
         self.vendor = vendor
@@ -159,7 +162,7 @@ class Transport:
         layers: httpx.BaseTransport = self._wire
         if budget is not None:
             layers = _Budgeted(layers, budget, journal)
-        layers = _Retrying(_Journalling(layers, peer, journal), peer)
+        layers = _Retrying(_Journalling(layers, peer, journal), peer, waits)
         if moment is not None:
             layers = _Remembering(layers, vendor, moment, journal)
         self._client = httpx.Client(
@@ -256,9 +259,10 @@ class _Remembering(_Layer):
 class _Retrying(_Layer):
     """Repeats what failed temporarily, if that is safe; waits in between."""
 
-    def __init__(self, inner: httpx.BaseTransport, peer: _Peer) -> None:
+    def __init__(self, inner: httpx.BaseTransport, peer: _Peer, waits: Callable[[str], object]) -> None:
         super().__init__(inner)
         self._peer = peer
+        self._waits = waits
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         kind = request.extensions[KIND]
@@ -292,6 +296,7 @@ class _Retrying(_Layer):
                 if not error.is_too_many or kind == "sign_out" or steady() > until:
                     raise
                 asked_s = error.wait_s
+            self._waits(self._peer.vendor)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             pause_s = wait_s if asked_s is None else asked_s
             # By chance longer, so that those who were refused together do not come again together.

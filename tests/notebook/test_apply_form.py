@@ -485,3 +485,33 @@ def test_an_approval_is_noticed_when_it_arrives(
     assert record["approver"]["by"]["who"] == "pat@example.com" and record["ticket"] == "CHG-7"
     for name in ("strict.yaml", "signers"):
         (sandbox.root / name).unlink()
+
+
+def test_a_cell_that_waits_because_a_vendor_asked_for_it_says_so_once(
+    page: SectionPage, sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *what, **_: shown.extend(what))
+    fault = {"vendor": "twilio", "method": "GET", "path": "/v1/Trunks$", "kind": "status", "status": 429}
+    for _ in range(2):
+        sandbox.control("POST", "faults", fault)
+    page.plan()
+    [told] = [one.text() for one in shown]
+    assert "Twilio" in told and re.search(r"\d\d:\d\d:\d\d UTC", told)
+    page._runbook.context.moment.begin()
+    shown.clear()
+    page.plan()
+    assert shown == []
+
+
+def test_a_page_without_anything_to_apply_has_no_controls_and_no_empty_journal(
+    opened: Callable[..., SectionPage],
+) -> None:
+    """Section 00 only reads; and before a plan, the closing box does not say that one was made."""
+    reading = opened("00")
+    reading.plan()
+    assert reading.form.panel.view["form"] is None and reading.form.panel.view["box"] == ""
+    for page in (reading, opened("01")):
+        closing = page.finish().text()
+        assert "Journal" not in closing and "e3b0c442" not in closing
+    assert "no plan was made" in closing

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pandas as pd
 import pytest
 
-from runbook_lib import open_section
+from runbook_lib import open_section, open_tenant
 from runbook_lib.errors import ConflictError, InputError, StalePageError
 from runbook_lib.guide import READS_ONLY, ROLL_BACK, RUN_ORDER, SECTIONS, STEPS, section_of
 from runbook_lib.notebook import Table
@@ -72,6 +73,19 @@ def test_cells_that_run_after_the_record_begin_a_run_of_their_own(page: SectionP
     page.plan()
     assert page.header.text() != before
     assert "Section 01 planned" in page.finish().text()
+
+
+@pytest.mark.parametrize("cell", ["finish", "call_path"])
+@pytest.mark.parametrize("opened", [partial(open_section, "03"), open_tenant], ids=["section", "tenant"])
+def test_what_was_read_keeps_its_time_when_a_run_ends_its_moment(
+    opened: Callable[..., SectionPage], cell: str, sandbox: TestSandbox
+) -> None:
+    page = opened(SITE, ACME)
+    if not hasattr(page, "_run") and cell == "call_path":
+        pytest.skip("a section's page shows it")
+    page.plan()
+    page._runbook.context.moment.begin()  # as a run that has ended since does
+    assert re.search(r"read \S+ \d\d:\d\d:\d\d UTC", getattr(page, cell)().text())
 
 
 def test_wrong_parameters_are_told_without_a_stack_trace(sandbox: TestSandbox) -> None:

@@ -28,7 +28,8 @@ def view(form: ParameterForm) -> dict[str, Any]:
 
 
 def act(form: ParameterForm, do: str, **further: Any) -> dict[str, Any]:
-    form.answered({"do": do, "file": view(form)["tenant"], **further})
+    shown = view(form)
+    form.answered({"do": do, "file": shown["tenant"], "shape": shown["shape"], **further})
     return view(form)
 
 
@@ -110,8 +111,9 @@ def test_an_edit_for_another_file_is_dropped(root: Path, do: str, further: dict[
     form = ParameterForm("parameters/sandbox/site.yaml", ACME)
     shown = act(form, "tenant", tenant="parameters/sandbox/globex.yaml")
     assert shown["tenant"] == "parameters/sandbox/globex.yaml" and form.draft is not None
-    for file in (ACME, None):
-        act(form, do, file=file, **further)
+    other = [{"file": ACME}, {"file": None}, {"shape": shown["shape"] - 1}, {"shape": None}]
+    for typed_for in other:
+        assert act(form, do, **typed_for, **further)["said"]
         assert not form.draft.is_changed
 
 
@@ -131,3 +133,55 @@ def test_unwritten_changes_are_not_left_without_a_word(root: Path, do: str, furt
     shown = act(form, do, **further)
     assert shown["values"].get("country") != "US" or shown["tenant"] != ACME
     assert not shown["said"]
+
+
+def test_a_row_is_never_edited_as_another_one(root: Path) -> None:
+    """What was typed for the second rule, when the first one had just been removed, is for no rule now."""
+    globex = "parameters/sandbox/globex.yaml"
+    form = ParameterForm("parameters/sandbox/site.yaml", globex)
+    typed_for = view(form)["shape"]
+    act(form, "remove", path=["rules", "inbound"], index=0)
+    shown = act(form, "set", shape=typed_for, path=["rules", "inbound", 0, "extension"], value="9999")
+    assert shown["said"] and [row["extension"] for row in shown["values"]["rules"]["inbound"]] == ["1002"]
+
+
+@pytest.mark.parametrize("folder, target", [("sandbox", "sandbox"), ("example", "live"), ("sandbox", "")])
+def test_it_says_first_what_the_site_is(root: Path, folder: str, target: str) -> None:
+    site = root / "parameters" / folder / "site.yaml"
+    if not target:
+        site.write_text(site.read_text().replace("target: sandbox", "target: lab"))
+    form = ParameterForm(site)
+    shown = view(form)
+    assert shown["target"] == target
+    assert shown["banner"].startswith(target.upper()) and (target or "unknown" in shown["banner"])
+    assert shown["banner"] in form.show().text().replace("\n", " ")
+
+
+def test_a_name_that_things_bear_is_fixed_and_a_wrong_one_can_be_corrected(root: Path) -> None:
+    form = ParameterForm("parameters/sandbox/site.yaml", ACME)
+    assert view(form)["fixed"]["name"]
+    shown = act(form, "set", path=["name"], value="acme-2")
+    assert shown["said"] and shown["values"]["name"] == "acme" and form.draft is not None
+    assert not form.draft.is_changed
+    shown = act(form, "new", name="corner", example="dental")
+    assert shown["fixed"] and act(form, "set", path=["name"], value="other")["values"]["name"] == "corner"
+    (root / ACME).write_text((root / ACME).read_text().replace("  name: acme\n", "  name: Acme & Sons\n"))
+    form = ParameterForm("parameters/sandbox/site.yaml", ACME)
+    assert not view(form)["fixed"]
+    shown = act(form, "set", path=["name"], value="acme")
+    assert not shown["said"] and shown["values"]["name"] == "acme" and shown["fixed"]
+
+
+def test_each_thing_that_is_asked_for_is_answered(root: Path) -> None:
+    """The page takes no input until then, so also what is refused, or changes nothing, has its answer."""
+    form = ParameterForm("parameters/sandbox/site.yaml", ACME)
+    for number, (do, further) in enumerate(
+        [
+            ("tenant", {"tenant": "parameters/sandbox/none.yaml"}),
+            ("new", {"name": "acme", "example": "dental"}),
+            ("new", {"name": "corner", "example": "none"}),
+            ("remove", {"path": ["rules", "inbound"], "index": 3}),
+            ("reload", {}),
+        ]
+    ):
+        assert act(form, do, ask=f"page-{number}", **further)["answered"] == f"page-{number}"

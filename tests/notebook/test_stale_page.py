@@ -13,7 +13,9 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
+from runbook_lib.batch.kernels import KERNEL, OwnKernelSpecs
 from runbook_lib.guide import SECTIONS
+from runbook_lib.notebook.watch import NOTHING_OPEN
 from tests.conftest import CHECKOUT, TestSandbox
 
 PATIENCE_S = 120
@@ -326,6 +328,30 @@ def test_a_broken_parameter_cell_in_a_new_kernel(
 def test_other_names_that_are_missing_keep_their_traceback(notebook: OpenNotebook) -> None:
     assert "Traceback" in "\n".join(notebook.run("own", code="sectoin.plan()").lines)
     assert "Traceback" in "\n".join(notebook.run("open", "site,", "siet,").lines)
+
+
+@pytest.mark.parametrize("cell", ["section.apply()", "page.plan()"])
+def test_in_a_new_kernel_of_the_lab_a_later_cell_says_what_to_run_first(
+    sandbox: TestSandbox, cell: str
+) -> None:
+    """Nothing of the library was imported by a cell yet."""
+    manager = KernelManager(kernel_name=KERNEL, kernel_spec_manager=OwnKernelSpecs())
+    manager.start_kernel(env={**os.environ, **sandbox.environment}, cwd=str(sandbox.root))
+    client = manager.blocking_client()
+    try:
+        client.start_channels()
+        client.wait_for_ready(timeout=PATIENCE_S)
+        shown: list[str] = []
+        client.execute_interactive(
+            cell,
+            timeout=PATIENCE_S,
+            output_hook=lambda message: shown.extend(message["content"].get("traceback", ())),
+        )
+        assert NOTHING_OPEN.split(":")[0] in " ".join("\n".join(shown).split())
+        assert "NameError" not in "".join(shown)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def test_a_file_that_names_another_tenant_by_now(client: BlockingKernelClient, sandbox: TestSandbox) -> None:

@@ -22,6 +22,8 @@ from runbook_lib.notebook.tables import (
     outcome_shown,
     plan_shown,
     row_table,
+    rows_in_order,
+    step_table,
     verification_shown,
     view_table,
 )
@@ -242,6 +244,14 @@ def test_rows_are_in_the_order_of_the_guides_steps_but_not_on_the_way_back() -> 
         )
         for part in shown:
             assert list(part.frame.Setting) == expected
+
+
+def test_what_the_guide_names_comes_before_the_other_options_of_its_step() -> None:
+    settings = ["outbound proxy", "keep alive", "need registration", "max concurrent calls"]
+    rows = tuple(Row("5.4", setting, 1, None, Action.CREATE) for setting in settings)
+    shown = [*settings[2:], *settings[:2]]
+    assert [row.setting for row in rows_in_order("05", rows)] == shown
+    assert list(step_table("5.4", rows).frame["Setting"]) == shown
 
 
 def test_columns_that_have_no_room_are_a_line_below_their_row() -> None:

@@ -86,6 +86,21 @@ def test_after_a_run_everything_on_the_page_is_read_again_in_its_place(
     picture(page, "after-an-apply")
 
 
+def test_after_run_all_the_form_is_in_view_in_a_small_window(
+    page: Page, lab: str, sandbox: TestSandbox
+) -> None:
+    """What there is to decide; the closing box is what JupyterLab itself would show."""
+    page.set_viewport_size({"width": 1280, "height": 800})
+    for number in ("01", "03"):
+        run_all(page, lab, number)
+        page.wait_for_timeout(1_000)
+        if number == "01":
+            expect(apply_button(page)).to_be_in_viewport()
+            expect(form(page).get_by_text("Apply: 2 rows change")).to_be_in_viewport()
+            picture(page, "after-run-all-800-high")
+    expect(page.get_by_text("Section 03 planned: ")).to_be_in_viewport()  # it offers nothing
+
+
 def test_the_first_write_leaves_within_three_seconds_of_the_click(
     page: Page, lab: str, sandbox: TestSandbox
 ) -> None:

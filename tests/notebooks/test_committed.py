@@ -155,3 +155,14 @@ def test_cells_are_named_for_what_they_call(number: str) -> None:
 def test_5_e_says_that_online_proves_nothing() -> None:
     [cell] = [cell for cell in read("05").cells if cell.id == "step-5-e"]
     assert "Online proves nothing about the credentials" in cell.source
+
+
+@each_of_ours
+def test_notes_warnings_and_advice_look_different_without_colours(name: str) -> None:
+    """JupyterLab gives all quotations the same grey bar."""
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    markdown = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    marks = {"ℹ": "Note", "⚠": "Warning", "★": "Best practice"}
+    for quotation in re.findall(r"^> .*", "\n".join(markdown), re.MULTILINE):
+        mark, rest = quotation[2], quotation[4:]
+        assert rest.startswith(f"**{marks[mark]}** ")

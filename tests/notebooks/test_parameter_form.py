@@ -114,6 +114,85 @@ def test_what_must_not_happen(page: Page, lab: str, sandbox: TestSandbox) -> Non
     assert "# somebody was here" in acme.read_text() and "country: US" in acme.read_text()
 
 
+LAYOUTS = {
+    "windows": lambda text: text.replace("\n", "\r\n"),
+    "four spaces": lambda text: re.sub(r"^( +)", lambda found: 2 * found[1], text, flags=re.MULTILINE),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_file_keeps_its_layout_and_shows_no_secret(
+    page: Page, lab: str, sandbox: TestSandbox, layout: str
+) -> None:
+    """A secret in the file is shown nowhere, and no byte changes but those of what was edited."""
+    acme = sandbox.root / "parameters/sandbox/acme.yaml"
+    text = acme.read_text().replace(
+        "file:.sandbox/secrets/sip_password_acme", "Hunter2-Hunter2 # to be moved"
+    )
+    content = LAYOUTS[layout](text).encode()
+    acme.write_bytes(content)
+    form = open_form(page, lab)
+    form.get_by_label("Tenant", exact=True).select_option("parameters/sandbox/acme.yaml")
+    password = field(form, "termination.credentials.password")
+    expect(password).to_have_value("")
+    expect(form.locator("[aria-invalid=true]")).to_have_count(1)
+    expect(form.locator(".banner")).to_contain_text("SANDBOX")
+    name = field(form, "name")
+    expect(name).not_to_be_editable()
+    expect(form.locator(".field", has=page.locator('[data-path="name"]'))).to_contain_text("is fixed")
+    field(form, "pbx_domain").fill("acme2.pbx.example")
+    form.get_by_role("button", name="Show the difference").click()
+    difference = form.get_by_label("What would be written")
+    expect(difference).to_contain_text("acme2.pbx.example")
+    assert "Hunter2" not in page.content()
+    password.fill("env:ACME_SIP")
+    expect(form.get_by_role("status")).to_contain_text("No problems")
+    form.get_by_role("button", name="Show the difference").click()
+    expect(difference).to_contain_text("env:ACME_SIP")
+    picture(form, f"form-{layout.replace(' ', '-')}")
+    assert "Hunter2" not in page.content()
+    form.get_by_role("button", name="Write the file").click()
+    expect(form.get_by_role("status")).to_contain_text("The file is as shown here")
+    expected = content.replace(b"acme.pbx.example", b"acme2.pbx.example")
+    assert acme.read_bytes() == expected.replace(b"Hunter2-Hunter2", b"env:ACME_SIP")
+    page.keyboard.press("Control+S")
+    page.wait_for_timeout(2_000)
+    kept = [*sandbox.root.rglob("*.ipynb"), *sandbox.root.rglob("*.log")]
+    assert kept and not [path for path in kept if "Hunter2" in path.read_text(errors="replace")]
+
+
+def test_nothing_can_be_typed_until_the_asked_for_fields_are_there(
+    page: Page, lab: str, sandbox: TestSandbox
+) -> None:
+    """A kernel that is busy has not answered yet: what was typed then would be for the former tenant."""
+    form = open_form(page, lab)
+    former = form.get_by_role("heading").inner_text()
+    form.get_by_text("New tenant", exact=True).click()
+    form.get_by_label("Its name").fill("corner-shop")
+    takes_input = page.evaluate(
+        """() => {
+          document.querySelector(".runbook-parameters .create").click()
+          const inputs = document.querySelectorAll(".runbook-parameters .fields :is(input, select, textarea)")
+          return [inputs.length > 0, [...inputs].some(one => !one.matches(":disabled"))]
+        }"""
+    )
+    assert takes_input == [True, False]
+    expect(form.get_by_role("heading")).not_to_have_text(former)
+    expect(form.get_by_role("heading")).to_be_focused()
+    field(form, "pbx_domain").fill("corner.pbx.example")
+    field(form, "dids").fill("12025550190")
+    form.get_by_role("button", name="Show the difference").click()
+    expect(form.get_by_label("What would be written")).to_contain_text("12025550190")
+    # What is refused is answered too.
+    form.get_by_label("Its name").fill("No Name")
+    form.get_by_role("button", name="Begin a new tenant").click()
+    expect(form.get_by_role("alert").last).to_contain_text("choose the same again")
+    form.get_by_role("button", name="Begin a new tenant").click()
+    expect(form.get_by_role("alert").last).to_contain_text("tenant.name")
+    expect(field(form, "pbx_domain")).to_have_value("corner.pbx.example")
+    expect(field(form, "pbx_domain")).to_be_editable()
+
+
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_form_for_everybody(page: Page, lab: str, sandbox: TestSandbox, theme: str) -> None:
     """axe-core, both themes, two widths; rules are added and removed by the keyboard."""
@@ -125,6 +204,7 @@ def test_the_form_for_everybody(page: Page, lab: str, sandbox: TestSandbox, them
         add.focus()
         page.keyboard.press("Enter")
         expect(field(form, "rules.inbound.0.extension")).to_be_visible()
+        expect(field(form, "rules.inbound.0.name")).to_be_focused()
         expect(form.locator("[aria-invalid=true]").first).to_be_visible()
         field(form, "rules.inbound.0.name").fill("Reception")
         form.get_by_role("button", name="Show the difference").click()
@@ -137,5 +217,6 @@ def test_the_form_for_everybody(page: Page, lab: str, sandbox: TestSandbox, them
             picture(form, f"form-{theme}-{width}")
         form.get_by_role("button", name="Remove inbound 1").press("Enter")
         expect(field(form, "rules.inbound.0.name")).to_have_count(0)
+        expect(form.get_by_role("button", name="Add to inbound")).to_be_focused()
     finally:
         choose_theme(page, lab, "light")

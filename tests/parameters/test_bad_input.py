@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -376,3 +377,19 @@ def test_content_in_the_place_of_a_path_is_never_repeated(tmp_path: Path, as_pat
     with pytest.raises(InputError) as caught:
         load(CHECKOUT / "parameters/sandbox/site.yaml", f"trunk:{content}", CHECKOUT, secrets=False)
     assert "Inline-canary-77" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    folder = tmp_path / "parameters"
+    shutil.copytree(CHECKOUT / "parameters" / "sandbox", folder)
+    (folder / "notes.yaml").write_text("other: tenant\n")
+    for site, tenant, there, not_there in (
+        ("site.yaml", "none.yaml", {"acme.yaml", "globex.yaml", "initech.yaml"}, {"site.yaml", "notes.yaml"}),
+        ("none.yaml", "acme.yaml", {"site.yaml"}, {"acme.yaml", "notes.yaml"}),
+        ("site.yaml", "none/none.yaml", set(), {"acme.yaml"}),
+    ):
+        with pytest.raises(InputError) as refused:
+            load(f"parameters/{site}", f"parameters/{tenant}", tmp_path, secrets=False)
+        text = " ".join(refused.value.problems)
+        assert all(f"parameters/{name}" in text for name in there)
+        assert not [name for name in not_there if f"parameters/{name}" in text]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -234,25 +236,149 @@ def test_line_ends_of_windows_and_permissions_stay(tmp_path: Path) -> None:
         assert set(content.splitlines()) - set(after.splitlines()) == set()
 
 
-@pytest.mark.parametrize("layout", ["mark", "end", "indent", "mixed"])
-def test_a_layout_that_would_change_is_refused(layout: str, tmp_path: Path) -> None:
-    text = DENTAL.read_text()
+LAYOUTS = {
+    "mark": lambda text: "\ufeff" + text,
+    "end": lambda text: text + "...\n",
+    "no end of line": lambda text: text.rstrip("\n"),
+    "four spaces": lambda text: re.sub(
+        r"^( *)(- )?", lambda found: 2 * found[1] + (found[2] or ""), text, flags=re.M
+    ),
+    "windows": lambda text: text.replace("\n", "\r\n"),
+    "mixed": lambda text: text.replace("\n", "\r\n", 3),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_kept(layout: str, tmp_path: Path) -> None:
+    """All lines stay byte by byte, but those of what was edited."""
     file = tmp_path / "dental.yaml"
-    made = {
-        "mark": "\ufeff" + text,
-        "end": text + "...\n",
-        "indent": "tenant:\n    name: dental\n    dids: '12025550140'\n",
-        "mixed": text.replace("\n", "\r\n", 3),
-    }
-    file.write_bytes(made[layout].encode())
-    with pytest.raises(InputError):
-        Draft.open(file)
-
-
-def test_no_comment_moves_to_another_item_of_a_list(tmp_path: Path) -> None:
-    file = tmp_path / "a.yaml"
-    file.write_text("tenant:\n  move:\n    - one # first\n    - two # second\n")
+    content = LAYOUTS[layout](DENTAL.read_text()).encode()
+    file.write_bytes(content)
     draft = Draft.open(file)
-    with pytest.raises(InputError):
-        draft.set(["move"], ["two"])
-    assert not draft.is_changed
+    assert not draft.is_changed and draft.difference == []
+    draft.set(["concurrency"], 5)
+    draft.set(["origination", "uris", 1, "weight"], 30)
+    draft.set(["pbx_trunk", "brand"], "Twilio")
+    draft.set(["termination", "ip_acl"], None)
+    draft.add_row(["rules", "outbound"])
+    draft.set(["rules", "outbound", 0, "name"], "Out")
+    values = draft.values
+    draft.save()
+    before, after = content.splitlines(keepends=True), file.read_bytes().splitlines(keepends=True)
+    difference = list(difflib.ndiff(*([line.decode() for line in lines] for lines in (before, after))))
+    if layout == "no end of line":
+        assert not after[-1].endswith(b"\n")
+    gone = [line for line in difference if line[0] == "-"]
+    assert [line.strip("- \r\n") for line in gone] == ["{ region: us2, priority: 20, weight: 10 }"]
+    added = [line for line in difference if line[0] == "+"]
+    assert len(added) == 6 and {line.endswith("\r\n") for line in added} == {layout == "windows"}
+    assert Draft.open(file).values == values
+    assert values["rules"] == {"outbound": [{"name": "Out"}]} and values["origination"]["uris"][1] == {
+        "region": "us2",
+        "priority": 10 * 2,
+        "weight": 30,
+    }
+
+
+COMMENTED = """tenant:
+  move:
+    # the front desk
+    - one # first
+    - two # second
+    - three
+  rules:
+    inbound:
+      # about A
+      - { name: A } # beside A
+      # about B
+      - name: B # beside B
+        dids: "1" # its number
+        # more on B
+      # about C
+      - { name: C }
+    # at the end of the rules
+  country: US
+"""
+
+
+def commented(tmp_path: Path) -> Draft:
+    file = tmp_path / "a.yaml"
+    file.write_text(COMMENTED)
+    return Draft.open(file)
+
+
+def without(*lines: str) -> str:
+    return "".join(line for line in COMMENTED.splitlines(keepends=True) if line.strip() not in lines)
+
+
+def test_a_row_is_removed_with_its_own_comments_and_with_no_other(tmp_path: Path) -> None:
+    draft = commented(tmp_path)
+    draft.set(["rules", "inbound", 0, "name"], "Z")
+    assert draft.text == COMMENTED.replace("{ name: A }", "{ name: Z }")
+    draft.set(["rules", "inbound", 0, "name"], "A")
+    draft.remove_row(["rules", "inbound"], 1)
+    assert draft.text == without("# about B", "- name: B # beside B", 'dids: "1" # its number', "# more on B")
+    draft.remove_row(["rules", "inbound"], 0)
+    assert [row["name"] for row in draft.values["rules"]["inbound"]] == ["C"]
+    assert "# about C\n      - { name: C }" in draft.text and "about A" not in draft.text
+    draft.set(["rules", "inbound", 0, "name"], None)  # the first key of a row that has others
+    draft.set(["rules", "inbound", 0, "dids"], "2")
+    assert '# about C\n      - { dids: "2" }' in draft.text
+    draft.save()
+    draft.remove_row(["rules", "inbound"], 0)
+    assert draft.text.endswith("three\n  country: US\n")
+
+
+def test_items_take_their_comments_with_them_or_the_change_is_refused(tmp_path: Path) -> None:
+    draft = commented(tmp_path)
+    draft.set(["move"], ["two", "three"])
+    assert draft.text == without("# the front desk", "- one # first")
+    draft.set(["move"], ["three", "two", "one"])
+    assert draft.text.startswith(
+        "tenant:\n  move:\n    - three\n    - two # second\n    # the front desk\n    - one # first\n"
+    )
+    draft.set(["move"], ["one", "two", "3"])  # one row of them is edited
+    assert draft.text == COMMENTED.replace("three", '"3"')
+    for unclear in (["eins", "zwei", "three"], ["two", "eins", "three"]):
+        before = draft.text
+        with pytest.raises(InputError) as refused:
+            draft.set(["move"], unclear)
+        assert (
+            refused.value.next_step and draft.text == before and draft.values["move"] == ["one", "two", "3"]
+        )
+    draft.set(["move"], None)
+    draft.set(["move"], ["one", "two", "three"])
+    assert draft.text == COMMENTED  # what is typed again is what there was
+
+
+def test_a_key_that_is_cleared_and_typed_again_is_where_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "dental.yaml"
+    shutil.copy(DENTAL, file)
+    draft, value = Draft.open(file), Draft.open(file).values["dids"]
+    draft.set(["dids"], None)
+    assert "dids" not in draft.text and "# Numbers with country code" not in draft.text
+    draft.set(["dids"], value)
+    assert draft.text == DENTAL.read_text()
+
+
+SECRETS = {
+    "plain": "Hunter2Hunter2",
+    "single quotes": "'Hunter''2 Hunter2'",
+    "double quotes": '"Hunter\\"2\\x48unter2"',
+    "block": "|-\n        Hunter2\n        Hunter3",
+    "several lines": "Hunter2\n        Hunter3",
+    "a list": "[Hunter2, Hunter3]",
+}
+
+
+@pytest.mark.parametrize("written", SECRETS.values(), ids=SECRETS)
+def test_a_secret_is_not_shown_however_it_is_written(written: str, tmp_path: Path) -> None:
+    file = tmp_path / "dental.yaml"
+    file.write_text(DENTAL.read_text().replace("keyring:bigtel-runbook/dental-sip", f"{written} # note"))
+    for path, value in ((["username"], "other"), (["password"], "env:SIP_PASSWORD")):
+        draft = Draft.open(file)
+        draft.set(["termination", "credentials", *path], value)
+        assert draft.difference and "unter" not in "".join(draft.difference)
+        assert "unter" not in str(draft.values)
+        draft.save()
+        assert ("unter" in file.read_text()) == (path == ["username"])

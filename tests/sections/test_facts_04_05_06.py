@@ -136,6 +136,17 @@ def live_trunk(made: Any, **fields: Any) -> dict[str, Any]:
     return {"id": "P1", "shared": False, **wanted, **pool, **fields}
 
 
+@pytest.mark.parametrize(("calls", "cautions"), [(None, 1), (20, 0), (99_999, 0), (100_000, 1)])
+def test_a_number_of_calls_that_limits_nothing_is_a_caution_before_and_after(
+    section: Make, calls: int | None, cautions: int
+) -> None:
+    changes = {} if calls is None else {"pbx_trunk": {"max_concurrent_calls": calls}}
+    made = section("05", s05.Facts(tenant_id="T1"), **changes)
+    for facts in (made.facts, facts_05(made)):
+        made.facts = facts
+        assert len([text for text in made.cautions() if "max_concurrent_calls" in text]) == cautions
+
+
 def facts_05(made: Any, **fields: Any) -> s05.Facts:
     return s05.Facts(InPbx((live_trunk(made, **fields),), status="ONLINE"), "T1")
 
