@@ -37,37 +37,33 @@ class Script:
     ----------
     log
         The entries of the sandbox's log.
-    journal
-        The run's journal, ``None`` for one that wrote nothing.
+    made
+        The ids of what the run made, in the order of its writes (``made_by``).
     """
 
-    def __init__(self, log: list[Entry], journal: Path | None) -> None:
-        self._requests = [entry for entry in log if not _is_session(entry)]
-        lines = journal.read_text(encoding="utf-8").splitlines() if journal else []
-        #: The ids of what the run made, in the order of its writes.
-        self._made = [entry["result"] for entry in map(json.loads, lines) if entry["event"] == "answered"]
+    def __init__(self, log: list[Entry], made: list[str | None]) -> None:
+        self.requests = [entry for entry in log if not _is_session(entry)]
+        self.made = made
 
     def distinct(self) -> Script:
         """Return the script that sends each read once only."""
         seen, kept = set[str](), []
-        for entry in self._requests:
+        for entry in self.requests:
             what = f"{entry['path']} {entry['query']}"
             if entry["method"] != "GET" or what not in seen:
                 kept.append(entry)
             if entry["method"] == "GET":
                 seen.add(what)
-        other = Script([], None)
-        other._requests, other._made = kept, self._made
-        return other
+        return Script(kept, self.made)
 
     def __len__(self) -> int:
-        return len(self._requests)
+        return len(self.requests)
 
     def send(self, sandbox: TestSandbox, tenant_id: str) -> None:
         """Sign in, send all requests, sign out; an answer that is an error of the server's ends it."""
         with _Vendors(sandbox, tenant_id) as vendors, ThreadPoolExecutor(2 * AT_ONCE) as pool:
-            now, made = dict[str, str](), iter(self._made)
-            for is_write, entries in groupby(self._requests, lambda entry: entry["method"] != "GET"):
+            now, made = dict[str, str](), iter(self.made)
+            for is_write, entries in groupby(self.requests, lambda entry: entry["method"] != "GET"):
                 if not is_write:
                     list(pool.map(lambda entry: vendors.send(_renamed(entry, now)), list(entries)))
                     continue
@@ -116,7 +112,7 @@ class _Vendors:
             client, headers = self._twilio, None
         else:
             client = self._pbx
-            headers = self._tenant if entry["path"].startswith(_TENANTS) else self._system
+            headers = self._tenant if scope_of(entry) == "tenant" else self._system
         content = {kind: body} if body is not None else {}
         answer = client.request(
             entry["method"], entry["path"], params=entry["query"], headers=headers, **content
@@ -128,6 +124,17 @@ class _Vendors:
     def _sign_in(self) -> dict[str, str]:
         answer = self._pbx.post("/api/auth/sign_in", json=self._credentials)
         return {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
+
+
+def made_by(journal: Path) -> list[str | None]:
+    """Return the ids of what a run made, in the order of its writes."""
+    entries = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
+    return [entry["result"] for entry in entries if entry["event"] == "answered"]
+
+
+def scope_of(entry: Entry) -> str:
+    """Return the session in which the PBX is asked: ``"tenant"`` or ``"system"``."""
+    return "tenant" if entry["path"].startswith(_TENANTS) else "system"
 
 
 def _is_session(entry: Entry) -> bool:

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from tests.conftest import TestSandbox, started
 
-from .bare import Entry, Script, chain
+from .bare import Entry, Script, chain, made_by
 from .commands import run
 
 TENANT_ID = "810000000000000001"
@@ -74,7 +74,8 @@ def _ours(
         sandbox.clear_log()
         seconds[name, "runbook", is_slow].append(run(sandbox, command).wall_s)
         log: list[Entry] = sandbox.control("GET", "requests").json()["requests"]
-        scripts[name] = Script(log, _newest_journal(sandbox) if name == "first apply" else None)
+        made = made_by(_newest_journal(sandbox)) if name == "first apply" else []
+        scripts[name] = Script(log, made)
         if is_slow:
             counts[name] = chain(log, LATENCY_S), len(scripts[name]), len(scripts[name].distinct())
     return scripts

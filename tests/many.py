@@ -23,12 +23,22 @@ _SHARING = """tenant:
 """
 
 
-def tenant_files(sandbox: TestSandbox, count: int) -> list[str]:
-    """Files of tenants that do not clash, and that exist at the vendors."""
+#: A tenant with its share of a trunk.
+SHARED = """tenant:
+  name: acme
+  pbx_domain: acme.pbx.example
+  dids: "12025550101-12025550104"
+  shared_trunk: {}
+"""
+
+
+def tenant_files(sandbox: TestSandbox, count: int, shared_trunk: str = "") -> list[str]:
+    """Files of tenants that do not clash, and that exist at the vendors; on a trunk of the site, if named."""
     sizes = sandbox.control("POST", "scale", {}).json()
     tenants, numbers = sizes["tenants"], sizes["numbers"]
     sandbox.control("POST", "scale", {"tenants": tenants + count, "numbers": numbers + count})
-    text = (CHECKOUT / "parameters" / "sandbox" / "acme.yaml").read_text()
+    own_trunk = (CHECKOUT / "parameters" / "sandbox" / "acme.yaml").read_text()
+    text = SHARED.format(shared_trunk) if shared_trunk else own_trunk
     folder = sandbox.root / "parameters" / "many"
     folder.mkdir(exist_ok=True)
     for index in range(count):
