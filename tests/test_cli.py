@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.records.versions import runbook_version
+from tests.commands import runbook_here
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_way_back import set_up
 
@@ -130,11 +131,20 @@ def test_one_section_alone(sandbox: TestSandbox, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_input_ends_with_3_before_any_request(sandbox: TestSandbox, arguments: tuple[str, ...]) -> None:
-    ended = runbook(sandbox, *arguments)
+    ended = runbook_here(sandbox, *arguments)
     assert ended.returncode == 3, ended.stdout + ended.stderr
     assert ended.stderr.strip()
     assert "Traceback" not in ended.stderr + ended.stdout
     assert sandbox.control("GET", "requests").json()["requests"] == []
+
+
+@pytest.mark.parametrize("arguments", [("frobnicate",), ("plan", "parameters/not-there.yaml")])
+def test_wrong_input_ends_the_process_as_it_ends_the_command(
+    sandbox: TestSandbox, arguments: tuple[str, ...]
+) -> None:
+    ended, here = runbook(sandbox, *arguments), runbook_here(sandbox, *arguments)
+    assert ended.returncode == here.returncode == 3
+    assert ended.stdout == here.stdout and ended.stderr.split() == here.stderr.split()
 
 
 def test_all_tenants_of_a_site_and_no_other(sandbox: TestSandbox, tmp_path: Path) -> None:
@@ -155,7 +165,7 @@ def test_all_tenants_where_there_are_none_is_wrong_input(
 ) -> None:
     site = tmp_path / "site.yaml"
     site.write_text((sandbox.root / SITE).read_text())
-    ended = runbook(sandbox, command, "--all", "-s", str(site))
+    ended = runbook_here(sandbox, command, "--all", "-s", str(site))
     assert ended.returncode == 3 and str(site) in ended.stderr.replace("\n", ""), ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr and not list(sandbox.root.glob("records/demo/*/*/opening.json"))
     assert sandbox.control("GET", "requests").json()["requests"] == []
