@@ -94,7 +94,7 @@ class TestSandbox:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
             for tenant in tenants:
-                with Runbook.open(site, tenant, mode="apply") as runbook:
+                with Runbook.open(self.root / site, self.root / tenant, mode="apply") as runbook:
                     for number in runbook.order:
                         section = runbook.section(number)
                         section.apply()
