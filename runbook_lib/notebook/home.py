@@ -140,7 +140,7 @@ class HomePage:
         return None
 
     def in_flight(self) -> Shown | None:
-        """Show the runs that are going on, of all sites of the workspace."""
+        """Show the runs in progress at all sites of the workspace."""
         return self._shown("in flight", self._running)
 
     def runs(self) -> Shown | None:

@@ -22,7 +22,7 @@ LATEST = 10
 
 @dataclass(frozen=True)
 class RunInFlight:
-    """A run that is going on: whose, since when, by whom, and what it is doing."""
+    """A run in progress: its tenant, start and operator, and what it is doing."""
 
     site: str
     tenant: str
@@ -33,7 +33,7 @@ class RunInFlight:
 
 
 def runs_in_flight(records: Path) -> list[RunInFlight]:
-    """Return the runs that are going on, of all sites, as far as this machine can see."""
+    """Return the runs in progress at all sites, as far as this machine can see."""
     found = []
     for lock in sorted(records.glob(f"*/*/*/{living.LOCK}")):
         run = RecordedRun(lock.parent)

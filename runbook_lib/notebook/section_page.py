@@ -77,7 +77,7 @@ class SectionPage(Page):
         """Show below the header what the record says first, also when the ``with`` block raises.
 
         A reader of the record finds it there before anything else. A page that somebody watches writes
-        nothing itself, so its header stays as it is.
+        nothing itself, so its header does not change.
         """
         try:
             yield

@@ -138,5 +138,5 @@ def unread(error: OSError) -> str:
 
 
 def not_plain_problem(records: Path, error: NotPlainError) -> Problem:
-    """What stands in the place of a file or folder."""
+    """What was found in place of a file or folder."""
     return Problem(Path(error.filename).relative_to(records).as_posix(), unread(error))

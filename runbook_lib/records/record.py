@@ -70,7 +70,7 @@ def open_record(
     """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
 
     Call it before the first section. A run that cannot be added to the chain leaves no folder behind.
-    From here on the run is going on until this process ends or closes the record.
+    From then on the run is in progress until this process ends or closes the record.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def open_record(
     policy
         The site's policy (``policy_of``), which must not be weaker than the one that was pinned.
     workspace
-        The workspace's folder, if the records do not lie in it.
+        The workspace's folder, if the records are not in it.
 
     Ticket and reason come from the environment (``RUNBOOK_TICKET``, ``RUNBOOK_REASON``), as an emergency's
     does (``RUNBOOK_EMERGENCY``); the ticket of a signed approval is that of

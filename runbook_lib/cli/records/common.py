@@ -46,7 +46,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (RunbookError, OSError) as error:
-        # Of an OSError nobody else says which file it is: a folder that may not be read, a disk that fails.
+        # Nothing else names the file of an OSError: a folder that cannot be read, a failing disk.
         problem = unreadable(error) if isinstance(error, OSError) else error
         raise typer.Exit(report(problem)) from None
 
@@ -68,7 +68,7 @@ def chosen_records(records: Path | None) -> Path:
 
 
 def given(path: Path | None) -> Path | None:
-    """The full path that an option means, by the rule of every path; as it is, if there is no such file."""
+    """The full path that an option means, resolved as every path is; unchanged if there is no such file."""
     return path and (locate(path, current_folder(), project_root()) or path)
 
 
@@ -79,7 +79,7 @@ def read_whole_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
 
 
 def state_of(records: Path, run: str, digests: Mapping[str, str]) -> str:
-    """Whether a record is closed, its run goes on, or it died."""
+    """Whether a record is closed, its run is still going, or its run died."""
     if CLOSED in digests:
         return CLOSED
     return GOING_ON if living.is_going_on(records / run) else NOT_ENDED
@@ -126,7 +126,7 @@ def name_emergencies(runs: Sequence[str]) -> None:
 
 
 def warn(problems: Sequence[Problem]) -> None:
-    """Say above everything else what of it is not what was recorded."""
+    """Print first of all what no longer matches what was recorded."""
     for problem in problems:
         line(f"✗ {problem.path}: {problem.what}", "red")
     if problems and not only_newer(problems):
