@@ -24,6 +24,7 @@ def runbook_here(
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name, value in sandbox.environment.items():
             patch.setenv(name, value)
+        patch.setenv("COLUMNS", "140")
         patch.chdir(folder or sandbox.root)
         patch.setattr(sys, "argv", ["runbook", *arguments])
         status = guarded(lambda: _command(Interruption()))
