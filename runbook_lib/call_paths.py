@@ -37,7 +37,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Hop:
-    """One hop of a call's way, and why it is as it is, in a few words."""
+    """One hop on a call's path, with the reason for its state in a few words."""
 
     name: str
     steps: tuple[str, ...]
@@ -112,7 +112,7 @@ def settings_in_record(rows: Iterable[Mapping[str, Any]]) -> list[Setting]:
 
 
 def call_paths(settings: Sequence[Setting]) -> tuple[CallPath, CallPath]:
-    """Return the way of calls in and out as it is today."""
+    """Return today's path of inbound and outbound calls."""
     return _path(True, _IN, settings, _today), _path(False, _OUT, settings, _today)
 
 

@@ -29,7 +29,7 @@ class Detached:
     listens
         Whether it waits for ``hand_over``; until then it ends with its starter.
     environment
-        Variables that it has besides this process's.
+        Environment variables in addition to those of this process.
     """
 
     def __init__(

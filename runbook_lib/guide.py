@@ -48,7 +48,7 @@ TRUNK_ORDER = ("01", "02", "03", "05")
 
 ROLL_BACK, RETIRE = "90", "91"
 
-#: What stands in a section's place where all of a tenant's sections are meant.
+#: Used instead of a section's number where all of a tenant's sections are meant.
 WHOLE = "tenant"
 
 #: The section that has nothing to apply.

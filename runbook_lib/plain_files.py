@@ -49,7 +49,7 @@ def descriptor(path: Path | str, flags: int, limit: int = LIMIT) -> int:
     except FileNotFoundError:
         if not flags & os.O_CREAT:
             raise
-    # It may have been replaced meanwhile: the open file is checked as well, and nothing blocks.
+    # It may have been replaced in the meantime: the open file is checked too, and nothing blocks.
     opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     try:
         _require(path, os.fstat(opened), limit)

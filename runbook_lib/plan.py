@@ -301,7 +301,7 @@ class Deviation:
 
     @property
     def row(self) -> Row:
-        """The row that deviates, as it is now if it exists."""
+        """The deviating row in its present form, if it exists."""
         found = self.live or self.approved
         assert found is not None
         return found

@@ -193,7 +193,7 @@ class SectionRun:
         asked.add((self.number, what))
 
     def _enter(self, phase: Phase, **details: Any) -> None:
-        """Say what the run is doing, for whoever follows it; in a run that applies."""
+        """Report what an applying run is doing, to those who follow it."""
         living.enter(self.runbook.folder, phase, section=self.number, **details)
 
     def _wait(self, what: str, holder: str) -> None:

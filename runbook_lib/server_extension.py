@@ -80,7 +80,7 @@ def _workspace(root: Path) -> Workspace | None:
 
 
 class RecordsHandler(JupyterHandler):
-    """One file of the records folder, for whoever is signed in."""
+    """One file of the records folder, for signed-in users."""
 
     SUPPORTED_METHODS = ("GET", "HEAD")
     auth_resource = "contents"
@@ -95,7 +95,7 @@ class RecordsHandler(JupyterHandler):
         return f"{POLICY}; frame-ancestors 'self'"
 
     def set_default_headers(self) -> None:
-        """Let nothing of an answer leave this site."""
+        """Forbid a page to load from or send to any other site."""
         super().set_default_headers()
         for name, value in _HEADERS.items():
             self.set_header(name, value)

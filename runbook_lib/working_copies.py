@@ -111,7 +111,7 @@ def of_another(copy: Copy, workspace: Path) -> str:
 def make_form(workspace: Path, site_file: Path, tenant_file: Path | None = None) -> tuple[Path, list[Copy]]:
     """Create the form for a tenant's file, or for a new tenant of a site, without reading either file.
 
-    Each has a copy of its own: a page that is open is never for another tenant than the one that was chosen.
+    Each has a separate copy: an open page is never for another tenant than the one that was chosen.
     Return its path, and the copy if somebody has changed it so that it is for other files.
     """
     files = {"site": near(site_file, workspace)}

@@ -123,7 +123,7 @@ def _named(folder: Path, variable: str) -> Workspace:
 
 
 def workspace_around(folder: Path) -> Workspace | None:
-    """Return the nearest workspace that a folder is, or lies in; ``None`` if there is none.
+    """Return the nearest workspace that a folder is, or is inside; ``None`` if there is none.
 
     Raises ``InputError`` if it must not be used.
     """

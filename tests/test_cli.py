@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from runbook_lib.cli import app
 from runbook_lib.cli.app import COMMANDS
 from runbook_lib.records.versions import runbook_version
+from tests.commands import runbook_here
 from tests.conftest import CHECKOUT, TestSandbox
 from tests.sections.test_way_back import set_up
 
@@ -133,11 +134,21 @@ def test_one_section_alone(sandbox: TestSandbox, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_input_ends_with_3_before_any_request(sandbox: TestSandbox, arguments: tuple[str, ...]) -> None:
-    ended = runbook(sandbox, *arguments)
+    ended = runbook_here(sandbox, *arguments)
     assert ended.returncode == 3, ended.stdout + ended.stderr
     assert ended.stderr.strip()
     assert "Traceback" not in ended.stderr + ended.stdout
     assert sandbox.control("GET", "requests").json()["requests"] == []
+
+
+@pytest.mark.parametrize("arguments", [("frobnicate",), ("plan", "parameters/not-there.yaml")])
+def test_wrong_input_ends_the_process_as_it_ends_the_command(
+    sandbox: TestSandbox, arguments: tuple[str, ...]
+) -> None:
+    ended, here = runbook(sandbox, *arguments), runbook_here(sandbox, *arguments)
+    assert ended.returncode == here.returncode == 3
+    assert ended.stdout == here.stdout
+    assert ended.stderr.splitlines()[-1] == here.stderr.splitlines()[-1]  # before it, the program's name
 
 
 def test_all_tenants_of_a_site_and_no_other(sandbox: TestSandbox, tmp_path: Path) -> None:
@@ -158,7 +169,7 @@ def test_all_tenants_where_there_are_none_is_wrong_input(
 ) -> None:
     site = tmp_path / "site.yaml"
     site.write_text((sandbox.root / SITE).read_text())
-    ended = runbook(sandbox, command, "--all", "-s", str(site))
+    ended = runbook_here(sandbox, command, "--all", "-s", str(site))
     assert ended.returncode == 3 and str(site) in ended.stderr.replace("\n", ""), ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr and not list(sandbox.root.glob("records/demo/*/*/opening.json"))
     assert sandbox.control("GET", "requests").json()["requests"] == []

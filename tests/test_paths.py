@@ -17,6 +17,7 @@ from runbook_lib.parameters import load, load_site
 from runbook_lib.paths import locate
 from runbook_lib.runbook import Runbook
 from runbook_lib.secret import SecretRef, look_up
+from tests.commands import runbook_here
 from tests.conftest import CHECKOUT, TestSandbox
 
 SITE, ACME = "parameters/sandbox/site.yaml", "parameters/sandbox/acme.yaml"
@@ -220,7 +221,7 @@ def test_every_path_of_every_command_is_refused_when_it_can_mean_two_files(
     if arguments == ("records", "--records-of-both"):
         arguments = ("records", "list", "--records", "records")
     try:
-        ended = runbook(sandbox, here, *arguments)
+        ended = runbook_here(sandbox, *arguments, folder=here)
     finally:
         (sandbox.root / "both.yaml").unlink()
     assert ended.returncode == 3, ended.stdout + ended.stderr

@@ -76,7 +76,7 @@ class Batch:
 
     @classmethod
     def new(cls, records: Path, **details: Any) -> Batch:
-        """Return a batch with an id of its own; nothing is written."""
+        """Return a batch with a new id; nothing is written."""
         return cls(records / BATCHES / new_run_id(), **details)
 
     @classmethod

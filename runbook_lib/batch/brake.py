@@ -5,14 +5,14 @@ from __future__ import annotations
 from ..outcomes import FAILED, INTERRUPTED
 from .results import Stop, TenantResult
 
-#: So many tenants that fail one after the other for the same cause end a batch, …
+#: This many failures in a row with the same cause end a batch, …
 IN_A_ROW = 3
-#: … if that cause is not the tenant's own.
+#: … unless the cause is specific to the tenant.
 OWN_CAUSES = frozenset({"ConflictError", "StalePlanError", "VerificationError", "LockedError"})
 
 
 class Brake:
-    """Decides after each tenant whether a batch goes on.
+    """Decides after each tenant whether the batch continues.
 
     What is wrong with one tenant (a conflict, a difference that was read back) can be wrong with the next
     one as well, so it counts only towards ``max_failures``. A vendor that is gone, a refused sign-in or a
@@ -21,7 +21,7 @@ class Brake:
     Parameters
     ----------
     max_failures
-        After how many failed tenants no further one is begun; ``None`` for no limit.
+        Stop once this many tenants have failed; ``None`` for no limit.
     """
 
     def __init__(self, max_failures: int | None = None) -> None:

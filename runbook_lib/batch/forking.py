@@ -88,7 +88,7 @@ class ForkServer:
 
     @property
     def is_fit(self) -> bool:
-        """Whether it lives, in the process that started it, with the source as it is on disk."""
+        """Whether it is alive, was started by this process, and runs the source that is now on disk."""
         return not self.has_ended and self._source == source_state()
 
     def fork(

@@ -63,7 +63,7 @@ def _passing(notebook: Any, given: Mapping[str, Any], defaults: Mapping[str, Any
     """The problems with the names that were passed to one of our notebooks."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not any(opening in cell.source for cell in code for opening in OPENINGS):
-        return []  # not one of ours: its parameters mean something else
+        return []  # not a notebook of the runbook: its parameters mean something else
     declared = {name for cell in code if _is_declaration(cell) for name in assigned(cell.source)}
     empty = [f"{key}: is empty: give a file" for key in ("site", "tenant") if key in given and not given[key]]
     mode = {**defaults, **given}.get("mode")
@@ -86,7 +86,7 @@ def _loaded(parameters: Mapping[str, Any]) -> tuple[list[str], Path | None]:
         passed = isinstance(site, Mapping) or isinstance(tenant, Mapping)
         return (error.problems if passed else []), None
     except Exception:
-        return [], None  # not one of ours: its parameters mean something else
+        return [], None  # not a notebook of the runbook: its parameters mean something else
     return [], run_folder(root, the_site.name, the_tenant.name)
 
 

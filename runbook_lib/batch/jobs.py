@@ -39,7 +39,7 @@ class Job:
     approver: Mapping[str, Any] = field(default_factory=dict)
     #: Policy and approval for the opening: ``Runbook.kept``.
     kept: Mapping[str, Any] = field(default_factory=dict)
-    #: As it was given, for a process of its own.
+    #: As it was given, for a separate process.
     approval: Mapping[str, Any] = field(default_factory=dict)
     #: The batch that it belongs to.
     batch: str = ""

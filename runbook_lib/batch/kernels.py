@@ -111,7 +111,7 @@ class KernelPool:
         if key in self._waiting:
             return
         self._count += 1
-        # Sockets in a folder that only we may enter: nobody else on the machine can talk to a kernel.
+        # Sockets in a private folder: no other account on the machine can talk to a kernel.
         connection = self._scratch.path / f"{self._count}.json"
         kernel = AsyncKernelManager(
             kernel_name=KERNEL,

@@ -1,4 +1,4 @@
-"""Who watches a batch, without being able to end it."""
+"""Observers of a batch: none of their errors can end it."""
 
 from __future__ import annotations
 

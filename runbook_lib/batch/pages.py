@@ -292,7 +292,7 @@ def _exporter() -> HTMLExporter:
 
 
 def page_of(title: str, target: str, parts: Sequence[Shown]) -> bytes:
-    """Return a page of its own, with no link out of it: what a copy of a record is."""
+    """Return a self-contained page, without links to other files: the form in which a record is copied."""
     body = f"<h1>{escaped(title)}</h1>" + "".join(part.html() for part in parts)
     return page(title, target, body).encode()
 
@@ -318,7 +318,7 @@ def show_parameters_once(notebook: Any, root: Path | None) -> None:
     try:
         values = {**_assigned(defaults.source), **(_assigned(injected.source) if injected else {})}
     except (SyntaxError, ValueError):
-        return  # somebody wrote something else there: shown as it is
+        return  # somebody changed it by hand: shown unchanged
     lines = [f"{name} = {_without_machine(value, root)!r}" for name, value in values.items()]
     defaults.source = "\n".join(["# The parameters that were used.", *lines])
     notebook.cells = [cell for cell in notebook.cells if cell is not injected]

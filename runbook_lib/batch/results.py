@@ -27,7 +27,7 @@ class SectionResult:
     changes: int = 0
     notebook: Path | None = None
     message: str = ""
-    #: What is to be looked at though it stopped nothing: why, and the setting.
+    #: What an operator should check although it stopped nothing: the reason, and the setting.
     to_look_at: tuple[tuple[str, str], ...] = ()
     #: Of a failure: ``errors.cause_of``.
     cause: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ class RunResult:
 
     ``not_begun`` names the tenants that were skipped: after an interruption, or when the batch was stopped
     (``stopped``). ``batch`` is its id, if it has one, and ``page`` its page. ``remarks`` say what failed
-    besides the work (a page, the index, an observer); outcomes do not depend on it.
+    apart from the work itself (a page, the index, an observer); outcomes do not depend on it.
     """
 
     mode: str

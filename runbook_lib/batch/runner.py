@@ -151,7 +151,7 @@ class _Batch:
                     open_run(job, affected, self.aside)
                     opened = True
                     with self.interruption.allowed():
-                        # It starts while the vendors are asked; where something is in the way, in vain.
+                        # It starts while the vendors are queried; if a conflict turns up, it is not used.
                         self.kernels.prepare(job.output(section), job.environment)
                         in_the_way = self._in_the_way(job)
                 if in_the_way or any(done.outcome != SUCCEEDED for done in sections):
@@ -189,7 +189,7 @@ class _Batch:
             return None
 
     def _in_the_way(self, job: Job) -> str:
-        """Why the tenant could not be completed, determined before its first write; empty if it can.
+        """What would stop the tenant, determined before its first write; empty if nothing would.
 
         An approved plan is compared section by section instead; if planning fails, a section's notebook
         reports that in its record.

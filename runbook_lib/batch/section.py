@@ -35,7 +35,7 @@ def run_section(
 ) -> SectionResult:
     """Run one section's notebook; whatever happens to it is a value in the result.
 
-    The kernel of ``following``, the section that runs after it if all goes well, is started meanwhile.
+    Meanwhile the kernel of ``following`` is started: the section that runs next if this one succeeds.
     """
     output, started = job.output(section), time.monotonic()
     failure, cut_off, interrupted = "", False, False
@@ -95,7 +95,7 @@ def run_section(
 
 
 def _to_look_at(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What a section's rows say is to be looked at, as read back, or else as planned."""
+    """The settings that an operator should check: as read back, or else as planned."""
     rows = (result.get("verification") or {}).get("rows") or result.get("plan") or []
     return tuple((row["why"], row["setting"]) for row in rows if row.get("why") in TO_LOOK_AT)
 

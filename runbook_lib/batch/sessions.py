@@ -20,7 +20,7 @@ PATIENCE_S = 5.0
 
 
 class Sessions:
-    """Signs in when a session is needed, refreshes it, and signs out; nobody else in the batch does.
+    """Signs in when a session is needed, refreshes it, and signs out; nothing else in the batch does so.
 
     ``lend`` is a ``Lender``, which any thread may call.
 

@@ -76,7 +76,7 @@ def passed_on() -> dict[str, str]:
 
 
 def carry_out(task: Task, watch: Watch | None = None) -> Ended:
-    """Run a tenant in a process of its own, and return how it ended; ``OSError`` if none can be made."""
+    """Run a tenant in a separate process, and return how it ended; ``OSError`` if none can be started."""
     watch, heard, interrupted = watch or Watch(), 0, False
     process = Forked([WORKER, task.to_text()], Path(task.root), environment=task.environment)
     try:

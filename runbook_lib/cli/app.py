@@ -127,7 +127,7 @@ def _command(interruption: Interruption) -> int:
     except (typer.Abort, KeyboardInterrupt):
         status = ExitStatus.INTERRUPTED
     except Exception as error:
-        # A usage error, of whichever click typer stands on.
+        # A usage error, from whichever click package typer is built on.
         show = getattr(error, "show", None)
         if show is None:
             raise

@@ -262,7 +262,7 @@ def _opened_page(workspace: Workspace, site: Path | None, tenant: str | None) ->
 
 
 def _start_sandbox(site: Site, folder: Path) -> None:
-    """Start the sandbox for a site of its own, and show where it is."""
+    """Start a separate sandbox for a site, and show its addresses."""
     if site.target == "sandbox":
         from runbook_sandbox import process
 

@@ -1,4 +1,4 @@
-"""Writing what was discovered: never over a file that is there, and nowhere but in the chosen folder."""
+"""Writes what was discovered: never over an existing file, and only in the chosen folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from .drafts import Drafts
 
-#: Beside a file that is there already; no parameter file ends so.
+#: Suffix of a file that is written beside an existing one; no parameter file has it.
 BESIDE = ".discovered"
 HEAD = "# Discovered; read it before it is used. Put the passwords where their references lead.\n"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")

@@ -61,7 +61,7 @@ class Moment:
             return self._began
 
     def begin(self) -> None:
-        """Forget everything. A read in flight still serves the caller that asked for it, and nobody else."""
+        """Forget everything. A read in flight still serves the caller that asked for it, and no other."""
         if self.before_it_ends is not None:
             self.before_it_ends()
             self.before_it_ends = None  # it ends once for those who share it

@@ -123,7 +123,7 @@ class ApplyForm(Shown):
         return self._offer.order is not None
 
     def withdraw(self, reason: str) -> None:
-        """Stop offering anything, for ``reason``; a run is followed to its end and can be cancelled."""
+        """Stop offering anything, because of ``reason``; a run is still followed and can be cancelled."""
         self._withdrawn = True
         self.follower.stop_looking()
         box = Box("stop", "This form is withdrawn.", (reason,))

@@ -1,6 +1,6 @@
 """The child process of the Apply button: ``runbook apply --section NN``, and what its record shows.
 
-The child is a process group of its own and writes what it prints to a file that nobody else holds:
+The child has its own process group, and its output goes to a file that no other process has open:
 a kernel that is interrupted, restarted or closed leaves it alone, and it finishes. What it did is
 read from its record, as anybody else would read it.
 """

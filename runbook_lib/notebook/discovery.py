@@ -66,7 +66,7 @@ class DiscoveryPage:
     def files(self) -> Shown:
         """Write the parameter files, if a folder was named; return which were written, and how they differ.
 
-        A file that is there is never overwritten: the new one is put beside it.
+        An existing file is never overwritten: the new one is written beside it.
         """
         if self._to is None:
             return Box("info", "No file was written.", ("Name a folder in the parameter cell: to = …",))

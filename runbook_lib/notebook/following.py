@@ -28,7 +28,7 @@ class Follower:
     seen
         Called after each look at the run that is followed, also with its end; it must not wait for a cell.
     ended
-        Called once when the run has ended, in a thread of its own; cells can run meanwhile.
+        Called once when the run has ended, in a separate thread; cells can run in the meantime.
     looked
         Called about once a second as long as this looks for runs.
     """
@@ -84,7 +84,7 @@ class Follower:
         self._start()
 
     def stop_looking(self) -> None:
-        """Look for no further run; one that is followed is followed to its end."""
+        """Stop looking for runs; one that is already followed is followed until it ends."""
         self._looking = False
 
     def cancel(self) -> str:

@@ -48,7 +48,7 @@ class Approver:
     """Where the site asks for an approval: how to get one, or who has given it.
 
     ``by`` says who approved; ``plan_file`` is the plan's file that another person is to approve; ``trouble``
-    is what is wrong with an approval that is there.
+    is what is wrong with an existing approval.
     """
 
     plan_file: str = ""

@@ -114,7 +114,7 @@ class Page(ABC):
         context, target = self._runbook.context, self._runbook.target["target"]
         #: What the cells show, where a person watches: it is read again in place when a run has ended.
         self._displays = Displays() if watched else None
-        #: The plan that is shown, and where it lies, by its digest, for whoever approves it.
+        #: The plan on display; its digest, and the file that an approver reads.
         self._part: Slice | None = None
         self._plan_file: tuple[str, Path] | None = None
         self._approvals_seen: tuple[Path, ...] = ()
@@ -188,14 +188,14 @@ class Page(ABC):
         self._header_display = display(self.header, display_id=True)
 
     def show_run(self) -> None:
-        """Show a run that works on the tenant now, and whoever cancels it does so here."""
+        """Show a run that is working on the tenant, with the button that cancels it."""
         if self.form is not None:
             self.form.show_run()
             self.form.watch()
 
     @in_turn
     def refresh(self) -> None:
-        """Read again what the cells show, and show it in its place; after a run, whoever started it."""
+        """Read again what the cells show, and update it in place; after any run, whoever started it."""
         if self._displays is None or not self.is_current():
             return
         self._runbook.context.moment.begin()
@@ -247,7 +247,7 @@ class Page(ABC):
             self._header_display.update(self.header)
 
     def _look_for_run(self) -> None:
-        """Believe nothing that was read before or while a run was writing; show one that goes on."""
+        """Discard what was read before or during a run's writes; show a run that is in progress."""
         if self.form is None:
             return
         follower = self.form.follower
@@ -277,7 +277,7 @@ class Page(ABC):
                 raise StalePageError(self._withdrawn)
 
     def _planned(self, part: Slice) -> None:
-        """Keep the plan that is about to be shown, and offer it to whoever can apply it here."""
+        """Keep the plan that is about to be shown, and offer it if it can be applied here."""
         self._read = True
         self._part = part
         if self.form is not None and self._can_apply:
@@ -297,7 +297,7 @@ class Page(ABC):
 
     @abstractmethod
     def _plan_of(self, part: Slice) -> Plan:
-        """The plan whose rows these are, as it is kept and approved."""
+        """The plan with these rows, in the form that is stored and approved."""
 
     def _offer(self, form: ApplyForm, part: Slice) -> None:
         """Let the form offer exactly the plan that is shown, or the one that the parameters name."""
@@ -334,7 +334,7 @@ class Page(ABC):
     def _kept_plan(self, part: Slice) -> Path:
         """Keep a plan as a file: who confirms what is shown approves this plan and no other.
 
-        One that this tenant's pages wrote before and that somebody has approved meanwhile is that plan too.
+        An identical plan that a page of this tenant wrote earlier, and that has been approved since, is used.
         """
         plan = self._plan_of(part)
         name = f"{self._number}.plan-{plan.digest.removeprefix('sha256:')[:12]}.json"
@@ -360,7 +360,7 @@ class Page(ABC):
         return Approver(path, by=f"{approval.by['who']} ({approval.by['how']})")
 
     def _look_for_approval(self) -> None:
-        """Offer the plan that waits for an approval as soon as that is there."""
+        """Offer the plan that waits for an approval as soon as the approval exists."""
         if self._plan_file is None or self.form is None or self.form.has_order or self._part is None:
             return
         found = tuple(sorted(self._plan_file[1].parent.glob(f"*{SUFFIX}*")))

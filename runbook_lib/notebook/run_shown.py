@@ -122,7 +122,7 @@ class RunShown:
         return f"Section {section}, {SECTIONS[section].title}: {number} of {len(sections)} sections."
 
     def _box(self) -> Box:
-        """What it is, and how far it is or how it ended."""
+        """What it is, and its progress or its outcome."""
         followed, run, status = self.followed, self._run, self.status
         what = _named(self._sections)
         whose = [f"run {run.folder.name}, by {run.operator}, since {_as_shown(run.started)}"] if run else []
@@ -178,7 +178,7 @@ class Links(Shown):
 
 
 def _files(folder: Path, sections: list[str]) -> list[tuple[str, Path]]:
-    """The files of a record that are there, with their labels."""
+    """The existing files of a record, with their labels."""
     files = [("Record of the run", folder / "index.html")]
     for section in sections:
         notebook = folder / f"{SECTIONS[section].notebook}.ipynb"

@@ -38,11 +38,11 @@ class Status:
     writes
         The journal's writes so far, each with its answer (``None``: not yet).
     folder
-        The run's folder, once it is there.
+        The run's folder, once it exists.
     error
         The section's error, as its result keeps it.
     told
-        What the run says besides, without secrets.
+        Further output of the run, without secrets.
     """
 
     state: str
@@ -101,7 +101,7 @@ class RecordedRun:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is going on, as far as this machine can see."""
+        """Whether it is in progress, as far as this machine can see."""
         return living.is_going_on(self.folder)
 
     @property
@@ -116,7 +116,7 @@ class RecordedRun:
         if not self.can_be_cancelled:
             return "It has ended, or it runs where this page cannot end it."
         try:
-            # The lock is held, so this process lives and its id is nobody else's.
+            # The lock is held, so the process is alive and its id has not been reused.
             os.kill(int(self.opening["process"]["pid"]), signal.SIGTERM)
         except PermissionError:
             return f"Only the account that started it ({self.operator}) can cancel it."

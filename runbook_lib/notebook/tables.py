@@ -74,7 +74,7 @@ REASONS = {
 }
 _OF_REASONS = dict(REASONS.values())
 
-#: On a page, an action and its effect stand in one column.
+#: On a page, an action and its effect share a column.
 _BOTH = "Action, effect"
 _MARKS: dict[str, Mapping[Any, tuple[str, str]]] = {
     "Action": {**ACTIONS, **_OF_REASONS},
@@ -348,7 +348,7 @@ def outcome_shown(section: str, outcome: Outcome) -> Stack:
     """Return what ``apply`` did."""
     if not outcome.writes:
         return Stack((Box("info", "Nothing to change: nothing was written."),))
-    # A write sends the whole resource; what stood there already was not carried out.
+    # A write sends the whole resource; settings that were already in place were not carried out.
     rows = [row for row in outcome.rows if row.action in CHANGING]
     return Stack(
         (row_table(f"Carried out, in {counted(outcome.writes, 'write')}", rows_in_order(section, rows)),)

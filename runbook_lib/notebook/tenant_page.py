@@ -1,7 +1,7 @@
 """A whole tenant on one page: one plan through all sections, one form, one run, one record.
 
 It works as a section's page does, with all sections in the order of a run in the place of one. What applies
-is ``runbook apply SITE TENANT`` in a process of its own; here nothing is written.
+is ``runbook apply SITE TENANT`` in a separate process; the page itself writes nothing.
 """
 
 from __future__ import annotations

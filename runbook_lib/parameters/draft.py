@@ -1,7 +1,7 @@
 """A tenant's parameter file while somebody edits it: its fields, and what would be written.
 
 The fields come from the schema. The file keeps its comments, order and quotes; only what was edited differs.
-No value of a secret ever gets in: such a field takes references alone.
+No secret's value can be entered: such a field accepts references only.
 """
 
 from __future__ import annotations

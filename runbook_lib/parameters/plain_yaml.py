@@ -43,7 +43,7 @@ _OTHER_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "
 
 
 class Plain(NamedTuple):
-    """A file's content, and at which line each of its keys and values stands."""
+    """A file's content, and the line of each of its keys and values."""
 
     content: Any
     lines: dict[tuple[str | int, ...], int]

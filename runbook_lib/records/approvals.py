@@ -1,4 +1,4 @@
-"""The signed approvals of records, checked again by whoever reads them.
+"""The signed approvals of records, checked again by each reader.
 
 A signature contains no time. It was valid when its run opened, so its key is judged at the time of that entry
 of the chain: a key that has expired since, or whose holder has left, invalidates no record. The entry's time

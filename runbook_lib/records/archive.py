@@ -1,4 +1,4 @@
-"""One zip of a year's records, for whoever keeps them: the chain, the folders, and a verifier."""
+"""A zip of a year's records for the archive: the chain, the folders, and a verifier."""
 
 from __future__ import annotations
 

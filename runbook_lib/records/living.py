@@ -1,4 +1,4 @@
-"""Which runs are going on: a run holds a lock file in its folder from its opening to its end.
+"""Which runs are in progress: a run holds a lock file in its folder from its opening to its end.
 
 The lock is the operating system's, so a process that dies lets go of it: neither a clock nor a process id
 decides. The locks of another machine can be invisible from here. What the run is doing is written into the
@@ -64,7 +64,7 @@ def end(folder: Path) -> None:
 def enter(folder: Path, phase: Phase, **details: Any) -> None:
     """Say what a run that is going on is doing now; any of its processes may. No record depends on it."""
     content = json.dumps({"phase": phase, **details}).encode()
-    # Without O_CREAT: only a run that is going on has such a file.
+    # Without O_CREAT: only a run in progress has such a file.
     with suppress(OSError):
         file = os.open(folder / LOCK, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -75,7 +75,7 @@ def enter(folder: Path, phase: Phase, **details: Any) -> None:
 
 
 def entered(folder: Path) -> dict[str, Any]:
-    """Return what a run is doing (``phase`` and its details); empty when it has not said anything yet."""
+    """Return what a run is doing (``phase`` and its details); empty as long as it has reported nothing."""
     try:
         return parse_mapping(read(folder / LOCK, _ROOM))
     except OSError:
@@ -83,7 +83,7 @@ def entered(folder: Path) -> dict[str, Any]:
 
 
 def going_on(runs: Path) -> Iterator[Path]:
-    """Yield the folders of the runs below a tenant's records folder that are going on."""
+    """Yield the folders of the runs in progress below a tenant's records folder."""
     for lock in sorted(runs.glob(f"*/{LOCK}")):
         if is_going_on(lock.parent):
             yield lock.parent

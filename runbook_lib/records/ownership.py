@@ -311,7 +311,7 @@ def _left(writes: list[dict[str, Any]]) -> dict[str, tuple[str, Value, bool]]:
             }
             found[_place(write["target"], resource)] = (write["at"], None, certain)
             continue
-        found.pop(_place(write["target"], resource), None)  # it is there again
+        found.pop(_place(write["target"], resource), None)  # it exists again
         for row in write["rows"]:
             if row["action"] in {*map(str, CHANGING), str(Action.IN_PLACE)}:
                 key = _place(write["target"], resource, row["step"], field_of(row) or row["setting"])

@@ -71,7 +71,7 @@ def open_record(
     """Make the run's folder with ``opening.json`` and chain that; on disk when this returns.
 
     Call it before the first section. A run that cannot be added to the chain leaves no folder behind.
-    From here on the run is going on until this process ends or closes the record.
+    From then on the run is in progress until this process ends or closes the record.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The folder of a run: the names of what lies in it, and what is there."""
+"""The folder of a run: the names of its files, and which of them exist."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATEMENT = "approval.json"
 SIGNERS = "approval.signers"
 SIGNATURES = 9
 #: Beside the runs of a tenant: records that were withheld because a secret was found in them. Each account
-#: has its own folder, which nobody else may enter.
+#: has its own folder, which no other account may enter.
 WITHHELD = "withheld"
 READ_ONLY = 0o444
 

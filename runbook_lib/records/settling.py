@@ -196,7 +196,7 @@ def adopt(records: Path, folder: Path, reason: str = "") -> Entry:
 def never_opened(records: Path, folder: Path) -> bool:
     """Whether a run's folder contains only what a run leaves that dies before it is in the chain.
 
-    Such a run wrote nothing, neither at the vendors nor here.
+    Such a run wrote nothing, neither at the vendors nor in the records.
     """
     beginning = {
         *APPROVED,

@@ -1,4 +1,4 @@
-"""A tenant's dial plan as it is now in the PBX: for section 06 and for ``runbook dial``."""
+"""A tenant's present dial plan in the PBX, for section 06 and ``runbook dial``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DialPlanAsRead:
         return self.in_pbx.trunk
 
     def standing(self, tenant: Tenant) -> DialPlan:
-        """Return the dial plan as it is at the PBX."""
+        """Return the PBX's present dial plan."""
         return from_pbx(
             tenant,
             self.rules.outbound,

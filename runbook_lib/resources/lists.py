@@ -92,7 +92,7 @@ class Lists:
 
     @property
     def sid(self) -> str:
-        """The SID of our list, for what is only done to one that is there."""
+        """The SID of the runbook's list, for operations that need an existing one."""
         assert self.own is not None, "our list is made before anything is put into it or onto the trunk"
         return self.own.sid
 

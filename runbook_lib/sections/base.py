@@ -429,7 +429,7 @@ class FactsOfTrunk(Protocol):
 
     @property
     def trunk(self) -> Any | None:
-        """The trunk, once it is there."""
+        """The trunk, once it exists."""
 
 
 FactsOfTrunkT = TypeVar("FactsOfTrunkT", bound=FactsOfTrunk)

@@ -32,7 +32,7 @@ BOTH_WAYS = Effect.INTERRUPTS_BOTH
 
 
 class Retire(Section[None]):
-    """Removes what the runbook set up for a tenant; every row bears the step that it undoes."""
+    """Removes what the runbook set up for a tenant; each row has the step that it undoes."""
 
     number = "91"
 

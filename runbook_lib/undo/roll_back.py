@@ -34,7 +34,7 @@ HARMLESS = frozenset({"friendly_name", "name", "priority", "weight", "concurrenc
 
 
 class RollBack(Section[None]):
-    """Undoes what one record did; every row bears the step of the guide that it undoes."""
+    """Undoes what one record did; each row has the step of the guide that it undoes."""
 
     number = "90"
 

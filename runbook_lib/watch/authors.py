@@ -71,7 +71,7 @@ class RowSubject:
     values: tuple[Value, Value] | None = None
 
     def values_of(self, row: Row) -> tuple[Value, Value]:
-        """What is there and what should be, as the vendor writes it."""
+        """The present and the desired value, as the vendor writes them."""
         return self.values or (row.current, row.desired)
 
 

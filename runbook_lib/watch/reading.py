@@ -160,7 +160,7 @@ class SiteReading:
         return counts
 
     def open_session(self) -> EstateSession:
-        """Return a session of its own, in system scope until it is moved."""
+        """Return a new session, in system scope until it is moved."""
         session = EstateSession(*self.of_pbx, **self.credentials)
         with self._opening:
             self._sessions.append(session)

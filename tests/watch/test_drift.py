@@ -46,7 +46,7 @@ def change(sandbox: TestSandbox, vendor: str, kind: str, **what: Any) -> None:
 
 def drift(sandbox: TestSandbox, *options: str) -> tuple[int, dict[str, Any]]:
     """The exit status and the document."""
-    ended = runbook(sandbox, "drift", "-s", SITE, "--all", "--json", *options)
+    ended = runbook_here(sandbox, "drift", "-s", SITE, "--all", "--json", *options)
     assert ended.returncode in (0, 2), ended.stdout + ended.stderr
     return ended.returncode, json.loads(ended.stdout)
 
@@ -338,7 +338,7 @@ def test_what_a_summary_cannot_be_posted_to_ends_before_the_first_request(
 ) -> None:
     monkeypatch.setenv("DRIFT_URL", value)
     in_place.clear_log()
-    ended = runbook(in_place, "drift", "-s", SITE, "--all", "--post", "env:DRIFT_URL")
+    ended = runbook_here(in_place, "drift", "-s", SITE, "--all", "--post", "env:DRIFT_URL")
     assert ended.returncode == 3 and value not in ended.stdout + ended.stderr
     assert in_place.control("GET", "requests").json()["requests"] == []
 

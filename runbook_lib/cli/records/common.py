@@ -49,7 +49,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (RunbookError, OSError) as error:
-        # Of an OSError nobody else says which file it is: a folder that may not be read, a disk that fails.
+        # Nothing else names the file of an OSError: a folder that cannot be read, a failing disk.
         problem = unreadable(error) if isinstance(error, OSError) else error
         raise typer.Exit(report(problem)) from None
 
@@ -82,7 +82,7 @@ def read_whole_chain(records: Path) -> tuple[list[Entry], list[Problem]]:
 
 
 def state_of(records: Path, run: str, digests: Mapping[str, str]) -> str:
-    """Whether a record is closed, its run goes on, or it died."""
+    """Whether a record is closed, its run is still going, or its run died."""
     if CLOSED in digests:
         return CLOSED
     return GOING_ON if living.is_going_on(records / run) else NOT_ENDED
@@ -129,7 +129,7 @@ def name_emergencies(runs: Sequence[str]) -> None:
 
 
 def warn(problems: Sequence[Problem]) -> None:
-    """Say above everything else what of it is not what was recorded."""
+    """Print first of all what no longer matches what was recorded."""
     for problem in problems:
         line(f"✗ {problem.path}: {problem.what}", "red")
     if problems and not only_newer(problems):

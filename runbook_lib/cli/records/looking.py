@@ -163,7 +163,7 @@ def _print_list(
     name_emergencies(unreviewed(entries, {row.run: {"emergency": row.facts.emergency} for row in rows}))
     if shown:
         cells = [[column(row) for _, column in _COLUMNS] for row in shown]
-        # What nothing is said in says nothing.
+        # A column without any values is left out.
         kept = [place for place in range(len(_COLUMNS)) if any(line[place] for line in cells)]
         columns = [_COLUMNS[place][0] for place in kept]
         _print_rows("Records, the oldest first", columns, [[line[place] for place in kept] for line in cells])
