@@ -159,7 +159,7 @@ def facts_table(pairs: Sequence[tuple[str, str]]) -> str:
         for label, value in pairs
         if value
     )
-    return f'<table class="list" style="width:auto"><tbody>{items}</tbody></table>'
+    return f'<table class="list" style="width:auto" aria-label="Facts"><tbody>{items}</tbody></table>'
 
 
 def mark(outcome: str) -> str:

@@ -193,6 +193,8 @@ class Table(Shown):
         if not self.rows:
             return f"{title}\n\n{marked_down(self.empty)}"
         seen = [(index, name) for index, name in enumerate(self.columns) if name not in self.hidden]
+        # A column of notes, each of which may say nothing, is not there if none says anything.
+        seen = [(index, name) for index, name in seen if name != NOTE or any(row[index] for row in self.rows)]
         head = [[marked_down(name) for _, name in seen], ["---"] * len(seen)]
         body = [[marked_down(_text_value(name, row[index])) for index, name in seen] for row in self.rows]
         return "\n".join([title, "", *(f"| {' | '.join(cells)} |" for cells in [*head, *body])])

@@ -97,12 +97,12 @@ class Entry:
     previous: str | None
     format: int = FORMAT
 
-    @property
+    @cached_property
     def line(self) -> bytes:
         """The entry as it is in the file, with its line ending."""
         return (json.dumps({key: getattr(self, key) for key in KEYS[self.format]}) + "\n").encode()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """``sha256:…`` of the line."""
         return digest_of(self.line)

@@ -334,6 +334,17 @@ def test_the_bundle_for_jupyter_has_html_markdown_and_text() -> None:
     assert table._repr_mimebundle_() == forms
 
 
+@pytest.mark.parametrize(("notes", "columns"), [(("", ""), 1), (("", "because"), 2)])
+def test_markdown_has_notes_if_there_are_any(notes: tuple[str, ...], columns: int) -> None:
+    lines = Table("Plan", ("Setting", "Note"), [("a", note) for note in notes]).markdown().splitlines()
+    assert [line.count(" | ") + 1 for line in lines[2:]] == [columns] * 4
+
+
+def test_markdown_keeps_dates_and_numbers_legible() -> None:
+    shown = Table("Read 2026-11-23 (UTC)", ("When",), [("2026-11-23 10:00:05 (UTC), +1 202",)]).markdown()
+    assert "\\" not in shown
+
+
 def test_markdown_is_a_table_in_which_nothing_acts() -> None:
     hostile = "a|b <img src=x> [link](http://evil) `code` *bold*\n# heading"
     lines = Table("Cap|tion", ("Name", "Other"), [(hostile, None)]).markdown().splitlines()

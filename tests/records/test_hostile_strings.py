@@ -227,7 +227,7 @@ def test_no_cell_of_a_csv_is_a_formula(text: str, tmp_path: Path) -> None:
     assert read == [
         [expected],
         ["Name", expected],
-        [expected, ""],
+        [expected, "absent"],
         ["plain", "10"],
         [],
         ["Two"],

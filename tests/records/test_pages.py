@@ -235,3 +235,26 @@ def test_a_long_word_of_anybody_can_be_broken_everywhere(tmp_path: Path) -> None
 def test_a_list_with_live_runs_says_so(targets: set[str], banner: str) -> None:
     assert banner_of(targets) == banner
     assert ("<header" in frame.page("Records", banner_of(targets), "")) == bool(banner)
+
+
+def test_each_table_has_a_name_and_each_sheet_of_paper_its_run(tmp_path: Path) -> None:
+    """For whoever hears a page, and for whoever has some sheets of it."""
+    records = tmp_path / "records"
+    folder = make(records, RUN)
+    run_json(folder)
+    html = write_run_index(folder).read_text()
+    tables = re.findall(r"<table([^>]*)>(<caption)?", re.sub(r">\s+<", "><", html))
+    assert len(tables) >= 3
+    assert all("aria-label" in attributes or caption for attributes, caption in tables)
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    footer = style.partition("@bottom-left")[2]
+    assert folder.name in re.sub(r"\\([0-9a-f]+) ", lambda found: chr(int(found[1], 16)), footer)
+    assert "counter(page)" in footer
+
+
+def test_a_title_cannot_leave_the_style() -> None:
+    title = '</style><script>alert(1)</script>"; } body { display: none } '
+    html = frame.page(title, "", "<p>text</p>")
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    footer = style.partition("@bottom-left")[2]
+    assert footer.count('"') == 4 and "display: none" not in footer and "<script>" not in html

@@ -171,7 +171,8 @@ def _print_list(
 
 def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table without folding a cell; of thousands of rows, at once."""
-    cells = [columns, *([visible(cell) or ABSENT for cell in row] for row in rows)]
+    shown = {cell: visible(cell) or ABSENT for cell in {cell for row in rows for cell in row}}
+    cells = [columns, *([shown[cell] for cell in row] for row in rows)]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
