@@ -161,5 +161,5 @@ def _to_do(state: State, name: str, number: str, count: int) -> str:
     if state is State.TO_DO:
         return f"Set up {name}: {count} {'section is' if count == 1 else 'sections are'} to do; open {name}"
     if state is State.RINGS_NOWHERE:
-        return f"Give {name} an inbound rule for each number: calls to some ring nowhere ({section})"
+        return f"Give {name} an inbound rule for each number, as some ring nowhere: open its {section}"
     return f"Check {name}: its {section} has something to look at"
