@@ -162,5 +162,5 @@ def _to_do(state: State, name: str, number: str, count: int) -> str:
     if state is State.TO_DO:
         return f"Set up {name}: {counted(count, 'section is', 'sections are')} to do; open {name}"
     if state is State.RINGS_NOWHERE:
-        return f"Give {name} an inbound rule for each number: calls to some ring nowhere ({section})"
+        return f"Give {name} an inbound rule for each number, as some ring nowhere: open its {section}"
     return f"Check {name}: its {section} has something to look at"

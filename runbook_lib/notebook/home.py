@@ -391,9 +391,10 @@ class HomePage:
         worst = {TONES[row.most_urgent] for row in rows}
         tone = next((tone for tone in ("stop", "caution", "todo", "good") if tone in worst), "none")
         tones = {"todo": "info", "none": "info"}
-        notes = [*overview.problems]
+        read = self._read_at
+        notes = [f"{read[:1].upper()}{read[1:]}.", *overview.problems]
         notes += [OUTDATED] if self._is_outdated else []
-        return Box(tones.get(tone, tone), heading(self._heading, sentence, self._read_at), tuple(notes))
+        return Box(tones.get(tone, tone), heading(self._heading, sentence), tuple(notes))
 
     def _table(self) -> Shown:
         overview = self.overview

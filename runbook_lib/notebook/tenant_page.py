@@ -165,4 +165,10 @@ def _order(parts: Sequence[Slice]) -> Table:
         title = f"{part.section} {SECTIONS[part.section].title}"
         rows.append([place, title, str(state.state), changes, calls or None])
     columns = ("Order", "Section", "State", "To apply", "Interrupts calls")
-    return Table("The order of the run", columns, rows)
+    return _Order("The order of the run", columns, rows)
+
+
+class _Order(Table):
+    """What is not in one line with a section's state is in one below it."""
+
+    most_columns = 3
