@@ -44,7 +44,7 @@ class _Entry:
     start: int
     column: int
     place: Place
-    #: Where the outermost brackets end that it is in; 0 outside of brackets.
+    #: Where the outermost brackets end that it is in; 0 outside brackets.
     brackets_end: int
 
 
@@ -155,7 +155,7 @@ class Layout:
         return index - start - self.text.startswith("\ufeff", start)
 
     def dash(self, item: Node) -> int:
-        """The dash of an item outside of brackets."""
+        """The dash of an item outside brackets."""
         start = item.start_mark.index
         if isinstance(item, SequenceNode) and not item.flow_style:
             start -= 1  # it begins with a dash of its own
@@ -444,7 +444,7 @@ class _Writer:
         self._cut(blocks[0][0], blocks[-1][1], made)
 
     def _remove_lines(self, spans: list[tuple[int, int]], is_kept: list[bool]) -> None:
-        """Remove keys or items outside of brackets, each with its comments."""
+        """Remove keys or items outside brackets, each with its comments."""
         layout, first_kept = self.layout, is_kept.index(True)
         for index, ((start, end), kept) in enumerate(zip(spans, is_kept, strict=True)):
             if kept:
