@@ -200,7 +200,7 @@ class ParameterForm:
             self._draft.set(path, content.get("value"))
             self._refused.pop(path, None)
         except InputError as error:
-            self._refused[path] = error.problems[0]
+            self._refused[path] = _told(error)
         self._check()
 
     def _add(self, content: Mapping[str, Any]) -> None:
