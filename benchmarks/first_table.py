@@ -44,7 +44,7 @@ IMPORTS = ("import runbook_lib", "from runbook_lib import open_section")
 NEW, WARM = "first table, new kernel", "first table, warm kernel"
 #: What is promised, in seconds.
 CLICK = "first write after Apply"
-WANTED = {IMPORTS[0]: 0.4, WARM: 2.0, CLICK: 3.0}
+WANTED = {IMPORTS[0]: 0.4, NEW: 2.0, WARM: 2.0, CLICK: 3.0}
 
 
 def seconds_of_import(statement: str) -> float:

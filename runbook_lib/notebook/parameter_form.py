@@ -200,7 +200,7 @@ class ParameterForm:
             self._draft.set(path, content.get("value"))
             self._refused.pop(path, None)
         except InputError as error:
-            self._refused[path] = error.problems[0]
+            self._refused[path] = _told(error)
         self._check()
 
     def _add(self, content: Mapping[str, Any]) -> None:
@@ -289,7 +289,7 @@ class ParameterForm:
     @property
     def _has_fixed_name(self) -> bool:
         """Whether something may bear the tenant's name already: only a wrong one is corrected here."""
-        return self._draft is not None and not _wrong_name(str(self._draft.values.get("name", "")))
+        return self._draft is not None and not _wrong_name(str(self._draft.values.get("name") or ""))
 
     @property
     def _tenants(self) -> list[Path]:

@@ -18,6 +18,7 @@ from runbook_lib.notebook import Table
 from runbook_lib.notebook.display import Box, Shown
 from runbook_lib.notebook.section_page import SectionPage
 from runbook_lib.notebook.tables import Stack
+from runbook_lib.notebook.tenant_page import TenantPage
 from runbook_sandbox import demo
 from tests.conftest import TestSandbox
 
@@ -81,11 +82,12 @@ def test_what_was_read_keeps_its_time_when_a_run_ends_its_moment(
     opened: Callable[..., SectionPage], cell: str, sandbox: TestSandbox
 ) -> None:
     page = opened(SITE, ACME)
-    if not hasattr(page, "_run") and cell == "call_path":
+    if isinstance(page, TenantPage) and cell == "call_path":
         pytest.skip("a section's page shows it")
     page.plan()
     page._runbook.context.moment.begin()  # as a run that has ended since does
     assert re.search(r"read \S+ \d\d:\d\d:\d\d UTC", getattr(page, cell)().text())
+    page.finish()
 
 
 def test_wrong_parameters_are_told_without_a_stack_trace(sandbox: TestSandbox) -> None:

@@ -135,6 +135,25 @@ def test_unwritten_changes_are_not_left_without_a_word(root: Path, do: str, furt
     assert not shown["said"]
 
 
+def test_a_change_that_would_misplace_a_comment_is_refused_beside_its_field(root: Path) -> None:
+    file = root / ACME
+    file.write_text(file.read_text() + '  move:\n    - "+12025550101" # desk\n    - "+12025550102" # fax\n')
+    before = file.read_text()
+    form = ParameterForm("parameters/sandbox/site.yaml", ACME)
+    others = ["+12025550103", "+12025550104"]
+    shown = act(form, "set", path=["move"], value=others)
+    [problem] = [problem for problem in shown["problems"] if problem["path"] == ["move"]]
+    assert "What to do next" in problem["text"]
+    shown = act(form, "compare")
+    act(form, "save", offer=shown["offer"])
+    assert not shown["can_save"] and file.read_text() == before
+    shown = act(form, "set", path=["move"], value=["+12025550102", "+12025550101"])
+    assert not [problem for problem in shown["problems"] if problem["path"] == ["move"]]
+    shown = act(form, "compare")
+    act(form, "save", offer=shown["offer"])
+    assert file.read_text().endswith('    - "+12025550102" # fax\n    - "+12025550101" # desk\n')
+
+
 def test_a_row_is_never_edited_as_another_one(root: Path) -> None:
     """What was typed for the second rule, when the first one had just been removed, is for no rule now."""
     globex = "parameters/sandbox/globex.yaml"
