@@ -17,6 +17,7 @@ from runbook_lib.lock import held
 from runbook_lib.notebook.display import Box
 from runbook_lib.notebook.home import HomePage
 from runbook_lib.watch.report import NOT_KNOWN
+from tests.commands import runbook_here
 from tests.conftest import TestSandbox
 from tests.test_cli import SITE, runbook
 
