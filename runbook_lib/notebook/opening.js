@@ -40,6 +40,14 @@ function nameTabs(path, name) {
   document.head.append(style);
 }
 
+// Whether a notebook's kernel is idle. A narrow toolbar has no room to say so: then the status bar does, of the
+// notebook that is in front.
+function isIdle(panel) {
+  const indicator = panel.querySelector(".jp-Notebook-ExecutionIndicator");
+  if (indicator) return indicator.dataset.status === "idle";
+  return Boolean(document.getElementById("jp-main-statusbar")?.textContent.includes("| Idle"));
+}
+
 // With `run`, a notebook that was not open runs as soon as it is in front with a kernel that is idle.
 function openFile(root, path, run) {
   const wasOpen = Boolean(tabOf(path));
@@ -55,7 +63,7 @@ function openFile(root, path, run) {
     if (isOver || !panel) return;
     const prompts = [...panel.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")];
     if (prompts.some((prompt) => /[*\d]/.test(prompt.textContent))) clearInterval(timer);
-    else if (panel.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]') && ++idle % 5 === 0) {
+    else if (isIdle(panel) && ++idle % 5 === 0) {
       command(panel.querySelector(".jp-Notebook"), "notebook:run-all-cells");
     }
   }, 500);

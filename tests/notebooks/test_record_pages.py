@@ -110,19 +110,19 @@ def test_pages_that_are_handed_on(browser: Browser, sandbox: TestSandbox) -> Non
         return done.stdout
 
     try:
-        run("apply", "--section", "01", "--section", "03", tenant_file("acme"), tenant_file("globex"))
+        run("apply", "--section", "01", tenant_file("acme"), tenant_file("globex"))
         record = the_record(sandbox)
         run_id = record.parent.name
         run("records", "export", run_id, str(place / "one-page.html"))
         run("records", "export", run_id, str(place / "customer.html"), "--for", "customer")
         run("rollback", run_id, "--apply", "--accept-interruption")
-        (back,) = {*sandbox.root.glob("records/demo/acme/*")} - {record.parent}
+        (back,) = {*sandbox.root.glob("records/demo/acme/2*")} - {record.parent}
         (batch,) = sandbox.root.glob("records/_batches/*/index.html")
         pages = {
             "list": sandbox.root / "records/index.html",
             "batch": batch,
             "run": record.parent / "index.html",
-            "origination": record.parent / "03_trunk_origination.html",
+            "section": record.parent / "01_create_sip_trunk.html",
             "rollback": back / "index.html",
             "rollback-notebook": back / "90_roll_back.html",
             "one-page": place / "one-page.html",
