@@ -65,7 +65,7 @@ def _tasks(sandbox: TestSandbox, script: Script, tenant_id: str) -> list[dict[st
     pbx, trust = urls["portsip_url"].removesuffix("/api"), {"ca_path": urls["ca_file"]}
     credentials = {"username": "admin", "password": known["portsip_admin_password"]}
     sessions = {
-        scope: {"Authorization": "Bearer {{ %s.json.access_token }}" % scope}
+        scope: {"Authorization": f"Bearer {_filled(f'{scope}.json.access_token')}"}
         for scope in ("system", "tenant")
     }
 
@@ -95,9 +95,14 @@ def _tasks(sandbox: TestSandbox, script: Script, tenant_id: str) -> list[dict[st
         register = f"made{number}" if is_write else ""
         tasks.append(task(request, _WRITTEN if is_write else _READ, register))
         if is_write and (old := next(made, None)):
-            now[old] = "{{ %s.json.sid | default(%s.json.id | default('')) }}" % (register, register)
+            now[old] = _filled(f"{register}.json.sid | default({register}.json.id | default(''))")
     tasks += [task(of_pbx("POST", "/api/auth/sign_out", headers), _WRITTEN) for headers in sessions.values()]
     return tasks
+
+
+def _filled(expression: str) -> str:
+    """What Ansible puts a value in the place of."""
+    return "{{ " + expression + " }}"
 
 
 def _query(query: Mapping[str, str]) -> str:
