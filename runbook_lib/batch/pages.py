@@ -267,7 +267,7 @@ class _PageExporter(HTMLExporter):
     do not use, and to name images, which our notebooks do not show.
     """
 
-    def from_notebook_node(  # type: ignore[override]  # as nbconvert's own
+    def from_notebook_node(  # type: ignore[override]  # as HTMLExporter has it
         self, nb: nbformat.NotebookNode, resources: dict[str, Any] | None = None, **options: Any
     ) -> tuple[str, dict[str, Any]]:
         """Return the notebook as HTML."""
