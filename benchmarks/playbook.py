@@ -43,7 +43,8 @@ def play(sandbox: TestSandbox, scripts: Sequence[tuple[Script, str]], commands: 
     tenants = [f"tenant{number}" for number in range(len(scripts))]
     for name, (script, tenant_id) in zip(tenants, scripts, strict=True):
         (folder / f"{name}.json").write_text(json.dumps(_tasks(sandbox, script, tenant_id)))
-    (folder / "hosts").write_text("".join(f"{name} ansible_connection=local\n" for name in tenants))
+    python = f"ansible_python_interpreter={commands / 'python'}"
+    (folder / "hosts").write_text("".join(f"{name} ansible_connection=local {python}\n" for name in tenants))
     included = {"ansible.builtin.include_tasks": "{{ inventory_hostname }}.json"}
     play = {"hosts": "all", "gather_facts": False, "strategy": "free", "tasks": [included]}
     (folder / "play.json").write_text(json.dumps([play]))
