@@ -132,10 +132,10 @@ def recorded(place: Place, files: Sequence[str], kept: Path) -> list[tuple[Scrip
         (opening,) = (place.sandbox.root / "records").glob(f"demo/{Path(file).stem}/*/opening.json")
         began.append((opening.stat().st_mtime, opening.with_name("journal.jsonl")))
     times = [datetime.fromisoformat(entry["at"].replace("Z", "+00:00")).timestamp() for entry in log]
-    ends = [*(start for start, _ in began[1:]), float("inf")]
+    ends = [*(since for since, _ in began[1:]), float("inf")]
     scripts = []
-    for file, (since, journal), until in zip(files, began, ends, strict=True):
-        own = [entry for entry, at in zip(log, times, strict=True) if since <= at < until]
+    for file, (since, journal), end in zip(files, began, ends, strict=True):
+        own = [entry for entry, at in zip(log, times, strict=True) if since <= at < end]
         text = (place.sandbox.root / file).read_text()
         domain = next(line.split()[1] for line in text.splitlines() if "pbx_domain:" in line)
         scripts.append((own, made_by(journal), ids[domain]))

@@ -43,7 +43,8 @@ def play(sandbox: TestSandbox, scripts: Sequence[tuple[Script, str]], commands: 
     tenants = [f"tenant{number}" for number in range(len(scripts))]
     for name, (script, tenant_id) in zip(tenants, scripts, strict=True):
         (folder / f"{name}.json").write_text(json.dumps(_tasks(sandbox, script, tenant_id)))
-    (folder / "hosts").write_text("".join(f"{name} ansible_connection=local\n" for name in tenants))
+    python = f"ansible_python_interpreter={commands / 'python'}"
+    (folder / "hosts").write_text("".join(f"{name} ansible_connection=local {python}\n" for name in tenants))
     included = {"ansible.builtin.include_tasks": "{{ inventory_hostname }}.json"}
     play = {"hosts": "all", "gather_facts": False, "strategy": "free", "tasks": [included]}
     (folder / "play.json").write_text(json.dumps([play]))
@@ -65,7 +66,7 @@ def _tasks(sandbox: TestSandbox, script: Script, tenant_id: str) -> list[dict[st
     pbx, trust = urls["portsip_url"].removesuffix("/api"), {"ca_path": urls["ca_file"]}
     credentials = {"username": "admin", "password": known["portsip_admin_password"]}
     sessions = {
-        scope: {"Authorization": f"Bearer {{{{ {scope}.json.access_token }}}}"}
+        scope: {"Authorization": f"Bearer {_filled(f'{scope}.json.access_token')}"}
         for scope in ("system", "tenant")
     }
 
@@ -95,9 +96,14 @@ def _tasks(sandbox: TestSandbox, script: Script, tenant_id: str) -> list[dict[st
         register = f"made{number}" if is_write else ""
         tasks.append(task(request, _WRITTEN if is_write else _READ, register))
         if is_write and (old := next(made, None)):
-            now[old] = f"{{{{ {register}.json.sid | default({register}.json.id | default('')) }}}}"
+            now[old] = _filled(f"{register}.json.sid | default({register}.json.id | default(''))")
     tasks += [task(of_pbx("POST", "/api/auth/sign_out", headers), _WRITTEN) for headers in sessions.values()]
     return tasks
+
+
+def _filled(expression: str) -> str:
+    """What Ansible puts a value in the place of."""
+    return "{{ " + expression + " }}"
 
 
 def _query(query: Mapping[str, str]) -> str:

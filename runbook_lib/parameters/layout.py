@@ -31,7 +31,7 @@ _COMMENT = re.compile(r"#[^\r\n]*")
 BY_HAND = "edit the file by hand"
 
 
-class Row(dict[str, Any]):
+class FileRow(dict[str, Any]):
     """A mapping of a list, which knows the place that it had in the file; ``None``: it is new."""
 
     origin: int | None = None
@@ -61,7 +61,7 @@ def plain(value: Any) -> Any:
 
 def copied(value: Any) -> Any:
     """Return a copy that can be changed; its rows know their places."""
-    if isinstance(value, Row):
+    if isinstance(value, FileRow):
         return _row({key: copied(inner) for key, inner in value.items()}, value.origin)
     if isinstance(value, dict):
         return {key: copied(inner) for key, inner in value.items()}
@@ -71,7 +71,7 @@ def copied(value: Any) -> Any:
 def _row(item: Any, origin: int | None) -> Any:
     if not isinstance(item, dict):
         return item
-    made = Row(item)
+    made = FileRow(item)
     made.origin = origin
     return made
 
@@ -393,7 +393,7 @@ class _Writer:
     def _origins(self, old: list[Any], new: list[Any], place: Place) -> list[int | None]:
         """Which item each was: a row knows it, a text is recognized."""
         if any(isinstance(item, dict) for item in (*old, *new)):
-            return [item.origin if isinstance(item, Row) else None for item in new]
+            return [item.origin if isinstance(item, FileRow) else None for item in new]
         left = list(range(len(old)))
         origins: list[int | None] = []
         for item in new:

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from runbook_lib.batch import Observer, RunResult, SectionResult, run_tenants
+from runbook_lib.batch.frame import SCRIPT
 from runbook_lib.errors import InputError
 from runbook_lib.guide import RUN_ORDER, SECTIONS
 from tests.conftest import CHECKOUT, TestSandbox
@@ -157,11 +158,14 @@ def test_wrong_parameters_end_before_anything_runs(sandbox: TestSandbox, tmp_pat
     assert sandbox.control("GET", "requests").json()["requests"] == []
 
 
-def test_a_page_needs_no_network_and_runs_no_script(sandbox: TestSandbox) -> None:
+def test_a_page_needs_no_network_and_runs_no_script_but_the_search(sandbox: TestSandbox) -> None:
     folder = run(ACME, mode="plan").tenants[0].folder
-    for path in (*folder.glob("*.html"), folder.parents[2] / "index.html"):
+    overview = folder.parents[2] / "index.html"
+    for path in (*folder.glob("*.html"), overview):
         page = path.read_text(encoding="utf-8")
-        assert "<script" not in page and "<link" not in page and "@import" not in page
+        scripts = re.findall(r"<script.*?</script>", page, re.DOTALL)
+        assert scripts == ([f"<script>{SCRIPT}</script>"] if path == overview else [])
+        assert "<link" not in page and "@import" not in page
         assert set(re.findall(r"https?://[^\s\"'<]+", page)) <= {"http://www.w3.org/2000/svg"}
         assert "default-src 'none'" in page
         assert "SANDBOX" in page
