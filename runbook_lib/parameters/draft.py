@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..plain_files import describe, read, write_whole
 from ..secret import SecretRef
 from .document import PathInFile
-from .layout import Layout, Row, copied, rewritten
+from .layout import FileRow, Layout, copied, rewritten
 from .schema import json_schema
 
 KEY = "tenant"
@@ -251,7 +251,7 @@ class Draft:
         """Add an empty mapping to a list of mappings."""
         values: dict[str, Any] = copied(self._values)
         place = _place_of(values, path)
-        place[path[-1]] = [*(place.get(path[-1]) or ()), Row()]
+        place[path[-1]] = [*(place.get(path[-1]) or ()), FileRow()]
         self._write(values)
 
     def remove_row(self, path: Sequence[str | int], index: int) -> None:

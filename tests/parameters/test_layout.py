@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from runbook_lib.errors import InputError
-from runbook_lib.parameters.layout import Layout, Row, copied, plain, rewritten
+from runbook_lib.parameters.layout import FileRow, Layout, copied, plain, rewritten
 
 SPECIAL = ("yes", "0100", "a: b", "x # y", "it's", 'say "so"', "[", "- a", "tab\tbed", "ü", "two\nlines", "~")
 
@@ -116,7 +116,7 @@ def edit(chance: random.Random, values: dict[str, Any], new: Any) -> None:
                     del place[key]
                 return
             if act == "add":
-                inner.append(Row({f"n{next(new)}x": chance.choice(SPECIAL)}))
+                inner.append(FileRow({f"n{next(new)}x": chance.choice(SPECIAL)}))
                 return
             place = chance.choice(inner)
             if not place:
@@ -128,12 +128,15 @@ def edit(chance: random.Random, values: dict[str, Any], new: Any) -> None:
         break
     act = chance.choice(["remove", "change", "change", "add", "add group"])
     # The first key of a row is the one that the comments of the row name.
-    if act == "remove" and not (isinstance(place, Row) and key == next(iter(place))):
+    if act == "remove" and not (isinstance(place, FileRow) and key == next(iter(place))):
         del place[key]
     elif act in ("remove", "add"):
         place[f"n{next(new)}x"] = chance.choice([*SPECIAL, 7, False, [], ["a", "0100"]])
     elif act == "add group":
-        place[f"n{next(new)}x"] = {"a": {"b": "c"}, "rows": [Row(d=chance.choice(SPECIAL)), Row(d=1, e=2)]}
+        place[f"n{next(new)}x"] = {
+            "a": {"b": "c"},
+            "rows": [FileRow(d=chance.choice(SPECIAL)), FileRow(d=1, e=2)],
+        }
     elif isinstance(inner, list) and inner:
         texts = [str(item) for item in inner]
         how = chance.choice(["shuffle", "drop", "append", "insert", "alter"])
