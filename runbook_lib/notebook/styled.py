@@ -36,6 +36,8 @@ _HEAD = f"{_CELL};font-weight:600"
 _NARROWEST = 38
 #: A column is at least as wide as its words of up to so many characters, if there is room for all columns.
 _WHOLE_WORDS = 16
+#: Characters that fit side by side on a page of 800 pixels without a file list.
+_WIDE = 80
 #: The room that a table has: what JupyterLab leaves beside its file list, or what a page says.
 _ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 440px))", 6
 #: A word of up to this length is not broken in text.
@@ -172,5 +174,12 @@ def _widths(words: Sequence[int]) -> list[str]:
     trust.
     """
     wanted = [min(length, _WHOLE_WORDS) + 0.5 for length in words]
+    shares, left = [*wanted], float(_WIDE)
+    for place, column in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        shares[column] = min(wanted[column], left / (len(wanted) - place))  # the long ones give way first
+        left -= shares[column]
     room = f"({_ROOM} - {_PADDING_PX * len(words)}px)"
-    return [f"min-width:min({width:g}ch, calc({room} * {width / sum(wanted):.4f}))" for width in wanted]
+    return [
+        f"min-width:min({width:g}ch, calc({room} * {share / sum(shares):.4f}))"
+        for width, share in zip(wanted, shares, strict=True)
+    ]
