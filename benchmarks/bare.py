@@ -25,7 +25,7 @@ AT_ONCE = 4
 #: Any one that Twilio accepts; the log keeps none.
 PASSWORD = "Bare-script-0123456789"  # noqa: S105 - for the sandbox only
 #: What a session in the tenant's scope is asked for; the rest is the system's.
-_TENANTS = ("/api/providers", "/api/inbound_rules", "/api/outbound_rules", "/api/tenant")
+_TENANTS = ("/api/providers/", "/api/inbound_rules/", "/api/outbound_rules/", "/api/tenant/")
 
 Entry = dict[str, Any]
 
@@ -134,7 +134,7 @@ def made_by(journal: Path) -> list[str | None]:
 
 def scope_of(entry: Entry) -> str:
     """Return the session in which the PBX is asked: ``"tenant"`` or ``"system"``."""
-    return "tenant" if entry["path"].startswith(_TENANTS) else "system"
+    return "tenant" if f"{entry['path']}/".startswith(_TENANTS) else "system"
 
 
 def _is_session(entry: Entry) -> bool:

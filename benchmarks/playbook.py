@@ -22,7 +22,8 @@ from .bare import PASSWORD, Entry, Script, scope_of
 
 FORKS = 8
 PACKAGE = "ansible-core>=2.16"
-_READ, _WRITTEN = [200, 204, 404], [200, 201, 202, 204]
+#: As the script, it goes on after a read that was refused.
+_READ, _WRITTEN = [200, 204, 400, 403, 404], [200, 201, 202, 204]
 
 
 def ensure_ansible(folder: Path) -> Path | None:

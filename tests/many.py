@@ -29,6 +29,7 @@ SHARED = """tenant:
   pbx_domain: acme.pbx.example
   dids: "12025550101-12025550104"
   shared_trunk: {}
+  concurrency: 1
 """
 
 
