@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from runbook_lib.cli import app
 from runbook_lib.errors import RunbookError
 from runbook_lib.plan import FORMAT, Plan
-from runbook_lib.records import chain, journal, record, summary
+from runbook_lib.records import chain, journal, record, run_folder, summary
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
 from runbook_lib.records.problems import CONSISTENT, DAMAGED, NEWER, Anchor
@@ -34,6 +34,8 @@ def the_next_version(*modules: object) -> Iterator[None]:
         patch.setattr(record, "runbook_version", lambda: NEXT)
         for module in modules:
             patch.setattr(module, "FORMAT", 2)
+        if record in modules:  # the opening and the checksums
+            patch.setattr(run_folder, "FORMAT", 2)
         yield
 
 
