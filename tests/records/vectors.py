@@ -34,9 +34,10 @@ from runbook_lib.records.handing import enter_copy
 from runbook_lib.records.journal import Journal
 from runbook_lib.records.policy import change_policy
 from runbook_lib.records.problems import Anchor
-from runbook_lib.records.record import adopt, open_record
+from runbook_lib.records.record import open_record
 from runbook_lib.records.retention import dispose_records, hold_record
 from runbook_lib.records.reviews import review_run
+from runbook_lib.records.settling import adopt
 from runbook_lib.records.signatures import NAMESPACE as OF_HEADS
 from runbook_lib.records.signatures import sign_head, signed_heads
 from runbook_lib.records.uses import enter_revocation
