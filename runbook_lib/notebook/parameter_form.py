@@ -248,13 +248,16 @@ class ParameterForm:
         if self._mode != "plan":
             parameters["mode"] = self._mode
         changed = working_copies.make(folder, parameters)
-        kept = [near(copy.path, self._root) for copy in changed if copy.parameters != parameters]
+        kept = {copy.path: copy for copy in changed if copy.parameters != parameters}
         if kept:
-            self._said = f"Changed by somebody, and kept with other parameters: {', '.join(kept)}"
+            names = ", ".join(near(path, self._root) for path in kept)
+            self._said = f"Changed by somebody, and kept with other parameters: {names}"
         first = folder / f"{working_copies.FIRST}.ipynb"
         path = first if first.exists() else min(folder.glob("0*.ipynb"))
         served = Served.by_this_kernel().path_of(path)
-        if served is None:
+        if path in kept:
+            self._said = working_copies.of_another(kept[path], self._root)
+        elif served is None:
             self._said = f"It is outside the folder that this JupyterLab shows: {path}"
         elif self._panel is not None:
             self._panel.send({"open": served, "run": path not in [copy.path for copy in changed]})

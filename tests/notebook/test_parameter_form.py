@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from runbook_lib import working_copies
 from runbook_lib.errors import InputError
 from runbook_lib.notebook.parameter_form import ParameterForm
+from runbook_lib.notebook.parameter_panel import ParameterPanel
 from tests.conftest import CHECKOUT
 
 ACME = "parameters/sandbox/acme.yaml"
@@ -63,6 +65,20 @@ def test_nothing_is_written_while_something_is_wrong_or_refused(root: Path) -> N
         act(form, "save", offer=shown["offer"])
         assert file.read_text() == before
         act(form, "reload")
+
+
+def test_a_copy_that_was_edited_for_another_tenant_is_not_opened(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form, sent = ParameterForm("parameters/sandbox/site.yaml", ACME), list[dict[str, Any]]()
+    form._panel = ParameterPanel(view(form), form.answered)
+    monkeypatch.setattr(form._panel, "send", sent.append)
+    act(form, "open")
+    copy = root / "work" / "demo" / "acme" / f"{working_copies.FIRST}.ipynb"
+    assert copy.exists()
+    copy.write_text(copy.read_text().replace("acme.yaml", "globex.yaml"))
+    opened = len(sent)
+    assert "globex.yaml" in act(form, "open")["said"] and len(sent) == opened
 
 
 def test_a_secret_that_is_not_there_yet_keeps_no_file_from_being_written(root: Path) -> None:
