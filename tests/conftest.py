@@ -17,6 +17,7 @@ from typing import TypeVar
 import httpx
 import pytest
 
+from runbook_lib import secret
 from runbook_lib.runbook import Runbook
 from tests import sampling
 from tests.documents import FACTS, SPECS
@@ -32,6 +33,15 @@ T = TypeVar("T")
 
 def pytest_report_header() -> str:
     return f"samples: RUNBOOK_SEED={SEED}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_secrets() -> Iterator[None]:
+    """What the tests of one file have remembered is not taken out of the texts of the next one's."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_secrets", "_tokens"):
+            patch.setattr(secret, name, secret.SecretFilter())
+        yield
 
 
 def sample(cases: Sequence[T], size: int) -> list[T]:
