@@ -88,12 +88,13 @@ def test_an_edge_set_by_hand_is_recognised_kept_and_shown(sandbox: TestSandbox, 
     """Also with leave for interruptions: nothing asked for another edge."""
     tenant = asking(sandbox, "acme-pbx", accept_interruption=True)
     run_all(tenant=tenant)
-    assert cautions(tenant) == []
+    usual = cautions(tenant)
     set_by_hand(sandbox, by_hand)
     rows = planned(tenant)
     assert unsettled(rows) == []
     assert [row.current for row in rows if row.setting == "hostname"] == [by_hand]
-    assert [by_hand in caution for caution in cautions(tenant)] == [True]
+    [caution] = [caution for caution in cautions(tenant) if caution not in usual]
+    assert by_hand in caution
     sandbox.clear_log()
     run_all(tenant=tenant)
     run_all(mode="verify", tenant=tenant)
