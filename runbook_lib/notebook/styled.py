@@ -38,8 +38,8 @@ _NARROWEST = 38
 _WHOLE_WORDS = 16
 #: Characters that fit side by side on a page of 800 pixels without a file list.
 _WIDE = 80
-#: The room that a table has: what JupyterLab leaves beside its file list, or what a page says.
-_ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 440px))", 6
+#: The room of a table: what JupyterLab leaves beside its file list and a scroll bar, or what a page says.
+_ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 470px))", 6
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
 #: So wide is text that goes to no terminal.
@@ -102,7 +102,7 @@ def styled_html(
             cell_style=_CELL,
             line_style=_LINE,
             names=[broken(name, longest[name]) for name in seen],
-            widths=_widths([longest_words[name] for name in seen]),
+            widths=_widths([longest_words[name] for name in seen], [longest[name] for name in seen]),
             lines=[names.index(name) for name in lines if name in names],
             indented=int(seen[:1] == ["Step"]),
             empty=escaped(empty),
@@ -167,19 +167,21 @@ def _shares(words: Mapping[str, int]) -> dict[str, int]:
     return shares
 
 
-def _widths(words: Sequence[int]) -> list[str]:
+def _widths(words: Sequence[int], least: Sequence[int]) -> list[str]:
     """The style of each column's head: it keeps words whole where the page has the room for it.
 
-    Where it has not, the columns share what there is. JupyterLab drops this from a notebook that it does not
-    trust.
+    Where it has not, the columns share what their longest unbroken parts (``least``) do not need. JupyterLab
+    drops this from a notebook that it does not trust.
     """
     wanted = [min(length, _WHOLE_WORDS) + 0.5 for length in words]
     shares, left = [*wanted], float(_WIDE)
     for place, column in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
         shares[column] = min(wanted[column], left / (len(wanted) - place))  # the long ones give way first
         left -= shares[column]
-    room = f"({_ROOM} - {_PADDING_PX * len(words)}px)"
+    needed = [min(length, _WHOLE_WORDS) for length in least]
+    more = [max(0.5, share - length) for share, length in zip(shares, needed, strict=True)]
+    spare = f"({_ROOM} - {_PADDING_PX * len(words)}px - {sum(needed)}ch)"
     return [
-        f"min-width:min({width:g}ch, calc({room} * {share / sum(shares):.4f}))"
-        for width, share in zip(wanted, shares, strict=True)
+        f"min-width:min({width:g}ch, calc({length}ch + {spare} * {part / sum(more):.4f}))"
+        for width, length, part in zip(wanted, needed, more, strict=True)
     ]
