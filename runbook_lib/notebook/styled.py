@@ -36,10 +36,12 @@ _HEAD = f"{_CELL};font-weight:600"
 _NARROWEST = 38
 #: A column is at least as wide as its words of up to so many characters, if there is room for all columns.
 _WHOLE_WORDS = 16
+#: How wide, in ``ch`` of a bold head, a letter is on average: in a badge, and in a part of a broken word.
+_MARK_CH, _PART_CH = 0.8, 0.9
 #: Characters that fit side by side on a page of 800 pixels without a file list.
 _WIDE = 80
-#: The room that a table has: what JupyterLab leaves beside its file list, or what a page says.
-_ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 440px))", 6
+#: The room of a table: what JupyterLab leaves beside its file list and a scroll bar, or what a page says.
+_ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 470px))", 6
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
 #: So wide is text that goes to no terminal.
@@ -62,6 +64,7 @@ def styled_html(
     caption: str,
     empty: str,
     lines: Collection[str] = (),
+    marks: Collection[str] = (),
 ) -> str:
     """Return a frame as HTML.
 
@@ -75,6 +78,8 @@ def styled_html(
         What the table shows, and what it says where it has no rows. Plain text.
     lines
         Columns that are lines of their own below their row.
+    marks
+        Columns of badges, whose words are never broken.
     """
     import pandas as pd  # takes half a second, so only who shows a table pays for it
 
@@ -102,7 +107,11 @@ def styled_html(
             cell_style=_CELL,
             line_style=_LINE,
             names=[broken(name, longest[name]) for name in seen],
-            widths=_widths([longest_words[name] for name in seen]),
+            widths=_widths(
+                [longest_words[name] for name in seen],
+                [longest[name] for name in seen],
+                [name in marks for name in seen],
+            ),
             lines=[names.index(name) for name in lines if name in names],
             indented=int(seen[:1] == ["Step"]),
             empty=escaped(empty),
@@ -167,19 +176,24 @@ def _shares(words: Mapping[str, int]) -> dict[str, int]:
     return shares
 
 
-def _widths(words: Sequence[int]) -> list[str]:
+def _widths(words: Sequence[int], least: Sequence[int], marked: Sequence[bool]) -> list[str]:
     """The style of each column's head: it keeps words whole where the page has the room for it.
 
-    Where it has not, the columns share what there is. JupyterLab drops this from a notebook that it does not
+    Where it has not, the columns share what their longest unbroken parts (``least``) do not need. Marks are
+    never broken, so their columns give nothing up. JupyterLab drops this from a notebook that it does not
     trust.
     """
-    wanted = [min(length, _WHOLE_WORDS) + 0.5 for length in words]
+    wanted, needed = [], []
+    for word, part, is_marked in zip(words, least, marked, strict=True):
+        wanted.append(_MARK_CH * word if is_marked else min(word, _WHOLE_WORDS) + 0.5)
+        needed.append(_MARK_CH * word if is_marked else _PART_CH * min(part, _WHOLE_WORDS))
     shares, left = [*wanted], float(_WIDE)
     for place, column in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
         shares[column] = min(wanted[column], left / (len(wanted) - place))  # the long ones give way first
         left -= shares[column]
-    room = f"({_ROOM} - {_PADDING_PX * len(words)}px)"
+    more = [max(0.0, share - width) for share, width in zip(shares, needed, strict=True)]
+    spare, parts = f"({_ROOM} - {_PADDING_PX * len(words)}px - {sum(needed):g}ch)", sum(more) or 1.0
     return [
-        f"min-width:min({width:g}ch, calc({room} * {share / sum(shares):.4f}))"
-        for width, share in zip(wanted, shares, strict=True)
+        f"min-width:min({width:g}ch, calc({part:g}ch + {spare} * {share / parts:.4f}))"
+        for width, part, share in zip(wanted, needed, more, strict=True)
     ]

@@ -186,6 +186,7 @@ class Table(Shown):
             caption=self.heading,
             empty=self.empty,
             lines=[FURTHER, NOTE],
+            marks=_MARKS,
         )
 
     def markdown(self) -> str:
