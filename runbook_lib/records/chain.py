@@ -60,7 +60,8 @@ _PLAIN_FORMAT = 2
 _TEXT = rb'"([ !#-\[\]-~]*)"'
 _PLAIN = re.compile(
     rb'\{"format": %d, "seq": (0|[1-9][0-9]{0,17}), "at": TEXT, "event": TEXT, "run": (?:null|TEXT),'
-    rb' "file": TEXT, "content": TEXT, "previous": (?:null|TEXT)\}\n'.replace(b"TEXT", _TEXT) % _PLAIN_FORMAT
+    rb' "file": TEXT, "content": TEXT, "previous": (?:null|TEXT)\}\n'.replace(b"TEXT", _TEXT)
+    % _PLAIN_FORMAT
 )
 
 
