@@ -32,5 +32,5 @@ def children_of(pid: int) -> Iterator[int]:
 def runs(pid: int, module: str) -> bool:
     """Whether a process was started with a module, or is a copy of one that was."""
     with suppress(OSError):  # it has ended meanwhile: JupyterLab asks node and npm for their versions
-        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return False

@@ -54,12 +54,14 @@ NO_SYNC = frozenset(
 #: A file system's clock moves in steps that are shorter than this.
 SETTLED_NS = 100_000_000
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
-#: A line of format 2 that has nothing in it which JSON could write in another way. Nearly all lines are such,
-#: and there can be very many of them.
+#: A line of this format that has nothing in it which JSON could write in another way. Nearly all lines are
+#: such, and there can be very many of them.
+_PLAIN_FORMAT = 2
 _TEXT = rb'"([ !#-\[\]-~]*)"'
 _PLAIN = re.compile(
-    rb'\{"format": 2, "seq": (0|[1-9][0-9]{0,17}), "at": TEXT, "event": TEXT, "run": (?:null|TEXT),'
+    rb'\{"format": %d, "seq": (0|[1-9][0-9]{0,17}), "at": TEXT, "event": TEXT, "run": (?:null|TEXT),'
     rb' "file": TEXT, "content": TEXT, "previous": (?:null|TEXT)\}\n'.replace(b"TEXT", _TEXT)
+    % _PLAIN_FORMAT
 )
 
 
@@ -117,7 +119,7 @@ class Entry:
             values: list[Any] = [None if text is None else text.decode() for text in plain.groups()]
             at, event, run, file, content, previous = values[1:]
             if run is not None or event not in FILES:
-                return cls(int(plain[1]), at, event, run, file, content, previous)
+                return cls(int(plain[1]), at, event, run, file, content, previous, _PLAIN_FORMAT)
         try:
             data: Any = json.loads(line)
         except RecursionError:

@@ -27,6 +27,14 @@ from tests.sections.test_tenant_level import ACME, DOMAIN, SITE
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="needs libfaketime: apt-get install libfaketime")
 CLOCKS = ("-3d", "-10m", "+10m", "+2h", "+3y")
+#: What sets the clock of a process: of each one on the machine, also of the one that kernels are copied from.
+SETTINGS = ("LD_PRELOAD", "NO_FAKE_STAT", "FAKETIME")
+COMMAND = f"""
+from runbook_lib.__main__ import main
+from runbook_lib.batch import forking
+forking.PASSED_ON += {SETTINGS}
+main()
+"""
 #: What is made by a write whose answer is lost.
 LOST = ("/Credentials.json$", "/IpAccessControlLists.json$", "/OriginationUrls$")
 #: Whole runs take long: one of the clocks with every test run, all of them with ``make sweep``.
@@ -43,7 +51,7 @@ def environment(sandbox: TestSandbox, **clock: str) -> dict[str, str]:
 def start(sandbox: TestSandbox, clock: str, *arguments: str) -> subprocess.Popen[str]:
     """Start the ``runbook`` command on a machine whose clock is off by so much; by nothing if it is empty."""
     return subprocess.Popen(
-        [sys.executable, "-m", "runbook_lib", *arguments],
+        [sys.executable, "-c", COMMAND, *arguments],
         cwd=sandbox.root,
         env=environment(sandbox, **({"FAKETIME": clock} if clock else {})),
         stdout=subprocess.PIPE,
@@ -88,7 +96,8 @@ def test_what_lost_answers_made_is_ours_by_any_clock(sandbox: TestSandbox, clock
     [record] = (sandbox.root / "records/demo/acme").glob("*/record.json")
     ahead = json.loads(record.read_text())["clocks"]
     wanted = {"-3d": -259_200, "-10m": -600, "+10m": 600, "+2h": 7200}[clock]
-    assert ahead.keys() == {"Twilio", "PortSIP"} and all(abs(one - wanted) < 10 for one in ahead.values())
+    assert ahead.keys() == {"Twilio", "PortSIP"}
+    assert all(abs(one - wanted) < 10 for one in ahead.values()), ahead
 
 
 @BY_CLOCK
@@ -101,7 +110,7 @@ def test_the_record_that_is_offered_is_the_newest_by_any_clock(sandbox: TestSand
     offered = Runbook.open(SITE, ACME, sections=(ROLL_BACK,)).context.to_undo
     assert offered is not None and offered.name == second
     page = (records / "index.html").read_text()
-    assert re.findall(r">(\d{8}T\d{6}Z-[0-9a-f]{6})<", page) == [second, first]
+    assert re.findall(r'<tr data-run="demo/acme/([^"]*)">', page) == [second, first]
     for reader in ("", clock):
         for command in ("verify", "list"):
             status, said = runbook(sandbox, reader, "records", command)

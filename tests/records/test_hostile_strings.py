@@ -21,11 +21,9 @@ from runbook_lib.notebook.display import visible
 from runbook_lib.notebook.tables import Stack, Table
 from runbook_sandbox import demo
 from tests.conftest import TestSandbox
-from tests.notebooks.conftest import CHROMIUM, lab
+from tests.notebooks.conftest import CHROMIUM, jupyterlab
 from tests.notebooks.lab import PATIENCE_MS
 from tests.test_cli import SITE, runbook
-
-__all__ = ["lab"]  # a fixture
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not installed; CI requires it"
@@ -187,6 +185,13 @@ def _own_signatures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def lab(sandbox: TestSandbox, tmp_path: Path) -> Iterator[str]:
+    """The address of a JupyterLab of this file's own, which knows what is trusted here."""
+    with jupyterlab(sandbox, tmp_path) as address:
+        yield address
+
+
 def test_a_trusted_notebook_does_nothing_in_jupyterlab(
     sandbox: TestSandbox, lab: str, browser: Browser
 ) -> None:
@@ -202,6 +207,7 @@ def test_a_trusted_notebook_does_nothing_in_jupyterlab(
     page.goto(f"{lab}/lab/tree/{opened.name}?reset", timeout=PATIENCE_MS)
     tables = page.locator(".jp-RenderedHTML table")
     tables.first.wait_for(timeout=PATIENCE_MS)
+    assert page.locator(".jp-RenderedHTML.jp-mod-trusted table").count() == tables.count()
     assert page.locator(".jp-OutputArea").locator(FOREIGN).count() == 0
     shown = solid(" ".join(page.locator(".jp-RenderedHTML").all_text_contents()))
     assert solid(visible(f"n2 {ALL}")) in shown and LONG in shown
