@@ -247,11 +247,8 @@ def _button(two: TwoPersons) -> SectionPage:
     approval = {"plan_file": str(two.plan_file), "approved_plan": None, "approved_by": None}
     page = SectionPage("02", two.site, ACME, "apply", approval, {}, watched=True)
     page.plan()
-    _, line = page.form.widget.children
-    name, button, _ = line.children
-    name.value = "demo/acme"
-    assert not button.disabled, page.form.text()
-    button.click()
+    assert page.form.has_order, page.form.text()
+    page.form.apply(name="demo/acme")
     return page
 
 
@@ -277,7 +274,7 @@ def test_the_button_uses_the_approval_and_continues_one_that_was_killed(
     while len(list(two.records.glob("demo/acme/*/journal.jsonl"))) < 2:
         assert time.monotonic() < end
         time.sleep(0.1)
-    process = psutil.Process(page.form._child._process.pid)
+    process = psutil.Process(page.form.follower.followed._process.pid)
     for one in (*process.children(recursive=True), process):
         with suppress(psutil.NoSuchProcess):  # the death of its parent may have ended it
             one.kill()

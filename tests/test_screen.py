@@ -145,6 +145,7 @@ def test_ctrl_c_reaches_the_pipe_as_well(sandbox: TestSandbox, tmp_path: Path) -
     wait_for(lambda: "not begun" in errors.read_text())
     said = errors.read_text()
     assert "acme: interrupted" in said and "globex: not begun" in said and "Traceback" not in said
+    assert "Interrupted: 1 tenant not begun." in said
     assert len(records_of(sandbox)) == 1
 
 

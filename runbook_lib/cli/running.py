@@ -21,6 +21,7 @@ from ..paths import near
 from ..records.result import CHECKSUMS
 from ..records.versions import runbook_version
 from ..screen import complain, conclude, screen
+from ..words import counted
 from ..workspace import find_workspace
 from .ending import RUN_AGAIN, guarded
 
@@ -120,7 +121,9 @@ def _show(result: RunResult, how: How) -> int:
         complain(f"The run itself was not affected by this: {remark}")
     if result.stopped:
         complain(f"Stopped: {result.stopped}.")
-    if result.not_begun and not result.batch:
+    elif result.not_begun and result.batch:  # the summary says how to go on
+        complain(f"Interrupted: {counted(len(result.not_begun), 'tenant')} not begun.")
+    elif result.not_begun:
         complain(RUN_AGAIN)
     conclude(*plain_summary(result))
     return result.exit_status
