@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 import httpx
@@ -80,8 +81,8 @@ class _Vendors:
     def __init__(self, sandbox: TestSandbox, tenant_id: str) -> None:
         known, urls = secrets.read_secrets(sandbox.root), sandbox.urls
         shared: dict[str, Any] = {
-            # The servers close what lay idle for five seconds.
-            "limits": httpx.Limits(max_connections=AT_ONCE, keepalive_expiry=2),
+            # A full pool may close a connection that it has just given to another thread (httpcore #1110).
+            "limits": httpx.Limits(max_connections=None, max_keepalive_connections=None),
             "trust_env": False,
             "timeout": 60,
         }
@@ -92,6 +93,7 @@ class _Vendors:
         self._pbx = httpx.Client(base_url=urls["portsip_url"].removesuffix("/api"), verify=trust, **shared)
         self._credentials = {"username": "admin", "password": known["portsip_admin_password"]}
         self._tenant_id = tenant_id
+        self._slots = {client: BoundedSemaphore(AT_ONCE) for client in (self._twilio, self._pbx)}
 
     def __enter__(self) -> _Vendors:
         self._system, self._tenant = self._sign_in(), self._sign_in()
@@ -114,9 +116,10 @@ class _Vendors:
             client = self._pbx
             headers = self._tenant if scope_of(entry) == "tenant" else self._system
         content = {kind: body} if body is not None else {}
-        answer = client.request(
-            entry["method"], entry["path"], params=entry["query"], headers=headers, **content
-        )
+        with self._slots[client]:
+            answer = client.request(
+                entry["method"], entry["path"], params=entry["query"], headers=headers, **content
+            )
         if answer.status_code >= 500 or (entry["method"] != "GET" and not answer.is_success):
             raise SystemExit(f"{entry['method']} {entry['path']}: {answer.status_code} {answer.text}")
         return answer

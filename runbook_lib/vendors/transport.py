@@ -153,7 +153,11 @@ class Transport:
         self._journal = journal
         self._wire = Wire(
             httpx.HTTPTransport(
-                verify=load_public_trust() if verify is True else verify, proxy=proxy, trust_env=False
+                verify=load_public_trust() if verify is True else verify,
+                # A full pool may close a connection that it has just given to another thread (httpcore #1110).
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+                proxy=proxy,
+                trust_env=False,
             ),
             vendor,
             journal,
