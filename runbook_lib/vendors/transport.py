@@ -154,7 +154,7 @@ class Transport:
         self._wire = Wire(
             httpx.HTTPTransport(
                 verify=load_public_trust() if verify is True else verify,
-                # A full pool may close a connection that it has just given to another thread (httpcore #1110).
+                # A full pool may close a connection that another thread was just given (httpcore #1110).
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
                 proxy=proxy,
                 trust_env=False,
