@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -168,29 +168,37 @@ class PbxTrunkResource:
         session = self.session
         narrowed = f"hostname eq {quoted(hostname)} or name eq {quoted(name)}"
         # A tenant sees few trunks; in the whole PBX there may be pages of them.
-        found, of_brand = side_by_side(
-            lambda: self._listed(session, narrowed),
+        (found, at_ours), of_brand = side_by_side(
+            lambda: self._found_by(narrowed, with_status),
             lambda: self.of_brand(session) if self._settings.shared is None else None,
         )
+        if at_ours.candidates:
+            return at_ours
+        # The PBX's filter compares characters: to find the same name in another case, with another
+        # form of its accents or with another edge, all trunks are read.
+        known = {trunk["id"] for trunk in found}
+        of_brand = self.of_brand(session) if of_brand is None else of_brand
+        found += [trunk for trunk in of_brand if trunk["id"] not in known]
         matching, namesake = self._at_our_hostname(found), None
-        if not matching:
-            # The PBX's filter compares characters: to find the same name in another case, with another
-            # form of its accents or with another edge, all trunks are read.
-            known = {trunk["id"] for trunk in found}
-            of_brand = self.of_brand(session) if of_brand is None else of_brand
-            found += [trunk for trunk in of_brand if trunk["id"] not in known]
-            matching = self._at_our_hostname(found)
         if not matching:
             named = [trunk for trunk in found if same_name(trunk.get("name"), name)]
             matching = [trunk for trunk in named if self._made_by_us(pbx_trunk(name), trunk["id"])]
             namesake = next((trunk for trunk in named if trunk not in matching), None)
-        paths = [f"/providers/{trunk['id']}" for trunk in matching]
+        return replace(self._in_full(matching, with_status), namesake=namesake)
+
+    def _found_by(self, narrowed: str, with_status: bool) -> tuple[list[dict[str, Any]], InPbx]:
+        """Read the trunks that a filter finds, and in full those of them at our termination URI."""
+        found = self._listed(self.session, narrowed)
+        return found, self._in_full(self._at_our_hostname(found), with_status)
+
+    def _in_full(self, trunks: Sequence[dict[str, Any]], with_status: bool) -> InPbx:
+        paths = [f"/providers/{trunk['id']}" for trunk in trunks]
         if with_status and len(paths) == 1:
             trunk, status = side_by_side(
-                partial(session.get, paths[0]), partial(session.get, f"{paths[0]}/status")
+                partial(self.session.get, paths[0]), partial(self.session.get, f"{paths[0]}/status")
             )
-            return InPbx((trunk,), namesake, status.get("status"))
-        return InPbx(side_by_side(*(partial(session.get, path) for path in paths)), namesake)
+            return InPbx((trunk,), status=status.get("status"))
+        return InPbx(side_by_side(*(partial(self.session.get, path) for path in paths)))
 
     def of_brand(self, session: Session) -> tuple[dict[str, Any], ...]:
         """Read the trunks of our brand that a session sees, as the PBX lists them."""
