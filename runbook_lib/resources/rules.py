@@ -106,10 +106,11 @@ class TenantRules:
 
         ``trunk_ids`` returns the ids of the PBX trunks that are ours.
         """
-        ids, inbound, outbound, tenant = side_by_side(
+        # First those that further requests wait for: the budget may not let all of them go at once.
+        ids, outbound, inbound, tenant = side_by_side(
             trunk_ids,
-            self.inbound,
             lambda: self.outbound() if users else (),
+            self.inbound,
             lambda: self.tenant() if users else {},
         )
         return RulesAsRead(ids, tuple(inbound), tuple(outbound), tenant)
