@@ -119,7 +119,9 @@ class Entry:
             values: list[Any] = [None if text is None else text.decode() for text in plain.groups()]
             at, event, run, file, content, previous = values[1:]
             if run is not None or event not in FILES:
-                return cls(int(plain[1]), at, event, run, file, content, previous, _PLAIN_FORMAT)
+                entry = cls(int(plain[1]), at, event, run, file, content, previous, _PLAIN_FORMAT)
+                entry.__dict__["line"] = line  # what it would be written as
+                return entry
         try:
             data: Any = json.loads(line)
         except RecursionError:

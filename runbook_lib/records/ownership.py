@@ -29,7 +29,7 @@ from .errors import RecordError
 from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read_journal, vendor_time
 
 OWNERSHIP = ".ownership.json"
-FORMAT = 5
+FORMAT = 6
 #: So many journals are read at every look rather than writing the index again.
 FEW = 16
 #: Runs are two folders below a site's, withheld ones three.
@@ -45,17 +45,22 @@ class _Journal:
     stamp: tuple[int, ...]
     ids: frozenset[str]
     lost: frozenset[str]
-    #: As the index has them: the number of a place, when it was written, the value, whether it is certain.
-    entries: Sequence[tuple[int, str, Value, bool]]
+    #: JSON: for each setting the number of its place, when it was written, the value, whether it is certain.
+    entries: str
     places: Sequence[str]
 
     @cached_property
     def left(self) -> dict[str, tuple[str, Value, bool]]:
         """What the run left of each setting: when it was written, the value, whether it surely arrived.
 
-        The key of a resource alone says that the run removed it. Most journals are never asked.
+        The key of a resource alone says that the run removed it. Most journals are never asked. Nothing,
+        if somebody has changed the index.
         """
-        return {self.places[place]: (at, value, is_certain) for place, at, value, is_certain in self.entries}
+        try:
+            entries = json.loads(self.entries)
+            return {self.places[place]: (at, value, is_certain) for place, at, value, is_certain in entries}
+        except (ValueError, TypeError, IndexError):
+            return {}
 
 
 @dataclass(frozen=True)
@@ -211,7 +216,7 @@ class Ownership:
                     ids = frozenset(one for write in writes for one in _ids(write))
                     lost = frozenset(canonical(key_of(write).identity) for write in writes if is_lost(write))
                     left = _left(writes)
-                    entries = [(number, *found) for number, found in enumerate(left.values())]
+                    entries = json.dumps([(number, *found) for number, found in enumerate(left.values())])
                     journal = _Journal(stamps[name], ids, lost, entries, list(left))
                 except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                     unreadable.append(self._problem(name, error))
@@ -290,7 +295,9 @@ def _to_index(journals: dict[str, _Journal]) -> bytes:
             journal.stamp,
             sorted(journal.ids),
             sorted(journal.lost),
-            [(places.setdefault(place, len(places)), *left) for place, left in journal.left.items()],
+            json.dumps(
+                [(places.setdefault(place, len(places)), *left) for place, left in journal.left.items()]
+            ),
         )
         for name, journal in journals.items()
     }

@@ -54,6 +54,8 @@ FORMAT = 3
 NAMED = 3
 #: Fewer records than this are read at every look rather than remembered.
 MANY = 200
+#: So many are read at every look rather than writing all that is remembered again.
+FEW = 16
 _SELF = "self-approved"
 _STAMPED = (OPENING, RECORD, CHECKSUMS)
 
@@ -384,7 +386,7 @@ class _Cache:
 
     def keep(self) -> None:
         """Remember what was read; who may not write does without."""
-        if self._path is not None and (self._new or len(self._found) != len(self._known)):
+        if self._path is not None and self._new > FEW:
             with suppress(OSError):
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_whole(self._path, json.dumps({"format": FORMAT, "runs": self._found}).encode())

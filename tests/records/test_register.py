@@ -249,6 +249,7 @@ def test_what_is_remembered_counts_only_while_the_files_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     monkeypatch.setattr(register_module, "MANY", 1)
+    monkeypatch.setattr(register_module, "FEW", 0)
     reads: list[str] = []
     whole = register_module.read_record
     monkeypatch.setattr(
