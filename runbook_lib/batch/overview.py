@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,14 @@ def overview(records: Path) -> tuple[str, str]:
     opened = {entry.run for entry in entries if is_run(entry.run)}
     names = list(reversed(runs_in_order(entries, sorted({*opened, *run_folders(records)}))))
     emergencies = {run: {"emergency": row.facts.emergency} for run, row in chained.items()}
+    cell = cache(broken)  # many of them are the same
     changes: list[tuple[str, list[str]]] = []
     looked: list[tuple[str, list[str]]] = []
     targets: set[str] = set()
     for name in names:
         row = chained.get(name)
         if row is not None and (row.facts.mode == "apply" or row.facts.mode == ""):
-            changes.append((name, _change(records, row)))
+            changes.append((name, _change(records, row, cell)))
             targets.add(row.facts.target)
         elif (found := _looked(records / name, name, row)) is not None:
             # Whatever it may have written belongs to the changes.
@@ -81,52 +84,64 @@ def _table(columns: Sequence[str], rows: Sequence[tuple[str, list[str]]], name: 
     return table(columns, [cells for _, cells in rows], [run for run, _ in rows], name)
 
 
-def _change(records: Path, row: RegisterRow) -> list[str]:
-    """The cells of a run that was to change something."""
-    facts = row.facts
-    what = broken(facts.changed) if facts.changed else "nothing" if not facts.writes else "see its page"
+def _change(records: Path, row: RegisterRow, cell: Callable[[str], str]) -> list[str]:
+    """The cells of a run that was to change something; ``cell`` makes HTML of a text."""
+    facts, files = row.facts, _files(f"{records}/{row.run}")
+    what = cell(facts.changed) if facts.changed else "nothing" if not facts.writes else "see its page"
     if facts.undoes:
-        what = f"rolled back run {broken(facts.undoes)}: {what}"
+        what = f"rolled back run {cell(facts.undoes)}: {what}"
     notes = [
         *([f"for {', '.join(facts.affected)}"] if facts.affected else []),
         *([facts.effect] if facts.writes and "interrupted" in facts.effect else []),
         *([f"{facts.in_flight} without an answer"] if facts.in_flight else []),
         *(f"rolled back by {run}" for run in row.rolled_back_by),
     ]
-    outcome = "removed by rule" if os.path.lexists(records / row.run / DISPOSED_FILE) else row.outcome
+    outcome = "removed by rule" if files is not None and DISPOSED_FILE in files else row.outcome
     marks = mark(outcome or row.condition)
     if row.problems and only_newer(row.problems):
         marks = mark(row.condition)
-    elif row.problems or not _is_readable(records / row.run, closed=bool(row.closed)):
+    elif row.problems or not _is_readable(files, closed=bool(row.closed)):
         marks = mark(_CANNOT_BE_READ)
-    who = facts.operator
     approver = facts.approver or facts.approval
     return [
-        _when(records, row.run, facts.started or row.opened),
+        _when(row.run, facts.started or row.opened, files),
         _tenant(row.run, facts.target),
-        what + "".join(f'<div class="dim">{broken(note)}</div>' for note in notes),
-        broken(who),
-        broken(", ".join(filter(None, (approver, facts.approval if facts.approver else "")))),
-        broken(facts.ticket),
+        what + "".join(f'<div class="dim">{cell(note)}</div>' for note in notes),
+        cell(facts.operator),
+        cell(", ".join(filter(None, (approver, facts.approval if facts.approver else "")))),
+        cell(facts.ticket),
         marks,
     ]
 
 
-def _is_readable(folder: Path, *, closed: bool) -> bool:
+#: What is in a run's folder, by name; ``None`` if it cannot be listed.
+_Files = Mapping[str, "os.DirEntry[str]"] | None
+
+
+def _files(folder: str) -> _Files:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry for entry in entries}
+    except OSError:
+        return None
+
+
+def _is_readable(files: _Files, *, closed: bool) -> bool:
     """Whether what a run left of its sections can be read.
 
     Of a closed one, whose record's own files the register looks at, that these are plain files of a sane
     size: reading each would cost more with every record. ``records verify`` reads them all.
     """
+    if files is None:
+        return False
+    found = [entry for name, entry in files.items() if name == RUN or name.endswith(".result.json")]
+    if not closed:
+        return all(read_mapping(Path(entry.path)) for entry in found)
     try:
-        with os.scandir(folder) as entries:
-            paths = [entry for entry in entries if entry.name == RUN or entry.name.endswith(".result.json")]
-            if not closed:
-                return all(read_mapping(Path(entry.path)) for entry in paths)
-            found = [entry.stat(follow_symlinks=False) for entry in paths]
+        stats = [entry.stat(follow_symlinks=False) for entry in found]
     except OSError:
         return False
-    return all(stat.S_ISREG(status.st_mode) and 0 < status.st_size <= LIMIT for status in found)
+    return all(stat.S_ISREG(status.st_mode) and 0 < status.st_size <= LIMIT for status in stats)
 
 
 def _looked(folder: Path, name: str, row: RegisterRow | None) -> tuple[str, str, list[str]] | None:
@@ -144,7 +159,7 @@ def _looked(folder: Path, name: str, row: RegisterRow | None) -> tuple[str, str,
             mode, target, started, outcome, sections = _told(run, results, row)
     except Exception:  # noqa: S110 - its files were changed by somebody: other runs keep their lines
         pass
-    when = _when(folder.parents[2], name, started or (row.opened if row else ""))
+    when = _when(name, started or (row.opened if row else ""), _files(str(folder)))
     cells = [when, _tenant(name, target), escaped(mode), sections, mark(outcome)]
     return target or "unknown", mode, cells
 
@@ -166,14 +181,13 @@ def _told(
     return str(mode), str(target), str(run.get("started") or first.get("started") or ""), outcome, parts
 
 
-def _when(records: Path, name: str, started: str) -> str:
+def _when(name: str, started: str, files: _Files) -> str:
     """When a run began, as the link to its page; its id where there is no page."""
     run_id = name.rpartition("/")[2]
     shown = moment(started).removesuffix(" UTC")[:16] if started else ""
-    if os.path.lexists(f"{records}/{name}/{INDEX}"):
-        file = INDEX
-    else:
-        file = min((path.name for path in (records / name).glob("[0-9][0-9]_*.html")), default="")
+    file = (
+        INDEX if INDEX in (files or ()) else min(fnmatch.filter(files or (), "[0-9][0-9]_*.html"), default="")
+    )
     if not file:
         return f'{shown}<div class="dim">{broken(run_id)}</div>'
     return (
