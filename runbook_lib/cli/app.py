@@ -83,11 +83,13 @@ def _options(
         Path | None,
         typer.Option(
             envvar=VARIABLE,
-            help="Folder of your parameters and records [default: the nearest folder with runbook.toml, from"
-            " the current one upward].",
+            help="Folder with your parameters and records [default: the nearest folder with a "
+            "runbook.toml, from the current one upward].",
         ),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Version, source, Python, workspace.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show version, source, Python and workspace.")
+    ] = False,
 ) -> None:
     if workspace is not None:
         # For this process and those that it starts, wherever they run.
