@@ -74,7 +74,7 @@ class _Place:
 
 
 _IN = (
-    _Place("Number", ("4.1",), ("4.1",), "points to none of our trunks", "number"),
+    _Place("Number", ("4.1",), ("4.1",), "does not point to one of our trunks", "number"),
     _Place("SIP trunk", ("1.1",), ("1.1",), "does not exist"),
     _Place("Origination", ("3.1", "3.2"), ("3.1", "3.2"), "no URI leads to the PBX", "URI"),
     _Place("PBX trunk", ("5.1", "5.2", "5.5"), ("5.1",), "does not exist"),
@@ -146,7 +146,7 @@ def _today(rows: Sequence[Setting], place: _Place, is_read: bool) -> tuple[Passa
     if _NUMBERS in place.steps and 0 < stopping < len(wanted):
         return _some(stopping, len(wanted), "stops here", "stop here")
     if any(row.action is Action.CONFLICT and row.step in _ELSEWHERE for row in rows):
-        return Passage.STOPS, "something else has it"
+        return Passage.STOPS, "something else answers it"
     # A shared trunk's own steps may be left out, too.
     made = [row for row in rows if row.step in place.made_by] or rows
     if not any(row.exists or row.action in (Action.IN_PLACE, Action.UNREADABLE) for row in made):

@@ -128,7 +128,7 @@ class Batch:
                 raise LockedError(
                     f"batch {self.id} is running",
                     meaning="nothing was sent",
-                    next_step="wait until it has ended, then resume it if something is left",
+                    next_step="wait until it has ended, then resume it if any tenant has not succeeded",
                 ) from None
             try:
                 yield

@@ -59,9 +59,9 @@ def batch_of(
             path = folder / plan_name(part.tenant, sections)
             part.plan = near(path.absolute(), root)
             if not path.is_file():
-                missing.append(f"--plans: there is no plan of {part.tenant}: {path}")
+                missing.append(f"--plans: there is no plan for {part.tenant}: {path}")
         if missing:
-            raise InputError(missing, next_step=f"plan them: runbook plan --out {folder}")
+            raise InputError(missing, next_step=f"make the missing plans with: runbook plan --out {folder}")
         shared = folder / SEVERAL
         if not approval.get("approval_file") and shared.is_file():
             approval = {**approval, "approval_file": str(shared)}

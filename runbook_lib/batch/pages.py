@@ -115,8 +115,8 @@ def _ended_early(run: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     lines = [
         f"{counted(sent, 'write')} had been sent by then, listed in the journal below.",
         *(
-            f"No answer came to {lost.get('vendor')} {lost.get('method')} for {lost.get('resource')}:"
-            " nobody knows whether it was carried out."
+            f"No answer was received to {lost.get('vendor')} {lost.get('method')} for "
+            f"{lost.get('resource')}: it is unknown whether it was carried out."
             for lost in mappings(record, "in_flight")
         ),
         "Run it again: it reads the current state first, and completes what is missing.",
@@ -299,9 +299,7 @@ def page_of(title: str, target: str, parts: Sequence[Shown]) -> bytes:
 
 def _stopped(status: str, result: dict[str, Any]) -> Box:
     """The box above a notebook that did not finish, instead of papermill's own marks."""
-    what = (result.get("error") or {}).get(
-        "what"
-    ) or "No result was written: the kernel ended before it could."
+    what = (result.get("error") or {}).get("what") or "No result was written: the kernel ended first."
     title = {FAILED: "This section failed.", INTERRUPTED: "This section was interrupted."}.get(status)
     return Box("stop", title or "It is unknown how this section ended.", (what,))
 

@@ -216,11 +216,11 @@ def summary(result: RunResult) -> Group:
     if at_once := max(
         (section.twilio_at_once for one in result.tenants for section in one.sections), default=0
     ):
-        lines.append(Text(f"Requests at once on the Twilio account, at most: {at_once}", style="dim"))
+        lines.append(Text(f"Most requests at once on the Twilio account: {at_once}", style="dim"))
     if result.page is not None:
         lines.append(Text(f"Batch {result.batch}: {_near(result.page)}"))
     if result.batch and result.exit_status:
-        lines.append(Text(f"To run what is left: runbook {result.mode} --resume {result.batch}"))
+        lines.append(Text(f"To run the remaining tenants: runbook {result.mode} --resume {result.batch}"))
     if result.index.is_file():  # if it could not be written, a remark says why
         lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)
@@ -254,7 +254,9 @@ def plain_summary(result: RunResult) -> list[str]:
     lines += [f"  {line}" for line in lines_to_look_at(result)]
     lines += [f"  {tenant}: not begun" for tenant in result.not_begun]
     return lines + (
-        [f"  To run what is left: runbook {result.mode} --resume {result.batch}"] if result.batch else []
+        [f"  To run the remaining tenants: runbook {result.mode} --resume {result.batch}"]
+        if result.batch
+        else []
     )
 
 

@@ -38,7 +38,7 @@ def kind(dialled: str, sent: str | None, country: str | None) -> str:
             word = _TYPES.get(phonenumbers.number_type(number), "other")
             home = phonenumbers.region_code_for_number(number)
             return word if country is None or home == country else f"{word}, abroad ({home or 'no country'})"
-    return "short number" if len(dialled) < 7 else "not a number of any plan"
+    return "short number" if len(dialled) < 7 else "not in any numbering plan"
 
 
 @lru_cache(maxsize=4096)

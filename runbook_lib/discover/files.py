@@ -15,7 +15,7 @@ from .drafts import Drafts
 
 #: Suffix of a file that is written beside an existing one; no parameter file has it.
 BESIDE = ".discovered"
-HEAD = "# Discovered; read it before it is used. Put the passwords where their references lead.\n"
+HEAD = "# Discovered: read this file before you use it, and store the passwords where its references point.\n"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null"})
 
@@ -59,7 +59,7 @@ def write(folder: Path, name: str, key: str, content: Mapping[str, Any]) -> Writ
             present.splitlines(), text.splitlines(), f"{name}.yaml", path.name, lineterm=""
         )
         return Written(path, True, "\n".join(lines) if present else "")
-    raise FileExistsError(f"{path}: a thousand files of this name")
+    raise FileExistsError(f"{path}: there are already a thousand files of this name")
 
 
 def _content(text: str) -> Any:
