@@ -342,9 +342,7 @@ def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
 
 def to_check(cautions: Sequence[str]) -> list[Box]:
     """Return what a person should look at as well, as a box; none for nothing."""
-    return (
-        [Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))] if cautions else []
-    )
+    return [Box("caution", "Check this, too. It does not stop the run.", tuple(cautions))] if cautions else []
 
 
 def outcome_shown(section: str, outcome: Outcome) -> Stack:
@@ -386,7 +384,7 @@ def verification_verdict(verification: Verification, *, planning: bool) -> Box:
     if verification.ok and not verification.rows:
         return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
     if verification.ok and (silent := count_to_look_at(verification.rows)):
-        return Box("caution", f"What was asked for reads back as expected, and {silent}.")
+        return Box("caution", f"Everything that was asked for reads back as expected, but {silent}.")
     if verification.ok:
         return Box("good", "Everything reads back as expected.")
     if planning:
@@ -428,7 +426,7 @@ def verdict(part: Slice) -> Box:
     if not part.rows:
         return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
     if not changing and (silent := count_to_look_at(part.rows)):
-        return Box("caution", f"Nothing to change, and {silent}.")
+        return Box("caution", f"Nothing to change, but {silent}.")
     if not changing:
         return Box("good", "Nothing to change: everything matches the parameters.")
     interrupting = [row for row in changing if row.effect is not Effect.NONE]

@@ -114,7 +114,7 @@ class TenantPage(Page):
         self._runbook.context.close()
         self._ended = True
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in sent.items()) or "none"
-        box = Box(*_told(part), (f"Requests: {requests}; this page itself sends no write: runs do.",))
+        box = Box(*_told(part), (f"Requests: {requests}; this page itself sends no writes: only runs do.",))
         return self._live(box, self.finish, read)
 
     def _permitted(self) -> Slice:
@@ -152,7 +152,7 @@ def _told(part: Slice | None) -> tuple[str, str]:
     if part.changing:
         return tone, f"The whole tenant planned: {counted(len(part.changing), 'row')} to apply."
     silent = count_to_look_at(part.rows)
-    return tone, f"The whole tenant planned: nothing to change{f', and {silent}' if silent else ''}."
+    return tone, f"The whole tenant planned: nothing to change{f', but {silent}' if silent else ''}."
 
 
 def _order(parts: Sequence[Slice]) -> Table:

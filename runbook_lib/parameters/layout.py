@@ -262,14 +262,14 @@ def rewritten(layout: Layout, values: Any) -> str:
         if moved is not None and moved in places:
             wanted[comment, where, moved] += 1
     if wanted != Counter(after.comments):
-        raise InputError(["comments in the file would be beside other rows, or lost"], next_step=BY_HAND)
+        raise InputError(
+            ["comments in the file would end up beside other rows, or be lost"], next_step=BY_HAND
+        )
     return text
 
 
 def _unfit() -> InputError:
-    return InputError(
-        ["the file is laid out in a way that does not let this be changed here"], next_step=BY_HAND
-    )
+    return InputError(["the layout of the file does not allow this change here"], next_step=BY_HAND)
 
 
 @dataclass
@@ -405,15 +405,15 @@ class _Writer:
         if len(old) == len(new) and fresh == left:
             if len(left) > 1 and self._have_comments(place, left):
                 raise InputError(
-                    ["several items with comments would be others, and a comment is of one item"],
-                    next_step="change one of them, write the file, then the next",
+                    ["several items with comments would be replaced, and each comment belongs to one item"],
+                    next_step="change one of them and write the file, then change the next",
                 )
             for index in left:
                 origins[index] = index
         elif fresh and self._have_comments(place, left):
             raise InputError(
-                ["an item with a comment would be another, at another place"],
-                next_step="remove it or change it alone, write the file, then go on",
+                ["an item with a comment would be replaced by another one in a different place"],
+                next_step="remove or change only this item and write the file, then continue",
             )
         return origins
 

@@ -42,8 +42,8 @@ def tenant_files(site: Path, workspace: Path) -> list[Path]:
     beside = [path for path in sites[site.parent] if path != site]
     if beside:
         raise InputError(
-            [f"{site} and {beside[0]} lie in one folder, so its tenants could belong to either"],
-            next_step="name the tenant files, or give each site a folder of its own",
+            [f"{site} and {beside[0]} are in the same folder, so its tenants could belong to either"],
+            next_step="name the tenant files, or give each site its own folder",
         )
     found, homeless = [], []
     for path in sorted(path for path, is_site in files.items() if not is_site):
@@ -58,13 +58,16 @@ def tenant_files(site: Path, workspace: Path) -> list[Path]:
         others = [folder for folder in sites if folder not in (site.parent, *own)]
         if homeless and others:
             raise InputError(
-                [f"{path}: belongs to no site: none lies in its folder or above it" for path in homeless],
+                [
+                    f"{path}: belongs to no site: there is no site file in its folder or above it"
+                    for path in homeless
+                ],
                 next_step="name the tenant files, or move each below the folder of its site's file",
             )
         found = sorted([*found, *homeless])
     if not found:
         raise InputError(
-            [f"there are no tenants of {site}: no tenant file lies beside it, or below {root} for it"],
+            [f"{site} has no tenants: there is no tenant file beside it, and none for it below {root}"],
             next_step="write a file for each tenant beside the site's file, or name the files",
         )
     return found
@@ -100,4 +103,4 @@ def _is_site(path: Path) -> bool:
     try:
         return _SITE.search(path.read_bytes()) is not None
     except OSError as error:
-        raise InputError([f"{describe(error)}: whether it is a tenant's cannot be seen"]) from None
+        raise InputError([f"{describe(error)}, so it is unknown whether it is a tenant file"]) from None
