@@ -116,8 +116,8 @@ def next_step(site: str, owners: Sequence[OwnerStates], killed: Sequence[str] = 
     if killed:
         more = f" ({len(killed) - 1} more like it)" if len(killed) > 1 else ""
         return (
-            f"Run {killed[0]} ended without closing its record: see what it left, then"
-            f" runbook records close {killed[0]}{more}."
+            f"Run {killed[0]} ended without closing its record: check what it left, then run: "
+            f"runbook records close {killed[0]}{more}."
         )
     if not owners:
         return f"{site} has no tenants yet: write a parameter file for the first one."
@@ -152,7 +152,7 @@ def open_sections(owner: OwnerStates) -> list[str]:
 def _to_do(state: State, name: str, number: str, count: int) -> str:
     section = f"section {number} ({SECTIONS[number].title})"
     if state is State.UNREACHABLE:
-        return f"{name} could not be read: point at its row for the reason, then press Refresh"
+        return f"{name} could not be read: hover over its row for the reason, then press Refresh"
     if state is State.INVALID:
         return f"Correct the parameters of {name}, then press Refresh"
     if state is State.CONFLICT:

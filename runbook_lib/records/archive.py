@@ -25,7 +25,7 @@ To verify them, with Python 3.8 or newer alone (and ssh-keygen for signatures), 
     python3 {verifier} .
 
 With a head that was kept elsewhere: python3 {verifier} . --head sha256:...
-{page} says how everything here is made, so that a verifier can be written without this one.
+{page} explains how everything here is made, so that you can write a verifier without looking at this one.
 """
 
 

@@ -51,7 +51,7 @@ By hand (each command needs nothing but coreutils):
    which is the "content" of line {number} of chain.jsonl.
 3. sed -n {number}p chain.jsonl | sha256sum
    must print {bare}
-   Each line has the digest of the line before it as "previous", so the last one stands for all.
+   Each line has the digest of the line before it as "previous", so the last one covers them all.
 
 This file and the digests in it came in the same zip, so all of this only shows that the copy is
 consistent. It is verified when whoever keeps the chain's heads (or their signatures) finds the digest above
@@ -62,7 +62,7 @@ in the chain:
 or when a head below signatures/, which the lines of chain.jsonl lead to, was signed by somebody whom you
 trust: python3 check_records.py . --allowed-signers FILE --identity NAME
 
-FORMAT.md says how everything here is made. chain.jsonl has lines of other records too: their names only.
+FORMAT.md explains how everything here is made. chain.jsonl also has lines of other records, but only their names.
 """
 
 
@@ -109,7 +109,7 @@ def require_exportable(records: Path, run: str, root: Path) -> list[str]:
         raise RecordError(
             "the record holds secrets: " + "; ".join(found),
             meaning="no copy was written",
-            next_step="change these secrets, and let nobody have the record as it is",
+            next_step="change these secrets, and do not give the record to anybody in this state",
         )
     return missing
 

@@ -466,7 +466,8 @@ class _Peer:
             return UnreachableError(
                 f"the certificate of {self.vendor} at {host} is not trusted ({how})",
                 vendor=self.vendor,
-                meaning="nothing was sent: what answered there could not prove that it is the right server",
+                meaning="nothing was sent: whatever answered there could not prove that it is the "
+                "right server",
                 next_step=TRUST[self.vendor],
             )
         return UnreachableError(
