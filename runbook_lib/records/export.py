@@ -62,7 +62,7 @@ in the chain:
 or when a head below signatures/, which the lines of chain.jsonl lead to, was signed by somebody whom you
 trust: python3 check_records.py . --allowed-signers FILE --identity NAME
 
-FORMAT.md explains how everything here is made. chain.jsonl also has lines of other records, but only their names.
+FORMAT.md explains how everything here is made. chain.jsonl also has lines of other records: only their names.
 """
 
 
