@@ -167,7 +167,7 @@ def _call_paths(record: Mapping[str, Any]) -> str:
     for before, after in zip(found, left, strict=True):
         further = (("As the run left it", after),) if is_read_back else ()
         pictures.append(path_states(("As the run found it", before), *further).html())
-    return f"<h2>The way of calls</h2>{''.join(pictures)}"
+    return f"<h2>The path of calls</h2>{''.join(pictures)}"
 
 
 def _request_id(change: Mapping[str, Any]) -> str:
