@@ -78,14 +78,14 @@ _IN = (
     _Place("SIP trunk", ("1.1",), ("1.1",), "does not exist"),
     _Place("Origination", ("3.1", "3.2"), ("3.1", "3.2"), "no URI leads to the PBX", "URI"),
     _Place("PBX trunk", ("5.1", "5.2", "5.5"), ("5.1",), "does not exist"),
-    _Place("Inbound rule", ("6.2",), ("6.2",), "there is none"),
+    _Place("Inbound rule", ("6.2",), ("6.2",), "does not exist"),
 )
 _OUT = (
-    _Place("Outbound rule", ("6.1",), ("6.1",), "there is none"),
+    _Place("Outbound rule", ("6.1",), ("6.1",), "does not exist"),
     _Place("PBX trunk", ("5.1", "5.2", "5.5"), ("5.1",), "does not exist"),
     _Place("Termination", ("1.1", "2.1"), ("1.1",), "the trunk does not exist"),
     _Place("Address list", ("2.2",), ("2.2",), "the PBX is not on it"),
-    _Place("Credentials", ("2.3", "5.3"), ("2.3",), "there are none"),
+    _Place("Credentials", ("2.3", "5.3"), ("2.3",), "do not exist"),
 )
 _Look = Callable[[Sequence[Setting], _Place, bool], tuple[Passage, str]]
 #: A number is a way of its own: a call to one that is not on the trunk does not take that of another.
