@@ -88,7 +88,7 @@ _OUT = (
     _Place("Credentials", ("2.3", "5.3"), ("2.3",), "do not exist"),
 )
 _Look = Callable[[Sequence[Setting], _Place, bool], tuple[Passage, str]]
-#: A number is a way of its own: a call to one that is not on the trunk does not take that of another.
+#: Each number has its own path: a call to one that is not on the trunk does not take that of another.
 _NUMBERS = "4.1"
 #: A number that something else answers, and the assignment of a trunk: a conflict there stops our calls.
 _ELSEWHERE = frozenset({"4.1", "5.5"})
@@ -180,7 +180,7 @@ def _is_wanted(row: Setting) -> bool:
 
 
 def _some(count: int, numbers: int, of_one: str, of_several: str) -> tuple[Passage, str]:
-    """What happens to calls to so many of a tenant's numbers; how many it has may be unknown."""
+    """What happens to calls to this many of a tenant's numbers; how many it has may be unknown."""
     words = of_one if count == 1 else of_several
     if count < numbers:
         return Passage.SOME_STOP, f"{count} of {numbers} numbers {words}"

@@ -15,7 +15,7 @@ from .records.result import RUN_FOLDER
 
 
 class Detached:
-    """A running or ended ``python -m …``, a process group of its own.
+    """A running or ended ``python -m …``, in its own process group.
 
     What it prints goes to a file that nobody else has open, so it never waits for a reader: if its
     parent is interrupted or ends, it still runs to completion.

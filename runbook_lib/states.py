@@ -82,7 +82,7 @@ def section_state(rows: Sequence[Row]) -> SectionState:
     """Return the state of a section from the rows of its plan.
 
     A section in which nothing exists yet is to do; one with something that is not as asked for differs.
-    What needs permission alone, because it would interrupt calls, is no conflict.
+    What only needs permission, because it would interrupt calls, is not a conflict.
     """
     counts = Counter(str(row.action) for row in rows if row.why is not Why.NO_LEAVE)
     needs_permission = sum(row.why is Why.NO_LEAVE for row in rows)

@@ -1,6 +1,6 @@
 """A batch's own small file among the records: what was asked for, and how far each tenant came.
 
-It is no record and proves nothing: it lets a batch be resumed. What a tenant still lacks is read at the
+It is not a record and proves nothing: it lets a batch be resumed. What a tenant still lacks is read at the
 vendors, so a tenant whose end is missing here only costs the reading.
 """
 

@@ -156,7 +156,7 @@ def _run_all(
 ) -> bool:
     """Run commands, at most ``at_once`` at a time; ``ended`` is called for each with its index.
 
-    Returns whether all of them were started: after an interruption no further one is, and those that run
+    Returns whether all of them were started: after an interruption no more are, and those that run
     are interrupted too.
     """
     from .forked import Forked  # loads Jupyter's kernels, for which planning one tenant has no use

@@ -82,7 +82,7 @@ class TenantResult:
 
 
 class Stop(StrEnum):
-    """Why a batch begins no further tenant."""
+    """Why a batch starts no more tenants."""
 
     TOO_MANY = "as many tenants failed as --max-failures allows"
     SAME_CAUSE = "several tenants in a row failed for the same cause"

@@ -48,7 +48,7 @@ COMMANDS = {
 
 
 class OnDemand(TyperGroup):
-    """Commands that are imported when they are asked for: who lists records needs no vendor's client."""
+    """Commands that are imported only when used: listing records needs no vendor's client."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)

@@ -92,7 +92,7 @@ def revoke(
     approval: Annotated[str, typer.Argument(metavar="APPROVAL", help="The approval's file, or its id.")],
     reason: Annotated[str, typer.Option(help="The reason, which is recorded.")],
 ) -> None:
-    """Withdraw an approval by an entry in the records; a run in progress writes no further section."""
+    """Withdraw an approval by an entry in the records; a run in progress writes no more sections."""
     from ..approval import read_statement
     from ..batch.pages import renew_index
     from ..records.uses import enter_revocation

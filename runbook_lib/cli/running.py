@@ -36,7 +36,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class How:
-    """How tenants are run: how many at once, when no further one begins, what is printed, and where."""
+    """How tenants are run: how many at once, when no more are started, what is printed, and where."""
 
     at_once: int = 1
     max_failures: int | None = None

@@ -1,6 +1,6 @@
 """The home page: the tenants of a site by section, what is in flight, the latest runs, what to do next.
 
-It only reads. Where a person watches, it reads in a thread of its own and shows what it has so far; elsewhere
+It only reads. Where a person watches, it reads in its own thread and shows what it has so far; elsewhere
 each cell waits for its answer.
 """
 

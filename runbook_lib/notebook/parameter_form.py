@@ -1,7 +1,7 @@
 """Parameters as a form: a site, a tenant and a mode from lists, and every parameter of the tenant.
 
 What is typed is checked at once, by the checks of ``runbook validate`` and in its words. The file is written
-after its difference was shown, with its comments, and never over a change that somebody made meanwhile.
+after its difference was shown, with its comments, and never over a change that somebody made in the meantime.
 Nothing is sent to a vendor.
 """
 
@@ -233,7 +233,7 @@ class ParameterForm:
         draft = self._draft
         if draft is None or content.get("offer") != self._offer or not self._can_save:
             return
-        self._look()  # others may have changed their tenants meanwhile
+        self._look()  # others may have changed their tenants in the meantime
         if self._can_save:
             draft.save()
             self._check()

@@ -66,7 +66,7 @@ STATES = {
     State.NOT_ASKED: ("·", "#57606a"),
 }
 
-#: What a row says in place of its action, for a reason with words of its own: symbol and colour as above.
+#: What a row says in place of its action, for a reason that has its own words: symbol and colour as above.
 REASONS = {
     Why.NO_LEAVE: ("needs permission", ("⚠", "#8a5a00")),
     Why.RINGS_NOWHERE: ("rings nowhere", ("!", "#8a5a00")),
@@ -394,7 +394,7 @@ def verification_verdict(verification: Verification, *, planning: bool) -> Box:
 
 
 def _action(row: Row) -> str:
-    """A row's action as it is shown: what needs a permission is no conflict, and silence is no order."""
+    """A row's action as it is shown, such as *needs permission* rather than *conflict*."""
     return REASONS[row.why][0] if row.why in REASONS else str(row.action)
 
 

@@ -173,7 +173,7 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
 
 
 def secret_references(site: Site, owner: Tenant | TrunkScope) -> dict[str, SecretRef]:
-    """Return the references of the secrets that a run uses, by their keys in the parameters."""
+    """Return the references to the secrets that a run uses, by their keys in the parameters."""
     trunk, shared = owner.trunk_of(site), owner.shared_trunk
     account = trunk.account_name(site)
     key, its_account = f"site.twilio_accounts.{account}", site.twilio_accounts[account]

@@ -145,7 +145,7 @@ class Draft:
     text
         What is edited: that content, or an example.
 
-    Raises ``InputError`` if that is no mapping of a tenant.
+    Raises ``InputError`` if that is not a tenant's mapping.
     """
 
     def __init__(self, path: Path, before: bytes | None, text: str) -> None:
@@ -154,7 +154,7 @@ class Draft:
 
     @classmethod
     def open(cls, path: Path) -> Draft:
-        """Begin with an existing file; raises ``InputError`` if that is no mapping of a tenant."""
+        """Begin with an existing file; raises ``InputError`` if that is not a tenant's mapping."""
         try:
             content = read(path)
             return cls(path, content, content.decode())

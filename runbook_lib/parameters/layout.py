@@ -158,7 +158,7 @@ class Layout:
         """The dash of an item outside brackets."""
         start = item.start_mark.index
         if isinstance(item, SequenceNode) and not item.flow_style:
-            start -= 1  # it begins with a dash of its own
+            start -= 1  # it begins with its own dash
         return self.dashes[bisect_right(self.dashes, start) - 1]
 
     def slot(self, node: Node) -> int:
@@ -543,7 +543,7 @@ class _Writer:
 
 
 def _is_long(value: Any) -> bool:
-    """Whether a value gets lines of its own: a mapping, or a list of mappings."""
+    """Whether a value gets its own lines: a mapping, or a list of mappings."""
     return bool(value) and (
         isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict))
     )

@@ -97,7 +97,7 @@ def check_text(
 ) -> list[ParameterProblem]:
     """Return what is wrong with a tenant's file if it had this text, beside its site's other tenants.
 
-    The same checks as of ``load_all``. Another tenant that is wrong by itself is no problem of this one.
+    The same checks as of ``load_all``. Another tenant that is wrong by itself is not a problem for this one.
     """
     site_file, the_site = _read_site(site, root)
     tenant_file = Document.of_text(path, text, "tenant")

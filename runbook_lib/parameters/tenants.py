@@ -2,7 +2,7 @@
 
 A tenant file does not name its site, its place does: it belongs to the site file in its own folder, or in the
 nearest folder above it. "All" must never mean too many or too few, so what could belong to two sites, or to
-none, is refused; and whatever YAML lies among tenant files counts as one, so that reading it says what it is.
+none, is refused; and any YAML file among tenant files counts as one, so that reading it says what it is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SITE = re.compile(rb"""^(\xef\xbb\xbf)?["']?site["']?[ \t]*:""", re.MULTILINE)
 def tenant_files(site: Path, workspace: Path) -> list[Path]:
     """Return the full paths of a site's tenant files, in the order of their names; at least one.
 
-    They lie beside the site's file, or below the workspace's ``parameters/`` with no other site file nearer.
+    They are beside the site's file, or below the workspace's ``parameters/`` with no other site file nearer.
     Those there that have no site file above them belong to the only site there is.
 
     Raises ``InputError`` when there are none, or when one could belong to another site.
@@ -93,7 +93,7 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def _is_parameter_file(path: Path, root: Path) -> bool:
-    """Whether it is YAML, and neither it nor a folder that it lies in is hidden, as editors' copies are."""
+    """Whether it is YAML, and neither it nor a folder that it is in is hidden, as editors' copies are."""
     shown = not any(part.startswith(".") for part in path.relative_to(root).parts)
     return shown and path.suffix in SUFFIXES and path.is_file()
 

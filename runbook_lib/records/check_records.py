@@ -235,7 +235,7 @@ def check_histories(checked):
             events.setdefault(entry["run"], []).append(entry["event"])
     for run, found in events.items():
         if not is_run(run):
-            checked.problem(CHAIN, "history", "%s is no run" % run)
+            checked.problem(CHAIN, "history", "%s is not a run" % run)
         elif found == ["opened"]:
             if has(checked, run) and is_going_on(checked.path(place_of(checked, run))):
                 checked.going_on.append(run)
@@ -416,7 +416,7 @@ def check_runs(checked):
             elif entry["event"] == "disposed":
                 removed[entry["run"]] = entry
         elif entry["event"] == "adopted":
-            checked.problem(CHAIN, "history", "%s is no run" % entry["run"])
+            checked.problem(CHAIN, "history", "%s is not a run" % entry["run"])
     check_events(checked, removed)
     for run, entry in removed.items():
         if has(checked, run):

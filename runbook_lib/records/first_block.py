@@ -34,7 +34,7 @@ _CALLS = {
 class Changed:
     """One setting that a run changed, from before its first write to after its last.
 
-    ``is_certain`` is false when the vendor's answer to a write never came, or was an error of its own.
+    ``is_certain`` is false when the vendor's answer to a write never came, or was itself an error.
     ``result`` is one of ``AS_EXPECTED``, ``DIFFERS``, ``NOT_READABLE`` and ``NOT_READ``; ``read_back`` the
     value, where there is one.
     """

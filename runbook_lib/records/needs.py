@@ -25,7 +25,7 @@ def try_out(records: Path) -> list[str]:
     notes = []
     try:
         records.mkdir(parents=True, exist_ok=True)
-        # The name of a lock file: so a verification meanwhile, or after a crash here, ignores it.
+        # The name of a lock file: so a verification in the meantime, or after a crash here, ignores it.
         path = records / f".trial-{secrets.token_hex(4)}.lock"
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:

@@ -221,7 +221,7 @@ def _changed(rows: Sequence[Changed]) -> str:
 
 
 def _doubt(rows: Sequence[Changed]) -> str:
-    """What is not certain about changes: a vendor's answer never came, or was an error of its own."""
+    """What is not certain about changes: a vendor's answer never came, or was itself an error."""
     unsure = sum(not row.is_certain for row in rows)
     of_them = f"of {unsure} " if len(rows) > 1 else ""
     return f" ({of_them}nobody knows whether it arrived)" if unsure else ""

@@ -51,7 +51,7 @@ class Old:
 
 
 def before(age: str, at: datetime) -> datetime:
-    """Return the time that lies an age (``7y``, ``18m``, ``90d``) before another; ``InputError`` for none."""
+    """Return the time that is an age (``7y``, ``18m``, ``90d``) earlier; ``InputError`` if it is not one."""
     found = _AGE.fullmatch(age)
     if found is None:
         raise InputError([f"{age}: is not an age; give years, months or days, such as 7y, 18m or 90d"])
@@ -85,7 +85,7 @@ def keep_rule(records: Path) -> str:
 
 
 def old_records(records: Path, entries: Sequence[Entry], older_than: str) -> list[Old]:
-    """Return the records that closed so long ago, by the chain's time, each with why it has to stay."""
+    """Return the records that are at least this old, by the chain's time, each with why it has to stay."""
     at = datetime.now(UTC)
     limit, keep = before(older_than, at), before(keep_rule(records), at)
     events: dict[str, dict[str, Entry]] = {}

@@ -161,7 +161,7 @@ class Session:
                 break
             # Expired or revoked early: the request was not carried out.
             with self._lock:
-                is_latest = self._token is token  # else another thread has renewed it meanwhile
+                is_latest = self._token is token  # else another thread has renewed it in the meantime
                 if is_latest and has_renewed:
                     break
                 if is_latest:

@@ -138,7 +138,7 @@ def write_metrics(drift: Drift, path: Path, timestamp: float) -> None:
 def post_target(text: str, root: Path) -> str:
     """Return the URL that a reference leads to.
 
-    Raises ``InputError`` for a reference that leads nowhere, or to something that is no HTTPS URL; only this
+    Raises ``InputError`` for a reference that leads nowhere, or to anything but an HTTPS URL; only this
     machine itself may be reached without TLS.
     """
     try:

@@ -242,7 +242,7 @@ def show(
         problems += verify_record(folder, name, own)
         problems += [problem for problem in unread if problem.code is Code.NEWER and problem not in problems]
         is_open = bool(digests) and CLOSED not in digests
-        # Of a run that has not ended nothing is certain but its opening: what lies in its folder is shown.
+        # For a run that has not ended, only its opening is certain: whatever is in its folder is shown.
         record = closed or ({**_so_far(folder / name), **opening} if is_open else opening)
         if is_open:
             record["outcome"] = state_of(folder, name, digests)

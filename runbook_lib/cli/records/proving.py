@@ -208,7 +208,7 @@ def _shown(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _kind(path: Path) -> str:
-    """What is in a file's place, if it is no file that can be read."""
+    """What is in a file's place, if it is not a file that can be read."""
     try:
         if not path.is_dir() or path.is_symlink():
             with opened(path):
