@@ -1,4 +1,4 @@
-"""The way of a call, in and out, hop by hop: where it stops, before and after a plan.
+"""The path of a call, in and out, hop by hop: where it stops, before and after a plan.
 
 Values only, from the rows of a plan or of a record; nothing here reads a file or sends a request. It shows
 what the settings say, as far as they were read: no call is made.
@@ -117,7 +117,7 @@ def call_paths(settings: Sequence[Setting]) -> tuple[CallPath, CallPath]:
 
 
 def planned_call_paths(settings: Sequence[Setting]) -> tuple[CallPath, CallPath]:
-    """Return the way of calls in and out once everything that a plan would change is changed."""
+    """Return the paths of inbound and outbound calls as they would be after a plan."""
     return _path(True, _IN, settings, _planned), _path(False, _OUT, settings, _planned)
 
 

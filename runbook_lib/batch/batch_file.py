@@ -109,7 +109,7 @@ class Batch:
 
     @property
     def resume_command(self) -> str:
-        """The command that does what is left."""
+        """The command that runs the remaining tenants."""
         return f"runbook {self.mode} --resume {self.id}"
 
     @property
@@ -119,7 +119,7 @@ class Batch:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the only one who runs this batch; ``LockedError`` if somebody else does."""
+        """Hold the batch's lock; ``LockedError`` if somebody else runs it."""
         with ExitStack() as taken:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:

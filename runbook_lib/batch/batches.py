@@ -81,7 +81,7 @@ def batch_of(
 def run_batch(
     batch: Batch, observer: Observer, *, at_once: int, max_failures: int | None = None, runner: str = ""
 ) -> RunResult:
-    """Run what is left of a batch, and keep its file and page up to date.
+    """Run the remaining tenants of a batch, and keep its file and page up to date.
 
     ``max_failures`` as for ``Brake``, the others as for ``run_at_once``. The batch's files are only for
     resuming and reading: if they cannot be written, that is a remark.

@@ -156,7 +156,7 @@ def _note(text: str) -> str:
 
 
 def _call_paths(record: Mapping[str, Any]) -> str:
-    """The way of calls as the run found it, and as it left it; of runs through all sections."""
+    """The path of calls as the run found it and as it left it; only for runs through all sections."""
     order = record.get("order")
     if not isinstance(order, list) or not {*RUN_ORDER} <= {*order}:
         return ""

@@ -92,7 +92,7 @@ class LiveTable(Progress):
         self._running[tenant] = (section, done, self._running[tenant][2])
 
     def on_section_start(self, tenant: str, section: str) -> None:
-        """The table shows it."""
+        """Show it in the table."""
 
     def on_tenant_end(self, result: TenantResult) -> None:
         self._running.pop(result.tenant, None)
@@ -227,7 +227,7 @@ def summary(result: RunResult) -> Group:
 
 
 def lines_to_look_at(result: RunResult) -> list[str]:
-    """What is to be looked at though it stopped nothing, a line for each tenant and reason."""
+    """What somebody should check although it stopped nothing, one line per tenant and reason."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for tenant in result.tenants:
         for why, setting in (pair for section in tenant.sections for pair in section.to_look_at):

@@ -32,7 +32,7 @@ ApprovedBy = Annotated[str | None, typer.Option(help="Who approved the plan.")]
 
 
 def _for_the_record(name: str) -> Callable[[str | None], str | None]:
-    """Pass an option on to a run's processes as the environment variable that the record is made from."""
+    """Pass an option on to a run's processes, in the environment variable that the record is made from."""
 
     def keep(value: str | None) -> str | None:
         if value:

@@ -74,7 +74,7 @@ def run_notebooks(
 
 
 def resume_batch(batch_id: str, mode: str, how: How) -> int:
-    """Run what is left of a batch."""
+    """Run the remaining tenants of a batch."""
     from ..batch.batch_file import Batch
     from ..parameters.loading import SHARED
     from ..records.result import now

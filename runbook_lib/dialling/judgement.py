@@ -65,7 +65,7 @@ def _changed(before: DialPlan, after: DialPlan) -> set[str]:
 
 
 def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, list[str]]:
-    """Return the emergency numbers that go another way today, by our own rule that moves them.
+    """Return the emergency numbers that take another route today, by our own rule that would move them.
 
     That is our rule that would match the number, or our rule that matches it today and, once changed,
     would leave it to whatever comes next.

@@ -1,4 +1,4 @@
-"""Parameters out of what was read, and what of it does not fit into any."""
+"""Drafts parameters from what was read, and lists what does not fit into any."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def draft(site: Site, found: Survey) -> Drafts:
 
 
 def file_name(text: str, taken: Sequence[str]) -> str:
-    """Return a name for a file or a key that is like a text, and not taken."""
+    """Return a free name for a file or a key, made from a text."""
     stem = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:50] or "tenant"
     names = (stem if count == 1 else f"{stem}-{count}" for count in range(1, len(taken) + 3))
     return next(name for name in names if name not in {*taken, "site"})

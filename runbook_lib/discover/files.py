@@ -22,7 +22,7 @@ _WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null"}
 
 @dataclass(frozen=True)
 class Written:
-    """A file that was written, or not because the same is there; ``difference`` from the one beside it."""
+    """A file that was written, or is there with the same content; ``difference`` from the one beside it."""
 
     path: Path
     is_new: bool
@@ -40,7 +40,7 @@ def write_all(drafts: Drafts, site: Path, folder: Path) -> list[Written]:
 
 
 def write(folder: Path, name: str, key: str, content: Mapping[str, Any]) -> Written:
-    """Write parameters under their top-level key; beside the file of that name if it says something else."""
+    """Write parameters under their top-level key; beside the file of that name if that is different."""
     text = HEAD + yaml.dump({key: content}, Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=100)
     folder.mkdir(parents=True, exist_ok=True)
     path, present = folder / f"{name}.yaml", ""

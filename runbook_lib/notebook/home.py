@@ -131,7 +131,7 @@ class HomePage:
         return self._reader.overview
 
     def close(self) -> None:
-        """Look at nothing any longer."""
+        """Stop looking."""
         self._closed.set()
 
     def wait(self, seconds: float) -> None:

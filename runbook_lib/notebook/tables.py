@@ -440,7 +440,7 @@ def verdict(part: Slice) -> Box:
 
 
 def count_to_look_at(rows: Sequence[Row]) -> str:
-    """Count what is to be looked at though it asks for nothing; empty for nothing."""
+    """Count what somebody should check although nothing has to be done; empty for nothing."""
     counts = Counter(REASONS[row.why][0] for row in rows if row.why in TO_LOOK_AT)
     return ", ".join(f"{counted(count, 'row')}: {words}" for words, count in counts.items())
 

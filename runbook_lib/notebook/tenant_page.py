@@ -75,7 +75,7 @@ class TenantPage(Page):
 
     @in_turn
     def apply(self) -> Shown | None:
-        """For a person, show the form whose button applies the plan; report that nothing was written else."""
+        """Show a person the form whose button applies the plan; otherwise report that nothing was written."""
         if self._asks():
             return None
         return Box("info", "Nothing was written.", (f"To carry the plan out, {BY_COMMAND}.",)).headed(
@@ -126,7 +126,7 @@ class TenantPage(Page):
 
 
 def _call_paths(plan: Plan) -> list[Shown]:
-    """The way of calls today and after the plan; of a shared trunk on its own there is none."""
+    """The path of calls today and after the plan; nothing for a shared trunk on its own."""
     if not {*RUN_ORDER} <= {part.section for part in plan.slices}:
         return []
     settings = settings_of(row for part in plan.slices for row in part.rows)

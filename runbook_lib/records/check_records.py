@@ -482,7 +482,7 @@ def check_outside(checked, known):
 
 
 def kept_heads(checked):
-    """The heads that anchors.jsonl says were kept elsewhere; other lines are passed over."""
+    """The heads that anchors.jsonl says were kept elsewhere; other lines are skipped."""
     try:
         lines = checked.read(ANCHORS).splitlines() if checked.folders is None else []
     except OSError:
@@ -516,7 +516,7 @@ def check_heads(checked, heads, allowed_signers, identities):
 
 
 def signed_heads(checked, digests, allowed_signers, identities):
-    """The heads with a valid signature; an invalid one is a problem unless a later or the same one holds."""
+    """The heads with a valid signature; an invalid one is a problem unless one for the same or a later head is valid."""
     always = tempfile.NamedTemporaryFile()
     with open(allowed_signers, "rb") as file:
         times = {b"valid-after=": b'"19800101"', b"valid-before=": b'"29991231"'}

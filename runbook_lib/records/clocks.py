@@ -25,7 +25,7 @@ TOLERANCE = timedelta(minutes=2)
 
 
 def steady() -> float:
-    """Return seconds that nobody can set and that count on during sleep, where the system offers them."""
+    """Return seconds of a clock that nobody can set and that runs during sleep, if the system has one."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 

@@ -71,7 +71,7 @@ _SECRET_KEYS = frozenset({"auth_token", "api_key_secret", "password"})
 
 
 def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
-    """Write a closed record with its entries of the chain and how to verify them, for who may see all of it.
+    """Write a closed record with its entries of the chain and how to verify them, for readers who may see all of it.
 
     Returns and raises as ``require_exportable`` does, and raises ``RecordError`` when ``out`` exists.
     """
@@ -83,7 +83,7 @@ def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
 
 
 def require_exportable(records: Path, run: str, root: Path) -> list[str]:
-    """Raise ``RecordError`` unless a record may leave: closed, as it was closed, and without a secret.
+    """Raise ``RecordError`` unless a record may be handed out: closed, unchanged, and without a secret.
 
     The secrets behind the record's own references are resolved (``file:`` paths beside the parameter file
     or in ``root``) and looked for in every file. Returns the references that cannot be resolved here, so

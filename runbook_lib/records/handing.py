@@ -82,7 +82,7 @@ class Handed:
 
 
 def handed_out(records: Path, entries: Sequence[Entry], copy: Path) -> list[Handed]:
-    """Return the times at which a file was handed out; none for one that is not ours, or was changed.
+    """Return the times at which a file was handed out; none for any other file, or for a changed one.
 
     Raises ``OSError`` for a file that cannot be read.
     """

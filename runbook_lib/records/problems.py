@@ -175,5 +175,5 @@ def unread_problem(name: str, error: OSError) -> Problem:
 
 
 def not_plain_problem(records: Path, error: NotPlainError) -> Problem:
-    """What stands in the place of a file or folder."""
+    """What is in the place of a file or folder."""
     return unread_problem(Path(error.filename).relative_to(records).as_posix(), error)

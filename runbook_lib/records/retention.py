@@ -69,7 +69,7 @@ def before(age: str, at: datetime) -> datetime:
 
 
 def keep_rule(records: Path) -> str:
-    """Return how long the house keeps records (``keep`` in ``settings.toml``).
+    """Return how long records are kept (``keep`` in ``settings.toml``).
 
     Raises ``RecordError`` where it says nothing: then nothing is old enough.
     """
@@ -167,7 +167,7 @@ def dispose_records(records: Path, older_than: str, reason: str) -> tuple[list[O
 
 
 def hold_record(records: Path, run: str, reason: str, *, release: bool = False) -> Entry:
-    """Enter that a record must not be removed, or may be again.
+    """Put a record on hold, or lift the hold.
 
     Raises ``InputError`` when it is so already, or was removed before.
     """

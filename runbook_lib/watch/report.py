@@ -43,7 +43,7 @@ class Drift:
 
     @property
     def differing(self) -> list[str]:
-        """The tenants, and shared trunks, of which something differs."""
+        """The tenants and shared trunks with something that differs."""
         return [looked.owner.name for looked in self.looked if looked.differences]
 
     @property
