@@ -84,7 +84,7 @@ class Detached:
             self._process.send_signal(signal.SIGTERM)
 
     def hand_over(self, line: str) -> bool:
-        """Pass a listening process its line, so that it outlives its starter; return whether it accepted it."""
+        """Pass a listening process its line, so that it outlives its starter; return whether it took it."""
         assert self._process.stdin is not None, "only a process that listens is handed something"
         try:
             with self._process.stdin as pipe:

@@ -61,7 +61,7 @@ class UnclosedRun:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it belongs to another machine, so that it cannot be seen from here whether it still runs."""
+        """Whether it belongs to another machine, so that this one cannot see whether it still runs."""
         return not self.doing and self.host != socket.gethostname()
 
     @property

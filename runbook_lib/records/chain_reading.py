@@ -1,4 +1,4 @@
-"""Reads the chain as far as possible, and finds what is no longer as it was written."""
+"""Reads the chain as far as possible, and finds what has changed since it was written."""
 
 from __future__ import annotations
 

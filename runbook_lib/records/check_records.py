@@ -516,7 +516,7 @@ def check_heads(checked, heads, allowed_signers, identities):
 
 
 def signed_heads(checked, digests, allowed_signers, identities):
-    """The heads with a valid signature; an invalid one is a problem unless one for the same or a later head is valid."""
+    """The heads with a valid signature; an invalid one is a problem, unless a valid one covers it."""
     always = tempfile.NamedTemporaryFile()
     with open(allowed_signers, "rb") as file:
         times = {b"valid-after=": b'"19800101"', b"valid-before=": b'"29991231"'}

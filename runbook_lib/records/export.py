@@ -71,7 +71,7 @@ _SECRET_KEYS = frozenset({"auth_token", "api_key_secret", "password"})
 
 
 def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
-    """Write a closed record with its entries of the chain and how to verify them, for readers who may see all of it.
+    """Write a closed record, its entries of the chain and how to verify them, for readers of all of it.
 
     Returns and raises as ``require_exportable`` does, and raises ``RecordError`` when ``out`` exists.
     """
