@@ -181,7 +181,7 @@ def write_batch_page(batch: Batch) -> Path:
     rows = [
         [
             _run_links(part) or escaped(part.tenant or part.file),
-            mark(part.outcome or "not begun"),
+            mark(part.outcome or "not started"),
             str(part.changes),
             str(part.writes),
             f"{part.seconds:.1f}",

@@ -205,7 +205,7 @@ def summary(result: RunResult) -> Group:
             f"{one.seconds:.1f}",
         )
     for tenant in result.not_begun:
-        table.add_row(Text(visible(tenant)), Text("· not begun", style="dim"), "", "", "", "")
+        table.add_row(Text(visible(tenant)), Text("· not started", style="dim"), "", "", "", "")
     lines = [Text(f"! {line}", style="yellow") for line in lines_to_look_at(result)]
     untouched = all(tenant.outcome == SUCCEEDED and not tenant.writes for tenant in result.tenants)
     if untouched and not result.not_begun and result.mode == "apply":
@@ -252,7 +252,7 @@ def plain_summary(result: RunResult) -> list[str]:
         problems = [*tenant.problem.splitlines(), *_messages(tenant)]
         lines += [f"    {line}" for line in problems]
     lines += [f"  {line}" for line in lines_to_look_at(result)]
-    lines += [f"  {tenant}: not begun" for tenant in result.not_begun]
+    lines += [f"  {tenant}: not started" for tenant in result.not_begun]
     return lines + (
         [f"  To run the remaining tenants: runbook {result.mode} --resume {result.batch}"]
         if result.batch

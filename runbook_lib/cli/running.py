@@ -122,7 +122,7 @@ def _show(result: RunResult, how: How) -> int:
     if result.stopped:
         complain(f"Stopped: {result.stopped}.")
     elif result.not_begun and result.batch:  # the summary says how to go on
-        complain(f"Interrupted: {counted(len(result.not_begun), 'tenant')} not begun.")
+        complain(f"Interrupted: {counted(len(result.not_begun), 'tenant')} not started.")
     elif result.not_begun:
         complain(RUN_AGAIN)
     conclude(*plain_summary(result))
