@@ -38,14 +38,15 @@ closed {at} (UTC)
 Its digest in the chain of records:
 {digest}
 
-With Python 3.8 or newer alone (and ssh-keygen for signatures), in the folder that has this file:
+To verify it, run this in the folder that has this file. It needs only Python 3.8 or newer (and ssh-keygen
+for signatures):
 
    python3 check_records.py .
 
-By hand (each command needs nothing but coreutils):
+To verify it by hand (with coreutils only):
 
 1. cd record && sha256sum --check --strict ../SHA256SUMS
-   Every file must be OK, and there must be no other file besides checksums.json.
+   Every file must be OK, and there must be no other files except checksums.json.
 2. sha256sum record/checksums.json
    must print {checksums}
    which is the "content" of line {number} of chain.jsonl.
@@ -53,13 +54,13 @@ By hand (each command needs nothing but coreutils):
    must print {bare}
    Each line has the digest of the line before it as "previous", so the last one covers them all.
 
-This file and the digests in it came in the same zip, so all of this only shows that the copy is
-consistent. It is verified when whoever keeps the chain's heads (or their signatures) finds the digest above
+This file and the digests in it came in the same zip, so all of this shows only that the copy is
+consistent. It is verified if somebody who has the chain's heads (or their signatures) finds the digest above
 in the chain:
 
    runbook records verify --head {digest}
 
-or when a head below signatures/, which the lines of chain.jsonl lead to, was signed by somebody whom you
+or if a head below signatures/, to which the lines of chain.jsonl lead, was signed by somebody whom you
 trust: python3 check_records.py . --allowed-signers FILE --identity NAME
 
 FORMAT.md explains how everything here is made. chain.jsonl also has lines of other records: only their names.
