@@ -23,9 +23,9 @@ help:
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"
 	@echo "make wheelhouse   fetch what a machine without a network needs, into wheelhouse/"
 	@echo "make platforms    run the demo and fast tests in bare Debian systems, and with lowest and newest versions"
-	@echo "make deployments  install and run it by pip, pipx, uv, cron, in a container, a hub and Airflow"
-	@echo "make screenshots  make the README's pictures again, in a real JupyterLab; needs chromium"
-	@echo "make clean        end the sandbox and remove what was set up; records stay"
+	@echo "make deployments  install and run it with pip, pipx, uv and cron, in a container, a hub and Airflow"
+	@echo "make screenshots  retake the README's pictures, in a real JupyterLab; needs chromium"
+	@echo "make clean        stop the sandbox and remove what was set up; records stay"
 
 demo: ready
 	@$(BIN)/runbook --workspace . demo

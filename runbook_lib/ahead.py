@@ -1,4 +1,4 @@
-"""``python -m runbook_lib.ahead``: a ``runbook`` command that is ready before anybody knows which one.
+"""``python -m runbook_lib.ahead``: a process that is ready to become any ``runbook`` command.
 
 The apply form starts it while the operator reads the plan, so that what takes long (Python, the libraries,
 the process that kernels are forked from) is over before the click. Until a line arrives on standard input it

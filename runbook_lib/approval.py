@@ -90,7 +90,7 @@ def approval_of(
     policies = context.site.policies
     if plan_file is None and (approved_plan or approved_by or approval_file):
         raise InputError(
-            ["plan_file: is missing: an approval belongs to a plan, so give the plan's file as well"]
+            ["plan_file: is missing: an approval needs its plan, so give the plan's file as well"]
         )
     if emergency := os.environ.get(EMERGENCY):
         return _emergency(context, target, plan_file, emergency)
@@ -98,7 +98,7 @@ def approval_of(
         _require_ticket(context, os.environ.get(TICKET))
         if policies.approval != "none":
             raise ApprovalError(
-                f"site {context.site.name} requires approval ({policies.approval}), and no plan was given",
+                f"site {context.site.name} requires approval ({policies.approval}), but no plan was given",
                 meaning="nothing was sent",
                 next_step="save a plan (runbook plan --out), have it approved, and pass it with --plan",
             )
@@ -116,7 +116,9 @@ def approval_of(
     approval = None
     if found is not None:
         if policies.allowed_signers is None:
-            raise InputError(["site.policies.allowed_signers: is missing: it lists whose signatures count"])
+            raise InputError(
+                ["site.policies.allowed_signers: is missing: it lists the people whose signatures count"]
+            )
         approval = _signed_approval(context, plan, found, policies.allowed_signers.path(context.root))
         approved_plan, approved_by = approved_plan or plan.digest, approved_by or approval.by["who"]
         if approved_by != approval.by["who"]:
@@ -189,14 +191,14 @@ def sign_statement(path: Path, statement: Statement, key: Path) -> Path:
     there = path.exists()
     if there and read_statement(path)[0] != statement:
         raise InputError(
-            [f"{path} already exists: an approval is not overwritten (--out names another file)"]
+            [f"{path} already exists, and approvals are never overwritten: give another file with --out"]
         )
     signed = ssh.sign_message(statement.content, key, NAMESPACE)
     if signed.returncode != 0:
         raise RunbookError(
             f"ssh-keygen could not sign with {key}: {ssh.last_line(signed.stderr)}",
             meaning="the plan is not approved",
-            next_step="name the private key, or the public half of a key in the SSH agent (--key)",
+            next_step="give the private key, or the public half of a key in the SSH agent (--key)",
         )
     signature = next(one for one in signature_names(path) if not os.path.lexists(one))
     with signature.open("xb") as file:
@@ -289,7 +291,7 @@ def _refuse_another(context: Context, target: Mapping[str, str], plan: Plan) -> 
     if plan.tenant != context.owner.name:
         raise _refused(f"the plan was made for tenant {plan.tenant}")
     if plan.secrets != context.settings.secret_references():
-        raise _refused("the plan names different secrets")
+        raise _refused("the plan refers to different secrets")
 
 
 def _refuse_another_register(statement: Statement, plan: Plan, entries: Sequence[Entry]) -> None:
@@ -342,7 +344,7 @@ def _signers(
     if len(found) < wanted:
         if refusals:
             raise refusals[0]
-        raise _refused(f"{wanted} approvers must sign, each with their own key; {len(found)} did")
+        raise _refused(f"{wanted} approvers must sign, each with their own key, but only {len(found)} did")
     who = ", ".join(names[0] for names in found.values())
     return {"who": who, "how": SIGNED, "key": ", ".join(found)}
 
@@ -358,11 +360,12 @@ def _signer(message: bytes, signature: Path, allowed_signers: Path, plan: Plan) 
         raise _refused(f"{signature.name} is not a signature of this approval as {NAMESPACE}")
     names = ssh.principals(signature, allowed_signers)
     if not names:
-        raise _refused(f"the key {key} belongs to no allowed signer now ({allowed_signers.name})")
+        raise _refused(f"the key {key} belongs to no allowed signer at present ({allowed_signers.name})")
     vague = next((name for name in names if set(name) & set("*?!")), None)
     if vague:
         raise _refused(
-            f"in {allowed_signers.name}, the key {key} belongs to {vague}, which does not name one person"
+            f"in {allowed_signers.name}, the key {key} belongs to {vague}, which is not the name "
+            "of one person"
         )
     check = ssh.verify_signature(message, signature, allowed_signers, NAMESPACE, names[0])
     if check.returncode != 0:
@@ -397,7 +400,7 @@ def _not_approved(plan_file: Path) -> ApprovalError:
     old = old_signature_of(plan_file)
     if old.is_file():
         return ApprovalError(
-            f"{old.name} signs only the plan's digest, without a ticket or an end: that is no longer valid",
+            f"{old.name} signs only the plan's digest, with no ticket and no expiry: this is no longer valid",
             meaning="nothing was sent",
             next_step=f"approve again: runbook approve {plan_file.name} --ticket TICKET",
         )

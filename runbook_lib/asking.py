@@ -103,7 +103,7 @@ def _inherited() -> RunnerLine | None:
 
 
 def take_inherited() -> None:
-    """Take the runner's socket in a process that was copied from one that had imported this already."""
+    """Use the runner's socket in a process that was forked from one that had already imported this."""
     global _line
     _line = _inherited()
 

@@ -1,4 +1,4 @@
-"""The way of a call, in and out, hop by hop: where it stops, before and after a plan.
+"""The path of a call, in and out, hop by hop: where it stops, before and after a plan.
 
 Values only, from the rows of a plan or of a record; nothing here reads a file or sends a request. It shows
 what the settings say, as far as they were read: no call is made.
@@ -74,21 +74,21 @@ class _Place:
 
 
 _IN = (
-    _Place("Number", ("4.1",), ("4.1",), "points to none of our trunks", "number"),
+    _Place("Number", ("4.1",), ("4.1",), "does not point to one of our trunks", "number"),
     _Place("SIP trunk", ("1.1",), ("1.1",), "does not exist"),
     _Place("Origination", ("3.1", "3.2"), ("3.1", "3.2"), "no URI leads to the PBX", "URI"),
     _Place("PBX trunk", ("5.1", "5.2", "5.5"), ("5.1",), "does not exist"),
-    _Place("Inbound rule", ("6.2",), ("6.2",), "there is none"),
+    _Place("Inbound rule", ("6.2",), ("6.2",), "does not exist"),
 )
 _OUT = (
-    _Place("Outbound rule", ("6.1",), ("6.1",), "there is none"),
+    _Place("Outbound rule", ("6.1",), ("6.1",), "does not exist"),
     _Place("PBX trunk", ("5.1", "5.2", "5.5"), ("5.1",), "does not exist"),
     _Place("Termination", ("1.1", "2.1"), ("1.1",), "the trunk does not exist"),
     _Place("Address list", ("2.2",), ("2.2",), "the PBX is not on it"),
-    _Place("Credentials", ("2.3", "5.3"), ("2.3",), "there are none"),
+    _Place("Credentials", ("2.3", "5.3"), ("2.3",), "do not exist"),
 )
 _Look = Callable[[Sequence[Setting], _Place, bool], tuple[Passage, str]]
-#: A number is a way of its own: a call to one that is not on the trunk does not take that of another.
+#: Each number has its own path: a call to one that is not on the trunk does not take that of another.
 _NUMBERS = "4.1"
 #: A number that something else answers, and the assignment of a trunk: a conflict there stops our calls.
 _ELSEWHERE = frozenset({"4.1", "5.5"})
@@ -117,7 +117,7 @@ def call_paths(settings: Sequence[Setting]) -> tuple[CallPath, CallPath]:
 
 
 def planned_call_paths(settings: Sequence[Setting]) -> tuple[CallPath, CallPath]:
-    """Return the way of calls in and out once everything that a plan would change is changed."""
+    """Return the paths of inbound and outbound calls as they would be after a plan."""
     return _path(True, _IN, settings, _planned), _path(False, _OUT, settings, _planned)
 
 
@@ -146,7 +146,7 @@ def _today(rows: Sequence[Setting], place: _Place, is_read: bool) -> tuple[Passa
     if _NUMBERS in place.steps and 0 < stopping < len(wanted):
         return _some(stopping, len(wanted), "stops here", "stop here")
     if any(row.action is Action.CONFLICT and row.step in _ELSEWHERE for row in rows):
-        return Passage.STOPS, "something else has it"
+        return Passage.STOPS, "something else answers it"
     # A shared trunk's own steps may be left out, too.
     made = [row for row in rows if row.step in place.made_by] or rows
     if not any(row.exists or row.action in (Action.IN_PLACE, Action.UNREADABLE) for row in made):
@@ -180,7 +180,7 @@ def _is_wanted(row: Setting) -> bool:
 
 
 def _some(count: int, numbers: int, of_one: str, of_several: str) -> tuple[Passage, str]:
-    """What happens to calls to so many of a tenant's numbers; how many it has may be unknown."""
+    """What happens to calls to this many of a tenant's numbers; how many it has may be unknown."""
     words = of_one if count == 1 else of_several
     if count < numbers:
         return Passage.SOME_STOP, f"{count} of {numbers} numbers {words}"

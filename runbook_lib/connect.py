@@ -143,7 +143,7 @@ def _pinned(url: str, pin: str) -> ssl.SSLContext:
             f"the certificate of the PBX at {parts.netloc} is not the pinned one (it is sha256:{shown})",
             vendor="PortSIP",
             meaning="nothing was sent: the server was replaced, or somebody is intercepting the connection",
-            next_step="find out which; if the certificate was renewed, correct pbx.certificate_sha256",
+            next_step="find out which it is; if the certificate was renewed, correct pbx.certificate_sha256",
         )
     context = ssl.create_default_context(cadata=pem)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

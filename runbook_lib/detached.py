@@ -15,7 +15,7 @@ from .records.result import RUN_FOLDER
 
 
 class Detached:
-    """A running or ended ``python -m …``, a process group of its own.
+    """A running or ended ``python -m …``, in its own process group.
 
     What it prints goes to a file that nobody else has open, so it never waits for a reader: if its
     parent is interrupted or ends, it still runs to completion.
@@ -84,7 +84,7 @@ class Detached:
             self._process.send_signal(signal.SIGTERM)
 
     def hand_over(self, line: str) -> bool:
-        """Give a process that listens its line, after which it outlives its starter; whether it took it."""
+        """Pass a listening process its line, so that it outlives its starter; return whether it took it."""
         assert self._process.stdin is not None, "only a process that listens is handed something"
         try:
             with self._process.stdin as pipe:

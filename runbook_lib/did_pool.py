@@ -159,14 +159,14 @@ def _run(entry: str) -> Run:
     if not entry:
         raise ValueError("an entry is empty: join entries with single semicolons")
     if "+" in entry:
-        raise ValueError(f"{shown}: no leading + in a DID pool; begin with the country code")
+        raise ValueError(f"{shown}: a number in a DID pool has no leading +; begin with the country code")
     if match is None:
         raise ValueError(
             f"{shown}: neither a number nor a range (digits, or digits-digits), separated by semicolons"
         )
     first, last = match[1], match[2] or match[1]
     if first.startswith("0") or last.startswith("0"):
-        raise ValueError(f"{shown}: no leading 0 in a DID pool; begin with the country code")
+        raise ValueError(f"{shown}: a number in a DID pool has no leading 0; begin with the country code")
     if len(first) != len(last):
         raise ValueError(
             f"{shown}: both ends of a range need the same number of digits" + _as_block(first, last)
@@ -212,7 +212,7 @@ def _as_block(first: str, last: str) -> str:
         DidPool.parse(text)
     except ValueError:
         return ""
-    return f"; a block with extensions of several lengths has an entry for each: {text}"
+    return f"; a block with extensions of several lengths needs one entry for each length: {text}"
 
 
 def way_out(digits: str) -> str:
@@ -233,7 +233,7 @@ def way_out(digits: str) -> str:
     prefix = phonenumbers.ndd_prefix_for_region(region, True) or ""
     slips = [(prefix, "", f"omit the national {prefix} after the country code {code}")]
     if region == "MX":
-        slips.append(("1", "", "Mexico no longer uses a 1 after the country code 52"))
+        slips.append(("1", "", "in Mexico, the 1 after the country code 52 is no longer used"))
     if region == "IT":
         slips.append(("", "0", "Italian fixed-line numbers keep their 0"))
     for dropped, added, why in slips:

@@ -133,7 +133,7 @@ class ResourceKey:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
-        """Read a key; ``ValueError``, ``KeyError`` or ``TypeError`` for what is none.
+        """Read a key; ``ValueError``, ``KeyError`` or ``TypeError`` for anything else.
 
         A kind that this runbook does not know is kept, but never looked up.
         """

@@ -56,8 +56,9 @@ def held(
         except OSError as error:
             raise RunbookError(
                 f"{what} cannot be locked ({describe(error)})",
-                meaning="without its lock, two runs could undo each other; nothing was written",
-                next_step="remove what has its name, or make it writable for this account, and run again",
+                meaning="without a lock, two runs could undo each other's changes; nothing was written",
+                next_step="remove whatever has the lock's name, or make it writable for this account, "
+                "and run again",
             ) from None
         try:
             yield
@@ -112,7 +113,7 @@ def _refusal(what: str, holder: Path) -> LockedError:
     by = _holder(holder)
     return LockedError(
         f"{what} is being worked on by {by}",
-        meaning="two runs at once could undo each other; nothing was written",
+        meaning="two runs at once could undo each other's changes; nothing was written",
         next_step="wait until the other run has ended, then run this one again",
     )
 

@@ -37,8 +37,8 @@ def not_passed(names: Collection[str], mode: object) -> list[str]:
     if mode != "apply":
         return []
     return [
-        f"{name}: is not passed: an unattended apply needs both site and tenant"
-        f" (papermill … -p site PATH -p tenant PATH)"
+        f"{name}: was not passed: an unattended apply needs both site and tenant (papermill … -p "
+        "site PATH -p tenant PATH)"
         for name in ("site", "tenant")
         if name not in names
     ]

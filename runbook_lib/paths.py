@@ -80,7 +80,7 @@ def lies_in(path: Path, folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class NamedFile:
-    """A file that a parameter file names; ``folder`` is where that parameter file lies, if it is a file."""
+    """A file that a parameter file names; ``folder`` is that parameter file's folder, if it is a file."""
 
     place: str
     folder: Path | None = field(default=None, compare=False)

@@ -173,7 +173,7 @@ class Plan:
     """The changes that turn a tenant's current state into the desired one, one slice per section.
 
     ``target`` says what the plan is for (sandbox or live, Twilio account, PBX); ``secrets`` the
-    references of the secrets that it would write, by setting.
+    references to the secrets that it would write, by setting.
 
     ``id`` identifies exactly this plan, ``created`` says when it was made, ``author`` by whom (identities)
     and ``register`` where: the digest of the first entry of the records folder's chain, ``None`` if

@@ -104,7 +104,7 @@ _remembering = threading.Lock()
 class SecretRef:
     """Where a secret is stored: ``env:NAME``, ``file:PATH`` or ``keyring:SERVICE/USER``.
 
-    ``folder`` is where the parameter file lies that holds the reference: a ``file:`` path starts there.
+    ``folder`` is that of the parameter file with the reference: a ``file:`` path starts there.
     """
 
     kind: str
@@ -273,7 +273,7 @@ def remember(value: str, name: str) -> None:
         _secrets.add(part, name)
 
 
-#: One word, as keys and titles are, or one number; what is longer is no word of a record's.
+#: One word, as keys and titles are, or one number; what is longer is not a word that records have.
 _WORD = re.compile(r"(?:[^\W\d]|[_.-]){1,15}|\d{1,15}")
 
 
@@ -367,7 +367,7 @@ def scrub_log(record: logging.LogRecord) -> bool:
 
 
 def find_secrets(content: str | bytes, known: SecretFilter | None = None) -> list[str]:
-    """Return the references of the known secrets of which any form is in the content, sorted."""
+    """Return the references to the known secrets that the content has in any form, sorted."""
     text = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     return sorted(set(_found_in(text, known).values()))
 

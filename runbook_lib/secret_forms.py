@@ -36,7 +36,7 @@ def forms(value: str) -> frozenset[str]:
     Raw, URL-encoded, and base64 (standard and URL-safe, at each of the three alignments inside a
     longer text such as a Basic header's ``user:value``), each of these also escaped as Python, JSON
     and HTML do it; and all of these as our own artefacts escape them once more (a notebook holds JSON
-    in JSON). Programs that escape in ways of their own take no part: what vendors answer is read as
+    in JSON). Programs that escape in their own ways take no part: what vendors answer is read as
     JSON before it is kept.
     """
     bare = needle(value)

@@ -1,4 +1,4 @@
-"""One section in one run: what a notebook's cells call, and the record of its own that an apply keeps."""
+"""One section in one run: what a notebook's cells call, and the record that an apply keeps."""
 
 from __future__ import annotations
 

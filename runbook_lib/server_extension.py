@@ -1,7 +1,7 @@
 """Records in the browser, behind JupyterLab's own sign-in: an extension of Jupyter's server.
 
 JupyterLab shows an HTML file in a frame without an origin, in which no link to another page works. So records
-are served at an address of their own below the server's base URL, which also works behind a hub: read-only,
+are served at their own address below the server's base URL, which also works behind a hub: read-only,
 as they are, with a policy that lets a page run no script but our own and send nothing anywhere.
 """
 
@@ -60,7 +60,7 @@ def _load_jupyter_server_extension(app: Any) -> None:
         app.log.warning("The runbook's records are not served: %s", error.what)
         return
     if workspace is None:
-        app.log.info("The runbook's records are not served: %s lies in no workspace", app.root_dir)
+        app.log.info("The runbook's records are not served: %s is not in a workspace", app.root_dir)
         return
     address = url_path_join(app.base_url, PLACE)
     app.web_app.add_handlers(
@@ -139,7 +139,7 @@ def read_below(folder: Path, parts: list[str]) -> bytes:
     """Return the content of a plain file below a folder; raises ``OSError`` for anything else.
 
     Each part is opened in the one before it and no link is followed, so that nothing outside can be reached,
-    whatever somebody puts there meanwhile. Hidden files and withheld records are not there.
+    whatever somebody puts there in the meantime. Hidden files and withheld records are not there.
     """
     if any(part in ("", ".", "..") or "\0" in part or "/" in part for part in parts):
         raise FileNotFoundError

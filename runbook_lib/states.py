@@ -82,7 +82,7 @@ def section_state(rows: Sequence[Row]) -> SectionState:
     """Return the state of a section from the rows of its plan.
 
     A section in which nothing exists yet is to do; one with something that is not as asked for differs.
-    What needs permission alone, because it would interrupt calls, is no conflict.
+    What only needs permission, because it would interrupt calls, is not a conflict.
     """
     counts = Counter(str(row.action) for row in rows if row.why is not Why.NO_LEAVE)
     needs_permission = sum(row.why is Why.NO_LEAVE for row in rows)
@@ -116,8 +116,8 @@ def next_step(site: str, owners: Sequence[OwnerStates], killed: Sequence[str] = 
     if killed:
         more = f" ({len(killed) - 1} more like it)" if len(killed) > 1 else ""
         return (
-            f"Run {killed[0]} ended without closing its record: see what it left, then"
-            f" runbook records close {killed[0]}{more}."
+            f"Run {killed[0]} ended without closing its record: check what it left, then run: "
+            f"runbook records close {killed[0]}{more}."
         )
     if not owners:
         return f"{site} has no tenants yet: write a parameter file for the first one."
@@ -152,7 +152,7 @@ def open_sections(owner: OwnerStates) -> list[str]:
 def _to_do(state: State, name: str, number: str, count: int) -> str:
     section = f"section {number} ({SECTIONS[number].title})"
     if state is State.UNREACHABLE:
-        return f"{name} could not be read: point at its row for the reason, then press Refresh"
+        return f"{name} could not be read: hover over its row for the reason, then press Refresh"
     if state is State.INVALID:
         return f"Correct the parameters of {name}, then press Refresh"
     if state is State.CONFLICT:

@@ -99,7 +99,7 @@ def make_for(
 
 
 def of_another(copy: Copy, workspace: Path) -> str:
-    """Say of a copy that somebody has changed for other parameters why it is not opened, and what to do."""
+    """Explain why a copy that somebody has changed for other parameters is not opened, and what to do."""
     now = ", ".join(f"{name} {value or '(none)'}" for name, value in copy.parameters.items())
     return (
         f"{near(copy.path, workspace)} was edited and is for other parameters now ({now}): it was not opened."

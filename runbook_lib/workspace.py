@@ -181,7 +181,9 @@ def _read_settings(path: Path) -> dict[str, str]:
         )
     problems = [] if type(found) is int and found >= 1 else [f"{path}: format: write {FORMAT} here"]
     unknown = sorted(settings.keys() - {"made_with", "records"})
-    problems += [f"{path}: {name}: unknown key; known are format, made_with, records" for name in unknown]
+    problems += [
+        f"{path}: {name}: unknown key; the known keys are format, made_with, records" for name in unknown
+    ]
     problems += [
         f"{path}: {name}: write text here, in quotes"
         for name in ("made_with", "records")

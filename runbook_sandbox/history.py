@@ -31,7 +31,7 @@ RESOURCE_TYPES = {
     "trunk_ip_access_control_lists": "trunk-ip-access-control-list",
     "trunk_credential_lists": "trunk-credential-list",
 }
-#: The PBX's object types by table (PortSIP's OpenAPI document of 22.2). An assignment has none of its own.
+#: The PBX's object types by table (PortSIP's OpenAPI document of 22.2). An assignment does not have one.
 OBJECT_TYPES = {
     "providers": "PROVIDER",
     "assignees": "PROVIDER",

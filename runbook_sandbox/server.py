@@ -54,11 +54,11 @@ def serve(
     Parameters
     ----------
     root
-        The project's root; secrets and certificate lie below its ``.sandbox`` folder.
+        The project's root; secrets and certificate are below its ``.sandbox`` folder.
     twilio_port, portsip_port
         Ports on the loopback interface; 0 for free ones.
     idle_seconds
-        End after so long without a request.
+        End after this many seconds without a request.
     data_file
         Where the state is kept; without it, it begins as the demo data and ends with the process.
     announce

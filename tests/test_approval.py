@@ -315,7 +315,7 @@ REFUSALS: dict[str, tuple[Callable[[TwoPersons], Any], str]] = {
         lambda two: (two.allow(two.line(PAT, two.pat, 'namespaces="git" ')), two.sign()),
         "no allowed signer|is not valid",
     ),
-    "anybody": (lambda two: (two.allow(two.line("*", two.pat)), two.sign()), "does not name one person"),
+    "anybody": (lambda two: (two.allow(two.line("*", two.pat)), two.sign()), "not the name of one person"),
 }
 
 
@@ -874,7 +874,9 @@ def shown_to_approver(plan: Plan) -> str:
     show_changes(plan, screen)
     # The digest and the count of what is not signed are ours, made from the rest.
     lines = screen.export_text().splitlines()
-    return "\n".join(line for line in lines if "Digest sha256:" not in line and "Not signed:" not in line)
+    return "\n".join(
+        line for line in lines if "Digest sha256:" not in line and "Not covered by the signature:" not in line
+    )
 
 
 def test_a_note_of_the_file_is_not_shown(two: TwoPersons) -> None:

@@ -88,6 +88,14 @@ def test_the_prose_is_plain_english(path: Path) -> None:
         "it is taken away",
         "it is not there any more",
         "on wrong ground",
+        "in a process of its own",
+        "that is no file",
+        "begins no further tenant",
+        "changed by somebody meanwhile",
+        "where the records lie",
+        "older than so many days",
+        "reference of the password",
+        "the parameters of then",
     ],
 )
 def test_a_translated_phrase_is_found_wherever_it_is(text: str, tmp_path: Path) -> None:

@@ -142,10 +142,10 @@ def test_ctrl_c_reaches_the_pipe_as_well(sandbox: TestSandbox, tmp_path: Path) -
         group.wait(60)
         # The shell waits for its pipeline only as long as the signal lets it.
         wait_for(lambda: any(entry.event == CLOSED for entry in Chain(sandbox.root / "records").entries()))
-    wait_for(lambda: "not begun" in errors.read_text())
+    wait_for(lambda: "not started" in errors.read_text())
     said = errors.read_text()
-    assert "acme: interrupted" in said and "globex: not begun" in said and "Traceback" not in said
-    assert "Interrupted: 1 tenant not begun." in said
+    assert "acme: interrupted" in said and "globex: not started" in said and "Traceback" not in said
+    assert "Interrupted: 1 tenant not started." in said
     assert len(records_of(sandbox)) == 1
 
 

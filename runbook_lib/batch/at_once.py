@@ -34,7 +34,7 @@ from .worker import ENDED, ERROR, POLICY, REMARK, SECTION, STARTED
 
 POLL_S = 0.1
 LOOK = "its journal in the tenant's records shows what it did; run it again to complete what is missing"
-NOTHING = "no section had begun, so nothing was written"
+NOTHING = "no section had started, so nothing was written"
 DASK = "dask://"
 
 #: Starts a tenant; its future has how that ended.
@@ -198,7 +198,9 @@ class _Following:
 def _result(job: Job, ended: Ended | BaseException) -> TenantResult:
     """What an ended process reported about its tenant, and what is known of one that reported no end."""
     if isinstance(ended, BaseException):
-        return _lost(job, f"its process could not be run ({type(ended).__name__}: {ended})", cause_of(ended))
+        return _lost(
+            job, f"its process could not be started ({type(ended).__name__}: {ended})", cause_of(ended)
+        )
     sections: dict[str, SectionResult] = {}
     begun, any_begun, errors, cause = job.order[0], False, list[str](), tuple[str, ...]()
     for event, what in ended.events:

@@ -1,6 +1,6 @@
 """A batch's own small file among the records: what was asked for, and how far each tenant came.
 
-It is no record and proves nothing: it lets a batch be resumed. What a tenant still lacks is read at the
+It is not a record and proves nothing: it lets a batch be resumed. What a tenant still lacks is read at the
 vendors, so a tenant whose end is missing here only costs the reading.
 """
 
@@ -109,7 +109,7 @@ class Batch:
 
     @property
     def resume_command(self) -> str:
-        """The command that does what is left."""
+        """The command that runs the remaining tenants."""
         return f"runbook {self.mode} --resume {self.id}"
 
     @property
@@ -119,7 +119,7 @@ class Batch:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the only one who runs this batch; ``LockedError`` if somebody else does."""
+        """Hold the batch's lock; ``LockedError`` if somebody else runs it."""
         with ExitStack() as taken:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -128,7 +128,7 @@ class Batch:
                 raise LockedError(
                     f"batch {self.id} is running",
                     meaning="nothing was sent",
-                    next_step="wait until it has ended, then resume it if something is left",
+                    next_step="wait until it has ended, then resume it if any tenant has not succeeded",
                 ) from None
             try:
                 yield

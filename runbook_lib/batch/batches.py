@@ -59,9 +59,9 @@ def batch_of(
             path = folder / plan_name(part.tenant, sections)
             part.plan = near(path.absolute(), root)
             if not path.is_file():
-                missing.append(f"--plans: there is no plan of {part.tenant}: {path}")
+                missing.append(f"--plans: there is no plan for {part.tenant}: {path}")
         if missing:
-            raise InputError(missing, next_step=f"plan them: runbook plan --out {folder}")
+            raise InputError(missing, next_step=f"make the missing plans with: runbook plan --out {folder}")
         shared = folder / SEVERAL
         if not approval.get("approval_file") and shared.is_file():
             approval = {**approval, "approval_file": str(shared)}
@@ -81,7 +81,7 @@ def batch_of(
 def run_batch(
     batch: Batch, observer: Observer, *, at_once: int, max_failures: int | None = None, runner: str = ""
 ) -> RunResult:
-    """Run what is left of a batch, and keep its file and page up to date.
+    """Run the remaining tenants of a batch, and keep its file and page up to date.
 
     ``max_failures`` as for ``Brake``, the others as for ``run_at_once``. The batch's files are only for
     resuming and reading: if they cannot be written, that is a remark.

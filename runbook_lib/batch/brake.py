@@ -1,4 +1,4 @@
-"""The brake of a batch: after which failures it begins no further tenant."""
+"""The brake of a batch: after which failures it starts no more tenants."""
 
 from __future__ import annotations
 

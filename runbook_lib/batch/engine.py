@@ -94,7 +94,7 @@ class RunbookEngine(NBClientEngine):
             kernel = f"the kernel {name}" if name else "the notebook"
             raise InputError(
                 [f"{kernel} is for {language}: the runbook's engine runs notebooks in Python only"],
-                next_step="omit the kernel (-k), or run this notebook without the runbook's engine",
+                next_step="leave out the kernel (-k), or run this notebook without the runbook's engine",
             )
         return KERNEL
 

@@ -4,7 +4,7 @@ For a batch it forks the processes of tenants too, which ask it for their kernel
 
 Most of a kernel's start is importing IPython, pandas and this library. This process does so once, and each
 kernel is a copy of it. It stays fit to be copied: one thread, no event loop, no ZeroMQ context. It never
-reads what a kernel is given (arguments, environment): the copy itself does, from a pipe of its own, so
+reads what a kernel is given (arguments, environment): the copy itself does, from its own pipe, so
 nothing of one kernel is in the memory of the next. Its own environment has only ``PASSED_ON``.
 
 The other end is ``forking``. A kernel is asked for by one message, ``FORK``, with file descriptors: the

@@ -185,7 +185,7 @@ class ForkedKernel:
         self.pid = int(pid)
 
     def poll(self) -> int | None:
-        """Return the exit status, ``-9`` when its parent died, who would know; ``None`` while it runs."""
+        """Return the exit status; ``-9`` if its parent, which knows it, has died; ``None`` while it runs."""
         if self.returncode is None and self._receive(0):
             known = self._read.endswith(b"\n")
             self.returncode = int(self._read) if known else -signal.SIGKILL
@@ -322,7 +322,7 @@ def _end() -> None:
 
 
 def register_provisioner() -> None:
-    """Make the provisioner known where the product is not installed, so that no entry point names it."""
+    """Register the provisioner where the product is not installed, so that no entry point does it."""
     known = KernelProvisionerFactory.instance().provisioners
     known.setdefault(
         PROVISIONER,

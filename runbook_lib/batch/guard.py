@@ -17,7 +17,9 @@ from ..passed import NEXT_STEP as PASS_THEM
 from ..passed import OPENINGS, assigned, literals, not_passed, unknown
 from ..secret import SecretRef, find_secrets
 
-NEXT_STEP = "pass only references; change any secret passed here, because the shell's history may have it"
+NEXT_STEP = (
+    "pass only references; change any secret that was passed here, because the shell's history may contain it"
+)
 #: Keys whose text is treated as a secret, in our parameters and in names that people make up.
 _SECRET_KEY = re.compile(r"passw|pwd|secret|token|api_?key(?!_sid)|credential", re.IGNORECASE)
 

@@ -67,8 +67,9 @@ def overview(records: Path) -> tuple[str, str]:
     if looked:
         shown = _table(_LOOKED, looked, "Plans and checks, newest first")
         parts.append(
-            f"<details><summary>Plans and checks, which changed nothing ({len(looked)})</summary>"
-            f"<p>They are kept as long as the site says (policies.keep_plans).</p>{shown}</details>"
+            "<details><summary>Plans and checks, which changed nothing "
+            f"({len(looked)})</summary><p>They are kept for as long as the site's policy says "
+            f"(policies.keep_plans).</p>{shown}</details>"
         )
     return "".join(parts), banner_of(targets)
 

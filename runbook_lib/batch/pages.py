@@ -115,8 +115,8 @@ def _ended_early(run: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     lines = [
         f"{counted(sent, 'write')} had been sent by then, listed in the journal below.",
         *(
-            f"No answer came to {lost.get('vendor')} {lost.get('method')} for {lost.get('resource')}:"
-            " nobody knows whether it was carried out."
+            f"No answer was received to {lost.get('vendor')} {lost.get('method')} for "
+            f"{lost.get('resource')}: it is unknown whether it was carried out."
             for lost in mappings(record, "in_flight")
         ),
         "Run it again: it reads the current state first, and completes what is missing.",
@@ -156,7 +156,7 @@ def _note(text: str) -> str:
 
 
 def _call_paths(record: Mapping[str, Any]) -> str:
-    """The way of calls as the run found it, and as it left it; of runs through all sections."""
+    """The path of calls as the run found it and as it left it; only for runs through all sections."""
     order = record.get("order")
     if not isinstance(order, list) or not {*RUN_ORDER} <= {*order}:
         return ""
@@ -167,7 +167,7 @@ def _call_paths(record: Mapping[str, Any]) -> str:
     for before, after in zip(found, left, strict=True):
         further = (("As the run left it", after),) if is_read_back else ()
         pictures.append(path_states(("As the run found it", before), *further).html())
-    return f"<h2>The way of calls</h2>{''.join(pictures)}"
+    return f"<h2>The path of calls</h2>{''.join(pictures)}"
 
 
 def _request_id(change: Mapping[str, Any]) -> str:
@@ -181,7 +181,7 @@ def write_batch_page(batch: Batch) -> Path:
     rows = [
         [
             _run_links(part) or escaped(part.tenant or part.file),
-            mark(part.outcome or "not begun"),
+            mark(part.outcome or "not started"),
             str(part.changes),
             str(part.writes),
             f"{part.seconds:.1f}",
@@ -299,9 +299,7 @@ def page_of(title: str, target: str, parts: Sequence[Shown]) -> bytes:
 
 def _stopped(status: str, result: dict[str, Any]) -> Box:
     """The box above a notebook that did not finish, instead of papermill's own marks."""
-    what = (result.get("error") or {}).get(
-        "what"
-    ) or "No result was written: the kernel ended before it could."
+    what = (result.get("error") or {}).get("what") or "No result was written: the kernel ended first."
     title = {FAILED: "This section failed.", INTERRUPTED: "This section was interrupted."}.get(status)
     return Box("stop", title or "It is unknown how this section ended.", (what,))
 

@@ -86,7 +86,7 @@ def show_changes(plan: Plan, screen: Console) -> None:
     target = ", ".join(f"{name} {visible(value)}" for name, value in plan.target.items())
     screen.print(Text(f"Plan of tenant {visible(plan.tenant)} for {target}", style="bold"), soft_wrap=True)
     for name, reference in plan.secrets.items():
-        screen.print(Text(f"Secret that it may write: {visible(name)} from {visible(reference)}"))
+        screen.print(Text(f"Secret that this plan may write: {visible(name)} from {visible(reference)}"))
     for part in plan.slices:
         if part.changing:
             title = f"{part.section} {SECTIONS[part.section].title}"
@@ -98,7 +98,7 @@ def show_changes(plan: Plan, screen: Console) -> None:
     changing = sum(len(part.changing) for part in plan.slices)
     others = sum(len(part.rows) for part in plan.slices) - changing
     screen.print(Text(f"\n{changing} to apply. Digest {plan.digest}", style="bold"), soft_wrap=True)
-    screen.print(Text(f"Not signed: {others} rows that change nothing."))
+    screen.print(Text(f"Not covered by the signature: {others} rows that change nothing."))
 
 
 def describe_change(row: Row) -> str:
@@ -156,7 +156,7 @@ def _run_all(
 ) -> bool:
     """Run commands, at most ``at_once`` at a time; ``ended`` is called for each with its index.
 
-    Returns whether all of them were started: after an interruption no further one is, and those that run
+    Returns whether all of them were started: after an interruption no more are, and those that run
     are interrupted too.
     """
     from .forked import Forked  # loads Jupyter's kernels, for which planning one tenant has no use

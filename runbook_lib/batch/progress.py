@@ -92,7 +92,7 @@ class LiveTable(Progress):
         self._running[tenant] = (section, done, self._running[tenant][2])
 
     def on_section_start(self, tenant: str, section: str) -> None:
-        """The table shows it."""
+        """Show it in the table."""
 
     def on_tenant_end(self, result: TenantResult) -> None:
         self._running.pop(result.tenant, None)
@@ -205,7 +205,7 @@ def summary(result: RunResult) -> Group:
             f"{one.seconds:.1f}",
         )
     for tenant in result.not_begun:
-        table.add_row(Text(visible(tenant)), Text("· not begun", style="dim"), "", "", "", "")
+        table.add_row(Text(visible(tenant)), Text("· not started", style="dim"), "", "", "", "")
     lines = [Text(f"! {line}", style="yellow") for line in lines_to_look_at(result)]
     untouched = all(tenant.outcome == SUCCEEDED and not tenant.writes for tenant in result.tenants)
     if untouched and not result.not_begun and result.mode == "apply":
@@ -216,18 +216,18 @@ def summary(result: RunResult) -> Group:
     if at_once := max(
         (section.twilio_at_once for one in result.tenants for section in one.sections), default=0
     ):
-        lines.append(Text(f"Requests at once on the Twilio account, at most: {at_once}", style="dim"))
+        lines.append(Text(f"Most requests at once on the Twilio account: {at_once}", style="dim"))
     if result.page is not None:
         lines.append(Text(f"Batch {result.batch}: {_near(result.page)}"))
     if result.batch and result.exit_status:
-        lines.append(Text(f"To run what is left: runbook {result.mode} --resume {result.batch}"))
+        lines.append(Text(f"To run the remaining tenants: runbook {result.mode} --resume {result.batch}"))
     if result.index.is_file():  # if it could not be written, a remark says why
         lines.append(Text(f"All records: {_near(result.index)}"))
     return Group(table, *lines)
 
 
 def lines_to_look_at(result: RunResult) -> list[str]:
-    """What is to be looked at though it stopped nothing, a line for each tenant and reason."""
+    """What somebody should check although it stopped nothing, one line per tenant and reason."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for tenant in result.tenants:
         for why, setting in (pair for section in tenant.sections for pair in section.to_look_at):
@@ -252,9 +252,11 @@ def plain_summary(result: RunResult) -> list[str]:
         problems = [*tenant.problem.splitlines(), *_messages(tenant)]
         lines += [f"    {line}" for line in problems]
     lines += [f"  {line}" for line in lines_to_look_at(result)]
-    lines += [f"  {tenant}: not begun" for tenant in result.not_begun]
+    lines += [f"  {tenant}: not started" for tenant in result.not_begun]
     return lines + (
-        [f"  To run what is left: runbook {result.mode} --resume {result.batch}"] if result.batch else []
+        [f"  To run the remaining tenants: runbook {result.mode} --resume {result.batch}"]
+        if result.batch
+        else []
     )
 
 

@@ -53,7 +53,7 @@ class TenantResult:
 
     @property
     def cause(self) -> tuple[str, ...]:
-        """What it failed for, as a key; empty if that is not known, or if it did not fail."""
+        """Why it failed, as a key; empty if that is not known, or if it did not fail."""
         causes = (section.cause for section in self.sections if section.outcome == FAILED)
         return next(filter(None, causes), self.record_cause)
 
@@ -82,7 +82,7 @@ class TenantResult:
 
 
 class Stop(StrEnum):
-    """Why a batch begins no further tenant."""
+    """Why a batch starts no more tenants."""
 
     TOO_MANY = "as many tenants failed as --max-failures allows"
     SAME_CAUSE = "several tenants in a row failed for the same cause"

@@ -11,7 +11,7 @@ from ..plain_files import read
 from ..records.run_folder import WITHHELD
 from ..secret import find_secrets
 
-CHANGE_IT = "change the secret, find out how it got there, then delete the withheld files"
+CHANGE_IT = "change the secret, find out how it got there, and then delete the withheld files"
 
 
 def scan(files: Iterable[Path]) -> dict[Path, list[str]]:

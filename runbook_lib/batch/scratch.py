@@ -39,8 +39,8 @@ class Scratch:
         if parent is None:
             raise RunbookError(
                 f"no temporary folder can be used: {', '.join(_temporary_folders())}",
-                meaning="it must be writable, and its path short: kernels have their sockets there;"
-                " nothing was sent",
+                meaning="it must be writable and have a short path, because kernels have their "
+                "sockets there; nothing was sent",
                 next_step=f"set TMPDIR to a writable folder with a path of at most {_longest()} bytes",
             )
         _clear(Path(parent))

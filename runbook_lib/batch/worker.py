@@ -43,7 +43,7 @@ class _Teller(Observer):
 
 
 def _tell(event: str, what: Any) -> None:
-    # Plain first: a path is no text that the filter would look at.
+    # Plain first: a path is not text, so the filter would not look at it.
     print(json.dumps({event: scrub_data(to_jsonable_python(what))}), flush=True)
 
 

@@ -48,7 +48,7 @@ COMMANDS = {
 
 
 class OnDemand(TyperGroup):
-    """Commands that are imported when they are asked for: who lists records needs no vendor's client."""
+    """Commands that are imported only when used: listing records needs no vendor's client."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -83,11 +83,13 @@ def _options(
         Path | None,
         typer.Option(
             envvar=VARIABLE,
-            help="Folder of your parameters and records [default: the nearest folder with runbook.toml, from"
-            " the current one upward].",
+            help="Folder with your parameters and records [default: the nearest folder with a "
+            "runbook.toml, from the current one upward].",
         ),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Version, source, Python, workspace.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show version, source, Python and workspace.")
+    ] = False,
 ) -> None:
     if workspace is not None:
         # For this process and those that it starts, wherever they run.

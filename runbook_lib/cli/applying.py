@@ -65,11 +65,13 @@ def apply(
     how = How(at_once, max_failures, as_json, _scheduler(runner))
     if resume is not None:
         if any((tenants, every, trunk, section, accept_interruption, plan_file, approval_file, plans)):
-            raise typer.BadParameter("--resume: give no tenants, section, plan or approval with it")
+            raise typer.BadParameter(
+                "--resume: cannot be combined with tenants, a section, a plan or an approval"
+            )
         raise typer.Exit(resume_batch(resume, "apply", how))
     site, owners = owners_of(site, tenants, trunk, every)
     if accept_interruption and len(owners) != 1:
-        raise typer.BadParameter("--accept-interruption: give exactly one tenant file with it")
+        raise typer.BadParameter("--accept-interruption: needs exactly one tenant file")
     sections = chosen_sections(section, trunk)
     approval = given_approval(plan_file, approval_file, approved_plan, approved_by, owners)
     named = trunk is not None and not as_json  # the record has them as well
@@ -105,7 +107,7 @@ def verify(
     how = How(at_once, max_failures, as_json, _scheduler(runner))
     if resume is not None:
         if any((tenants, every, trunk, section)):
-            raise typer.BadParameter("--resume: give no tenants or section with it")
+            raise typer.BadParameter("--resume: cannot be combined with tenants or a section")
         raise typer.Exit(resume_batch(resume, "verify", how))
     sections = chosen_sections(section, trunk)
     site, owners = owners_of(site, tenants, trunk, every)
@@ -115,5 +117,5 @@ def verify(
 def _scheduler(runner: str | None) -> str:
     """A runner's address, which has to be a Dask scheduler's."""
     if runner and not re.fullmatch(r"dask://[^/\s:]+:\d+", runner):
-        raise typer.BadParameter("--runner: give dask://HOST:PORT")
+        raise typer.BadParameter("--runner: must have the form dask://HOST:PORT")
     return runner or ""

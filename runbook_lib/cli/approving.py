@@ -26,10 +26,14 @@ def approve(
         list[Path], typer.Argument(metavar="PLAN...", help="Plan files (runbook plan --out).")
     ],
     ticket: Annotated[str | None, typer.Option(help="The ticket that the approval is for.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=366, help="How many days it is valid.")] = VALID_DAYS,
+    days: Annotated[
+        int, typer.Option(min=1, max=366, help="For how many days the approval is valid.")
+    ] = VALID_DAYS,
     key: Annotated[
         Path | None,
-        typer.Option(help=f"SSH key, or the public half of one in the agent [default: {ssh.DEFAULT_KEY}]"),
+        typer.Option(
+            help=f"SSH private key, or the public half of a key in the agent [default: {ssh.DEFAULT_KEY}]"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The approval's file [default: beside the first plan].")
@@ -40,7 +44,7 @@ def approve(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
 ) -> None:
-    """Show what plans change, and sign one approval for them as another person; writes FILE.approval.json."""
+    """Show what plans change and sign one approval for them as a second person; writes FILE.approval.json."""
     from ..approval import SEVERAL, approval_beside, read_plan, read_statement, sign_statement
     from ..batch.plans import show_changes, show_statement
 
@@ -52,10 +56,10 @@ def approve(
             statement, _ = read_statement(where)
             approved = [statement.line(one) for one in plans]
             if None in approved or {*approved} != {*statement.lines}:
-                raise InputError(["--approval: name exactly the plans that it approves"])
+                raise InputError(["--approval: give exactly the plans that it approves"])
         else:
             if not (ticket or "").strip():
-                raise InputError(["--ticket: is missing: an approval belongs to a ticket"])
+                raise InputError(["--ticket: is missing: every approval needs a ticket"])
             try:
                 statement = Statement.over(plans, str(ticket).strip(), days)
             except ValueError as error:
@@ -64,7 +68,10 @@ def approve(
             where = out or (approval_beside(paths[0]) if len(paths) == 1 else several)
             if where.exists():
                 raise InputError(
-                    [f"{where} already exists: an approval is not overwritten (--out names another file)"]
+                    [
+                        f"{where} already exists, and approvals are never overwritten: give another file "
+                        "with --out"
+                    ]
                 )
         for one in plans:
             show_changes(one, screen)
@@ -83,9 +90,9 @@ def approve(
 
 def revoke(
     approval: Annotated[str, typer.Argument(metavar="APPROVAL", help="The approval's file, or its id.")],
-    reason: Annotated[str, typer.Option(help="The reason, for the records.")],
+    reason: Annotated[str, typer.Option(help="The reason, which is recorded.")],
 ) -> None:
-    """Withdraw an approval, as an entry in the records; a run in progress writes no further section."""
+    """Withdraw an approval by an entry in the records; a run in progress writes no more sections."""
     from ..approval import read_statement
     from ..batch.pages import renew_index
     from ..records.uses import enter_revocation

@@ -21,16 +21,17 @@ def demo() -> None:
     try:
         tenants = tenant_files(site, root)
     except InputError as error:
-        next_step = "make a workspace with those of the demo: runbook init FOLDER --sandbox"
+        next_step = "create a workspace with the demo's site and tenants: runbook init FOLDER --sandbox"
         raise InputError(error.problems, next_step=next_step) from None
     raise typer.Exit(run_notebooks(site, tenants, "apply"))
 
 
 def sandbox(
-    twilio_port: Annotated[int, typer.Option(help="Port of Twilio's APIs; 0 for a free one.")] = 0,
-    portsip_port: Annotated[int, typer.Option(help="Port of PortSIP's API; 0 for a free one.")] = 0,
+    twilio_port: Annotated[int, typer.Option(help="Port for Twilio's APIs; 0 picks a free one.")] = 0,
+    portsip_port: Annotated[int, typer.Option(help="Port for PortSIP's API; 0 picks a free one.")] = 0,
     foreground: Annotated[
-        bool, typer.Option("--foreground", help="Serve here; print the URLs as one JSON line.")
+        bool,
+        typer.Option("--foreground", help="Serve in the foreground; print the URLs as one line of JSON."),
     ] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the running sandbox.")] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Restore the demo data.")] = False,

@@ -35,10 +35,10 @@ def dial(
     site: SiteFile = SANDBOX_SITE,
     caller: Annotated[str | None, typer.Option("--from", help="The extension that dials.")] = None,
     live: Annotated[
-        bool, typer.Option("--live", help="Use all rules that the PBX has now, instead of the parameters.")
+        bool, typer.Option("--live", help="Use all rules that the PBX has now instead of the parameters.")
     ] = False,
     called: Annotated[
-        bool, typer.Option("--called", help="The numbers are the tenant's own, called from outside.")
+        bool, typer.Option("--called", help="Treat the numbers as the tenant's own, called from outside.")
     ] = False,
 ) -> None:
     """Show where dialled numbers go and why; makes no call and changes nothing."""

@@ -25,7 +25,7 @@ def discover(
         Path | None, typer.Option(help="Folder for the files [default: that of the site's file].")
     ] = None,
 ) -> None:
-    """Write parameter files for what was set up by hand; changes nothing at the vendors, and no file."""
+    """Write parameter files for what was set up by hand; overwrites no file and changes no vendor."""
     raise typer.Exit(guarded(lambda: _discover(files_of_run(site, [])[0], to)))
 
 
@@ -43,7 +43,7 @@ def _show(found: Discovery, written: list[Written], seconds: float) -> None:
     from ..notebook.tables import Table
 
     for one in written:
-        words = "Written" if one.is_new else "There already, and the same"
+        words = "Written" if one.is_new else "Already there, with the same content"
         screen.print(Text(visible(f"{words}: {one.path}")), soft_wrap=True)
         for line in one.difference.splitlines():
             screen.print(Text(f"    {visible(line)}"), soft_wrap=True)

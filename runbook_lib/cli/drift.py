@@ -27,9 +27,9 @@ def drift(
     tenants: TenantFiles = None,
     site: SiteFile = SANDBOX_SITE,
     every: AllTenants = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     metrics: Annotated[
-        Path | None, typer.Option(help="Also write this file for node_exporter (NAME.prom).")
+        Path | None, typer.Option(help="Also write metrics for node_exporter to this file (NAME.prom).")
     ] = None,
     post: Annotated[
         str | None,

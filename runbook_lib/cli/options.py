@@ -32,7 +32,7 @@ ApprovedBy = Annotated[str | None, typer.Option(help="Who approved the plan.")]
 
 
 def _for_the_record(name: str) -> Callable[[str | None], str | None]:
-    """Pass an option on to a run's processes as the environment variable that the record is made from."""
+    """Pass an option on to a run's processes, in the environment variable that the record is made from."""
 
     def keep(value: str | None) -> str | None:
         if value:
@@ -57,7 +57,8 @@ Emergency = Annotated[
     typer.Option(
         envvar=EMERGENCY,
         callback=_for_the_record(EMERGENCY),
-        help="Why it cannot wait for an approval, if the site allows that; another person reviews it later.",
+        help="Apply without approval, if the site allows it, giving the reason why it cannot wait; "
+        "another person reviews it later.",
     ),
 ]
 CarryOut = Annotated[bool, typer.Option("--apply", help="Apply the plan, and record the change.")]
@@ -68,7 +69,7 @@ AllTenants = Annotated[
     bool, typer.Option("--all", help="All tenants of the site: the files beside it, and below parameters/.")
 ]
 TrunkName = Annotated[str | None, typer.Option(help="Instead of tenants: a shared trunk of the site.")]
-AtOnce = Annotated[int, typer.Option(min=1, help="How many tenants at the same time.")]
+AtOnce = Annotated[int, typer.Option(min=1, help="How many tenants to run at the same time.")]
 PlansFolder = Annotated[
     Path | None,
     typer.Option(
@@ -78,10 +79,15 @@ PlansFolder = Annotated[
     ),
 ]
 MaxFailures = Annotated[
-    int | None, typer.Option(min=1, help="Begin no further tenant when so many have failed.")
+    int | None, typer.Option(min=1, help="Start no more tenants once this many have failed.")
 ]
-Resume = Annotated[str | None, typer.Option(help="Instead of tenants: what is left of this batch (its ID).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what happens as JSON, one event a line.")]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of tenants: the ID of a batch, to run those of its tenants that have not succeeded."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print events as JSON, one per line.")]
 RunnerAddress = Annotated[
     str | None,
     typer.Option("--runner", help="Run tenants on the workers of a Dask scheduler: dask://HOST:PORT."),

@@ -31,7 +31,7 @@ def validate(tenants: TenantFiles = None, site: SiteFile = SANDBOX_SITE, every: 
     def check() -> int:
         given, owners = owners_of(site, tenants, None, every)
         caution(given, owners)
-        screen.print(f"{counted(len(owners), 'tenant file')} and the site: fine")
+        screen.print(f"OK: the site file and {counted(len(owners), 'tenant file')}")
         return ExitStatus.FINE
 
     raise typer.Exit(guarded(check))

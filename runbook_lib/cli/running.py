@@ -36,7 +36,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class How:
-    """How tenants are run: how many at once, when no further one begins, what is printed, and where."""
+    """How tenants are run: how many at once, when no more are started, what is printed, and where."""
 
     at_once: int = 1
     max_failures: int | None = None
@@ -74,7 +74,7 @@ def run_notebooks(
 
 
 def resume_batch(batch_id: str, mode: str, how: How) -> int:
-    """Run what is left of a batch."""
+    """Run the remaining tenants of a batch."""
     from ..batch.batch_file import Batch
     from ..parameters.loading import SHARED
     from ..records.result import now
@@ -82,9 +82,9 @@ def resume_batch(batch_id: str, mode: str, how: How) -> int:
     def run() -> int:
         batch, root = Batch.find(find_workspace().records, batch_id), project_root()
         if batch.mode != mode:
-            raise InputError([f"--resume: batch {batch.id} is of runbook {batch.mode}"])
+            raise InputError([f"--resume: batch {batch.id} was started by runbook {batch.mode}"])
         if not batch.left:
-            screen.print(Text(f"Nothing is left of batch {batch.id}: all its tenants have succeeded."))
+            screen.print(Text(f"Nothing to resume: all tenants of batch {batch.id} have succeeded."))
             return ExitStatus.FINE
         files = [part.file for part in batch.left]
         if not how.as_json:
@@ -118,11 +118,11 @@ def _show(result: RunResult, how: How) -> int:
         screen.print(summary(result))
     runs = [tenant.folder for tenant in result.tenants]
     for remark in (*result.remarks, *_kept_elsewhere(result.index.parent, runs)):
-        complain(f"The run itself was not affected by this: {remark}")
+        complain(f"This did not affect the run itself: {remark}")
     if result.stopped:
         complain(f"Stopped: {result.stopped}.")
     elif result.not_begun and result.batch:  # the summary says how to go on
-        complain(f"Interrupted: {counted(len(result.not_begun), 'tenant')} not begun.")
+        complain(f"Interrupted: {counted(len(result.not_begun), 'tenant')} not started.")
     elif result.not_begun:
         complain(RUN_AGAIN)
     conclude(*plain_summary(result))

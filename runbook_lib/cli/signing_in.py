@@ -23,7 +23,8 @@ def sign_in(
         bool,
         typer.Option(
             "--clear",
-            help="Forget a refused sign-in (after correcting the password), and sign out of kept sessions.",
+            help="Forget a refused sign-in (after correcting the password), and sign out of the sessions "
+            "that were kept.",
         ),
     ] = False,
 ) -> None:

@@ -48,7 +48,7 @@ def rollback(
     ] = None,
     site: Annotated[Path | None, typer.Option("--site", "-s", help="Site file, if it has moved.")] = None,
     section: Annotated[
-        list[str] | None, typer.Option(help="Only what this section did; can be repeated.")
+        list[str] | None, typer.Option(help="Undo only what this section did; can be given several times.")
     ] = None,
     carry_out: CarryOut = False,
     accept_interruption: AcceptInterruption = False,

@@ -57,7 +57,7 @@ def init(
     ] = False,
     records: Annotated[
         Path | None,
-        typer.Option(help="Folder for the records, outside every git work tree [with --sandbox: records]."),
+        typer.Option(help="Folder for the records, outside any git work tree [with --sandbox: records]."),
     ] = None,
 ) -> None:
     """Create a workspace: a folder for your parameters, with a place for the records of your changes."""
@@ -109,7 +109,7 @@ def lab(
         list[str] | None, typer.Argument(metavar="[-- JUPYTERLAB-OPTION ...]", help="Options of JupyterLab.")
     ] = None,
     site: Annotated[Path | None, typer.Option("--site", "-s", help="Site file.")] = None,
-    port: Annotated[int, typer.Option(help="Port of JupyterLab; 0 for a free one.")] = 8888,
+    port: Annotated[int, typer.Option(help="Port for JupyterLab; 0 picks a free one.")] = 8888,
 ) -> None:
     """Open JupyterLab on the home page, or on working copies of the notebooks for a tenant."""
     from ..batch.kernels import jupyter_folders
@@ -206,17 +206,17 @@ def _place_of_records(folder: Path, sandbox: bool, given: Path | None) -> str:
             return RECORDS
         if not sys.stdin.isatty():
             raise InputError(
-                ["--records: is missing: give a folder for the records, outside every git work tree"],
+                ["--records: is missing: give a folder for the records outside any git work tree"],
                 next_step="runbook init FOLDER --records FOLDER; to try it without an account: --sandbox",
             )
-        given = Path(typer.prompt("Folder for the records of live sites, outside every git work tree"))
+        given = Path(typer.prompt("Folder for the records of live sites, outside any git work tree"))
     records = Path(os.path.abspath(full_path(given, "--records")))
     if product.is_installation(records):
         raise InputError([f"--records: {records} is where packages are installed: an upgrade deletes them"])
     if not sandbox and (tree := work_tree_of(records)):
         raise InputError(
             [f"--records: {records} is in the git work tree {tree}, where git clean deletes it"],
-            next_step="give a folder outside every git work tree",
+            next_step="give a folder outside any git work tree",
         )
     text = near(records, folder)
     if not text.isprintable():
@@ -302,7 +302,7 @@ def _copies_steps(workspace: Workspace) -> Iterator[Step]:
     for copy in working_copies.copies(workspace.folder):
         if copy.is_unchanged and not copy.is_of_this_version:
             name = near(copy.path, workspace.folder)
-            yield f"renew {name} (unchanged, from {copy.version}); its outputs are lost", copy.renew
+            yield f"recreate {name} (unchanged, from {copy.version}); its outputs are lost", copy.renew
     for path, left in working_copies.left_over(workspace.folder):
         if left is not None and left.is_unchanged:
             yield f"remove {near(path, workspace.folder)} (unchanged, and nothing uses it)", path.unlink

@@ -20,7 +20,7 @@ _DIALLED = ("fixed_line", "mobile", "toll_free", "shared_cost", "voip", "uan", "
 
 
 class CountryFact(NamedTuple):
-    """One fact: of which country, what it is about, the document to compare it with, and that one's date.
+    """One fact: of which country, what it is about, the document to compare it with, and its date.
 
     The date is ``NOT_CHECKED`` if nobody has compared the line with the document yet.
     """

@@ -34,8 +34,8 @@ def destination(text: str) -> str:
             raise ValueError("the range of extensions is reversed")
         return text
     raise ValueError(
-        "an extension has only digits; other values: a range of them (100-299), keep, voicemail:EXTENSION,"
-        " hang up, or an outside number with + and its country code"
+        "an extension has only digits; also allowed: a range of extensions (100-299), keep, "
+        "voicemail:EXTENSION, hang up, or an outside number with + and its country code"
     )
 
 

@@ -237,7 +237,7 @@ class Call:
             words += f" Another rule has the same priority ({', '.join(self.ties)}): the PBX may use either."
         elif self.others:
             others = " or ".join(sorted({_short(other) for other in self.others}))
-            words += f" PortSIP does not document all of this; also possible: {others}."
+            words += f" PortSIP does not document this fully; also possible: {others}."
         return words
 
 
@@ -297,7 +297,7 @@ def ring(plan: DialPlan, number: str) -> str:
     for rule in plan.inbound:
         if rule.enabled and rule.ours and rule.any_caller and number in rule.dids:
             return f"Rule {rule.name}: {rule.destination}."
-    return "No enabled inbound rule of the trunk matches: the call rings nowhere."
+    return "No enabled inbound rule of the trunk matches, so the call rings nowhere."
 
 
 def _decisions(plan: DialPlan, dialled: str, caller: str | None, semantics: Semantics) -> Iterator[Decision]:
@@ -350,16 +350,16 @@ def _sentence(decision: Decision) -> str:
     """A decision as a sentence. Statements about emergency calls never promise anything."""
     rule, sent, outcome = decision.rule, decision.sent, decision.outcome
     if decision.by_own_list:
-        return "It is in the PBX's own emergency list; the runbook does not know where that leads."
+        return "It is in the PBX's own emergency list; the runbook does not know where that list sends it."
     if rule is None:
-        return "No rule: nothing leaves the PBX."
+        return "No rule matches: nothing leaves the PBX."
     if outcome is CallOutcome.NO_ROUTE:
         return f"Rule {rule.name} has no enabled route: the call fails."
     by = _caller_id(rule)
     if outcome is CallOutcome.ELSEWHERE:
-        return f"Leaves as {sent} by another trunk."
+        return f"Leaves as {sent} through another trunk."
     if outcome is CallOutcome.EMERGENCY:
-        return f"Would be sent as {sent}{by}; whether the call is answered is not promised."
+        return f"Would be sent as {sent}{by}; there is no guarantee that the call is answered."
     if outcome is CallOutcome.REFUSED:
         return f"Would be sent as {sent}: {decision.reason}."
     return f"Sent as {sent}{by}" + (f" ({decision.reason})." if decision.reason else ".")
@@ -391,6 +391,6 @@ def ranges(text: str | None) -> tuple[tuple[int, int], ...]:
     for entry in split_entries(text):
         match = _ENTRY.fullmatch(entry)
         if match is None:
-            raise ValueError("neither an extension nor a range of them")
+            raise ValueError("neither an extension nor a range of extensions")
         found.append((int(match[1]), int(match[2] or match[1])))
     return tuple(found)

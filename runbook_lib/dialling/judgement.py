@@ -65,7 +65,7 @@ def _changed(before: DialPlan, after: DialPlan) -> set[str]:
 
 
 def moved_emergency(before: DialPlan, after: DialPlan) -> dict[str, list[str]]:
-    """Return the emergency numbers that go another way today, by our own rule that moves them.
+    """Return the emergency numbers that take another route today, by our own rule that would move them.
 
     That is our rule that would match the number, or our rule that matches it today and, once changed,
     would leave it to whatever comes next.
@@ -179,7 +179,8 @@ def _lost(decision: Decision, number: str, rule: Rule) -> Finding:
         Trouble.EMERGENCY_TAKEN,
         f"Rule {rule.name} matches the emergency number {number} and would send it as {sent}"
         + (f": {decision.reason}" if decision.reason else ""),
-        "Set number_length so that it is excluded, or let a rule with a lower priority value match it",
+        "Set number_length so that this number is excluded, or let a rule with a lower priority "
+        "value match it",
         (rule.name,),
         number,
     )
@@ -295,12 +296,15 @@ def _cure(dialled: str, country: Country) -> str:
         return "Strip nothing and prepend nothing: what is dialled is +E.164 already"
     for prefix in country.international:
         if dialled.startswith(prefix):
-            return f'Strip the {len(prefix) + country.carrier_digits} digits dialled for abroad, prepend "+"'
+            return (
+                f"Strip the {len(prefix) + country.carrier_digits} digits dialled for calls "
+                'abroad, prepend "+"'
+            )
     prefix = country.national_prefix
     if prefix and dialled.startswith(prefix):
         return f'Strip the {prefix} dialled in front of the national number, prepend "+{country.code}"'
     code = f' ("+{country.code}")' if country.code else ""
-    return f"Begin prepend with + and the country code{code}, and strip what is dialled in front"
+    return f"Begin prepend with + and the country code{code}, and strip the prefix that is dialled"
 
 
 def _of_processing(plan: DialPlan) -> Iterator[Finding]:
@@ -311,7 +315,7 @@ def _of_processing(plan: DialPlan) -> Iterator[Finding]:
             Trouble.PLUS_TAKEN,
             "The tenant's E.164 processing is on: it changes the + before the rules see the number"
             f" (+12025550100 becomes {processing.processed('+12025550100')})",
-            "Rules for numbers with + are never used: switch it off, or write rules for its result",
+            "Rules for numbers with + are never used: switch this off, or write rules for its result",
         )
         if country.code and processing.country_code and processing.country_code != country.code:
             yield Finding(
@@ -373,7 +377,10 @@ def _without_country(plan: DialPlan) -> Iterator[Finding]:
     region = _region_of(plan.dids) if plan.dids is not None else None
     cure = "Set it"
     if region:
-        cure = f"The tenant's numbers are in {region}: if it is located there, set tenant.country: {region}"
+        cure = (
+            f"The tenant's numbers are in {region}: if the tenant is located there, set "
+            f"tenant.country: {region}"
+        )
         supposed = replace(plan, country=region)
         yield from (
             finding
@@ -422,7 +429,9 @@ def _of_emergency(plan: DialPlan, country: Country) -> Iterator[Finding]:
         )
     if elsewhere:
         what = f"Emergency numbers in the PBX's own list: {', '.join(elsewhere)}"
-        yield Finding(Trouble.UNDOCUMENTED, what, "It is not known where the list leads: make a test call")
+        yield Finding(
+            Trouble.UNDOCUMENTED, what, "It is not known where that list sends them: make a test call"
+        )
 
 
 def _about(trouble: Trouble, what: str, cure: str, call: Call) -> Finding:

@@ -38,7 +38,7 @@ def kind(dialled: str, sent: str | None, country: str | None) -> str:
             word = _TYPES.get(phonenumbers.number_type(number), "other")
             home = phonenumbers.region_code_for_number(number)
             return word if country is None or home == country else f"{word}, abroad ({home or 'no country'})"
-    return "short number" if len(dialled) < 7 else "not a number of any plan"
+    return "short number" if len(dialled) < 7 else "not in any numbering plan"
 
 
 @lru_cache(maxsize=4096)
@@ -98,7 +98,7 @@ def has_code_of(sent: str, front: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def doubt(sent: str) -> str:
-    """Return what is doubtful about a possible number (+E.164): it is none of its country's plan."""
+    """Return what is doubtful about a possible number (+E.164): it is not in its country's plan."""
     if is_valid(sent):
         return ""
     return way_out(sent.removeprefix("+")) or "possible, but not in its country's number plan"
@@ -106,7 +106,7 @@ def doubt(sent: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_valid(sent: str) -> bool:
-    """Return whether a number (+E.164) is one of its country's plan."""
+    """Return whether a number (+E.164) is in its country's plan."""
     number = _parsed(sent, None)
     return number is not None and phonenumbers.is_valid_number(number)
 

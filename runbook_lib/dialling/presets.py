@@ -67,7 +67,10 @@ def problems(country: Country, wanted: Wanted) -> Iterator[tuple[str, str]]:
             known = ", ".join(country.emergency)
             yield "emergency", f"{number} is not an emergency number in {country.region}; there: {known}"
     if "international" in wanted.styles and not _international(country, wanted):
-        yield "international_prefixes", f"is missing: {country.region} has more than one, or none is known"
+        yield (
+            "international_prefixes",
+            (f"is missing: {country.region} has more than one, or none that is known"),
+        )
     if "local" in wanted.styles:
         if not country.local_begins:
             yield "styles", f"local: in {country.region} all calls need the area code"
@@ -75,7 +78,10 @@ def problems(country: Country, wanted: Wanted) -> Iterator[tuple[str, str]]:
             yield "area_code", "is missing: local calls need it"
     area, prefix = wanted.area_code, country.national_prefix
     if area and prefix and area.startswith(prefix):
-        yield "area_code", f"write it without the leading {prefix} that is dialled within {country.region}"
+        yield (
+            "area_code",
+            (f"write it without the {prefix} that is dialled in front of it within {country.region}"),
+        )
 
 
 def _rules(

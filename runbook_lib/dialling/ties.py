@@ -53,7 +53,7 @@ def _tied(first: Rule, second: Rule, string: str, *, always: bool, last: bool) -
     else:
         what += ", if a + counts (or does not count) as a digit, which PortSIP does not document"
     if last:
-        what += f" (no more than {MOST_TIES} such rules are named for {first.name})"
+        what += f" (no more than {MOST_TIES} such rules are listed for {first.name})"
     return Finding(
         Trouble.TIE if always else Trouble.UNDOCUMENTED,
         what,

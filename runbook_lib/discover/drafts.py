@@ -1,4 +1,4 @@
-"""Parameters out of what was read, and what of it does not fit into any."""
+"""Drafts parameters from what was read, and lists what does not fit into any."""
 
 from __future__ import annotations
 
@@ -76,19 +76,19 @@ def draft(site: Site, found: Survey) -> Drafts:
             _draft_tenant(site, found, side, shares, drafts, used)
     for domain, twilio in found.twilio.items():
         if domain not in used:
-            what = f"{twilio.trunk.friendly_name}: no trunk of the PBX leads to it"
+            what = f"{twilio.trunk.friendly_name}: no trunk in the PBX leads to it"
             drafts.add(Misfit.ONE_SIDED, domain, what)
     for name in found.without_domain:
         drafts.add(Misfit.ONE_SIDED, name, "a trunk at Twilio without a termination URI")
     for number, trunk in sorted(found.numbers.items()):
         if trunk is None:
-            drafts.add(Misfit.NUMBER_ON_NO_TRUNK, number, "owned, and on no trunk")
+            drafts.add(Misfit.NUMBER_ON_NO_TRUNK, number, "owned, but on no trunk")
     _note_overlaps(drafts)
     return drafts
 
 
 def file_name(text: str, taken: Sequence[str]) -> str:
-    """Return a name for a file or a key that is like a text, and not taken."""
+    """Return a free name for a file or a key, made from a text."""
     stem = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:50] or "tenant"
     names = (stem if count == 1 else f"{stem}-{count}" for count in range(1, len(taken) + 3))
     return next(name for name in names if name not in {*taken, "site"})
@@ -108,7 +108,9 @@ def _draft_shared(
         domain = _domain_of(trunk)
         side = found.twilio.get(domain)
         if side is None or domain in used:
-            drafts.add(Misfit.ONE_SIDED, trunk["name"], f"the site's accounts have no trunk {domain} for it")
+            drafts.add(
+                Misfit.ONE_SIDED, trunk["name"], f"there is no trunk {domain} for it in the site's accounts"
+            )
             continue
         used.add(domain)
         name = file_name(domain.split(".")[0], [*drafts.shared])
@@ -132,7 +134,11 @@ def _draft_tenant(
         drafts.add(Misfit.NAME, whose, f"{label} becomes {name}")
     first, *others = sorted(side.trunks, key=lambda trunk: (bool(trunk.get("shared")), trunk["name"]))
     for trunk in others:
-        drafts.add(Misfit.ONE_SIDED, whose, f"a further trunk to Twilio, {trunk['name']}: a file has one")
+        drafts.add(
+            Misfit.ONE_SIDED,
+            whose,
+            f"another trunk to Twilio, {trunk['name']}: a parameter file can have only one",
+        )
     data: Data = {"name": name, "pbx_domain": tenant["domain"], "dids": ""}
     shared, share = shares.get((tenant["id"], first["id"]), (None, first))
     twilio = found.twilio.get(_domain_of(first))
@@ -147,7 +153,7 @@ def _draft_tenant(
         drafts.add(Misfit.POOL_WITHOUT_NUMBERS, whose, first["name"])
         return
     for did in (did for did in pool if did not in twilio.numbers):
-        drafts.add(Misfit.NUMBER_ON_NO_TRUNK, whose, f"{did} is in the pool, and not on the trunk")
+        drafts.add(Misfit.NUMBER_ON_NO_TRUNK, whose, f"{did} is in the pool but not on the trunk")
     known = [did for did in pool if did in twilio.numbers]
     if not known:
         drafts.add(Misfit.POOL_WITHOUT_NUMBERS, whose, f"{first['name']}: none of {pool} is on its trunk")
@@ -157,7 +163,7 @@ def _draft_tenant(
         data |= {"shared_trunk": shared, "concurrency": share.get("concurrency") or 1}
     else:
         for did in sorted(twilio.numbers - {*pool}):
-            drafts.add(Misfit.NUMBER_ON_NO_TRUNK, whose, f"{did} is on the trunk and in no pool")
+            drafts.add(Misfit.NUMBER_ON_NO_TRUNK, whose, f"{did} is on the trunk but in no pool")
         data |= _trunk(site, twilio, first, name, drafts)
     dids = DidPool.read(data["dids"])
     rules = _rules(side, first["id"], dids, lambda what: drafts.add(Misfit.RULE, whose, what))
@@ -208,7 +214,7 @@ def _termination(site: Site, side: TwilioSide, in_pbx: Read, name: str, drafts: 
     of_user = [one for one, users in side.credentials if any(u.username == user for u in users)]
     if not of_user:
         has = f"the PBX signs in as {user}" if user else "the PBX has no authentication name"
-        drafts.add(Misfit.NO_CREDENTIALS, whose, f"{has}, and no credential list on the trunk has that user")
+        drafts.add(Misfit.NO_CREDENTIALS, whose, f"{has}, but no credential list on the trunk has that user")
     lists = of_user or [one for one, _ in side.credentials]
     termination["credentials"] = {
         **({"list_name": lists[0].friendly_name} if lists else {}),
@@ -224,16 +230,22 @@ def _origination(site: Site, side: TwilioSide, whose: str, drafts: Drafts) -> Da
         try:
             uri = OriginationUri.parse(live.sip_url.strip().lower())
         except ValueError:
-            drafts.add(Misfit.ORIGINATION, whose, f"{live.sip_url}: of another form than the guide's")
+            drafts.add(Misfit.ORIGINATION, whose, f"{live.sip_url}: not in the form that the guide uses")
             continue
         first = read[0][1] if read else uri
         alike = ("host", "parameter", "transport", "port")
         if uri.host != site.pbx.address or any(getattr(uri, one) != getattr(first, one) for one in alike):
-            drafts.add(Misfit.ORIGINATION, whose, f"{live.sip_url}: leads elsewhere, or another way")
+            drafts.add(
+                Misfit.ORIGINATION,
+                whose,
+                f"{live.sip_url}: points elsewhere, or differs in transport, port or parameter",
+            )
             continue
         read.append((live, uri))
     if not read:
-        drafts.add(Misfit.ONE_SIDED, whose, "no origination URI leads to the PBX: calls in do not arrive")
+        drafts.add(
+            Misfit.ONE_SIDED, whose, "no origination URI leads to the PBX, so inbound calls do not arrive"
+        )
         return {}
     uri = read[0][1]
     return {
@@ -255,14 +267,14 @@ def _rules(side: TenantSide, trunk_id: str, dids: DidPool, odd: Callable[[str], 
         found = _inbound(rule, dids)
         inbound += [found] if found else []
         if not found:
-            odd(f"inbound rule {rule['name']}: left out, and left alone")
+            odd(f"inbound rule {rule['name']}: not in the file, and not changed")
     for rule in side.outbound:
         if all(route.get("provider_id") != trunk_id for route in rule.get("routes") or ()):
             continue
         found = _outbound(rule, dids)
         outbound += [found] if found else []
         if not found:
-            odd(f"outbound rule {rule['name']}: left out, and left alone")
+            odd(f"outbound rule {rule['name']}: not in the file, and not changed")
     return {**({"outbound": outbound} if outbound else {}), **({"inbound": inbound} if inbound else {})}
 
 
@@ -324,5 +336,5 @@ def _note_overlaps(drafts: Drafts) -> None:
     for name, data in drafts.tenants.items():
         for did in DidPool.read(data["dids"]):
             if did in owner:
-                drafts.add(Misfit.OVERLAP, name, f"{did} is in the pool of {owner[did]} as well")
+                drafts.add(Misfit.OVERLAP, name, f"{did} is also in the pool of {owner[did]}")
             owner[did] = name

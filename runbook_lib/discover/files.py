@@ -15,14 +15,14 @@ from .drafts import Drafts
 
 #: Suffix of a file that is written beside an existing one; no parameter file has it.
 BESIDE = ".discovered"
-HEAD = "# Discovered; read it before it is used. Put the passwords where their references lead.\n"
+HEAD = "# Discovered: read this file before you use it, and store the passwords where its references point.\n"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null"})
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file that was written, or not because the same is there; ``difference`` from the one beside it."""
+    """A file that was written, or is there with the same content; ``difference`` from the one beside it."""
 
     path: Path
     is_new: bool
@@ -40,7 +40,7 @@ def write_all(drafts: Drafts, site: Path, folder: Path) -> list[Written]:
 
 
 def write(folder: Path, name: str, key: str, content: Mapping[str, Any]) -> Written:
-    """Write parameters under their top-level key; beside the file of that name if it says something else."""
+    """Write parameters under their top-level key; beside the file of that name if that is different."""
     text = HEAD + yaml.dump({key: content}, Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=100)
     folder.mkdir(parents=True, exist_ok=True)
     path, present = folder / f"{name}.yaml", ""
@@ -59,7 +59,7 @@ def write(folder: Path, name: str, key: str, content: Mapping[str, Any]) -> Writ
             present.splitlines(), text.splitlines(), f"{name}.yaml", path.name, lineterm=""
         )
         return Written(path, True, "\n".join(lines) if present else "")
-    raise FileExistsError(f"{path}: a thousand files of this name")
+    raise FileExistsError(f"{path}: there are already a thousand files of this name")
 
 
 def _content(text: str) -> Any:

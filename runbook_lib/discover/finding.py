@@ -57,7 +57,8 @@ def discover_site(site: Site, root: Path) -> Discovery:
         for difference in one.differences:
             row = difference.row
             what = (
-                f"{row.step} {row.setting}: {value_text(row.current)}, by the guide {value_text(row.desired)}"
+                f"{row.step} {row.setting}: {value_text(row.current)}; the guide has "
+                f"{value_text(row.desired)}"
             )
             drafts.add(Misfit.STEP, one.owner.name, what)
     in_place = tuple(one.owner.name for one in looked if not one.differences and one.error is None)

@@ -94,7 +94,7 @@ class Moment:
             }
 
     def join(self, age_s: float, answers: Mapping[Hashable, httpx.Response]) -> None:
-        """Go on with the answers of another process, which began so many seconds ago."""
+        """Go on with the answers of another process, which began this many seconds ago."""
         with self._lock:
             self._forget()
             self._began, self._began_at = datetime.now(UTC) - timedelta(seconds=age_s), steady() - age_s

@@ -24,7 +24,7 @@ from .widgets import WithWidget, with_view
 if TYPE_CHECKING:
     from .panel import Panel
 
-AGAIN = "Run the plan's cell again: it shows what is true now."
+AGAIN = "Run the plan's cell again: it shows the state as it is now."
 
 
 class ApplyForm(Shown):
@@ -204,13 +204,13 @@ class ApplyForm(Shown):
 
     def _why_not(self, offered: Offer, name: str, number: object, permission: bool, ticket: str) -> str:
         if number is not None and number != offered.number:
-            return "The plan was read again meanwhile: look at it, then confirm that one."
+            return "The plan has been read again in the meantime: review it, then confirm the new one."
         if name.strip() != self.name:
             return f"Nothing was started: type {self.name} to confirm."
         if offered.permission and not permission:
-            return "Nothing was started: tick that calls may be interrupted."
+            return "Nothing was started: tick the box to accept that calls are interrupted."
         if offered.ticket and not re.fullmatch(offered.ticket, ticket):
-            return f"Nothing was started: this site asks for a ticket like {offered.ticket}."
+            return f"Nothing was started: this site requires a ticket like {offered.ticket}."
         return ""
 
     def _seen(self) -> None:

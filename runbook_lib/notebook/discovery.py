@@ -45,7 +45,7 @@ class DiscoveryPage:
         """Return a table of the tenants that become parameter files."""
         live = self._site.target == "live"
         banner = (
-            "LIVE: this was read from the telephone service of a real business, and nothing was changed"
+            "LIVE: this was read from the telephone service of a real business; nothing was changed"
             if live
             else "SANDBOX: both vendors are simulated on this machine"
         )
@@ -69,12 +69,16 @@ class DiscoveryPage:
         An existing file is never overwritten: the new one is written beside it.
         """
         if self._to is None:
-            return Box("info", "No file was written.", ("Name a folder in the parameter cell: to = …",))
+            return Box(
+                "info",
+                "No file was written.",
+                ("To write the files, give a folder in the parameter cell: to = …",),
+            )
         with told_plainly():
             written = write_all(self._found.drafts, self._file, self._root / self._to)
         rows = [
             (near(one.path, self._root), "written" if one.is_new else "there already", one.difference or None)
             for one in written
         ]
-        columns = ("File", "What was done", "Difference from the file that is there")
+        columns = ("File", "What was done", "Difference from the existing file")
         return Table("Parameter files", columns, rows, owner=self._site.name)

@@ -1,6 +1,6 @@
 """The home page: the tenants of a site by section, what is in flight, the latest runs, what to do next.
 
-It only reads. Where a person watches, it reads in a thread of its own and shows what it has so far; elsewhere
+It only reads. Where a person watches, it reads in its own thread and shows what it has so far; elsewhere
 each cell waits for its answer.
 """
 
@@ -44,7 +44,7 @@ LOOK_S, DRAW_S = 2.0, 0.4
 #: but a browser lets a page in the background do so once a minute.
 AWAY_S = 150.0
 LOOK_UP = "Who changed what"
-OUTDATED = "A run has opened or closed its record since this was read."
+OUTDATED = "A run has started or ended since this was read."
 TONES = {
     State.UNREACHABLE: "stop",
     State.INVALID: "stop",
@@ -61,8 +61,8 @@ BANNERS = {
     "sandbox": "SANDBOX: both vendors are simulated on this machine",
 }
 ABOUT = (
-    "Choose a tenant for its whole plan on one page, or a cell for that section."
-    " With the keyboard: arrows move, Enter opens. Opening changes nothing."
+    "Choose a tenant to see its whole plan on one page, or a cell to open that section. With the "
+    "keyboard, the arrow keys move and Enter opens. Opening changes nothing."
 )
 #: What stays of the table in a notebook that is saved.
 SAVED = Box("info", "The tenants are read whenever this cell runs.", ("Run all cells.",))
@@ -131,7 +131,7 @@ class HomePage:
         return self._reader.overview
 
     def close(self) -> None:
-        """Look at nothing any longer."""
+        """Stop looking."""
         self._closed.set()
 
     def wait(self, seconds: float) -> None:
@@ -271,11 +271,11 @@ class HomePage:
         if site is not None:
             found = locate(site, current_folder(), self._root)
             if found is None:
-                raise InputError([f"site: there is no file {site}"], next_step="name a site's file")
+                raise InputError([f"site: there is no file {site}"], next_step="give the path of a site file")
             return found
         if not self._sites:
             raise InputError(
-                [f"there is no site below {self._root / 'parameters'}"],
+                [f"there is no site file below {self._root / 'parameters'}"],
                 next_step="copy parameters/example to a folder of your own there, and fill it in",
             )
         return self._sites[0]
@@ -414,7 +414,7 @@ class HomePage:
             return Box("info", f"Looking up what differs on {self.overview.name}, and who changed it …")
         if found is None:
             command = f"runbook drift -s {near(self._site, self._root)} --all"
-            how = f"Press “{LOOK_UP}” at the tenants above, or run: {command}"
+            how = f"Press “{LOOK_UP}” above the table of tenants, or run: {command}"
             return Box("info", "Not looked up yet.", (how,))
         if isinstance(found, RunbookError):
             lines = [line for line in (found.meaning, found.next_step) if line]

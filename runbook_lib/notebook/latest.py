@@ -61,7 +61,7 @@ class UnclosedRun:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it belongs to another machine, so that nobody can see from here whether it goes on."""
+        """Whether it belongs to another machine, so that this one cannot see whether it still runs."""
         return not self.doing and self.host != socket.gethostname()
 
     @property
@@ -87,7 +87,7 @@ class WorkspaceRuns:
         self._opened: dict[str, list[Entry]] = {}
         self._open: list[str] = []
         #: Runs that were seen going on: they are looked at until they end, even if somebody else has
-        #: closed their record meanwhile.
+        #: closed their record in the meantime.
         self._seen: set[str] = set()
         self._looked_only: dict[str, bool] = {}
         self._openings: dict[str, Mapping[str, Any]] = {}
@@ -170,7 +170,7 @@ def killed(runs: Sequence[UnclosedRun], site: str) -> list[UnclosedRun]:
 
 
 def _doing(recorded: RecordedRun) -> str:
-    """What a run is doing that was going on just now; empty if it has ended meanwhile."""
+    """What a run is doing that was going on just now; empty if it has ended in the meantime."""
     try:
         status = recorded.status()
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -26,7 +26,7 @@ class Displays:
         self.is_refreshing = False
 
     def follow(self, shown: Shown, again: Callable[[], Shown]) -> None:
-        """Let a cell show this so that it can be read again; what no cell shows is not."""
+        """Let a cell show this so that it can be read again; what no cell shows is not read again."""
         if not self.is_refreshing:
             # IPython asks the value of a cell for this first. Headless pages have no such displays.
             object.__setattr__(shown, "_ipython_display_", lambda: self._display(shown, again))

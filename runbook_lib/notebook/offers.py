@@ -91,9 +91,13 @@ def offer(
         lines = (
             f"Effect on calls: {interruptions(part) or 'none'}",
             f"Plan: {digest}, in {approver.plan_file}",
-            f"Another person approves it with: runbook approve {approver.plan_file} --ticket TICKET",
-            *([f"An approval is there, and does not count: {approver.trouble}"] if approver.trouble else []),
-            "This page notices the approval when it arrives.",
+            f"Another person can approve it with: runbook approve {approver.plan_file} --ticket TICKET",
+            *(
+                [f"There is an approval, but it does not count: {approver.trouble}"]
+                if approver.trouble
+                else []
+            ),
+            "This page notices when the approval arrives.",
         )
         return Offer(Box("stop", f"Approval is missing: {rows} in {what}.", lines))
     lines = (

@@ -225,8 +225,13 @@ class Page(ABC):
         if cell in self._waited or (self._displays is not None and self._displays.is_refreshing):
             return
         self._waited.add(cell)
-        told = f"{vendor} asked at {utc()} for fewer requests: this waits, and asks again for some minutes."
-        display(Box("info", told, ("Nothing is wrong, and there is nothing to do.",)).headed(self.name))
+        told = (
+            f"{vendor} asked for fewer requests at {utc()}: this cell waits, and keeps trying for "
+            "some minutes."
+        )
+        display(
+            Box("info", told, ("Nothing is wrong, and there is nothing for you to do.",)).headed(self.name)
+        )
 
     def _begin(self) -> None:
         """Begin a new run after the last one has ended."""

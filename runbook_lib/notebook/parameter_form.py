@@ -1,7 +1,7 @@
 """Parameters as a form: a site, a tenant and a mode from lists, and every parameter of the tenant.
 
 What is typed is checked at once, by the checks of ``runbook validate`` and in its words. The file is written
-after its difference was shown, with its comments, and never over a change that somebody made meanwhile.
+after its difference was shown, with its comments, and never over a change that somebody made in the meantime.
 Nothing is sent to a vendor.
 """
 
@@ -41,8 +41,8 @@ MODES = {"plan": "plan: show what would change", "verify": "verify: compare with
 FIRST_EXAMPLE = "dental"
 UNKNOWN_TARGET = "The site's file is wrong, so whether this is a real telephone service is unknown"
 FIXED_NAME = (
-    "Records, working copies and what the runbook makes at both vendors bear this name, so it is fixed."
-    " For another name, begin a new tenant."
+    "Records, working copies and everything that the runbook creates at both vendors have this "
+    "name, so it cannot be changed. For another name, begin a new tenant."
 )
 #: What changes a file; each of these says which file it is for, and which fields were shown.
 _EDITS = frozenset({"set", "add", "remove"})
@@ -76,7 +76,7 @@ class ParameterForm:
         self._sites = site_files(self._root)
         if site is None and not self._sites:
             raise InputError(
-                [f"there is no site below {self._root / 'parameters'}"],
+                [f"there is no site file below {self._root / 'parameters'}"],
                 next_step="copy parameters/example to a folder of your own there, and fill it in",
             )
         self._site = self._sites[0] if site is None else self._located(site, "site")
@@ -136,7 +136,7 @@ class ParameterForm:
             try:
                 if content.get("do") in _EDITS and shown != (self._file, self._shape):
                     raise InputError(
-                        ["What was typed last was for fields that are no longer shown, and was dropped"],
+                        ["What you typed last was for fields that are no longer shown, so it was discarded"],
                         next_step="type it again here, if it belongs here",
                     )
                 self._keep_unwritten(content)
@@ -154,8 +154,8 @@ class ParameterForm:
             return
         if self._draft is not None and self._draft.is_changed:
             raise InputError(
-                [f"There are changes in {self._file} that are not written: write or discard them first"],
-                next_step="to lose them, choose the same again",
+                [f"{self._file} has changes that are not written yet: write or discard them first"],
+                next_step="to discard them, make the same choice again",
             )
 
     def _choose_site(self, content: Mapping[str, Any]) -> None:
@@ -180,7 +180,9 @@ class ParameterForm:
     def _new(self, content: Mapping[str, Any]) -> None:
         name, example = str(content.get("name", "")), str(content.get("example", ""))
         if example not in _examples():
-            raise InputError([f"example: there is none of this name; there are {', '.join(_examples())}"])
+            raise InputError(
+                [f"example: there is no example of this name; there are {', '.join(_examples())}"]
+            )
         site = load_site(self._site, self._root)
         path = self._site.parent / f"{name}.yaml"
         # It becomes a file's name, so it is checked before there is one.
@@ -188,7 +190,7 @@ class ParameterForm:
         if wrong:
             raise InputError([f"tenant.name: {wrong}"])
         if path.exists() or path.is_symlink():
-            raise InputError([f"{near(path, self._root)} is already there"], next_step="choose another name")
+            raise InputError([f"{near(path, self._root)} already exists"], next_step="choose another name")
         self._begin(lambda: Draft.new(path, site.name, name, example))
 
     def _set(self, content: Mapping[str, Any]) -> None:
@@ -219,7 +221,7 @@ class ParameterForm:
         if self._draft is not None:
             self._look()
             self._offer += 1
-            self._difference = self._draft.difference or ["The file would be as it is."]
+            self._difference = self._draft.difference or ["The file would not change."]
 
     def _reload(self, _: Mapping[str, Any]) -> None:
         draft = self._draft
@@ -231,7 +233,7 @@ class ParameterForm:
         draft = self._draft
         if draft is None or content.get("offer") != self._offer or not self._can_save:
             return
-        self._look()  # others may have changed their tenants meanwhile
+        self._look()  # others may have changed their tenants in the meantime
         if self._can_save:
             draft.save()
             self._check()
@@ -251,7 +253,7 @@ class ParameterForm:
         kept = {copy.path: copy for copy in changed if copy.parameters != parameters}
         if kept:
             names = ", ".join(near(path, self._root) for path in kept)
-            self._said = f"Changed by somebody, and kept with other parameters: {names}"
+            self._said = f"Edited by somebody, so left with the parameters that they have: {names}"
         first = folder / f"{working_copies.FIRST}.ipynb"
         path = first if first.exists() else min(folder.glob("0*.ipynb"))
         served = Served.by_this_kernel().path_of(path)
@@ -388,7 +390,7 @@ class ParameterForm:
             return ""
         if blocking:
             return f"{_count(len(blocking))} to correct before the file can be written."
-        after = "" if not secrets else f" Before a run: {_count(len(secrets))} with secrets to settle."
+        after = "" if not secrets else f" Before a run: {_count(len(secrets))} with secrets to resolve."
         if self._draft.is_changed:
             return f"No problems. Show the difference, then write the file.{after}"
         return f"The file is as shown here, and has no problems.{after}"
@@ -402,7 +404,9 @@ class ParameterForm:
     def _located(self, given: str | Path, what: str) -> Path:
         found = locate(given, current_folder(), self._root)
         if found is None:
-            raise InputError([f"{what}: there is no file {given}"], next_step=f"name a {what}'s file")
+            raise InputError(
+                [f"{what}: there is no file {given}"], next_step=f"give the path of a {what} file"
+            )
         return found
 
 

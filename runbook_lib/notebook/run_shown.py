@@ -130,7 +130,7 @@ class RunShown:
             title = f"{what} is being applied."
             whose += [self._place] if self._place else []
             if self.is_cancelled:
-                whose.append("Cancelling: it ends the write in flight and closes its record.")
+                whose.append("Cancelling: the run finishes the write in flight and closes its record.")
             elif status.phase.get("phase") == Phase.WAITING:
                 resource, holder = status.phase.get("what"), status.phase.get("holder")
                 whose.append(f"Waiting: {resource} is in use by {holder}.")
@@ -138,7 +138,9 @@ class RunShown:
                 if not followed.can_be_cancelled:
                     whose.append("It cannot be cancelled from here.")
                 elif len(followed.sections) != 1:
-                    whose.append("Cancel ends the command that runs it, with tenants that it has not begun.")
+                    whose.append(
+                        "Cancel ends the command that runs it, including the tenants that it has not started."
+                    )
             return Box("info", title, (*whose, *filter(None, [status.told])))
         lines = whose or ["It ended before its record was opened: nothing was written."]
         lines += status.told.splitlines()
@@ -147,7 +149,7 @@ class RunShown:
         if status.state == INTERRUPTED and status.error is not None:
             lines += [str(status.error[part]) for part in ("meaning",) if status.error.get(part)]
         if status.state in (INTERRUPTED, UNKNOWN) or (status.state != SUCCEEDED and status.error is None):
-            lines.append("Apply again: it reads first and completes what is missing.")
+            lines.append("Apply again: the run reads the current state first and completes what is missing.")
         title = f"{what}: {status.state} at {self.ended_at}."
         return Box(TONE.get(status.state, "stop"), title, tuple(lines))
 

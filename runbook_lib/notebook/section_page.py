@@ -197,7 +197,7 @@ class SectionPage(Page):
             if any(row.get("why") in TO_LOOK_AT for row in result["plan"]):
                 return (
                     "caution",
-                    f"Section {number} planned: nothing to change; look at its marks.",
+                    f"Section {number} planned: nothing to change, but some rows are marked: check them.",
                 )
             return "good" if rows else "info", f"Section {number} planned: nothing to change."
         return "good", f"Section {number} succeeded."

@@ -28,7 +28,7 @@ started_by: int | None = None
 class Served:
     """The notebook's folder and the folder that its server shows (``None``: unknown), both as written.
 
-    ``records`` is the folder whose files have a page of their own below ``url``, which starts at the server.
+    ``records`` is the folder whose files have their own page below ``url``, which starts at the server.
     """
 
     here: Path
@@ -57,7 +57,7 @@ class Served:
     def link(self, path: Path) -> str | None:
         """Return the link to a file from the notebook; ``None`` where the server does not show it.
 
-        A page of a record that our extension serves has an address of its own. Without a known server the
+        A page of a record that our extension serves has its own address. Without a known server the
         link starts at the notebook's folder, as in a page that was saved there.
         """
         if (page := self._page(path)) is not None:

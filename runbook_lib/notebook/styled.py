@@ -34,7 +34,7 @@ _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
 _HEAD = f"{_CELL};font-weight:600"
 #: Characters and columns that fit side by side in JupyterLab at 800 pixels with its file list open.
 _NARROWEST = 38
-#: A column is at least as wide as its words of up to so many characters, if there is room for all columns.
+#: A column is at least as wide as its words of up to this many characters, if there is room for all columns.
 _WHOLE_WORDS = 16
 #: How wide, in ``ch`` of a bold head, a letter is on average: in a badge, and in a part of a broken word.
 _MARK_CH, _PART_CH = 0.8, 0.9
@@ -77,7 +77,7 @@ def styled_html(
     caption, empty
         What the table shows, and what it says where it has no rows. Plain text.
     lines
-        Columns that are lines of their own below their row.
+        Columns that are separate lines below their row.
     marks
         Columns of badges, whose words are never broken.
     """

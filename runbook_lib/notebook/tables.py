@@ -66,7 +66,7 @@ STATES = {
     State.NOT_ASKED: ("·", "#57606a"),
 }
 
-#: What a row says in place of its action, for a reason with words of its own: symbol and colour as above.
+#: What a row says in place of its action, for a reason that has its own words: symbol and colour as above.
 REASONS = {
     Why.NO_LEAVE: ("needs permission", ("⚠", "#8a5a00")),
     Why.RINGS_NOWHERE: ("rings nowhere", ("!", "#8a5a00")),
@@ -342,9 +342,7 @@ def plan_shown(part: Slice, cautions: Sequence[str] = ()) -> Stack:
 
 def to_check(cautions: Sequence[str]) -> list[Box]:
     """Return what a person should look at as well, as a box; none for nothing."""
-    return (
-        [Box("caution", "Check this as well. It does not stop the run.", tuple(cautions))] if cautions else []
-    )
+    return [Box("caution", "Check this, too. It does not stop the run.", tuple(cautions))] if cautions else []
 
 
 def outcome_shown(section: str, outcome: Outcome) -> Stack:
@@ -386,7 +384,7 @@ def verification_verdict(verification: Verification, *, planning: bool) -> Box:
     if verification.ok and not verification.rows:
         return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
     if verification.ok and (silent := count_to_look_at(verification.rows)):
-        return Box("caution", f"What was asked for reads back as expected, and {silent}.")
+        return Box("caution", f"Everything that was asked for reads back as expected, but {silent}.")
     if verification.ok:
         return Box("good", "Everything reads back as expected.")
     if planning:
@@ -396,7 +394,7 @@ def verification_verdict(verification: Verification, *, planning: bool) -> Box:
 
 
 def _action(row: Row) -> str:
-    """A row's action as it is shown: what needs a permission is no conflict, and silence is no order."""
+    """A row's action as it is shown, such as *needs permission* rather than *conflict*."""
     return REASONS[row.why][0] if row.why in REASONS else str(row.action)
 
 
@@ -428,7 +426,7 @@ def verdict(part: Slice) -> Box:
     if not part.rows:
         return Box("info", "There is nothing to compare: the parameters ask for nothing here.")
     if not changing and (silent := count_to_look_at(part.rows)):
-        return Box("caution", f"Nothing to change, and {silent}.")
+        return Box("caution", f"Nothing to change, but {silent}.")
     if not changing:
         return Box("good", "Nothing to change: everything matches the parameters.")
     interrupting = [row for row in changing if row.effect is not Effect.NONE]
@@ -442,7 +440,7 @@ def verdict(part: Slice) -> Box:
 
 
 def count_to_look_at(rows: Sequence[Row]) -> str:
-    """Count what is to be looked at though it asks for nothing; empty for nothing."""
+    """Count what somebody should check although nothing has to be done; empty for nothing."""
     counts = Counter(REASONS[row.why][0] for row in rows if row.why in TO_LOOK_AT)
     return ", ".join(f"{counted(count, 'row')}: {words}" for words, count in counts.items())
 

@@ -75,7 +75,7 @@ class TenantPage(Page):
 
     @in_turn
     def apply(self) -> Shown | None:
-        """For a person, show the form whose button applies the plan; report that nothing was written else."""
+        """Show a person the form whose button applies the plan; otherwise report that nothing was written."""
         if self._asks():
             return None
         return Box("info", "Nothing was written.", (f"To carry the plan out, {BY_COMMAND}.",)).headed(
@@ -114,7 +114,7 @@ class TenantPage(Page):
         self._runbook.context.close()
         self._ended = True
         requests = ", ".join(f"{count} to {vendor}" for vendor, count in sent.items()) or "none"
-        box = Box(*_told(part), (f"Requests: {requests}; this page itself sends no write: runs do.",))
+        box = Box(*_told(part), (f"Requests: {requests}; this page itself sends no writes: only runs do.",))
         return self._live(box, self.finish, read)
 
     def _permitted(self) -> Slice:
@@ -126,7 +126,7 @@ class TenantPage(Page):
 
 
 def _call_paths(plan: Plan) -> list[Shown]:
-    """The way of calls today and after the plan; of a shared trunk on its own there is none."""
+    """The path of calls today and after the plan; nothing for a shared trunk on its own."""
     if not {*RUN_ORDER} <= {part.section for part in plan.slices}:
         return []
     settings = settings_of(row for part in plan.slices for row in part.rows)
@@ -152,7 +152,7 @@ def _told(part: Slice | None) -> tuple[str, str]:
     if part.changing:
         return tone, f"The whole tenant planned: {counted(len(part.changing), 'row')} to apply."
     silent = count_to_look_at(part.rows)
-    return tone, f"The whole tenant planned: nothing to change{f', and {silent}' if silent else ''}."
+    return tone, f"The whole tenant planned: nothing to change{f', but {silent}' if silent else ''}."
 
 
 def _order(parts: Sequence[Slice]) -> Table:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .page import Page
 
 #: Ids of the two cells in every notebook. Copies of these cells, the cell that papermill injects, and
-#: front ends with ids of their own have others: there the code shows which cell it is.
+#: front ends that make their own ids have others: there the code shows which cell it is.
 PARAMETER_CELL, OPENING_CELL = "parameters", "open"
 _SETS_TARGET = re.compile(r"^\s*(?:site|tenant)\b[^=!<>(\n]*=(?!=)", re.MULTILINE)
 _USES_PAGE = re.compile(r"\b(?:section|page)\.")

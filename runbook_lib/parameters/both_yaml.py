@@ -64,7 +64,7 @@ def differences(ours: Any, theirs: Any, path: tuple[str | int, ...] = ()) -> Ite
     elif type(ours) is not type(theirs):
         yield path, _kind(ours), _kind(theirs)
     elif ours != theirs and (ours == ours or theirs == theirs):  # .nan is not even itself
-        yield path, _kind(ours), f"{_kind(theirs)}, another one,"
+        yield path, _kind(ours), f"{_kind(theirs)}, but a different one,"
 
 
 def without_quotes(problem: str) -> str:

@@ -118,7 +118,8 @@ def check_passed_content(site: Document, tenant: Document, root: Path) -> None:
                 continue
             if found is not None and not os.path.lexists(candidates(place, root)[0]):
                 message = (
-                    f"content that was passed has no folder: this path starts at {root}; {found} exists too"
+                    f"content that was passed has no folder, so this path starts at {root}; but "
+                    f"{found} exists, too"
                 )
                 document.add((document.key, *path), f"{message}: give the full path")
 
@@ -152,8 +153,8 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
             continue
         if is_one_word(value):
             # The filter never learns of it: it would take the word out of every key, this one's too.
-            message = f"the secret at {reference} is one short word or number, as records have many:"
-            document.add((document.key, *path), f"{message} choose one of letters and digits")
+            message = f"the secret at {reference} is one short word or number, which records contain anyway:"
+            document.add((document.key, *path), f"{message} choose one made of letters and digits")
             continue
         remember(value, str(reference))
         values.add(value, str(reference))
@@ -172,7 +173,7 @@ def check_secrets(site: Document, tenant: Document, root: Path) -> None:
 
 
 def secret_references(site: Site, owner: Tenant | TrunkScope) -> dict[str, SecretRef]:
-    """Return the references of the secrets that a run uses, by their keys in the parameters."""
+    """Return the references to the secrets that a run uses, by their keys in the parameters."""
     trunk, shared = owner.trunk_of(site), owner.shared_trunk
     account = trunk.account_name(site)
     key, its_account = f"site.twilio_accounts.{account}", site.twilio_accounts[account]
@@ -331,7 +332,7 @@ def _rules(tenant: Mapping[str, Any]) -> Problems:
         for index, rule in enumerate(_list(rules.get(kind))):
             path, name = ("rules", kind, index), _at(rule, "name")
             if isinstance(name, str) and (kind, meaning("name", name)) in names:
-                yield (*path, "name"), f"another {kind} rule has this name"
+                yield (*path, "name"), f"another {kind} rule already has this name"
             names |= {(kind, meaning("name", name))} if isinstance(name, str) else set()
             if kind == "outbound":
                 yield from _outbound(rule, path, dids)
@@ -369,10 +370,14 @@ def _dialling(tenant: Mapping[str, Any]) -> Problems:
     own = {_at(rule, "name") for rule in _list(_at(tenant, "rules", "outbound"))}
     for rule in presets.preset_rules(country, wanted):
         if rule.name in own:
-            yield ("dialling",), f"creates a rule {rule.name}, but rules.outbound has one with that name"
+            yield (
+                ("dialling",),
+                (f"creates a rule {rule.name}, but rules.outbound already has a rule of that name"),
+            )
         if len(";".join(rule.prefixes)) > presets.LONGEST_CONDITION:
             message = (
-                f"more prefixes than fit into one rule ({presets.LONGEST_CONDITION} characters in the PBX)"
+                f"these are more prefixes than fit into one rule ({presets.LONGEST_CONDITION} "
+                "characters in the PBX)"
             )
             yield ("dialling", "international_prefixes"), message
     caller, dids = _parsed(e164, given.get("caller_id")), _parsed(DidPool.parse, tenant.get("dids"))

@@ -281,14 +281,14 @@ def _message(detail: ErrorDetails, model: type[Strict]) -> str:
         case "extra_forbidden":
             known = _known_keys(model, detail["loc"][:-1])
             close = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-            return f"unknown key; {hint}"
+            hint = f"did you mean {close[0]}?" if close else f"the known keys are {', '.join(known)}"
+            return f"unknown key: {hint}"
         case "missing":
             return "is missing"
         case "value_error":
             return str(context["error"])
         case "literal_error":
-            return f"is none of {context['expected'].replace(' or ', ', ')}"
+            return f"is not one of {context['expected'].replace(' or ', ', ')}"
         case "int_type" | "int_from_float":
             return "write a whole number here, without quotes"
         case "bool_type":

@@ -145,7 +145,7 @@ class Draft:
     text
         What is edited: that content, or an example.
 
-    Raises ``InputError`` if that is no mapping of a tenant.
+    Raises ``InputError`` if that is not a tenant's mapping.
     """
 
     def __init__(self, path: Path, before: bytes | None, text: str) -> None:
@@ -154,7 +154,7 @@ class Draft:
 
     @classmethod
     def open(cls, path: Path) -> Draft:
-        """Begin with an existing file; raises ``InputError`` if that is no mapping of a tenant."""
+        """Begin with an existing file; raises ``InputError`` if that is not a tenant's mapping."""
         try:
             content = read(path)
             return cls(path, content, content.decode())
@@ -162,7 +162,7 @@ class Draft:
             raise InputError([describe(error)], next_step="choose another tenant") from None
         except UnicodeDecodeError:
             raise InputError(
-                [f"{path}: is not in UTF-8"], next_step="save it in UTF-8 with an editor"
+                [f"{path}: is not UTF-8 text"], next_step="save it as UTF-8 with an editor"
             ) from None
 
     @classmethod
@@ -189,7 +189,7 @@ class Draft:
         values = self._layout.values
         if not isinstance(values, dict) or not isinstance(values.get(KEY), dict):
             raise InputError(
-                [f"{self.path}: is no mapping with the key {KEY}"], next_step="correct it in an editor"
+                [f"{self.path}: is not a mapping with the key {KEY}"], next_step="correct it in an editor"
             )
         self._values: dict[str, Any] = copied(values[KEY])
         self.text = text  #: the file as it would be written
@@ -274,10 +274,10 @@ class Draft:
         except OSError as error:
             raise InputError([describe(error)]) from None
         if now != self.before:
-            what = "was changed" if now is not None and self.before is not None else "was made or removed"
+            what = "was changed" if now is not None and self.before is not None else "was created or deleted"
             raise InputError(
-                [f"{self.path} {what} by somebody else meanwhile; nothing was written"],
-                next_step="open it again, and repeat what you changed",
+                [f"{self.path} {what} by somebody else in the meantime; nothing was written"],
+                next_step="open it again, and repeat your changes",
             )
         content = self.text.encode()
         try:

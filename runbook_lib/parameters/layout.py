@@ -158,7 +158,7 @@ class Layout:
         """The dash of an item outside brackets."""
         start = item.start_mark.index
         if isinstance(item, SequenceNode) and not item.flow_style:
-            start -= 1  # it begins with a dash of its own
+            start -= 1  # it begins with its own dash
         return self.dashes[bisect_right(self.dashes, start) - 1]
 
     def slot(self, node: Node) -> int:
@@ -262,14 +262,14 @@ def rewritten(layout: Layout, values: Any) -> str:
         if moved is not None and moved in places:
             wanted[comment, where, moved] += 1
     if wanted != Counter(after.comments):
-        raise InputError(["comments in the file would be beside other rows, or lost"], next_step=BY_HAND)
+        raise InputError(
+            ["comments in the file would end up beside other rows, or be lost"], next_step=BY_HAND
+        )
     return text
 
 
 def _unfit() -> InputError:
-    return InputError(
-        ["the file is laid out in a way that does not let this be changed here"], next_step=BY_HAND
-    )
+    return InputError(["the layout of the file does not allow this change here"], next_step=BY_HAND)
 
 
 @dataclass
@@ -405,15 +405,15 @@ class _Writer:
         if len(old) == len(new) and fresh == left:
             if len(left) > 1 and self._have_comments(place, left):
                 raise InputError(
-                    ["several items with comments would be others, and a comment is of one item"],
-                    next_step="change one of them, write the file, then the next",
+                    ["several items with comments would be replaced, and each comment belongs to one item"],
+                    next_step="change one of them and write the file, then change the next",
                 )
             for index in left:
                 origins[index] = index
         elif fresh and self._have_comments(place, left):
             raise InputError(
-                ["an item with a comment would be another, at another place"],
-                next_step="remove it or change it alone, write the file, then go on",
+                ["an item with a comment would be replaced by another one in a different place"],
+                next_step="remove or change only this item and write the file, then continue",
             )
         return origins
 
@@ -543,7 +543,7 @@ class _Writer:
 
 
 def _is_long(value: Any) -> bool:
-    """Whether a value gets lines of its own: a mapping, or a list of mappings."""
+    """Whether a value gets its own lines: a mapping, or a list of mappings."""
     return bool(value) and (
         isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict))
     )

@@ -97,7 +97,7 @@ def check_text(
 ) -> list[ParameterProblem]:
     """Return what is wrong with a tenant's file if it had this text, beside its site's other tenants.
 
-    The same checks as of ``load_all``. Another tenant that is wrong by itself is no problem of this one.
+    The same checks as of ``load_all``. Another tenant that is wrong by itself is not a problem for this one.
     """
     site_file, the_site = _read_site(site, root)
     tenant_file = Document.of_text(path, text, "tenant")
@@ -176,11 +176,11 @@ def _described(pairs: Sequence[tuple[Tenant, Tenant]]) -> list[str]:
     for one, other in pairs:
         both = f"tenants {one.name} and {other.name}"
         if one.name == other.name:
-            found.append(f"{both}: tenant.name: the same, so their records would be mixed")
+            found.append(f"{both}: tenant.name: the same name, so their records would be mixed")
         if one.pbx_domain == other.pbx_domain:
-            found.append(f"{both}: tenant.pbx_domain: the same tenant of the PBX")
+            found.append(f"{both}: tenant.pbx_domain: the same tenant in the PBX")
         if one.trunk and other.trunk and one.trunk.termination == other.trunk.termination:
-            found.append(f"{both}: tenant.trunk.termination: the same; share one instead (shared_trunk)")
+            found.append(f"{both}: tenant.trunk.termination: the same trunk; to share one, use shared_trunk")
         if numbers := one.dids.overlap(other.dids):
             found.append(f"{both}: tenant.dids: both have {', '.join(numbers)}")
     return found
@@ -214,8 +214,9 @@ def _trunk_clashes(site: Site, tenants: Sequence[Tenant]) -> list[str]:
         for count, what in ((len(domains), "trunks"), (len(lists), "credential lists")):
             if count > MOST_OF_AN_ACCOUNT:
                 found.append(
-                    f"site.twilio_accounts.{account}: {count} {what} for it, and an account holds"
-                    f" {MOST_OF_AN_ACCOUNT}: share trunks, or use a further account"
+                    f"site.twilio_accounts.{account}: {count} {what} are for this account, but an "
+                    f"account can hold only {MOST_OF_AN_ACCOUNT}: share trunks, or use another "
+                    "account"
                 )
     return found
 
@@ -247,7 +248,7 @@ def _shared(
     if the_site is not None and name not in the_site.shared_trunks:
         known = ", ".join(the_site.shared_trunks) or "none"
         wanted = "of this name" if is_content(name, root) else name
-        document.add(("site", "shared_trunks"), f"there is no shared trunk {wanted}; there is {known}")
+        document.add(("site", "shared_trunks"), f"there is no shared trunk {wanted}; the site has: {known}")
     if secrets:
         check_secrets(document, Document("tenant", content={"shared_trunk": name}), root)
     if document.found or the_site is None:

@@ -55,11 +55,11 @@ class TwilioAccount(Strict):
     """A Twilio account or subaccount."""
 
     account_sid: AccountSid = Field(description="The account in which everything is created.")
-    auth_token: Reference | None = Field(None, description="Reference of the account's auth token.")
+    auth_token: Reference | None = Field(None, description="Reference to the account's auth token.")
     api_key_sid: ApiKeySid | None = Field(
         None, description="Instead of the auth token: the SID of a main API key, created in this account …"
     )
-    api_key_secret: Reference | None = Field(None, description="… and the reference of that key's secret.")
+    api_key_secret: Reference | None = Field(None, description="… and the reference to that key's secret.")
     region: Literal["us1", "ie1", "au1"] = Field(
         "us1", description="Twilio Region that holds trunks and keys."
     )
@@ -90,11 +90,11 @@ class SitePbx(Strict):
 
     url: HttpsUrl | None = Field(None, description="The PBX's API, https://HOST:8887. Live sites only.")
     address: Host = Field(
-        description="Static public IPv4 address or FQDN of the PBX, as Twilio calls it (0.2)."
+        description="Static public IPv4 address or FQDN of the PBX, to which Twilio sends calls (0.2)."
     )
     signalling_ips: list[Ipv4] | None = Field(
         None,
-        description="IPv4 addresses from which the PBX sends; needed if address is an FQDN.",
+        description="IPv4 addresses from which the PBX sends calls; needed if address is an FQDN.",
         min_length=1,
     )
     ca_file: FilePath | None = Field(
@@ -107,7 +107,7 @@ class SitePbx(Strict):
         "admin",
         description="System administrator; unattended runs need an account without two-factor sign-in.",
     )
-    password: Reference = Field(description="Reference of the administrator's password.")
+    password: Reference = Field(description="Reference to the administrator's password.")
     update_keeps_password: bool = Field(
         False,
         description="Updating a trunk without sending the password keeps the password. Set this only after"
@@ -115,8 +115,8 @@ class SitePbx(Strict):
     )
     requests_per_minute: int | None = Field(
         None,
-        description="API requests a minute that the PBX accepts from one address, if it is not 5,000"
-        " (system.ini, access_limit).",
+        description="API requests per minute that the PBX accepts from one address, if not 5,000 "
+        "(system.ini, access_limit).",
         ge=60,
         le=1_000_000,
     )
@@ -135,7 +135,7 @@ class Policies(Strict):
     )
     allowed_signers: FilePath | None = Field(
         None,
-        description="File of the keys that may sign (ssh-keygen's allowed signers format); for two-person.",
+        description="File with the keys that may sign (ssh-keygen's allowed signers format); for two-person.",
     )
     approvers: int = Field(1, description="How many people must sign an approval.", ge=1, le=9)
     approval_valid: int = Field(
@@ -150,8 +150,8 @@ class Policies(Strict):
     )
     keep_plans: int = Field(
         90,
-        description="For how many days runs that only planned or verified are kept. Those that somebody"
-        " approved, and whatever is in the chain of records, stay.",
+        description="How many days to keep runs that only planned or verified. Those that somebody "
+        "approved, and everything in the chain of records, are not affected.",
         ge=1,
         le=3660,
     )
@@ -193,7 +193,8 @@ class Credentials(Strict):
     list_name: Name | None = Field(None, description='The list\'s name; default "LABEL credentials".')
     username: Username = Field(description="User name at Twilio, and authentication name in the PBX.")
     password: Reference = Field(
-        description="Reference of the password: at least 12 characters; upper case, lower case and a digit."
+        description="Reference to the password, which needs at least 12 characters, with upper case, "
+        "lower case and a digit."
     )
 
 
@@ -340,7 +341,7 @@ class OutboundRule(Strict):
         le=9,
         json_schema_extra={"unit": "digits"},
     )
-    prepend: Prepend = Field("", description="Prefix added after that.")
+    prepend: Prepend = Field("", description="Prefix to add after that.")
     caller_id: Number | None = Field(None, description="Outbound caller ID, +E.164, one of dids.")
     priority: int = Field(1000, description="Lower values are tried first.", ge=0, le=2**31 - 1)
 
@@ -356,10 +357,10 @@ class InboundRule(Strict):
         " number, +E.164."
     )
     outside_hours: Destination | None = Field(
-        None, description="Where calls go outside office hours; default: as extension."
+        None, description="Where calls go outside office hours; default: the same as extension."
     )
     holidays: Destination | None = Field(
-        None, description="Where calls go on holidays; default: as extension."
+        None, description="Where calls go on holidays; default: the same as extension."
     )
 
 
@@ -379,8 +380,9 @@ class Dialling(Strict):
         min_length=1,
     )
     emergency: list[Digits] = Field(
-        description="Emergency numbers to send through Twilio; [] for none. Must be stated: the runbook"
-        " creates no such rule by default, and promises nothing about such calls."
+        description="Emergency numbers to send through Twilio; [] for none. Must be given: the runbook "
+        "creates no such rule by default, and does not guarantee that such calls are "
+        "answered."
     )
     area_code: Digits | None = Field(
         None, description="The area code of local calls, without the national prefix."
@@ -394,7 +396,7 @@ class Dialling(Strict):
     extensions: Extensions | None = Field(None, description="Condition of these rules: who calls.")
     priority: int = Field(
         FIRST_PRIORITY,
-        description="Priority of the first of these rules; each further one adds 1.",
+        description="Priority of the first of these rules; each further rule adds 1.",
         ge=0,
         le=10**6,
     )
@@ -450,8 +452,8 @@ class Tenant(Strict):
     pbx_trunk: PbxTrunk = Field(PbxTrunk(), description="The trunk in the PBX.")
     country: CountryCode | None = Field(
         None,
-        description="The country that people dial in (ISO 3166, such as DE), by which call rules are judged;"
-        " it creates none.",
+        description="The country in which people dial (ISO 3166, such as DE). Call rules are checked "
+        "against it; it creates none.",
     )
     dialling: Dialling | None = Field(None, description="Outbound rules for the ways of dialling there.")
     rules: Rules | None = Field(None, description="Call rules of the tenant.")
@@ -461,7 +463,7 @@ class Tenant(Strict):
         " (+E.164), none (nothing leaves) or emergency.",
     )
     move: list[Number] = Field(
-        [], description="Numbers of dids to take over even though something answers them today."
+        [], description="Numbers in dids to take over even if something answers them today."
     )
     remove: list[Number] = Field([], description="Numbers to remove from the trunk and from the pool.")
     accept_interruption: bool = Field(False, description="Allow changes that interrupt calls.")

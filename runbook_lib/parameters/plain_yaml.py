@@ -36,7 +36,7 @@ _LINE = re.compile(
     rf" {{0,40}}(?:{_COMMENT}|(?:(?:- )?(?:{_KEY}:(?: {_VALUE})?|{_MAPPING})|- {_VALUE})(?: +{_COMMENT})?)?"
 )
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
-#: With three dots it is no number, in any version.
+#: With three dots it is not a number, in any version.
 _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 #: A word that begins with a letter is a text, unless it is one of these in one of the versions.
 _OTHER_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})

@@ -71,5 +71,5 @@ class Settings:
         )
 
     def secret_references(self) -> dict[str, str]:
-        """Return the references of the secrets that a plan would write, by setting."""
+        """Return the references to the secrets that a plan would write, by setting."""
         return {"2.3 and 5.3 password": str(self.password)}

@@ -2,7 +2,7 @@
 
 A tenant file does not name its site, its place does: it belongs to the site file in its own folder, or in the
 nearest folder above it. "All" must never mean too many or too few, so what could belong to two sites, or to
-none, is refused; and whatever YAML lies among tenant files counts as one, so that reading it says what it is.
+none, is refused; and any YAML file among tenant files counts as one, so that reading it says what it is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SITE = re.compile(rb"""^(\xef\xbb\xbf)?["']?site["']?[ \t]*:""", re.MULTILINE)
 def tenant_files(site: Path, workspace: Path) -> list[Path]:
     """Return the full paths of a site's tenant files, in the order of their names; at least one.
 
-    They lie beside the site's file, or below the workspace's ``parameters/`` with no other site file nearer.
+    They are beside the site's file, or below the workspace's ``parameters/`` with no other site file nearer.
     Those there that have no site file above them belong to the only site there is.
 
     Raises ``InputError`` when there are none, or when one could belong to another site.
@@ -42,8 +42,8 @@ def tenant_files(site: Path, workspace: Path) -> list[Path]:
     beside = [path for path in sites[site.parent] if path != site]
     if beside:
         raise InputError(
-            [f"{site} and {beside[0]} lie in one folder, so its tenants could belong to either"],
-            next_step="name the tenant files, or give each site a folder of its own",
+            [f"{site} and {beside[0]} are in the same folder, so its tenants could belong to either"],
+            next_step="name the tenant files, or give each site its own folder",
         )
     found, homeless = [], []
     for path in sorted(path for path, is_site in files.items() if not is_site):
@@ -58,13 +58,16 @@ def tenant_files(site: Path, workspace: Path) -> list[Path]:
         others = [folder for folder in sites if folder not in (site.parent, *own)]
         if homeless and others:
             raise InputError(
-                [f"{path}: belongs to no site: none lies in its folder or above it" for path in homeless],
+                [
+                    f"{path}: belongs to no site: there is no site file in its folder or above it"
+                    for path in homeless
+                ],
                 next_step="name the tenant files, or move each below the folder of its site's file",
             )
         found = sorted([*found, *homeless])
     if not found:
         raise InputError(
-            [f"there are no tenants of {site}: no tenant file lies beside it, or below {root} for it"],
+            [f"{site} has no tenants: there is no tenant file beside it, and none for it below {root}"],
             next_step="write a file for each tenant beside the site's file, or name the files",
         )
     return found
@@ -90,7 +93,7 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def _is_parameter_file(path: Path, root: Path) -> bool:
-    """Whether it is YAML, and neither it nor a folder that it lies in is hidden, as editors' copies are."""
+    """Whether it is YAML, and neither it nor a folder that it is in is hidden, as editors' copies are."""
     shown = not any(part.startswith(".") for part in path.relative_to(root).parts)
     return shown and path.suffix in SUFFIXES and path.is_file()
 
@@ -100,4 +103,4 @@ def _is_site(path: Path) -> bool:
     try:
         return _SITE.search(path.read_bytes()) is not None
     except OSError as error:
-        raise InputError([f"{describe(error)}: whether it is a tenant's cannot be seen"]) from None
+        raise InputError([f"{describe(error)}, so it is unknown whether it is a tenant file"]) from None

@@ -95,7 +95,8 @@ def _domain(text: str) -> str:
 def _folder_name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9_-]|\.(?!\.)){0,62}", text, re.ASCII) or text.endswith("."):
         raise ValueError(
-            "it names a folder of the records: lower-case letters, digits, '-', '_', single dots; at most 63"
+            "it is the name of a folder in the records: use lower-case letters, digits, '-', '_' "
+            "and single dots; at most 63 characters"
         )
     return text
 
@@ -251,7 +252,7 @@ Extensions = _pattern_type(
 )
 Prefixes = _pattern_type(
     r"(?=.{1,64}$)(?:\+|\+?[0-9]+)(?:;(?:\+|\+?[0-9]+))*",
-    "prefixes of digits (with or without +), joined by semicolons, at most 64 characters: 00;123",
+    "prefixes of digits (with or without +), joined by semicolons, at most 64 characters, such as 00;123",
 )
 Lengths = _pattern_type("[0-9]{1,2}(?:;[0-9]{1,2})*", "numbers of digits, joined by semicolons: 8;10;12")
 Prepend = _pattern_type(r"\+?[0-9]{0,15}", "digits, with or without a leading +")

@@ -133,7 +133,7 @@ def read_settings(records: Path) -> dict[str, Any]:
         raise _unusable(f"{path}: {error}") from None
     if status.st_uid not in (0, os.getuid()) or stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
         raise _unusable(
-            f"{path} can be written by others, so nothing of it is used, and no command of it run"
+            f"{path} can be written by others, so none of its settings is used and no command in it is run"
         )
     if unknown := content.keys() - {"anchor", "keep"}:
         raise _unusable(f"{path}: {', '.join(sorted(unknown))}: no such setting")
@@ -202,6 +202,6 @@ def _not_kept(why: str) -> RecordError:
 def _unusable(why: str) -> RecordError:
     return RecordError(
         f"the settings of the records cannot be used: {why}",
-        meaning="nothing that they ask for was done",
+        meaning="none of these settings was applied",
         next_step=f"correct records/{SETTINGS}",
     )

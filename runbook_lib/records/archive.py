@@ -18,14 +18,15 @@ from .run_folder import files_of
 from .verify import SIGNATURES
 
 _README = """\
-Change records that closed in {year}, with the whole chain of records.
+Change records that were closed in {year}, with the whole chain of records.
 
-To verify them, with Python 3.8 or newer alone (and ssh-keygen for signatures), in the folder of this file:
+To verify them, run this in the folder that has this file. It needs only Python 3.8 or newer (and ssh-keygen
+for signatures):
 
     python3 {verifier} .
 
 With a head that was kept elsewhere: python3 {verifier} . --head sha256:...
-{page} says how everything here is made, so that a verifier can be written without this one.
+{page} explains how everything here is made, so that you can write a verifier without looking at this one.
 """
 
 

@@ -206,7 +206,7 @@ class Chain:
             raise unreadable(error) from None
         if not lines and any(self.records.glob(f"*/*/*/{CHECKSUMS}")):
             raise RecordError(
-                f"{self.path} is missing or empty, and there are closed records",
+                f"{self.path} is missing or empty, but there are closed records",
                 meaning="it cannot be determined which records belong here; nothing was changed",
                 next_step=f"restore {FILE_NAME} from a copy; if there is none, move {self.records} aside",
             )
@@ -310,7 +310,7 @@ class Chain:
         except Timeout:
             raise LockedError(
                 f"the chain of {self.records} is being written by another process",
-                meaning="the run cannot be recorded, so it writes nothing more to Twilio or the PBX",
+                meaning="the run cannot be recorded, so it sends no more writes to Twilio or the PBX",
                 next_step="run it again",
             ) from None
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The chain, read as far as it can be, and what of it is not as it was written."""
+"""Reads the chain as far as possible, and finds what has changed since it was written."""
 
 from __future__ import annotations
 

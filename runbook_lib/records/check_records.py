@@ -235,7 +235,7 @@ def check_histories(checked):
             events.setdefault(entry["run"], []).append(entry["event"])
     for run, found in events.items():
         if not is_run(run):
-            checked.problem(CHAIN, "history", "%s is no run" % run)
+            checked.problem(CHAIN, "history", "%s is not a run" % run)
         elif found == ["opened"]:
             if has(checked, run) and is_going_on(checked.path(place_of(checked, run))):
                 checked.going_on.append(run)
@@ -275,7 +275,7 @@ def check_events(checked, removed):
         ):
             continue
         if not is_inside(entry["file"]):
-            checked.problem(CHAIN, "history", "%s is no file of the records" % entry["file"])
+            checked.problem(CHAIN, "history", "%s is not a file of the records" % entry["file"])
             continue
         name = entry["file"]
         if checked.folders is not None and entry["run"] in checked.folders:
@@ -416,7 +416,7 @@ def check_runs(checked):
             elif entry["event"] == "disposed":
                 removed[entry["run"]] = entry
         elif entry["event"] == "adopted":
-            checked.problem(CHAIN, "history", "%s is no run" % entry["run"])
+            checked.problem(CHAIN, "history", "%s is not a run" % entry["run"])
     check_events(checked, removed)
     for run, entry in removed.items():
         if has(checked, run):
@@ -482,7 +482,7 @@ def check_outside(checked, known):
 
 
 def kept_heads(checked):
-    """The heads that anchors.jsonl says were kept elsewhere; other lines are passed over."""
+    """The heads that anchors.jsonl says were kept elsewhere; other lines are skipped."""
     try:
         lines = checked.read(ANCHORS).splitlines() if checked.folders is None else []
     except OSError:
@@ -516,7 +516,7 @@ def check_heads(checked, heads, allowed_signers, identities):
 
 
 def signed_heads(checked, digests, allowed_signers, identities):
-    """The heads with a valid signature; an invalid one is a problem unless a later or the same one holds."""
+    """The heads with a valid signature; an invalid one is a problem, unless a valid one covers it."""
     always = tempfile.NamedTemporaryFile()
     with open(allowed_signers, "rb") as file:
         times = {b"valid-after=": b'"19800101"', b"valid-before=": b'"29991231"'}
@@ -561,7 +561,7 @@ def signed_heads(checked, digests, allowed_signers, identities):
             weak.append((seq, path, what))
             cut += [(seq, path, head)] if entry is None else []
         else:
-            checked.notes.append("%s: by nobody who was asked for" % path)
+            checked.notes.append("%s: not by anybody whose signature was asked for" % path)
     always.close()
     best = max((seq for seq, _ in valid), default=-1)
     lost = [(seq, path) for seq, path, _ in cut]
@@ -632,7 +632,7 @@ def check_approvals(checked):
                 "%s: approved by %s (by the line of the key in the record)" % (run, ", ".join(found))
             )
         else:
-            checked.problem(run, "approval", "its signature does not hold")
+            checked.problem(run, "approval", "its signature is not valid")
 
 
 def is_signature(message, signature, namespace):
@@ -692,7 +692,11 @@ def main(arguments):
     parser.add_argument("folder", help="a records folder, an archive, or the copy of one record")
     parser.add_argument("--head", action="append", default=[], help="a head that was kept elsewhere")
     parser.add_argument("--allowed-signers", help="OpenSSH's file of the keys that may sign heads")
-    parser.add_argument("--identity", action="append", help="whose signatures count; any of several")
+    parser.add_argument(
+        "--identity",
+        action="append",
+        help="whose signature counts; if given several times, any of them is enough",
+    )
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
     try:
         given = parser.parse_args(arguments)
@@ -712,7 +716,7 @@ def main(arguments):
     try:
         check_approvals(checked)
     except FileNotFoundError:
-        checked.notes.append("approvals were not looked at: ssh-keygen is not here")
+        checked.notes.append("approvals were not checked: ssh-keygen is not installed")
     found = as_data(checked)
     if given.json:
         print(json.dumps(found, indent=1))

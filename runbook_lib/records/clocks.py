@@ -25,7 +25,7 @@ TOLERANCE = timedelta(minutes=2)
 
 
 def steady() -> float:
-    """Return seconds that nobody can set and that count on during sleep, where the system offers them."""
+    """Return seconds of a clock that nobody can set and that runs during sleep, if the system has one."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
@@ -131,9 +131,9 @@ def describe_set_back(entries: Sequence[Entry], most: int = 5) -> list[tuple[str
     """Return the places where the chain's times go backwards, and whether each exceeds the tolerance."""
     found = [
         (
-            f"entry {after.seq} ({after.event} {after.run}) has the time {after.at}, {_span(back)} before"
-            f" entry {before.seq} ({before.event} {before.run}, {before.at}): a clock was set back, or had"
-            " been fast; the order of the chain counts",
+            f"entry {after.seq} ({after.event} {after.run}) has the time {after.at}, "
+            f"{_span(back)} before entry {before.seq} ({before.event} {before.run}, {before.at}): "
+            "a clock was set back, or had been fast; what counts is the order of the chain",
             back > TOLERANCE,
         )
         for before, after, back in set_back(entries)

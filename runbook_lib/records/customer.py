@@ -1,4 +1,4 @@
-"""A record as its own customer may have it: made again from the record's data, by an allow-list.
+"""A record's copy for its own customer: made from the record's data, by an allow-list.
 
 Nothing that somebody typed is copied: neither names, tickets, reasons nor notes. A value appears only if
 it is a number, a switch or one of a few fixed words, or if it is made of the tenant's own telephone

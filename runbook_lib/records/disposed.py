@@ -106,8 +106,8 @@ def refuse_removed(entries: Sequence[Entry], run: str) -> None:
     if removed is not None:
         raise RecordError(
             f"record {run} was removed by rule on {removed.at}",
-            meaning="only the names of what it made are left, not what it was; nothing was done",
-            next_step=f"runbook records show {run} says who removed it and why",
+            meaning="only the names of what it created are left, not the values; nothing was done",
+            next_step=f"to see who removed it and why: runbook records show {run}",
         )
 
 

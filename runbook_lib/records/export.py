@@ -38,31 +38,32 @@ closed {at} (UTC)
 Its digest in the chain of records:
 {digest}
 
-With Python 3.8 or newer alone (and ssh-keygen for signatures), in the folder that has this file:
+To verify it, run this in the folder that has this file. It needs only Python 3.8 or newer (and ssh-keygen
+for signatures):
 
    python3 check_records.py .
 
-By hand (each command needs nothing but coreutils):
+To verify it by hand (with coreutils only):
 
 1. cd record && sha256sum --check --strict ../SHA256SUMS
-   Every file must be OK, and there must be no other file besides checksums.json.
+   Every file must be OK, and there must be no other files except checksums.json.
 2. sha256sum record/checksums.json
    must print {checksums}
    which is the "content" of line {number} of chain.jsonl.
 3. sed -n {number}p chain.jsonl | sha256sum
    must print {bare}
-   Each line has the digest of the line before it as "previous", so the last one stands for all.
+   Each line has the digest of the line before it as "previous", so the last one covers them all.
 
-This file and the digests in it came in the same zip, so all of this only shows that the copy is
-consistent. It is verified when whoever keeps the chain's heads (or their signatures) finds the digest above
+This file and the digests in it came in the same zip, so all of this shows only that the copy is
+consistent. It is verified if somebody who has the chain's heads (or their signatures) finds the digest above
 in the chain:
 
    runbook records verify --head {digest}
 
-or when a head below signatures/, which the lines of chain.jsonl lead to, was signed by somebody whom you
+or if a head below signatures/, to which the lines of chain.jsonl lead, was signed by somebody whom you
 trust: python3 check_records.py . --allowed-signers FILE --identity NAME
 
-FORMAT.md says how everything here is made. chain.jsonl has lines of other records too: their names only.
+FORMAT.md explains how everything here is made. chain.jsonl also has lines of other records: only their names.
 """
 
 
@@ -71,7 +72,7 @@ _SECRET_KEYS = frozenset({"auth_token", "api_key_secret", "password"})
 
 
 def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
-    """Write a closed record with its entries of the chain and how to verify them, for who may see all of it.
+    """Write a closed record, its entries of the chain and how to verify them, for readers of all of it.
 
     Returns and raises as ``require_exportable`` does, and raises ``RecordError`` when ``out`` exists.
     """
@@ -83,7 +84,7 @@ def export_record(records: Path, run: str, out: Path, root: Path) -> list[str]:
 
 
 def require_exportable(records: Path, run: str, root: Path) -> list[str]:
-    """Raise ``RecordError`` unless a record may leave: closed, as it was closed, and without a secret.
+    """Raise ``RecordError`` unless a record may be handed out: closed, unchanged, and without a secret.
 
     The secrets behind the record's own references are resolved (``file:`` paths beside the parameter file
     or in ``root``) and looked for in every file. Returns the references that cannot be resolved here, so
@@ -109,7 +110,7 @@ def require_exportable(records: Path, run: str, root: Path) -> list[str]:
         raise RecordError(
             "the record holds secrets: " + "; ".join(found),
             meaning="no copy was written",
-            next_step="change these secrets, and let nobody have the record as it is",
+            next_step="change these secrets, and do not give the record to anybody in this state",
         )
     return missing
 

@@ -34,7 +34,7 @@ _CALLS = {
 class Changed:
     """One setting that a run changed, from before its first write to after its last.
 
-    ``is_certain`` is false when the vendor's answer to a write never came, or was an error of its own.
+    ``is_certain`` is false when the vendor's answer to a write never came, or was itself an error.
     ``result`` is one of ``AS_EXPECTED``, ``DIFFERS``, ``NOT_READABLE`` and ``NOT_READ``; ``read_back`` the
     value, where there is one.
     """
@@ -66,7 +66,7 @@ class Changed:
     @property
     def read_back_in_words(self) -> str:
         """What was read back, for the table."""
-        certain = "" if self.is_certain else " (nobody knows whether the write arrived)"
+        certain = "" if self.is_certain else " (it is unknown whether the write arrived)"
         if self.result in (NOT_READABLE, NOT_READ):
             return self.result + certain
         mark = "✓" if self.result == AS_EXPECTED else "✗"
@@ -217,7 +217,7 @@ def _what(record: Mapping[str, Any], rows: Sequence[Changed]) -> str:
 def _ending(record: Mapping[str, Any]) -> str:
     outcome = record.get("outcome")
     unknown = len(mappings(record, "in_flight"))
-    lost = f"; of {counted(unknown, 'write')} nobody knows whether it arrived" if unknown else ""
+    lost = f"; it is unknown whether {counted(unknown, 'write')} arrived" if unknown else ""
     if outcome == SUCCEEDED:
         return lost.removeprefix("; ")
     told = {FAILED: "the run failed", INTERRUPTED: "the run was interrupted"}

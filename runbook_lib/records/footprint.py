@@ -118,7 +118,7 @@ def _text(value: Any) -> str:
 
 
 def path_of(write: Write) -> str | None:
-    """Return the path of the resource of a write; ``None`` if it made one and nobody said which."""
+    """Return the path of the resource of a write; ``None`` if it created one and no answer said which."""
     return touched_by(write)[0]
 
 

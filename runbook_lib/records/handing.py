@@ -33,7 +33,7 @@ def write_copy(out: Path, content: bytes) -> None:
         raise RecordError(
             f"the copy holds secrets: {', '.join(names)}",
             meaning="nothing was written",
-            next_step="change these secrets, and let nobody have the record as it is",
+            next_step="change these secrets, and do not give the record to anybody in this state",
         )
     try:
         with out.open("xb") as file:
@@ -42,11 +42,11 @@ def write_copy(out: Path, content: bytes) -> None:
             os.fsync(file.fileno())
     except FileExistsError:
         raise RecordError(
-            f"{out} already exists, and is not overwritten", next_step="give another name"
+            f"{out} already exists and is not overwritten", next_step="give another name"
         ) from None
     except OSError as error:
         raise RecordError(
-            f"{out} cannot be written ({error.strerror})", next_step="give a place that can be written"
+            f"{out} cannot be written ({error.strerror})", next_step="give a path that can be written"
         ) from None
 
 
@@ -82,7 +82,7 @@ class Handed:
 
 
 def handed_out(records: Path, entries: Sequence[Entry], copy: Path) -> list[Handed]:
-    """Return the times at which a file was handed out; none for one that is not ours, or was changed.
+    """Return the times at which a file was handed out; none for any other file, or for a changed one.
 
     Raises ``OSError`` for a file that cannot be read.
     """

@@ -128,7 +128,7 @@ class Journal:
 
         Raises ``UnjournalledWriteError`` outside ``writing``, what stopped the run, if it was, what
         ``before_first_write`` raises, and ``RecordError`` when the run has no open entry in the chain: it
-        never opened, or was closed meanwhile.
+        never opened, or was closed in the meantime.
         """
         if self._stopped_by is not None:
             raise self._stopped_by
@@ -227,7 +227,7 @@ class Journal:
         self._open_at = stamp
 
     def _told(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Write the result of a write; as an entry beside the record, if somebody has closed that meanwhile.
+        """Write the result of a write: as an entry beside the record, if somebody has since closed that.
 
         A closed record is never changed, and a vendor's answer is never lost.
         """

@@ -53,7 +53,7 @@ def begin(folder: Path) -> None:
 
 
 def end(folder: Path) -> None:
-    """Let go of a run's lock, and take its file away."""
+    """Release a run's lock, and delete its file."""
     with suppress(FileNotFoundError):
         (folder / LOCK).unlink()
     file = _own.pop(folder.absolute(), None)
@@ -62,7 +62,7 @@ def end(folder: Path) -> None:
 
 
 def enter(folder: Path, phase: Phase, **details: Any) -> None:
-    """Say what a run that is going on is doing now; any of its processes may. No record depends on it."""
+    """Note what a run in progress is doing now; any of its processes may. No record depends on it."""
     content = json.dumps({"phase": phase, **details}).encode()
     # Without O_CREAT: only a run in progress has such a file.
     with suppress(OSError):

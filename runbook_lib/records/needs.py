@@ -25,7 +25,7 @@ def try_out(records: Path) -> list[str]:
     notes = []
     try:
         records.mkdir(parents=True, exist_ok=True)
-        # The name of a lock file: so a verification meanwhile, or after a crash here, ignores it.
+        # The name of a lock file: so a verification in the meantime, or after a crash here, ignores it.
         path = records / f".trial-{secrets.token_hex(4)}.lock"
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
@@ -36,7 +36,7 @@ def try_out(records: Path) -> list[str]:
             except OSError as error:
                 notes.append(f"files cannot be made read-only here ({os.strerror(error.errno or 0)})")
             if not _syncs(records):
-                notes.append("the file system cannot synchronize a folder on request")
+                notes.append("the file system cannot flush a folder to disk on request")
         finally:
             os.close(file)
             with suppress(OSError):
@@ -72,8 +72,8 @@ def _try_locks(path: Path, file: int) -> None:
         what = os.strerror(error.errno or errno.ENOLCK)
     raise RecordError(
         f"the file system of {path.parent} has no locks ({what})",
-        meaning="without locks two runs could undo each other, and a run in progress could not be seen;"
-        " nothing was written",
+        meaning="without locks, two runs could undo each other's changes, and a run in progress "
+        "would go unnoticed; nothing was written",
         next_step="keep the records on a file system with locks (flock): a local disk, or NFS 4",
     )
 

@@ -30,7 +30,7 @@ from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read_journal, vendor_ti
 
 OWNERSHIP = ".ownership.json"
 FORMAT = 6
-#: So many journals are read at every look rather than writing the index again.
+#: This many journals are read at every look rather than writing the index again.
 FEW = 16
 #: Runs are two folders below a site's, withheld ones three.
 DEPTH = 3

@@ -29,7 +29,7 @@ _FILES = re.compile(
 
 
 def remove_old_plans(owner: Path, days: int) -> list[Path]:
-    """Remove the runs of one tenant (or trunk) that only looked, and are older than so many days.
+    """Remove the runs of one tenant (or trunk) that only looked, and are older than this many days.
 
     ``owner`` is its folder in the records. Returns the folders that are gone; one that cannot be removed
     stays.

@@ -133,7 +133,7 @@ def pins_of(records: Path, entries: Sequence[Entry], *, live: bool) -> Pins:
     """Return the pinned policies of a records folder.
 
     Every opening of an apply and every change of policy contains all of them, so the newest entry is
-    enough. Entries of an older runbook contain only the policy of their own target: they are read back
+    enough. Entries of an older runbook contain only the policy for their target: they are read back
     to the first one that contains all.
 
     Raises ``RecordError`` for a live target when one of these files is missing or has changed: it may

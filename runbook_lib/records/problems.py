@@ -74,7 +74,7 @@ class Report:
     ``anchored`` is the last entry that a kept head or a signature proves, with all before it;
     ``after`` the runs with entries behind it. ``unchained`` are runs outside the chain that never
     claimed to be in it (plans, verifications, plain papermill), among them ``reading``, those that say
-    that they only planned or verified; ``strays`` whatever else lies between the records: all of
+    that they only planned or verified; ``strays`` whatever else is between the records: all of
     them are unverified. ``unopened`` are the folders of runs that died before the chain knew them:
     nothing was written, and ``runbook records close`` removes them. ``going_on`` are the runs that are open
     and hold their lock; ``older`` the folders with writes that are not in the chain and never claimed to be:
@@ -175,5 +175,5 @@ def unread_problem(name: str, error: OSError) -> Problem:
 
 
 def not_plain_problem(records: Path, error: NotPlainError) -> Problem:
-    """What stands in the place of a file or folder."""
+    """What is in the place of a file or folder."""
     return unread_problem(Path(error.filename).relative_to(records).as_posix(), error)

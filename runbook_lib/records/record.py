@@ -94,12 +94,12 @@ def open_record(
         What was approved, by file names in the folder (``Approval.files``), so that a reader of the
         record can check it again.
     use
-        The signed approval that the run uses. Its use is an entry of its own, made together with the
+        The signed approval that the run uses. Its use is a separate entry, made together with the
         opening; ``used.json`` says which sections may write.
     policy
         The site's policy (``policy_of``), which must not be weaker than the one that was pinned.
     workspace
-        The workspace's folder, if the records do not lie in it.
+        The workspace's folder, if the records are not in it.
     batch
         The id of the batch that the run belongs to.
 

@@ -223,10 +223,11 @@ def _changed(rows: Sequence[Changed]) -> str:
 
 
 def _doubt(rows: Sequence[Changed]) -> str:
-    """What is not certain about changes: a vendor's answer never came, or was an error of its own."""
+    """What is not certain about changes: a vendor's answer never came, or was itself an error."""
     unsure = sum(not row.is_certain for row in rows)
-    of_them = f"of {unsure} " if len(rows) > 1 else ""
-    return f" ({of_them}nobody knows whether it arrived)" if unsure else ""
+    of_them = f"for {unsure} of them, " if len(rows) > 1 else ""
+    what = "it" if unsure == 1 else "they"
+    return f" ({of_them}it is unknown whether {what} arrived)" if unsure else ""
 
 
 def _own_reasons(record: Mapping[str, Any], approval: Mapping[str, Any], how: str) -> Iterable[str]:

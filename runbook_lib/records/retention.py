@@ -51,17 +51,17 @@ class Old:
 
 
 def before(age: str, at: datetime) -> datetime:
-    """Return the time that lies an age (``7y``, ``18m``, ``90d``) before another; ``InputError`` for none."""
+    """Return the time that is an age (``7y``, ``18m``, ``90d``) earlier; ``InputError`` if it is not one."""
     found = _AGE.fullmatch(age)
     if found is None:
-        raise InputError([f"{age}: is no age; give years, months or days, such as 7y, 18m or 90d"])
+        raise InputError([f"{age}: is not an age; give years, months or days, such as 7y, 18m or 90d"])
     number, unit = int(found[1]), found[2]
     if unit == "d":
         return at - timedelta(days=number)
     months = at.year * 12 + at.month - 1 - number * (12 if unit == "y" else 1)
     year, month = divmod(months, 12)
     if year < 1:
-        raise InputError([f"{age}: is longer than there are years"])
+        raise InputError([f"{age}: is too long"])
     for day in range(at.day, 0, -1):  # a month may be shorter
         with suppress(ValueError):
             return at.replace(year=year, month=month + 1, day=day)
@@ -69,15 +69,15 @@ def before(age: str, at: datetime) -> datetime:
 
 
 def keep_rule(records: Path) -> str:
-    """Return how long the house keeps records (``keep`` in ``settings.toml``).
+    """Return how long records are kept (``keep`` in ``settings.toml``).
 
     Raises ``RecordError`` where it says nothing: then nothing is old enough.
     """
     keep = read_settings(records).get("keep")
     if keep is None:
         raise RecordError(
-            f"nothing says how long records are kept: records/{SETTINGS} has no keep",
-            meaning="no record is removed without a rule of the house",
+            f"there is no rule for how long records are kept: records/{SETTINGS} has no keep",
+            meaning="no record is removed without such a rule",
             next_step=f'write the rule into records/{SETTINGS}, such as keep = "7y"',
         )
     before(keep, datetime.now(UTC))
@@ -85,7 +85,7 @@ def keep_rule(records: Path) -> str:
 
 
 def old_records(records: Path, entries: Sequence[Entry], older_than: str) -> list[Old]:
-    """Return the records that closed so long ago, by the chain's time, each with why it has to stay."""
+    """Return the records that are at least this old, by the chain's time, each with why it has to stay."""
     at = datetime.now(UTC)
     limit, keep = before(older_than, at), before(keep_rule(records), at)
     events: dict[str, dict[str, Entry]] = {}
@@ -109,19 +109,19 @@ def old_records(records: Path, entries: Sequence[Entry], older_than: str) -> lis
         if held:
             why = "on hold"
         elif closed_at[run] > keep:
-            why = f"younger than the house's rule (keep = {keep_rule(records)})"
+            why = f"it is younger than the retention rule says (keep = {keep_rule(records)})"
         elif run in writers:
-            why = "it wrote a pair of passwords last"
+            why = "it was the last to write a pair of passwords"
         elif run in policies:
             why = "it keeps the policy that is in force"
         elif withheld_from(records / run) is not None:
-            why = "a secret was found in it, and what was withheld has not been looked at"
+            why = "a secret was found in it, and nobody has looked at what was withheld"
         elif problems := [
             problem
             for problem in verify_record(records, run, [*own.values()])
             if problem.path != f"{run}/{DISPOSED_FILE}"  # of a removal that was cut off
         ]:
-            why = f"it is not as it was closed ({problems[0].path}: {problems[0].what})"
+            why = f"it has changed since it was closed ({problems[0].path}: {problems[0].what})"
         found.append(Old(run, own[CLOSED].at, why))
     return found
 
@@ -167,7 +167,7 @@ def dispose_records(records: Path, older_than: str, reason: str) -> tuple[list[O
 
 
 def hold_record(records: Path, run: str, reason: str, *, release: bool = False) -> Entry:
-    """Enter that a record must not be removed, or may be again.
+    """Put a record on hold, or lift the hold.
 
     Raises ``InputError`` when it is so already, or was removed before.
     """

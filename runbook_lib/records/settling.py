@@ -223,7 +223,7 @@ def remove_unopened(records: Path, folder: Path) -> None:
     with chain.held():  # a run that is just opening holds it
         if is_known(chain, run) or not never_opened(records, folder):
             raise RecordError(
-                f"{run} contains more than a run leaves that never opened",
+                f"{run} contains more than a run leaves behind that never opened",
                 meaning="nothing was removed",
                 next_step="list every problem with: runbook records verify",
             )

@@ -163,7 +163,11 @@ class _Judge:
         owners = ssh.principals(signature, self._signers, at_any_time=True)
         wanted = [one for one in owners if one in self._identities]
         if not wanted:
-            who = f"signed by {', '.join(owners)}, not asked for" if owners else "signed by a stranger"
+            who = (
+                (f"signed by {', '.join(owners)}, whose signature was not asked for")
+                if owners
+                else "signed by a stranger"
+            )
             return _Judged(path, seq, f"{who}, with {key}: does not count", harmless=True)
         what = f"signed by {wanted[0]} with {key}, which "
         fits = self._check(message, signature, wanted[0], None, ever=True)

@@ -117,7 +117,7 @@ def record_to_undo(
     if not all(journal.is_readable(one) for one in _writes(folder)):
         raise RecordError(
             f"record {folder.name}: its journal has a line that cannot be read",
-            meaning="it is not known everything that the run did; nothing was sent",
+            meaning="it is not known what else the run did; nothing was sent",
             next_step="read the record (runbook records show), and undo its changes by hand",
         )
     elsewhere = [one for one in _writes(folder) if one["target"] != dict(target)]
@@ -235,7 +235,7 @@ def _refuse_other_places(folder: Path, parameters: Mapping[str, Any]) -> None:
     if moved:
         raise InputError(
             [f"record {folder.name} was made with different parameters: {one}" for one in moved],
-            next_step="give a tenant file (--tenant) and a site file (--site) with the record's values",
+            next_step="give a tenant file (--tenant) and a site file (--site) with the values of the record",
         )
 
 

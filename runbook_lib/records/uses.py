@@ -145,9 +145,9 @@ def _require_dead(records: Path, opening: Entry) -> None:
     process = _content(records, opening.file, opening.content).get("process") or {}
     host, here = process.get("host"), socket.gethostname()
     if living.is_going_on(records / run):
-        what, next_step = "which is going on", "wait until that run has ended"
+        what, next_step = "which is still going on", "wait until that run has ended"
     elif host != here:
-        what = f"which was opened on {host}; {here} cannot see whether it has ended"
+        what = f"which was opened on {host}; from {here} it cannot be seen whether it has ended"
         next_step = f"wait until that run has ended; if it died: runbook records close {run}"
     else:
         return

@@ -224,7 +224,7 @@ def unopened(records: Path, chained: Collection[str]) -> list[str]:
 
 
 def _since(entries: Sequence[Entry], since: str | None) -> set[str]:
-    """The runs of which every entry that a record has lies at a head or before it."""
+    """The runs of which every entry that a record has is at a head or before it."""
     last = _seq(entries, since)
     runs = {str(entry.run) for entry in entries if entry.seq <= last and entry.event == CLOSED}
     return runs - {str(entry.run) for entry in entries if entry.seq > last and entry.event in FILES}

@@ -55,7 +55,7 @@ class TwilioTrunkResource:
         return FoundTrunk(trunks, namesakes[0] if namesakes else None)
 
     def find(self) -> Any | None:
-        """Read the trunk; ``None`` where there is none yet, or more than one that it may be."""
+        """Read the trunk; ``None`` if there is none yet, or more than one candidate."""
         return self.look().trunk
 
     def must_find(self) -> Any:

@@ -85,7 +85,7 @@ class Verification:
 
 def rings_nowhere(step: str, did: str) -> Row:
     """Return the row of a number whose calls nothing in the PBX takes; it stops nothing."""
-    note = "no enabled inbound rule takes them: callers hear an error; name the number in an inbound rule"
+    note = "no enabled inbound rule takes them, so callers hear an error: add the number to an inbound rule"
     why = Why.RINGS_NOWHERE
     return Row(step, f"calls to {did}", None, "ring nowhere", Action.NOT_MANAGED, note=note, why=why)
 

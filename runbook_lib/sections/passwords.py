@@ -40,8 +40,8 @@ AT_TWILIO, AT_PBX = "password at Twilio", "password at the PBX"
 #: What the plan calls the password of each side.
 SIDES = {PASSWORD_AT_TWILIO: AT_TWILIO, PASSWORD_AT_PBX: AT_PBX}
 BOTH = "neither side can be read back, so both are written together"
-OVERWRITTEN = "the present password cannot be restored"
-SENT_AGAIN = "the password is sent with it: the one that the runbook last wrote on both sides"
+OVERWRITTEN = "the current password cannot be restored"
+SENT_AGAIN = "the password is sent as well: the one that the runbook last wrote on both sides"
 ONLY_AT_TWILIO = (
     "the credential exists only at Twilio and was not created by this runbook; to write both sides,"
     " set set_password: true"
@@ -155,7 +155,7 @@ class PasswordPair:
             write = lambda: trunk.update({**changes, "password": self._context.sip_password()})  # noqa: E731
             return [Item(rows, resource, write, before=before), self.unreadable()]
         effect = Effect.INTERRUPTS_OUTBOUND
-        note = f"{doubt}, so nobody knows which password works today; {BOTH}; {OVERWRITTEN}"
+        note = f"{doubt}, so it is unknown which password works today; {BOTH}; {OVERWRITTEN}"
         password = self._row("5.3", PASSWORD_AT_PBX, Action.UPDATE, effect, note)
         update = Item((*rows, password), resource, partial(self._update_second_half, changes), before=before)
         return [self.item_at_twilio(effect, step="5.3"), update] if self.at_twilio else [update]

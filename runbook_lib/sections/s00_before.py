@@ -201,7 +201,7 @@ class BeforeYouBegin(Section[Facts]):
         missing = "the PBX reports no public address: a LAN installation? Set its public address first"
         if address(pbx.address) is None:
             own = self.facts.info.get("web_domain") or "nothing"
-            note = f"a host name: not checked to resolve to the PBX (the PBX calls itself {own})"
+            note = f"a host name; whether it resolves to the PBX was not checked (the PBX calls itself {own})"
             called = Row(
                 "0.2", "address that Twilio calls", pbx.address, pbx.address, Action.IN_PLACE, note=note
             )
@@ -280,7 +280,10 @@ def _voice(number: Any) -> str:
 
 def _without_emergency_address(did: str) -> Row:
     """The row of a number without an emergency address; it stops nothing."""
-    note = "nobody would know where an emergency call from it comes from: register one in Twilio's console"
+    note = (
+        "without one, nobody would know where an emergency call from it comes from: register one "
+        "in Twilio's console"
+    )
     why, setting = Why.NO_EMERGENCY_ADDRESS, f"emergency address of {did}"
     return Row("0.1", setting, None, "none", Action.NOT_MANAGED, note=note, why=why)
 

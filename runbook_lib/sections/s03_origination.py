@@ -171,7 +171,9 @@ class OriginationSection(SectionOfTrunk[Facts]):
         tried = [uri.sip_url for uri in live if _meant(uri.sip_url) in wanted]
         others = [uri.sip_url for uri in live if _meant(uri.sip_url) not in wanted]
         note = (
-            f"besides these, Twilio tries {', '.join(others)}, not in this site's records" if others else ""
+            f"besides these, Twilio tries {', '.join(others)}, which this site's records do not have"
+            if others
+            else ""
         )
         if not live:
             note = "no origination URI is enabled: no call from Twilio reaches the PBX"

@@ -169,7 +169,7 @@ class AssignNumbers(SectionOfTrunk[Facts]):
             if reason := self._not_ready(did):
                 row = Row("4.1", did, domain, now, Action.BLOCKED, note=reason, why=Why.NOT_READY)
                 return Item((row,))
-            note = "moved as requested: it stops reaching what answers it today"
+            note = "moved as requested: whatever answers it today no longer gets its calls"
             place = replace(place, effect=Effect.INTERRUPTS_INBOUND, note=note)
         point = lambda _: self._point_at_trunk(number)  # noqa: E731
         return self.item("4.1", _key(did), [place], point, as_read(number))
@@ -185,7 +185,7 @@ class AssignNumbers(SectionOfTrunk[Facts]):
         if users := self.facts.rules.users_of(did):
             note = f"still used by {', '.join(users)}"
             return self.conflict("4.1", did, None, Why.IN_USE, note, current=domain)
-        note = "kept in the account and billed; calls to it no longer reach anything"
+        note = "stays in the account and is billed; calls to it no longer reach anything"
         row = self.row("4.1", did, None, domain, note=note)
         return Item((row,), _key(did), partial(self._take_away, number), before=as_read(number))
 

@@ -189,7 +189,9 @@ class PbxTrunkSection(Section[Facts]):
         ranges = associated(settings, live)
         found += edge_caution(settings, live)
         if ranges.kept:
-            found.append(f"Kept among the associated IP addresses, not Twilio's: {', '.join(ranges.kept)}.")
+            found.append(
+                f"Kept among the associated IP addresses, although not Twilio's: {', '.join(ranges.kept)}."
+            )
         if ranges.wide:
             found.append(
                 f"Wider than a /24: {', '.join(ranges.wide)}. Anyone sending from there can call in without a"
@@ -277,11 +279,12 @@ class PbxTrunkSection(Section[Facts]):
         live = self.facts.live or trunk.find()  # made just now, by this section
         if live is None:
             raise VerificationError(
-                f"the PBX does not show the trunk {self.context.settings.pbx_name} that was made just now, or"
-                " shows more than one",
+                f"the PBX does not show the trunk {self.context.settings.pbx_name} that was just "
+                "created, or shows more than one",
                 step="5.5",
-                meaning="the trunk has no numbers of this tenant yet, so it takes none of the tenant's calls",
-                next_step="plan again: the plan shows what the PBX has by then",
+                meaning="the trunk has no numbers of this tenant yet, so it accepts none of the "
+                "tenant's calls",
+                next_step="plan again: the plan shows what the PBX has now",
             )
         trunk.session.post(f"/providers/{live['id']}/assignees/{self.facts.tenant_id}", body)
 
@@ -339,8 +342,9 @@ class PbxTrunkSection(Section[Facts]):
         ranges = associated(self.context.settings, live)
         if ranges.in_part:
             note = (
-                f"remove_signalling_ranges names part of {', '.join(ranges.in_part)}: name the whole range,"
-                " and list the part to keep in the site's additional_signalling_ranges"
+                f"remove_signalling_ranges has only a part of {', '.join(ranges.in_part)}: give "
+                "the whole range, and list the part to keep in the site's "
+                "additional_signalling_ranges"
             )
             return replace(row, action=Action.CONFLICT, effect=Effect.NONE, note=note, why=Why.UNSUITABLE)
         # The PBX accepts inbound calls from these addresses only.
@@ -353,8 +357,9 @@ class PbxTrunkSection(Section[Facts]):
 
     def _further_ranges(self) -> tuple[Row, ...]:
         note = (
-            "neither published by Twilio nor named by the site; kept: anyone who sends from there can call in"
-            " without a password. To remove it: pbx_trunk.remove_signalling_ranges"
+            "neither published by Twilio nor listed by the site, but kept: anyone who sends from "
+            "there can call in without a password. To remove it: "
+            "pbx_trunk.remove_signalling_ranges"
         )
         return tuple(
             Row("5.4", f"further range {text}", None, text, Action.NOT_MANAGED, note=note, why=Why.KEPT)

@@ -26,7 +26,7 @@ from ..sections.s03_origination import host_of
 from ..vendors.twilio import as_read
 from .way_back import RULES, hanging_on
 
-KEPT_NUMBER = "kept in the account and billed; nothing answers it any longer"
+KEPT_NUMBER = "stays in the account and is billed; nothing answers it any longer"
 INBOUND, OUTBOUND = Effect.INTERRUPTS_INBOUND, Effect.INTERRUPTS_OUTBOUND
 BOTH_WAYS = Effect.INTERRUPTS_BOTH
 

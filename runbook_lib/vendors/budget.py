@@ -36,7 +36,7 @@ SLOTS = 4
 RECOVERY_S = 10.0
 #: Between two looks for a free slot: at first, and in the end; by chance up to twice as long.
 POLL_S, LONGEST_POLL_S = 0.002, 0.016
-#: Longer than any exchange takes. If no slot has changed hands for so long, their holders are suspended.
+#: Longer than any exchange takes. If no slot has changed hands for that time, their holders are suspended.
 PATIENCE_S = 60.0
 #: The requests a minute that a PBX takes from one address, unless its site knows better (PortSIP, FAQ: 5,000
 #: since 16.2).
@@ -243,7 +243,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _release(slot: BinaryIO) -> None:
-    # Closing is not enough where a process was forked meanwhile: it has the file open as well.
+    # Closing is not enough where a process was forked in the meantime: it has the file open as well.
     with suppress(OSError):
         fcntl.flock(slot, fcntl.LOCK_UN)
     slot.close()

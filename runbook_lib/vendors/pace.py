@@ -90,7 +90,7 @@ class Pace:
 
     @contextmanager
     def _changed(self) -> Iterator[_State]:
-        """The state, which nobody else changes meanwhile; written at the end of the ``with`` block."""
+        """The state, which nobody else changes in the meantime; written at the end of the ``with`` block."""
         file = self._locked()
         try:
             state = self._own if file is None else _read(file)

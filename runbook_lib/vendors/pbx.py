@@ -145,7 +145,7 @@ class Pbx:
 
     @property
     def tenant_may_have_trunks(self) -> bool:
-        """Whether the PBX's settings and the tenant's features allow trunks of its own.
+        """Whether the PBX's settings and the tenant's features allow the tenant its own trunks.
 
         Both default to yes (PortSIP's API: ``enable_tenant_level_trunk``, ``enable_feature_trunks``); so
         does a PBX that keeps its settings from this administrator.

@@ -161,7 +161,7 @@ class Session:
                 break
             # Expired or revoked early: the request was not carried out.
             with self._lock:
-                is_latest = self._token is token  # else another thread has renewed it meanwhile
+                is_latest = self._token is token  # else another thread has renewed it in the meantime
                 if is_latest and has_renewed:
                     break
                 if is_latest:
@@ -369,7 +369,7 @@ _MEANINGS = {
 }
 #: Whatever the status: which one comes with this code is not documented.
 _BLOCKED = (
-    "the PBX has blocked this address for some time, as after failed sign-ins",
+    "the PBX has blocked this address for some time, as it does after failed sign-ins",
     "wait until the time in the message, or remove the block in the PBX's IP filters",
 )
 

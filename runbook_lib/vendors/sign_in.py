@@ -81,7 +81,10 @@ class SignInGate:
     def next_step(self) -> str:
         """What an operator does about a refusal."""
         site = self._site.name
-        return f"correct user name or password, then: runbook sign-in --clear -s SITE-FILE (for site {site})"
+        return (
+            "correct the user name or the password, then: runbook sign-in --clear -s SITE-FILE "
+            f"(for site {site})"
+        )
 
     def check(self, username: str, url: str) -> None:
         """Raise ``SignInError`` when a refusal is remembered."""

@@ -59,7 +59,7 @@ OUT_OF_TIME = frozenset({9, 10})
 #: Nothing of a request was sent: the server, or the proxy in front of it, could not be reached.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
-# Without a handler of its own each retry would appear as an error output, also in notebooks.
+# Without its own handler each retry would appear as an error output, also in notebooks.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
@@ -470,7 +470,8 @@ class _Peer:
             return UnreachableError(
                 f"the certificate of {self.vendor} at {host} is not trusted ({how})",
                 vendor=self.vendor,
-                meaning="nothing was sent: what answered there could not prove that it is the right server",
+                meaning="nothing was sent: whatever answered there could not prove that it is the "
+                "right server",
                 next_step=TRUST[self.vendor],
             )
         return UnreachableError(

@@ -43,7 +43,7 @@ MEANINGS: dict[int, tuple[str, str]] = {
         "correct the parameter that the message names",
     ),
     20003: (
-        "Twilio refuses the credentials, at all or for this request (a standard API key, another Region)",
+        "Twilio refuses the credentials, in general or for this request (a standard API key, another Region)",
         "check account SID, auth token or API key (a main one), and the Region",
     ),
     20004: (

@@ -1,7 +1,7 @@
 """Who changed what differs, as far as the vendors say it: Twilio's events, the PBX's audit log.
 
 Nothing is guessed. An event counts only if it is about the very resource and reports the value that is there
-now or that should be there; everything else is "not known who". Not being allowed to read them is no error.
+now or that should be there; everything else is "not known who". It is not an error if they may not be read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..vendors.portsip import PAGE, Session
 from ..vendors.twilio import MOST_EVENTS
 from .reading import SiteReading, TenantContext
 
-#: The PBX's types of objects in its audit log. An assignment has none of its own.
+#: The PBX's types of objects in its audit log. An assignment does not have one.
 OBJECT_TYPES = {
     Kind.PBX_TRUNK: "PROVIDER",
     Kind.ASSIGNMENT: "PROVIDER",
@@ -192,7 +192,7 @@ class Authors:
                     self._histories[name] = read()
                 except AccountError:
                     raise
-                except VendorError:  # not known who: that is no reason not to say what
+                except VendorError:  # not known who, but still known what
                     self._histories[name] = []
             return self._histories[name]
 

@@ -18,7 +18,7 @@ from .authors import Author, Authors, subject_of
 from .reading import WORKERS, EstateSession, SiteReading, TenantContext
 
 Owner = Tenant | TrunkScope
-#: So many tenants in a row that cannot be read, and the rest is not tried: a vendor is away.
+#: This many tenants in a row that cannot be read, and the rest is not tried: a vendor is away.
 PATIENCE = 2 * WORKERS
 
 

@@ -1,7 +1,7 @@
 """One reading of a site for all its tenants: clients that are shared, and a context for each tenant.
 
 Twilio's accounts and the PBX's system scope are read once. A tenant's scope is read by one of a few workers;
-each has a session of its own that it moves from tenant to tenant, as a session's scope is the PBX's to keep.
+each has its own session that it moves from tenant to tenant, as a session's scope is the PBX's to keep.
 """
 
 from __future__ import annotations

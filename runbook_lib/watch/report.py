@@ -43,7 +43,7 @@ class Drift:
 
     @property
     def differing(self) -> list[str]:
-        """The tenants, and shared trunks, of which something differs."""
+        """The tenants and shared trunks with something that differs."""
         return [looked.owner.name for looked in self.looked if looked.differences]
 
     @property
@@ -112,7 +112,7 @@ def write_metrics(drift: Drift, path: Path, timestamp: float) -> None:
         ("tenants", "Tenants that were looked at.", [(site, drift.tenants)]),
         (
             "differing",
-            "Tenants and shared trunks of which something differs.",
+            "Tenants and shared trunks with settings that differ.",
             [(site, len(drift.differing))],
         ),
         ("unread", "Tenants that could not be read.", [(site, len(drift.unread))]),
@@ -138,7 +138,7 @@ def write_metrics(drift: Drift, path: Path, timestamp: float) -> None:
 def post_target(text: str, root: Path) -> str:
     """Return the URL that a reference leads to.
 
-    Raises ``InputError`` for a reference that leads nowhere, or to something that is no HTTPS URL; only this
+    Raises ``InputError`` for a reference that leads nowhere, or to anything but an HTTPS URL; only this
     machine itself may be reached without TLS.
     """
     try:
@@ -150,7 +150,7 @@ def post_target(text: str, root: Path) -> str:
         parts.scheme == "http" and _is_here(parts.hostname or "")
     ):
         return url
-    raise InputError([f"--post: {text} does not lead to an https:// URL"])
+    raise InputError([f"--post: {text} does not refer to an https:// URL"])
 
 
 def post(drift: Drift, url: str) -> None:
@@ -169,8 +169,8 @@ def post(drift: Drift, url: str) -> None:
     if problem:
         raise RunbookError(
             f"the summary could not be posted ({problem})",
-            meaning="nobody received what differs",
-            next_step="read it here, and check the URL that --post leads to",
+            meaning="nobody was notified of the differences",
+            next_step="read the result here, and check the URL that --post refers to",
         )
 
 

@@ -52,7 +52,7 @@ def overlap(first: Pool, second: Pool) -> str | None:
 
 
 def holds(pool: Pool, wanted: Pool) -> bool:
-    """Say whether every number of ``wanted`` lies in ``pool``."""
+    """Say whether every number of ``wanted`` is in ``pool``."""
     return all(_span_inside(pool, span) for span in wanted)
 
 

@@ -220,7 +220,7 @@ def _check_inbound(call: PortsipCall, row: StoredRow) -> None:
 def _check_route(call: PortsipCall, row: StoredRow, route: StoredRow) -> None:
     """Refuse a route whose trunk or caller id the tenant does not have.
 
-    Source: PortSIP, "Handle outbound calls": a caller id lies in the pool and may begin with +, 0, 00, +00.
+    Source: PortSIP, "Handle outbound calls": a caller id is in the pool and may begin with +, 0, 00, +00.
     """
     route.update(
         {"enabled": True, "strip_digits": 0, "prepend": ""}

@@ -92,7 +92,7 @@ async def own(call: PortsipCall) -> Response:
 
 
 async def update_own(call: PortsipCall) -> Response:
-    """POST /tenant: here only ``outbound_caller_ids``, which must lie in the tenant's pools."""
+    """POST /tenant: here only ``outbound_caller_ids``, which must be in the tenant's pools."""
     row = call.data["tenants"][call.need_tenant()]
     wanted = (await call.body()).get("outbound_caller_ids", row["outbound_caller_ids"])
     if not isinstance(wanted, list):

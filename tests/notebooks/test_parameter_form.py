@@ -139,7 +139,9 @@ def test_a_file_keeps_its_layout_and_shows_no_secret(
     expect(form.locator(".banner")).to_contain_text("SANDBOX")
     name = field(form, "name")
     expect(name).not_to_be_editable()
-    expect(form.locator(".field", has=page.locator('[data-path="name"]'))).to_contain_text("is fixed")
+    expect(form.locator(".field", has=page.locator('[data-path="name"]'))).to_contain_text(
+        "cannot be changed"
+    )
     field(form, "pbx_domain").fill("acme2.pbx.example")
     form.get_by_role("button", name="Show the difference").click()
     difference = form.get_by_label("What would be written")
@@ -186,7 +188,7 @@ def test_nothing_can_be_typed_until_the_asked_for_fields_are_there(
     # What is refused is answered too.
     form.get_by_label("Its name").fill("No Name")
     form.get_by_role("button", name="Begin a new tenant").click()
-    expect(form.get_by_role("alert").last).to_contain_text("choose the same again")
+    expect(form.get_by_role("alert").last).to_contain_text("make the same choice again")
     form.get_by_role("button", name="Begin a new tenant").click()
     expect(form.get_by_role("alert").last).to_contain_text("tenant.name")
     expect(field(form, "pbx_domain")).to_have_value("corner.pbx.example")

@@ -287,6 +287,6 @@ def test_a_parameter_cell_that_was_edited_passes_nothing(
     sandbox.clear_log()
     succeeded, told = DOORS[door](tmp_path, sandbox.root, {**FILES, "mode": "apply"})
     assert not succeeded and says_wrong_input(told)
-    assert all(f"{name}: is not passed" in told for name in ("site", "tenant"))
+    assert all(f"{name}: was not passed" in told for name in ("site", "tenant"))
     assert sandbox.control("GET", "requests").json()["requests"] == []
     assert not os.path.exists(sandbox.root / "records")

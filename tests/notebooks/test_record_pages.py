@@ -96,7 +96,7 @@ def test_pages_of_records_for_everybody(browser: Browser, page: Page, lab: str, 
     shown = browser.new_page()
     shown.goto(pages["interrupted-run"].as_uri())
     expect(shown.get_by_text("This run was interrupted before it completed.")).to_be_visible()
-    expect(shown.get_by_text("nobody knows whether it was carried out")).to_be_visible()
+    expect(shown.get_by_text("it is unknown whether it was carried out")).to_be_visible()
 
 
 def test_pages_that_are_handed_on(browser: Browser, sandbox: TestSandbox) -> None:

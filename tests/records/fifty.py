@@ -36,7 +36,7 @@ from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox, started
 
 SAMPLE, SEED = 25, 7
-UNSURE = " (nobody knows whether it arrived)"
+UNSURE = " (it is unknown whether it arrived)"
 SITE = "parameters/sandbox/site.yaml"
 #: Dies between the moment at which a write has left and the one at which its answer is kept.
 KILLED = """

@@ -173,7 +173,7 @@ def test_what_a_vendor_refused_interrupted_nothing() -> None:
     assert interrupting_writes(refused) == ([], [])
     assert facts_of({}, refused).effect == NO_EFFECT and facts_of({}, refused).changed == ""
     lost = facts_of({}, record(change(cut, status=503), outcome="failed"))
-    assert "interrupted" in lost.effect and "50 → 60 (nobody knows" in lost.changed
+    assert "interrupted" in lost.effect and "50 → 60 (it is unknown" in lost.changed
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,7 @@ def test_since_a_head(records: Path) -> None:
     head = str(Chain(records).head)
     make(records, "demo/acme/4")
     output = cli(records, "verify", "--since", head)
-    assert output.exit_code == 0 and "3 records that had closed" in output.stdout
+    assert output.exit_code == 0 and "3 records that were already closed" in output.stdout
     _tampered(records)  # before the head: not looked at, and said so
     assert cli(records, "verify", "--since", head).exit_code == 0
     path = records / "demo/acme/4/record.json"

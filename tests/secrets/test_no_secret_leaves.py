@@ -34,7 +34,7 @@ def test_a_whole_run_and_every_command(canaries: Canaries, credential: str) -> N
     for command in (("list",), ("show", run.name), ("verify",)):
         assert canaries.run("runbook", "records", *command).returncode == 0
     exported = canaries.run("runbook", "records", "export", run.name, canaries.folder / "out" / "record.zip")
-    assert exported.returncode == 0 and "not looked for" not in exported.stdout
+    assert exported.returncode == 0 and "not searched for" not in exported.stdout
     assert {"access token", "refresh token"} <= set(canaries.portsip.tokens.values())
     found, figures = canaries.leaks()
     assert found == [] and figures["files"] > 75

@@ -262,7 +262,7 @@ def test_an_overwritten_password_cannot_be_undone_and_the_plan_says_so_before(sa
             for row in book.section("02").plan().rows
             if (row.step, row.action) == ("2.3", Action.UPDATE)
         ]
-    assert "the present password cannot be restored" in note
+    assert "the current password cannot be restored" in note
     with recorded(sandbox, "acme", 2):
         run_all(tenant=tenant)
     row = rows(ROLL_BACK)["2.3", PASSWORD_AT_TWILIO]

@@ -27,6 +27,7 @@ from ...records.reviews import describe_events
 from ...records.summary import NOT_ENDED
 from ...screen import complain, output_failed, screen
 from ...secret import scrub
+from ...words import counted
 from ...workspace import find_workspace
 from ..ending import report
 
@@ -37,10 +38,10 @@ app = typer.Typer(
 )
 
 Records = Annotated[Path | None, typer.Option("--records", help="Records folder; default: the workspace's.")]
-Run = Annotated[str, typer.Argument(help="Run id, its beginning if no other begins so, or SITE/TENANT/RUN.")]
+Run = Annotated[str, typer.Argument(help="Run ID, an unambiguous beginning of one, or SITE/TENANT/RUN.")]
 #: What a record says of each of its sections.
 SECTION_COLUMNS = ("section", "title", "outcome", "message")
-Reason = Annotated[str, typer.Option(help="Why, for the entry.")]
+Reason = Annotated[str, typer.Option(help="Reason, which is recorded in the entry.")]
 
 
 @contextmanager
@@ -102,7 +103,7 @@ def find_run(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ())
         what = f"{wanted}: {'no record' if not found else f'{len(found)} records'} of the chain"
         if problems:
             warn(problems)
-            raise RecordError(what, next_step="look at all that is wrong with: runbook records verify")
+            raise RecordError(what, next_step="list every problem with: runbook records verify")
         raise InputError([what], next_step="runbook records list shows them")
     return found[0]
 
@@ -124,7 +125,7 @@ def name_events(records: Path, entries: Sequence[Entry]) -> None:
 def name_emergencies(runs: Sequence[str]) -> None:
     """Count what nobody approved before and nobody reviewed since."""
     if runs:
-        line(f"! {len(runs)} runs of an emergency that nobody has reviewed: {', '.join(runs)}", "yellow")
+        line(f"! {counted(len(runs), 'emergency run')} that nobody has reviewed: {', '.join(runs)}", "yellow")
         line("  to review one, as another person: runbook records review RUN --remark TEXT")
 
 
@@ -133,7 +134,7 @@ def warn(problems: Sequence[Problem]) -> None:
     for problem in problems:
         line(f"✗ {problem.path}: {problem.what}", "red")
     if problems and not only_newer(problems):
-        line("NOT AS IT WAS: what is shown below may not be what was done.", "bold red")
+        line("CHANGED SINCE IT WAS RECORDED: what is shown below may not be what was done.", "bold red")
 
 
 def warn_of_clocks(entries: Sequence[Entry]) -> None:

@@ -36,7 +36,7 @@ AS_LEFT, DIFFERS, NEW = "as left", "differs", "not in the record"
 
 @app.command()
 def compare(run: RunArgument, records: Records = None) -> None:
-    """Read every section of a record again: left then, expected then, today. Kept as a record of its own."""
+    """Compare what a run left and expected with what is there today; the comparison is recorded, too."""
     with reported():
         folder = chosen_records(records)
         entries = Chain(folder).entries()
@@ -45,9 +45,9 @@ def compare(run: RunArgument, records: Records = None) -> None:
         opening, record, problems = read_record(folder, name, by_event(entries).get(name, {}))
         if problems or not record:
             raise RecordError(
-                f"record {name} is not closed, or not as it was closed",
-                meaning="what it says that was left may not be what was left; nothing was read",
-                next_step="look at all records with: runbook records verify",
+                f"record {name} is not closed, or has changed since it was closed",
+                meaning="what it says about the state that the run left may be wrong; nothing was read",
+                next_step="list every problem with: runbook records verify",
             )
         kept, rows, unread = _compared(folder, name, opening, record)
         renew_pages(folder)

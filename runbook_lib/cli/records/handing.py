@@ -55,28 +55,35 @@ def export(
     run: Run,
     out: Annotated[
         Path,
-        typer.Argument(help="The copy, which must not exist: a name with .zip (for auditors), .md or .html."),
+        typer.Argument(
+            help="The file to write, which must not exist yet: NAME.zip (for auditors), NAME.md or NAME.html."
+        ),
     ],
     audience: Annotated[
         Audience,
         typer.Option(
             "--for",
-            help="auditor: all of the record; customer: only the tenant's own rows, without names, logins,"
-            " paths and texts.",
+            help="auditor: the whole record; customer: only the tenant's own rows, without names, logins, "
+            "paths or free text.",
         ),
     ] = Audience.AUDITOR,
     tenant: Annotated[
-        str | None, typer.Option(help="Customer's copy of a shared trunk's record: which tenant's.")
+        str | None,
+        typer.Option(
+            help="Which tenant the customer's copy is for, if the record is that of a shared trunk."
+        ),
     ] = None,
     records: Records = None,
 ) -> None:
-    """Make a copy of a record for an audience, and enter that it was handed out."""
+    """Make a copy of a record for an audience, and record that it was handed out."""
     with reported():
         kinds = (".md", ".html") if audience is Audience.CUSTOMER else (".zip", ".md", ".html")
         if out.suffix not in kinds:
-            raise InputError([f"{out.name}: a copy for {audience} ends in {', '.join(kinds)}"])
+            raise InputError(
+                [f"{out.name}: the name of a copy for {audience} must end in {', '.join(kinds)}"]
+            )
         if tenant is not None and audience is not Audience.CUSTOMER:
-            raise InputError(["--tenant: is for --for customer"])
+            raise InputError(["--tenant: can be given only with --for customer"])
         folder = chosen_records(records)
         entries = Chain(folder).entries()
         name = find_run(runs_of(entries), run)
@@ -96,10 +103,13 @@ def export(
                 title, parts = f"Change record {name}", _for_auditor(record)
             write_copy(out, _rendered(out.suffix, title, mapping(record.get("target")), parts))
         for reference in missing:
-            line(f"! not looked for in it, as it cannot be resolved here: {reference}", "yellow")
+            line(
+                f"! the copy was not searched for this secret, which cannot be resolved here: {reference}",
+                "yellow",
+            )
         entry = enter_copy(folder, name, out, str(audience))
         renew_pages(folder)
-        line(f"Written: {out}; entered as handed out for {audience}: {entry.digest}")
+        line(f"Written: {out}; recorded as a copy for {audience}: {entry.digest}")
 
 
 def _tenant(known: Sequence[str], wanted: str | None) -> str:
@@ -115,7 +125,7 @@ def _for_customer(record: Mapping[str, Any], tenant: str, digest: str) -> tuple[
     return copy.title, [
         Table("The change", ("What", "Value"), copy.facts),
         Table("What changed", copy.columns, copy.rows, empty="no setting of this service alone"),
-        Box("info", "This copy was made from the record by a fixed list of what may be shown.", (note,)),
+        Box("info", "This copy was made from the record, using a fixed list of what may be shown.", (note,)),
     ]
 
 
@@ -145,7 +155,7 @@ def _for_auditor(record: dict[str, Any]) -> list[Shown]:
         Table("Facts", ("What", "Value"), [*facts, *by]),
         _table("Sections", record, "guide_sections", SECTION_COLUMNS),
         _table("Writes", record, "changes", changes),
-        _table("In flight: nobody knows whether these happened", record, "in_flight", changes),
+        _table("In flight: it is unknown whether these were carried out", record, "in_flight", changes),
         _table("Before", record, "before", standing),
         _table("After, read back", record, "after", standing),
     ]
@@ -168,10 +178,10 @@ def _rendered(suffix: str, title: str, target: Mapping[str, Any], parts: Sequenc
 
 @app.command()
 def confirm(
-    file: Annotated[Path, typer.Argument(help="A file that somebody shows you.")],
+    file: Annotated[Path, typer.Argument(help="The file to check.")],
     records: Records = None,
 ) -> None:
-    """Say whether a file is a copy that was handed out, and whether its record still fits."""
+    """Check whether a file is a copy that was handed out, and whether its record still matches."""
     with printed():
         folder = chosen_records(records)
         path = given(file) or file
@@ -181,16 +191,18 @@ def confirm(
             raise InputError([f"{describe(error)}"]) from None
         if not found:
             raise RecordError(
-                f"{path.name} is not ours, or was changed",
-                meaning="no copy with these very bytes was handed out from these records",
-                next_step="ask whoever showed it for the file as it was received; a copy that was opened and"
-                " saved again is another file",
+                f"{path.name} is not a copy from these records, or has been changed",
+                meaning="no copy with exactly this content was handed out from these records",
+                next_step="ask for the file as it was received; a copy that was opened and saved again "
+                "is a different file",
             )
         for copy in found:
-            state = "whose files were removed by rule since" if copy.disposed else "whose files still fit"
+            state = (
+                "whose files have since been removed by rule" if copy.disposed else "whose files still match"
+            )
             if copy.problems:
                 warn(copy.problems)
-                state = "whose files no longer fit"
+                state = "whose files no longer match"
             by = names_of(copy.told.get("by"))
             line(
                 f"Handed out on {copy.entry.at} by {by}, for {copy.told.get('audience')}, from record"

@@ -17,12 +17,19 @@ from .common import Reason, Records, Run, app, chosen_records, find_run, line, r
 
 @app.command()
 def dispose(
-    older_than: Annotated[str, typer.Option(help="Closed so long ago, by the chain's time: 7y, 18m, 90d.")],
+    older_than: Annotated[
+        str,
+        typer.Option(
+            help="How long ago the records were closed, at least, by the chain's time: 7y, 18m, 90d."
+        ),
+    ],
     reason: Reason = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only shown.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove them; without this option, they are only listed.")
+    ] = False,
     records: Records = None,
 ) -> None:
-    """Remove old records by rule; shows first which ones, and which have to stay and why."""
+    """Remove old records by rule; first shows which would go, and which have to stay and why."""
     with reported():
         folder = chosen_records(records)
         if not yes:
@@ -30,7 +37,7 @@ def dispose(
             gone = [old for old in found if not old.kept_by]
             stay = [old for old in found if old.kept_by]
         elif not reason.strip():
-            raise InputError(["--reason: say why, for the entries"])
+            raise InputError(["--reason: is missing: say why; the reason is recorded"])
         else:
             gone, stay = dispose_records(folder, older_than, reason)
             renew_pages(folder)
@@ -48,10 +55,12 @@ def dispose(
 def hold(
     run: Run,
     reason: Reason = "",
-    release: Annotated[bool, typer.Option("--release", help="It may be removed again.")] = False,
+    release: Annotated[
+        bool, typer.Option("--release", help="Lift the hold: the record may be removed again.")
+    ] = False,
     records: Records = None,
 ) -> None:
-    """Enter that a record must not be removed, or, with --release, that it may be again."""
+    """Put a record on hold, so that it is not removed; with --release, lift the hold."""
     with reported():
         folder = chosen_records(records)
         name = find_run(runs_of(Chain(folder).entries()), run)
@@ -61,8 +70,10 @@ def hold(
 
 @app.command()
 def archive(
-    year: Annotated[int, typer.Argument(help="Records that closed in this year, by the chain's time.")],
-    out: Annotated[Path, typer.Argument(help="The zip; must not exist.")],
+    year: Annotated[
+        int, typer.Argument(help="The year in which the records were closed, by the chain's time.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The zip file to write, which must not exist yet.")],
     records: Records = None,
 ) -> None:
     """Write one zip of a year's records, with the whole chain and what is needed to verify it."""
@@ -70,5 +81,8 @@ def archive(
         folder = chosen_records(records)
         runs, missing = write_archive(folder, year, out, find_workspace().folder)
         for reference in missing:
-            line(f"! not looked for in it, as it cannot be resolved here: {reference}", "yellow")
+            line(
+                f"! the archive was not searched for this secret, which cannot be resolved here: {reference}",
+                "yellow",
+            )
         line(f"Written: {out}, with {len(runs)} records")

@@ -87,34 +87,35 @@ def list_records(
     tenant: Annotated[
         str | None,
         typer.Option(
-            help="Only this tenant's, with the changes of shared trunks that its calls ran through."
+            help="Only this tenant's records, including changes to shared trunks that carried its calls."
         ),
     ] = None,
     since: Annotated[
         str | None, typer.Option(help="Opened on this day or later: YYYY-MM-DD, or a time (UTC).")
     ] = None,
     until: Annotated[
-        str | None, typer.Option(help="Opened on this day or earlier; a time is excluded itself.")
+        str | None, typer.Option(help="Opened on this day or earlier; if you give a time, before that time.")
     ] = None,
-    ticket: Annotated[str | None, typer.Option(help="The ticket, or a part of it.")] = None,
-    approver: Annotated[str | None, typer.Option(help="Who approved, or a part of the name.")] = None,
+    ticket: Annotated[str | None, typer.Option(help="The ticket, or part of it.")] = None,
+    approver: Annotated[str | None, typer.Option(help="The name of the approver, or part of it.")] = None,
     outcome: Annotated[str | None, typer.Option(help="The outcome, such as succeeded or failed.")] = None,
     exceptions: Annotated[
         bool,
         typer.Option(
             "--exceptions",
-            help="Only runs that need a second look: no ticket, automatic approval, an emergency without"
-            " review, a weaker policy, the author as approver, a wrong clock, changes from outside.",
+            help="Only runs that need a second look: no ticket, automatic approval, an emergency that was "
+            "not reviewed, a weaker policy, a plan approved by its author, a wrong clock, values "
+            "changed outside.",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV for a spreadsheet.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print as CSV, for a spreadsheet.")] = False,
     records: Records = None,
 ) -> None:
     """List the records of the chain, oldest first."""
     with printed():
         if as_json and as_csv:
-            raise InputError(["--json and --csv: give one of them"])
+            raise InputError(["--json and --csv: give only one of them"])
         wanted = RegisterFilter(
             tenant,
             _time("--since", since),
@@ -151,7 +152,7 @@ def _print_list(
             line(f"No exceptions among {count} runs.")
         else:
             whose = f" of {wanted.tenant}" if wanted.tenant is not None else ""
-            line(f"There is no record{whose} in the chain{' yet' if not rows else ' that was asked for'}.")
+            line(f"There is no record{whose} in the chain{' yet' if not rows else ' that matches'}.")
         return
     warn(problems)
     warn_of_clocks(entries)
@@ -166,7 +167,7 @@ def _print_list(
         # A column without any values is left out.
         kept = [place for place in range(len(_COLUMNS)) if any(line[place] for line in cells)]
         columns = [_COLUMNS[place][0] for place in kept]
-        _print_rows("Records, the oldest first", columns, [[line[place] for place in kept] for line in cells])
+        _print_rows("Records, oldest first", columns, [[line[place] for place in kept] for line in cells])
 
 
 def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -224,10 +225,12 @@ def _time(option: str, given: str | None, *, end: bool = False) -> str | None:
 @app.command()
 def show(
     run: Run,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, the first block first.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print as JSON, beginning with the first block.")
+    ] = False,
     records: Records = None,
 ) -> None:
-    """Show one record: in one sentence, what changed, then everything else."""
+    """Show one record: first one sentence and what changed, then everything else."""
     with printed():
         folder = chosen_records(records)
         entries, problems = read_whole_chain(folder)
@@ -239,7 +242,7 @@ def show(
         problems += verify_record(folder, name, own)
         problems += [problem for problem in unread if problem.code is Code.NEWER and problem not in problems]
         is_open = bool(digests) and CLOSED not in digests
-        # Of a run that has not ended nothing is certain but its opening: what lies in its folder is shown.
+        # For a run that has not ended, only its opening is certain: whatever is in its folder is shown.
         record = closed or ({**_so_far(folder / name), **opening} if is_open else opening)
         if is_open:
             record["outcome"] = state_of(folder, name, digests)
@@ -282,7 +285,7 @@ def _details(record: dict[str, Any]) -> None:
     _table("Sections", mappings(record, "guide_sections"), SECTION_COLUMNS)
     changes = ("section", "vendor", "method", "resource", "status", "request_id")
     _table("Changes", mappings(record, "changes"), changes)
-    _table("In flight: nobody knows whether these happened", mappings(record, "in_flight"), changes)
+    _table("In flight: it is unknown whether these were carried out", mappings(record, "in_flight"), changes)
     standing = ("section", "step", "setting", "value", "action")
     _table("Before", mappings(record, "before"), standing)
     _table("After, read back", mappings(record, "after"), standing)

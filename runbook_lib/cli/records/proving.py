@@ -38,28 +38,37 @@ from .common import (
 
 @app.command()
 def head(records: Records = None) -> None:
-    """Print the head of the chain, to keep it where the records are not."""
+    """Print the head of the chain, so that you can keep it outside the records folder."""
     with printed():
         digest = Chain(chosen_records(records)).head
         if digest is None:
-            raise RunbookError("there is no record yet", next_step="make one: runbook apply")
+            raise RunbookError("there is no record yet", next_step="make one with: runbook apply")
         screen.print(Text(digest), soft_wrap=True)
 
 
 @app.command()
 def verify(
-    kept_head: Annotated[str | None, typer.Option("--head", help="A head that was kept, sha256:….")] = None,
+    kept_head: Annotated[
+        str | None, typer.Option("--head", help="A head that was kept elsewhere: sha256:….")
+    ] = None,
     head_file: Annotated[
-        Path | None, typer.Option(help="File of kept heads, one a line; lines with # are remarks.")
+        Path | None,
+        typer.Option(
+            help="File of heads that were kept elsewhere, one per line; lines that begin with # are comments."
+        ),
     ] = None,
     allowed_signers: Annotated[
         Path | None, typer.Option(help="OpenSSH's file of the keys that may sign heads.")
     ] = None,
     identity: Annotated[
-        list[str] | None, typer.Option(help="Whose signatures count: a name in that file; any of several.")
+        list[str] | None,
+        typer.Option(
+            help="Whose signature counts: a name in that file. If given several times, any of them is enough."
+        ),
     ] = None,
     revoked: Annotated[
-        Path | None, typer.Option(help="Keys that never count: public keys, or what ssh-keygen -k made.")
+        Path | None,
+        typer.Option(help="Keys that never count: a file of public keys, or one made by ssh-keygen -k."),
     ] = None,
     approvers: Annotated[
         Path | None,
@@ -68,13 +77,15 @@ def verify(
     since: Annotated[
         str | None,
         typer.Option(
-            help="A head up to which you have verified everything before: look only at what came after."
+            help="A head up to which you have already verified everything: check only what came after it."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON: see the page on the format.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print as JSON; see the page on the format.")
+    ] = False,
     records: Records = None,
 ) -> None:
-    """Say whether the records are what they were when they were closed; needs no secret."""
+    """Check whether the records are unchanged since they were closed; needs no secret."""
     with reported():
         folder = chosen_records(records)
         allowed_signers, head_file = given(allowed_signers), given(head_file)
@@ -82,9 +93,9 @@ def verify(
         if since is not None and not is_head(since):
             raise InputError(["--since: not a head (sha256: and 64 hexadecimal digits)"])
         if (allowed_signers is None) != (not identity):
-            raise InputError(["--allowed-signers and --identity: give both, or none"])
+            raise InputError(["--allowed-signers and --identity: give both or neither"])
         if revoked is not None and allowed_signers is None and approvers is None:
-            raise InputError(["--revoked: is for --allowed-signers and --approvers"])
+            raise InputError(["--revoked: can be given only with --allowed-signers or --approvers"])
         if allowed_signers is not None and identity:
             signed = signed_heads(folder, allowed_signers, identity, given(revoked))
         problems, notes = list(signed.problems), list(signed.notes)
@@ -148,7 +159,7 @@ def _show(records: Path, report: Report) -> None:
     if report.skipped:
         count = len(report.skipped)
         line(
-            f"! not looked at: the files of {count} records that had closed at the head to start from",
+            f"! not checked: the files of {count} records that were already closed at the head to start from",
             "yellow",
         )
     if report.removed:
@@ -161,7 +172,7 @@ def _show(records: Path, report: Report) -> None:
         line(f"· never opened, so its run wrote nothing: {name}; to remove it: runbook records close {name}")
     if report.reading:
         count = len(report.reading)
-        line(f"· {count} runs of plan or verify, which are not chained: unverified")
+        line(f"· {count} runs of plan or verify, which are not in the chain: unverified")
     if (records / INDEX).exists():
         line(f"· {INDEX} is made from the records; the page itself is unverified")
     name_events(records, report.entries)
@@ -180,7 +191,7 @@ def _show(records: Path, report: Report) -> None:
         line(f"{report.status} {upto}; {counts}", "bold yellow" if report.after else "bold green")
     else:
         line(f"{report.status}: {counts}", "bold")
-        line("Whoever can write here could have rewritten all of it. Give a head that was kept")
+        line("Anyone who can write here could have rewritten all of it. Give a head that was kept")
         line("elsewhere (--head, --head-file) or the keys that signed one (--allowed-signers, --identity).")
 
 
@@ -197,7 +208,7 @@ def _shown(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _kind(path: Path) -> str:
-    """What is in a file's place, if it is no file that can be read."""
+    """What is in a file's place, if it is not a file that can be read."""
     try:
         if not path.is_dir() or path.is_symlink():
             with opened(path):

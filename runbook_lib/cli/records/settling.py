@@ -42,7 +42,7 @@ def close(
     run: Run,
     reason: Reason = "",
     confirm: Annotated[
-        str, typer.Option(help="The run's id, typed in full: for a run of another host, with --reason.")
+        str, typer.Option(help="The full run ID, to close a run of another host; needs --reason as well.")
     ] = "",
     records: Records = None,
 ) -> None:
@@ -78,12 +78,12 @@ def adopt_record(
     reason: Reason = "",
     records: Records = None,
 ) -> None:
-    """Enter a run's folder that the chain does not know: from before the register, or after a restore."""
+    """Add to the chain the folder of a run that it does not know: an old one, or one from a backup."""
     with reported():
         folder = chosen_records(records)
         path = folder / run if is_run(run) else Path(run).absolute()
         if not path.is_dir() or not path.is_relative_to(folder) or not is_run(run_name(folder, path)):
-            raise InputError([f"{run}: no run's folder in {folder}"])
+            raise InputError([f"{run}: there is no folder of this run in {folder}"])
         entry = adopt(folder, path, reason)
         renew_pages(folder)
         line(f"Adopted: {entry.run}, {entry.digest}")
@@ -92,19 +92,19 @@ def adopt_record(
 @app.command()
 def policy(
     site: Annotated[Path, typer.Option("--site", "-s", help="The site file with the new policies.")],
-    reason: Annotated[str, typer.Option(help="Why, in words.")],
+    reason: Annotated[str, typer.Option(help="The reason, in words.")],
     key: Annotated[Path | None, typer.Option(help="SSH key of a previous allowed signer.")] = None,
     allowed_signers: Annotated[
         Path | None, typer.Option(help="The allowed signers as they were before.")
     ] = None,
     records: Records = None,
 ) -> None:
-    """Enter that a site's policies are changed, which a live run with weaker ones needs."""
+    """Record that a site's policies have changed, so that live runs accept weaker ones."""
     from ...parameters import load_site
 
     with reported():
         if (key is None) != (allowed_signers is None):
-            raise InputError(["--key and --allowed-signers: give both, or none"])
+            raise InputError(["--key and --allowed-signers: give both or neither"])
         root = find_workspace().folder
         old = None
         if key is not None and allowed_signers is not None:
@@ -118,10 +118,10 @@ def policy(
 @app.command()
 def review(
     run: Run,
-    remark: Annotated[str, typer.Option(help="What was found, in words.")],
+    remark: Annotated[str, typer.Option(help="What you found, in words.")],
     records: Records = None,
 ) -> None:
-    """Enter that you have reviewed a run of an emergency, as another person than who ran it."""
+    """Record that you have reviewed an emergency run; this must not be the person who ran it."""
     with reported():
         folder = chosen_records(records)
         name = find_run(runs_of(Chain(folder).entries()), run)
@@ -133,7 +133,9 @@ def _typed(name: str) -> str:
     """What a person types when asked for a run's id; empty where nobody can be asked."""
     if not sys.stdin.isatty():
         return ""
-    return str(typer.prompt(f"Type the run's id to close {name} (needed if its host is another)", default=""))
+    return str(
+        typer.prompt(f"Type the run ID to close {name} (needed if it ran on another host)", default="")
+    )
 
 
 def _at_the_vendors(run: Path) -> dict[str, Any]:
