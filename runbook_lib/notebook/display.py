@@ -9,15 +9,19 @@ from __future__ import annotations
 import html
 import re
 import textwrap
+import time
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.cells import cell_len, chop_cells
 
 from ..secret import scrub
+
+if TYPE_CHECKING:
+    from ..records.waits import Wait
 
 WIDTH = 100
 SANS = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
@@ -181,6 +185,24 @@ class Box(Shown):
 def utc(time: datetime | None = None) -> str:
     """Return a time, or now, as every page shows it: with its date, to the second, in UTC."""
     return f"{(time or datetime.now(UTC)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def describe_wait(wait: Wait) -> str:
+    """Return what is waited for, since or until when, to follow "Now:"; true at whatever time it is shown."""
+    attempt = ""
+    if wait.attempt:
+        attempt = f", attempt {wait.attempt}" + (f" of {wait.attempts}" if wait.attempts else "")
+    if wait.last is not None:
+        attempt += f" (the last one at {_utc_at(wait.last)} at the latest)"
+    if wait.until is None:
+        return f"waiting since {_utc_at(wait.since)}: {wait.why}"
+    if wait.until > time.time():
+        return f"waiting {max(1, round(wait.seconds))} s, until {_utc_at(wait.until)}: {wait.why}{attempt}"
+    return f"{wait.why}; asked again at {_utc_at(wait.until)}{attempt}"
+
+
+def _utc_at(seconds: float) -> str:
+    return utc(datetime.fromtimestamp(seconds, UTC))
 
 
 def heading(owner: str, title: str, read: str = "") -> str:
