@@ -28,8 +28,11 @@ SANS = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
 
 #: Preferred places for a line break: after an element of a list, and between the labels of an address.
 _ENDS = re.compile(r"(?<=[;,/@])|(?<=\.)(?=[A-Za-z])")
-#: A character that occurs in no visible text, marking such a break.
-_MAY_END = "\ue000"
+#: Characters that occur in no visible text, marking such a break, and a word that has one.
+_MAY_END, _WORD, _END_OF_WORD = "\ue000", "\ue001", "\ue002"
+_MARKS = {_MAY_END: "<wbr>", _WORD: '<span style="display:inline-block">', _END_OF_WORD: "</span>"}
+#: A longer word fits on no line, and has to go on on the next sheet of paper.
+_LONGEST_WHOLE = 100
 
 #: A window from this width on has room for whole words side by side.
 _ROOMY_PX = 1100
@@ -86,22 +89,37 @@ def _are_joined(before: str, after: str) -> bool:
 def broken(text: str, longest: int = 32) -> str:
     """Return text for HTML in which a line may end within words that are longer than ``longest``.
 
-    JupyterLab drops the style that would break words from a notebook that it does not trust.
+    It ends before such a word if that then fits on a line, so the word is a block of its own in the line.
+    JupyterLab drops the style that would do both (``overflow-wrap: anywhere``) from a notebook that it does
+    not trust.
     """
 
     def ends(word: re.Match[str]) -> str:
         parts = _ENDS.sub(_MAY_END, word[0]).split(_MAY_END)
-        return _MAY_END.join(
+        whole = _MAY_END.join(
             part[start : start + longest] for part in parts for start in range(0, len(part), longest)
         )
+        is_block = word.start() > 0 and len(word[0]) <= _LONGEST_WHOLE
+        return f"{_WORD}{whole}{_END_OF_WORD}" if is_block else whole
 
-    marked = re.sub(rf"\S{{{longest + 1},}}", ends, visible(text))
-    return html.escape(marked, quote=True).replace(_MAY_END, "<wbr>")
+    marked = html.escape(re.sub(rf"\S{{{longest + 1},}}", ends, visible(text)), quote=True)
+    for mark, tag in _MARKS.items():
+        marked = marked.replace(mark, tag)
+    return marked
 
 
 def longest_word(text: str) -> int:
     """Return the length of a text's longest word, in cells of a terminal."""
     return max(map(cell_len, visible(text).split()), default=0)
+
+
+#: Letters, with punctuation around them: addresses, ids and numbers are none.
+_PLAIN_WORD = re.compile(r"[^\w\s]{0,2}[^\W\d_]+[^\w\s]{0,2}")
+
+
+def longest_plain_word(text: str) -> int:
+    """Return the length of a text's longest word of letters, as ``longest_word``."""
+    return max(map(cell_len, filter(_PLAIN_WORD.fullmatch, visible(text).split())), default=0)
 
 
 def _visible_character(character: str) -> str:

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .display import SANS, broken, escaped, wrapped
+from .display import SANS, broken, escaped, longest_plain_word, longest_word, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
     from pandas.io.formats.style import Styler
 
 _TEMPLATES = Path(__file__).parent / "templates"
+#: The room of a table: what JupyterLab leaves beside its file list and a scroll bar, or what a page says.
+_ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 470px))", 6
+#: Smaller letters where there is little room. The first size is for a notebook that is not trusted.
+_SIZE = f"font-size:13px;font-size:clamp(11px, calc(9px + {_ROOM} * 0.006), 13px)"
 _TABLE = (
-    f"{SANS};font-size:13px;line-height:1.4;border-collapse:collapse;margin:10px 0;table-layout:auto;"
+    f"{SANS};{_SIZE};line-height:1.4;border-collapse:collapse;margin:10px 0;table-layout:auto;"
     "width:auto;min-width:85%;max-width:100%"
 )
 _CAPTION = (
@@ -31,17 +36,19 @@ _ROW = "background-color:transparent"
 _RULE = "border-top:1px solid rgba(128,128,128,0.35)"
 _CELL = "text-align:left;vertical-align:top;padding:3px 6px 3px 0;max-width:30em;white-space:normal"
 _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
-_HEAD = f"{_CELL};font-weight:600"
+_HEAD = f"{_CELL};font-weight:600;box-sizing:content-box"
 #: Characters and columns that fit side by side in JupyterLab at 800 pixels with its file list open.
 _NARROWEST = 38
 #: A column is at least as wide as its words of up to so many characters, if there is room for all columns.
 _WHOLE_WORDS = 16
+#: How much wider, in characters, a badge is than its words.
+_BADGE = 4
+#: The shortest part of a word, and what is left of an address or a number where there is room for as much.
+_LEAST, _FAIR = 4, 6
 #: How wide, in ``ch`` of a bold head, a letter is on average: in a badge, and in a part of a broken word.
 _MARK_CH, _PART_CH = 0.8, 0.9
 #: Characters that fit side by side on a page of 800 pixels without a file list.
 _WIDE = 80
-#: The room of a table: what JupyterLab leaves beside its file list and a scroll bar, or what a page says.
-_ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 470px))", 6
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
 #: So wide is text that goes to no terminal.
@@ -52,14 +59,14 @@ def load_templates() -> None:
     """Load what makes tables, so that copies of this process have it."""
     import pandas as pd
 
-    styled_html(pd.DataFrame({"": [""]}), [lambda text, longest: text], [1], caption="", empty="")
+    styled_html(pd.DataFrame({"": [""]}), [lambda text, longest: text], [[""]], caption="", empty="")
     text_table([""], [[""]], [""], NO_TERMINAL)
 
 
 def styled_html(
     frame: pd.DataFrame,
     formats: Sequence[Callable[..., str]],
-    words: Sequence[int],
+    texts: Sequence[Sequence[str]],
     *,
     caption: str,
     empty: str,
@@ -72,8 +79,8 @@ def styled_html(
     ----------
     formats
         For each column, what makes HTML of a value, called with it and ``longest``: no word is longer.
-    words
-        For each column, the length of its longest word.
+    texts
+        For each column, its name and its values as texts: how wide it should be.
     caption, empty
         What the table shows, and what it says where it has no rows. Plain text.
     lines
@@ -85,9 +92,12 @@ def styled_html(
 
     names = list(frame.columns)
     seen = [name for name in names if name not in lines]
-    longest_words = dict(zip(names, words, strict=True))
-    longest = dict.fromkeys(lines, _LONGEST_WORD)
-    longest |= _shares({name: longest_words[name] for name in seen})
+    columns = {
+        name: _Column.of(cells, is_marked=name in marks)
+        for name, cells in zip(names, texts, strict=True)
+        if name not in lines
+    }
+    longest = dict.fromkeys(lines, _LONGEST_WORD) | _shares(columns)
     formatters = {
         name: partial(make, longest=longest[name]) for name, make in zip(names, formats, strict=True)
     }
@@ -107,11 +117,7 @@ def styled_html(
             cell_style=_CELL,
             line_style=_LINE,
             names=[broken(name, longest[name]) for name in seen],
-            widths=_widths(
-                [longest_words[name] for name in seen],
-                [longest[name] for name in seen],
-                [name in marks for name in seen],
-            ),
+            widths=_widths([*columns.values()], [longest[name] for name in seen]),
             lines=[names.index(name) for name in lines if name in names],
             indented=int(seen[:1] == ["Step"]),
             empty=escaped(empty),
@@ -167,33 +173,70 @@ def _styler() -> type[Styler]:
     return Styler.from_custom_template(str(_TEMPLATES), html_table="table.html")
 
 
-def _shares(words: Mapping[str, int]) -> dict[str, int]:
-    """The length of the longest word that each column has room for: a small one leaves it to the others."""
-    room, shares = _NARROWEST - len(words), {}
-    for place, name in enumerate(sorted(words, key=words.__getitem__)):
-        shares[name] = max(4, min(words[name], room // (len(words) - place)))
-        room -= shares[name]
+@dataclass(frozen=True)
+class _Column:
+    """How long a column's longest word is, and its longest one of letters; of marks both are the same."""
+
+    word: int
+    plain: int
+    is_marked: bool
+
+    @classmethod
+    def of(cls, texts: Sequence[str], *, is_marked: bool) -> _Column:
+        """Return the column of a name and its values."""
+        word = max(map(longest_word, texts))
+        if is_marked:
+            return cls(word + _BADGE, word + _BADGE, is_marked)
+        return cls(word, min(max(map(longest_plain_word, texts)), _WHOLE_WORDS), is_marked)
+
+
+def _shares(columns: Mapping[str, _Column]) -> dict[str, int]:
+    """The length of the longest part of a word that each column has room for in the narrowest page.
+
+    Words of letters come first, then addresses and numbers; a small column leaves its room to the others.
+    """
+    left = _NARROWEST - len(columns)
+    fair, shares = max(_LEAST, min(_FAIR, left // max(1, len(columns)))), dict[str, int]()
+    for place, name in enumerate(sorted(columns, key=lambda name: columns[name].plain)):
+        share = min(columns[name].plain, left // (len(columns) - place))
+        shares[name] = max(_LEAST, min(fair, columns[name].word), share)
+        left -= shares[name]
+    missing = {name: max(0, column.word - shares[name]) for name, column in columns.items()}
+    for place, name in enumerate(sorted(missing, key=missing.__getitem__)):
+        more = max(0, min(missing[name], left // (len(columns) - place)))
+        shares[name] += more
+        left -= more
     return shares
 
 
-def _widths(words: Sequence[int], least: Sequence[int], marked: Sequence[bool]) -> list[str]:
+def _widths(columns: Sequence[_Column], least: Sequence[int]) -> list[str]:
     """The style of each column's head: it keeps words whole where the page has the room for it.
 
-    Where it has not, the columns share what their longest unbroken parts (``least``) do not need. Marks are
-    never broken, so their columns give nothing up. JupyterLab drops this from a notebook that it does not
-    trust.
+    What the longest unbroken parts (``least``) leave of it goes to words of letters first, then to others.
+    Marks are never broken, so their columns give nothing up. JupyterLab drops this from a notebook that it
+    does not trust.
     """
-    wanted, needed = [], []
-    for word, part, is_marked in zip(words, least, marked, strict=True):
-        wanted.append(_MARK_CH * word if is_marked else min(word, _WHOLE_WORDS) + 0.5)
-        needed.append(_MARK_CH * word if is_marked else _PART_CH * min(part, _WHOLE_WORDS))
+    needed, plain, wanted = [], [], []
+    for column, part in zip(columns, least, strict=True):
+        mark = _MARK_CH * column.word
+        needed.append(mark if column.is_marked else _PART_CH * min(part, _WHOLE_WORDS))
+        plain.append(mark if column.is_marked else max(needed[-1], column.plain + 0.5))
+        wanted.append(mark if column.is_marked else min(column.word, _WHOLE_WORDS) + 0.5)
     shares, left = [*wanted], float(_WIDE)
-    for place, column in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
-        shares[column] = min(wanted[column], left / (len(wanted) - place))  # the long ones give way first
-        left -= shares[column]
-    more = [max(0.0, share - width) for share, width in zip(shares, needed, strict=True)]
-    spare, parts = f"({_ROOM} - {_PADDING_PX * len(words)}px - {sum(needed):g}ch)", sum(more) or 1.0
+    for place, number in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        shares[number] = min(wanted[number], left / (len(wanted) - place))  # the long ones give way first
+        left -= shares[number]
+    first = [width - part for width, part in zip(plain, needed, strict=True)]
+    then = [max(0.0, share - width) for share, width in zip(shares, plain, strict=True)]
+    room = f"({_ROOM} - {_PADDING_PX * len(columns)}px)"
     return [
-        f"min-width:min({width:g}ch, calc({part:g}ch + {spare} * {share / parts:.4f}))"
-        for width, part, share in zip(wanted, needed, more, strict=True)
+        f"min-width:calc({_part(room, 0, part, needed)}"
+        f" + {_part(room, sum(needed), more, first)} + {_part(room, sum(needed) + sum(first), most, then)})"
+        for part, more, most in zip(needed, first, then, strict=True)
     ]
+
+
+def _part(room: str, taken: float, wanted: float, all_wanted: Sequence[float]) -> str:
+    """A column's part of the room that is left when so many ``ch`` are taken: what it wants, or its share."""
+    share = wanted / (sum(all_wanted) or 1.0)
+    return f"max(0px, min({wanted:g}ch, ({room} - {taken:g}ch) * {share:.4f}))"

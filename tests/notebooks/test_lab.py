@@ -34,6 +34,7 @@ from tests.notebooks.lab import (
     press_apply,
     run_all,
     run_cell,
+    split_at,
     type_name,
     until_it_ended,
     wait_until_planned,
@@ -68,6 +69,7 @@ def test_nothing_scrolls_sideways(page: Page, lab: str, sandbox: TestSandbox) ->
     for number in ("02", "05", "06"):
         run_all(page, lab, number)
         assert wider_than_the_page(page) == []
+        assert split_at(page) == []
     source = sandbox.root / "notebooks" / f"{SECTIONS['06'].notebook}.ipynb"
     opened = sandbox.root / "untrusted.ipynb"
     papermill = [sys.executable, "-m", "papermill", "--engine", "runbook", "--no-progress-bar"]
@@ -79,6 +81,7 @@ def test_nothing_scrolls_sideways(page: Page, lab: str, sandbox: TestSandbox) ->
     head.wait_for(timeout=PATIENCE_MS)
     assert "color:inherit" not in (head.get_attribute("style") or "")  # it is not trusted
     assert wider_than_the_page(page) == []
+    assert split_at(page, 1280, 1024) == []
     picture(page, "untrusted")
     opened.unlink()
     shutil.rmtree(sandbox.root / "records", ignore_errors=True)
