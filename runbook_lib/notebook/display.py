@@ -108,20 +108,6 @@ def broken(text: str, longest: int = 32) -> str:
     return marked
 
 
-def longest_word(text: str) -> int:
-    """Return the length of a text's longest word, in cells of a terminal."""
-    return max(map(cell_len, visible(text).split()), default=0)
-
-
-#: Letters, with punctuation around them: addresses, ids and numbers are none.
-_PLAIN_WORD = re.compile(r"[^\w\s]{0,2}[^\W\d_]+[^\w\s]{0,2}")
-
-
-def longest_plain_word(text: str) -> int:
-    """Return the length of a text's longest word of letters, as ``longest_word``."""
-    return max(map(cell_len, filter(_PLAIN_WORD.fullmatch, visible(text).split())), default=0)
-
-
 def _visible_character(character: str) -> str:
     category = unicodedata.category(character)
     if character.isprintable() or category == "Zs" or (category == "Cn" and ord(character) in _EMOJI):

@@ -6,13 +6,16 @@ Both are inert whatever the cells contain, and show every cell in full. Styles a
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .display import SANS, broken, escaped, longest_plain_word, longest_word, wrapped
+from rich.cells import cell_len
+
+from .display import SANS, broken, escaped, visible, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +50,11 @@ _BADGE = 4
 _LEAST, _FAIR = 4, 6
 #: How wide, in ``ch`` of a bold head, a letter is on average: in a badge, and in a part of a broken word.
 _MARK_CH, _PART_CH = 0.8, 0.9
+#: … and those that are not as the average; how much wider they are in a head.
+_LETTER_CH = dict.fromkeys("fijlrtI.,:;!'|()[]-/", 0.55) | dict.fromkeys("mwMW@%—", 1.35)
+_BOLD = 1.15
+#: A word of letters, with punctuation around it: addresses, ids and numbers are none.
+_PLAIN = re.compile(r"[^\w\s]{0,2}[^\W\d_]+[^\w\s]{0,2}")
 #: Characters that fit side by side on a page of 800 pixels without a file list.
 _WIDE = 80
 #: A word of up to this length is not broken in text.
@@ -132,7 +140,6 @@ def text_table(
     A row's note, where it has one, follows below it.
     """
     from rich.box import Box
-    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -175,19 +182,40 @@ def _styler() -> type[Styler]:
 
 @dataclass(frozen=True)
 class _Column:
-    """How long a column's longest word is, and its longest one of letters; of marks both are the same."""
+    """The longest word of a column, and the longest one of letters alone: in characters, and in ``ch``.
+
+    Of marks, which are never broken, both are the same.
+    """
 
     word: int
     plain: int
-    is_marked: bool
+    word_ch: float
+    plain_ch: float
+    is_marked: bool = False
 
     @classmethod
     def of(cls, texts: Sequence[str], *, is_marked: bool) -> _Column:
         """Return the column of a name and its values."""
-        word = max(map(longest_word, texts))
+        head, *body = ({*visible(text).split()} for text in texts)
+        words = head.union(*body)
+        longest = max(map(cell_len, words), default=0)
         if is_marked:
-            return cls(word + _BADGE, word + _BADGE, is_marked)
-        return cls(word, min(max(map(longest_plain_word, texts)), _WHOLE_WORDS), is_marked)
+            longest += _BADGE
+            return cls(longest, longest, _MARK_CH * longest, _MARK_CH * longest, is_marked)
+        plain = [word for word in words if len(word) <= _WHOLE_WORDS and _PLAIN.fullmatch(word)]
+        widths = {word: _width_ch(word) * (_BOLD if word in head else 1.0) for word in words}
+        return cls(
+            longest,
+            max(map(len, plain), default=0),
+            max(widths.values(), default=0.0),
+            max((widths[word] for word in plain), default=0.0),
+        )
+
+
+def _width_ch(word: str) -> float:
+    """How wide a word is, or as much of it as is kept whole where there is room, in ``ch`` of a head."""
+    letters = (_LETTER_CH.get(letter, 1.0 if letter.isupper() else 0.9) for letter in word[:_WHOLE_WORDS])
+    return sum(letters) + 0.3
 
 
 def _shares(columns: Mapping[str, _Column]) -> dict[str, int]:
@@ -216,12 +244,12 @@ def _widths(columns: Sequence[_Column], least: Sequence[int]) -> list[str]:
     Marks are never broken, so their columns give nothing up. JupyterLab drops this from a notebook that it
     does not trust.
     """
-    needed, plain, wanted = [], [], []
-    for column, part in zip(columns, least, strict=True):
-        mark = _MARK_CH * column.word
-        needed.append(mark if column.is_marked else _PART_CH * min(part, _WHOLE_WORDS))
-        plain.append(mark if column.is_marked else max(needed[-1], column.plain + 0.5))
-        wanted.append(mark if column.is_marked else min(column.word, _WHOLE_WORDS) + 0.5)
+    needed = [
+        column.word_ch if column.is_marked else _PART_CH * min(part, _WHOLE_WORDS)
+        for column, part in zip(columns, least, strict=True)
+    ]
+    plain = [max(column.plain_ch, part) for column, part in zip(columns, needed, strict=True)]
+    wanted = [max(column.word_ch, part) for column, part in zip(columns, plain, strict=True)]
     shares, left = [*wanted], float(_WIDE)
     for place, number in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
         shares[number] = min(wanted[number], left / (len(wanted) - place))  # the long ones give way first
@@ -229,14 +257,15 @@ def _widths(columns: Sequence[_Column], least: Sequence[int]) -> list[str]:
     first = [width - part for width, part in zip(plain, needed, strict=True)]
     then = [max(0.0, share - width) for share, width in zip(shares, plain, strict=True)]
     room = f"({_ROOM} - {_PADDING_PX * len(columns)}px)"
+    parts = ((0.0, needed), (sum(needed), first), (sum(needed) + sum(first), then))
     return [
-        f"min-width:calc({_part(room, 0, part, needed)}"
-        f" + {_part(room, sum(needed), more, first)} + {_part(room, sum(needed) + sum(first), most, then)})"
-        for part, more, most in zip(needed, first, then, strict=True)
+        f"min-width:calc({' + '.join(_part(room, taken, all_wanted, place) for taken, all_wanted in parts)})"
+        for place in range(len(columns))
     ]
 
 
-def _part(room: str, taken: float, wanted: float, all_wanted: Sequence[float]) -> str:
+def _part(room: str, taken: float, wanted: Sequence[float], place: int) -> str:
     """A column's part of the room that is left when so many ``ch`` are taken: what it wants, or its share."""
-    share = wanted / (sum(all_wanted) or 1.0)
-    return f"max(0px, min({wanted:g}ch, ({room} - {taken:g}ch) * {share:.4f}))"
+    if not wanted[place]:
+        return "0px"
+    return f"max(0px,min({wanted[place]:.4g}ch,({room} - {taken:.4g}ch)*{wanted[place] / sum(wanted):.4f}))"
