@@ -122,8 +122,8 @@ def _retry_after_s(response: httpx.Response) -> float | None:
 class _Repeats:
     """The further attempts of one request, and the pauses between them.
 
-    An answer of 429 says nothing about the request, so the attempts that it was the answer to do not count:
-    they are repeated for some minutes from the first one on.
+    An answer of 429 says nothing about the request, so attempts that are answered so do not count: they are
+    repeated for some minutes from the first of them on.
     """
 
     def __init__(self, kind: RequestKind) -> None:

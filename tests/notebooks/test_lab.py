@@ -62,6 +62,7 @@ def test_run_all_with_the_defaults(page: Page, lab: str, sandbox: TestSandbox, n
     expect(page.get_by_text("SANDBOX: both vendors are simulated on this machine")).to_be_visible()
     assert page.locator(ERROR).count() == 0
     assert sandbox.writes() == []
+    assert split_at(page) == []
 
 
 def test_nothing_scrolls_sideways(page: Page, lab: str, sandbox: TestSandbox) -> None:
@@ -69,7 +70,6 @@ def test_nothing_scrolls_sideways(page: Page, lab: str, sandbox: TestSandbox) ->
     for number in ("02", "05", "06"):
         run_all(page, lab, number)
         assert wider_than_the_page(page) == []
-        assert split_at(page) == []
     source = sandbox.root / "notebooks" / f"{SECTIONS['06'].notebook}.ipynb"
     opened = sandbox.root / "untrusted.ipynb"
     papermill = [sys.executable, "-m", "papermill", "--engine", "runbook", "--no-progress-bar"]
