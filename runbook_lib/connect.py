@@ -97,7 +97,7 @@ def pbx_of(
     return Pbx(
         transport,
         url,
-        SignInGate(records_folder(root) / site.name),
+        SignInGate(records_folder(root) / site.name, transport.waits),
         username=site.pbx.username,
         password=resolve(site.pbx.password, root).reveal(),
         domain=domain,

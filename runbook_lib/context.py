@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -14,9 +14,11 @@ from .facts.moment import Moment
 from .keys import ResourceKey
 from .parameters import Site, Tenant, TrunkScope
 from .parameters.settings import Settings
+from .records import living
 from .records.journal import Journal
 from .records.ownership import Ownership, Remains
 from .records.to_undo import RecordToUndo
+from .records.waits import Waits
 from .resources.pbx_trunk import PbxTrunkResource
 from .resources.rules import TenantRules
 from .resources.twilio_trunk import TwilioTrunkResource
@@ -76,8 +78,8 @@ class Context:
         self.moment = moment or Moment()
         #: The owner of the PBX sessions, if it is not this context.
         self.lender: Lender = lent_by_runner
-        #: Called with a vendor's name before each pause that it asked for, in the thread that reads.
-        self.waits: Callable[[str], object] = lambda _: None
+        #: What this waits for; those who follow the run in whose folder the journal is are told of it.
+        self.waits = Waits(lambda wait: living.report_wait(journal.path.parent, living.Process.SECTION, wait))
         self._to_undo = to_undo
         self._transports: list[Transport] = []
 
@@ -199,6 +201,7 @@ class Context:
         """Sign out and close the connections; the context can be used again afterwards."""
         for transport in self._transports:
             transport.finish()
+        self.waits.forget()
         if "pbx" in self.__dict__:
             self.__dict__.pop("pbx").sign_out()
         self.__dict__.pop("twilio", None)
@@ -211,7 +214,7 @@ class Context:
             self.journal,
             moment=self.moment,
             budget=budget,
-            waits=lambda vendor: self.waits(vendor),
+            waits=self.waits,
             **options,
         )
         self._transports.append(transport)

@@ -34,6 +34,7 @@ from .records.result import now, write_json, write_result
 from .records.run_folder import OPENING, RUN, run_name
 from .records.summary import summarize
 from .records.uses import claimed_by
+from .records.waits import Wait
 from .secret import scrub_data
 from .sections import SECTION_CLASSES, Outcome, Section, Verification, View
 from .sections.s03_origination import OriginationSection
@@ -196,8 +197,9 @@ class SectionRun:
         """Report what an applying run is doing, to those who follow it."""
         living.enter(self.runbook.folder, phase, section=self.number, **details)
 
-    def _wait(self, what: str, holder: str) -> None:
-        self._enter(Phase.WAITING, what=what, holder=holder)
+    def _wait(self, what: str, begin: Callable[[Wait], object], holder: str) -> None:
+        self._enter(Phase.WAITING)
+        begin(Wait(f"{what} is in use by {holder}"))
 
     def _lock(self) -> None:
         """Lock the tenant and any shared trunk against other runs until ``_locks`` is closed."""
@@ -205,7 +207,8 @@ class SectionRun:
         own = context.records / context.owner.name, f"tenant {context.owner.name}"
         trunk = context.records, f"trunk {context.settings.shared}"
         for folder, what in (own, trunk) if context.settings.shared else (own,):
-            locks.enter_context(held(folder, what, waiting=partial(self._wait, what)))
+            with context.waits.one() as begin:
+                locks.enter_context(held(folder, what, waiting=partial(self._wait, what, begin)))
         self._enter(Phase.READING)
         self._is_locked = True
         locks.callback(setattr, self, "_is_locked", False)

@@ -14,6 +14,7 @@ from .connect import pbx_endpoint, pbx_of
 from .parameters import Site
 from .records.journal import FILE_NAME, Journal
 from .records.result import new_run_id
+from .records.waits import Waits
 from .secret import scrub_data
 from .vendors.budget import pbx_budget
 from .vendors.pbx import Pbx
@@ -50,7 +51,11 @@ def clear(site: Site, root: Path) -> Iterator[str]:
 
 @contextmanager
 def pbx_alone(
-    site: Site, root: Path, domain: str | None = None, ask: Callable[[], str] | None = None
+    site: Site,
+    root: Path,
+    domain: str | None = None,
+    ask: Callable[[], str] | None = None,
+    waits: Waits | None = None,
 ) -> Iterator[Pbx]:
     """Yield a site's PBX for sessions only, without a run; sign out afterwards."""
     url, trust = pbx_endpoint(site, root)
@@ -58,7 +63,7 @@ def pbx_alone(
     folder = records_folder(root) / site.name / "sign-in" / new_run_id()
     journal = Journal(folder / FILE_NAME, scrub_data, {})
     budget = pbx_budget(url, site.pbx.requests_per_minute, records_folder(root) / site.name)
-    with closing(Transport("PortSIP", journal, verify=trust, budget=budget)) as transport:
+    with closing(Transport("PortSIP", journal, verify=trust, budget=budget, waits=waits)) as transport:
         pbx = pbx_of(site, root, transport, url, domain=domain, ask=ask)
         try:
             yield pbx

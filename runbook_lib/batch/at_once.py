@@ -86,7 +86,7 @@ def run_at_once(
                 while waiting and len(running) < at_once and not (watch.is_interrupted or brake.stopped):
                     index, job = waiting.pop(0)
                     running[submit(_task(job))] = index
-                    aside.on_begun(job.tenant)
+                    aside.on_begun(job.tenant, job.folder)
                 try:
                     with interruption.allowed():
                         done, _ = wait(running, POLL_S, FIRST_COMPLETED)

@@ -165,11 +165,11 @@ class _Keeper(Observer):
         with self.noting("the batch's file"):
             self._batch.write()
 
-    def on_begun(self, tenant: str) -> None:
+    def on_begun(self, tenant: str, folder: Path) -> None:
         if not self._is_written:  # whatever is wrong with the input has been found by now
             self._is_written = True
             self.write()
-        self._observer.on_begun(tenant)
+        self._observer.on_begun(tenant, folder)
 
     def on_tenant_start(self, tenant: str) -> None:
         self._observer.on_tenant_start(tenant)

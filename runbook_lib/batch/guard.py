@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, RunbookError
 from ..passed import NEXT_STEP as PASS_THEM
 from ..passed import OPENINGS, assigned, literals, not_passed, unknown
 from ..secret import SecretRef, find_secrets
@@ -87,7 +87,7 @@ def _loaded(parameters: Mapping[str, Any]) -> tuple[list[str], Path | None]:
     except InputError as error:
         passed = isinstance(site, Mapping) or isinstance(tenant, Mapping)
         return (error.problems if passed else []), None
-    except Exception:
+    except (RunbookError, OSError, ValueError):
         return [], None  # not a notebook of the runbook: its parameters mean something else
     return [], run_folder(root, the_site.name, the_tenant.name)
 

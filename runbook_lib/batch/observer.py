@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ..secret import scrub
 from .interruption import Interruption
@@ -22,8 +23,8 @@ class Observer:
     def on_policy(self, tenant: str, seen: str) -> None:
         """Called before a tenant's first section if there is something to report about the site's policy."""
 
-    def on_begun(self, tenant: str) -> None:
-        """Called when a tenant begins, also among others at the same time."""
+    def on_begun(self, tenant: str, folder: Path) -> None:
+        """Called when a tenant begins, also among others at the same time; ``folder`` is its run's."""
 
     def on_going(self, tenant: str, section: str, done: Sequence[SectionResult]) -> None:
         """Called when one of several tenants at once begins a section; ``done`` are those before it."""
@@ -60,8 +61,8 @@ class Aside(Observer):
     def on_policy(self, tenant: str, seen: str) -> None:
         self.attempt("showing the progress", self._observer.on_policy, tenant, seen)
 
-    def on_begun(self, tenant: str) -> None:
-        self.attempt("showing the progress", self._observer.on_begun, tenant)
+    def on_begun(self, tenant: str, folder: Path) -> None:
+        self.attempt("showing the progress", self._observer.on_begun, tenant, folder)
 
     def on_going(self, tenant: str, section: str, done: Sequence[SectionResult]) -> None:
         self.attempt("showing the progress", self._observer.on_going, tenant, section, done)

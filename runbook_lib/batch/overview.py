@@ -158,7 +158,7 @@ def _looked(folder: Path, name: str, row: RegisterRow | None) -> tuple[str, str,
         results = [result for path in paths if (result := read_mapping(path))]
         if len(results) == len(paths) and (run or not is_there):
             mode, target, started, outcome, sections = _told(run, results, row)
-    except Exception:  # noqa: S110 - its files were changed by somebody: other runs keep their lines
+    except (OSError, ValueError):  # its files were changed by somebody: other runs keep their lines
         pass
     when = _when(name, started or (row.opened if row else ""), _files(str(folder)))
     cells = [when, _tenant(name, target), escaped(mode), sections, mark(outcome)]
@@ -168,18 +168,31 @@ def _looked(folder: Path, name: str, row: RegisterRow | None) -> tuple[str, str,
 def _told(
     run: Mapping[str, Any], results: Sequence[Mapping[str, Any]], row: RegisterRow | None
 ) -> tuple[str, str, str, str, str]:
+    """Mode, target, start, outcome and sections of a run; ``ValueError`` if no runbook wrote its files so."""
     first = results[0] if results else {}
     mode = run.get("mode") or first.get("mode") or (row.facts.mode if row else "")
-    target = (run.get("target") or first.get("target") or {}).get("target", "unknown")
-    outcomes = {str(result["outcome"]) for result in results}
-    outcome = run.get("outcome") or (FAILED if FAILED in outcomes else SUCCEEDED)
+    target = run.get("target") or first.get("target") or {}
+    sections = run.get("sections", results)
+    if not isinstance(target, dict) or not isinstance(sections, list):
+        raise ValueError("a run has a target, and a list of sections")
+    outcomes = {_text(result, "outcome") for result in results}
+    outcome = _text(run, "outcome") if "outcome" in run else FAILED if FAILED in outcomes else SUCCEEDED
     if row is not None and not row.facts.outcome:
         outcome = row.outcome
     parts = " ".join(
-        f"{escaped(part['section'])}&nbsp;{_SYMBOLS.get(part['outcome'], '·')}"
-        for part in run.get("sections", results)
+        f"{escaped(_text(part, 'section'))}&nbsp;{_SYMBOLS.get(_text(part, 'outcome'), '·')}"
+        for part in sections
     )
-    return str(mode), str(target), str(run.get("started") or first.get("started") or ""), outcome, parts
+    started = str(run.get("started") or first.get("started") or "")
+    return str(mode), str(target.get("target", "unknown")), started, outcome, parts
+
+
+def _text(part: object, key: str) -> str:
+    """A text of what a file has; ``ValueError`` if it has none."""
+    text = part.get(key) if isinstance(part, dict) else None
+    if not isinstance(text, str):
+        raise ValueError(f"no {key}")
+    return text
 
 
 def _when(name: str, started: str, files: _Files) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pydantic_core import to_jsonable_python
@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..guide import SECTIONS
-from ..notebook.display import visible
+from ..notebook.display import describe_wait, visible
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
+from ..records.living import reported_waits
 from ..secret import scrub_data
 from .observer import Observer
 from .results import NOT_RUN, RunResult, SectionResult, TenantResult
@@ -32,12 +33,16 @@ class Progress(Observer):
     def __init__(self, screen: Console) -> None:
         self._screen = screen
         self._status = screen.status("")
+        self._folder: Path | None = None
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._status.stop()
+
+    def on_begun(self, tenant: str, folder: Path) -> None:
+        self._folder = folder
 
     def on_tenant_start(self, tenant: str) -> None:
         self._screen.print(Text(f"Tenant {visible(tenant)}", style="bold"))
@@ -46,7 +51,7 @@ class Progress(Observer):
         self._screen.print(Padding(Text(visible(f"! {tenant}: {seen}"), style="yellow"), (0, 0, 0, 2)))
 
     def on_section_start(self, tenant: str, section: str) -> None:
-        self._status.update(f"{section} {SECTIONS[section].title} …")
+        self._status.update(_Doing(f"{section} {SECTIONS[section].title} …", self._folder))
         self._status.start()
 
     def on_section_end(self, tenant: str, result: SectionResult) -> None:
@@ -68,13 +73,36 @@ class Progress(Observer):
         self._screen.print()
 
 
+@dataclass(frozen=True)
+class _Doing:
+    """What a run is doing, and below it what it waits for at the moment when this is drawn."""
+
+    words: str
+    folder: Path | None
+
+    def __rich__(self) -> Text:
+        waits = reported_waits(self.folder) if self.folder is not None else ()
+        told = [f"\n{visible(describe_wait(wait))}" for wait in waits]
+        return Text.assemble(self.words, *((line, "yellow") for line in told))
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A tenant that runs now: its run's folder, its present section, those before it, when it began."""
+
+    folder: Path
+    section: str = ""
+    done: Sequence[SectionResult] = ()
+    since: float = field(default_factory=time.monotonic)
+
+
 class LiveTable(Progress):
     """On a terminal: a table of the tenants that run now, below the lines of those that have ended."""
 
     def __init__(self, screen: Console, tenants: int) -> None:
         super().__init__(screen)
         self._tenants = tenants
-        self._running: dict[str, tuple[str, Sequence[SectionResult], float]] = {}
+        self._running: dict[str, _Running] = {}
         self._ended: list[TenantResult] = []
         self._live = Live(get_renderable=self._table, console=screen, refresh_per_second=4, transient=True)
 
@@ -85,11 +113,11 @@ class LiveTable(Progress):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def on_begun(self, tenant: str) -> None:
-        self._running[tenant] = ("", (), time.monotonic())
+    def on_begun(self, tenant: str, folder: Path) -> None:
+        self._running[tenant] = _Running(folder)
 
     def on_going(self, tenant: str, section: str, done: Sequence[SectionResult]) -> None:
-        self._running[tenant] = (section, done, self._running[tenant][2])
+        self._running[tenant] = replace(self._running[tenant], section=section, done=done)
 
     def on_section_start(self, tenant: str, section: str) -> None:
         """Show it in the table."""
@@ -106,14 +134,15 @@ class LiveTable(Progress):
             table.add_column(name, overflow="fold")
         for name in ("Done", "Changes", "Writes", "Seconds"):
             table.add_column(name, justify="right")
-        for tenant, (section, done, since) in list(self._running.items()):
+        for tenant, running in list(self._running.items()):
+            section = running.section
             table.add_row(
                 Text(visible(tenant)),
-                f"{section} {SECTIONS[section].title}" if section else "starting",
-                str(len(done)),
-                str(sum(result.changes for result in done)),
-                str(sum(result.writes for result in done)),
-                f"{time.monotonic() - since:.0f}",
+                _Doing(f"{section} {SECTIONS[section].title}" if section else "starting", running.folder),
+                str(len(running.done)),
+                str(sum(result.changes for result in running.done)),
+                str(sum(result.writes for result in running.done)),
+                f"{time.monotonic() - running.since:.0f}",
             )
         return table
 
@@ -127,7 +156,7 @@ class JsonLines(Observer):
     def __exit__(self, *_: object) -> None:
         pass
 
-    def on_begun(self, tenant: str) -> None:
+    def on_begun(self, tenant: str, folder: Path) -> None:
         self._print("begun", tenant=tenant)
 
     def on_policy(self, tenant: str, seen: str) -> None:

@@ -12,7 +12,7 @@ from ..records.policy import LIVE, Seen
 from ..records.record import close_record, is_chained, open_record, write_record
 from ..records.result import now, write_json
 from ..records.run_folder import OPENING, RUN, carry_opening, is_open, refuse_links, run_name
-from ..secret import scrub_data
+from ..secret import scrub, scrub_data
 from .jobs import Job
 from .observer import Aside
 from .pages import write_run_index
@@ -82,8 +82,8 @@ def _broken(result: TenantResult, error: Exception) -> TenantResult:
         problem = describe_unwritten(error)
     elif isinstance(error, RunbookError):
         problem = str(error)
-    else:  # files that cannot be interpreted
-        problem = f"the record cannot be written ({type(error).__name__})"
+    else:  # files that cannot be interpreted, or a bug
+        problem = scrub(f"the record cannot be written ({type(error).__name__}: {error})")
     lines = dict.fromkeys([*result.problem.splitlines(), problem])
     return replace(result, problem="\n".join(lines), record_cause=cause_of(error))
 

@@ -24,6 +24,7 @@ from ..parameters.loading import SHARED
 from ..records import living
 from ..records.result import now
 from ..records.run_folder import is_open
+from ..records.waits import Waits
 from ..runbook import Runbook
 from ..secret import scrub
 from ..sections.guards import describe_stop
@@ -102,14 +103,15 @@ def run_tenants(
         aside = Aside(observer, interruption)
         channel = Channel()
         folder = jobs[0].folder
-        sessions = Sessions(settled(site, root), root, lambda phase: living.enter(folder, phase))
+        waits = Waits(lambda wait: living.report_wait(folder, living.Process.RUNNER, wait))
+        sessions = Sessions(settled(site, root), root, lambda phase: living.enter(folder, phase), waits)
         channel.register(TOKEN, partial(answer_with, sessions.lend))
         moment = SharedMoment()
         channel.register(MOMENT, moment.answer)
         with ExitStack() as stack:
             stack.callback(aside.attempt, "signing out", sessions.end)
             kernels = stack.enter_context(KernelPool(root, channel))
-            the_batch = _Batch(kernels, sessions.lend, moment, aside, interruption)
+            the_batch = _Batch(kernels, sessions.lend, waits, moment, aside, interruption)
             for job, after in zip_longest(jobs, jobs[1:]):
                 folder = job.folder
                 ended = interruption.arrived is not None or (results and results[-1].outcome == INTERRUPTED)
@@ -132,13 +134,14 @@ class _Batch:
 
     kernels: KernelPool
     lender: Lender
+    waits: Waits
     moment: SharedMoment
     aside: Aside
     interruption: Interruption
 
     def run(self, job: Job, after: Job | None) -> TenantResult:
         """Run a tenant's sections, and keep its record; ``after`` is the tenant that comes next."""
-        self.aside.on_begun(job.tenant)
+        self.aside.on_begun(job.tenant, job.folder)
         self.aside.on_tenant_start(job.tenant)
         started, sections, in_the_way, opened = now(), list[SectionResult](), "", False
         then: list[tuple[Job, str] | None] = [(job, section) for section in job.order[1:]]
@@ -200,7 +203,7 @@ class _Batch:
             with Runbook.open(
                 job.parameters["site"], job.parameters["tenant"], sections=job.sections, **job.options
             ) as runbook:
-                runbook.context.lender = self.lender
+                runbook.context.lender, runbook.context.waits = self.lender, self.waits
                 plan = runbook.plan()
                 self.moment.keep(runbook.context.moment, runbook.context.journal.clocks)
         except RunbookError:

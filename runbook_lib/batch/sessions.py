@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..parameters import load_site
 from ..records.living import Phase
+from ..records.waits import Waits
 from ..sign_in import pbx_alone
 from ..vendors.pbx import Pbx
 from ..vendors.portsip import Session
@@ -32,12 +33,21 @@ class Sessions:
         The workspace's folder.
     enter
         Called with what the run is doing, before and after a sign-in.
+    waits
+        What the run's runner waits for.
     """
 
-    def __init__(self, site: Path, root: Path, enter: Callable[[Phase], object] = lambda _: None) -> None:
+    def __init__(
+        self,
+        site: Path,
+        root: Path,
+        enter: Callable[[Phase], object] = lambda _: None,
+        waits: Waits | None = None,
+    ) -> None:
         self._site = site
         self._root = root
         self._enter = enter
+        self._waits = waits
         self._pbx: Pbx | None = None
         self._by_scope: dict[str, Session] = {}
         self._turn = threading.Lock()
@@ -48,7 +58,7 @@ class Sessions:
         with self._turn:
             if self._pbx is None:
                 site = load_site(self._site, self._root)
-                self._pbx = self._stack.enter_context(pbx_alone(site, self._root))
+                self._pbx = self._stack.enter_context(pbx_alone(site, self._root, waits=self._waits))
             if not self._pbx.is_at(url, username):
                 return None  # the site's file was changed since the batch began
             if scope not in self._by_scope:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -50,7 +49,6 @@ def _tell(event: str, what: Any) -> None:
 def main() -> int:
     """Run the tenant; the exit status is the batch's of this one tenant."""
     guard()
-    logging.getLogger("stamina").addHandler(logging.NullHandler())  # retries are not news
     task = Task.from_text(sys.argv[1])
     try:
         result = run_tenants(

@@ -9,23 +9,30 @@ from __future__ import annotations
 import html
 import re
 import textwrap
+import time
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.cells import cell_len, chop_cells
 
 from ..secret import scrub
+
+if TYPE_CHECKING:
+    from ..records.waits import Wait
 
 WIDTH = 100
 SANS = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
 
 #: Preferred places for a line break: after an element of a list, and between the labels of an address.
 _ENDS = re.compile(r"(?<=[;,/@])|(?<=\.)(?=[A-Za-z])")
-#: A character that occurs in no visible text, marking such a break.
-_MAY_END = "\ue000"
+#: Characters that occur in no visible text, marking such a break, and a word that has one.
+_MAY_END, _WORD, _END_OF_WORD = "\ue000", "\ue001", "\ue002"
+_MARKS = {_MAY_END: "<wbr>", _WORD: '<span style="display:inline-block">', _END_OF_WORD: "</span>"}
+#: A longer word fits on no line, and has to go on on the next sheet of paper.
+_LONGEST_WHOLE = 100
 
 #: A window from this width on has room for whole words side by side.
 _ROOMY_PX = 1100
@@ -82,22 +89,23 @@ def _are_joined(before: str, after: str) -> bool:
 def broken(text: str, longest: int = 32) -> str:
     """Return text for HTML in which a line may end within words that are longer than ``longest``.
 
-    JupyterLab drops the style that would break words from a notebook that it does not trust.
+    It ends before such a word if that then fits on a line, so the word is a block of its own in the line.
+    JupyterLab drops the style that would do both (``overflow-wrap: anywhere``) from a notebook that it does
+    not trust.
     """
 
     def ends(word: re.Match[str]) -> str:
         parts = _ENDS.sub(_MAY_END, word[0]).split(_MAY_END)
-        return _MAY_END.join(
+        whole = _MAY_END.join(
             part[start : start + longest] for part in parts for start in range(0, len(part), longest)
         )
+        is_block = word.start() > 0 and len(word[0]) <= _LONGEST_WHOLE
+        return f"{_WORD}{whole}{_END_OF_WORD}" if is_block else whole
 
-    marked = re.sub(rf"\S{{{longest + 1},}}", ends, visible(text))
-    return html.escape(marked, quote=True).replace(_MAY_END, "<wbr>")
-
-
-def longest_word(text: str) -> int:
-    """Return the length of a text's longest word, in cells of a terminal."""
-    return max(map(cell_len, visible(text).split()), default=0)
+    marked = html.escape(re.sub(rf"\S{{{longest + 1},}}", ends, visible(text)), quote=True)
+    for mark, tag in _MARKS.items():
+        marked = marked.replace(mark, tag)
+    return marked
 
 
 def _visible_character(character: str) -> str:
@@ -181,6 +189,24 @@ class Box(Shown):
 def utc(time: datetime | None = None) -> str:
     """Return a time, or now, as every page shows it: with its date, to the second, in UTC."""
     return f"{(time or datetime.now(UTC)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def describe_wait(wait: Wait) -> str:
+    """Return what is waited for, since or until when, to follow "Now:"; true at whatever time it is shown."""
+    attempt = ""
+    if wait.attempt:
+        attempt = f", attempt {wait.attempt}" + (f" of {wait.attempts}" if wait.attempts else "")
+    if wait.last is not None:
+        attempt += f" (the last one at {_utc_at(wait.last)} at the latest)"
+    if wait.until is None:
+        return f"waiting since {_utc_at(wait.since)}: {wait.why}"
+    if wait.until > time.time():
+        return f"waiting {max(1, round(wait.seconds))} s, until {_utc_at(wait.until)}: {wait.why}{attempt}"
+    return f"{wait.why}; asked again at {_utc_at(wait.until)}{attempt}"
+
+
+def _utc_at(seconds: float) -> str:
+    return utc(datetime.fromtimestamp(seconds, UTC))
 
 
 def heading(owner: str, title: str, read: str = "") -> str:

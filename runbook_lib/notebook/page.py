@@ -36,6 +36,7 @@ from .widgets import is_watched
 
 if TYPE_CHECKING:
     from ..parameters import Source
+    from ..records.waits import Wait
 
 S = TypeVar("S")
 ShownT = TypeVar("ShownT", bound=Shown)
@@ -211,27 +212,24 @@ class Page(ABC):
             **self._options,
         )
         if self._watched:
-            self._runbook.context.waits = self._say_that_it_waits
+            self._runbook.context.waits.listeners.append(self._say_that_it_waits)
         self._opened = now()
         self._last_read = None
         self._read = self._ended = False
 
-    def _say_that_it_waits(self, vendor: str) -> None:
-        """Say in the cell that runs, once, that it takes longer because a vendor wants it to."""
+    def _say_that_it_waits(self, wait: Wait | None) -> None:
+        """Say in the cell that runs, once for each reason, why it takes longer."""
         from IPython import get_ipython
         from IPython.display import display
 
-        cell = (vendor, getattr(get_ipython(), "execution_count", None))
+        if wait is None:
+            return
+        cell = (wait.why, getattr(get_ipython(), "execution_count", None))
         if cell in self._waited or (self._displays is not None and self._displays.is_refreshing):
             return
         self._waited.add(cell)
-        told = (
-            f"{vendor} asked for fewer requests at {utc()}: this cell waits, and keeps trying for "
-            "some minutes."
-        )
-        display(
-            Box("info", told, ("Nothing is wrong, and there is nothing for you to do.",)).headed(self.name)
-        )
+        told = f"{utc()}: {wait.why}."
+        display(Box("info", told, ("This cell waits, and tries again by itself.",)).headed(self.name))
 
     def _begin(self) -> None:
         """Begin a new run after the last one has ended."""

@@ -13,7 +13,7 @@ from ..outcomes import INTERRUPTED, RUNNING, SUCCEEDED, UNKNOWN
 from ..records.living import Phase
 from ..words import counted
 from .child import Child
-from .display import SANS, Box, Shown, escaped, utc, visible
+from .display import SANS, Box, Shown, describe_wait, escaped, utc, visible
 from .failures import boxed
 from .runs import RecordedRun, Status
 from .served import Served
@@ -74,6 +74,7 @@ class RunShown:
         if self._is_running:
             current = next((write for write in reversed(status.writes) if write["answer"] is None), None)
             lines = [f"Now: {current['resource']}"] if current else []
+            lines += [f"Now: {describe_wait(wait)}." for wait in status.waits]
             spoken = f"{box.title} {doing(status)}."
         cancellable = isinstance(self.followed, Child) or (run is not None and run.can_be_cancelled)
         return {
@@ -131,9 +132,6 @@ class RunShown:
             whose += [self._place] if self._place else []
             if self.is_cancelled:
                 whose.append("Cancelling: the run finishes the write in flight and closes its record.")
-            elif status.phase.get("phase") == Phase.WAITING:
-                resource, holder = status.phase.get("what"), status.phase.get("holder")
-                whose.append(f"Waiting: {resource} is in use by {holder}.")
             if isinstance(followed, RecordedRun):
                 if not followed.can_be_cancelled:
                     whose.append("It cannot be cancelled from here.")
@@ -199,7 +197,11 @@ def _named(sections: list[str]) -> str:
 
 
 def doing(status: Status) -> str:
-    """Return what a run is doing, in a few words."""
+    """Return what a run is doing, and what it waits for, in a few words."""
+    return ", ".join([_phase_in_words(status), *map(describe_wait, status.waits)])
+
+
+def _phase_in_words(status: Status) -> str:
     phase, total = status.phase.get("phase"), status.phase.get("total")
     if phase == Phase.WAITING:
         return "waiting for another run"
@@ -217,12 +219,13 @@ def _phases(status: Status) -> list[dict[str, str]]:
     at = order.index(Phase.READING) if waits else order.index(Phase(phase)) if phase in order else 0
     shown = [
         {
-            "words": doing(status) if place == at and not waits else words,
+            "words": _phase_in_words(status) if place == at and not waits else words,
             "state": "done" if place < at else "now" if place == at and not waits else "to come",
         }
         for place, words in enumerate(PHASES.values())
     ]
-    return [*shown[:at], {"words": doing(status), "state": "now"}, *shown[at:]] if waits else shown
+    waiting = {"words": _phase_in_words(status), "state": "now"}
+    return [*shown[:at], waiting, *shown[at:]] if waits else shown
 
 
 def _as_shown(started: str) -> str:

@@ -21,6 +21,7 @@ from ..records import living
 from ..records.journal import FILE_NAME, read_journal
 from ..records.living import Phase
 from ..records.run_folder import OPENING, RUN
+from ..records.waits import Wait
 from ..secret import scrub
 
 
@@ -43,6 +44,8 @@ class Status:
         The section's error, as its result keeps it.
     told
         Further output of the run, without secrets.
+    waits
+        What its processes wait for, while it runs.
     """
 
     state: str
@@ -51,6 +54,7 @@ class Status:
     folder: Path | None = None
     error: Mapping[str, Any] | None = None
     told: str = ""
+    waits: Sequence[Wait] = ()
 
     @property
     def written(self) -> int:
@@ -132,7 +136,8 @@ class RecordedRun:
         writes = read_journal(journal) if journal.exists() else []
         if running:
             phase = living.entered(self.folder) or {"phase": Phase.STARTING}
-            return Status(RUNNING, phase, writes, self.folder)
+            waits = tuple(living.reported_waits(self.folder))
+            return Status(RUNNING, phase, writes, self.folder, waits=waits)
         run = read_mapping(self.folder / RUN)
         results = [read_mapping(self.folder / f"{number}.result.json") for number in self.sections]
         error = next((result["error"] for result in results if result.get("error")), None)

@@ -6,20 +6,28 @@ Both are inert whatever the cells contain, and show every cell in full. Styles a
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .display import SANS, broken, escaped, wrapped
+from rich.cells import cell_len
+
+from .display import SANS, broken, escaped, visible, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
     from pandas.io.formats.style import Styler
 
 _TEMPLATES = Path(__file__).parent / "templates"
+#: The room of a table: what JupyterLab leaves beside its file list and a scroll bar, or what a page says.
+_ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 470px))", 6
+#: Smaller letters where there is little room. The first size is for a notebook that is not trusted.
+_SIZE = f"font-size:13px;font-size:clamp(11px, calc(9px + {_ROOM} * 0.006), 13px)"
 _TABLE = (
-    f"{SANS};font-size:13px;line-height:1.4;border-collapse:collapse;margin:10px 0;table-layout:auto;"
+    f"{SANS};{_SIZE};line-height:1.4;border-collapse:collapse;margin:10px 0;table-layout:auto;"
     "width:auto;min-width:85%;max-width:100%"
 )
 _CAPTION = (
@@ -31,17 +39,24 @@ _ROW = "background-color:transparent"
 _RULE = "border-top:1px solid rgba(128,128,128,0.35)"
 _CELL = "text-align:left;vertical-align:top;padding:3px 6px 3px 0;max-width:30em;white-space:normal"
 _LINE = f"{_CELL};padding-top:0;max-width:none;opacity:0.85"
-_HEAD = f"{_CELL};font-weight:600"
+_HEAD = f"{_CELL};font-weight:600;box-sizing:content-box"
 #: Characters and columns that fit side by side in JupyterLab at 800 pixels with its file list open.
 _NARROWEST = 38
 #: A column is at least as wide as its words of up to this many characters, if there is room for all columns.
 _WHOLE_WORDS = 16
+#: How much wider, in characters, a badge is than its words.
+_BADGE = 4
+#: The shortest part of a word, and what is left of an address or a number where there is room for as much.
+_LEAST, _FAIR = 4, 6
 #: How wide, in ``ch`` of a bold head, a letter is on average: in a badge, and in a part of a broken word.
 _MARK_CH, _PART_CH = 0.8, 0.9
+#: … and those that are not as the average; how much wider they are in a head.
+_LETTER_CH = dict.fromkeys("fijlrtI.,:;!'|()[]-/", 0.55) | dict.fromkeys("mwMW@%—", 1.35)
+_BOLD = 1.15
+#: A word of letters, with punctuation around it: addresses, ids and numbers are none.
+_PLAIN = re.compile(r"[^\w\s]{0,2}[^\W\d_]+[^\w\s]{0,2}")
 #: Characters that fit side by side on a page of 800 pixels without a file list.
 _WIDE = 80
-#: The room of a table: what JupyterLab leaves beside its file list and a scroll bar, or what a page says.
-_ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 470px))", 6
 #: A word of up to this length is not broken in text.
 _LONGEST_WORD = 30
 #: So wide is text that goes to no terminal.
@@ -52,14 +67,14 @@ def load_templates() -> None:
     """Load what makes tables, so that copies of this process have it."""
     import pandas as pd
 
-    styled_html(pd.DataFrame({"": [""]}), [lambda text, longest: text], [1], caption="", empty="")
+    styled_html(pd.DataFrame({"": [""]}), [lambda text, longest: text], [[""]], caption="", empty="")
     text_table([""], [[""]], [""], NO_TERMINAL)
 
 
 def styled_html(
     frame: pd.DataFrame,
     formats: Sequence[Callable[..., str]],
-    words: Sequence[int],
+    texts: Sequence[Sequence[str]],
     *,
     caption: str,
     empty: str,
@@ -72,8 +87,8 @@ def styled_html(
     ----------
     formats
         For each column, what makes HTML of a value, called with it and ``longest``: no word is longer.
-    words
-        For each column, the length of its longest word.
+    texts
+        For each column, its name and its values as texts: how wide it should be.
     caption, empty
         What the table shows, and what it says where it has no rows. Plain text.
     lines
@@ -85,9 +100,12 @@ def styled_html(
 
     names = list(frame.columns)
     seen = [name for name in names if name not in lines]
-    longest_words = dict(zip(names, words, strict=True))
-    longest = dict.fromkeys(lines, _LONGEST_WORD)
-    longest |= _shares({name: longest_words[name] for name in seen})
+    columns = {
+        name: _Column.of(cells, is_marked=name in marks)
+        for name, cells in zip(names, texts, strict=True)
+        if name not in lines
+    }
+    longest = dict.fromkeys(lines, _LONGEST_WORD) | _shares(columns)
     formatters = {
         name: partial(make, longest=longest[name]) for name, make in zip(names, formats, strict=True)
     }
@@ -107,11 +125,7 @@ def styled_html(
             cell_style=_CELL,
             line_style=_LINE,
             names=[broken(name, longest[name]) for name in seen],
-            widths=_widths(
-                [longest_words[name] for name in seen],
-                [longest[name] for name in seen],
-                [name in marks for name in seen],
-            ),
+            widths=_widths([*columns.values()], [longest[name] for name in seen]),
             lines=[names.index(name) for name in lines if name in names],
             indented=int(seen[:1] == ["Step"]),
             empty=escaped(empty),
@@ -126,7 +140,6 @@ def text_table(
     A row's note, where it has one, follows below it.
     """
     from rich.box import Box
-    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -167,33 +180,92 @@ def _styler() -> type[Styler]:
     return Styler.from_custom_template(str(_TEMPLATES), html_table="table.html")
 
 
-def _shares(words: Mapping[str, int]) -> dict[str, int]:
-    """The length of the longest word that each column has room for: a small one leaves it to the others."""
-    room, shares = _NARROWEST - len(words), {}
-    for place, name in enumerate(sorted(words, key=words.__getitem__)):
-        shares[name] = max(4, min(words[name], room // (len(words) - place)))
-        room -= shares[name]
+@dataclass(frozen=True)
+class _Column:
+    """The longest word of a column, and the longest one of letters alone: in characters, and in ``ch``.
+
+    Of marks, which are never broken, both are the same.
+    """
+
+    word: int
+    plain: int
+    word_ch: float
+    plain_ch: float
+    is_marked: bool = False
+
+    @classmethod
+    def of(cls, texts: Sequence[str], *, is_marked: bool) -> _Column:
+        """Return the column of a name and its values."""
+        head, *body = ({*visible(text).split()} for text in texts)
+        words = head.union(*body)
+        longest = max(map(cell_len, words), default=0)
+        if is_marked:
+            longest += _BADGE
+            return cls(longest, longest, _MARK_CH * longest, _MARK_CH * longest, is_marked)
+        plain = [word for word in words if len(word) <= _WHOLE_WORDS and _PLAIN.fullmatch(word)]
+        widths = {word: _width_ch(word) * (_BOLD if word in head else 1.0) for word in words}
+        return cls(
+            longest,
+            max(map(len, plain), default=0),
+            max(widths.values(), default=0.0),
+            max((widths[word] for word in plain), default=0.0),
+        )
+
+
+def _width_ch(word: str) -> float:
+    """How wide a word is, or as much of it as is kept whole where there is room, in ``ch`` of a head."""
+    letters = (_LETTER_CH.get(letter, 1.0 if letter.isupper() else 0.9) for letter in word[:_WHOLE_WORDS])
+    return sum(letters) + 0.3
+
+
+def _shares(columns: Mapping[str, _Column]) -> dict[str, int]:
+    """The length of the longest part of a word that each column has room for in the narrowest page.
+
+    Words of letters come first, then addresses and numbers; a small column leaves its room to the others.
+    """
+    left = _NARROWEST - len(columns)
+    fair, shares = max(_LEAST, min(_FAIR, left // max(1, len(columns)))), dict[str, int]()
+    for place, name in enumerate(sorted(columns, key=lambda name: columns[name].plain)):
+        share = min(columns[name].plain, left // (len(columns) - place))
+        shares[name] = max(_LEAST, min(fair, columns[name].word), share)
+        left -= shares[name]
+    missing = {name: max(0, column.word - shares[name]) for name, column in columns.items()}
+    for place, name in enumerate(sorted(missing, key=missing.__getitem__)):
+        more = max(0, min(missing[name], left // (len(columns) - place)))
+        shares[name] += more
+        left -= more
     return shares
 
 
-def _widths(words: Sequence[int], least: Sequence[int], marked: Sequence[bool]) -> list[str]:
+def _widths(columns: Sequence[_Column], least: Sequence[int]) -> list[str]:
     """The style of each column's head: it keeps words whole where the page has the room for it.
 
-    Where it has not, the columns share what their longest unbroken parts (``least``) do not need. Marks are
-    never broken, so their columns give nothing up. JupyterLab drops this from a notebook that it does not
-    trust.
+    What the longest unbroken parts (``least``) leave of it goes to words of letters first, then to others.
+    Marks are never broken, so their columns give nothing up. JupyterLab drops this from a notebook that it
+    does not trust.
     """
-    wanted, needed = [], []
-    for word, part, is_marked in zip(words, least, marked, strict=True):
-        wanted.append(_MARK_CH * word if is_marked else min(word, _WHOLE_WORDS) + 0.5)
-        needed.append(_MARK_CH * word if is_marked else _PART_CH * min(part, _WHOLE_WORDS))
-    shares, left = [*wanted], float(_WIDE)
-    for place, column in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
-        shares[column] = min(wanted[column], left / (len(wanted) - place))  # the long ones give way first
-        left -= shares[column]
-    more = [max(0.0, share - width) for share, width in zip(shares, needed, strict=True)]
-    spare, parts = f"({_ROOM} - {_PADDING_PX * len(words)}px - {sum(needed):g}ch)", sum(more) or 1.0
-    return [
-        f"min-width:min({width:g}ch, calc({part:g}ch + {spare} * {share / parts:.4f}))"
-        for width, part, share in zip(wanted, needed, more, strict=True)
+    needed = [
+        column.word_ch if column.is_marked else _PART_CH * min(part, _WHOLE_WORDS)
+        for column, part in zip(columns, least, strict=True)
     ]
+    plain = [max(column.plain_ch, part) for column, part in zip(columns, needed, strict=True)]
+    wanted = [max(column.word_ch, part) for column, part in zip(columns, plain, strict=True)]
+    shares, left = [*wanted], float(_WIDE)
+    for place, number in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        shares[number] = min(wanted[number], left / (len(wanted) - place))  # the long ones give way first
+        left -= shares[number]
+    first = [width - part for width, part in zip(plain, needed, strict=True)]
+    then = [max(0.0, share - width) for share, width in zip(shares, plain, strict=True)]
+    room = f"({_ROOM} - {_PADDING_PX * len(columns)}px)"
+    parts = ((0.0, needed), (sum(needed), first), (sum(needed) + sum(first), then))
+    return [
+        f"min-width:calc({' + '.join(_part(room, taken, all_wanted, place) for taken, all_wanted in parts)})"
+        for place in range(len(columns))
+    ]
+
+
+def _part(room: str, taken: float, wanted: Sequence[float], place: int) -> str:
+    """A column's part of the room that is left when so many ``ch`` are taken: what it wants, or its share."""
+    if not wanted[place]:
+        return "0px"
+    return f"max(0px,min({wanted[place]:.4g}ch,({room} - {taken:.4g}ch)*{wanted[place] / sum(wanted):.4f}))"

@@ -14,7 +14,7 @@ from ..keys import Why
 from ..plan import CHANGING, STOPPING, TO_LOOK_AT, Action, Effect, Row, Slice
 from ..states import State
 from ..words import counted
-from .display import Box, Shown, badge, broken, escaped, heading, longest_word, marked_down, visible
+from .display import Box, Shown, badge, broken, escaped, heading, marked_down, visible
 from .spreadsheets import csv_text
 from .styled import NO_TERMINAL, styled_html, text_table
 
@@ -83,8 +83,6 @@ _MARKS: dict[str, Mapping[Any, tuple[str, str]]] = {
     **dict.fromkeys(("State", *RUN_ORDER), STATES),
 }
 _MARKS[_BOTH] = {}
-#: How much wider, in characters, a mark is than its words.
-_BADGE = 4
 _YES_NO_COLUMNS = frozenset({"Owned", "Voice"})
 NOTE = "Note"
 #: How many columns fit in the narrowest page; the others are a line below their row.
@@ -182,7 +180,7 @@ class Table(Shown):
         return styled_html(
             frame,
             [partial(_html_value, name) for name in frame],
-            [max(map(longest_word, cells)) + _BADGE * (name in _MARKS) for name, cells in texts.items()],
+            [*texts.values()],
             caption=self.heading,
             empty=self.empty,
             lines=[FURTHER, NOTE],

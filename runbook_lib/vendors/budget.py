@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import random
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,7 @@ from urllib.parse import urlsplit
 
 from ..plain_files import SMALL, shared_descriptor
 from ..records.clocks import steady
+from ..records.waits import NOTICE_S
 from .pace import Pace
 
 #: Requests in flight per vendor and account.
@@ -122,12 +124,18 @@ class Budget:
         self._stuck = list[int]()
 
     @contextmanager
-    def slot(self, *, first: bool) -> Iterator[None]:
-        """Hold a slot during the ``with`` block; waits for one. ``first``: before ordinary reads."""
-        slot = self._wait(first)
+    def slot(
+        self, *, first: bool, waiting: Callable[[float | None], object] = lambda _: None
+    ) -> Iterator[None]:
+        """Hold a slot during the ``with`` block; waits for one. ``first``: before ordinary reads.
+
+        ``waiting`` is called if that takes longer: with the seconds that are left, or with ``None`` if nobody
+        knows how many.
+        """
+        slot = self._wait(first, waiting)
         try:
             if self._pace is not None:
-                self._pace.wait()
+                self._pace.wait(waiting)
             yield
         finally:
             if slot is not None:
@@ -173,13 +181,13 @@ class Budget:
             return self._own_state
         return max(shared, self._own_state, key=lambda state: state[1])
 
-    def _wait(self, first: bool) -> BinaryIO | None:
+    def _wait(self, first: bool, waiting: Callable[[None], object]) -> BinaryIO | None:
         """Acquire a slot; ``None`` if there are none, or if their holders are suspended."""
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as queue:
             seen, since = list[int](), steady()
-            waits, pause = False, POLL_S
+            waits, pause, notice_at = False, POLL_S, since + NOTICE_S
             while True:
                 slot, holders = self._try(first)
                 if slot is not None or not holders:
@@ -189,6 +197,9 @@ class Budget:
                 elif holders == self._stuck or steady() - since > PATIENCE_S:
                     self._stuck = holders
                     return None
+                if steady() > notice_at:
+                    waiting(None)
+                    notice_at = math.inf
                 if first and not waits:
                     waits = True
                     with suppress(OSError):

@@ -11,13 +11,14 @@ import fcntl
 import os
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from ..plain_files import SMALL, shared_descriptor
 from ..records.clocks import steady
+from ..records.waits import NOTICE_S
 
 #: Of a limit: what is used steadily, and what may be sent at once after a pause; the rest is for others. Most
 #: readings are over before they have to wait for a turn.
@@ -60,14 +61,16 @@ class Pace:
         self._a_minute = a_minute
         self._own = _State()
 
-    def wait(self) -> None:
-        """Wait for this request's turn."""
+    def wait(self, waiting: Callable[[float], object] = lambda _: None) -> None:
+        """Wait for this request's turn; ``waiting`` is called with the seconds that are left, if many are."""
         with self._changed() as state:
             now = steady()
             limit = min(self._a_minute, LOWEST_A_MINUTE) if now < state.low_until else self._a_minute
             apart = MINUTE_S / (limit * STEADY)
             earliest = max(state.latest_turn, state.paused_until, now - BURST * limit * apart)
             state.latest_turn = turn = earliest + apart
+        if turn - now > NOTICE_S:
+            waiting(turn - now)
         while (left := turn - steady()) > 0:
             # Not time.sleep, which fails where the clock is set while it sleeps (libfaketime).
             select.select([], [], [], left)

@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_state_path
 
 from ..errors import SignInError, VendorError
 from ..lock import file_lock
 from ..plain_files import describe, read_mapping, write_whole
+from ..records.waits import NOTICE_S, Wait, Waits
 from ..secret import remember_token
 
 SYSTEM = "system"
@@ -43,10 +44,13 @@ class SignInGate:
         The site's records folder, which has the marker and its lock for every process to see. An
         account that can only read there has its own marker and lock, in its state folder, and
         respects those of the site as well.
+    waits
+        Where it is reported that another process is signing in.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, waits: Waits | None = None) -> None:
         self._site = folder
+        self._waits = waits or Waits()
         self._folder = folder
         if not _is_writable(folder):
             name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
@@ -62,7 +66,12 @@ class SignInGate:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = self._lock or file_lock(self._folder / ".sign-in.lock", 120)
-            self._lock.acquire()
+            with self._waits.one() as begin:
+                try:
+                    self._lock.acquire(NOTICE_S)
+                except Timeout:
+                    begin(Wait("another process is signing in to the PBX"))
+                    self._lock.acquire()
         except OSError as error:
             raise SignInError(
                 f"it is unknown whether an earlier sign-in was refused ({describe(error)})",

@@ -13,24 +13,24 @@ without a usable answer ends in ``OutcomeUnknownError``: the caller reads before
 from __future__ import annotations
 
 import json
-import logging
 import random
 import select
 import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
-import stamina
 
 from ..errors import OutcomeUnknownError, UnreachableError
 from ..records.clocks import steady
 from ..records.journal import Journal
 from ..records.result import now
+from ..records.waits import Wait, Waits
 from .answered import answered_first
 
 if TYPE_CHECKING:
@@ -58,9 +58,6 @@ TRUST = {
 OUT_OF_TIME = frozenset({9, 10})
 #: Nothing of a request was sent: the server, or the proxy in front of it, could not be reached.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
-
-# Without its own handler each retry would appear as an error output, also in notebooks.
-logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -97,6 +94,21 @@ class _TryAgainError(Exception):
         asked_s = _retry_after_s(self.cause)
         return None if asked_s is None else min(asked_s, LONGEST_WAIT_S)
 
+    @property
+    def words(self) -> str:
+        """What happened, to follow the vendor's name."""
+        if isinstance(self.cause, httpx.Response):
+            status = self.cause.status_code
+            return f"answered {status} ({httpx.codes.get_reason_phrase(status).lower()})"
+        if isinstance(self.cause, NOT_SENT):
+            through = " through the proxy" if isinstance(self.cause, httpx.ProxyError) else ""
+            return f"cannot be reached{through}"
+        if isinstance(self.cause, httpx.TimeoutException):
+            return "gave no answer in time"
+        if isinstance(self.cause, httpx.TransportError):
+            return "broke off the connection"
+        return "gave an answer that cannot be used"
+
 
 def _is_too_many(response: httpx.Response) -> bool:
     return response.status_code == httpx.codes.TOO_MANY_REQUESTS
@@ -107,10 +119,39 @@ def _retry_after_s(response: httpx.Response) -> float | None:
     return float(asked) if asked.isdigit() else None
 
 
-def _again(error: Exception) -> bool | float:
-    if not isinstance(error, _TryAgainError):
-        return False
-    return True if error.wait_s is None else error.wait_s
+class _Repeats:
+    """The further attempts of one request, and the pauses between them.
+
+    An answer of 429 says nothing about the request, so attempts that are answered so do not count: they are
+    repeated for some minutes from the first of them on.
+    """
+
+    def __init__(self, kind: RequestKind) -> None:
+        self._attempts = SESSION_ATTEMPTS if kind in ("sign_in", "sign_out") else ATTEMPTS
+        #: The end of a run does not wait for minutes.
+        self._is_patient = kind != "sign_out"
+        self._failed, self._refused = 0, 0
+        self._began = 0.0
+
+    def wait_after(self, error: _TryAgainError, vendor: str) -> Wait | None:
+        """Return the wait for the next attempt, from now on; ``None`` if the one that failed was the last."""
+        now, attempts, last = time.time(), 0, None
+        if error.is_too_many and self._is_patient:
+            self._began = self._began or steady()
+            left_s = self._began + TOO_MANY_FOR_S - steady()
+            self._refused += 1
+            number, last, is_last = self._refused, now + left_s, left_s < 0
+        else:
+            self._failed += 1
+            number, attempts, is_last = self._failed, self._attempts, self._failed == self._attempts
+        if is_last:
+            return None
+        pause_s = error.wait_s
+        if pause_s is None:
+            pause_s = min(FIRST_WAIT_S * 2.0 ** min(number - 1, 10), LONGEST_WAIT_S)
+        # By chance longer, so that those who were refused together do not come again together.
+        pause_s += JITTER_S * random.random()  # noqa: S311 - not a secret
+        return Wait(f"{vendor} {error.words}", now, now + pause_s, number + 1, attempts, last)
 
 
 class Transport:
@@ -133,7 +174,7 @@ class Transport:
     budget
         The requests that may be in flight; without one, any number.
     waits
-        Called with the vendor's name before each pause that it asked for by answering 429.
+        Where each wait is reported: between two attempts, and for a turn.
     """
 
     def __init__(
@@ -146,9 +187,9 @@ class Transport:
         limits: TimeLimits | None = None,
         moment: Moment | None = None,
         budget: Budget | None = None,
-        waits: Callable[[str], object] = lambda _: None,
+        waits: Waits | None = None,
     ) -> None:
-        limits = limits or TimeLimits()
+        limits, self.waits = limits or TimeLimits(), waits or Waits()
         self.vendor = vendor
         self._journal = journal
         self._wire = Wire(
@@ -165,8 +206,8 @@ class Transport:
         peer = _Peer(vendor, proxy)
         layers: httpx.BaseTransport = self._wire
         if budget is not None:
-            layers = _Budgeted(layers, budget, journal)
-        layers = _Retrying(_Journalling(layers, peer, journal), peer, waits)
+            layers = _Budgeted(layers, vendor, budget, journal, self.waits)
+        layers = _Retrying(_Journalling(layers, peer, journal), peer, self.waits)
         if moment is not None:
             layers = _Remembering(layers, vendor, moment, journal)
         self._client = httpx.Client(
@@ -263,7 +304,7 @@ class _Remembering(_Layer):
 class _Retrying(_Layer):
     """Repeats what failed temporarily, if that is safe; waits in between."""
 
-    def __init__(self, inner: httpx.BaseTransport, peer: _Peer, waits: Callable[[str], object]) -> None:
+    def __init__(self, inner: httpx.BaseTransport, peer: _Peer, waits: Waits) -> None:
         super().__init__(inner)
         self._peer = peer
         self._waits = waits
@@ -272,41 +313,25 @@ class _Retrying(_Layer):
         kind = request.extensions[KIND]
         if request.extensions[SIGN]:
             request.extensions[SIGN](request)
-        try:
-            for attempt in stamina.retry_context(
-                on=_again,
-                attempts=SESSION_ATTEMPTS if kind in ("sign_in", "sign_out") else ATTEMPTS,
-                wait_initial=FIRST_WAIT_S,
-                wait_max=LONGEST_WAIT_S,
-                wait_jitter=JITTER_S,
-                timeout=None,
-            ):
-                with attempt:
-                    return self._when_not_too_many(request, kind)
-        except _TryAgainError as error:
-            if isinstance(error.cause, httpx.Response):
-                return error.cause
-            raise self._peer.unreachable(request, error.cause) from None
-        raise AssertionError("the last attempt either returns or raises")
+        # The journal decides whether a write may be repeated.
+        send: Callable[[httpx.Request], httpx.Response]
+        send = self._inner.handle_request if kind == "write" else partial(self._once, kind)
+        repeats = _Repeats(kind)
+        with self._waits.one() as begin:
+            while True:
+                try:
+                    return send(request)
+                except _TryAgainError as error:
+                    wait = repeats.wait_after(error, self._peer.vendor)
+                    if wait is None:
+                        if isinstance(error.cause, httpx.Response):
+                            return error.cause
+                        raise self._peer.unreachable(request, error.cause) from None
+                begin(wait)
+                # Not time.sleep, which fails where the clock is set while it sleeps (libfaketime).
+                select.select([], [], [], wait.seconds)
 
-    def _when_not_too_many(self, request: httpx.Request, kind: RequestKind) -> httpx.Response:
-        """Send until the answer is not 429, which says nothing about the request; not for ever."""
-        until, wait_s = steady() + TOO_MANY_FOR_S, FIRST_WAIT_S
-        while True:
-            try:
-                # The journal decides whether a write may be repeated.
-                return self._inner.handle_request(request) if kind == "write" else self._once(request, kind)
-            except _TryAgainError as error:
-                if not error.is_too_many or kind == "sign_out" or steady() > until:
-                    raise
-                asked_s = error.wait_s
-            self._waits(self._peer.vendor)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-            pause_s = wait_s if asked_s is None else asked_s
-            # By chance longer, so that those who were refused together do not come again together.
-            select.select([], [], [], pause_s + JITTER_S * random.random())  # noqa: S311 - not a secret
-
-    def _once(self, request: httpx.Request, kind: RequestKind) -> httpx.Response:
+    def _once(self, kind: RequestKind, request: httpx.Request) -> httpx.Response:
         try:
             response = self._inner.handle_request(request)
             _check_json(response)
@@ -383,20 +408,31 @@ class _Journalling(_Layer):
 class _Budgeted(_Layer):
     """Holds one of the account's slots for each exchange."""
 
-    def __init__(self, inner: httpx.BaseTransport, budget: Budget, journal: Journal) -> None:
+    def __init__(
+        self, inner: httpx.BaseTransport, vendor: str, budget: Budget, journal: Journal, waits: Waits
+    ) -> None:
         super().__init__(inner)
+        self._vendor = vendor
         self._budget = budget
         self._journal = journal
+        self._waits = waits
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         # A section that has written reads to see the result.
         confirms = self._journal.is_writing or self._journal.writes > 0
-        with self._budget.slot(first=confirms or request.extensions[KIND] != "read"):
+        first = confirms or request.extensions[KIND] != "read"
+        with ExitStack() as held:
+            with self._waits.one() as begin:
+                held.enter_context(self._budget.slot(first=first, waiting=partial(self._report, begin)))
             sent_at = time.time()  # after waiting for its turn
             response = self._inner.handle_request(request)
         if _is_too_many(response):
             self._budget.refused(sent_at, _retry_after_s(response))
         return response
+
+    def _report(self, begin: Callable[[Wait], object], pause_s: float | None) -> None:
+        wait = Wait(f"{self._vendor} is sent no more requests at present")
+        begin(wait if pause_s is None else replace(wait, until=wait.since + pause_s))
 
 
 class Wire(_Layer):

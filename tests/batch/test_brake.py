@@ -14,6 +14,8 @@ from rich.console import Console
 from runbook_lib.batch.brake import Brake
 from runbook_lib.batch.progress import LiveTable
 from runbook_lib.batch.results import SectionResult, Stop, TenantResult
+from runbook_lib.records import living
+from runbook_lib.records.waits import Wait
 from runbook_lib.vendors import answered
 from runbook_lib.vendors.answered import answered_first
 
@@ -64,16 +66,24 @@ def test_as_many_failures_as_are_allowed_of_any_cause() -> None:
     assert stopped([tenant("interrupted")] * 5, 1) == (5, None)
 
 
-def test_a_terminal_shows_the_tenants_that_run() -> None:
+def test_a_terminal_shows_the_tenants_that_run(tmp_path: Path) -> None:
     output = io.StringIO()
     screen = Console(file=output, force_terminal=True, width=120)
     with LiveTable(screen, 2) as table:
         for name in ("acme", "globex"):
-            table.on_begun(name)
+            table.on_begun(name, tmp_path / name)
         table.on_going("acme", "02", [SectionResult("01", "succeeded", writes=1, changes=2)])
         table.on_tenant_end(TenantResult("demo", "globex", Path("run"), ()))
+        (tmp_path / "acme").mkdir()
+        living.begin(tmp_path / "acme")
+        wait = Wait("Twilio answered 429 (too many requests)", until=time.time() + 60, attempt=2)
+        living.report_wait(tmp_path / "acme", living.Process.SECTION, wait)
         shown = io.StringIO()
-        Console(file=shown, width=120).print(table._table())
+        Console(file=shown, width=200).print(table._table())
+        living.end(tmp_path / "acme")
+        later = io.StringIO()
+        Console(file=later, width=200).print(table._table())
+    assert "Twilio answered 429" in shown.getvalue() and "429" not in later.getvalue()
     assert "acme" in shown.getvalue() and "02" in shown.getvalue() and "globex" not in shown.getvalue()
     assert "1 of 2" in shown.getvalue()
 

@@ -104,6 +104,11 @@ class Hand:
         self.form.answered({"do": "cancel"})
 
 
+def lines(hand: Hand) -> list[str]:
+    """What the panel says of a run that is going on."""
+    return hand.view["run"]["lines"] if hand.view["run"] else []
+
+
 def said(form: ApplyForm) -> str:
     """What is shown of a run."""
     return form.status.text() if form.status else ""
@@ -287,8 +292,49 @@ def test_another_run_of_the_tenant_is_named(
     page.plan()
     with held(sandbox.root / "records" / "demo" / "acme", "tenant acme"):
         hand.apply()
+        until(lambda: any(f"tenant acme is in use by {whoami()}" in line for line in lines(hand)))
+        assert "waiting for another run" in {one["words"] for one in hand.view["run"]["phases"]}
         page.form.wait(PATIENCE_S)
     assert HEADINGS["LockedError"] in said(page.form) and whoami() in said(page.form)
+
+
+@pytest.mark.parametrize(
+    ("fault", "vendor"),
+    [
+        ({"vendor": "twilio", "method": "POST", "path": "/v1/Trunks$"}, "Twilio"),
+        ({"vendor": "portsip", "method": "POST", "path": "/auth/sign_in$"}, "PortSIP"),
+    ],
+)
+def test_a_vendor_that_asks_for_a_pause_is_named_as_long_as_it_lasts(
+    page: SectionPage, sandbox: TestSandbox, fault: dict[str, str], vendor: str
+) -> None:
+    """Of the process that writes, and of the one that signs in."""
+    hand = Hand(page.form)
+    page.plan()
+    sandbox.control("POST", "faults", {**fault, "kind": "status", "status": 429, "retry_after": "5"})
+    # Its second attempt is answered late: until then the form says that it has no answer yet.
+    sandbox.control("POST", "faults", {**fault, "kind": "delay", "effect": "first", "seconds": 2, "nth": 2})
+    hand.apply()
+    shown: list[tuple[bool, str, bool]] = []
+    while hand.view["run"] is None or hand.view["run"]["running"]:
+        view, status = hand.view["run"], page.form.follower.status
+        if view is not None and status is not None:
+            waits = [line for line in view["lines"] if "answered 429" in line]
+            written = any((write["answer"] or {}).get("status") == 201 for write in status.writes)
+            shown.append((bool(waits), " ".join(waits), written))
+        time.sleep(0.1)
+    page.form.wait(PATIENCE_S)
+    during = [line for waits, line, _ in shown if waits]
+    assert all(vendor in line and re.search(r"\d\d:\d\d:\d\d UTC", line) for line in during)
+    waiting = [line for line in during if "waiting" in line]
+    assert len(waiting) > 20 and all("attempt 2" in line for line in waiting)
+    assert any("waiting" not in line for line in during)
+    # It is over with the answer, and did not come again.
+    flags = [waits for waits, _, _ in shown]
+    last = len(flags) - 1 - flags[::-1].index(True)
+    assert all(flags[flags.index(True) : last]) and last < len(flags) - 1
+    assert not any(waits and written for waits, _, written in shown)
+    assert "Section 01: succeeded" in said(page.form) and "429 (" not in said(page.form)
 
 
 def test_a_page_opened_anew_follows_the_child_that_runs(

@@ -257,7 +257,7 @@ def test_what_the_guide_names_comes_before_the_other_options_of_its_step() -> No
 def test_columns_that_have_no_room_are_a_line_below_their_row() -> None:
     columns = tuple(f"column {number}" for number in range(12))
     table = view_table(View("wide", columns, (tuple(f"<value {number}>" for number in range(12)),)))
-    html = table.html().replace("<wbr>", "").replace("&nbsp;", " ")
+    html = re.sub("<wbr>|</?span[^>]*>", "", table.html()).replace("&nbsp;", " ")
     assert html.count("<th ") == MOST_COLUMNS
     assert all(f"&lt;value {number}&gt;" in html for number in range(12))
     assert "column 11: &lt;value 11&gt;" in html

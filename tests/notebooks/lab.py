@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ from runbook_lib.guide import SECTIONS
 from tests.conftest import CHECKOUT, TestSandbox
 
 PATIENCE_MS = 60_000
+#: Of the windows that people have.
+WIDTHS = (1280, 1024, 800)
 #: What JupyterLab shows errors in, and what a cell writes to standard error.
 ERROR = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]'
 #: Carried out at once and answered late: nothing of it happens after the test.
@@ -126,12 +129,17 @@ def until_it_ended(page: Page) -> None:
     expect(page.get_by_text("| Idle")).to_be_visible(timeout=PATIENCE_MS)
 
 
+def set_width(page: Page, width: int, height: int = 5000) -> None:
+    """Make the window so wide."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_function("width => innerWidth === width", arg=width)
+
+
 def wider_than_the_page(page: Page) -> list[str]:
     """Outputs that have a scroll bar below them, in the window's widths that people have."""
     outputs, found = page.locator(".jp-OutputArea-output"), []
-    for width in (1280, 800):  # the file list takes its part of both
-        page.set_viewport_size({"width": width, "height": 5000})
-        page.wait_for_function("width => innerWidth === width", arg=width)
+    for width in WIDTHS:  # the file list takes its part of each
+        set_width(page, width)
         found += outputs.evaluate_all(
             "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText)"
         )
@@ -149,8 +157,8 @@ def cut_labels(page: Page) -> list[str]:
     )
 
 
-#: Words of letters alone: an address or an id may have to go on in the next line.
-_SPLIT = r"""() => {
+#: The words of the tables, with whether each goes on in the next line, and whether it would fit on one.
+_WORDS = r"""() => {
   const found = [];
   const cells = [...document.querySelectorAll("table :is(th, td, caption)")];
   for (const cell of cells.filter(one => one.checkVisibility())) {
@@ -166,18 +174,43 @@ _SPLIT = r"""() => {
         else words.push({ start: [node, match.index], end, text: match[0] });
       }
     }
+    const style = getComputedStyle(cell);
+    const room = cell.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     for (const { start, end, text } of words) {
       const range = document.createRange();
       range.setStart(...start);
       range.setEnd(...end);
-      const tops = [...range.getClientRects()].filter(one => one.width).map(one => one.top);
-      if (/^\p{L}{2,16}[:,;.]?$/u.test(text) && Math.max(...tops) - Math.min(...tops) > 6) found.push(text);
+      const lines = [...range.getClientRects()].filter(one => one.width);
+      const tops = lines.map(one => one.top);
+      const width = lines.reduce((sum, one) => sum + one.width, 0);
+      found.push({ text, split: Math.max(...tops) - Math.min(...tops) > 6, fits: width + 1 < room });
     }
   }
-  return [...new Set(found)];
+  return found;
 }"""
+#: Words of letters alone: an address or an id may have to go on in the next line.
+_PLAIN = re.compile(r"[^\w\s]?[^\W\d_]{2,16}[^\w\s]{0,2}")
+#: Any text may end a line behind these.
+_ENDS = re.compile(r"[-‐–/?|]")
 
 
 def split_words(page: Page) -> list[str]:
-    """The words in tables that go on in the next line."""
-    return page.evaluate(_SPLIT)
+    """The words in tables that go on in the next line: of letters, and any others that would fit on one."""
+    split = [word for word in page.evaluate(_WORDS) if word["split"]]
+    return sorted(
+        {
+            word["text"]
+            for word in split
+            if _PLAIN.fullmatch(word["text"]) or (word["fits"] and not _ENDS.search(word["text"]))
+        }
+    )
+
+
+def split_at(page: Page, *widths: int) -> list[tuple[int, str]]:
+    """The words in tables that are split, with the width of the window."""
+    found = []
+    for width in widths or WIDTHS:
+        set_width(page, width)
+        page.wait_for_timeout(300)
+        found += [(width, word) for word in split_words(page)]
+    return found

@@ -23,10 +23,13 @@ from tests.notebooks.lab import (
     ERROR,
     FIRST_WRITE,
     PATIENCE_MS,
+    WIDTHS,
     choose_run_all,
     in_a_terminal,
     picture,
-    split_words,
+    set_width,
+    split_at,
+    wider_than_the_page,
 )
 
 SITE = "parameters/sandbox/site.yaml"
@@ -264,17 +267,6 @@ def test_the_kernel_looks_at_nothing_once_the_board_is_gone(
     expect(page.get_by_text("again True", exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
 
-def split_at(page: Page, *widths: int) -> list[tuple[int, str]]:
-    """The words in tables that are split, with the width of the page."""
-    found = []
-    for width in widths:
-        page.set_viewport_size({"width": width, "height": 1000})
-        page.wait_for_function("width => innerWidth === width", arg=width)
-        page.wait_for_timeout(300)
-        found += [(width, word) for word in split_words(page)]
-    return found
-
-
 def test_words_stay_whole_in_the_tables_of_the_home_and_the_tenant(
     page: Page, lab: str, sandbox: TestSandbox
 ) -> None:
@@ -282,15 +274,15 @@ def test_words_stay_whole_in_the_tables_of_the_home_and_the_tenant(
     assert done.returncode == 0, done.stdout
     open_home(page, lab, sandbox)
     expect(page.locator(".jp-Cell", has_text="home.runs()")).to_contain_text("CHG-7")
-    assert split_at(page, 1280, 800) == []
+    assert split_at(page) == []
     picture(page, "home-words-800")
     page.set_viewport_size({"width": 1280, "height": 800})
     row(page, "acme").get_by_role("button", name="acme", exact=True).click()
     tenant = page.locator("div.jp-NotebookPanel:not(.lm-mod-hidden)")
     expect(tenant.get_by_text("The whole tenant planned: ")).to_be_visible(timeout=PATIENCE_MS)
-    # Beside the file list, 800 pixels have no room for a plan's columns.
-    assert split_at(page, 1280) == []
-    picture(page, "tenant-words-1280")
+    assert split_at(page) == []
+    picture(page, "tenant-words-800")
+    assert wider_than_the_page(page) == []
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -309,9 +301,8 @@ def test_it_reads_in_both_themes_and_in_every_width(
         assert page.evaluate("document.body.dataset.jpThemeName") == THEMES[theme]
         assert {"conflict", "to do", "rings nowhere"} < {*states(page, "acme"), *states(page, "globex")}
         assert set(states(page, "initech.yaml")) == {"invalid"}
-        for width in (1280, 800):
-            page.set_viewport_size({"width": width, "height": 800})
-            page.wait_for_function("width => innerWidth === width", arg=width)
+        for width in WIDTHS:
+            set_width(page, width, 800)
             page.locator(BOARD).scroll_into_view_if_needed()
             picture(page, f"home-{theme}-{width}")
             assert findings(page, *OURS) == []

@@ -34,6 +34,7 @@ from tests.notebooks.lab import (
     press_apply,
     run_all,
     run_cell,
+    split_at,
     type_name,
     until_it_ended,
     wait_until_planned,
@@ -61,6 +62,7 @@ def test_run_all_with_the_defaults(page: Page, lab: str, sandbox: TestSandbox, n
     expect(page.get_by_text("SANDBOX: both vendors are simulated on this machine")).to_be_visible()
     assert page.locator(ERROR).count() == 0
     assert sandbox.writes() == []
+    assert split_at(page) == []
 
 
 def test_nothing_scrolls_sideways(page: Page, lab: str, sandbox: TestSandbox) -> None:
@@ -79,6 +81,7 @@ def test_nothing_scrolls_sideways(page: Page, lab: str, sandbox: TestSandbox) ->
     head.wait_for(timeout=PATIENCE_MS)
     assert "color:inherit" not in (head.get_attribute("style") or "")  # it is not trusted
     assert wider_than_the_page(page) == []
+    assert split_at(page, 1280, 1024) == []
     picture(page, "untrusted")
     opened.unlink()
     shutil.rmtree(sandbox.root / "records", ignore_errors=True)

@@ -9,12 +9,15 @@ from tests.conftest import TestSandbox
 from tests.notebooks.lab import (
     FIRST_WRITE,
     PATIENCE_MS,
+    WIDTHS,
     apply_button,
     cancel_button,
     choose_run_all,
     cut_labels,
     open_notebook,
     picture,
+    set_width,
+    split_at,
     type_name,
     until_it_ended,
     wait_until_planned,
@@ -61,6 +64,7 @@ def test_names_of_forty_characters(page: Page, lab: str, sandbox: TestSandbox) -
         found = wider_than_the_page(page)
         picture(page, f"long-names-{number}")
         assert found == []
+        assert split_at(page) == []
     type_name(page, f"{SITE}/{TENANT}")
     expect(apply_button(page)).to_be_enabled()
     in_every_width(page, "form")
@@ -74,8 +78,7 @@ def test_names_of_forty_characters(page: Page, lab: str, sandbox: TestSandbox) -
 
 
 def in_every_width(page: Page, name: str) -> None:
-    for width in (1280, 800):
-        page.set_viewport_size({"width": width, "height": 5000})
-        page.wait_for_function("width => innerWidth === width", arg=width)
+    for width in WIDTHS:
+        set_width(page, width)
         picture(page, f"long-names-{name}-{width}")
         assert cut_labels(page) == []

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 from runbook_lib.parameters import load_all
 from tests.conftest import TestSandbox
 from tests.notebooks.axe import OURS, THEMES, choose_theme, findings
-from tests.notebooks.lab import PATIENCE_MS, choose_run_all, in_a_terminal, picture
+from tests.notebooks.lab import PATIENCE_MS, WIDTHS, choose_run_all, in_a_terminal, picture, set_width
 
 SITE = "parameters/sandbox/site.yaml"
 
@@ -197,7 +197,7 @@ def test_nothing_can_be_typed_until_the_asked_for_fields_are_there(
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_form_for_everybody(page: Page, lab: str, sandbox: TestSandbox, theme: str) -> None:
-    """axe-core, both themes, two widths; rules are added and removed by the keyboard."""
+    """axe-core, both themes, every width; rules are added and removed by the keyboard."""
     choose_theme(page, lab, theme)
     try:
         form = open_form(page, lab)
@@ -212,9 +212,8 @@ def test_the_form_for_everybody(page: Page, lab: str, sandbox: TestSandbox, them
         form.get_by_role("button", name="Show the difference").click()
         expect(form.get_by_label("What would be written")).to_contain_text("Reception")
         assert findings(page, *OURS) == []
-        for width in (1280, 800):
-            page.set_viewport_size({"width": width, "height": 5000})
-            page.wait_for_function("width => innerWidth === width", arg=width)
+        for width in WIDTHS:
+            set_width(page, width)
             assert form.evaluate("form => form.scrollWidth <= form.clientWidth")
             picture(form, f"form-{theme}-{width}")
         form.get_by_role("button", name="Remove inbound 1").press("Enter")

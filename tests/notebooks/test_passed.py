@@ -142,6 +142,26 @@ def test_a_cell_that_another_tool_puts_in_counts_as_well() -> None:
     assert passed_names([own, "rows = 3"], PARAMETERS) == ([], [])
 
 
+def test_a_bug_in_reading_parameters_is_not_taken_for_a_foreign_notebook(
+    sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its secrets would not be known to the filter."""
+
+    def bug(*_: object) -> None:
+        raise AttributeError("no such name")
+
+    monkeypatch.setattr("runbook_lib.parameters.load", bug)
+    with pytest.raises(AttributeError):
+        check_parameters(with_parameters("01", FILES))
+
+
+@pytest.mark.parametrize("value", [5, ["a"], "a\0b", "x" * 10_000])
+def test_a_foreign_notebooks_parameters_mean_something_else(sandbox: TestSandbox, value: object) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1")])
+    notebook.metadata["papermill"] = {"parameters": {"site": value, "tenant": value}}
+    assert check_parameters(notebook) is None
+
+
 def test_foreign_notebooks_keep_their_names() -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1")])
     notebook.metadata["papermill"] = {"parameters": {"anything": 1, "mode": "apply"}}

@@ -14,11 +14,14 @@ from tests.notebooks.axe import findings
 from tests.notebooks.lab import (
     FIRST_WRITE,
     PATIENCE_MS,
+    WIDTHS,
     cancel_button,
     in_a_terminal,
     picture,
     press_apply,
     run_all,
+    set_width,
+    split_at,
     split_words,
 )
 
@@ -80,7 +83,7 @@ def test_pages_of_records_for_everybody(browser: Browser, page: Page, lab: str, 
         "interrupted-section": folder / "01_create_sip_trunk.html",
     }
     for theme in ("light", "dark"):
-        for width in (1280, 800):
+        for width in WIDTHS:
             context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
             for name, path in pages.items():
                 shown = context.new_page()
@@ -89,6 +92,7 @@ def test_pages_of_records_for_everybody(browser: Browser, page: Page, lab: str, 
                 shown.goto(path.as_uri())
                 assert findings(shown) == [], (name, theme, width)
                 assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, width)
+                assert split_words(shown) == [], (name, width)
                 assert sent == [path.as_uri()]
                 picture(shown, f"record-{name}-{theme}-{width}")
                 shown.close()
@@ -132,7 +136,7 @@ def test_pages_that_are_handed_on(browser: Browser, sandbox: TestSandbox) -> Non
             "customer": place / "customer.html",
         }
         for theme in ("light", "dark"):
-            for width in (1280, 800):
+            for width in WIDTHS:
                 context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
                 for name, path in pages.items():
                     shown = context.new_page()
@@ -149,6 +153,24 @@ def test_pages_that_are_handed_on(browser: Browser, sandbox: TestSandbox) -> Non
                 context.close()
     finally:
         shutil.rmtree(place)
+
+
+def test_words_stay_whole_in_the_record_of_a_whole_tenant(browser: Browser, sandbox: TestSandbox) -> None:
+    """All that a run changes, a password that nobody can read among it; in names of 40 characters as well."""
+    path = sandbox.root / tenant_file("acme")
+    path.write_text(path.read_text().replace("friendly_name: PortSIP acme", f"friendly_name: {'T' * 40}"))
+    done = in_a_terminal(sandbox, "apply", tenant_file("acme"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = the_record(sandbox)
+    assert "T" * 40 in record.read_text() and "(not readable)" in record.read_text()
+    shown = browser.new_page()
+    for page in sorted(record.parent.glob("*.html")):
+        shown.goto(page.as_uri())
+        assert split_at(shown) == [], page.name
+        for width in WIDTHS:
+            set_width(shown, width)
+            assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth"), (page.name, width)
+            picture(shown, f"record-of-acme-{page.stem}-{width}")
 
 
 @pytest.mark.parametrize("scripts", [True, False])

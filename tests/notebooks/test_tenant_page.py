@@ -12,7 +12,16 @@ from runbook_lib import working_copies
 from runbook_lib.guide import RUN_ORDER
 from tests.conftest import TestSandbox
 from tests.notebooks.axe import OURS, THEMES, choose_theme, findings
-from tests.notebooks.lab import ERROR, PATIENCE_MS, apply_button, choose_run_all, picture, type_name
+from tests.notebooks.lab import (
+    ERROR,
+    PATIENCE_MS,
+    WIDTHS,
+    apply_button,
+    choose_run_all,
+    picture,
+    set_width,
+    type_name,
+)
 
 GLOBEX = {"site": "parameters/sandbox/site.yaml", "tenant": "parameters/sandbox/globex.yaml"}
 #: What an operator may have to do for a new tenant, beside filling in its parameters.
@@ -127,9 +136,8 @@ def test_it_reads_in_both_themes_and_in_every_width(
         until_planned(page)
         assert page.evaluate("document.body.dataset.jpThemeName") == THEMES[theme]
         outputs = page.locator(".jp-OutputArea-output")
-        for width in (1280, 800):
-            page.set_viewport_size({"width": width, "height": 5000})
-            page.wait_for_function("width => innerWidth === width", arg=width)
+        for width in WIDTHS:
+            set_width(page, width)
             assert findings(page, *OURS) == []
             wide = outputs.evaluate_all(
                 "all => all.filter(one => one.scrollWidth > one.clientWidth + 1)"

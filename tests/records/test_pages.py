@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from runbook_lib.batch import frame, pages
 from runbook_lib.batch.overview import banner_of
-from runbook_lib.batch.pages import write_index, write_page, write_run_index
+from runbook_lib.batch.pages import renew_index, write_index, write_page, write_run_index
 from tests.records.conftest import finish, make, start, work
 
 RUN = "demo/acme/20261123T000000Z-aaaaaa"
@@ -235,6 +235,45 @@ def test_a_long_word_of_anybody_can_be_broken_everywhere(tmp_path: Path) -> None
 def test_a_list_with_live_runs_says_so(targets: set[str], banner: str) -> None:
     assert banner_of(targets) == banner
     assert ("<header" in frame.page("Records", banner_of(targets), "")) == bool(banner)
+
+
+#: What somebody made of a plan's file.
+CHANGED: dict[str, Any] = {
+    "target": {"target": ["sandbox"]},
+    "no target": {"target": "sandbox"},
+    "outcome": {"outcome": ["succeeded"]},
+    "no sections": {"sections": {}},
+    "no mapping": {"sections": ["01"]},
+    "no section": {"sections": [{"section": 1, "outcome": "succeeded"}]},
+    "no outcome": {"sections": [{"section": "01", "outcome": []}]},
+    "times": {"started": {"at": "never"}, "mode": 7},
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_a_changed_file_costs_its_own_run_its_line_and_no_other(tmp_path: Path, what: str) -> None:
+    make(tmp_path, RUN)
+    other = plan_only(tmp_path, "demo/acme/20261124T000000Z-aaaaaa")
+    changed = plan_only(tmp_path, "demo/acme/20261124T000001Z-aaaaaa")
+    run_json(changed, **{"mode": "plan", **CHANGED[what]})
+    page = write_index(tmp_path).read_text()
+    for folder in (tmp_path / RUN, other, changed):
+        assert f'data-run="{folder.relative_to(tmp_path)}"' in page
+    assert page.count("cannot be read") == (what not in ("target", "times"))
+
+
+def test_a_bug_is_not_taken_for_a_changed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_only(tmp_path, RUN)
+
+    def bug(*_: object) -> None:
+        raise AttributeError("no such name")
+
+    monkeypatch.setattr("runbook_lib.batch.overview._told", bug)
+    with pytest.raises(AttributeError):
+        write_index(tmp_path)
+    # The run that is over is not affected, and says so.
+    [caution] = renew_index(tmp_path)
+    assert "AttributeError" in caution
 
 
 def test_each_table_has_a_name_and_each_sheet_of_paper_its_run(tmp_path: Path) -> None:
