@@ -36,7 +36,7 @@ from .tables import NOTE, STATES, Link, Stack, Table
 from .widgets import WithWidget, is_watched
 
 if TYPE_CHECKING:
-    from .board import Board
+    from .panel import Board
 
 #: How often (s) the records are looked at, and how often at most the table is drawn while it is read.
 LOOK_S, DRAW_S = 2.0, 0.4
@@ -148,7 +148,7 @@ class HomePage:
             return self._shown("tenants", self._table)
         from IPython.display import display
 
-        from .board import Board
+        from .panel import Board
 
         self._board = Board(self._view(), self.answered)
         display(WithWidget(SAVED, self._board))
