@@ -15,7 +15,6 @@ from ..discover.finding import Discovery, discover_site
 from ..notebook.display import visible
 from ..parameters import load_site, project_root
 from ..screen import screen
-from .ending import guarded
 from .options import SANDBOX_SITE, SiteFile, files_of_run
 
 
@@ -26,17 +25,10 @@ def discover(
     ] = None,
 ) -> None:
     """Write parameter files for what was set up by hand; changes nothing at the vendors, and no file."""
-    raise typer.Exit(guarded(lambda: _discover(files_of_run(site, [])[0], to)))
-
-
-def _discover(site: Path, to: Path | None) -> int:
-    """Discover a site, write its files to a folder, show the report, and return the exit status."""
     root, began = project_root(), time.monotonic()
-    the_site = load_site(site, root)
-    found = discover_site(the_site, root)
-    folder = to or site.parent
-    _show(found, write_all(found.drafts, site, folder), time.monotonic() - began)
-    return 0
+    given, _ = files_of_run(site, [])
+    found = discover_site(load_site(given, root), root)
+    _show(found, write_all(found.drafts, given, to or given.parent), time.monotonic() - began)
 
 
 def _show(found: Discovery, written: list[Written], seconds: float) -> None:

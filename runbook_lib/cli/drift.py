@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +17,8 @@ from ..parameters import load_all, project_root
 from ..records.result import now
 from ..screen import complain, conclude, screen
 from ..watch.differences import look_at_all
-from ..watch.report import COLUMNS, Drift, post, post_target, write_metrics
-from .ending import guarded
+from ..watch.report import COLUMNS, Drift, post_target, write_metrics
+from ..watch.report import post as send
 from .options import SANDBOX_SITE, AllTenants, SiteFile, TenantFiles, owners_of
 
 
@@ -35,31 +34,13 @@ def drift(
         str | None,
         typer.Option(help="If something differs, post a summary to the URL at this reference (env:NAME)."),
     ] = None,
-) -> None:
-    """Show what differs from the parameters, and who changed it; changes nothing. Status 2: differences."""
-
-    def run() -> int:
-        given, owners = owners_of(site, tenants, None, every)
-        return _look(given, [Path(owner) for owner in owners], as_json=as_json, metrics=metrics, post_to=post)
-
-    raise typer.Exit(guarded(run))
-
-
-def _look(
-    site: Path,
-    tenants: Sequence[Path],
-    *,
-    as_json: bool = False,
-    metrics: Path | None = None,
-    post_to: str | None = None,
 ) -> int:
-    """Look at tenants of a site, show what differs, and return the exit status.
-
-    Raises ``InputError`` before the first request.
-    """
+    """Show what differs from the parameters, and who changed it; changes nothing. Status 2: differences."""
     root = project_root()
-    loaded = load_all(site, tenants, root, secrets=False)
-    url = post_target(post_to, root) if post_to else None
+    given, owners = owners_of(site, tenants, None, every)
+    # What is wrong with the input is found before the first request.
+    loaded = load_all(given, owners, root, secrets=False)
+    url = post_target(post, root) if post else None
     began = time.monotonic()
     looked, requests = look_at_all(loaded[0][0], [owner for _, owner in loaded], root)
     found = Drift(loaded[0][0].name, now(), time.monotonic() - began, tuple(looked), requests)
@@ -77,7 +58,7 @@ def _look(
     )
     if url is not None and status != ExitStatus.FINE:
         try:
-            post(found, url)
+            send(found, url)
         except RunbookError as error:
             complain(str(error))
             return ExitStatus.FAILED
