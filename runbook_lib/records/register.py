@@ -25,9 +25,9 @@ from ..plan import value_text
 from ..statement import CONFIRMED
 from . import living
 from .chain import ADOPTED, CLOSED, OPENED, Entry
-from .chain_reading import is_run
+from .chain_reading import events_by_run, is_on_hold
 from .clocks import clock_cautions, set_back
-from .events import DISPOSED, HELD, RELEASED
+from .events import DISPOSED
 from .first_block import (
     AUTOMATIC,
     DIFFERS,
@@ -248,15 +248,12 @@ def _own_reasons(record: Mapping[str, Any], approval: Mapping[str, Any], how: st
 
 def register(records: Path, entries: Sequence[Entry]) -> list[RegisterRow]:
     """Return a row for each run that the chain has, in the order in which they opened."""
-    by_run: dict[str, dict[str, Entry]] = {}
-    for entry in entries:
-        if is_run(entry.run):
-            by_run.setdefault(entry.run, {})[entry.event] = entry
+    by_run = events_by_run(entries)
     cache = _Cache(records, len(by_run))
     backwards = {after.run for before, after, _ in set_back(entries) if after.run}
     rows = []
     for run, events in by_run.items():
-        held = HELD in events and (RELEASED not in events or events[RELEASED].seq < events[HELD].seq)
+        held = is_on_hold(events)
         if OPENED not in events:
             if ADOPTED in events:
                 told = read_mapping(records / events[ADOPTED].file)
