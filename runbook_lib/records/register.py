@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from .policy import Seen
 from .problems import Problem, only_newer
 from .result import CHECKSUMS
 from .reviews import REVIEWED
-from .run_folder import OPENING, RECORD
+from .run_folder import OPENING, RECORD, OfRun
 from .summary import NOT_ENDED
 from .verify import read_record
 
@@ -109,7 +109,7 @@ class RecordFacts:
 
 
 @dataclass(frozen=True)
-class RegisterRow:
+class RegisterRow(OfRun):
     """One run of the register: what its record says, and what the chain says of it."""
 
     run: str
@@ -122,16 +122,6 @@ class RegisterRow:
     on_hold: bool = False
     reasons: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = field(default=(), repr=False)
-
-    @property
-    def site(self) -> str:
-        """The site's name."""
-        return self.run.split("/")[0]
-
-    @property
-    def tenant(self) -> str:
-        """The tenant's name, or that of the run's shared trunk."""
-        return self.run.split("/")[1]
 
     @property
     def outcome(self) -> str:
@@ -293,12 +283,11 @@ def _with_rollbacks(rows: Sequence[RegisterRow]) -> list[RegisterRow]:
     by: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row.facts.undoes and row.facts.mode == "apply" and row.facts.writes:
-            by.setdefault((row.site, row.tenant, row.facts.undoes), []).append(row.run.rpartition("/")[2])
+            by.setdefault((row.site, row.tenant, row.facts.undoes), []).append(row.run_id)
     found = []
     for row in rows:
-        site, tenant, run_id = row.run.split("/")
-        undone = tuple(by.get((site, tenant, run_id), ()))
-        found.append(RegisterRow(**{**row.__dict__, "rolled_back_by": undone}) if undone else row)
+        undone = tuple(by.get((row.site, row.tenant, row.run_id), ()))
+        found.append(replace(row, rolled_back_by=undone) if undone else row)
     return found
 
 
