@@ -21,13 +21,12 @@ from ..records.chain_reading import by_event, is_run, open_runs, read_chain
 from ..records.first_block import mapping
 from ..records.register import RegisterRow, register
 from ..records.run_folder import OPENING, OfRun
+from ..records.verify import READING
 from .run_shown import doing
 from .runs import RUNNING, RecordedRun
 
 #: How many of the latest runs are shown.
 LATEST = 10
-#: Modes of runs that were not to change anything.
-_LOOKING = frozenset({"plan", "verify"})
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class WorkspaceRuns:
             # One that was changed afterwards is shown, with what is wrong with it.
             if digest_of(content) != digest:
                 return False
-            self._looked_only[run] = parse_mapping(content).get("mode") in _LOOKING
+            self._looked_only[run] = parse_mapping(content).get("mode") in READING
         return self._looked_only[run]
 
 
