@@ -15,6 +15,7 @@ from ..parameters import TrunkScope
 from ..plain_files import write_whole
 from ..plan import value_text
 from ..secret import SecretRef, resolve, scrub_data
+from ..words import first_of
 from .differences import Difference, Looked
 
 #: Of the JSON document and of what is posted.
@@ -158,8 +159,7 @@ def post(drift: Drift, url: str) -> None:
 
     Raises ``RunbookError``, which does not name the URL: it is a secret.
     """
-    more = len(drift.differing) - NAMED
-    names = ", ".join(drift.differing[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    names = first_of(drift.differing, NAMED)
     data = {"text": f"{drift.sentence}: {names}" if names else drift.sentence} | drift.to_data()
     try:
         answer = httpx.post(url, json=scrub_data(data), timeout=POST_S, trust_env=False)
