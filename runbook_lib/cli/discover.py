@@ -15,6 +15,7 @@ from ..discover.finding import Discovery, discover_site
 from ..notebook.display import visible
 from ..parameters import load_site, project_root
 from ..screen import screen
+from ..words import requested
 from .options import SANDBOX_SITE, SiteFile, files_of_run
 
 
@@ -42,7 +43,6 @@ def _show(found: Discovery, written: list[Written], seconds: float) -> None:
     table = Table("What does not fit", COLUMNS, found.drafts.odd_rows())
     screen.print(Text(table.text()), soft_wrap=True)
     screen.print()
-    asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in found.requests.items())
-    tenants = len(found.drafts.tenants)
+    tenants, asked = len(found.drafts.tenants), requested(found.requests)
     line = f"{tenants} tenants, {len(found.in_place)} with everything in place; {seconds:.0f} s, {asked}."
     screen.print(Text(line), soft_wrap=True)

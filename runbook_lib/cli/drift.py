@@ -14,11 +14,10 @@ from ..errors import RunbookError
 from ..notebook.display import visible
 from ..outcomes import ExitStatus
 from ..parameters import load_all, project_root
-from ..records.result import now
 from ..screen import complain, conclude, screen
-from ..watch.differences import look_at_all
 from ..watch.report import COLUMNS, Drift, post_target, write_metrics
 from ..watch.report import post as send
+from ..words import requested
 from .options import SANDBOX_SITE, AllTenants, SiteFile, TenantFiles, owners_of
 
 
@@ -41,9 +40,7 @@ def drift(
     # What is wrong with the input is found before the first request.
     loaded = load_all(given, owners, root, secrets=False)
     url = post_target(post, root) if post else None
-    began = time.monotonic()
-    looked, requests = look_at_all(loaded[0][0], [owner for _, owner in loaded], root)
-    found = Drift(loaded[0][0].name, now(), time.monotonic() - began, tuple(looked), requests)
+    found = Drift.of(loaded[0][0], [owner for _, owner in loaded], root)
     if as_json:
         screen.print(json.dumps(found.to_data(), indent=2), soft_wrap=True, markup=False)
     else:
@@ -72,5 +69,7 @@ def _show(found: Drift) -> None:
         table = Table(f"What differs from the parameters of {found.site}", COLUMNS, found.table())
         screen.print(Text(table.text()), soft_wrap=True)
         screen.print()
-    asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in found.requests.items())
-    screen.print(Text(visible(f"{found.sentence}. {found.seconds:.0f} s, {asked}.")), soft_wrap=True)
+    screen.print(
+        Text(visible(f"{found.sentence}. {found.seconds:.0f} s, {requested(found.requests)}.")),
+        soft_wrap=True,
+    )
