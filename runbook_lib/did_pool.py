@@ -75,6 +75,14 @@ class DidPool:
         return cls(";".join("".join(entry.split()) for entry in entries))
 
     @classmethod
+    def read_if_any(cls, text: str | None) -> DidPool | None:
+        """Read a pool as ``read`` does; ``None`` for a text that is none."""
+        try:
+            return cls.read(text or "")
+        except ValueError:
+            return None
+
+    @classmethod
     def of(cls, numbers: Iterable[str]) -> DidPool:
         """Return the pool of these numbers (``+E.164`` or digits) in its shortest form.
 

@@ -261,6 +261,11 @@ class Plan:
         return plan
 
 
+def joined_notes(*notes: str) -> str:
+    """Return notes as one, without those that say nothing."""
+    return "; ".join(filter(None, notes))
+
+
 def _same(one: Any, other: Any) -> bool:
     """Whether two values are of one type and equal (1 is not true), names as people read them."""
     return meaning("name", canonical(one)) == meaning("name", canonical(other))

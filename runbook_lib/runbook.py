@@ -22,12 +22,12 @@ from .facts.estate import Estate
 from .facts.side_by_side import side_by_side
 from .guide import ROLL_BACK
 from .identity import plain_identities
-from .parameters import Site, Source, Tenant, TrunkScope, load, project_root
+from .parameters import Source, load, project_root
 from .paths import near
 from .plan import Plan, Slice
 from .records import living
 from .records.journal import FILE_NAME, Journal
-from .records.policy import policy_of, require_floor
+from .records.policy import policy_of, require_floor, target_of
 from .records.record import open_record
 from .records.result import new_run_id, now, run_folder
 from .records.run_folder import is_open
@@ -129,7 +129,8 @@ class Runbook:
         the_site, the_tenant = load(site, tenant, root)
         records = records_folder(root) / the_site.name
         folder = run_folder(root, the_site.name, the_tenant.name)
-        target = _target(the_site, the_tenant)
+        account = the_site.twilio_accounts[the_tenant.trunk_of(the_site).account_name(the_site)]
+        target = target_of(the_site, account.account_sid)
         to_undo = None
         if ROLL_BACK in sections:
             declared = to_jsonable_python({"site": the_site, "tenant": the_tenant})
@@ -306,13 +307,3 @@ class Runbook:
             register_of(self.context.records.parent),
             VERSION,
         )
-
-
-def _target(site: Site, tenant: Tenant | TrunkScope) -> dict[str, str]:
-    account = site.twilio_accounts[tenant.trunk_of(site).account_name(site)]
-    return {
-        "target": site.target,
-        "site": site.name,
-        "twilio_account": account.account_sid,
-        "pbx": site.pbx.url or "sandbox",
-    }

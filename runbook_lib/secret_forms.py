@@ -107,10 +107,6 @@ def _python_bytes_of_json_quoted(text: str) -> str:
     return _python_bytes_quoted(_json_unicode(text))
 
 
-def _html_attribute(text: str) -> str:
-    return html.escape(text)
-
-
 def _html_body(text: str) -> str:
     return html.escape(text, quote=False)
 
@@ -131,7 +127,7 @@ _OURS: Escapes = (
     _json_unicode,
     _python,
     _python_quoted,
-    _html_attribute,
+    html.escape,
     _html_body,
     _html_decimal,
 )

@@ -25,7 +25,7 @@ from .records.anchor import head_cautions
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
 from .records.first_block import FirstBlock, first_block
-from .records.journal import FILE_NAME, read_journal
+from .records.journal import writes_in
 from .records.living import Phase
 from .records.needs import try_out
 from .records.plans import remove_old_plans
@@ -168,9 +168,7 @@ class SectionRun:
     def first_block(self) -> FirstBlock:
         """Return what this section's part of the record says first, at present."""
         runbook, result = self.runbook, self._result
-        journal = runbook.folder / FILE_NAME
-        writes = read_journal(journal) if os.path.lexists(journal) else []
-        own = [write for write in writes if write["section"] == self.number]
+        own = [write for write in writes_in(runbook.folder) if write["section"] == self.number]
         facts = {
             "site": runbook.context.site.name,
             "ticket": os.environ.get(TICKET) or None,

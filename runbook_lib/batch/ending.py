@@ -11,7 +11,7 @@ import nbformat
 from ..guide import SECTIONS
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..plain_files import read_mapping
-from ..records.journal import FILE_NAME, read_journal
+from ..records.journal import writes_in
 from ..records.result import now, write_result
 from ..secret import scrub
 
@@ -51,8 +51,7 @@ def settle(
     result = result_of(folder, section)
     if result.get("outcome") == outcome and not cut_off:
         return result
-    journal = folder / FILE_NAME
-    sent = [one for one in read_journal(journal) if one["section"] == section] if journal.exists() else []
+    sent = [one for one in writes_in(folder) if one["section"] == section]
     lost = sum(one["answer"] is None for one in sent)
     told = {
         "kind": outcome,

@@ -21,6 +21,7 @@ from ..notebook.display import describe_wait, visible
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from ..records.living import reported_waits
 from ..secret import scrub_data
+from ..words import first_of
 from .observer import Observer
 from .results import NOT_RUN, RunResult, SectionResult, TenantResult
 
@@ -261,12 +262,7 @@ def lines_to_look_at(result: RunResult) -> list[str]:
     for tenant in result.tenants:
         for why, setting in (pair for section in tenant.sections for pair in section.to_look_at):
             found.setdefault((tenant.tenant, why), {})[setting] = None
-    return [visible(f"{tenant}: {why}: {_first_of([*names])}") for (tenant, why), names in found.items()]
-
-
-def _first_of(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return ", ".join(names[:2]) + more
+    return [visible(f"{tenant}: {why}: {first_of([*names], 2)}") for (tenant, why), names in found.items()]
 
 
 def plain_summary(result: RunResult) -> list[str]:

@@ -21,7 +21,7 @@ from ..batch.interruption import Interruption, interrupted_once
 from ..outcomes import ExitStatus
 from ..screen import complain, finish, guard
 from ..workspace import VARIABLE, full_path
-from .ending import RUN_AGAIN, guarded
+from .ending import RUN_AGAIN, guarded, with_status
 
 #: Module and function of each command, or of a group its ``app``, in the order of ``runbook --help``.
 COMMANDS = {
@@ -63,7 +63,7 @@ class OnDemand(TyperGroup):
         if isinstance(found, typer.Typer):
             return get_command(found)
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(cmd_name)(found)
+        single.command(cmd_name)(with_status(found))
         return get_command(single)
 
 

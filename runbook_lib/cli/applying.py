@@ -9,9 +9,7 @@ import typer
 from rich.text import Text
 
 from ..notebook.display import visible
-from ..outcomes import ExitStatus
 from ..screen import screen
-from .ending import guarded
 from .options import (
     SANDBOX_SITE,
     AcceptInterruption,
@@ -74,21 +72,19 @@ def apply(
         raise typer.BadParameter("--accept-interruption: needs exactly one tenant file")
     sections = chosen_sections(section, trunk)
     approval = given_approval(plan_file, approval_file, approved_plan, approved_by, owners)
-    named = trunk is not None and not as_json  # the record has them as well
-    if named and (status := guarded(lambda: _name_affected(site, f"trunk:{trunk}"))):
-        raise typer.Exit(status)
+    if trunk is not None and not as_json:  # the record has them as well
+        _name_affected(site, f"trunk:{trunk}")
     options = {"accept_interruption": True} if accept_interruption else {}
     raise typer.Exit(run_notebooks(site, owners, "apply", approval, sections, options, how, plans))
 
 
-def _name_affected(site: Path, trunk: str) -> int:
+def _name_affected(site: Path, trunk: str) -> None:
     """Name the tenants on a shared trunk before it is changed."""
     from ..runbook import Runbook
 
     with Runbook.open(site, trunk) as runbook:
         names = [tenant["name"] for tenant in runbook.tenants_affected()]
     screen.print(Text(f"Tenants affected: {visible(', '.join(names)) or 'none'}"))
-    return ExitStatus.FINE
 
 
 def verify(

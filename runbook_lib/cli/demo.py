@@ -14,7 +14,7 @@ from .options import SANDBOX_SITE
 from .running import run_notebooks
 
 
-def demo() -> None:
+def demo() -> int:
     """Run the whole guide for the demo tenants on the sandbox."""
     root = project_root()
     site = root / SANDBOX_SITE
@@ -23,7 +23,7 @@ def demo() -> None:
     except InputError as error:
         next_step = "create a workspace with the demo's site and tenants: runbook init FOLDER --sandbox"
         raise InputError(error.problems, next_step=next_step) from None
-    raise typer.Exit(run_notebooks(site, tenants, "apply"))
+    return run_notebooks(site, tenants, "apply")
 
 
 def sandbox(

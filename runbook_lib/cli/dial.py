@@ -16,10 +16,8 @@ from ..dialling.evaluator import NOT_LOOKED_AT, Call, DialPlan, explain, ring
 from ..dialling.sources import from_parameters
 from ..errors import InputError
 from ..notebook.display import visible
-from ..outcomes import ExitStatus
 from ..parameters import Tenant, load, project_root
 from ..screen import screen
-from .ending import guarded
 from .options import SANDBOX_SITE, SiteFile, files_of_run
 
 #: Columns that are shown only if one of the calls has a value in them.
@@ -42,13 +40,8 @@ def dial(
     ] = False,
 ) -> None:
     """Show where dialled numbers go and why; makes no call and changes nothing."""
-
-    def run() -> int:
-        given, [owner] = files_of_run(site, [tenant])
-        show_calls(given, owner, numbers or [], caller, screen, live=live, called=called)
-        return ExitStatus.FINE
-
-    raise typer.Exit(guarded(run))
+    given, [owner] = files_of_run(site, [tenant])
+    show_calls(given, owner, numbers or [], caller, screen, live=live, called=called)
 
 
 def show_calls(

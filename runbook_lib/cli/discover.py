@@ -15,7 +15,7 @@ from ..discover.finding import Discovery, discover_site
 from ..notebook.display import visible
 from ..parameters import load_site, project_root
 from ..screen import screen
-from .ending import guarded
+from ..words import requested
 from .options import SANDBOX_SITE, SiteFile, files_of_run
 
 
@@ -26,17 +26,10 @@ def discover(
     ] = None,
 ) -> None:
     """Write parameter files for what was set up by hand; overwrites no file and changes no vendor."""
-    raise typer.Exit(guarded(lambda: _discover(files_of_run(site, [])[0], to)))
-
-
-def _discover(site: Path, to: Path | None) -> int:
-    """Discover a site, write its files to a folder, show the report, and return the exit status."""
     root, began = project_root(), time.monotonic()
-    the_site = load_site(site, root)
-    found = discover_site(the_site, root)
-    folder = to or site.parent
-    _show(found, write_all(found.drafts, site, folder), time.monotonic() - began)
-    return 0
+    given, _ = files_of_run(site, [])
+    found = discover_site(load_site(given, root), root)
+    _show(found, write_all(found.drafts, given, to or given.parent), time.monotonic() - began)
 
 
 def _show(found: Discovery, written: list[Written], seconds: float) -> None:
@@ -50,7 +43,6 @@ def _show(found: Discovery, written: list[Written], seconds: float) -> None:
     table = Table("What does not fit", COLUMNS, found.drafts.odd_rows())
     screen.print(Text(table.text()), soft_wrap=True)
     screen.print()
-    asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in found.requests.items())
-    tenants = len(found.drafts.tenants)
+    tenants, asked = len(found.drafts.tenants), requested(found.requests)
     line = f"{tenants} tenants, {len(found.in_place)} with everything in place; {seconds:.0f} s, {asked}."
     screen.print(Text(line), soft_wrap=True)

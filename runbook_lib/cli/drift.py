@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +14,10 @@ from ..errors import RunbookError
 from ..notebook.display import visible
 from ..outcomes import ExitStatus
 from ..parameters import load_all, project_root
-from ..records.result import now
 from ..screen import complain, conclude, screen
-from ..watch.differences import look_at_all
-from ..watch.report import COLUMNS, Drift, post, post_target, write_metrics
-from .ending import guarded
+from ..watch.report import COLUMNS, Drift, post_target, write_metrics
+from ..watch.report import post as send
+from ..words import requested
 from .options import SANDBOX_SITE, AllTenants, SiteFile, TenantFiles, owners_of
 
 
@@ -35,34 +33,14 @@ def drift(
         str | None,
         typer.Option(help="If something differs, post a summary to the URL at this reference (env:NAME)."),
     ] = None,
-) -> None:
-    """Show what differs from the parameters, and who changed it; changes nothing. Status 2: differences."""
-
-    def run() -> int:
-        given, owners = owners_of(site, tenants, None, every)
-        return _look(given, [Path(owner) for owner in owners], as_json=as_json, metrics=metrics, post_to=post)
-
-    raise typer.Exit(guarded(run))
-
-
-def _look(
-    site: Path,
-    tenants: Sequence[Path],
-    *,
-    as_json: bool = False,
-    metrics: Path | None = None,
-    post_to: str | None = None,
 ) -> int:
-    """Look at tenants of a site, show what differs, and return the exit status.
-
-    Raises ``InputError`` before the first request.
-    """
+    """Show what differs from the parameters, and who changed it; changes nothing. Status 2: differences."""
     root = project_root()
-    loaded = load_all(site, tenants, root, secrets=False)
-    url = post_target(post_to, root) if post_to else None
-    began = time.monotonic()
-    looked, requests = look_at_all(loaded[0][0], [owner for _, owner in loaded], root)
-    found = Drift(loaded[0][0].name, now(), time.monotonic() - began, tuple(looked), requests)
+    given, owners = owners_of(site, tenants, None, every)
+    # What is wrong with the input is found before the first request.
+    loaded = load_all(given, owners, root, secrets=False)
+    url = post_target(post, root) if post else None
+    found = Drift.of(loaded[0][0], [owner for _, owner in loaded], root)
     if as_json:
         screen.print(json.dumps(found.to_data(), indent=2), soft_wrap=True, markup=False)
     else:
@@ -77,7 +55,7 @@ def _look(
     )
     if url is not None and status != ExitStatus.FINE:
         try:
-            post(found, url)
+            send(found, url)
         except RunbookError as error:
             complain(str(error))
             return ExitStatus.FAILED
@@ -91,5 +69,7 @@ def _show(found: Drift) -> None:
         table = Table(f"What differs from the parameters of {found.site}", COLUMNS, found.table())
         screen.print(Text(table.text()), soft_wrap=True)
         screen.print()
-    asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in found.requests.items())
-    screen.print(Text(visible(f"{found.sentence}. {found.seconds:.0f} s, {asked}.")), soft_wrap=True)
+    screen.print(
+        Text(visible(f"{found.sentence}. {found.seconds:.0f} s, {requested(found.requests)}.")),
+        soft_wrap=True,
+    )

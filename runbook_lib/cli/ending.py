@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import typer
 
@@ -23,6 +25,16 @@ def guarded(call: Callable[[], int]) -> int:
         raise
     except Exception as error:
         return report(error)
+
+
+def with_status(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Let a command end with the status that it returns, or with that of its error."""
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        raise typer.Exit(guarded(lambda: command(**given) or ExitStatus.FINE))
+
+    return run
 
 
 def report(error: Exception) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-import typer
-
-from ..outcomes import ExitStatus, worst
+from ..outcomes import worst
 from ..screen import screen
 from ..words import counted
 from .ending import guarded
@@ -27,14 +25,9 @@ from .running import announce, caution
 
 def validate(tenants: TenantFiles = None, site: SiteFile = SANDBOX_SITE, every: AllTenants = False) -> None:
     """Check parameter files; sends nothing."""
-
-    def check() -> int:
-        given, owners = owners_of(site, tenants, None, every)
-        caution(given, owners)
-        screen.print(f"OK: the site file and {counted(len(owners), 'tenant file')}")
-        return ExitStatus.FINE
-
-    raise typer.Exit(guarded(check))
+    given, owners = owners_of(site, tenants, None, every)
+    caution(given, owners)
+    screen.print(f"OK: the site file and {counted(len(owners), 'tenant file')}")
 
 
 def plan(
@@ -45,14 +38,14 @@ def plan(
     section: SectionNumber = None,
     out: PlanFolder = None,
     at_once: AtOnce = 1,
-) -> None:
+) -> int:
     """Plan tenants; changes nothing. Exit status 2 if there are changes."""
     from ..batch.plans import plan_at_once, plan_tenant
 
     sections = chosen_sections(section, trunk)
     site, owners = owners_of(site, tenants, trunk, every)
     if min(at_once, len(owners)) > 1:
-        raise typer.Exit(worst(plan_at_once(site, owners, out, screen, sections, at_once)))
+        return worst(plan_at_once(site, owners, out, screen, sections, at_once))
     announce(site)
     statuses = [guarded(partial(plan_tenant, site, owner, out, screen, sections)) for owner in owners]
-    raise typer.Exit(worst(statuses))
+    return worst(statuses)

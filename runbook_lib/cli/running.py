@@ -21,7 +21,7 @@ from ..paths import near
 from ..records.result import CHECKSUMS
 from ..records.versions import runbook_version
 from ..screen import complain, conclude, screen
-from ..words import counted
+from ..words import counted, first_of
 from ..workspace import find_workspace
 from .ending import RUN_AGAIN, guarded
 
@@ -165,9 +165,4 @@ def dial_cautions(owners: Iterable[Tenant | TrunkScope]) -> list[str]:
         if isinstance(tenant, Tenant):
             for finding in judgement.cautions(from_parameters(tenant)):
                 found.setdefault(str(finding), []).append(tenant.name)
-    return [f"{_names(tenants)}: {line}" for line, tenants in found.items()]
-
-
-def _names(tenants: Sequence[str]) -> str:
-    more = len(tenants) - _NAMED
-    return ", ".join(tenants[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return [f"{first_of(tenants, _NAMED)}: {line}" for line, tenants in found.items()]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from ..outcomes import ExitStatus
 from ..parameters import Tenant, load_all, load_site, project_root
 from ..screen import screen
-from .ending import guarded
 from .options import SANDBOX_SITE, SiteFile, TenantFiles, files_of_run
 
 
@@ -33,18 +32,12 @@ def sign_in(
 
     root = project_root()
     given, owners = files_of_run(site, tenants or [])
-
-    def run() -> int:
-        if clear:
-            for line in signing_in.clear(load_site(given, root), root):
-                screen.print(Text(line))
-            return ExitStatus.FINE
-        domains = [
-            owner.pbx_domain for _, owner in load_all(given, owners, root) if isinstance(owner, Tenant)
-        ]
+    if clear:
+        lines: Iterable[str] = signing_in.clear(load_site(given, root), root)
+    else:
+        loaded = load_all(given, owners, root)
+        domains = [owner.pbx_domain for _, owner in loaded if isinstance(owner, Tenant)]
         ask = partial(typer.prompt, "One-time code that the PBX sent", hide_input=sys.stdin.isatty())
-        for line in signing_in.sign_in_each(load_site(given, root), root, domains, ask):
-            screen.print(Text(line))
-        return ExitStatus.FINE
-
-    raise typer.Exit(guarded(run))
+        lines = signing_in.sign_in_each(load_site(given, root), root, domains, ask)
+    for line in lines:
+        screen.print(Text(line))

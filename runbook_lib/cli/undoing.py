@@ -60,30 +60,23 @@ def rollback(
     ticket: Ticket = None,
     reason: Reason = None,
     emergency: Emergency = None,
-) -> None:
+) -> int:
     """Show (with --apply: make) the changes that undo a record. Exit status 2 if the plan has changes."""
     from ..records.to_undo import parameter_files_of
 
-    def run() -> int:
-        where: Path
-        owner: Path | str
-        if site and tenant:  # also for records outside the chain, which name no files
-            run_id = record.rstrip("/").rpartition("/")[2]
-            where, [owner] = files_of_run(site, [tenant])
-        else:
-            run_id, files = parameter_files_of(find_workspace().records, record)
-            # Paths in a record start at the workspace, wherever this is called.
-            where = given_file(site) if site else project_root() / files["site"]
-            owner = given_file(tenant) if tenant else _recorded(files["tenant"])
-        options = {
-            "record": run_id,
-            "only": list(section or []),
-            "accept_interruption": accept_interruption,
-        }
-        approval = given_approval(plan_file, approval_file, approved_plan, approved_by)
-        return way_back(where, [owner], ROLL_BACK, options, carry_out, approval, out)
-
-    raise typer.Exit(guarded(run))
+    where: Path
+    owner: Path | str
+    if site and tenant:  # also for records outside the chain, which name no files
+        run_id = record.rstrip("/").rpartition("/")[2]
+        where, [owner] = files_of_run(site, [tenant])
+    else:
+        run_id, files = parameter_files_of(find_workspace().records, record)
+        # Paths in a record start at the workspace, wherever this is called.
+        where = given_file(site) if site else project_root() / files["site"]
+        owner = given_file(tenant) if tenant else _recorded(files["tenant"])
+    options = {"record": run_id, "only": list(section or []), "accept_interruption": accept_interruption}
+    approval = given_approval(plan_file, approval_file, approved_plan, approved_by)
+    return way_back(where, [owner], ROLL_BACK, options, carry_out, approval, out)
 
 
 def retire(
@@ -100,12 +93,12 @@ def retire(
     ticket: Ticket = None,
     reason: Reason = None,
     emergency: Emergency = None,
-) -> None:
+) -> int:
     """Show (with --apply: make) the changes that retire tenants. Exit status 2 if the plan has changes."""
     site, owners = owners_of(site, tenants, trunk)
     approval = given_approval(plan_file, approval_file, approved_plan, approved_by, owners)
     options = {"accept_interruption": accept_interruption}
-    raise typer.Exit(guarded(lambda: way_back(site, owners, RETIRE, options, carry_out, approval, out)))
+    return way_back(site, owners, RETIRE, options, carry_out, approval, out)
 
 
 def way_back(

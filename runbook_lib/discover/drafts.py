@@ -147,9 +147,8 @@ def _draft_tenant(
         drafts.add(Misfit.ONE_SIDED, whose, what)
         return
     used.add(_domain_of(first))
-    try:
-        pool = DidPool.read(share.get("did_numbers") or "")
-    except ValueError:
+    pool = DidPool.read_if_any(share.get("did_numbers"))
+    if pool is None:
         drafts.add(Misfit.POOL_WITHOUT_NUMBERS, whose, first["name"])
         return
     for did in (did for did in pool if did not in twilio.numbers):
@@ -284,10 +283,8 @@ def _inbound(rule: Read, dids: DidPool) -> Data | None:
         for when in ("office_hours", "non_office_hours", "holiday")
     ]
     text = str(rule.get("did_numbers") or "")
-    try:
-        inside = all(did in dids for did in DidPool.read(text))
-    except ValueError:
-        inside = False
+    pool = DidPool.read_if_any(text)
+    inside = pool is not None and all(did in dids for did in pool)
     if not inside or not all(forwards) or rule.get("cid_number_mask") or not rule.get("enabled"):
         return None
     data = {"name": rule["name"], "dids": text, "extension": forwards[0]}

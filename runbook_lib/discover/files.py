@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
+from ..parameters.plain_yaml import OTHER_WORDS
 from .drafts import Drafts
 
 #: Suffix of a file that is written beside an existing one; no parameter file has it.
 BESIDE = ".discovered"
 HEAD = "# Discovered: read this file before you use it, and store the passwords where its references point.\n"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null"})
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class _Quoting(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    is_plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
+    is_plain = _PLAIN.fullmatch(text) and text.lower() not in OTHER_WORDS
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_plain else '"')
 
 

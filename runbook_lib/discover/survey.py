@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from ..errors import RunbookError
@@ -13,7 +10,7 @@ from ..meaning import host
 from ..resources.rules import TenantRules
 from ..sip_uri import TerminationUri
 from ..vendors.portsip import Session
-from ..watch.reading import WORKERS, SiteReading
+from ..watch.reading import SiteReading
 
 Read = dict[str, Any]
 
@@ -75,8 +72,10 @@ def survey(reading: SiteReading) -> Survey:
         (trunk, tuple(system.get(f"/providers/{trunk_id}/assignees").get("items") or ()))
         for trunk, trunk_id in found
     )
-    tenants = tuple(_tenants_side_by_side(reading, [*system.list("/tenants")]))
-    return Survey(sides, tuple(without_domain), numbers, shared, tenants)
+    tenants = [*system.list("/tenants")]
+    read = reading.of_each(tenants, _tenant_side)
+    of_tenants = tuple(read[number] for number in range(len(tenants)))
+    return Survey(sides, tuple(without_domain), numbers, shared, of_tenants)
 
 
 def termination_of(trunk: Read) -> TerminationUri | None:
@@ -105,41 +104,18 @@ def _twilio_side(account: str, twilio: Any, trunk: Any) -> TwilioSide:
     )
 
 
-def _tenants_side_by_side(reading: SiteReading, tenants: list[Read]) -> Iterator[TenantSide]:
-    results: dict[int, TenantSide] = {}
-    waiting: SimpleQueue[tuple[int, Read]] = SimpleQueue()
-    for numbered in enumerate(tenants):
-        waiting.put(numbered)
-
-    def work() -> None:
-        session = reading.open_session()
-        while True:
-            try:
-                number, tenant = waiting.get_nowait()
-            except Empty:
-                return
-            try:
-                session.move_to(tenant["id"])
-                results[number] = _tenant_side(tenant, session)
-            except RunbookError as error:
-                results[number] = TenantSide(tenant, error=error)
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(WORKERS, len(tenants)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return (results[number] for number in range(len(tenants)))
-
-
 def _tenant_side(tenant: Read, session: Session) -> TenantSide:
-    listed = [one for one in session.list("/providers") if termination_of(one)]
-    if not listed:
-        return TenantSide(tenant)
-    rules = TenantRules(lambda: session)
-    return TenantSide(
-        tenant,
-        tuple(session.get(f"/providers/{one['id']}") for one in listed),
-        tuple(rules.inbound()),
-        tuple(rules.outbound()),
-    )
+    try:
+        session.move_to(tenant["id"])
+        listed = [one for one in session.list("/providers") if termination_of(one)]
+        if not listed:
+            return TenantSide(tenant)
+        rules = TenantRules(lambda: session)
+        return TenantSide(
+            tenant,
+            tuple(session.get(f"/providers/{one['id']}") for one in listed),
+            tuple(rules.inbound()),
+            tuple(rules.outbound()),
+        )
+    except RunbookError as error:
+        return TenantSide(tenant, error=error)

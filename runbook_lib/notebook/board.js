@@ -5,15 +5,6 @@ const SILENT_MS = 8000;
 // How often the page says that it is still there: without it, the kernel reads nothing by itself.
 const HERE_MS = 20000;
 
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-const utc = (time) => new Date(time).toISOString().slice(0, 19).replace("T", " ") + " UTC";
-
 function render({ model, el }) {
   const sites = element("select", { class: "site" });
   const siteLabel = element("label", { class: "sites" }, element("span", {}, "Site"), sites);

@@ -10,6 +10,7 @@ from ..discover.finding import discover_site
 from ..errors import InputError
 from ..parameters import load_site, project_root
 from ..paths import current_folder, locate, near
+from ..words import requested
 from .display import Box, Shown, utc
 from .failures import told_plainly
 from .outgoing import filter_kernel_output
@@ -49,14 +50,13 @@ class DiscoveryPage:
             if live
             else "SANDBOX: both vendors are simulated on this machine"
         )
-        asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in self._found.requests.items())
         rows = [
             (name, data["pbx_domain"], data["dids"], data.get("shared_trunk"), name in self._found.in_place)
             for name, data in self._found.drafts.tenants.items()
         ]
         columns = ("Tenant", "SIP domain", "Numbers", "Shared trunk", "Everything in place")
         table = Table("Tenants that were found", columns, rows, owner=self._site.name, read=self._read)
-        return Stack((Box("caution" if live else "info", banner, (asked,)), table))
+        return Stack((Box("caution" if live else "info", banner, (requested(self._found.requests),)), table))
 
     def oddities(self) -> Shown:
         """Return a table of what does not fit into any file."""

@@ -20,10 +20,9 @@ from ..parameters import project_root
 from ..parameters.tenants import site_files
 from ..paths import current_folder, locate, near
 from ..plain_files import describe
-from ..records.result import now
 from ..states import OwnerStates, State, next_step
-from ..watch.differences import look_at_all
 from ..watch.report import Drift
+from ..words import requested
 from ..workspace import records_folder
 from .display import Box, Shown, heading, utc, visible
 from .failures import told_plainly
@@ -36,7 +35,7 @@ from .tables import NOTE, STATES, Link, Stack, Table
 from .widgets import WithWidget, is_watched
 
 if TYPE_CHECKING:
-    from .board import Board
+    from .panel import Board
 
 #: How often (s) the records are looked at, and how often at most the table is drawn while it is read.
 LOOK_S, DRAW_S = 2.0, 0.4
@@ -148,7 +147,7 @@ class HomePage:
             return self._shown("tenants", self._table)
         from IPython.display import display
 
-        from .board import Board
+        from .panel import Board
 
         self._board = Board(self._view(), self.answered)
         display(WithWidget(SAVED, self._board))
@@ -202,14 +201,12 @@ class HomePage:
         self._start(self._look_up)
 
     def _look_up(self) -> None:
-        reader, began = self._reader, time.monotonic()
+        reader = self._reader
         site = reader.overview.site
         assert site is not None, "a site that was read"
         found: Drift | RunbookError
         try:
-            at = now()
-            looked, requests = look_at_all(site, reader.owners, self._root)
-            found = Drift(site.name, at, time.monotonic() - began, tuple(looked), requests)
+            found = Drift.of(site, reader.owners, self._root)
         except RunbookError as error:
             found = error
         except Exception as error:  # a bug; the page must not wait for ever
@@ -421,7 +418,6 @@ class HomePage:
             return Box(
                 "stop", heading(self._heading, f"This could not be looked up: {found.what}"), tuple(lines)
             )
-        asked = ", ".join(f"{count:,} requests to {vendor}" for vendor, count in found.requests.items())
         unread = [f"{looked.owner.name} could not be read: {looked.error}" for looked in found.unread]
         tone = "stop" if unread else "caution" if found.differences else "good"
         table = Differences(
@@ -435,7 +431,7 @@ class HomePage:
             read=f"read {utc(datetime.fromisoformat(found.at))}",
             empty="nothing differs",
         )
-        return Stack((Box(tone, found.sentence, (f"{asked}.", *unread)), table))
+        return Stack((Box(tone, found.sentence, (f"{requested(found.requests)}.", *unread)), table))
 
     def _in_flight(self) -> Shown:
         rows = [

@@ -18,19 +18,19 @@ from ..plain_files import parse_mapping, read, read_mapping
 from ..records import living
 from ..records.chain import OPENED, Chain, Entry, digest_of
 from ..records.chain_reading import by_event, is_run, open_runs, read_chain
+from ..records.first_block import mapping
 from ..records.register import RegisterRow, register
-from ..records.run_folder import OPENING
+from ..records.run_folder import OPENING, OfRun
+from ..records.verify import READING
 from .run_shown import doing
 from .runs import RUNNING, RecordedRun
 
 #: How many of the latest runs are shown.
 LATEST = 10
-#: Modes of runs that were not to change anything.
-_LOOKING = frozenset({"plan", "verify"})
 
 
 @dataclass(frozen=True)
-class UnclosedRun:
+class UnclosedRun(OfRun):
     """A run that opened its record and has not closed it: whose, since when, by whom, where.
 
     ``doing`` says what it is doing, and is empty unless it is going on as far as this machine can see.
@@ -43,21 +43,6 @@ class UnclosedRun:
     operator: str
     host: str
     doing: str = ""
-
-    @property
-    def site(self) -> str:
-        """The site's name."""
-        return self.run.split("/")[0]
-
-    @property
-    def tenant(self) -> str:
-        """The tenant's name, or that of the run's shared trunk."""
-        return self.run.split("/")[1]
-
-    @property
-    def run_id(self) -> str:
-        """The run's own part of its name."""
-        return self.run.split("/")[2]
 
     @property
     def is_elsewhere(self) -> bool:
@@ -137,11 +122,11 @@ class WorkspaceRuns:
             opening = read_mapping(recorded.folder / OPENING)
             if opening:
                 self._openings[run] = opening
-        order, process = opening.get("order"), _mapping(opening.get("process"))
+        order, process = opening.get("order"), mapping(opening.get("process"))
         sections = [number for number in SECTIONS if number in order] if isinstance(order, list) else []
         return UnclosedRun(
             run,
-            str(_mapping(opening.get("target")).get("target") or "unknown"),
+            str(mapping(opening.get("target")).get("target") or "unknown"),
             " ".join(sections),
             str(opening.get("started") or self._opened[run][0].at),
             str(opening.get("operator") or "somebody"),
@@ -160,7 +145,7 @@ class WorkspaceRuns:
             # One that was changed afterwards is shown, with what is wrong with it.
             if digest_of(content) != digest:
                 return False
-            self._looked_only[run] = parse_mapping(content).get("mode") in _LOOKING
+            self._looked_only[run] = parse_mapping(content).get("mode") in READING
         return self._looked_only[run]
 
 
@@ -176,7 +161,3 @@ def _doing(recorded: RecordedRun) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its record cannot be read ({type(error).__name__})"
     return doing(status) if status.state == RUNNING else ""
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -4,18 +4,9 @@
 const SILENT_MS = 5000;
 const SEEN = new WeakSet(); // the forms that were brought into view, once each
 
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
 function labelled(label, input, wide = false) {
   return element("label", { class: wide ? "field wide" : "field" }, element("span", {}, label), input);
 }
-
-const utc = (time) => new Date(time).toISOString().slice(0, 19).replace("T", " ") + " UTC";
 
 function render({ model, el }) {
   const text = (attributes) => element("input", { type: "text", autocomplete: "off", ...attributes });

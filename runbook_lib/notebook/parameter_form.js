@@ -3,13 +3,6 @@
 
 const PAUSE_MS = 350;
 
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
 const at = (values, path) => path.reduce((place, part) => (place == null ? undefined : place[part]), values);
 const key = (path) => JSON.stringify(path);
 

@@ -34,7 +34,7 @@ from .widgets import WithWidget, is_watched
 
 if TYPE_CHECKING:
     from ..parameters import Site
-    from .parameter_panel import ParameterPanel
+    from .panel import ParameterPanel
 
 MODES = {"plan": "plan: show what would change", "verify": "verify: compare with the guide's results"}
 #: The example without rules of a country comes first.
@@ -105,7 +105,7 @@ class ParameterForm:
         if not is_watched():
             return self._as_text()
         if self._panel is None:
-            from .parameter_panel import ParameterPanel
+            from .panel import ParameterPanel
 
             self._panel = ParameterPanel(self._view(), self.answered)
         return WithWidget(

@@ -18,7 +18,7 @@ from ..guide import SECTIONS
 from ..outcomes import RUNNING, UNKNOWN
 from ..plain_files import read_mapping
 from ..records import living
-from ..records.journal import FILE_NAME, read_journal
+from ..records.journal import writes_in
 from ..records.living import Phase
 from ..records.run_folder import OPENING, RUN
 from ..records.waits import Wait
@@ -132,8 +132,7 @@ class RecordedRun:
         """Read what is known of it now."""
         # Asked first: what an ended run has written is complete.
         running = self.is_running
-        journal = self.folder / FILE_NAME
-        writes = read_journal(journal) if journal.exists() else []
+        writes = writes_in(self.folder)
         if running:
             phase = living.entered(self.folder) or {"phase": Phase.STARTING}
             waits = tuple(living.reported_waits(self.folder))

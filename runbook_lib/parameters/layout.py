@@ -21,12 +21,12 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.tokens import BlockEntryToken, ValueToken
 
 from ..errors import InputError
+from .plain_yaml import OTHER_WORDS
 
 Place = tuple[str | int, ...]
 
 #: A text that needs no quotes in any version of YAML.
 _WORD = re.compile(r"[A-Za-z][\w-]*(?:[./:@][\w-]+)*(?: [\w-]+)*", re.ASCII)
-_OTHER_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
 _COMMENT = re.compile(r"#[^\r\n]*")
 BY_HAND = "edit the file by hand"
 
@@ -572,7 +572,7 @@ def _scalar(value: Any, quotes: str | None) -> str:
         return str(value)
     if quotes == "'" and value.isprintable():
         return "'" + value.replace("'", "''") + "'"
-    if quotes != '"' and _WORD.fullmatch(value) and value.casefold() not in _OTHER_WORDS:
+    if quotes != '"' and _WORD.fullmatch(value) and value.casefold() not in OTHER_WORDS:
         return value
     return '"' + "".join(map(_character, value)) + '"'
 

@@ -485,10 +485,6 @@ class Tenant(Strict):
         own = {key: getattr(self, key) for key in TrunkSettings.model_fields}
         return TrunkSettings.model_construct(**own)
 
-    def account_name(self, site: Site) -> str:
-        """Return the name of the Twilio account that the tenant's trunk is in."""
-        return self.trunk_of(site).account_name(site)
-
 
 @dataclass(frozen=True)
 class TrunkScope:

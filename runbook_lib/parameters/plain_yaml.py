@@ -39,7 +39,7 @@ _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
 #: With three dots it is not a number, in any version.
 _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 #: A word that begins with a letter is a text, unless it is one of these in one of the versions.
-_OTHER_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
+OTHER_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
 
 
 class Plain(NamedTuple):
@@ -91,7 +91,7 @@ def _scalar(node: Any) -> Any:
     value = node.value
     if node.style in ("'", '"'):
         return value
-    if _ADDRESS.fullmatch(value) or (value[:1].isalpha() and value.casefold() not in _OTHER_WORDS):
+    if _ADDRESS.fullmatch(value) or (value[:1].isalpha() and value.casefold() not in OTHER_WORDS):
         return value
     if value in ("true", "false"):
         return value == "true"

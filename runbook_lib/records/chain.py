@@ -372,6 +372,24 @@ def unreadable(error: OSError) -> RecordError:
     )
 
 
+def recorded(records: Path, name: str, digest: object, meaning: str) -> bytes:
+    """Return a file of the records that counts only as it was recorded; ``RecordError`` if it is not.
+
+    ``meaning`` is what it means that it was changed.
+    """
+    try:
+        content = read(records / name)
+    except OSError as error:
+        raise unreadable(error) from None
+    if digest_of(content) != digest:
+        raise RecordError(
+            f"{name} has changed since it was recorded",
+            meaning=meaning,
+            next_step="list every problem with: runbook records verify",
+        )
+    return content
+
+
 def _is_entry(line: bytes) -> bool:
     try:
         Entry.parse(line)

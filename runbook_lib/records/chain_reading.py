@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeGuard
 
 from .chain import CLOSED, DIGEST, FILE_NAME, FILES, OPENED, Chain, Entry, NewerFormatError, digest_of
+from .events import HELD, RELEASED
 from .problems import LFS_POINTER, LINE_ENDS, POINTER, Code, Problem, unread_problem
 
 
@@ -22,6 +23,25 @@ def by_event(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
         if entry.event in FILES:
             found.setdefault(str(entry.run), {})[entry.event] = entry.content
     return found
+
+
+def events_of(entries: Sequence[Entry], run: str) -> dict[str, Entry]:
+    """Return the latest entry of each event of one run."""
+    return {entry.event: entry for entry in entries if entry.run == run}
+
+
+def events_by_run(entries: Sequence[Entry]) -> dict[str, dict[str, Entry]]:
+    """Return the same of every run, in the order in which the chain has them first."""
+    found: dict[str, dict[str, Entry]] = {}
+    for entry in entries:
+        if is_run(entry.run):
+            found.setdefault(entry.run, {})[entry.event] = entry
+    return found
+
+
+def is_on_hold(events: Mapping[str, Entry]) -> bool:
+    """Whether a record must not be removed, by the latest entry of each of its events."""
+    return HELD in events and (RELEASED not in events or events[RELEASED].seq < events[HELD].seq)
 
 
 def read_chain(records: Path) -> tuple[list[Entry], list[Problem]]:

@@ -137,7 +137,7 @@ class _Allowed:
         tenant = mapping(mapping(record.get("parameters")).get("tenant"))
         self._has_rows = bool(record)
         self._shares = bool(tenant.get("shared_trunk"))
-        self._numbers = _pool(tenant.get("dids"))
+        self._numbers = DidPool.read_if_any(str(tenant.get("dids"))) or ()
         self._domains = frozenset[str]()
         own_trunk = mapping(tenant.get("trunk"))
         if not self._shares and own_trunk.get("termination"):
@@ -189,13 +189,6 @@ class _Allowed:
         """Whether a text is made of the tenant's own numbers and nothing else."""
         numbers = [part.strip() for entry in text.split(";") for part in entry.split("-")]
         return bool(numbers) and all(_NUMBER.fullmatch(one) and one in self._numbers for one in numbers)
-
-
-def _pool(text: object) -> Any:
-    try:
-        return DidPool.read(str(text))
-    except ValueError:
-        return ()
 
 
 def tenants_of(record: Mapping[str, Any], domains: Mapping[str, str]) -> Sequence[str]:

@@ -108,10 +108,11 @@ def same(left: Any, live: Any, field: str = "") -> bool:
         if not isinstance(live, list) or len(left) != len(live):
             return False
         return all(same(one, other) for one, other in zip(left, live, strict=True))
-    return meaning(field, _text(left)) == meaning(field, _text(live))
+    return meaning(field, as_form(left)) == meaning(field, as_form(live))
 
 
-def _text(value: Any) -> str:
+def as_form(value: Any) -> str:
+    """Return a value as a form carries it."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

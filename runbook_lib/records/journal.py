@@ -283,6 +283,12 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     return list(writes.values())
 
 
+def writes_in(folder: Path) -> list[dict[str, Any]]:
+    """Return the writes of a run, as ``read_journal`` does; none for a run without a journal."""
+    path = folder / FILE_NAME
+    return read_journal(path) if os.path.lexists(path) else []
+
+
 def is_readable(write: Mapping[str, Any]) -> bool:
     """Whether a write of a journal could be read."""
     return write["event"] == SENDING

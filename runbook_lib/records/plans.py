@@ -18,9 +18,8 @@ from ..plain_files import read_mapping
 from . import living
 from .chain import Chain
 from .run_folder import run_name
+from .verify import READING
 
-#: Modes of runs that change nothing.
-LOOKING = ("plan", "verify")
 _RUN = re.compile(r"(\d{8}T\d{6})Z-[0-9a-f]+")
 _FILES = re.compile(
     r"[0-9]{2}(_[a-z_]+\.(ipynb|html)|\.result\.json|\.plan-[0-9a-f]+\.json)"
@@ -75,4 +74,4 @@ def _only_looked(folder: Path, limit: datetime) -> bool:
                 modes.add(told.get("mode") if not told.get("writes") else "apply")
     except OSError:
         return False
-    return bool(modes) and modes <= {*LOOKING}
+    return bool(modes) and modes <= {*READING}

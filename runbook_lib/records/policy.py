@@ -62,6 +62,16 @@ def policy_of(site: Site, root: Path) -> dict[str, Any]:
     }
 
 
+def target_of(site: Site, account_sid: str) -> dict[str, str]:
+    """Return what a run at a site is for: sandbox or live, the site, one of its Twilio accounts, its PBX."""
+    return {
+        "target": site.target,
+        "site": site.name,
+        "twilio_account": account_sid,
+        "pbx": site.pbx.url or "sandbox",
+    }
+
+
 def weaker(pinned: Mapping[str, Any], policy: Mapping[str, Any]) -> list[str]:
     """Return the points in which a policy is weaker than a pinned one, in words.
 
@@ -243,15 +253,7 @@ def change_policy(
     Raises ``ApprovalError`` otherwise, ``InputError`` when the signers are not the previous ones.
     """
     policy, chain, entries = policy_of(site, root), Chain(records), list[Entry]()
-    targets = [
-        {
-            "target": site.target,
-            "site": site.name,
-            "twilio_account": account.account_sid,
-            "pbx": site.pbx.url or "sandbox",
-        }
-        for account in site.twilio_accounts.values()
-    ]
+    targets = [target_of(site, account.account_sid) for account in site.twilio_accounts.values()]
     with chain.held():
         known = pins = pins_of(records, chain.entries(), live=site.target == LIVE)
         for target in targets:

@@ -29,7 +29,7 @@ from .errors import RecordError
 from .formats import FORMAT
 from .needs import keep_as_it_is, try_out
 from .policy import LIVE, pin, pins_of
-from .result import CHECKSUMS, now, write_json
+from .result import CHECKSUMS, now, require_open, write_json
 from .run_folder import OPENING, READ_ONLY, RECORD, RUN, checksums, contents, files_of, refuse_links, run_name
 from .summary import summarize
 from .uses import USED, USED_FILE, claim
@@ -112,7 +112,11 @@ def open_record(
     """
     run = run_name(records, folder)
     if os.path.lexists(folder / OPENING):
-        raise _twice(run, "opened")
+        raise RecordError(
+            f"record {run} is already opened",
+            meaning="a record is written once; nothing was changed",
+            next_step="run again: every run makes its own record",
+        )
     notes = try_out(records)
     if target.get("target") == LIVE and (tree := work_tree_of(records)):
         notes.append(
@@ -203,7 +207,6 @@ def write_record(folder: Path) -> Path:
 
     Raises ``RecordError`` when the record is closed.
     """
-    refuse_closed(folder)
     return write_json(folder / RECORD, scrub_data(record_so_far(folder)))
 
 
@@ -214,10 +217,8 @@ def record_so_far(folder: Path) -> dict[str, Any]:
     order = [*(opening.get("order") or []), *found]
     results = [found[number] for number in dict.fromkeys(order) if found.get(number)]
     path = folder / journal.FILE_NAME
-    there = os.path.lexists(path)
-    writes = journal.read_journal(path) if there else []
-    digest = digest_of_file(path) if there else digest_of(b"")
-    return summarize(opening, run, results, writes, digest)
+    digest = digest_of_file(path) if os.path.lexists(path) else digest_of(b"")
+    return summarize(opening, run, results, journal.writes_in(folder), digest)
 
 
 def close_record(records: Path, folder: Path) -> Entry:
@@ -229,7 +230,7 @@ def close_record(records: Path, folder: Path) -> Entry:
     run, chain = run_name(records, folder), Chain(records)
     # All of it under the chain's lock: each write of the run is in the journal before this, or is never sent.
     with chain.held():
-        refuse_closed(folder)
+        require_open(folder)
         chain.require_open(run)
         if not os.path.lexists(folder / RECORD):
             write_record(folder)
@@ -245,26 +246,12 @@ def close_record(records: Path, folder: Path) -> Entry:
         return chain.append(Event(CLOSED, run, f"{run}/{path.name}"))[0]
 
 
-def refuse_closed(folder: Path) -> None:
-    """Raise ``RecordError`` when a run's folder is a closed record, in which nothing may be written."""
-    if os.path.lexists(folder / CHECKSUMS):
-        raise _twice(folder.name, "closed")
-
-
 def _may_be_chained(chain: Chain, run: str) -> bool:
     """Whether the chain has a run that was just to be added; it adds nothing while it cannot be read."""
     try:
         return is_known(chain, run)
     except RecordError:
         return False
-
-
-def _twice(run: str, what: str) -> RecordError:
-    return RecordError(
-        f"record {run} is already {what}",
-        meaning="a record is written once; nothing was changed",
-        next_step="run again: every run makes its own record",
-    )
 
 
 def is_known(chain: Chain, run: str) -> bool:

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from ..plan import value_text
 from ..statement import CONFIRMED
 from . import living
 from .chain import ADOPTED, CLOSED, OPENED, Entry
-from .chain_reading import is_run
+from .chain_reading import events_by_run, is_on_hold
 from .clocks import clock_cautions, set_back
-from .events import DISPOSED, HELD, RELEASED
+from .events import DISPOSED
 from .first_block import (
     AUTOMATIC,
     DIFFERS,
@@ -43,7 +43,7 @@ from .policy import Seen
 from .problems import Problem, only_newer
 from .result import CHECKSUMS
 from .reviews import REVIEWED
-from .run_folder import OPENING, RECORD
+from .run_folder import OPENING, RECORD, OfRun
 from .summary import NOT_ENDED
 from .verify import read_record
 
@@ -111,7 +111,7 @@ class RecordFacts:
 
 
 @dataclass(frozen=True)
-class RegisterRow:
+class RegisterRow(OfRun):
     """One run of the register: what its record says, and what the chain says of it."""
 
     run: str
@@ -124,16 +124,6 @@ class RegisterRow:
     on_hold: bool = False
     reasons: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = field(default=(), repr=False)
-
-    @property
-    def site(self) -> str:
-        """The site's name."""
-        return self.run.split("/")[0]
-
-    @property
-    def tenant(self) -> str:
-        """The tenant's name, or that of the run's shared trunk."""
-        return self.run.split("/")[1]
 
     @property
     def outcome(self) -> str:
@@ -251,15 +241,12 @@ def _own_reasons(record: Mapping[str, Any], approval: Mapping[str, Any], how: st
 
 def register(records: Path, entries: Sequence[Entry]) -> list[RegisterRow]:
     """Return a row for each run that the chain has, in the order in which they opened."""
-    by_run: dict[str, dict[str, Entry]] = {}
-    for entry in entries:
-        if is_run(entry.run):
-            by_run.setdefault(entry.run, {})[entry.event] = entry
+    by_run = events_by_run(entries)
     cache = _Cache(records, len(by_run))
     backwards = {after.run for before, after, _ in set_back(entries) if after.run}
     rows = []
     for run, events in by_run.items():
-        held = HELD in events and (RELEASED not in events or events[RELEASED].seq < events[HELD].seq)
+        held = is_on_hold(events)
         if OPENED not in events:
             if ADOPTED in events:
                 told = read_mapping(records / events[ADOPTED].file)
@@ -299,12 +286,11 @@ def _with_rollbacks(rows: Sequence[RegisterRow]) -> list[RegisterRow]:
     by: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row.facts.undoes and row.facts.mode == "apply" and row.facts.writes:
-            by.setdefault((row.site, row.tenant, row.facts.undoes), []).append(row.run.rpartition("/")[2])
+            by.setdefault((row.site, row.tenant, row.facts.undoes), []).append(row.run_id)
     found = []
     for row in rows:
-        site, tenant, run_id = row.run.split("/")
-        undone = tuple(by.get((site, tenant, run_id), ()))
-        found.append(RegisterRow(**{**row.__dict__, "rolled_back_by": undone}) if undone else row)
+        undone = tuple(by.get((row.site, row.tenant, row.run_id), ()))
+        found.append(replace(row, rolled_back_by=undone) if undone else row)
     return found
 
 

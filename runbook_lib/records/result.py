@@ -42,9 +42,9 @@ def require_open(folder: Path) -> None:
     """Raise ``RecordError`` when a run's folder is a closed record, which is never written again."""
     if os.path.lexists(folder / CHECKSUMS):  # also of a link that leads nowhere
         raise RecordError(
-            f"the record {folder.name} is closed",
+            f"record {folder.name} is already closed",
             meaning="a closed record is never changed; nothing was written",
-            next_step="unset the environment variable RUNBOOK_RUN_DIR, and start a new run",
+            next_step="start a new run, without the environment variable RUNBOOK_RUN_DIR",
         )
 
 

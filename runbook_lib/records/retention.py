@@ -8,7 +8,6 @@ removed it, when, why and by which rule.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from ..secret import scrub_data
 from . import journal
 from .anchor import SETTINGS, read_settings
 from .chain import CLOSED, OPENED, Chain, Entry, digest_of
-from .chain_reading import is_run
+from .chain_reading import events_by_run, events_of, is_on_hold, is_run
 from .disposed import DISPOSED_FILE, brief, leftovers
 from .errors import RecordError
 from .events import DISPOSED, HELD, RELEASED
@@ -88,15 +87,13 @@ def old_records(records: Path, entries: Sequence[Entry], older_than: str) -> lis
     """Return the records that are at least this old, by the chain's time, each with why it has to stay."""
     at = datetime.now(UTC)
     limit, keep = before(older_than, at), before(keep_rule(records), at)
-    events: dict[str, dict[str, Entry]] = {}
+    events = events_by_run(entries)
     latest, closed_at = datetime.min.replace(tzinfo=UTC), dict[str, datetime]()
     for entry in entries:
         # Times may run backwards where a clock was wrong: a record is as young as the chain was by then.
         latest = max(latest, datetime.fromisoformat(entry.at))
-        if is_run(entry.run):
-            events.setdefault(entry.run, {})[entry.event] = entry
-            if entry.event == CLOSED:
-                closed_at[entry.run] = latest
+        if is_run(entry.run) and entry.event == CLOSED:
+            closed_at[entry.run] = latest
     old = [run for run, time in closed_at.items() if time <= limit and DISPOSED not in events[run]]
     if not old:
         return []
@@ -104,9 +101,8 @@ def old_records(records: Path, entries: Sequence[Entry], older_than: str) -> lis
     found = []
     for run in old:
         own = events[run]
-        held = HELD in own and (RELEASED not in own or own[RELEASED].seq < own[HELD].seq)
         why = ""
-        if held:
+        if is_on_hold(own):
             why = "on hold"
         elif closed_at[run] > keep:
             why = f"it is younger than the retention rule says (keep = {keep_rule(records)})"
@@ -144,12 +140,11 @@ def dispose_records(records: Path, older_than: str, reason: str) -> tuple[list[O
             if old.kept_by:
                 continue
             folder = records / old.run
-            own = {entry.event: entry for entry in entries if entry.run == old.run}
             content = brief(
                 old.run,
                 read_mapping(folder / CHECKSUMS).get("files") or {},
-                _journal_of(folder),
-                read_mapping(folder / USED_FILE) if USED in own else {},
+                journal.writes_in(folder),
+                read_mapping(folder / USED_FILE) if USED in events_of(entries, old.run) else {},
             )
             write_whole(folder / DISPOSED_FILE, content)
             told = {
@@ -175,11 +170,10 @@ def hold_record(records: Path, run: str, reason: str, *, release: bool = False) 
         raise InputError(["--reason: say why"])
     chain = Chain(records)
     with chain.held():
-        own = [entry for entry in chain.entries() if entry.run == run]
-        events = [entry.event for entry in own if entry.event in (HELD, RELEASED)]
-        if any(entry.event == DISPOSED for entry in own):
+        events = events_of(chain.entries(), run)
+        if DISPOSED in events:
             raise InputError([f"{run} was removed by rule"])
-        if (events[-1:] == [HELD]) is not release:
+        if is_on_hold(events) is not release:
             raise InputError([f"{run} is {'not' if release else 'already'} on hold"])
         told = {"format": FORMAT, "at": now(), "by": plain_identities(), "run": run, "reason": reason}
         return chain.record(RELEASED if release else HELD, run, scrub_data(told))
@@ -195,11 +189,6 @@ def _remove(folder: Path) -> None:
             path.unlink()
 
 
-def _journal_of(folder: Path) -> list[dict[str, Any]]:
-    path = folder / journal.FILE_NAME
-    return journal.read_journal(path) if os.path.lexists(path) else []
-
-
 def _last_writers(records: Path, events: Mapping[str, Mapping[str, Entry]]) -> set[str]:
     """The runs that wrote a pair's password last: only their records show which one works today."""
     last: dict[str, str] = {}
@@ -212,7 +201,7 @@ def _last_writers(records: Path, events: Mapping[str, Mapping[str, Entry]]) -> s
 
 def _password_writes(folder: Path) -> Iterator[dict[str, Any]]:
     with suppress(OSError):
-        for write in _journal_of(folder):
+        for write in journal.writes_in(folder):
             status = (write["answer"] or {}).get("status")
             refused = isinstance(status, int) and 400 <= status < 500
             if not refused and any(field_of(row) in _PASSWORDS for row in write["rows"]):

@@ -11,9 +11,10 @@ from typing import Any
 
 from ..errors import InputError
 from ..identity import persons, plain_identities
-from ..plain_files import read, read_mapping
+from ..plain_files import parse_mapping, read_mapping
 from ..secret import scrub_data
-from .chain import CLOSED, OPENED, Chain, Entry, digest_of, unreadable
+from .chain import CLOSED, OPENED, Chain, Entry, recorded
+from .chain_reading import events_of
 from .disposed import refuse_removed
 from .errors import RecordError
 from .policy import POLICY
@@ -56,9 +57,11 @@ def review_run(records: Path, run: str, remark: str) -> Entry:
     chain = Chain(records)
     with chain.held():
         entries = chain.entries()
-        events = {entry.event: entry for entry in entries if entry.run == run}
+        events = events_of(entries, run)
         refuse_removed(entries, run)
-        opening = _opening(records, events[OPENED])
+        opened = events[OPENED]
+        meaning = "it no longer shows who ran it; nothing was entered"
+        opening = parse_mapping(recorded(records, opened.file, opened.content, meaning))
         if not opening.get("emergency"):
             raise InputError([f"{run} was not an emergency run"])
         if CLOSED not in events:
@@ -74,17 +77,3 @@ def review_run(records: Path, run: str, remark: str) -> Entry:
             )
         told = {"format": 1, "at": now(), "by": by, "run": run, "remark": remark}
         return chain.record(REVIEWED, run, scrub_data(told))
-
-
-def _opening(records: Path, entry: Entry) -> dict[str, Any]:
-    try:
-        content = read(records / entry.file)
-    except OSError as error:
-        raise unreadable(error) from None
-    if digest_of(content) != entry.content:
-        raise RecordError(
-            f"{entry.file} has changed since it was recorded",
-            meaning="it no longer shows who ran it; nothing was entered",
-            next_step="list every problem with: runbook records verify",
-        )
-    return read_mapping(records / entry.file)

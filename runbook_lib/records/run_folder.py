@@ -41,6 +41,27 @@ def run_name(records: Path, folder: Path) -> str:
     return folder.relative_to(records).as_posix()
 
 
+class OfRun:
+    """What is known of a run, by the name that the chain has for it: ``site/tenant/run id``."""
+
+    run: str
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        return self.run.split("/")[0]
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's name, or that of the run's shared trunk."""
+        return self.run.split("/")[1]
+
+    @property
+    def run_id(self) -> str:
+        """The run's own part of its name."""
+        return self.run.split("/")[2]
+
+
 def signature_names(statement: Path) -> list[Path]:
     """Return the paths at which the signatures of a statement's file may be, in order."""
     suffixes = ["sig", *(f"{number}.sig" for number in range(2, SIGNATURES + 1))]

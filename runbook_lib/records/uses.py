@@ -17,19 +17,20 @@ from typing import Any
 from ..errors import ApprovalError, InputError
 from ..identity import plain_identities
 from ..outcomes import SUCCEEDED
-from ..plain_files import opened, read, read_mapping
+from ..plain_files import opened, read_mapping
 from ..secret import scrub_data
 from ..statement import Use
 from . import living
-from .chain import CLOSED, FILE_NAME, LIMIT, OPENED, Chain, Entry, digest_of, unreadable
+from .chain import CLOSED, FILE_NAME, LIMIT, OPENED, Chain, Entry, digest_of, recorded
+from .chain_reading import events_of
 from .disposed import DISPOSED_FILE
-from .errors import RecordError
 from .events import DISPOSED
+from .journal import FILE_NAME as JOURNAL
 from .result import now
+from .run_folder import RECORD
 
 USED, REVOKED = "used", "revoked"
 USED_FILE = "used.json"
-RECORD, JOURNAL = "record.json", "journal.jsonl"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def claim(records: Path, entries: Sequence[Entry], use: Use, order: Sequence[str
         if (used.get("approval"), used.get("plan")) != (use.statement.id, use.line.plan):
             continue
         run = str(entry.run)
-        own = {one.event: one for one in entries if one.run == run}
+        own = events_of(entries, run)
         if CLOSED in own:
             succeeded = _succeeded(records, own[CLOSED])
         else:
@@ -178,15 +179,6 @@ def _succeeded_so_far(folder: Path, sections: Sequence[str]) -> list[str]:
 
 def _content(records: Path, name: str, digest: object) -> dict[str, Any]:
     """A file of the records; it counts for an approval only if it is unchanged."""
-    try:
-        content = read(records / name)
-    except OSError as error:
-        raise unreadable(error) from None
-    if digest_of(content) != digest:
-        raise RecordError(
-            f"{name} has changed since it was recorded",
-            meaning="it is unknown which part of the approval was used; nothing was sent",
-            next_step="list every problem with: runbook records verify",
-        )
-    found = json.loads(content)
+    meaning = "it is unknown which part of the approval was used; nothing was sent"
+    found = json.loads(recorded(records, name, digest, meaning))
     return found if isinstance(found, dict) else {}

@@ -167,10 +167,7 @@ def providers_of(rule: Mapping[str, Any]) -> list[str | None]:
 
 
 def _has(rule: dict[str, Any], did: str) -> bool:
-    try:
-        return did in DidPool.read(rule["did_numbers"])
-    except ValueError:
-        return False
+    return did in (DidPool.read_if_any(rule["did_numbers"]) or ())
 
 
 def _digits(number: str | None) -> str:

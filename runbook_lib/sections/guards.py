@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..guide import TENANTS_STEPS
 from ..keys import ResourceKey, Why
-from ..plan import CHANGING, Action, Effect, Row, Slice, describe_deviation, value_text
+from ..plan import CHANGING, Action, Effect, Row, Slice, describe_deviation, joined_notes, value_text
 from ..records.ownership import Remains, is_as_left
 from .items import Item
 
@@ -43,7 +43,7 @@ def kept_shared(item: Item, name: str | None) -> Item:
         replace(
             row,
             action=Action.CONFLICT,
-            note=_joined(row.note, reason),
+            note=joined_notes(row.note, reason),
             why=Why.SHARED,
         )
         if row.action in changes and row.step not in TENANTS_STEPS
@@ -57,10 +57,6 @@ def kept_shared(item: Item, name: str | None) -> Item:
 NOT_KNOWN = "which run left the current value is not known"
 
 
-def _joined(note: str, more: str) -> str:
-    return f"{note}; {more}" if note else more
-
-
 NO_LEAVE = "accept_interruption is not set"
 
 
@@ -71,7 +67,7 @@ def needs_permission(item: Item) -> Item:
         replace(
             row,
             action=Action.CONFLICT,
-            note=NO_LEAVE + (f"; {row.note}" if row.note else ""),
+            note=joined_notes(NO_LEAVE, row.note),
             why=Why.NO_LEAVE,
         )
         if row.effect is not Effect.NONE and row.action in CHANGING
@@ -95,9 +91,9 @@ def _with_what_was_left(resource: ResourceKey, row: Row, remains: Remains) -> Ro
     left = remains.of(resource, row)
     if left is None:
         may_be_missing = row.action in CHANGING and row.current is not None and not remains.is_empty
-        return replace(row, note=_joined(row.note, NOT_KNOWN)) if may_be_missing else row
+        return replace(row, note=joined_notes(row.note, NOT_KNOWN)) if may_be_missing else row
     if is_as_left(row, left):
         return row
     found = f"found {value_text(row.current)}; run {left.run} left {value_text(left.value)} on {left.at[:10]}"
-    note = _joined(row.note, f"changed outside: {found}")
+    note = joined_notes(row.note, f"changed outside: {found}")
     return replace(row, note=note, outside=left)

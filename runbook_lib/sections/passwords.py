@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from .. import keys
 from ..errors import OutcomeUnknownError, RunbookError, UnreachableError, VendorError
 from ..keys import Kind, ResourceKey, Why
-from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, field_of
+from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, field_of, joined_notes
 from ..records.journal import CLOCKS, sent_at
 from ..resources.lists import CREDENTIALS, lists_on, own_list
 from ..secret import written_at
@@ -151,7 +151,10 @@ class PasswordPair:
             return [Item(rows, resource, partial(trunk.update, changes), before=before), self.unreadable()]
         doubt = "" if written_before else self._doubt()
         if not doubt:
-            rows = tuple(_with_note(row, SENT_AGAIN) if row.action in CHANGING else row for row in rows)
+            rows = tuple(
+                replace(row, note=joined_notes(row.note, SENT_AGAIN)) if row.action in CHANGING else row
+                for row in rows
+            )
             write = lambda: trunk.update({**changes, "password": self._context.sip_password()})  # noqa: E731
             return [Item(rows, resource, write, before=before), self.unreadable()]
         effect = Effect.INTERRUPTS_OUTBOUND
@@ -262,10 +265,6 @@ def _wrote_at(write: Mapping[str, Any], user: Any) -> datetime:
     """
     sent = sent_at(write)
     return user.date_updated if sent - user.date_updated > CLOCKS else sent
-
-
-def _with_note(row: Row, note: str) -> Row:
-    return replace(row, note=f"{row.note}; {note}" if row.note else note)
 
 
 def find_user(context: Context, username: str | None = None) -> Any | None:

@@ -410,7 +410,4 @@ def _plain(value: Any) -> Value:
 
 @lru_cache(maxsize=10_000)
 def _pool(text: str | None) -> DidPool | None:
-    try:
-        return DidPool.read(text) if text else None
-    except ValueError:
-        return None  # not a pool of numbers, so it cannot contain any of the tenant's
+    return DidPool.read_if_any(text)  # what is none cannot contain any of the tenant's numbers

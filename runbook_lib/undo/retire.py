@@ -124,10 +124,7 @@ class Retire(Section[None]):
         if not self._only_assigned or self._assigned is None:
             return ()
         path = f"/providers/{self._pbx_trunk['id']}/assignees/{self.context.pbx.tenant_id}"
-        try:
-            return DidPool.read(self.context.pbx_trunk.session.get(path).get("did_numbers") or "")
-        except ValueError:
-            return ()
+        return DidPool.read_if_any(self.context.pbx_trunk.session.get(path).get("did_numbers")) or ()
 
     def _read_assignees(self) -> dict[str, str]:
         """The tenants of the shared trunk: id and name."""

@@ -13,7 +13,7 @@ from typing import Any
 from ..did_pool import DidPool
 from ..guide import TENANTS_STEPS
 from ..keys import Kind, ResourceKey, Why
-from ..plan import CHANGING, Action, Effect, Row, Value
+from ..plan import CHANGING, Action, Effect, Row, Value, joined_notes
 from ..records.footprint import Trace, footprint
 from ..records.journal import read_journal
 from ..resources.twilio_trunk import numbers_on
@@ -266,9 +266,7 @@ def _as_before(trace: Trace) -> tuple[Row, ...]:
 def _doubted(item: Item) -> Item:
     """The item, with a note that its changes come from an unverified journal."""
     rows = tuple(
-        replace(row, note=f"{UNVOUCHED}; {row.note}" if row.note else UNVOUCHED)
-        if row.action in CHANGING
-        else row
+        replace(row, note=joined_notes(UNVOUCHED, row.note)) if row.action in CHANGING else row
         for row in item.rows
     )
     return replace(item, rows=rows)

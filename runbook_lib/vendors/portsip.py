@@ -36,7 +36,7 @@ class Session:
     url
         Base URL of the API, ending in ``/api``.
     username, password
-        A system administrator's credentials, or a tenant's with ``domain``.
+        A system administrator's credentials.
     tenant_id
         The tenant to switch to after signing in; ``None`` for system scope.
     ask
@@ -55,7 +55,6 @@ class Session:
         *,
         username: str,
         password: str,
-        domain: str | None = None,
         tenant_id: str | None = None,
         ask: Callable[[], str] | None = None,
         lender: Lender | None = None,
@@ -63,9 +62,7 @@ class Session:
         self._transport = transport
         self._url = url
         self._gate = gate
-        self._credentials = {"username": username, "password": password} | (
-            {"domain": domain} if domain else {}
-        )
+        self._credentials = {"username": username, "password": password}
         self._tenant_id = tenant_id
         self._ask = ask
         self._kept = KeptSignIns(url, username)

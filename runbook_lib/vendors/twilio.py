@@ -26,6 +26,7 @@ from twilio.rest.api.v2010 import V2010
 from twilio.rest.trunking.v1 import V1
 
 from ..errors import AccountError, OutcomeUnknownError, UnreachableError, VendorError
+from ..records.footprint import as_form
 from .account import AccountCheck
 from .transport import RequestKind, Transport
 
@@ -299,7 +300,7 @@ class Twilio:
         An unset one is cleared, by an empty text (Twilio, REST API).
         """
         form = {
-            "".join(word.capitalize() for word in name.split("_")): _as_form(value)
+            "".join(word.capitalize() for word in name.split("_")): as_form(value)
             for name, value in fields.items()
         }
         self._request("POST", path, data=form)
@@ -377,12 +378,6 @@ def serves_something(number: Any) -> bool:
     if number.trunk_sid or number.voice_application_sid:
         return True
     return bool(number.voice_url) and urlsplit(number.voice_url).hostname != DEMO_HOST
-
-
-def _as_form(value: Any) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def live_hosts(region: str, edge: str) -> dict[str, str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from ..errors import RunbookError
 from ..parameters import Site, Tenant, TrunkScope
@@ -42,17 +39,15 @@ class Looked:
     error: RunbookError | None = None
 
 
-def look_at_all(
-    site: Site, owners: Sequence[Owner], root: Path, seen: Callable[[Looked], object] = lambda looked: None
-) -> tuple[list[Looked], dict[str, int]]:
+def look_at_all(site: Site, owners: Sequence[Owner], root: Path) -> tuple[list[Looked], dict[str, int]]:
     """Read a site once and compare all these tenants with it; sends no write.
 
-    ``seen`` is called with each as soon as it was looked at. Shared trunks that the tenants use are looked at
-    first, and what differs there is the trunk's own, not that of each of its tenants. Returns what was seen
-    in the order of the owners, after the shared trunks, and how many requests each vendor got.
+    Shared trunks that the tenants use are looked at first, and what differs there is the trunk's own, not
+    that of each of its tenants. Returns what was seen in the order of the owners, after the shared trunks,
+    and how many requests each vendor got.
     """
     with SiteReading(site, root) as reading:
-        return look_at(reading, owners, Authors(reading, owners), seen), reading.requests
+        return look_at(reading, owners, Authors(reading, owners)), reading.requests
 
 
 def look_at(
@@ -61,7 +56,10 @@ def look_at(
     authors: Authors | None = None,
     seen: Callable[[Looked], object] = lambda looked: None,
 ) -> list[Looked]:
-    """As ``look_at_all``, in a reading that has begun; without ``authors`` nobody is looked up."""
+    """As ``look_at_all``, in a reading that has begun; without ``authors`` nobody is looked up.
+
+    ``seen`` is called with each as soon as it was looked at.
+    """
     shared = dict.fromkeys(owner.shared_trunk for owner in owners if owner.shared_trunk is not None)
     trunks = [TrunkScope(name, False, False) for name in shared]
     of_trunks = []
@@ -72,48 +70,18 @@ def look_at(
         looked.owner.shared_trunk: {_same(one.section, one.row) for one in looked.differences}
         for looked in of_trunks
     }
-    return [*of_trunks, *_look_side_by_side(reading, owners, authors, told, seen)]
-
-
-def _look_side_by_side(
-    reading: SiteReading,
-    owners: Sequence[Owner],
-    authors: Authors | None,
-    told: dict[str | None, set[tuple[object, ...]]],
-    seen: Callable[[Looked], object],
-) -> list[Looked]:
-    results: dict[int, Looked] = {}
-    waiting: SimpleQueue[tuple[int, Owner]] = SimpleQueue()
-    for numbered in enumerate(owners):
-        waiting.put(numbered)
     failures: list[RunbookError] = []
-    broken: list[BaseException] = []
 
-    def work() -> None:
-        worker = reading.open_session()
-        while not broken and len(failures) < PATIENCE:
-            try:
-                number, owner = waiting.get_nowait()
-            except Empty:
-                return
-            try:
-                looked = _look_at(reading, owner, worker, authors, told.get(owner.shared_trunk, set()))
-            except BaseException as error:  # raised in the thread that asked
-                broken.append(error)
-                return
-            results[number] = looked
-            failures[:] = [*failures, looked.error] if looked.error else []
-            seen(looked)
+    def look(owner: Owner, worker: EstateSession) -> Looked:
+        looked = _look_at(reading, owner, worker, authors, told.get(owner.shared_trunk, set()))
+        failures[:] = [*failures, looked.error] if looked.error else []
+        seen(looked)
+        return looked
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in islice(owners, WORKERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if broken:
-        raise broken[0]
+    found = reading.of_each(owners, look, lambda: len(failures) < PATIENCE)
     last = failures[-1] if failures else None
-    return [results.get(number) or Looked(owner, error=last) for number, owner in enumerate(owners)]
+    of_owners = [found.get(number) or Looked(owner, error=last) for number, owner in enumerate(owners)]
+    return [*of_trunks, *of_owners]
 
 
 def _look_at(

@@ -7,9 +7,9 @@ each has its own session that it moves from tenant to tenant, as a session's sco
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..connect import endpoints, pbx_endpoint
 from ..context import Context
@@ -24,6 +24,9 @@ from ..vendors.sign_in import SignInGate
 from ..vendors.transport import Transport
 from ..vendors.twilio import Twilio
 from ..workspace import records_folder
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Tenants that are read at the same time.
 WORKERS = 8
@@ -165,6 +168,41 @@ class SiteReading:
         with self._opening:
             self._sessions.append(session)
         return session
+
+    def of_each(
+        self,
+        items: Sequence[T],
+        look: Callable[[T, EstateSession], R],
+        goes_on: Callable[[], bool] = lambda: True,
+    ) -> dict[int, R]:
+        """Return what ``look`` returns of each item, by its place; a few workers look, each with a session.
+
+        What has not begun when ``goes_on`` says no is left out. Raises the first error of ``look``.
+        """
+        found: dict[int, R] = {}
+        waiting = list(enumerate(items))[::-1]
+        broken: list[BaseException] = []
+
+        def work() -> None:
+            session = self.open_session()
+            while waiting and not broken and goes_on():
+                try:
+                    number, item = waiting.pop()
+                except IndexError:  # another worker was faster
+                    return
+                try:
+                    found[number] = look(item, session)
+                except BaseException as error:  # raised in the thread that asked
+                    broken.append(error)
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in items[:WORKERS]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if broken:
+            raise broken[0]
+        return found
 
     def twilio(self, name: str) -> Twilio:
         """Return the client of one of the site's Twilio accounts."""

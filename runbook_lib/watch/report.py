@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,11 +13,13 @@ from urllib.parse import urlsplit
 import httpx
 
 from ..errors import InputError, RunbookError
-from ..parameters import TrunkScope
+from ..parameters import Site, TrunkScope
 from ..plain_files import write_whole
 from ..plan import value_text
+from ..records.result import now
 from ..secret import SecretRef, resolve, scrub_data
-from .differences import Difference, Looked
+from ..words import first_of
+from .differences import Difference, Looked, Owner, look_at_all
 
 #: Of the JSON document and of what is posted.
 FORMAT = 1
@@ -35,6 +39,13 @@ class Drift:
     seconds: float
     looked: tuple[Looked, ...]
     requests: dict[str, int]
+
+    @classmethod
+    def of(cls, site: Site, owners: Sequence[Owner], root: Path) -> Drift:
+        """Look at the tenants, and shared trunks, of a site."""
+        at, began = now(), time.monotonic()
+        looked, requests = look_at_all(site, owners, root)
+        return cls(site.name, at, time.monotonic() - began, tuple(looked), requests)
 
     @property
     def differences(self) -> list[Difference]:
@@ -158,8 +169,7 @@ def post(drift: Drift, url: str) -> None:
 
     Raises ``RunbookError``, which does not name the URL: it is a secret.
     """
-    more = len(drift.differing) - NAMED
-    names = ", ".join(drift.differing[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    names = first_of(drift.differing, NAMED)
     data = {"text": f"{drift.sentence}: {names}" if names else drift.sentence} | drift.to_data()
     try:
         answer = httpx.post(url, json=scrub_data(data), timeout=POST_S, trust_env=False)

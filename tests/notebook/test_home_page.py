@@ -19,11 +19,11 @@ from runbook_lib import working_copies
 from runbook_lib.errors import InputError
 from runbook_lib.guide import RUN_ORDER, SECTIONS
 from runbook_lib.notebook import latest
-from runbook_lib.notebook.board import Board
 from runbook_lib.notebook.display import utc
 from runbook_lib.notebook.home import OUTDATED, HomePage
 from runbook_lib.notebook.latest import LATEST, WorkspaceRuns, killed
 from runbook_lib.notebook.overview import OverviewReader
+from runbook_lib.notebook.panel import Board
 from runbook_lib.records import living
 from runbook_lib.records.record import close_record, open_record
 from tests.conftest import CHECKOUT, TestSandbox

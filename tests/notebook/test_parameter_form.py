@@ -10,8 +10,8 @@ import pytest
 
 from runbook_lib import working_copies
 from runbook_lib.errors import InputError
+from runbook_lib.notebook.panel import ParameterPanel
 from runbook_lib.notebook.parameter_form import ParameterForm
-from runbook_lib.notebook.parameter_panel import ParameterPanel
 from tests.conftest import CHECKOUT
 
 ACME = "parameters/sandbox/acme.yaml"

@@ -44,7 +44,7 @@ INITECH = {
 def test_system_level(tmp_path: Path) -> None:
     site, tenant = load(SITE, INITECH, tmp_path)
     assert tenant.shared_trunk is not None
-    assert tenant.account_name(site) == "main"
+    assert tenant.trunk_of(site).account_name(site) == "main"
     assert tenant.trunk_of(site).trunk.uri.domain == "demo-shared.pstn.twilio.com"
     assert tenant.trunk_of(site).credential_list_name == "demo-shared credentials"
 

@@ -202,7 +202,7 @@ def test_only_the_secrets_of_this_run_are_needed(tmp_path: Path) -> None:
     site = changed(read("site.yaml"), "site.twilio_accounts.other", other)
     site = changed(site, "site.shared_trunks.carrier.twilio_account", "main")
     tenant = changed(read("acme.yaml"), "tenant.twilio_account", "main")
-    assert load(site, tenant, tmp_path)[1].account_name(load_site(site, tmp_path)) == "main"
+    assert load(site, tenant, tmp_path)[1].trunk_of(load_site(site, tmp_path)).twilio_account == "main"
     assert any("tenant.twilio_account" in one for one in problems_of(tmp_path, site, read("acme.yaml")))
 
 
