@@ -29,6 +29,13 @@ PASSWORD = "Bare-script-0123456789"  # noqa: S105 - for the sandbox only
 _TENANTS = ("/api/providers/", "/api/inbound_rules/", "/api/outbound_rules/", "/api/tenant/")
 
 Entry = dict[str, Any]
+#: The requests that may be in flight, by vendor.
+Slots = dict[str, BoundedSemaphore]
+
+
+def make_slots() -> Slots:
+    """Return as many slots for each vendor as the runbook uses by default."""
+    return {vendor: BoundedSemaphore(AT_ONCE) for vendor in ("twilio", "portsip")}
 
 
 class Script:
@@ -60,9 +67,15 @@ class Script:
     def __len__(self) -> int:
         return len(self.requests)
 
-    def send(self, sandbox: TestSandbox, tenant_id: str) -> None:
-        """Sign in, send all requests, sign out; an answer that is an error of the server's ends it."""
-        with _Vendors(sandbox, tenant_id) as vendors, ThreadPoolExecutor(2 * AT_ONCE) as pool:
+    def send(self, sandbox: TestSandbox, tenant_id: str, slots: Slots | None = None) -> None:
+        """Sign in, send all requests, sign out; an answer that is an error of the server's ends it.
+
+        ``slots`` are shared by scripts that run at the same time.
+        """
+        with (
+            _Vendors(sandbox, tenant_id, slots or make_slots()) as vendors,
+            ThreadPoolExecutor(2 * AT_ONCE) as pool,
+        ):
             now, made = dict[str, str](), iter(self.made)
             for is_write, entries in groupby(self.requests, lambda entry: entry["method"] != "GET"):
                 if not is_write:
@@ -78,7 +91,7 @@ class Script:
 class _Vendors:
     """Clients of both vendors, signed in."""
 
-    def __init__(self, sandbox: TestSandbox, tenant_id: str) -> None:
+    def __init__(self, sandbox: TestSandbox, tenant_id: str, slots: Slots) -> None:
         known, urls = secrets.read_secrets(sandbox.root), sandbox.urls
         shared: dict[str, Any] = {
             # A full pool may close a connection that it has just given to another thread (httpcore #1110).
@@ -93,7 +106,7 @@ class _Vendors:
         self._pbx = httpx.Client(base_url=urls["portsip_url"].removesuffix("/api"), verify=trust, **shared)
         self._credentials = {"username": "admin", "password": known["portsip_admin_password"]}
         self._tenant_id = tenant_id
-        self._slots = {client: BoundedSemaphore(AT_ONCE) for client in (self._twilio, self._pbx)}
+        self._slots = slots
 
     def __enter__(self) -> _Vendors:
         self._system, self._tenant = self._sign_in(), self._sign_in()
@@ -116,7 +129,7 @@ class _Vendors:
             client = self._pbx
             headers = self._tenant if scope_of(entry) == "tenant" else self._system
         content = {kind: body} if body is not None else {}
-        with self._slots[client]:
+        with self._slots[entry["vendor"]]:
             answer = client.request(
                 entry["method"], entry["path"], params=entry["query"], headers=headers, **content
             )

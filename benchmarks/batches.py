@@ -1,9 +1,10 @@
 """Batches: ``runbook apply --at-once 8`` beside what one would write instead, in seconds a tenant.
 
 The others run the notebooks of this checkout by plain papermill, in a shell's loop or four at a time, or
-send the same requests: as an Ansible playbook, or from a script without notebooks and records (the floor; a
-second one sends each read once only). Every contender begins with the same state. What has been measured is
-kept in a file, so that a run that was ended goes on where it was.
+send the same requests: as an Ansible playbook, or from a script without notebooks and records (the floor).
+The script has as many requests in flight as the batch; an impolite one has as many for each tenant, and a
+third one sends each read only once. Every contender starts from the same state. Results are kept in a file, so
+that a run that was interrupted can be continued.
 
 Contenders of few tenants are measured once at each latency, and so is everything at 0 ms; the batch and the
 scripts are measured three times at the longest latency.
@@ -39,7 +40,7 @@ from runbook_lib.guide import RUN_ORDER, SECTIONS
 from tests.conftest import CHECKOUT, TestSandbox, started
 from tests.many import SITE, tenant_files
 
-from .bare import Script, made_by
+from .bare import Script, made_by, make_slots
 from .memory import Peak
 from .playbook import ensure_ansible, play
 
@@ -53,7 +54,7 @@ WANTED = {
     "again": "0.5 at most",
 }
 #: What the batch is divided by; the others are divided by the batch.
-FLOORS = ("script", "distinct")
+FLOORS = ("script", "impolite", "distinct")
 
 
 @dataclass
@@ -143,10 +144,14 @@ def recorded(place: Place, files: Sequence[str], kept: Path) -> list[tuple[Scrip
     return [(Script(own, made), tenant_id) for own, made, tenant_id in scripts]
 
 
-def script(place: Place, scripts: Sequence[tuple[Script, str]]) -> None:
-    """Send the same requests, eight tenants at a time."""
+def script(place: Place, scripts: Sequence[tuple[Script, str]], *, polite: bool = True) -> None:
+    """Send the same requests, eight tenants at a time.
+
+    With as many requests in flight as the batch; without being polite, with as many for each tenant.
+    """
+    slots = make_slots() if polite else None
     with ThreadPoolExecutor(AT_ONCE) as executor:
-        list(executor.map(lambda one: one[0].send(place.sandbox, one[1]), scripts))
+        list(executor.map(lambda one: one[0].send(place.sandbox, one[1], slots), scripts))
 
 
 def playbook(place: Place, scripts: Sequence[tuple[Script, str]], commands: Path) -> None:
@@ -267,6 +272,9 @@ def _many(
             raise SystemExit(f"the second run wrote: {len(writes)} writes")
     place.begin(latency)
     results.measure(f"script {latency}", number, len(files), lambda: script(place, scripts))
+    place.begin(latency)
+    hasty = partial(script, place, scripts, polite=False)
+    results.measure(f"impolite {latency}", number, len(files), hasty)
     distinct = [(one.distinct(), tenant_id) for one, tenant_id in scripts]
     place.begin(latency)
     results.measure(f"distinct {latency}", number, len(files), lambda: script(place, distinct))
@@ -295,7 +303,7 @@ def _table(results: Results, latency: int) -> Table:
     for heading in columns:
         table.add_column(heading, justify="right" if heading not in ("", columns[5]) else "left")
     ours = results.of(f"batch {latency}")["each"]
-    for name in ("batch", "again", "loop", "pool", "playbook", "script", "distinct"):
+    for name in ("batch", "again", "loop", "pool", "playbook", *FLOORS):
         if not results.has(f"{name} {latency}"):
             continue
         found = results.of(f"{name} {latency}")
