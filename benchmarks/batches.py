@@ -3,8 +3,8 @@
 The others run the notebooks of this checkout by plain papermill, in a shell's loop or four at a time, or
 send the same requests: as an Ansible playbook, or from a script without notebooks and records (the floor).
 The script has as many requests in flight as the batch; an impolite one has as many for each tenant, and a
-third one sends each read only once. Every contender starts from the same state. Results are kept in a file, so
-that a run that was interrupted can be continued.
+third one sends each read only once. All contenders start from the same state. Results are kept in a file, so
+an interrupted run can be continued.
 
 Contenders of few tenants are measured once at each latency, and so is everything at 0 ms; the batch and the
 scripts are measured three times at the longest latency.
