@@ -839,6 +839,17 @@ def holders_of(lines):
     return found
 
 
+def is_list_of_keys(path):
+    """Whether a file is a list of revoked keys: ssh-keygen calls every key revoked if it cannot read it."""
+    with open(path, "rb") as file:
+        content = file.read()
+    lines = [line.strip() for line in content.splitlines()]
+    key = re.compile(rb"(?:ssh|ecdsa|sk)-\S+\s+AAAA[A-Za-z0-9+/]+={0,2}(?:\s|\Z)")
+    return content.startswith(b"SSHKRL\n\0") or all(
+        not line or line.startswith(b"#") or key.search(line) for line in lines
+    )
+
+
 def person(name):
     """What of a name is compared to recognize one person."""
     return name.rpartition("\\")[2].partition("@")[0].partition("+")[0].strip().casefold()
@@ -929,7 +940,7 @@ def main(arguments):
     if (
         bool(given.allowed_signers) != bool(given.identity)
         or (given.revoked and not given.allowed_signers and not given.approvers)
-        or not all(map(os.path.isfile, files))
+        or not all(os.path.exists(name) and not os.path.isdir(name) for name in files)
         or not all(map(HEAD.fullmatch, given.head))
     ):
         parser.print_usage(sys.stderr)
@@ -949,6 +960,8 @@ def check(given, place):
         folder, is_copy = unpack(folder, place), True
     elif not os.path.isdir(folder):
         raise Unusable("there is no such folder: %s" % folder)
+    if given.revoked and not is_list_of_keys(given.revoked):
+        raise Unusable("not a list of revoked keys: %s" % given.revoked)
     checked = Checked(folder, read_copy(folder) if is_copy else None)
     if checked.copy is None and os.path.lexists(checked.path(COPY)):
         checked.notes.append("%s means nothing in a records folder; of a copy, say so: --copy" % COPY)
