@@ -116,8 +116,9 @@ class Checked:
             code = "not-plain"
         self.problem(path, code, str(error))
 
-    def has(self, code):
-        return any(found == code for _, found in self.problems)
+    def has_newer_lines(self):
+        """Whether a newer runbook wrote lines of the chain: they may be about any run, and be any head's."""
+        return (CHAIN, "newer") in self.problems
 
     def read(self, name, limit=LIMIT):
         """A plain file's content; nothing behind a link is read."""
@@ -315,7 +316,7 @@ def check_histories(checked):
         elif found == ["opened"]:
             if has(checked, run) and is_going_on(checked.path(place_of(checked, run))):
                 checked.going_on.append(run)
-            elif has(checked, run) and not checked.has("newer"):  # a newer line may close it
+            elif has(checked, run) and not checked.has_newer_lines():  # a newer line may close it
                 checked.problem(run, "not-ended", "begun, not ended")
         elif found != ["opened", "closed"] and (has(checked, run) or checked.is_of(ONE_YEAR)):
             checked.problem(CHAIN, "history", "entries of %s: %s" % (run, ", ".join(found)))
@@ -563,7 +564,7 @@ def check_outside(checked, known):
             claim = RUN
         if claim is None:
             checked.outside.append(run)
-        elif not broken and not checked.has("newer"):
+        elif not broken and not checked.has_newer_lines():
             checked.problem("%s/%s" % (run, claim), "extra", "the chain has no entry of this record")
 
 
@@ -594,7 +595,7 @@ def check_heads(checked, heads, allowed_signers, identities, revoked=None):
     wanted = list(heads) + [head for head in kept_heads(checked) if head not in digests]
     if allowed_signers:
         wanted += signed_heads(checked, digests, allowed_signers, identities, revoked)
-    newer = checked.has("newer")
+    newer = checked.has_newer_lines()
     for head in wanted:
         if head in by_digest:
             continue
