@@ -362,13 +362,16 @@ def check_events(checked, removed):
         if not is_inside(name):
             checked.problem(CHAIN, "history", "%s is no file of the records" % name)
             continue
+        if entry["event"] in OWN_FILES and is_run(entry["run"]):
+            name = "%s/%s" % (entry["run"], OWN_FILES[entry["event"]])  # another one is reported
+        named = name
         if not has(checked, entry["run"]) and not (
             checked.is_of(ONE_YEAR) and name.startswith("%s/" % EVENTS)
         ):
             continue  # of a record that this copy does not have
         if name.startswith("%s/" % entry["run"]):
             name = place_of(checked, entry["run"]) + name[len(entry["run"]) :]
-        checked.compare(name, entry["content"], entry["file"])
+        checked.compare(name, entry["content"], named)
 
 
 def contents(folder):

@@ -18,7 +18,7 @@ from ..plain_files import LIMIT, SMALL, NotPlainError, opened, parse_mapping, re
 from . import journal, living
 from .anchor import ANCHORS, SETTINGS
 from .chain import ADOPTED, CLOSED, FILE_NAME, FILES, OPENED, Entry, digest_of, digest_of_file
-from .chain_reading import by_event, histories, is_inside, is_run, open_runs, read_chain
+from .chain_reading import OWN_FILES, by_event, histories, is_inside, is_run, open_runs, read_chain
 from .disposed import DISPOSED_FILE, leftovers
 from .events import DISPOSED
 from .formats import newer
@@ -264,10 +264,13 @@ def _events(records: Path, entries: Sequence[Entry], removed: Collection[str] = 
             yield Problem(FILE_NAME, f"inserted: {entry.file} is not a file of the records", Code.HISTORY)
             continue
         try:
-            refuse_links(records, str(PurePosixPath(entry.file).parent))
-            problem = file_problem(records / entry.file, entry.file, entry.content)
+            # A use that names another file than its own is reported with the histories.
+            own = entry.event in OWN_FILES and is_run(entry.run)
+            name = f"{entry.run}/{OWN_FILES[entry.event]}" if own else entry.file
+            refuse_links(records, str(PurePosixPath(name).parent))
+            problem = file_problem(records / name, name, entry.content)
         except NotPlainError as error:
-            problem = unread_problem(entry.file, error)
+            problem = unread_problem(name, error)
         if problem:
             yield problem
 
