@@ -374,6 +374,10 @@ def _asked(head: str, first: str, closed: str, two: str) -> list[Case]:
             *(["max@desk"], ["pat@desk", "nobody"]),
         )
     ]
+    cases += [
+        ("records", "the chain cut, and the kept heads removed", {"identity": identities})
+        for identities in (["al@desk", "sam@desk"], ["al@desk", "kim@desk"])
+    ]
     revoked = {"revoked": signer_line("pat@desk", "").partition(" ")[2]}
     cases += [
         ("records", name, {"identity": identities, **revoked})
