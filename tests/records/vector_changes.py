@@ -254,6 +254,9 @@ EDITS: dict[str, Callable[[dict[str, str], Path], dict[str, Any]]] = {
     "another statement, and its digest": lambda files, keys: _with_digest(
         files, _in(files, "approval.json", "CHG-7", "CHG-8")
     ),
+    "another statement, signed again": lambda files, keys: _signed_again(
+        _in(files, "approval.json", "CHG-7", "CHG-8"), keys
+    ),
     "another approval's id": lambda files, keys: _in(files, "used.json", "1" * 32, "2" * 32),
     "another tenant in used.json": lambda files, keys: _in(
         files, "used.json", '"tenant": "acme"', '"tenant": "globex"'
@@ -323,6 +326,9 @@ OF_RECORD: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
     "the file of its run's event removed": lambda files: {
         name: None for name in files if name.endswith("-held.json")
     },
+    "a kept head beside it": lambda files: {
+        "anchors.jsonl": '{"format": 1, "at": "2001-07-02T00:00:00+00:00", "seq": 99, "head": "none"}\n'
+    },
     "the name of another run": lambda files: _in_copy(files, {"folders": {BEGUN: "record"}}),
     "as older copies are": lambda files: _in_copy(files, {"kind": None}),
     "its signature changed": lambda files: CHANGES["a signature changed"](files),
@@ -359,6 +365,14 @@ def _with_digest(files: dict[str, str], edits: dict[str, Any]) -> dict[str, Any]
     """The same with the statement's digest in ``used.json``."""
     old, new = (digest_of(one[f"{TWO}/approval.json"].encode()) for one in (files, edits))
     return {**edits, **_in(files, "used.json", old, new)}
+
+
+def _signed_again(edits: dict[str, Any], keys: Path) -> dict[str, Any]:
+    """The same with valid signatures: only ``used.json`` shows that it is not what the run used."""
+    message = edits[f"{TWO}/approval.json"].encode()
+    names = {"sig": "pat@desk", "2.sig": "al@desk"}
+    signatures = {end: signature_by(keys, name, message).decode() for end, name in names.items()}
+    return {**edits, **{f"{TWO}/approval.json.{end}": text for end, text in signatures.items()}}
 
 
 def _another_plan(files: dict[str, str]) -> dict[str, Any]:
