@@ -122,7 +122,7 @@ CHANGES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
             for number, (name, content) in enumerate(
                 (name, files[name]) for name in sorted(files) if name.startswith("signatures/")
             )
-            for number in [number // 2]
+            for number in [9 - number // 2]
         },
     },
     "more in a head's file than the head": lambda files: {

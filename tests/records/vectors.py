@@ -374,6 +374,7 @@ def _asked(head: str, first: str, closed: str, two: str) -> list[Case]:
             *(["max@desk"], ["pat@desk", "nobody"]),
         )
     ]
+    cases += [("records", "signatures that have the names of others", {"identity": ["lee@desk", "sam@desk"]})]
     cases += [
         ("records", "the chain cut, and the kept heads removed", {"identity": identities})
         for identities in (["al@desk", "sam@desk"], ["al@desk", "kim@desk"])
