@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -55,6 +56,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "removed": lambda path: path.unlink(),
     "added": lambda path: path.with_name("added.txt").write_text("x"),
     "an empty folder": lambda path: path.with_name("empty").mkdir(),
+    "too large": lambda path: os.truncate(path, (64 << 20) + 1),
     "a link": lambda path: (path.rename(path.with_name("moved")), path.symlink_to("moved")),
 }
 FILES = [
