@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -130,6 +131,13 @@ def signing_key(message: bytes, signature: Path, namespace: str) -> str | None:
     check = ["check-novalidate", "-n", namespace, "-s", str(signature)]
     found = _run(["ssh-keygen", "-Y", *check], message)
     return next(iter(_fingerprints(found)), None)
+
+
+def unusable() -> str:
+    """Return why signatures cannot be checked on this machine; empty if they can."""
+    if shutil.which("ssh-keygen") is None:
+        return "ssh-keygen is not installed"
+    return "" if own_account() else "this account has no entry in the password file"
 
 
 def own_keys() -> set[str]:

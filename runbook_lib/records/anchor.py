@@ -95,8 +95,9 @@ def kept_heads(records: Path) -> list[Kept]:
     for line in lines:
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             told: Any = json.loads(line)
-            if told["format"] == FORMAT:
-                found.append(Kept(int(told["seq"]), str(told["head"]), str(told["at"])))
+            kinds = {"format": int, "seq": int, "at": str, "head": str}
+            if all(type(told[key]) is kind for key, kind in kinds.items()) and told["format"] == FORMAT:
+                found.append(Kept(told["seq"], told["head"], told["at"]))
     return found
 
 

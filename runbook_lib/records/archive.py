@@ -11,7 +11,7 @@ from ..plain_files import read
 from .chain import CLOSED, EVENTS, FILE_NAME, Chain
 from .errors import RecordError
 from .events import DISPOSED
-from .export import COPY, FORMAT, FORMAT_PAGE, VERIFIER, proof, require_exportable, write_zip
+from .export import COPY, FORMAT, FORMAT_PAGE, ONE_YEAR, VERIFIER, proof, require_exportable, write_zip
 from .handing import write_copy
 from .result import CHECKSUMS
 from .run_folder import files_of
@@ -23,9 +23,10 @@ Change records that were closed in {year}, with the whole chain of records.
 To verify them, run this in the folder that has this file. It needs only Python 3.8 or newer (and ssh-keygen
 for signatures):
 
-    python3 {verifier} .
+    python3 {verifier} --copy .
 
-With a head that was kept elsewhere: python3 {verifier} . --head sha256:...
+With a head that was kept elsewhere: python3 {verifier} --copy . --head sha256:...
+A verifier that you have from elsewhere checks the zip as well: python3 {verifier} ZIP
 {page} explains how everything here is made, so that you can write a verifier without looking at this one.
 """
 
@@ -53,7 +54,7 @@ def write_archive(records: Path, year: int, out: Path, root: Path) -> tuple[list
             content[f"{run}/{name}"] = read(path)
         if (records / run / CHECKSUMS).exists():
             content[f"{run}/{CHECKSUMS}"] = read(records / run / CHECKSUMS)
-    told = {"format": FORMAT, "year": year, "folders": {run: run for run in runs}}
+    told = {"format": FORMAT, "kind": ONE_YEAR, "year": year, "folders": {run: run for run in runs}}
     content |= {
         COPY: (json.dumps(told, indent=1) + "\n").encode(),
         **proof(),

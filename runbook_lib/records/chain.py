@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,18 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 #: A line of this format that has nothing in it which JSON could write in another way. Nearly all lines are
 #: such, and there can be very many of them.
 _PLAIN_FORMAT = 2
-_TEXT = rb'"([ !#-\[\]-~]*)"'
+_TEXT, _DIGEST = rb'"([ !#-\[\]-~]*)"', rb'"(sha256:[0-9a-f]{64})"'
+_TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}(?:\d{3})?)?\+00:00"
+TIME = re.compile(_TIME.decode(), re.ASCII)
 _PLAIN = re.compile(
-    rb'\{"format": %d, "seq": (0|[1-9][0-9]{0,17}), "at": TEXT, "event": TEXT, "run": (?:null|TEXT),'
-    rb' "file": TEXT, "content": TEXT, "previous": (?:null|TEXT)\}\n'.replace(b"TEXT", _TEXT)
-    % _PLAIN_FORMAT
+    (
+        rb'\{"format": FORMAT, "seq": (0|[1-9][0-9]{0,17}), "at": "(TIME)", "event": TEXT,'
+        rb' "run": (?:null|TEXT), "file": TEXT, "content": DIGEST, "previous": (?:null|DIGEST)\}\n'
+    )
+    .replace(b"TEXT", _TEXT)
+    .replace(b"DIGEST", _DIGEST)
+    .replace(b"TIME", _TIME)
+    .replace(b"FORMAT", b"%d" % _PLAIN_FORMAT)
 )
 
 
@@ -119,6 +127,7 @@ class Entry:
             values: list[Any] = [None if text is None else text.decode() for text in plain.groups()]
             at, event, run, file, content, previous = values[1:]
             if run is not None or event not in FILES:
+                datetime.fromisoformat(at)
                 entry = cls(int(plain[1]), at, event, run, file, content, previous, _PLAIN_FORMAT)
                 entry.__dict__["line"] = line  # what it would be written as
                 return entry
@@ -142,6 +151,10 @@ class Entry:
         runs = entry.event not in FILES or isinstance(entry.run, str)
         if type(entry.seq) is not int or not runs or not all(isinstance(text, str) for text in texts):
             raise ValueError("not as the runbook writes an entry")
+        digests = [entry.content, *([] if entry.previous is None else [entry.previous])]
+        if entry.seq < 0 or not TIME.fullmatch(entry.at) or not all(map(DIGEST.fullmatch, digests)):
+            raise ValueError("not as the runbook writes an entry")
+        datetime.fromisoformat(entry.at)
         if entry.line != line:
             raise ValueError("not as the runbook writes an entry")
         return entry

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TypeGuard
 
 from .chain import CLOSED, DIGEST, FILE_NAME, FILES, OPENED, Chain, Entry, NewerFormatError, digest_of
-from .events import HELD, RELEASED
+from .events import HELD, RELEASED, USED, USED_FILE
 from .problems import LFS_POINTER, LINE_ENDS, POINTER, Code, Problem, unread_problem
+
+#: Events whose file has this name in the run's folder.
+OWN_FILES = {**FILES, USED: USED_FILE}
 
 
 def open_runs(entries: Sequence[Entry]) -> list[str]:
@@ -104,11 +107,18 @@ def _out_of_order(seq: int, expected: int, seen: set[int]) -> str:
 
 
 def histories(entries: Sequence[Entry], going_on: Collection[str]) -> Iterator[Problem]:
-    """Runs that did not open once and then close once; paths that no run has."""
+    """Runs that did not open once and then close once; paths that no run has.
+
+    ``going_on`` are the runs of which it is no problem that they have not closed.
+    """
     events: dict[str, list[str]] = {}
     for entry in entries:
         if entry.event in FILES:
             events.setdefault(str(entry.run), []).append(entry.event)
+        own = OWN_FILES.get(entry.event)
+        if own and entry.file != f"{entry.run}/{own}":
+            what = f"changed: {entry.event} of {entry.run} names {entry.file}"
+            yield Problem(FILE_NAME, what, Code.HISTORY)
     for run, found in events.items():
         if not is_run(run):
             yield Problem(FILE_NAME, f"inserted: {run} is not the path of a run", Code.HISTORY)

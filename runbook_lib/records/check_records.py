@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Check change records: a records folder, an archive of a year, or the copy of one record.
+"""Check change records: a records folder, or a copy (the zip of one record, or of a year).
 
 Needs Python 3.8 or newer alone, and ssh-keygen (OpenSSH) for signatures. Reads only. FORMAT.md says how
 records are made, and what statuses, codes and fields mean. Exit status: 0 nothing is wrong, 1 something is,
 3 usage.
 
     python3 check_records.py FOLDER [--head sha256:...] [--allowed-signers FILE --identity NAME] [--json]
+    python3 check_records.py ZIP [...]               a copy, as it was handed out
+    python3 check_records.py --copy FOLDER [...]     the same, unpacked
 """
 
 import argparse
+import base64
 import hashlib
 import json
 import os
@@ -16,6 +19,8 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
+import zlib
 from datetime import datetime
 
 CHAIN, EVENTS, SIGNATURES, COPY = "chain.jsonl", "_events", "signatures", "copy.json"
@@ -33,9 +38,19 @@ KEYS = {
     2: ["format", "seq", "at", "event", "run", "file", "content", "previous"],
 }
 FILES = {"opened": OPENING, "closed": CHECKSUMS}
+USED = "used.json"
+#: Events whose file has this name in the run's folder.
+OWN_FILES = {"used": USED}
+OWN_FILES.update(FILES)
+MIB = 1 << 20
+#: The most that a file can have; the chain; a head, a signature or an approval.
+LIMIT, CHAIN_LIMIT, SMALL = 64 * MIB, 256 * MIB, 1 << 16
 HEAD = re.compile(r"sha256:[0-9a-f]{64}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(\d{3})?)?\+00:00", re.ASCII)
+#: A signed head. Its number counts only while its entry is not in the chain.
+SIGNED = re.compile(r"(\d{6,18})-.*\.head", re.ASCII)
 #: What a run leaves that dies before the chain knows it, also as files that were being written.
-BEGUN = [OPENING, "used.json", "approved.plan.json", "approved.plan.json.sig", "approval.json"]
+BEGUN = [OPENING, USED, "approved.plan.json", "approved.plan.json.sig", "approval.json"]
 BEGUN += ["approval.json.sig", "approval.signers", LOCK]
 BEGUN += ["approval.json.%d.sig" % number for number in range(2, 10)]
 POINTER = re.compile(
@@ -50,26 +65,41 @@ LISTS = {
     "never_opened": "never opened",
     "outside": "not in the chain",
 }
-NAMESPACES = {"head": "portsip-twilio-runbook", "approval": "runbook-approval"}
+NAMESPACES = {"head": "portsip-twilio-runbook", "approval": "runbook-approval", "plan": "runbook-plan"}
+#: Of a copy: one record with its part of the chain, or the records of a year with all of it.
+ONE_RECORD, ONE_YEAR = "record", "year"
 
 
 class NotPlain(OSError):
-    """A link, a folder or a device in the place of a file."""
+    """A link, a folder or a device in the place of a file, or more than a file can have."""
+
+
+class Unusable(Exception):
+    """What was given cannot be used."""
+
+
+class NoSsh(Unusable):
+    """Signatures cannot be checked here."""
 
 
 class Checked:
     """What was found: problems by path and code, runs in lists, and the last entry that something proves."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, copy=None):
         self.folder = folder
+        #: What a copy is of; None: a records folder, in which copy.json means nothing.
+        self.copy = copy
+        #: Where the folders of a copy's runs are.
+        self.folders = copy["folders"] if copy else None
         self.problems = {}
         self.notes = []
         self.entries = []
         self.vouched = None
         self.going_on, self.removed, self.never_opened, self.outside = [], [], [], []
-        copy = self.mapping(COPY) if os.path.lexists(self.path(COPY)) else {}
-        #: Where the folders of runs are; None: each under its own name, and all of them are here.
-        self.folders = copy.get("folders") if isinstance(copy.get("folders"), dict) else None
+
+    def is_of(self, kind):
+        """Whether this is a copy of a kind."""
+        return self.copy is not None and self.copy["kind"] == kind
 
     def path(self, name):
         return os.path.join(self.folder, *name.split("/"))
@@ -86,10 +116,11 @@ class Checked:
             code = "not-plain"
         self.problem(path, code, str(error))
 
-    def has(self, code):
-        return any(found == code for _, found in self.problems)
+    def has_newer_lines(self):
+        """Whether a newer runbook wrote lines of the chain: they may be about any run, and be any head's."""
+        return (CHAIN, "newer") in self.problems
 
-    def read(self, name):
+    def read(self, name, limit=LIMIT):
         """A plain file's content; nothing behind a link is read."""
         path, place = self.folder, []
         for part in name.split("/"):
@@ -101,12 +132,14 @@ class Checked:
             if os.path.lexists(path):
                 raise NotPlain("not a file")
             raise FileNotFoundError("missing")
+        if os.path.getsize(path) > limit:
+            raise NotPlain("larger than a file of its kind can be")
         with open(path, "rb") as file:
             return file.read()
 
     def mapping(self, name):
         try:
-            found = json.loads(self.read(name))
+            found = json.loads(self.read(name)) if is_inside(name) else {}
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -145,6 +178,36 @@ def digest_of(content):
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
+def read_copy(folder):
+    """What a copy is of: its kind, its runs with their folders, and its year; Unusable if it is no copy."""
+    told = Checked(folder).mapping(COPY)
+    # Older copies do not say their kind, but only that of a year has a year.
+    kind, folders = told.get("kind", ONE_YEAR if "year" in told else ONE_RECORD), told.get("folders")
+    if told.get("format") != 1 or kind not in (ONE_RECORD, ONE_YEAR):
+        raise Unusable("%s is not one that this verifier can read" % COPY)
+    if not isinstance(folders, dict) or not folders or (kind == ONE_RECORD and len(folders) > 1):
+        raise Unusable("%s does not say of which runs this is a copy" % COPY)
+    if not all(is_run(run) and is_inside(place) and place for run, place in folders.items()):
+        raise Unusable("%s has a run or a folder that is none" % COPY)
+    if kind == ONE_YEAR and type(told.get("year")) is not int:
+        raise Unusable("%s does not say of which year this is a copy" % COPY)
+    return {"kind": kind, "folders": folders, "year": told.get("year")}
+
+
+def unpack(path, place):
+    """Unpack a copy's zip and return its folder; Unusable if it is not such a zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            tops = {name.split("/")[0] for name in names}
+            if len(set(names)) < len(names) or len(tops) != 1 or not all(map(is_inside, names)):
+                raise Unusable("not the zip of a copy: it has a name twice, or more than one folder")
+            archive.extractall(place)
+    except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise Unusable("not the zip of a copy: %s" % error) from None
+    return os.path.join(place, tops.pop())
+
+
 class NewerFormat(Exception):
     """A line that a newer runbook wrote: it is not damaged."""
 
@@ -170,6 +233,12 @@ def parse(line):
     ]
     if type(data["seq"]) is not int or not all(isinstance(text, str) for text in texts):
         raise ValueError("not as an entry is written")
+    if data["seq"] < 0 or (data["run"] is None and data["event"] in FILES):
+        raise ValueError("not as an entry is written")
+    digests = [data["content"]] + [data["previous"]] * (data["previous"] is not None)
+    if not TIME.fullmatch(data["at"]) or not all(map(HEAD.fullmatch, digests)):
+        raise ValueError("not as an entry is written")
+    datetime.fromisoformat(data["at"])
     data["digest"] = digest_of(line)
     return data
 
@@ -184,12 +253,12 @@ def is_inside(name):
 
 
 def is_run(name):
-    return is_inside(name) and len([part for part in name.split("/") if part]) == 3
+    return is_inside(name) and len([part for part in name.split("/") if part not in ("", ".")]) == 3
 
 
 def check_chain(checked):
     try:
-        content = checked.read(CHAIN)
+        content = checked.read(CHAIN, CHAIN_LIMIT)
     except FileNotFoundError:
         return  # as if it were empty
     except OSError as error:
@@ -201,7 +270,7 @@ def check_chain(checked):
     if b"\r\n" in content:
         checked.problem(CHAIN, "line-ends", "its line endings were changed")
         content = content.replace(b"\r\n", b"\n")
-    before = None
+    before, first = None, 0
     for number, line in enumerate(re.findall(rb"[^\n]*\n|[^\n]+", content), 1):
         try:
             entry = parse(line)
@@ -220,29 +289,44 @@ def check_chain(checked):
                 checked.problem(CHAIN, "broken-chain", "line %d: out of order" % number)
             elif entry["previous"] != before["digest"]:
                 checked.problem(CHAIN, "broken-chain", "line %d does not follow from the one before" % number)
-        elif number == 1 and checked.folders is not None:
-            pass  # the copy of one record begins later
-        elif entry["seq"] != number - 1 or (number == 1 and entry["previous"] is not None):
+        elif number == 1 and checked.is_of(ONE_RECORD) and begins(checked, entry):
+            first = entry["seq"]
+        elif entry["seq"] != first + number - 1 or (number == 1 and entry["previous"] is not None):
             checked.problem(CHAIN, "broken-chain", "line %d: out of order" % number)
         checked.entries.append(entry)
         before = entry
 
 
+def begins(checked, entry):
+    """Whether the copy of one record begins with an entry: with the run's opening."""
+    return entry["event"] == "opened" and entry["run"] in checked.folders
+
+
 def check_histories(checked):
     events = {}  # type: dict
     for entry in checked.entries:
-        if entry["event"] in FILES:
-            events.setdefault(entry["run"], []).append(entry["event"])
+        run, event = entry["run"], entry["event"]
+        if event in FILES:
+            events.setdefault(run, []).append(event)
+        if event in OWN_FILES and entry["file"] != "%s/%s" % (run, OWN_FILES[event]):
+            checked.problem(CHAIN, "history", "%s of %s names %s" % (event, run, entry["file"]))
     for run, found in events.items():
         if not is_run(run):
             checked.problem(CHAIN, "history", "%s is not a run" % run)
         elif found == ["opened"]:
             if has(checked, run) and is_going_on(checked.path(place_of(checked, run))):
                 checked.going_on.append(run)
-            elif has(checked, run):
+            elif has(checked, run) and not checked.has_newer_lines():  # a newer line may close it
                 checked.problem(run, "not-ended", "begun, not ended")
-        elif found != ["opened", "closed"] and checked.folders is None:
+        elif found != ["opened", "closed"] and (has(checked, run) or checked.is_of(ONE_YEAR)):
             checked.problem(CHAIN, "history", "entries of %s: %s" % (run, ", ".join(found)))
+    for run in checked.folders or ():
+        if run not in events:
+            checked.problem(run, "extra", "the chain has no entry of this record")
+    for entry in checked.entries if checked.is_of(ONE_YEAR) else ():
+        in_year = entry["at"].startswith("%04d-" % checked.copy["year"])
+        if entry["event"] == "closed" and in_year and not has(checked, entry["run"]):
+            checked.problem(str(entry["run"]), "missing", "closed in this year, and not in this copy")
 
 
 def is_going_on(folder):
@@ -274,15 +358,20 @@ def check_events(checked, removed):
             entry["run"] in removed and entry["file"].startswith("%s/" % entry["run"])
         ):
             continue
-        if not is_inside(entry["file"]):
-            checked.problem(CHAIN, "history", "%s is not a file of the records" % entry["file"])
-            continue
         name = entry["file"]
-        if checked.folders is not None and entry["run"] in checked.folders:
-            name = name.replace("%s/" % entry["run"], "%s/" % place_of(checked, entry["run"]), 1)
-        elif checked.folders is not None and not os.path.lexists(checked.path(name)):
+        if not is_inside(name):
+            checked.problem(CHAIN, "history", "%s is no file of the records" % name)
+            continue
+        if entry["event"] in OWN_FILES and is_run(entry["run"]):
+            name = "%s/%s" % (entry["run"], OWN_FILES[entry["event"]])  # another one is reported
+        named = name
+        if not has(checked, entry["run"]) and not (
+            checked.is_of(ONE_YEAR) and name.startswith("%s/" % EVENTS)
+        ):
             continue  # of a record that this copy does not have
-        checked.compare(name, entry["content"], entry["file"])
+        if name.startswith("%s/" % entry["run"]):
+            name = place_of(checked, entry["run"]) + name[len(entry["run"]) :]
+        checked.compare(name, entry["content"], named)
 
 
 def contents(folder):
@@ -332,6 +421,7 @@ def check_record(checked, run, opened, closed):
     if ("%s/%s" % (run, CHECKSUMS), "lfs-pointer") in checked.problems:
         return  # what the record has is in the file that is not there
     listed = listed_in(told)
+    copied = dict(listed, **{CHECKSUMS: closed})
     try:
         files, empty = contents(checked.path(place))
     except OSError as error:
@@ -343,7 +433,7 @@ def check_record(checked, run, opened, closed):
             continue  # the chain has its digest as well
         if name in listed:
             checked.compare("%s/%s" % (place, name), listed[name], shown)
-        elif not is_jupyters_copy(checked, place, name, listed):
+        elif not is_jupyters_copy(checked, place, name, copied):
             checked.problem(shown, "extra", "not among the checksums")
     for name in empty:
         checked.problem("%s/%s" % (run, name), "extra", "an empty folder")
@@ -477,33 +567,38 @@ def check_outside(checked, known):
             claim = RUN
         if claim is None:
             checked.outside.append(run)
-        elif not broken and not checked.has("newer"):
+        elif not broken and not checked.has_newer_lines():
             checked.problem("%s/%s" % (run, claim), "extra", "the chain has no entry of this record")
 
 
 def kept_heads(checked):
     """The heads that anchors.jsonl says were kept elsewhere; other lines are skipped."""
     try:
-        lines = checked.read(ANCHORS).splitlines() if checked.folders is None else []
-    except OSError:
+        lines = checked.read(ANCHORS).splitlines() if checked.copy is None else []
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        checked.unread(ANCHORS, error)
         lines = []
     for line in lines:
         try:
             told = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(told, dict) and told.get("format") == 1 and isinstance(told.get("head"), str):
+        kinds = {"format": int, "seq": int, "at": str, "head": str}
+        known = isinstance(told, dict) and all(type(told.get(key)) is kinds[key] for key in kinds)
+        if known and told["format"] == 1:
             yield told["head"]
 
 
-def check_heads(checked, heads, allowed_signers, identities):
+def check_heads(checked, heads, allowed_signers, identities, revoked=None):
     digests = {entry["digest"]: entry for entry in checked.entries}
     whole = not any(path == CHAIN and code != "newer" for path, code in checked.problems)
     by_digest = digests if whole else {}
     wanted = list(heads) + [head for head in kept_heads(checked) if head not in digests]
     if allowed_signers:
-        wanted += signed_heads(checked, digests, allowed_signers, identities)
-    newer = checked.has("newer")
+        wanted += signed_heads(checked, digests, allowed_signers, identities, revoked)
+    newer = checked.has_newer_lines()
     for head in wanted:
         if head in by_digest:
             continue
@@ -515,7 +610,7 @@ def check_heads(checked, heads, allowed_signers, identities):
     checked.vouched = max(vouched, key=lambda entry: entry["seq"], default=None)
 
 
-def signed_heads(checked, digests, allowed_signers, identities):
+def signed_heads(checked, digests, allowed_signers, identities, revoked=None):
     """The heads with a valid signature; an invalid one is a problem, unless a valid one covers it."""
     always = tempfile.NamedTemporaryFile()
     with open(allowed_signers, "rb") as file:
@@ -530,36 +625,44 @@ def signed_heads(checked, digests, allowed_signers, identities):
         )
         always.flush()
     valid, weak, cut = [], [], []
-    folder = checked.path(SIGNATURES)
-    for name in sorted(os.listdir(folder) if os.path.isdir(folder) else ()):
+    names = []
+    if not checked.link(SIGNATURES) and os.path.isdir(checked.path(SIGNATURES)):
+        names = sorted(os.listdir(checked.path(SIGNATURES)))
+    for name in names:
         if not name.endswith(".head"):
             continue
-        path, seq = "%s/%s.sig" % (SIGNATURES, name), int(name.split("-")[0] if name[:6].isdigit() else 0)
+        path, number = "%s/%s.sig" % (SIGNATURES, name), SIGNED.fullmatch(name)
+        seq = int(number.group(1)) if number else 0
         try:
-            message = checked.read("%s/%s" % (SIGNATURES, name))
-            checked.read(path)
+            message = checked.read("%s/%s" % (SIGNATURES, name), SMALL)
+            checked.read(path, SMALL)
         except OSError as error:
             weak.append((seq, path, str(error)))
             continue
         head, signature = message.decode("utf-8", "replace").strip(), checked.path(path)
         if not HEAD.fullmatch(head):
-            weak.append((seq, path[:-4], "not a head"))
+            weak.append((seq, path, "its head is none"))
             continue
         entry = digests.get(head)
         seq = entry["seq"] if entry else seq
         given = (message, signature, NAMESPACES["head"])
-        if not is_signature(*given):
+        if not signing_key(*given):
             weak.append((seq, path, "not a signature of this head"))
             continue
         ats = [entry["at"], None] if entry else [None]
-        who = [one for one in identities if any(verifies(*given, allowed_signers, one, at) for at in ats)]
+        who = [
+            one
+            for one in identities
+            if any(verifies(*given, allowed_signers, one, at, revoked=revoked) for at in ats)
+        ]
         if who:
             valid.append((seq, head))
             checked.notes.append("%s: signed by %s" % (path, who[0]))
         elif any(verifies(*given, always.name, one) for one in identities):
-            what = "its key was not valid then and is not valid now"
+            ever = any(verifies(*given, always.name, one, revoked=revoked) for one in identities)
+            what = "its key was not valid then and is not valid now" if ever else "its key is revoked"
             weak.append((seq, path, what))
-            cut += [(seq, path, head)] if entry is None else []
+            cut += [(seq, path, head)] if entry is None and ever else []
         else:
             checked.notes.append("%s: not by anybody whose signature was asked for" % path)
     always.close()
@@ -591,67 +694,201 @@ def plan_digest(plan):
     return digest_of(text.encode())
 
 
-def check_approvals(checked):
+def line_of(plan):
+    """The line of an approval that covers a plan."""
+    sections, kind = [part["section"] for part in plan["slices"]], "apply"
+    if "90" in sections:
+        kind = "roll back " + plan["target"].get("undoes", "").partition(" ")[0]
+    elif "91" in sections:
+        kind = "retire"
+    return {"plan": plan["id"], "digest": plan_digest(plan), "tenant": plan["tenant"], "kind": kind}
+
+
+def check_approvals(checked, approvers=None, revoked=None):
     """Whether each signed approval is the one that was used, covers its plan, and was signed validly."""
-    removed = {entry["run"] for entry in checked.entries if entry["event"] == "disposed"}
+    removed = [entry["run"] for entry in checked.entries if entry["event"] == "disposed"]
+    using = [entry["run"] for entry in checked.entries if entry["event"] == "used"]
+    ended = []  # approvals, as far as the chain has been read
     for entry in checked.entries:
-        if entry["event"] != "used" or not has(checked, entry["run"]) or entry["run"] in removed:
+        run, event = entry["run"], entry["event"]
+        if event == "revoked":
+            ended.append(checked.mapping(entry["file"]).get("approval"))
+        if event not in ("opened", "used") or not is_run(run) or run in removed or not has(checked, run):
             continue
-        run, place = entry["run"], place_of(checked, entry["run"])
+        place = place_of(checked, run)
+        if checked.link(place) or not os.path.isdir(checked.path(place)):
+            continue  # reported as missing
+        opening = checked.mapping("%s/%s" % (place, OPENING))
         try:
-            message = checked.read("%s/approval.json" % place)
-            lines = checked.read("%s/approval.signers" % place)
-        except OSError:
-            continue  # older records keep no line of the key
-        try:
-            used = json.loads(checked.read("%s/used.json" % place))
-            plan = json.loads(checked.read("%s/approved.plan.json" % place))
-            pair = {"plan": used["plan"], "digest": plan_digest(plan)}
-            approved = json.loads(message)["lines"]
-            if digest_of(message) != used["statement"]:
-                checked.problem(run, "approval", "its statement is not the one that was used")
-            elif not any(all(line[key] == pair[key] for key in pair) for line in approved):
-                checked.problem(run, "approval", "its statement does not cover approved.plan.json")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            if event == "used":
+                check_used(checked, entry, place, opening, ended, approvers, revoked)
+            elif run not in using:
+                check_unused(checked, entry, place, opening, approvers, revoked)
+        except NoSsh as error:
+            note = "signatures of approvals were not checked: %s" % error
+            if note not in checked.notes:
+                checked.notes.append(note)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             checked.problem(run, "approval", "its approval cannot be read")
-            continue
-        words = [line.split() for line in lines.decode(errors="replace").splitlines()]
-        names = {name.strip('"') for line in words if line for name in line[0].split(",")}
-        with tempfile.NamedTemporaryFile() as signers:
-            signers.write(lines)
-            signers.flush()
-            found = []
-            for name in sorted(os.listdir(checked.path(place))):
-                if re.fullmatch(r"approval\.json(\.\d)?\.sig", name):
-                    given = (message, checked.path("%s/%s" % (place, name)), NAMESPACES["approval"])
-                    found += [
-                        who for who in sorted(names) if verifies(*given, signers.name, who, entry["at"])
-                    ]
-        if found:
-            checked.notes.append(
-                "%s: approved by %s (by the line of the key in the record)" % (run, ", ".join(found))
-            )
-        else:
-            checked.problem(run, "approval", "its signature is not valid")
 
 
-def is_signature(message, signature, namespace):
-    """Whether a signature is one of a message, by whatever key."""
-    command = ["ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", signature]
-    return subprocess.run(command, input=message, capture_output=True).returncode == 0
+def check_used(checked, entry, place, opening, ended, approvers, revoked):
+    """Check the signed approval that a run used."""
+    run = entry["run"]
+    if not os.path.lexists(checked.path("%s/%s" % (place, USED))):
+        return  # reported as missing
+    used = json.loads(checked.read("%s/%s" % (place, USED)))
+    message = checked.read("%s/approval.json" % place, SMALL)
+    statement = json.loads(message)
+    plan = json.loads(checked.read("%s/approved.plan.json" % place))
+    line = line_of(plan)
+    if digest_of(message) != used["statement"] or statement["id"] != used["approval"]:
+        checked.problem(run, "approval", "its statement is not the one that was used")
+    elif plan["digest"] != line["digest"] or {key: used[key] for key in line} != line:
+        checked.problem(run, "approval", "approved.plan.json is not the plan that was used")
+    elif not any(all(one[key] == line[key] for key in line) for one in statement["lines"]):
+        checked.problem(run, "approval", "its statement does not cover approved.plan.json")
+    elif statement["id"] in ended:
+        checked.problem(run, "approval", "its approval had been revoked when it was used")
+    elif not approvers and not os.path.lexists(checked.path("%s/approval.signers" % place)):
+        checked.notes.append("%s: older, without the lines of its signers' keys: not checked" % run)
+    else:
+        found = os.listdir(checked.path(place))
+        names = [name for name in sorted(found) if re.fullmatch(r"approval\.json(\.[2-9])?\.sig", name)]
+        lines = checked.read("%s/approval.signers" % place, SMALL) if not approvers else None
+        check_signers(checked, entry, place, opening, message, names, lines, approvers, revoked)
 
 
-def verifies(message, signature, namespace, allowed_signers, identity, at=None):
+def check_unused(checked, entry, place, opening, approvers, revoked):
+    """Check a run that used no signed approval: it may be an older one, or one that needed it."""
+    approval, policy = opening.get("approval"), opening.get("policy")
+    by = approval.get("by") if isinstance(approval, dict) else None
+    needed = isinstance(policy, dict) and policy.get("approval") == "two-person"
+    if needed and opening.get("mode") == "apply" and not opening.get("emergency"):
+        checked.problem(entry["run"], "approval", "its policy was two-person, and it used no signed approval")
+    elif approvers and isinstance(by, dict) and by.get("how") == "ssh signature":
+        plan = json.loads(checked.read("%s/approved.plan.json" % place))
+        message = ("%s\n" % plan["digest"]).encode()
+        names = ["approved.plan.json.sig"]
+        check_signers(
+            checked, entry, place, opening, message, names, None, approvers, revoked, NAMESPACES["plan"]
+        )
+
+
+def check_signers(
+    checked,
+    entry,
+    place,
+    opening,
+    message,
+    names,
+    lines,
+    approvers,
+    revoked,
+    namespace=NAMESPACES["approval"],
+):
+    """Check who signed an approval: every key that the opening names, and as many people as its policy asked
+    for, each with a key that was valid at the time of the entry."""
+    if approvers:
+        with open(approvers, "rb") as file:
+            lines = file.read()
+    valid = {}  # type: dict
+    with tempfile.NamedTemporaryFile() as signers:
+        signers.write(lines)
+        signers.flush()
+        holders = holders_of(lines)
+        for name in names:
+            path = "%s/%s" % (place, name)
+            checked.read(path, SMALL)
+            given = (message, checked.path(path), namespace)
+            key = signing_key(*given)
+            who = [
+                one
+                for one in holders.get(key, ())
+                if verifies(*given, signers.name, one, entry["at"], revoked)
+            ]
+            if who:
+                valid.setdefault(key, []).extend(who)
+    people = []  # type: list
+    for who in valid.values():
+        if not any({person(one) for one in who} & others for others in people):
+            people.append({person(one) for one in who})
+    approval, policy = opening.get("approval"), opening.get("policy")
+    by = approval.get("by") if isinstance(approval, dict) else None
+    named = by.get("key") if isinstance(by, dict) else None
+    wanted = named.split(", ") if isinstance(named, str) else []
+    count = policy.get("approvers") if isinstance(policy, dict) else 1
+    count = max(count if type(count) is int else 1, 1)
+    if len(people) < count or not all(key in valid for key in wanted):
+        what = "%d of %d signatures hold" % (len(people), max(count, len(wanted)))
+        checked.problem(entry["run"], "approval", what)
+        return
+    names = ", ".join(who[0] for who in valid.values())
+    by_what = approvers or "the lines of the keys in the record"
+    checked.notes.append("%s: approved by %s (by %s)" % (entry["run"], names, by_what))
+
+
+def holders_of(lines):
+    """The names of each key, by its fingerprint, in a file of allowed signers."""
+    found = {}  # type: dict
+    for line in lines.decode("utf-8", "replace").splitlines():
+        key = re.match(r'\s*("[^"]+"|[^\s#"]\S*)(?=\s).*?\s(?:ssh|ecdsa|sk)-\S+\s+(AAAA[\w+/]+=*)', line)
+        if key and "cert-authority" not in line.lower():
+            try:
+                digest = hashlib.sha256(base64.b64decode(key.group(2))).digest()
+            except ValueError:
+                continue
+            fingerprint = "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+            found.setdefault(fingerprint, []).extend(key.group(1).strip('"').split(","))
+    return found
+
+
+def is_list_of_keys(path):
+    """Whether a file is a list of revoked keys: ssh-keygen calls every key revoked if it cannot read it."""
+    with open(path, "rb") as file:
+        content = file.read()
+    lines = [line.strip() for line in content.splitlines()]
+    key = re.compile(rb"(?:ssh|ecdsa|sk)-\S+\s+AAAA[A-Za-z0-9+/]+={0,2}(?:\s|\Z)")
+    return content.startswith(b"SSHKRL\n\0") or all(
+        not line or line.startswith(b"#") or key.search(line) for line in lines
+    )
+
+
+def person(name):
+    """What of a name is compared to recognize one person."""
+    return name.rpartition("\\")[2].partition("@")[0].partition("+")[0].strip().casefold()
+
+
+def ssh_keygen(message, *arguments):
+    """What ssh-keygen -Y printed; None if it refused."""
+    try:
+        done = subprocess.run(("ssh-keygen", "-Y") + arguments, input=message, capture_output=True)
+    except FileNotFoundError:
+        raise NoSsh("ssh-keygen is not here") from None
+    if done.returncode and b"No user exists" in done.stderr:
+        raise NoSsh("ssh-keygen does not work for an account without an entry in the password file")
+    return None if done.returncode else done.stdout.decode("utf-8", "replace")
+
+
+def signing_key(message, signature, namespace):
+    """The fingerprint of the key that a signature of a message was made with; None for no such signature."""
+    told = ssh_keygen(message, "check-novalidate", "-n", namespace, "-s", signature)
+    found = re.search(r"SHA256:[A-Za-z0-9+/]{43}", told or "")
+    return found and found.group()
+
+
+def verifies(message, signature, namespace, allowed_signers, identity, at=None, revoked=None):
     """Whether a signature is an identity's, with a key that was valid at a time; None: now."""
-    command = ["ssh-keygen", "-Y", "verify", "-f", allowed_signers, "-n", namespace]
-    command += ["-s", signature, "-I", identity]
+    command = ["verify", "-f", allowed_signers, "-n", namespace, "-s", signature, "-I", identity]
     if at:  # in local time, as older versions of OpenSSH know no other
         try:
             when = datetime.fromisoformat(at).astimezone().strftime("%Y%m%d%H%M%S")
         except (ValueError, OverflowError):
             return False
         command.append("-Overify-time=" + when)
-    return subprocess.run(command, input=message, capture_output=True).returncode == 0
+    if revoked:
+        command += ["-r", revoked]
+    return ssh_keygen(message, *command) is not None
 
 
 def status_of(checked):
@@ -680,6 +917,7 @@ def as_data(checked):
         "removed": checked.removed,
         "never_opened": checked.never_opened,
         "outside": checked.outside,
+        "copy": checked.copy and {"kind": checked.copy["kind"], "runs": sorted(checked.folders)},
         "notes": checked.notes,
     }
 
@@ -689,7 +927,8 @@ def main(arguments):
         sys.stderr.write("This needs Python 3.8 or newer; %s is older.\n" % sys.executable)
         return 3
     parser = argparse.ArgumentParser(description="Check change records.")
-    parser.add_argument("folder", help="a records folder, an archive, or the copy of one record")
+    parser.add_argument("folder", help="a records folder, or the zip of a copy")
+    parser.add_argument("--copy", action="store_true", help="the folder is a copy: a zip that was unpacked")
     parser.add_argument("--head", action="append", default=[], help="a head that was kept elsewhere")
     parser.add_argument("--allowed-signers", help="OpenSSH's file of the keys that may sign heads")
     parser.add_argument(
@@ -697,26 +936,49 @@ def main(arguments):
         action="append",
         help="whose signature counts; if given several times, any of them is enough",
     )
+    parser.add_argument(
+        "--approvers", help="OpenSSH's file of the keys that may approve: instead of each record's own"
+    )
+    parser.add_argument("--revoked", help="keys that never count: public keys, or what ssh-keygen -k made")
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
     try:
         given = parser.parse_args(arguments)
     except SystemExit as ended:
         return 3 if ended.code else 0
-    if not os.path.isdir(given.folder) or bool(given.allowed_signers) != bool(given.identity):
+    files = [name for name in (given.allowed_signers, given.approvers, given.revoked) if name]
+    if (
+        bool(given.allowed_signers) != bool(given.identity)
+        or (given.revoked and not given.allowed_signers and not given.approvers)
+        or not all(os.path.exists(name) and not os.path.isdir(name) for name in files)
+        or not all(map(HEAD.fullmatch, given.head))
+    ):
         parser.print_usage(sys.stderr)
         return 3
-    if not all(HEAD.fullmatch(head) for head in given.head):
-        parser.print_usage(sys.stderr)
-        return 3
-    checked = Checked(given.folder)
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            return check(given, place)
+        except Unusable as error:
+            sys.stderr.write("%s\n" % error)
+            return 3
+
+
+def check(given, place):
+    """Check what was given, print what was found, and return the exit status."""
+    folder, is_copy = given.folder, given.copy
+    if os.path.isfile(folder):
+        folder, is_copy = unpack(folder, place), True
+    elif not os.path.isdir(folder):
+        raise Unusable("there is no such folder: %s" % folder)
+    if given.revoked and not is_list_of_keys(given.revoked):
+        raise Unusable("not a list of revoked keys: %s" % given.revoked)
+    checked = Checked(folder, read_copy(folder) if is_copy else None)
+    if checked.copy is None and os.path.lexists(checked.path(COPY)):
+        checked.notes.append("%s means nothing in a records folder; of a copy, say so: --copy" % COPY)
     check_chain(checked)
     check_histories(checked)
     check_runs(checked)
-    check_heads(checked, given.head, given.allowed_signers, given.identity)
-    try:
-        check_approvals(checked)
-    except FileNotFoundError:
-        checked.notes.append("approvals were not checked: ssh-keygen is not installed")
+    check_heads(checked, given.head, given.allowed_signers, given.identity, given.revoked)
+    check_approvals(checked, given.approvers, given.revoked)
     found = as_data(checked)
     if given.json:
         print(json.dumps(found, indent=1))
@@ -728,6 +990,9 @@ def main(arguments):
             print(shown("note: %s: %s" % (LISTS[name], run)))
     for note in checked.notes:
         print(shown("note: %s" % note))
+    if checked.copy is not None:
+        runs = ", ".join(found["copy"]["runs"])
+        print(shown("a copy of %s: no other record was looked at" % runs))
     upto = " up to entry %d" % found["verified_up_to"] if checked.vouched else ""
     print("%s%s: %d closed records, %d entries" % (found["status"], upto, found["closed"], found["entries"]))
     return 1 if checked.problems else 0

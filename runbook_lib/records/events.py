@@ -1,4 +1,4 @@
-"""The chain's words for what becomes of a record after its run: handed out, held, released, disposed of."""
+"""The chain's words for approvals, and for what becomes of a record after its run."""
 
 from __future__ import annotations
 
@@ -8,3 +8,5 @@ HANDED_OUT = "handed-out"
 DISPOSED = "disposed"
 #: A record must not be removed, and may be again.
 HELD, RELEASED = "held", "released"
+#: A run uses a signed approval, and the file that says so; an approval was revoked.
+USED, USED_FILE, REVOKED = "used", "used.json", "revoked"

@@ -27,6 +27,8 @@ TIME = (1980, 1, 1, 0, 0, 0)
 
 #: What says which folders a copy has, and where; a verifier, and the page that describes the format.
 COPY, VERIFIER, FORMAT_PAGE = "copy.json", "check_records.py", "FORMAT.md"
+#: What a copy is of. Older copies do not say it; only those of a year have a year.
+ONE_RECORD, ONE_YEAR = "record", "year"
 #: A small records folder with every event, and what is wrong with it after each of several changes.
 VECTORS = "VECTORS.json"
 FORMAT = 1
@@ -41,7 +43,10 @@ Its digest in the chain of records:
 To verify it, run this in the folder that has this file. It needs only Python 3.8 or newer (and ssh-keygen
 for signatures):
 
-   python3 check_records.py .
+   python3 check_records.py --copy .
+
+Whoever changed this copy could also have changed the verifier in it. A check_records.py that you have from
+elsewhere checks the zip as well: python3 check_records.py ZIP
 
 To verify it by hand (with coreutils only):
 
@@ -61,7 +66,7 @@ in the chain:
    runbook records verify --head {digest}
 
 or if a head below signatures/, to which the lines of chain.jsonl lead, was signed by somebody whom you
-trust: python3 check_records.py . --allowed-signers FILE --identity NAME
+trust: python3 check_records.py --copy . --allowed-signers FILE --identity NAME
 
 FORMAT.md explains how everything here is made. chain.jsonl also has lines of other records: only their names.
 """
@@ -179,7 +184,7 @@ def _write(file: BinaryIO, records: Path, run: str, entries: Sequence[Entry]) ->
         bare=closed.digest.removeprefix("sha256:"),
         number=closed.seq - first + 1,
     )
-    told = {"format": FORMAT, "folders": {run: "record"}}
+    told = {"format": FORMAT, "kind": ONE_RECORD, "folders": {run: "record"}}
     content = {
         "HOW_TO_VERIFY.txt": how_to.encode(),
         "SHA256SUMS": sums.encode(),

@@ -128,6 +128,7 @@ class Report:
             "removed": list(self.removed),
             "never_opened": list(self.unopened),
             "outside": list(self.unchained),
+            "copy": None,  # only the verifier that travels reads copies
             "notes": list(notes),
             "older": list(self.older),
             "strays": list(self.strays),

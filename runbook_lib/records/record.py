@@ -26,13 +26,14 @@ from ..workspace import work_tree_of
 from . import journal, living
 from .chain import CLOSED, OPENED, Chain, Entry, Event, digest_of, digest_of_file, sync_folder
 from .errors import RecordError
+from .events import USED, USED_FILE
 from .formats import FORMAT
 from .needs import keep_as_it_is, try_out
 from .policy import LIVE, pin, pins_of
 from .result import CHECKSUMS, now, require_open, write_json
 from .run_folder import OPENING, READ_ONLY, RECORD, RUN, checksums, contents, files_of, refuse_links, run_name
 from .summary import summarize
-from .uses import USED, USED_FILE, claim
+from .uses import claim
 from .versions import runbook_version, tool_versions
 
 #: The reason for a run, for its record; free text, never a secret.

@@ -28,12 +28,11 @@ from .chain import CLOSED, OPENED, Chain, Entry, digest_of
 from .chain_reading import events_by_run, events_of, is_on_hold, is_run
 from .disposed import DISPOSED_FILE, brief, leftovers
 from .errors import RecordError
-from .events import DISPOSED, HELD, RELEASED
+from .events import DISPOSED, HELD, RELEASED, USED, USED_FILE
 from .formats import FORMAT
 from .policy import POLICY
 from .result import CHECKSUMS, now
 from .run_folder import withheld_from
-from .uses import USED, USED_FILE
 from .verify import verify_record
 
 _AGE = re.compile(r"([1-9]\d{0,3})([ymd])", re.ASCII)

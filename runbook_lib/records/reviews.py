@@ -17,9 +17,9 @@ from .chain import CLOSED, OPENED, Chain, Entry, recorded
 from .chain_reading import events_of
 from .disposed import refuse_removed
 from .errors import RecordError
+from .events import REVOKED
 from .policy import POLICY
 from .result import now
-from .uses import REVOKED
 
 REVIEWED = "reviewed"
 

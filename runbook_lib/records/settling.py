@@ -19,6 +19,7 @@ from ..secret import scrub_data
 from . import journal, living
 from .chain import ADOPTED, CLOSED, Chain, Entry, Event, digest_of, unreadable
 from .errors import RecordError
+from .events import USED_FILE
 from .formats import FORMAT
 from .record import close_record, is_known, record_so_far, write_record
 from .result import CHECKSUMS, now, write_json
@@ -37,7 +38,6 @@ from .run_folder import (
     signature_names,
     withheld_from,
 )
-from .uses import USED_FILE
 
 
 @dataclass(frozen=True)

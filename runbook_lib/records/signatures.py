@@ -11,6 +11,7 @@ clock of the machine that made the entry: anyone who can set that clock, or has 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,15 +20,17 @@ from functools import partial
 from pathlib import Path
 
 from .. import ssh
-from ..plain_files import SMALL, describe, read, read_mapping, require_plain, write_whole
+from ..plain_files import SMALL, NotPlainError, describe, read, read_mapping, require_plain, write_whole
 from .chain import Chain, Entry
 from .chain_reading import is_head, read_chain
 from .errors import RecordError
-from .problems import Anchor, Code, Problem
-from .run_folder import OPENING
+from .problems import Anchor, Code, Problem, not_plain_problem
+from .run_folder import OPENING, refuse_links
 from .verify import SIGNATURES
 
 NAMESPACE = "portsip-twilio-runbook"
+#: The number in a head's name; it counts only while its entry is not in the chain.
+_NUMBER = re.compile(r"(\d{6,18})-", re.ASCII)
 
 
 def sign_head(records: Path, key: Path) -> Path:
@@ -113,16 +116,25 @@ def signed_heads(
     if revoked is not None:
         ssh.require_revocations(revoked)
     judge = _Judge(records, allowed_signers, identities, revoked)
+    try:
+        refuse_links(records, SIGNATURES)
+    except NotPlainError as error:
+        problem = not_plain_problem(records, error)
+        return Signatures((), (problem, _none_by(identities)), ())
     judged = [judge.of(head) for head in sorted((records / SIGNATURES).glob("*.head"))]
     best = max((one.seq for one in judged if one.anchor), default=-1)
     weak = [one for one in judged if not one.anchor and not one.harmless and one.seq > best]
     anchors = [found for one in judged if (found := one.anchor or (one.cut if one in weak else None))]
     problems = [Problem(one.path, one.what, Code.SIGNATURE) for one in weak if one.cut is None]
     if not any(one.anchor for one in judged):
-        what = f"missing: no valid signature by {' or '.join(identities)}"
-        problems.append(Problem(SIGNATURES, what, Code.NO_SIGNATURE))
+        problems.append(_none_by(identities))
     notes = [f"{one.path}: {one.what}" for one in judged if one not in weak]
     return Signatures(tuple(anchors), tuple(problems), tuple(notes))
+
+
+def _none_by(identities: Sequence[str]) -> Problem:
+    what = f"missing: no valid signature by {' or '.join(identities)}"
+    return Problem(SIGNATURES, what, Code.NO_SIGNATURE)
 
 
 class _Judge:
@@ -138,21 +150,20 @@ class _Judge:
     def of(self, head: Path) -> _Judged:
         """Judge one signature, by the file of its head."""
         signature = head.with_name(f"{head.name}.sig")
-        name, number = f"{SIGNATURES}/{head.name}", head.name.partition("-")[0]
-        seq = int(number) if number.isdecimal() else 0
+        path, number = f"{SIGNATURES}/{signature.name}", _NUMBER.match(head.name)
+        seq = int(number[1]) if number else 0
         try:
             message = read(head, SMALL)
             require_plain(signature, SMALL)
         except FileNotFoundError:
-            return _Judged(f"{name}.sig", seq, "missing")
+            return _Judged(path, seq, "missing")
         except OSError as error:
-            place = f"{SIGNATURES}/{Path(error.filename).name}"
-            return _Judged(place, seq, f"cannot be read ({error.strerror})")
+            return _Judged(path, seq, f"it or its head cannot be read ({error.strerror})")
         digest = message.decode(errors="replace").strip()
         if not is_head(digest):
-            return _Judged(name, seq, "changed: not a head")
+            return _Judged(path, seq, "changed: its head is none")
         entry = self._entries.get(digest)
-        path, seq = f"{name}.sig", entry.seq if entry else seq
+        seq = entry.seq if entry else seq
         key = ssh.signing_key(message, signature, NAMESPACE)
         if key is None:
             return _Judged(path, seq, "not a signature of this head")

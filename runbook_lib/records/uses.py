@@ -24,13 +24,10 @@ from . import living
 from .chain import CLOSED, FILE_NAME, LIMIT, OPENED, Chain, Entry, digest_of, recorded
 from .chain_reading import events_of
 from .disposed import DISPOSED_FILE
-from .events import DISPOSED
+from .events import DISPOSED, REVOKED, USED
 from .journal import FILE_NAME as JOURNAL
 from .result import now
 from .run_folder import RECORD
-
-USED, REVOKED = "used", "revoked"
-USED_FILE = "used.json"
 
 
 @dataclass(frozen=True)

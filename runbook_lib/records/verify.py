@@ -18,7 +18,7 @@ from ..plain_files import LIMIT, SMALL, NotPlainError, opened, parse_mapping, re
 from . import journal, living
 from .anchor import ANCHORS, SETTINGS
 from .chain import ADOPTED, CLOSED, FILE_NAME, FILES, OPENED, Entry, digest_of, digest_of_file
-from .chain_reading import by_event, histories, is_inside, is_run, open_runs, read_chain
+from .chain_reading import OWN_FILES, by_event, histories, is_inside, is_run, open_runs, read_chain
 from .disposed import DISPOSED_FILE, leftovers
 from .events import DISPOSED
 from .formats import newer
@@ -89,13 +89,15 @@ def verify_records(
     has_newer = any(problem.code is Code.NEWER for problem in problems)
     is_read = (bool(entries) or not problems) and not has_newer
     going_on = [run for run in open_runs(entries) if is_run(run) and living.is_going_on(records / run)]
-    skipped, looked_at = _since(entries, since), entries
+    skipped, looked_at = skipped_since(entries, since), entries
     if since is not None:
         anchors = [*anchors, Anchor(since, "the head to start from")]
         last_seen = _seq(entries, since)
         looked_at = [entry for entry in entries if entry.run not in skipped or entry.seq > last_seen]
     removed = {str(entry.run): entry for entry in entries if entry.event == DISPOSED and is_run(entry.run)}
-    problems += [*histories(entries, going_on), *_events(records, looked_at, removed), *known]
+    # A newer line may close what seems to be open.
+    unknown = open_runs(entries) if has_newer else []
+    problems += [*histories(entries, [*going_on, *unknown]), *_events(records, looked_at, removed), *known]
     closed_by_content = {one.content: str(one.run) for one in entries if one.event == CLOSED}
     openings: dict[str, dict[str, Any]] = {}
     problems += [one for run, entry in removed.items() for one in _disposed(records, run, entry)]
@@ -223,8 +225,8 @@ def unopened(records: Path, chained: Collection[str]) -> list[str]:
     return found
 
 
-def _since(entries: Sequence[Entry], since: str | None) -> set[str]:
-    """The runs of which every entry that a record has is at a head or before it."""
+def skipped_since(entries: Sequence[Entry], since: str | None) -> set[str]:
+    """Return the runs of which every entry that a record has is at a head or before it."""
     last = _seq(entries, since)
     runs = {str(entry.run) for entry in entries if entry.seq <= last and entry.event == CLOSED}
     return runs - {str(entry.run) for entry in entries if entry.seq > last and entry.event in FILES}
@@ -262,10 +264,13 @@ def _events(records: Path, entries: Sequence[Entry], removed: Collection[str] = 
             yield Problem(FILE_NAME, f"inserted: {entry.file} is not a file of the records", Code.HISTORY)
             continue
         try:
-            refuse_links(records, str(PurePosixPath(entry.file).parent))
-            problem = file_problem(records / entry.file, entry.file, entry.content)
+            # A use that names another file than its own is reported with the histories.
+            own = entry.event in OWN_FILES and is_run(entry.run)
+            name = f"{entry.run}/{OWN_FILES[entry.event]}" if own else entry.file
+            refuse_links(records, str(PurePosixPath(name).parent))
+            problem = file_problem(records / name, name, entry.content)
         except NotPlainError as error:
-            problem = unread_problem(entry.file, error)
+            problem = unread_problem(name, error)
         if problem:
             yield problem
 
@@ -360,6 +365,7 @@ def _files(
         yield Problem(name, later, Code.NEWER)
         return
     listed = _checksums(told)
+    copied = {**listed, CHECKSUMS: closed}
     names, empty = contents(folder)
     there = {*names} - {CHECKSUMS}
     for name in sorted(listed.keys() | there):
@@ -367,7 +373,7 @@ def _files(
         if name == OPENING and name in there and (opening_differs or listed.get(name) == opened):
             continue
         if name not in listed:
-            if not _is_jupyters_copy(folder, name, listed):
+            if not _is_jupyters_copy(folder, name, copied):
                 yield Problem(f"{run}/{name}", "extra: not among the checksums", Code.EXTRA)
         elif problem := file_problem(f"{folder}/{name}", f"{run}/{name}", listed[name]):
             yield problem

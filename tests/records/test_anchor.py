@@ -14,7 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from runbook_lib.cli.records import app
-from runbook_lib.records import anchor
+from runbook_lib.records import anchor, check_records
 from runbook_lib.records.anchor import keep_head, kept_heads
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.errors import RecordError
@@ -145,6 +145,21 @@ def test_lines_of_the_kept_heads_that_are_none_of_ours(tmp_path: Path) -> None:
     with (tmp_path / "anchors.jsonl").open("a") as file:
         file.write('{"format": 2, "seq": 9, "head": "sha512:", "at": 3}\n[1]\n{}\nnothing\n{"format": 1')
     assert len(kept_heads(tmp_path)) == 1 and verify(tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize("what", ["a link", "a folder"])
+def test_kept_heads_that_cannot_be_read_are_a_problem_for_product_and_verifier(
+    tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path, RUN)
+    path = tmp_path / "anchors.jsonl"
+    path.mkdir() if what == "a folder" else path.symlink_to("chain.jsonl")
+    told = CliRunner().invoke(app, ["verify", "--json", "--records", str(tmp_path)])
+    capsys.readouterr()
+    assert check_records.main([str(tmp_path), "--json"]) == told.exit_code == 1
+    for output in (told.stdout, capsys.readouterr().out):
+        found = [(problem["path"], problem["code"]) for problem in json.loads(output)["problems"]]
+        assert found == [("anchors.jsonl", "not-plain")]
 
 
 def runbook(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:

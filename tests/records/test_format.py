@@ -22,11 +22,11 @@ from runbook_lib.records.handing import handed_out
 from runbook_lib.records.problems import CONSISTENT, DAMAGED, NEWER, VERIFIED, Code
 from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT
-from tests.records.vectors import make_vectors, put, verdict
+from tests.records.vectors import make_vectors, put, verdict, write_given
 
 PAGE = proof()[FORMAT_PAGE].decode()
 STORED: dict[str, Any] = json.loads(proof()[VECTORS])
-CASES = STORED["cases"]
+FILES, CASES = STORED["folders"]["records"], STORED["cases"]
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH")
 
 
@@ -49,41 +49,54 @@ def test_the_vectors_are_what_the_product_makes() -> None:
 def test_product_and_verifier_say_what_the_vectors_say(
     number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case, folder = CASES[number], tmp_path / "records"
+    case, folder = CASES[number], tmp_path / "folder"
     given = case["given"]
-    if "identity" in given and shutil.which("ssh-keygen") is None:
+    if shutil.which("ssh-keygen") is None and (case["of"] == "two" or "identity" in given):
         pytest.skip("needs OpenSSH")
-    put(folder, STORED["files"])
-    put(folder, STORED["changes"][case["change"]])
-    signers = tmp_path / "allowed"
-    signers.write_text(STORED["allowed_signers"])
+    held = put(folder, STORED["folders"][case["of"]], FILES)
+    held += put(folder, STORED["changes"][case["of"]][case["change"]])
+    write_given(tmp_path, given, STORED["allowed_signers"])
     expected = (case["status"], case["problems"], case["verified_up_to"])
-    assert verdict(folder, given, signers) == expected
-    arguments = [word for head in given.get("head", ()) for word in ("--head", head)]
-    for identity in given.get("identity", ()):
-        arguments += ["--identity", identity, "--allowed-signers", str(signers)]
+    if not given.get("copy"):  # the product reads no copies
+        assert verdict(folder, given, tmp_path) == expected
+    arguments = ["--copy"] if given.get("copy") else []
+    arguments += [word for head in given.get("head", ()) for word in ("--head", head)]
+    arguments += [word for name in given.get("identity", ()) for word in ("--identity", name)]
+    arguments += ["--allowed-signers", str(tmp_path / "allowed")] if "identity" in given else []
+    for name in {"revoked", "approvers"} & given.keys():
+        arguments += [f"--{name}", str(tmp_path / name)]
     capsys.readouterr()
     status = check_records.main([str(folder), "--json", *arguments])
     found = json.loads(capsys.readouterr().out)
     problems = [[problem["path"], problem["code"]] for problem in found["problems"]]
     assert (found["status"], problems, found["verified_up_to"]) == expected
     assert status == (ExitStatus.FAILED if problems else ExitStatus.FINE)
+    runs = [*json.loads(_copied(folder))["folders"]] if given.get("copy") else None
+    assert (found["copy"] and found["copy"]["runs"]) == runs
+    for file in held:
+        file.close()
+
+
+def _copied(folder: Path) -> str:
+    return (folder / "copy.json").read_text()
 
 
 def test_every_kind_of_vector_is_there(tmp_path: Path) -> None:
     """Each event, each status, each code that files alone can show; plan, approval, anchor, copy."""
-    put(tmp_path, STORED["files"])
+    put(tmp_path, FILES)
     chain = Chain(tmp_path)
     entries = chain.entries()
     assert {entry.event for entry in entries} == events_of_the_code()
     assert [entry.digest for entry in entries] == STORED["digests"] and chain.head == STORED["head"]
     assert {case["status"] for case in CASES} == {VERIFIED, CONSISTENT, DAMAGED, NEWER}
-    # The others need a file system, a folder of another account, or a signed approval that does not fit.
-    others = {Code.NOT_PLAIN, Code.UNREADABLE, Code.WITHHELD, Code.APPROVAL}
-    assert {code for case in CASES for _, code in case["problems"]} == {*map(str, Code)} - {*others}
+    # What cannot be read needs a file of another account.
+    assert {code for case in CASES for _, code in case["problems"]} == {*map(str, Code)} - {Code.UNREADABLE}
+    assert {case["of"] for case in CASES} == {*STORED["folders"]} == {"records", "two", "record", "year"}
+    asked = {(case["of"], case["change"]) for case in CASES}
+    assert asked == {(of, name) for of, changes in STORED["changes"].items() for name in changes}
     plan = STORED["plan"]
     assert plan["digest"] == digest_of(plan["covered"].encode())
-    document = json.loads(STORED["files"][plan["of"]])
+    document = json.loads(FILES[plan["of"]])
     assert plan["digest"] == Plan.from_document(document).digest == check_records.plan_digest(document)
     copy = tmp_path / "copy"
     copy.write_text(STORED["handed_out"]["copy"])
@@ -98,7 +111,7 @@ def test_a_signed_approval_that_does_not_fit(
 ) -> None:
     """Somebody changed it, and made checksums and chain again: only the approval itself shows it."""
     records, run = tmp_path / "records", "demo/acme/2"
-    put(records, STORED["files"])
+    put(records, FILES)
     name, old, new = {
         "none": ("run.json", "", ""),
         "the plan": ("approved.plan.json", "60", "61"),
@@ -159,13 +172,13 @@ def events_of_the_code() -> set[str]:
 def test_every_event_and_its_keys_are_on_the_page_and_the_other_way_round() -> None:
     table = {event: (words(keys), file) for event, file, keys, _ in rows("event") for event in words(event)}
     assert set(table) == events_of_the_code()
-    entries = [json.loads(line) for line in STORED["files"]["chain.jsonl"].splitlines()]
+    entries = [json.loads(line) for line in FILES["chain.jsonl"].splitlines()]
     missing: dict[str, set[str]] = {}
     for entry in entries:
         keys, file = table[entry["event"]]
         assert entry["file"].startswith("_events/") is ("_events/" in file)
-        if entry["file"] in STORED["files"]:
-            content = json.loads(STORED["files"][entry["file"]])
+        if entry["file"] in FILES:
+            content = json.loads(FILES[entry["file"]])
             # Of an opening the page has some of its keys, of any other event all.
             is_opening = entry["event"] == "opened"
             assert (keys <= set(content)) if is_opening else (keys >= set(content)), entry["event"]

@@ -22,7 +22,7 @@ from runbook_lib.cli.records import app
 from runbook_lib.guide import ROLL_BACK
 from runbook_lib.keys import Kind
 from runbook_lib.plan import Action, Effect
-from runbook_lib.records import journal
+from runbook_lib.records import check_records, journal
 from runbook_lib.records.record import record_so_far
 from runbook_lib.records.run_folder import RECORD
 from runbook_lib.runbook import Runbook
@@ -65,6 +65,7 @@ def test_shown_verified_and_exported(records: Path, tmp_path: Path, run: str) ->
     assert runbook_records(records, "export", run, str(out)).exit_code == 0
     with ZipFile(out) as zipped:
         assert f"{run.rpartition('/')[2]}/record/journal.jsonl" in zipped.namelist()
+    assert check_records.main([str(records)]) == check_records.main([str(out)]) == 0
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from runbook_lib.records.problems import Anchor
 from runbook_lib.records.verify import verify_records
 from tests.conftest import CHECKOUT, sample
 from tests.records.conftest import make, start, work
+from tests.records.vectors import put
 
 RUN = "demo/acme/20261123T000000Z-aaaaaa"
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH")
@@ -54,6 +56,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "removed": lambda path: path.unlink(),
     "added": lambda path: path.with_name("added.txt").write_text("x"),
     "an empty folder": lambda path: path.with_name("empty").mkdir(),
+    "too large": lambda path: os.truncate(path, (64 << 20) + 1),
     "a link": lambda path: (path.rename(path.with_name("moved")), path.symlink_to("moved")),
 }
 FILES = [
@@ -156,10 +159,11 @@ def test_the_copy_of_a_record_proves_itself_with_a_signed_head(
         path.name for path in folder.iterdir()
     }
     assert b"initech" not in (folder / "chain.jsonl").read_bytes()  # behind the signed head
-    command = [sys.executable, "-I", str(folder / VERIFIER), str(folder)]
+    command = [sys.executable, "-I", str(folder / VERIFIER), "--copy", str(folder)]
     signed = [*command, "--identity", "pat@desk", "--allowed-signers", str(keys / "allowed-pat")]
     assert subprocess.run(signed, check=False).returncode == 0
-    assert outsider(folder, capsys, *signed[4:])[0] == "verified"
+    assert outsider(folder, capsys, "--copy", *signed[5:])[0] == "verified"
+    assert outsider(tmp_path / "a.zip", capsys, *signed[5:])[0] == "verified"
     stranger = ["--identity", "mallory@desk", "--allowed-signers", str(keys / "allowed-mallory")]
     assert subprocess.run([*command, *stranger], check=False, capture_output=True).returncode == 1
     assert subprocess.run([*command, "--identity", "x"], check=False, capture_output=True).returncode == 3
@@ -178,6 +182,148 @@ def test_the_copy_of_a_record_proves_itself_with_a_signed_head(
         path.write_bytes(content)
     pages = [path.read_text() for path in folder.rglob("*.html")]
     assert not [link for page in pages for link in re.findall(r'href="(?:\.\./\.\.|file:|/|http)', page)]
+
+
+STRAY = {
+    "of nothing": {"format": 1, "folders": {}},
+    "of one record": {"format": 1, "kind": "record", "folders": {RUN: RUN}},
+    "of a year": {"format": 1, "year": 2026, "folders": {RUN: RUN}},
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("case", STRAY)
+def test_a_copy_json_that_somebody_puts_into_the_records_hides_nothing(
+    tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever may write there could have all other records deleted, and the rest called verified."""
+    records, other = tmp_path / "records", RUN.replace("aaaaaa", "bbbbbb")
+    make(records, RUN)
+    make(records, other)
+    head = str(Chain(records).head)
+    (records / "copy.json").write_text(json.dumps(STRAY[case]))
+    assert outsider(records, capsys, "--head", head) == product(records, head) == ("verified", set())
+    shutil.rmtree(records / other)
+    found = ("not verified", {(other, "missing")})
+    assert outsider(records, capsys, "--head", head) == product(records, head) == found
+    assert cli(records, "verify", "--head", head).exit_code == 1
+
+
+def _zip(path: Path, names: list[str]) -> Path:
+    with zipfile.ZipFile(path, "w") as zipped:
+        for name in names:
+            zipped.writestr(name, "{}")
+    return path
+
+
+def _told(**values: object) -> str:
+    return json.dumps({"format": 1, "kind": "record", "folders": {RUN: "record"}, **values})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        "no JSON",
+        _told(folders={}),
+        _told(folders=[]),
+        _told(folders={RUN: "a", "demo/acme/2": "b"}),
+        _told(folders={"demo/acme": "record"}),
+        _told(folders={RUN: "../elsewhere"}),
+        _told(folders={RUN: 1}),
+        _told(kind="year"),
+        _told(kind="month"),
+        _told(format=2),
+    ],
+)
+def test_what_is_no_copy_is_not_taken_for_one(tmp_path: Path, told: str | None) -> None:
+    records = tmp_path / "records"
+    make(records, RUN)
+    if told is not None:
+        (records / "copy.json").write_text(told)
+    assert check_records.main(["--copy", str(records)]) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["copy.json"],
+        ["a/copy.json", "b/copy.json"],
+        ["a/copy.json", "a/copy.json"],
+        ["a/copy.json", "a/../../b"],
+        ["/a/copy.json"],
+    ],
+)
+def test_what_is_no_zip_of_a_copy(tmp_path: Path, names: list[str]) -> None:
+    path = _zip(tmp_path / "a.zip", names)
+    assert check_records.main([str(path)]) == 3
+    path.write_bytes(path.read_bytes()[:-4])
+    assert check_records.main([str(path)]) == 3
+    assert check_records.main([str(tmp_path / "none")]) == 3
+
+
+def test_the_report_says_of_which_runs_it_is_a_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = tmp_path / "records"
+    make(records, RUN)
+    assert cli(records, "export", RUN, str(tmp_path / "a.zip")).exit_code == 0
+    year = Chain(records).entries()[1].at[:4]
+    assert cli(records, "archive", year, str(tmp_path / "b.zip")).exit_code == 0
+    for name, kind in (("a.zip", "record"), ("b.zip", "year")):
+        capsys.readouterr()
+        assert check_records.main([str(tmp_path / name), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["copy"] == {"kind": kind, "runs": [RUN]}
+        assert check_records.main([str(tmp_path / name)]) == 0
+        assert RUN in capsys.readouterr().out
+        # Unpacked, and not called a copy, it is a records folder with nearly nothing in it.
+        with zipfile.ZipFile(tmp_path / name) as zipped:
+            zipped.extractall(tmp_path / kind)
+        [folder] = (tmp_path / kind).iterdir()
+        assert check_records.main(["--copy", str(folder)]) == 0
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[100] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    assert check_records.main([str(tmp_path / "a.zip")]) in (1, 3)
+
+
+@needs_ssh_keygen
+@pytest.mark.parametrize("has_ssh", [True, False], ids=["", "without ssh-keygen"])
+@pytest.mark.parametrize(
+    ("change", "status", "without"),
+    [
+        ("as it is", 0, 0),
+        ("a signature missing", 1, 0),
+        ("another plan", 1, 1),
+        ("no approval, though the policy was two-person", 1, 1),
+    ],
+)
+def test_both_look_at_approvals_unasked(
+    tmp_path: Path,
+    change: str,
+    status: int,
+    without: int,
+    has_ssh: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without ssh-keygen all but the signatures is looked at, and the report says so."""
+    records, vectors = tmp_path / "records", json.loads(proof()[VECTORS])
+    put(records, vectors["folders"]["two"])
+    put(records, vectors["changes"]["two"][change])
+    if not has_ssh:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    found = cli(records, "verify", "--json")
+    assert found.exit_code == (status if has_ssh else without), found.output
+    told = json.loads(found.stdout)
+    capsys.readouterr()
+    assert check_records.main([str(records), "--json"]) == found.exit_code
+    travelling = json.loads(capsys.readouterr().out)
+    for one in (told, travelling):
+        assert [problem["code"] for problem in one["problems"]] == ["approval"] * found.exit_code
+        assert has_ssh or found.exit_code or any("not checked" in note for note in one["notes"])
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"])

@@ -13,11 +13,11 @@ from rich.text import Text
 from ...errors import InputError, RunbookError
 from ...outcomes import ExitStatus
 from ...plain_files import opened
-from ...records.anchor import SETTINGS, Kept, age_of, kept_heads
+from ...records.anchor import ANCHORS, SETTINGS, Kept, age_of, kept_heads
 from ...records.approvals import signed_approvals
 from ...records.chain import Chain
 from ...records.chain_reading import is_head, read_chain
-from ...records.problems import Anchor, Code, Problem, Report
+from ...records.problems import Anchor, Code, Problem, Report, unread_problem
 from ...records.signatures import Signatures, sign_head, signed_heads
 from ...records.verify import INDEX, verify_records
 from ...screen import screen
@@ -72,7 +72,7 @@ def verify(
     ] = None,
     approvers: Annotated[
         Path | None,
-        typer.Option(help="OpenSSH's file of the keys that may approve: check signed approvals again."),
+        typer.Option(help="OpenSSH's file of the keys that may approve, instead of those in each record."),
     ] = None,
     since: Annotated[
         str | None,
@@ -99,11 +99,14 @@ def verify(
         if allowed_signers is not None and identity:
             signed = signed_heads(folder, allowed_signers, identity, given(revoked))
         problems, notes = list(signed.problems), list(signed.notes)
-        if approvers is not None:
-            found = signed_approvals(folder, given(approvers) or approvers, given(revoked))
-            problems += found[0]
-            notes += found[1]
-        kept = kept_heads(folder)
+        found = signed_approvals(folder, given(approvers), given(revoked), since)
+        problems += found[0]
+        notes += found[1]
+        try:
+            kept = kept_heads(folder)
+        except OSError as error:
+            kept = []
+            problems.append(unread_problem(ANCHORS, error))
         # A head that was kept after the chain's present end: the end was removed, or an older one put back.
         known = {entry.digest for entry in read_chain(folder)[0]}
         lost = [
