@@ -78,7 +78,7 @@ class Context:
         self.moment = moment or Moment()
         #: The owner of the PBX sessions, if it is not this context.
         self.lender: Lender = lent_by_runner
-        #: What this waits for; those who follow the run in whose folder the journal is are told of it.
+        #: What this waits for; reported to those who follow the run that the journal belongs to.
         self.waits = Waits(lambda wait: living.report_wait(journal.path.parent, living.Process.SECTION, wait))
         self._to_undo = to_undo
         self._transports: list[Transport] = []

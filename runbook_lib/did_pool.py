@@ -76,7 +76,7 @@ class DidPool:
 
     @classmethod
     def read_if_any(cls, text: str | None) -> DidPool | None:
-        """Read a pool as ``read`` does; ``None`` for a text that is none."""
+        """Read a pool as ``read`` does; ``None`` if the text is not a pool."""
         try:
             return cls.read(text or "")
         except ValueError:

@@ -11,7 +11,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def first_of(names: Sequence[str], most: int) -> str:
-    """Return so many names at most, and how many more there are, such as ``a, b and 3 more``."""
+    """Return the first names, and how many more there are, such as ``a, b and 3 more``."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -89,7 +89,7 @@ def _are_joined(before: str, after: str) -> bool:
 def broken(text: str, longest: int = 32) -> str:
     """Return text for HTML in which a line may end within words that are longer than ``longest``.
 
-    It ends before such a word if that then fits on a line, so the word is a block of its own in the line.
+    It ends before such a word if that then fits on a line, so the word is a separate block in the line.
     JupyterLab drops the style that would do both (``overflow-wrap: anywhere``) from a notebook that it does
     not trust.
     """

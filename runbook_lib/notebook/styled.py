@@ -265,7 +265,7 @@ def _widths(columns: Sequence[_Column], least: Sequence[int]) -> list[str]:
 
 
 def _part(room: str, taken: float, wanted: Sequence[float], place: int) -> str:
-    """A column's part of the room that is left when so many ``ch`` are taken: what it wants, or its share."""
+    """A column's part of the room that is left after ``taken`` (in ``ch``): what it wants, or its share."""
     if not wanted[place]:
         return "0px"
     return f"max(0px,min({wanted[place]:.4g}ch,({room} - {taken:.4g}ch)*{wanted[place] / sum(wanted):.4f}))"

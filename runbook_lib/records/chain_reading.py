@@ -109,7 +109,7 @@ def _out_of_order(seq: int, expected: int, seen: set[int]) -> str:
 def histories(entries: Sequence[Entry], going_on: Collection[str]) -> Iterator[Problem]:
     """Runs that did not open once and then close once; paths that no run has.
 
-    ``going_on`` are the runs of which it is no problem that they have not closed.
+    ``going_on`` are the runs that need not have closed yet.
     """
     events: dict[str, list[str]] = {}
     for entry in entries:

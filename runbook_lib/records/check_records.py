@@ -179,7 +179,7 @@ def digest_of(content):
 
 
 def read_copy(folder):
-    """What a copy is of: its kind, its runs with their folders, and its year; Unusable if it is no copy."""
+    """What a copy is of: its kind, its runs with their folders, and its year; Unusable if it is not a copy."""
     told = Checked(folder).mapping(COPY)
     # Older copies do not say their kind, but only that of a year has a year.
     kind, folders = told.get("kind", ONE_YEAR if "year" in told else ONE_RECORD), told.get("folders")
@@ -188,7 +188,7 @@ def read_copy(folder):
     if not isinstance(folders, dict) or not folders or (kind == ONE_RECORD and len(folders) > 1):
         raise Unusable("%s does not say of which runs this is a copy" % COPY)
     if not all(is_run(run) and is_inside(place) and place for run, place in folders.items()):
-        raise Unusable("%s has a run or a folder that is none" % COPY)
+        raise Unusable("%s has an invalid run or folder" % COPY)
     if kind == ONE_YEAR and type(told.get("year")) is not int:
         raise Unusable("%s does not say of which year this is a copy" % COPY)
     return {"kind": kind, "folders": folders, "year": told.get("year")}
@@ -360,7 +360,7 @@ def check_events(checked, removed):
             continue
         name = entry["file"]
         if not is_inside(name):
-            checked.problem(CHAIN, "history", "%s is no file of the records" % name)
+            checked.problem(CHAIN, "history", "%s is not a file of the records" % name)
             continue
         if entry["event"] in OWN_FILES and is_run(entry["run"]):
             name = "%s/%s" % (entry["run"], OWN_FILES[entry["event"]])  # another one is reported

@@ -23,7 +23,7 @@ from .waits import Wait
 
 LOCK = ".run.lock"
 #: The places in the file: where each begins, and its room. What belongs to one is written in one piece, so
-#: nobody reads half of it; what each process waits for has a place of its own.
+#: nobody reads half of it; what each process waits for has a separate place.
 _PHASE = (0, 256)
 _ROOM = 1024
 #: Bytes of a reason to wait that have room there.

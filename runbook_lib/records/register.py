@@ -54,7 +54,7 @@ FORMAT = 3
 NAMED = 3
 #: Fewer records than this are read at every look rather than remembered.
 MANY = 200
-#: So many are read at every look rather than writing all that is remembered again.
+#: This many are read at every look rather than writing everything that is remembered again.
 FEW = 16
 _SELF = "self-approved"
 _STAMPED = (OPENING, RECORD, CHECKSUMS)

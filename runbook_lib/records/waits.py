@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-#: Nobody is told of a shorter wait (s), unless it is one between two attempts.
+#: A shorter wait (s) is reported only if it is between two attempts.
 NOTICE_S = 1.0
 
 
