@@ -179,7 +179,7 @@ def digest_of(content):
 
 
 def read_copy(folder):
-    """What a copy is of: its kind, its runs with their folders, and its year; Unusable if it is not a copy."""
+    """What a copy is of: its kind, its runs with their folders, and its year; Unusable otherwise."""
     told = Checked(folder).mapping(COPY)
     # Older copies do not say their kind, but only that of a year has a year.
     kind, folders = told.get("kind", ONE_YEAR if "year" in told else ONE_RECORD), told.get("folders")
