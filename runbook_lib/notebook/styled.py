@@ -49,7 +49,7 @@ _BADGE = 4
 #: The shortest part of a word, and what is left of an address or a number where there is room for as much.
 _LEAST, _FAIR = 4, 6
 #: How wide, in ``ch`` of a bold head, a letter is on average: in a badge, and in a part of a broken word.
-_MARK_CH, _PART_CH = 0.83, 0.9
+_MARK_CH, _PART_CH = 0.83, 0.92
 #: … and those that are not as the average; how much wider they are in a head.
 _LETTER_CH = dict.fromkeys("fijlrtI.,:;!'|()[]-/", 0.55) | dict.fromkeys("mwMW@%—", 1.35)
 _BOLD = 1.15
@@ -248,7 +248,7 @@ def _widths(columns: Sequence[_Column], least: Sequence[int]) -> list[str]:
     does not trust.
     """
     needed = [
-        column.word_ch if column.is_marked else _PART_CH * min(part, _WHOLE_WORDS)
+        column.word_ch if column.is_marked else _PART_CH * part
         for column, part in zip(columns, least, strict=True)
     ]
     plain = [max(column.plain_ch, part) for column, part in zip(columns, needed, strict=True)]

@@ -44,6 +44,9 @@ def tables() -> list[Table]:
     return [
         row_table("Plan: 2 create", ROWS),
         row_table("Plan: 1 in place", [ROWS[3]], hidden=["Step"]),
+        row_table(
+            "1.1 Create", [Row("1.1", "friendly name", "T" * 40, None, Action.CREATE)], hidden=["Step"]
+        ),
         verification_table("Expected result", "02", Verification(ROWS, ROWS[:1]), planning=True),
         Table(CHANGED, first.columns, changed),
         Table("Facts", ("Vendor", "Kind"), [("PortSIP (the PBX)", f"registered as {NAME}")]),
