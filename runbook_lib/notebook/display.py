@@ -31,8 +31,8 @@ _ENDS = re.compile(r"(?<=[;,/@])|(?<=\.)(?=[A-Za-z])")
 #: Characters that occur in no visible text, marking such a break, and a word that has one.
 _MAY_END, _WORD, _END_OF_WORD = "\ue000", "\ue001", "\ue002"
 _MARKS = {_MAY_END: "<wbr>", _WORD: '<span style="display:inline-block">', _END_OF_WORD: "</span>"}
-#: A longer word fits on no line, and has to go on on the next sheet of paper.
-_LONGEST_WHOLE = 100
+#: A longer word, such as a digest, fits on few lines: as a block it would leave the ends of several empty.
+_LONGEST_WHOLE = 64
 
 #: A window from this width on has room for whole words side by side.
 _ROOMY_PX = 1100

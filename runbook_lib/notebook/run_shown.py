@@ -263,4 +263,4 @@ def _answer(answer: Mapping[str, Any] | None, ended: bool) -> str:
         return "no answer was seen" if ended else "sent …"
     if answer["status"] is None:
         return f"no answer: {answer['error']}"
-    return f"{answer['status']}, {answer['seconds']:.1f} s"
+    return f"{answer['status']}, {answer['seconds']:.1f}\N{NO-BREAK SPACE}s"

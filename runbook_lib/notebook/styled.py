@@ -49,7 +49,7 @@ _BADGE = 4
 #: The shortest part of a word, and what is left of an address or a number where there is room for as much.
 _LEAST, _FAIR = 4, 6
 #: How wide, in ``ch`` of a bold head, a letter is on average: in a badge, and in a part of a broken word.
-_MARK_CH, _PART_CH = 0.8, 0.9
+_MARK_CH, _PART_CH = 0.83, 0.92
 #: … and those that are not as the average; how much wider they are in a head.
 _LETTER_CH = dict.fromkeys("fijlrtI.,:;!'|()[]-/", 0.55) | dict.fromkeys("mwMW@%—", 1.35)
 _BOLD = 1.15
@@ -221,17 +221,20 @@ def _width_ch(word: str) -> float:
 def _shares(columns: Mapping[str, _Column]) -> dict[str, int]:
     """The length of the longest part of a word that each column has room for in the narrowest page.
 
-    Words of letters come first, then addresses and numbers; a small column leaves its room to the others.
+    Marks, which are never broken, come first, then words of letters, then addresses and numbers; a small
+    column leaves its room to the others.
     """
-    left = _NARROWEST - len(columns)
-    fair, shares = max(_LEAST, min(_FAIR, left // max(1, len(columns)))), dict[str, int]()
-    for place, name in enumerate(sorted(columns, key=lambda name: columns[name].plain)):
-        share = min(columns[name].plain, left // (len(columns) - place))
-        shares[name] = max(_LEAST, min(fair, columns[name].word), share)
+    shares = {name: column.word for name, column in columns.items() if column.is_marked}
+    left = _NARROWEST - len(columns) - sum(shares.values())
+    others = {name: column for name, column in columns.items() if not column.is_marked}
+    fair = max(_LEAST, min(_FAIR, left // max(1, len(others))))
+    for place, name in enumerate(sorted(others, key=lambda name: others[name].plain)):
+        share = min(others[name].plain, left // (len(others) - place))
+        shares[name] = max(_LEAST, min(fair, others[name].word), share)
         left -= shares[name]
-    missing = {name: max(0, column.word - shares[name]) for name, column in columns.items()}
+    missing = {name: max(0, column.word - shares[name]) for name, column in others.items()}
     for place, name in enumerate(sorted(missing, key=missing.__getitem__)):
-        more = max(0, min(missing[name], left // (len(columns) - place)))
+        more = max(0, min(missing[name], left // (len(others) - place)))
         shares[name] += more
         left -= more
     return shares
@@ -245,7 +248,7 @@ def _widths(columns: Sequence[_Column], least: Sequence[int]) -> list[str]:
     does not trust.
     """
     needed = [
-        column.word_ch if column.is_marked else _PART_CH * min(part, _WHOLE_WORDS)
+        column.word_ch if column.is_marked else _PART_CH * part
         for column, part in zip(columns, least, strict=True)
     ]
     plain = [max(column.plain_ch, part) for column, part in zip(columns, needed, strict=True)]

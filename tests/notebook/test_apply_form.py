@@ -26,6 +26,7 @@ from runbook_lib.notebook.failures import HEADINGS
 from runbook_lib.notebook.section_page import SectionPage
 from runbook_lib.notebook.served import Served
 from runbook_lib.records.verify import verify_records
+from runbook_lib.runbook import Runbook
 from runbook_lib.secret import remember
 from runbook_lib.statement import NAMESPACE, Statement
 from tests.conftest import CHECKOUT, TestSandbox
@@ -299,16 +300,20 @@ def test_another_run_of_the_tenant_is_named(
 
 
 @pytest.mark.parametrize(
-    ("fault", "vendor"),
-    [
-        ({"vendor": "twilio", "method": "POST", "path": "/v1/Trunks$"}, "Twilio"),
-        ({"vendor": "portsip", "method": "POST", "path": "/auth/sign_in$"}, "PortSIP"),
-    ],
+    ("number", "vendor", "path"),
+    [("01", "Twilio", "/v1/Trunks$"), ("05", "PortSIP", "/auth/sign_in$")],
 )
 def test_a_vendor_that_asks_for_a_pause_is_named_as_long_as_it_lasts(
-    page: SectionPage, sandbox: TestSandbox, fault: dict[str, str], vendor: str
+    opened: Callable[..., SectionPage], sandbox: TestSandbox, number: str, vendor: str, path: str
 ) -> None:
     """Of the process that writes, and of the one that signs in."""
+    fault = {"vendor": vendor.lower(), "method": "POST", "path": path}
+    with Runbook.open(SITE, ACME, mode="apply") as runbook:
+        for earlier in runbook.order[1 : runbook.order.index(number)]:
+            section = runbook.section(earlier)
+            section.apply()
+            section.finish()
+    page = opened(number)
     hand = Hand(page.form)
     page.plan()
     sandbox.control("POST", "faults", {**fault, "kind": "status", "status": 429, "retry_after": "5"})
@@ -320,7 +325,7 @@ def test_a_vendor_that_asks_for_a_pause_is_named_as_long_as_it_lasts(
         view, status = hand.view["run"], page.form.follower.status
         if view is not None and status is not None:
             waits = [line for line in view["lines"] if "answered 429" in line]
-            written = any((write["answer"] or {}).get("status") == 201 for write in status.writes)
+            written = any((write["answer"] or {}).get("status") in (200, 201) for write in status.writes)
             shown.append((bool(waits), " ".join(waits), written))
         time.sleep(0.1)
     page.form.wait(PATIENCE_S)
@@ -334,7 +339,7 @@ def test_a_vendor_that_asks_for_a_pause_is_named_as_long_as_it_lasts(
     last = len(flags) - 1 - flags[::-1].index(True)
     assert all(flags[flags.index(True) : last]) and last < len(flags) - 1
     assert not any(waits and written for waits, _, written in shown)
-    assert "Section 01: succeeded" in said(page.form) and "429 (" not in said(page.form)
+    assert f"Section {number}: succeeded" in said(page.form) and "429 (" not in said(page.form)
 
 
 def test_a_page_opened_anew_follows_the_child_that_runs(

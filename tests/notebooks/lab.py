@@ -194,16 +194,16 @@ _PLAIN = re.compile(r"[^\w\s]?[^\W\d_]{2,16}[^\w\s]{0,2}")
 _ENDS = re.compile(r"[-‐–/?|]")
 
 
+def needless(page: Page) -> list[str]:
+    """The words in tables that go on in the next line although they would fit on one."""
+    split = [word["text"] for word in page.evaluate(_WORDS) if word["split"] and word["fits"]]
+    return sorted({word for word in split if not _ENDS.search(word)})
+
+
 def split_words(page: Page) -> list[str]:
     """The words in tables that go on in the next line: of letters, and any others that would fit on one."""
-    split = [word for word in page.evaluate(_WORDS) if word["split"]]
-    return sorted(
-        {
-            word["text"]
-            for word in split
-            if _PLAIN.fullmatch(word["text"]) or (word["fits"] and not _ENDS.search(word["text"]))
-        }
-    )
+    split = {word["text"] for word in page.evaluate(_WORDS) if word["split"]}
+    return sorted({word for word in split if _PLAIN.fullmatch(word)} | {*needless(page)})
 
 
 def split_at(page: Page, *widths: int) -> list[tuple[int, str]]:

@@ -239,8 +239,8 @@ def test_a_list_with_live_runs_says_so(targets: set[str], banner: str) -> None:
 
 #: What somebody made of a plan's file.
 CHANGED: dict[str, Any] = {
-    "target": {"target": ["sandbox"]},
-    "no target": {"target": "sandbox"},
+    "no target": {"target": ["sandbox"]},
+    "target": {"target": {"target": ["sandbox"]}},
     "outcome": {"outcome": ["succeeded"]},
     "no sections": {"sections": {}},
     "no mapping": {"sections": ["01"]},
