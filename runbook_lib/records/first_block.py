@@ -217,7 +217,7 @@ def _what(record: Mapping[str, Any], rows: Sequence[Changed]) -> str:
 def _ending(record: Mapping[str, Any]) -> str:
     outcome = record.get("outcome")
     unknown = len(mappings(record, "in_flight"))
-    lost = f"; it is unknown whether {counted(unknown, 'write')} arrived" if unknown else ""
+    lost = f"; of {counted(unknown, 'write')} nobody knows whether it arrived" if unknown else ""
     if outcome == SUCCEEDED:
         return lost.removeprefix("; ")
     told = {FAILED: "the run failed", INTERRUPTED: "the run was interrupted"}
