@@ -823,9 +823,9 @@ def check_signers(
         what = "%d of %d signatures hold" % (len(people), max(count, len(wanted)))
         checked.problem(entry["run"], "approval", what)
         return
-    who = ", ".join(who[0] for who in valid.values())
+    signed = ", ".join(who[0] for who in valid.values())
     by_what = approvers or "the lines of the keys in the record"
-    checked.notes.append("%s: approved by %s (by %s)" % (entry["run"], who, by_what))
+    checked.notes.append("%s: approved by %s (by %s)" % (entry["run"], signed, by_what))
 
 
 def holders_of(lines):
