@@ -377,7 +377,7 @@ def _files(
                 yield Problem(f"{run}/{name}", "extra: not among the checksums", Code.EXTRA)
         elif problem := file_problem(f"{folder}/{name}", f"{run}/{name}", listed[name]):
             yield problem
-    for name in sorted(empty):
+    for name in sorted({*empty} - copied.keys()):
         yield Problem(f"{run}/{name}", "extra: an empty folder", Code.EXTRA)
 
 

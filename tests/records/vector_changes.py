@@ -152,6 +152,7 @@ CHANGES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
         f"{SIGNED_RUN}/run.json": None,
         f"{SIGNED_RUN}/run.json/file": "",
     },
+    "an empty folder in a file's place": lambda files: {f"{SIGNED_RUN}/run.json": {"folder": True}},
     "a file in a folder's place": lambda files: {
         **{name: None for name in files if name.startswith(f"{URGENT}/")},
         URGENT: "",
