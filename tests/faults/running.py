@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from runbook_lib.guide import RETIRE, ROLL_BACK, RUN_ORDER
 from runbook_lib.runbook import Runbook
 from runbook_lib.sections import base
-from runbook_lib.vendors import transport
+from runbook_lib.vendors import pace, transport
 from tests.conftest import CHECKOUT
 
 #: Tenant level, system level, and a second tenant on the first one's shared trunk.
@@ -93,5 +93,9 @@ def hurry(patch: pytest.MonkeyPatch, *, impatient: bool = False) -> None:
     patch.setattr(transport, "FIRST_WAIT_S", 0.03)
     patch.setattr(transport, "JITTER_S", 0.02)
     patch.setattr(transport, "LONGEST_WAIT_S", 0.15)
+    # Thousands of cases at one PBX: at its real pace they would take a day.
+    patch.setattr(pace, "STEADY", 1000.0)
+    patch.setattr(pace, "FIRST_PAUSE_S", 0.03)
+    patch.setattr(pace, "LONGEST_PAUSE_S", 0.15)
     if impatient:
         patch.setattr(transport, "TimeLimits", partial(transport.TimeLimits, answer=PATIENCE_S))
