@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -183,13 +184,14 @@ _WORDS = r"""() => {
       const lines = [...range.getClientRects()].filter(one => one.width);
       const tops = lines.map(one => one.top);
       const width = lines.reduce((sum, one) => sum + one.width, 0);
-      found.push({ text, split: Math.max(...tops) - Math.min(...tops) > 6, fits: width + 1 < room });
+      found.push({ text, split: Math.max(...tops) - Math.min(...tops) > 6, fits: width + 10 < room });
     }
   }
   return found;
 }"""
 #: Words of letters alone: an address or an id may have to go on in the next line.
 _PLAIN = re.compile(r"[^\w\s]?[^\W\d_]{2,16}[^\w\s]{0,2}")
+Finder = Callable[[Page], list[str]]
 #: Any text may end a line behind these.
 _ENDS = re.compile(r"[-‐–/?|]")
 
@@ -206,11 +208,11 @@ def split_words(page: Page) -> list[str]:
     return sorted({word for word in split if _PLAIN.fullmatch(word)} | {*needless(page)})
 
 
-def split_at(page: Page, *widths: int) -> list[tuple[int, str]]:
+def split_at(page: Page, *widths: int, find: Finder = split_words) -> list[tuple[int, str]]:
     """The words in tables that are split, with the width of the window."""
     found = []
     for width in widths or WIDTHS:
         set_width(page, width)
         page.wait_for_timeout(300)
-        found += [(width, word) for word in split_words(page)]
+        found += [(width, word) for word in find(page)]
     return found

@@ -189,7 +189,7 @@ def test_a_run_that_waits_says_for_whom(page: Page, lab: str, sandbox: TestSandb
     run_all(page, lab, "01")
     with held(sandbox.root / "records" / "demo" / "acme", "tenant acme"):
         press_apply(page)
-        expect(form(page).get_by_text(f"tenant acme is in use by {whoami()}")).to_be_visible(
+        expect(form(page).get_by_text(f"tenant acme is in use by {whoami()}").first).to_be_visible(
             timeout=1_000 * patience(8)
         )
         assert sandbox.writes() == []
