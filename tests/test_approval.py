@@ -309,7 +309,7 @@ REFUSALS: dict[str, tuple[Callable[[TwoPersons], Any], str]] = {
     "garbage": (_garbage, "is not a signature of this approval"),
     "expired": (
         lambda two: (two.allow(two.line(PAT, two.pat, 'valid-before="20200101" ')), two.sign()),
-        "now|is not valid",
+        "at present|is not valid",
     ),
     "allowed for other things": (
         lambda two: (two.allow(two.line(PAT, two.pat, 'namespaces="git" ')), two.sign()),

@@ -24,7 +24,7 @@ from .chain_reading import is_run, read_chain
 from .events import DISPOSED, REVOKED, USED, USED_FILE
 from .problems import Code, Problem
 from .run_folder import APPROVED, OPENING, SIGNERS, STATEMENT, refuse_links, signature_names
-from .verify import skipped_since
+from .verify import Openings, skipped_since
 
 #: The policy under which nobody's typed name is enough.
 TWO_PERSONS = "two-person"
@@ -35,6 +35,7 @@ def signed_approvals(
     allowed_signers: Path | None = None,
     revoked: Path | None = None,
     since: str | None = None,
+    openings: Openings | None = None,
 ) -> tuple[list[Problem], list[str]]:
     """Judge the approvals that the runs of a records folder used.
 
@@ -52,6 +53,8 @@ def signed_approvals(
         A list of keys that never count, whenever they signed.
     since
         A head: runs that had closed by then are not looked at.
+    openings
+        The openings of the runs, if they have been read.
     """
     if revoked is not None:
         ssh.require_revocations(revoked)
@@ -68,7 +71,7 @@ def signed_approvals(
             continue
         if not _is_there(records, run):
             continue  # reported as missing
-        opening = read_mapping(records / run / OPENING)
+        opening = read_mapping(records / run / OPENING) if openings is None else openings.get(run, {})
         try:
             if entry.event == USED:
                 notes += _used(records, entry, opening, ended, allowed_signers, revoked)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -61,12 +61,16 @@ OWN_SUFFIXES = (".lock", ".holder")
 #: and the command for it, the index of the journals, and what is remembered about signing in.
 OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, ATTRIBUTES, OWNERSHIP, "sign-in-refused.json"})
 
+#: The content of runs' ``opening.json``, by run.
+Openings = Mapping[str, Mapping[str, Any]]
+
 
 def verify_records(
     records: Path,
     anchors: Sequence[Anchor] = (),
     known: Sequence[Problem] = (),
     since: str | None = None,
+    judge: Callable[[Openings], Iterable[Problem]] = lambda _: (),
 ) -> Report:
     """Compare the records of a folder with their checksums, the chain and heads from elsewhere.
 
@@ -79,6 +83,8 @@ def verify_records(
     since
         A head up to which somebody has verified all of it before: only what came after it is looked at,
         beside the chain itself, which is read as a whole.
+    judge
+        Called with the openings that were read; returns what is wrong with the runs' approvals.
     """
     entries, problems = read_chain(records)
     by_run = by_event(entries)
@@ -110,6 +116,7 @@ def verify_records(
         if run not in removed and run not in skipped
         for one in _adopted(records, entry)
     ]
+    problems += judge(openings)
     unchained, reading, unopened, older = list[str](), list[str](), list[str](), list[str]()
     for run in runs:
         if run in by_run or run in adopted:

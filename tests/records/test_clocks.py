@@ -84,10 +84,15 @@ def test_a_chain_of_two_clocks_does_not_fill_the_screen(
     assert len(shown) == 6 and "4 more" in shown[-1]
 
 
-def test_a_time_that_is_none_of_ours_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain, "now", lambda: "yesterday")
-    make(tmp_path, "demo/acme/20261123T120000Z-aaaaaa")
-    assert run(tmp_path, "verify").exit_code == 0 and run(tmp_path, "list").exit_code == 0
+def test_a_time_that_the_runbook_does_not_write_is_damage_and_hides_nothing_else(tmp_path: Path) -> None:
+    for number in range(2):
+        make(tmp_path, f"demo/acme/20261123T12000{number}Z-aaaaaa")
+    path = tmp_path / chain.FILE_NAME
+    first, *others = path.read_text().splitlines(keepends=True)
+    path.write_text(re.sub('"at": "[^"]*"', '"at": "yesterday"', first) + "".join(others))
+    verified, listed = run(tmp_path, "verify"), run(tmp_path, "list")
+    assert verified.exit_code == 1 and "chain.jsonl" in verified.stdout
+    assert listed.exit_code == 1 and "20261123T120001Z-aaaaaa" in listed.stdout
 
 
 class Steady:

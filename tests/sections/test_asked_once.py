@@ -93,9 +93,9 @@ def test_a_sign_in_waits_for_no_ordinary_read(sandbox: TestSandbox, monkeypatch:
     slot = Budget.slot
 
     @contextmanager
-    def noted(self: Budget, *, first: bool) -> Iterator[None]:
+    def noted(self: Budget, *, first: bool, **given: Any) -> Iterator[None]:
         ranks.append(first)
-        with slot(self, first=first):
+        with slot(self, first=first, **given):
             yield
 
     monkeypatch.setattr(Budget, "slot", noted)

@@ -19,7 +19,7 @@ from ...records.chain import Chain
 from ...records.chain_reading import is_head, read_chain
 from ...records.problems import Anchor, Code, Problem, Report, unread_problem
 from ...records.signatures import Signatures, sign_head, signed_heads
-from ...records.verify import INDEX, verify_records
+from ...records.verify import INDEX, Openings, verify_records
 from ...screen import screen
 from .common import (
     Records,
@@ -99,9 +99,6 @@ def verify(
         if allowed_signers is not None and identity:
             signed = signed_heads(folder, allowed_signers, identity, given(revoked))
         problems, notes = list(signed.problems), list(signed.notes)
-        found = signed_approvals(folder, given(approvers), given(revoked), since)
-        problems += found[0]
-        notes += found[1]
         try:
             kept = kept_heads(folder)
         except OSError as error:
@@ -112,7 +109,13 @@ def verify(
         lost = [
             Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
         ]
-        report = verify_records(folder, [*anchors, *signed.anchors, *lost], problems, since)
+
+        def judge(openings: Openings) -> list[Problem]:
+            found, noted = signed_approvals(folder, given(approvers), given(revoked), since, openings)
+            notes.extend(noted)
+            return found
+
+        report = verify_records(folder, [*anchors, *signed.anchors, *lost], problems, since, judge)
     if kept or (folder / SETTINGS).exists():
         notes.append(_age(kept, report))
     if as_json:
