@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
@@ -16,6 +17,8 @@ from tests.conftest import CHECKOUT, TestSandbox
 PATIENCE_MS = 60_000
 #: Of the windows that people have.
 WIDTHS = (1280, 1024, 800)
+#: JupyterLab lays a page out again some time after its window has changed.
+LAYOUT_S = 3.0
 #: What JupyterLab shows errors in, and what a cell writes to standard error.
 ERROR = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]'
 #: Carried out at once and answered late: nothing of it happens after the test.
@@ -138,12 +141,17 @@ def set_width(page: Page, width: int, height: int = 5000) -> None:
 
 def wider_than_the_page(page: Page) -> list[str]:
     """Outputs that have a scroll bar below them, in the window's widths that people have."""
-    outputs, found = page.locator(".jp-OutputArea-output"), []
+    outputs, found = page.locator(".jp-OutputArea-output"), list[str]()
     for width in WIDTHS:  # the file list takes its part of each
         set_width(page, width)
-        found += outputs.evaluate_all(
+        end = time.monotonic() + LAYOUT_S
+        while wide := outputs.evaluate_all(
             "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText)"
-        )
+        ):
+            if time.monotonic() > end:
+                found += wide
+                break
+            page.wait_for_timeout(100)
     return found
 
 

@@ -253,7 +253,7 @@ def test_a_misspelt_tenant_never_applies_the_default_one_on_a_live_site(
     parameters = {"site": str(live), "tenent": str(tmp_path / "globex.yaml"), "mode": "apply"}
     succeeded, told = DOORS[door](tmp_path, sandbox.root, parameters)
     # An edited cell passes nothing: there it is what is missing that is named.
-    named = "tenant: is not passed" if door in ("nbconvert", "nbclient") else "tenent: "
+    named = "tenant: was not passed" if door in ("nbconvert", "nbclient") else "tenent: "
     assert not succeeded and says_wrong_input(told) and named in told
     assert sandbox.control("GET", "requests").json()["requests"] == []
     # With our engine nothing was even begun.
