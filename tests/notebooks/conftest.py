@@ -71,7 +71,11 @@ def jupyterlab(sandbox: TestSandbox, folder: Path) -> Iterator[str]:
             yield address
         finally:
             server.terminate()
-            server.wait(30)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:  # one that is ended while a kernel starts waits for ever
+                server.kill()
+                server.wait()
 
 
 @pytest.fixture(scope="session")
