@@ -70,7 +70,8 @@ sweep: ready-for-tests
 scale: ready-for-tests
 	RUNBOOK_SWEEP=1 $(BIN)/python -m pytest -s tests/sections/test_scale.py
 
-# Every fault and every kill at each request of a full run; one case again: FAULTS='--case NAME'.
+# Every fault and every kill at each request of a full run; one case again: FAULTS='--case NAME'; to end it and
+# go on later: FAULTS='--results FOLDER'.
 test-faults: ready-for-tests
 	$(BIN)/python -m tests.faults $(FAULTS)
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
-import phonenumbers
-
 #: More numbers than a trunk of this kind ever has: a typo must not expand to a billion numbers.
 LARGEST = 10_000
 #: A longer text is not a pool; this also keeps messages short.
@@ -56,7 +54,7 @@ class DidPool:
         ordered = sorted((_run(entry), entry) for entry in pool.entries)
         for run, _ in ordered:
             for number in sorted(set(run)):
-                _check_number(str(number))
+                _check(str(number))
         for ((_, end), earlier), ((start, _), later) in pairwise(ordered):
             if start <= end:
                 raise ValueError(f"entries {earlier} and {later} overlap")
@@ -156,8 +154,16 @@ def e164(text: str) -> str:
         raise ValueError(
             "not E.164: write + and the number with its country code, digits only, for example +12027594810"
         )
-    _check_number(text[1:])
+    _check(text[1:])
     return text
+
+
+def _check(digits: str) -> None:
+    """Raise ``ValueError`` if digits cannot be a telephone number."""
+    # Only here: its library takes time to load, and most commands read pools without judging them.
+    from .possible_numbers import check_number
+
+    check_number(digits)
 
 
 def _run(entry: str) -> Run:
@@ -221,58 +227,3 @@ def _as_block(first: str, last: str) -> str:
     except ValueError:
         return ""
     return f"; a block with extensions of several lengths needs one entry for each length: {text}"
-
-
-def way_out(digits: str) -> str:
-    """Return the probable correction of an impossible number; empty if it is possible or nothing is close.
-
-    A number can have a possible length and still be impossible: in Italy without its 0. Three mistakes
-    are known: the national prefix kept, Mexico's old 1 kept (abolished in 2019; Twilio, guidelines for
-    Mexico), Italy's 0 omitted.
-    """
-    try:
-        number = phonenumbers.parse(f"+{digits}")
-    except phonenumbers.NumberParseException:
-        return ""
-    code = str(number.country_code)
-    rest, region = digits[len(code) :], phonenumbers.region_code_for_country_code(int(code))
-    if phonenumbers.is_valid_number(number) and rest == phonenumbers.national_significant_number(number):
-        return ""
-    prefix = phonenumbers.ndd_prefix_for_region(region, True) or ""
-    slips = [(prefix, "", f"omit the national {prefix} after the country code {code}")]
-    if region == "MX":
-        slips.append(("1", "", "in Mexico, the 1 after the country code 52 is no longer used"))
-    if region == "IT":
-        slips.append(("", "0", "Italian fixed-line numbers keep their 0"))
-    for dropped, added, why in slips:
-        meant = code + added + rest.removeprefix(dropped)
-        if rest.startswith(dropped) and meant != digits and _is_valid(meant):
-            return f"{why}: {meant}"
-    return ""
-
-
-def _is_valid(digits: str) -> bool:
-    try:
-        number = phonenumbers.parse(f"+{digits}")
-    except phonenumbers.NumberParseException:
-        return False
-    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return phonenumbers.is_valid_number(number) and written == f"+{digits}"
-
-
-@lru_cache(maxsize=4096)
-def _check_number(digits: str) -> None:
-    try:
-        number = phonenumbers.parse(f"+{digits}")
-    except phonenumbers.NumberParseException:
-        number = None
-    # "Possible" must apply to whole numbers: is_possible_number also accepts a local number.
-    possible = phonenumbers.ValidationResult.IS_POSSIBLE
-    if number is None or phonenumbers.is_possible_number_with_reason(number) != possible:
-        reason = way_out(digits) or "wrong country code or length"
-        raise ValueError(f"{digits} cannot be a telephone number: {reason}")
-    code = str(number.country_code)
-    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    if written != f"+{digits}" and digits[len(code)] == "0":
-        reason = way_out(digits) or f"omit the national 0 after the country code {code}"
-        raise ValueError(f"{digits} cannot be a telephone number: {reason}")

@@ -8,7 +8,7 @@ from functools import lru_cache
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
-from ..did_pool import way_out
+from ..possible_numbers import way_out
 from .countries import country_of
 
 _TYPES = {

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..did_pool import way_out
 from ..facts.side_by_side import side_by_side
 from ..keys import Why
 from ..parameters import secret_references
 from ..plan import Action, Row, Value
+from ..possible_numbers import way_out
 from ..resources.regions import NOT_KNOWN, describe_region, is_served_elsewhere
 from ..secret import exposure
 from ..signalling import PUBLISHED

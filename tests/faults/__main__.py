@@ -1,4 +1,7 @@
-"""The whole sweep: ``python -m tests.faults``, or one case: ``python -m tests.faults --case NAME``."""
+"""The whole sweep: ``python -m tests.faults``, or one case: ``python -m tests.faults --case NAME``.
+
+With ``--results FOLDER`` it can be ended and goes on later: cases that survived are not tried again.
+"""
 
 from __future__ import annotations
 
@@ -47,23 +50,19 @@ def a_lab(*, to_the_end: bool) -> Iterator[Lab]:
 
 def main() -> int:
     choices = _arguments()
-    if choices.part:
+    if choices.part is not None:
         return _work(choices)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.faults", *sys.argv[1:]]
-        parts = [Path(folder) / f"{number}.jsonl" for number in range(choices.workers)]
-        workers = [
-            subprocess.Popen([*command, "--part", f"{number}", "--out", str(part)])
-            for number, part in enumerate(parts)
-        ]
+        results_folder = choices.results or Path(folder)
+        command = [sys.executable, "-m", "tests.faults", *sys.argv[1:], "--results", str(results_folder)]
+        workers = [subprocess.Popen([*command, "--part", f"{part}"]) for part in range(choices.workers)]
         try:
             codes = [worker.wait() for worker in workers]
         except KeyboardInterrupt:
             codes = [worker.wait() for worker in workers]
-        texts = [part.read_text() for part in parts if part.exists()]
-        lines = [json.loads(line) for text in texts for line in text.splitlines()]
-    results = [line for line in lines if "how" in line]
+        lines = _lines(results_folder)
+    results = list({line["name"]: line for line in lines if "how" in line}.values())
     requests = [Request(**one) for one in next((one["requests"] for one in lines if "requests" in one), [])]
     _report(requests, results, time.monotonic() - began)
     survived = all(one["how"] in (WELL, AGAIN) for one in results)
@@ -78,17 +77,29 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--seed", type=int, default=1, help="the order of the cases")
     parser.add_argument("--to-the-end", action="store_true", help="go on to the end with every case")
-    parser.add_argument("--part", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="of this state of the code; to go on")
+    parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    """What the workers have written, the oldest first; a line that was cut off is left out."""
+    texts = [part.read_text() for part in sorted(folder.glob("*.jsonl"))]
+    lines = [line for text in texts for line in text.splitlines(keepends=True)]
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _work(choices: argparse.Namespace) -> int:
     """Try one worker's share of the cases, a line of JSON for each."""
     deadline = time.monotonic() + choices.minutes * 60
-    with a_lab(to_the_end=choices.to_the_end) as lab, choices.out.open("w") as out:
+    choices.results.mkdir(parents=True, exist_ok=True)
+    survived = {one["name"] for one in _lines(choices.results) if one.get("how") in (WELL, AGAIN)}
+    path = choices.results / f"{time.time_ns()}-{choices.part}.jsonl"
+    with a_lab(to_the_end=choices.to_the_end) as lab, path.open("w") as out:
         print(json.dumps({"requests": [vars(one) for one in lab.requests]}), file=out, flush=True)
-        for case in _chosen(lab.requests, choices)[int(choices.part) :: choices.workers]:
+        for case in _chosen(lab.requests, choices)[choices.part :: choices.workers]:
+            if case.name in survived:
+                continue
             if time.monotonic() > deadline:
                 break
             result = lab.try_case(case)
