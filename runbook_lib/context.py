@@ -81,6 +81,8 @@ class Context:
         #: What this waits for; reported to those who follow the run that the journal belongs to.
         self.waits = Waits(lambda wait: living.report_wait(journal.path.parent, living.Process.SECTION, wait))
         self._to_undo = to_undo
+        self._remains: Remains | None = None
+        self._looked_in: datetime | None = None
         self._transports: list[Transport] = []
 
     @property
@@ -181,8 +183,11 @@ class Context:
             self.accept_interruption = given
 
     def remains(self) -> Remains:
-        """Look at what these runs left behind, of each setting."""
-        return self._ownership.remains()
+        """What these runs left behind, of each setting; looked at once in a moment."""
+        began = self.moment.began
+        if self._remains is None or began is None or self._looked_in != began:
+            self._remains, self._looked_in = self._ownership.remains(), began
+        return self._remains
 
     @cached_property
     def _ownership(self) -> Ownership:

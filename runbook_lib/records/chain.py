@@ -58,18 +58,19 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 #: A line of this format that has nothing in it which JSON could write in another way. Nearly all lines are
 #: such, and there can be very many of them.
 _PLAIN_FORMAT = 2
-_TEXT, _DIGEST = rb'"([ !#-\[\]-~]*)"', rb'"(sha256:[0-9a-f]{64})"'
-_TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}(?:\d{3})?)?\+00:00"
-TIME = re.compile(_TIME.decode(), re.ASCII)
+_TEXT, _DIGEST = r'"([ !#-\[\]-~]*)"', r'"(sha256:[0-9a-f]{64})"'
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}(?:\d{3})?)?\+00:00"
+TIME = re.compile(_TIME, re.ASCII)
 _PLAIN = re.compile(
     (
-        rb'\{"format": FORMAT, "seq": (0|[1-9][0-9]{0,17}), "at": "(TIME)", "event": TEXT,'
-        rb' "run": (?:null|TEXT), "file": TEXT, "content": DIGEST, "previous": (?:null|DIGEST)\}\n'
+        r'\{"format": FORMAT, "seq": (0|[1-9][0-9]{0,17}), "at": "(TIME)", "event": TEXT,'
+        r' "run": (?:null|TEXT), "file": TEXT, "content": DIGEST, "previous": (?:null|DIGEST)\}\n'
     )
-    .replace(b"TEXT", _TEXT)
-    .replace(b"DIGEST", _DIGEST)
-    .replace(b"TIME", _TIME)
-    .replace(b"FORMAT", b"%d" % _PLAIN_FORMAT)
+    .replace("TEXT", _TEXT)
+    .replace("DIGEST", _DIGEST)
+    .replace("TIME", _TIME)
+    .replace("FORMAT", f"{_PLAIN_FORMAT}"),
+    re.ASCII,
 )
 
 
@@ -123,12 +124,12 @@ class Entry:
 
         ``NewerFormatError`` for a line that a newer runbook wrote.
         """
-        if plain := _PLAIN.fullmatch(line):
-            values: list[Any] = [None if text is None else text.decode() for text in plain.groups()]
-            at, event, run, file, content, previous = values[1:]
+        # Every byte becomes a character; a line with others than ASCII's does not match.
+        if plain := _PLAIN.fullmatch(line.decode("latin-1")):
+            seq, at, event, run, file, content, previous = plain.groups()
             if run is not None or event not in FILES:
                 datetime.fromisoformat(at)
-                entry = cls(int(plain[1]), at, event, run, file, content, previous, _PLAIN_FORMAT)
+                entry = cls(int(seq), at, event, run, file, content, previous, _PLAIN_FORMAT)
                 entry.__dict__["line"] = line  # what it would be written as
                 return entry
         try:

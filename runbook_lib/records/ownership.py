@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,17 +33,15 @@ FORMAT = 6
 FEW = 16
 #: Runs are two folders below a site's, withheld ones three.
 DEPTH = 3
-#: The name of a run, as an entry of the chain has it.
-_RUN = re.compile(rb'"run": "[^"]*/([^"/]+)"')
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Journal:
     """What one journal speaks of: the vendor's ids, and the keys of what was written without an answer."""
 
-    stamp: tuple[int, ...]
-    ids: frozenset[str]
-    lost: frozenset[str]
+    stamp: list[int]
+    ids: list[str]
+    lost: list[str]
     #: JSON: for each setting the number of its place, when it was written, the value, whether it is certain.
     entries: str
     places: Sequence[str]
@@ -178,10 +175,10 @@ class Ownership:
         """Where the chain has each run for the first time."""
         for folder in (self._records, *self._records.parents[:2]):
             with suppress(OSError):
-                lines = read(folder / CHAIN, LIMIT)
-                # The last one that is set stays, hence from the end.
-                found = [(run.group(1).decode(), run.start()) for run in _RUN.finditer(lines)]
-                return dict(reversed(found))
+                lines = read(folder / CHAIN, LIMIT).decode(errors="replace").split('"run": "')[1:]
+                found = [line.partition('"')[0].rpartition("/")[2] for line in lines]
+                # The first one stays, hence from the end.
+                return {run: number for number, run in reversed(list(enumerate(found)))}
         return {}
 
     def _shows(
@@ -213,8 +210,8 @@ class Ownership:
                 new += 1
                 try:
                     writes = self._read(name)
-                    ids = frozenset(one for write in writes for one in _ids(write))
-                    lost = frozenset(canonical(key_of(write).identity) for write in writes if is_lost(write))
+                    ids = sorted({one for write in writes for one in _ids(write)})
+                    lost = sorted({canonical(key_of(write).identity) for write in writes if is_lost(write)})
                     left = _left(writes)
                     entries = json.dumps([(number, *found) for number, found in enumerate(left.values())])
                     journal = _Journal(stamps[name], ids, lost, entries, list(left))
@@ -236,7 +233,7 @@ class Ownership:
 
 def _journals(
     records: Path, unreadable: list[str], depth: int = DEPTH, name: str = ""
-) -> Iterator[tuple[str, tuple[int, ...]]]:
+) -> Iterator[tuple[str, list[int]]]:
     """Yield the folder and the stamp of every journal below a folder."""
     try:
         with os.scandir(records / name) as entries:
@@ -259,7 +256,7 @@ def _journals(
         except OSError as error:
             unreadable.append(describe(error))
         else:
-            yield inside, (status.st_size, status.st_mtime_ns, status.st_ino)
+            yield inside, [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def _ids(write: dict[str, Any]) -> list[str]:
@@ -273,18 +270,14 @@ def _of_index(index: dict[str, Any]) -> dict[str, _Journal]:
         if index["format"] != FORMAT:
             return {}
         places = index["places"]
-        return {
-            str(name): _Journal(
-                tuple(stamp),
-                frozenset(ids),
-                frozenset(lost),
-                entries,
-                places,
-            )
+        journals = {
+            name: _Journal(stamp, ids, lost, entries, places)
             for name, (stamp, ids, lost, entries) in index["journals"].items()
         }
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError):
+    except (KeyError, ValueError, TypeError, AttributeError):
         return {}
+    is_ours = all(isinstance(one, list) for each in journals.values() for one in (each.ids, each.lost))
+    return journals if is_ours else {}
 
 
 def _to_index(journals: dict[str, _Journal]) -> bytes:
@@ -293,8 +286,8 @@ def _to_index(journals: dict[str, _Journal]) -> bytes:
     listed = {
         name: (
             journal.stamp,
-            sorted(journal.ids),
-            sorted(journal.lost),
+            journal.ids,
+            journal.lost,
             json.dumps(
                 [(places.setdefault(place, len(places)), *left) for place, left in journal.left.items()]
             ),

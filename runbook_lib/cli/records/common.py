@@ -91,7 +91,7 @@ def state_of(records: Path, run: str, digests: Mapping[str, str]) -> str:
 
 def runs_of(entries: Sequence[Entry]) -> list[str]:
     """The runs of the chain, in the order in which they opened."""
-    return list(dict.fromkeys(one.run for one in entries if is_run(one.run)))
+    return [run for run in dict.fromkeys(one.run for one in entries) if is_run(run)]
 
 
 def find_run(runs: Sequence[str], wanted: str, problems: Sequence[Problem] = ()) -> str:
