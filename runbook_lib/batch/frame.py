@@ -83,6 +83,7 @@ pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px
 .mark { border-radius: 3px; padding: 1px 7px; color: #fff; font-weight: 600; display: inline-block;
   print-color-adjust: exact; }
 .succeeded { background: #1a7f37; } .failed { background: #cf222e; } .other { background: #57606a; }
+.whole { white-space: nowrap; }
 .dim { color: var(--dim); font-size: 13px; overflow-wrap: anywhere; }
 summary { cursor: pointer; font-size: 17px; font-weight: 600; margin: 22px 0 4px; }
 #search input { font: inherit; padding: 5px 8px; margin: 0 8px; width: min(26em, 60%); color: inherit;
@@ -91,7 +92,10 @@ summary { cursor: pointer; font-size: 17px; font-weight: 600; margin: 22px 0 4px
 @media (max-width: 640px) { main { padding: 8px 12px 32px; } .list { font-size: 13px; }
   .list th, .list td { padding-right: 8px; overflow-wrap: anywhere; } }
 @media print { nav, #search { display: none; } main { max-width: none; padding: 0; }
-  tr { break-inside: avoid; }
+  h1, h2, h3, h4, summary, caption, thead, .input { break-after: avoid; }
+  tr, caption, blockquote, .input, .output_html > div { break-inside: avoid; }
+  tbody > tr:first-child { break-before: avoid; }
+  details::details-content { content-visibility: visible; } details > summary { list-style: none; }
   :root { --ink: #000; --ground: #fff; --soft: #f6f8fa; --line: #ccc; --dim: #444; } }
 """
 
@@ -160,6 +164,11 @@ def facts_table(pairs: Sequence[tuple[str, str]]) -> str:
         if value
     )
     return f'<table class="list" style="width:auto" aria-label="Facts"><tbody>{items}</tbody></table>'
+
+
+def time_cell(text: str) -> str:
+    """A date and a time, of which neither is split over two lines."""
+    return " ".join(f'<span class="whole">{escaped(word)}</span>' for word in text.split())
 
 
 def mark(outcome: str) -> str:

@@ -23,7 +23,7 @@ from ..records.register import RegisterRow, register
 from ..records.reviews import describe_events, unreviewed
 from ..records.run_folder import RUN
 from ..records.verify import INDEX, run_folders
-from .frame import SEARCH, mark, table
+from .frame import SEARCH, mark, table, time_cell
 
 _CHANGES = ("When (UTC)", "Tenant", "What changed", "Who", "Approved by", "Ticket", "Outcome")
 _LOOKED = ("When (UTC)", "Tenant", "Mode", "Sections", "Outcome")
@@ -198,14 +198,14 @@ def _text(part: object, key: str) -> str:
 def _when(name: str, started: str, files: _Files) -> str:
     """When a run began, as the link to its page; its id where there is no page."""
     run_id = name.rpartition("/")[2]
-    shown = moment(started).removesuffix(" UTC")[:16] if started else ""
+    shown = time_cell(moment(started).removesuffix(" UTC")[:16]) if started else ""
     file = (
         INDEX if INDEX in (files or ()) else min(fnmatch.filter(files or (), "[0-9][0-9]_*.html"), default="")
     )
     if not file:
         return f'{shown}<div class="dim">{broken(run_id)}</div>'
     return (
-        f'<a href="{escaped(f"{name}/{file}")}" title="run {escaped(run_id)}">{escaped(shown or run_id)}</a>'
+        f'<a href="{escaped(f"{name}/{file}")}" title="run {escaped(run_id)}">{shown or escaped(run_id)}</a>'
     )
 
 

@@ -29,7 +29,7 @@ from ..records.verify import INDEX
 from ..secret import scrub
 from ..words import counted
 from .batch_file import Batch, Part
-from .frame import facts_table, mark, page, table, write_html
+from .frame import facts_table, mark, page, table, time_cell, write_html
 from .overview import overview
 
 
@@ -139,7 +139,7 @@ def _journal(record: Mapping[str, Any]) -> str:
         request = f"{change.get('vendor')} {change.get('method')}"
         rows.append(
             [
-                escaped(moment(change.get("sent")).removesuffix(" UTC")),
+                time_cell(moment(change.get("sent")).removesuffix(" UTC")),
                 escaped(", ".join(steps)),
                 f"{broken(str(change.get('resource')))}{_note(str(change.get('path')))}",
                 broken(request),
