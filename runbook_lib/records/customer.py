@@ -38,13 +38,23 @@ _OUTCOMES = {SUCCEEDED: "completed", FAILED: "not completed", INTERRUPTED: "not 
 #: Settings that are shown under their own name; any other one is called as the guide calls its step.
 _SETTINGS = frozenset(
     {
+        *("max concurrent calls", "the tenant's concurrent calls", "the tenant's DID pool", "DID pool"),
+        *("termination URI", "IP access control list", "credential list", "friendly name", "priority"),
+        *("Recording", "Recording trim", "Secure trunking", "Symmetric RTP", "CNAM lookup", "Call transfer"),
         *(
-            "max concurrent calls",
-            "the tenant's concurrent calls",
-            "the tenant's DID pool",
-            "need registration",
+            "transport",
+            "port",
+            "hostname",
+            "enabled",
+            "brand",
+            "name",
+            "kind of trunk",
+            "authentication name",
         ),
-        *("transport", "port", "hostname", "termination URI", "enabled", "priority"),
+        *("need registration", "registration interval, s", "send OPTIONS", "OPTIONS interval, s"),
+        *("outbound proxy", "outbound proxy port", "user name (three-part authentication only)"),
+        *("use private IP", "verify port", "rewrite Via host", "single Via", "adjust SDP on hold"),
+        *("remove SRTP information", "require STIR/SHAKEN", "associated IP addresses"),
         *("numbers", "caller id"),
         *("digits dialled", "number begins with", "digits to strip", "prepend", "extensions", "office hours"),
         *("outside office hours", "holidays", "only for callers"),
@@ -153,8 +163,8 @@ class _Allowed:
     def cells(self, row: Changed) -> tuple[str, ...]:
         """A row of the copy's table."""
         read_back = row.result
-        if read_back == "as expected":
-            read_back = f"as expected: {self._value(row.read_back)}"
+        if read_back == "as expected" and (value := self._value(row.read_back)) != WITHHELD:
+            read_back = f"as expected: {value}"
         return (
             row.step if row.step in STEPS else "",
             self._setting(row),

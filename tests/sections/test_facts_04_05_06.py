@@ -10,6 +10,7 @@ import pytest
 
 from runbook_lib.keys import Why
 from runbook_lib.plan import CHANGING, Action, Effect
+from runbook_lib.records.customer import customers_copy
 from runbook_lib.resources.pbx_trunk import InPbx, desired_fields
 from runbook_lib.resources.rules import RulesAsRead
 from runbook_lib.sections import s04_numbers as s04
@@ -167,6 +168,15 @@ def test_each_field_of_the_trunk_is_one_row(section: Make) -> None:
         made.facts = dataclasses.replace(facts_05(made, **{name: other}), user=None)
         rows = [row for row in rows_of(made) if row.action in CHANGING]
         assert [(row.step, row.setting, row.current) for row in rows] == [(step, label, other)]
+
+
+def test_a_customer_reads_the_name_of_each_setting_of_the_trunk(section: Make) -> None:
+    made = section("05", None)
+    made.facts = facts_05(made)
+    rows = [{**vars(row), "action": "create"} for row in rows_of(made)]
+    record = {"tenant": "acme", "changes": [{"section": "05", "status": 200, "rows": rows}]}
+    shown = {row[1] for row in customers_copy(record, "acme", "sha256:0").rows}
+    assert {label for _, label, _ in desired_fields(made.context.settings).values()} <= shown
 
 
 @pytest.mark.parametrize("name", s05.IMMUTABLE)
