@@ -38,7 +38,7 @@ test: checks
 
 # A larger sample of the long tests, another one each time; test-all is all of them.
 sweep-sample: ready-for-tests
-	$(BIN)/python -m pytest $(SHARED) --long-only --sample 150:1000
+	$(BIN)/python -m pytest $(SHARED) --long-only --sample 150:950
 
 test-all: checks
 	$(BIN)/python -m pytest $(SHARED)

@@ -1,9 +1,12 @@
 """A sample of the tests that take long: which ones, the seed decides.
 
-``--sample A:B`` runs every short test and, of the long ones in the seed's order, those between A and B
-seconds of the whole (``--long-only``: no short ones). How long a test takes, in seconds of a quiet
-processor, is in ``durations.json``, by function; ``--durations-file`` writes it anew after a full run.
-A function that is not in it counts as short.
+A function is long if one of its cases takes ``LONG_S`` seconds, or all of them together ``MANY_S``; every
+other one is short. ``--sample A:B`` runs every short test and, of the cases of the long ones in the seed's
+order, those between A and B seconds of the whole (``--long-only``: no short ones). One case of each
+function whose cases take less than ``LONG_S`` on average comes first in that order, so that no feature goes
+without a test. How long a case takes on average, in seconds of a quiet processor, is in ``durations.json``,
+by function; ``--durations-file`` writes it again after a full run. A function that is not in it counts as
+short.
 """
 
 from __future__ import annotations
@@ -16,11 +19,14 @@ from pathlib import Path
 import pytest
 
 FILE = Path(__file__).with_name("durations.json")
-#: Seconds from which on a test counts as long.
+#: Seconds from which on a case makes its function long.
 LONG_S = 1.5
+#: Seconds from which on the cases of a function do so together.
+MANY_S = 3.0
 #: What a test takes that is not in the file.
 SHORT_S = 0.05
-#: Always among the long ones: a secret that leaves, a call that is cut off, a record that was changed.
+#: Sampled only if a case takes ``LONG_S``, and then always among the long ones: a secret that leaves, a call
+#: that is cut off, a record that was changed.
 ALWAYS = ("tests/secrets/test_no_secret", "tests/sections/test_safety", "tests/records/test_tampering")
 
 
@@ -40,6 +46,8 @@ def choose(config: pytest.Config, items: list[pytest.Item], seed: int) -> None:
     seconds = json.loads(FILE.read_text(encoding="utf-8"))
     long = [item for item in items if _function(item.nodeid) in seconds]
     random.Random(seed).shuffle(long)
+    one_case = {function: item for item in long if seconds[function := _function(item.nodeid)] < LONG_S}
+    long.sort(key=lambda item: one_case.get(_function(item.nodeid)) is not item)
     kept, position = set[str](), 0.0
     for item in long:
         if first <= position < last:
@@ -74,9 +82,10 @@ class Stopwatch:
 
     def pytest_sessionfinish(self) -> None:
         mean = {
-            function: round(sum(cases.values()) / len(cases), 1)
+            function: round(sum(cases.values()) / len(cases), 2)
             for function, cases in sorted(self._seconds.items())
             if max(cases.values()) >= LONG_S
+            or (sum(cases.values()) >= MANY_S and not function.startswith(ALWAYS))
         }
         FILE.write_text(json.dumps(mean, indent=1) + "\n", encoding="utf-8")
 

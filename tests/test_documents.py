@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.parameters import field_table, json_schema
+from tests import sampling
 from tests.conftest import CHECKOUT
 from tests.prose import AVOIDED, code_prose, product_files, translated
 
@@ -44,6 +45,12 @@ def test_the_table_lists_every_parameter() -> None:
     text = PARAMETERS.read_text(encoding="utf-8")
     table = text.split("<!-- parameters:begin -->")[1].split("<!-- parameters:end -->")[0]
     assert table.strip().splitlines() == list(field_table()), "run: make schema"
+
+
+def test_every_measured_test_is_there() -> None:
+    for function in json.loads(sampling.FILE.read_text(encoding="utf-8")):
+        path, _, name = function.partition("::")
+        assert f"def {name}(" in (CHECKOUT / path).read_text(encoding="utf-8"), function
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
