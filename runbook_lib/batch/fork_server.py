@@ -46,6 +46,14 @@ PRELOADED = (
     "cryptography.x509",
     "cryptography.hazmat.primitives.serialization",
     "pdb",
+    "faulthandler",
+    "tornado.platform.asyncio",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.logger",
+    "IPython.core.oinspect",
+    "IPython.utils.wildcard",
+    "rich._emoji_codes",
 )
 #: … and for a batch, whose tenants' processes are forked as well.
 PRELOADED_FOR_BATCH = ("runbook_lib.batch.worker", "runbook_lib.__main__", "runbook_lib.cli")
@@ -234,7 +242,6 @@ def main(number: str, *purpose: str) -> int:
     request = _Server(control).serve()
     if request is None:
         return 0
-    gc.unfreeze()
     if request.kind == FORK_WORKER:
         return _run_worker(request)
     _run_kernel(request, parent)
