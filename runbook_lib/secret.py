@@ -35,6 +35,9 @@ _LEAVES_NO_MARK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
+#: Of so many texts, of at most so many characters, the filter remembers that they contain no secret.
+CLEAN_TEXTS, LONGEST_CLEAN = 512, 65_536
+
 #: Tokens that the filter knows at the same time; a session has two, a section at most two sessions.
 LATEST_TOKENS = 40
 
@@ -42,13 +45,15 @@ LATEST_TOKENS = 40
 class SecretFilter:
     """Searches a text for every form of every value in one pass, however many values there are.
 
-    A batch of hundreds of tenants knows thousands of secrets, and every output passes here.
+    A batch of hundreds of tenants knows thousands of secrets, and every output passes here: again with each
+    saving of its notebook, so a text without a secret is searched once, until there is a new secret.
     """
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
         self._names: dict[str, str] = {}
         self._forms: dict[str, frozenset[str]] = {}
-        self._automaton: ahocorasick.Automaton | None = None
+        #: What searches, and texts in which it found nothing.
+        self._search: tuple[ahocorasick.Automaton, set[str]] | None = None
         # The runner signs in on one thread and searches outputs on another.
         self._changing = threading.RLock()
         for value, name in (names or {}).items():
@@ -67,32 +72,37 @@ class SecretFilter:
             self._names[value] = name
             if len(value) >= SHORTEST_FILTERED and value not in self._forms:
                 self._forms[value] = _secrets._forms.get(value) or forms(value)
-            self._automaton = None
+            self._search = None
 
     def discard(self, value: str) -> None:
         """Stop searching for a value."""
         with self._changing:
             self._names.pop(value, None)
             self._forms.pop(value, None)
-            self._automaton = None
+            self._search = None
 
     def found_in(self, text: str) -> dict[str, str]:
         """Return the forms that are in a text, each with its value's name."""
         # Built aside and then put in place: another thread may be searching.
-        automaton = self._automaton
-        if automaton is None:  # one without words is false
-            automaton = self._built()
-        return dict(found for _, found in automaton.iter(text)) if len(automaton) else {}
+        automaton, clean = self._search or self._built()
+        if text in clean or not len(automaton):
+            return {}
+        found = dict(found for _, found in automaton.iter(text))
+        if not found and len(text) <= LONGEST_CLEAN:
+            if len(clean) >= CLEAN_TEXTS:
+                clean.clear()
+            clean.add(text)
+        return found
 
-    def _built(self) -> ahocorasick.Automaton:
+    def _built(self) -> tuple[ahocorasick.Automaton, set[str]]:
         with self._changing:
             automaton = ahocorasick.Automaton()
             for value, its_forms in self._forms.items():
                 for form in its_forms:
                     automaton.add_word(form, (form, self._names[value]))
             automaton.make_automaton()
-            self._automaton = automaton
-        return automaton
+            self._search = automaton, set()
+            return self._search
 
 
 _secrets, _tokens = SecretFilter(), SecretFilter()
