@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter, TemplateExporter
-from nbconvert.filters import DataTypeFilter, Highlight2HTML
+from nbconvert.filters import DataTypeFilter, Highlight2HTML, clean_html
 from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
 
@@ -23,6 +24,7 @@ from ..notebook.display import Box, Shown, broken, escaped
 from ..notebook.tables import first_block_shown
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..plain_files import read_mapping
+from ..product import NOTEBOOKS
 from ..records.first_block import first_block, mapping, mappings, moment
 from ..records.run_folder import OPENING, RECORD
 from ..records.verify import INDEX
@@ -34,14 +36,15 @@ from .overview import overview
 
 
 def prepare() -> None:
-    """Load what makes pages of notebooks, so that copies of this process have it."""
-    empty = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(""), nbformat.v4.new_code_cell("")])
-    _exporter().from_notebook_node(empty)
+    """Make pages of the sections' notebooks, so that copies of this process have what all pages share."""
+    for section in RUN_ORDER:
+        path = NOTEBOOKS / f"{SECTIONS[section].notebook}.ipynb"
+        _exporter().from_notebook_node(nbformat.reader.reads(path.read_text("utf-8")))
 
 
 def write_page(notebook: Path) -> Path:
     """Write the HTML of an executed notebook beside it, and return its path."""
-    content = nbformat.read(notebook, as_version=4)
+    content = nbformat.reader.reads(notebook.read_text("utf-8"))
     # The remains of controls mean nothing without a kernel.
     content.metadata.pop("widgets", None)
     content.cells = [cell for cell in content.cells if ERROR_MARKER_TAG not in cell.metadata.get("tags", [])]
@@ -264,6 +267,15 @@ PAGE_OPTIONS: Mapping[str, Any] = {
 }
 
 
+#: What pages of notebooks are made of is mostly the same in every tenant's.
+_highlighted, _cleaned = lru_cache(500)(Highlight2HTML()), lru_cache(500)(clean_html)
+
+
+@lru_cache(500)
+def _rendered(exporter: HTMLExporter, source: str) -> str:
+    return str(HTMLExporter.markdown2html(exporter, {}, source))
+
+
 class _PageExporter(HTMLExporter):
     """nbconvert's exporter without its last pass, which takes half of the time of a page.
 
@@ -271,11 +283,18 @@ class _PageExporter(HTMLExporter):
     we do not use, and to name images, which our notebooks do not show.
     """
 
+    @pass_context
+    def markdown2html(self, context: Any, source: str) -> str:
+        """Return a cell's text as HTML; only one with images of its own depends on more than the text."""
+        has_images = context.get("cell", {}).get("attachments")
+        return str(super().markdown2html(context, source)) if has_images else _rendered(self, source)
+
     def from_notebook_node(  # type: ignore[override]  # as HTMLExporter has it
         self, nb: nbformat.NotebookNode, resources: dict[str, Any] | None = None, **options: Any
     ) -> tuple[str, dict[str, Any]]:
         """Return the notebook as HTML."""
-        self.register_filter("highlight_code", Highlight2HTML(parent=self))
+        self.register_filter("highlight_code", lambda source, metadata: _highlighted(source))
+        self.register_filter("clean_html", _cleaned)
         self.register_filter("filter_data_type", DataTypeFilter(parent=self))
         body, found = TemplateExporter.from_notebook_node(self, nb, resources, **options)
         return (body, found) if "<img" not in body else super().from_notebook_node(nb, resources, **options)
