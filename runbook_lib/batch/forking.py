@@ -53,12 +53,12 @@ class ForkServer:
     def __init__(self, *, for_batch: bool = False, inherited: int | None = None) -> None:
         if sys.platform != "linux":
             raise CannotFork
-        self._source = source_state()
         self.for_batch = for_batch
         self._process: subprocess.Popen[bytes] | None = None
         if inherited is not None:
             self._control = socket.socket(fileno=inherited)
             return
+        self._source = source_state()
         own, other = socket.socketpair()
         with other:
             self._process = subprocess.Popen(
@@ -88,8 +88,11 @@ class ForkServer:
 
     @property
     def is_fit(self) -> bool:
-        """Whether it is alive, was started by this process, and runs the source that is now on disk."""
-        return not self.has_ended and self._source == source_state()
+        """Whether it is alive and runs the source that is now on disk, or the source of the tenant's process.
+
+        A process that was forked from it runs the same source, and so do its kernels.
+        """
+        return self._process is None or (not self.has_ended and self._source == source_state())
 
     def fork(
         self,
