@@ -341,6 +341,14 @@ def test_thousands_of_secrets_are_looked_for_in_one_pass() -> None:
     assert find_secrets(base64.b64encode(b"user:Tenant-7-password").decode(), many) == ["env:AGAIN"]
 
 
+def test_a_text_that_was_clean_is_searched_again_after_a_new_secret() -> None:
+    values = SecretFilter({"a-secret-that-is-known": "env:FIRST"})
+    text = "the-second-secret and nothing else"
+    assert scrub(text, values) == scrub(text, values) == text
+    values.add("the-second-secret", "env:SECOND")
+    assert scrub(text, values) == "[env:SECOND] and nothing else"
+
+
 def test_a_secret_that_comes_while_another_thread_searches_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner signs in on one thread and looks through a notebook's outputs on another."""
     adding: list[threading.Thread] = []

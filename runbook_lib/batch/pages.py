@@ -285,7 +285,7 @@ class _PageExporter(HTMLExporter):
 
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:
-        """Return a cell's text as HTML; only one with images of its own depends on more than the text."""
+        """Return a cell's text as HTML; only one with attached images depends on more than its text."""
         has_images = context.get("cell", {}).get("attachments")
         return str(super().markdown2html(context, source)) if has_images else _rendered(self, source)
 
