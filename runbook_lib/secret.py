@@ -35,7 +35,7 @@ _LEAVES_NO_MARK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
-#: Of so many texts, of at most so many characters, the filter remembers that they contain no secret.
+#: How many texts without a secret the filter remembers, and the most characters that such a text may have.
 CLEAN_TEXTS, LONGEST_CLEAN = 512, 65_536
 
 #: Tokens that the filter knows at the same time; a session has two, a section at most two sessions.

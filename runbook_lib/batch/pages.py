@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter, TemplateExporter
+from nbconvert.exporters.html import contextfilter
 from nbconvert.filters import DataTypeFilter, Highlight2HTML, clean_html
 from papermill.execute import ERROR_MARKER_TAG
 from traitlets.config import Config
@@ -283,7 +283,7 @@ class _PageExporter(HTMLExporter):
     we do not use, and to name images, which our notebooks do not show.
     """
 
-    @pass_context
+    @contextfilter
     def markdown2html(self, context: Any, source: str) -> str:
         """Return a cell's text as HTML; only one with attached images depends on more than its text."""
         has_images = context.get("cell", {}).get("attachments")
