@@ -285,7 +285,7 @@ def tampered(records: Path, kind: str, name: str) -> bool:
 
 
 def tamperings(records: Path) -> list[tuple[str, str]]:
-    """Each file of the chained records, and of their events, changed, removed, and with another one beside it."""
+    """Each file of the records and of their events: changed, removed, and with another one beside it."""
     chain = Chain(records).entries()
     folders = {str(entry.run) for entry in chain if entry.event == CLOSED}
     files = [path for run in sorted(folders) for path in sorted((records / run).iterdir())]
