@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -88,7 +89,7 @@ def require_revocations(path: Path) -> None:
     for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
-        if not _fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", "-"], line + b"\n")):
+        if not fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", "-"], line + b"\n")):
             raise InputError([f"the revoked keys, {path}: line {number} is not a public key"])
 
 
@@ -110,10 +111,10 @@ def lines_of(
 
     As ``principals``.
     """
-    found = []
+    found, key = [], _public_key(signature)
     with NamedTemporaryFile() as one_line:
         for line in _lines(allowed_signers):
-            if AUTHORITY.search(line):
+            if key not in line or AUTHORITY.search(line):
                 continue
             one_line.seek(0)
             one_line.truncate()
@@ -130,7 +131,7 @@ def signing_key(message: bytes, signature: Path, namespace: str) -> str | None:
     """Return the fingerprint (``SHA256:…``) of a signature's key; ``None`` for one of another message."""
     check = ["check-novalidate", "-n", namespace, "-s", str(signature)]
     found = _run(["ssh-keygen", "-Y", *check], message)
-    return next(iter(_fingerprints(found)), None)
+    return next(iter(fingerprints(found)), None)
 
 
 def unusable() -> str:
@@ -142,13 +143,13 @@ def unusable() -> str:
 
 def own_keys() -> set[str]:
     """Return the fingerprints of this user's keys: those below ``~/.ssh`` and in the agent."""
-    found = _fingerprints(_run(["ssh-add", "-l", "-E", "sha256"]))
+    found = fingerprints(_run(["ssh-add", "-l", "-E", "sha256"]))
     # The account's home as well, because the operator can change HOME.
     homes = {os.path.expanduser("~"), *([account.pw_dir] if (account := own_account()) else [])}
     folders = {Path(home) / ".ssh" for home in homes}
     for path in (one for folder in folders if folder.is_dir() for one in sorted(folder.rglob("*"))):
         if path.is_file() and (path.suffix == ".pub" or path.read_bytes().startswith(PRIVATE_KEY)):
-            found |= _fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", str(path)]))
+            found |= fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", str(path)]))
     return found
 
 
@@ -167,6 +168,16 @@ def _lines(allowed_signers: Path) -> list[bytes]:
         ) from None
 
 
+def _public_key(signature: Path) -> bytes:
+    """The key of a signature, as allowed signers have it; empty, which is in every line, if there is none."""
+    try:
+        content = base64.b64decode(b"".join(read(signature, MIB).splitlines()[1:-1]))
+    except (OSError, ValueError):
+        content = b""
+    length = int.from_bytes(content[10:14])  # after SSHSIG and its version
+    return base64.b64encode(content[14 : 14 + length])
+
+
 def _always_valid(lines: list[bytes]) -> bytes:
     """Lines of allowed signers that are valid at any time."""
     return b"".join(
@@ -174,7 +185,8 @@ def _always_valid(lines: list[bytes]) -> bytes:
     )
 
 
-def _fingerprints(answer: subprocess.CompletedProcess[bytes]) -> set[str]:
+def fingerprints(answer: subprocess.CompletedProcess[bytes]) -> set[str]:
+    """Return the fingerprints that ``ssh-keygen`` or ``ssh-add`` printed; none if it failed."""
     if answer.returncode != 0:
         return set()
     return set(re.findall(r"SHA256:[A-Za-z0-9+/]{43}", answer.stdout.decode(errors="replace")))

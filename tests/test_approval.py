@@ -25,14 +25,17 @@ from runbook_lib import ssh
 from runbook_lib.approval import approval_beside, old_signature_of, read_plan, sign_statement
 from runbook_lib.batch.pages import write_index
 from runbook_lib.batch.plans import show_changes
+from runbook_lib.batch.scan import withhold
 from runbook_lib.cli import app
 from runbook_lib.errors import ApprovalError, InputError, RunbookError
 from runbook_lib.lock import user_name
 from runbook_lib.plan import Plan, Row, Slice, deviations
 from runbook_lib.records import living
+from runbook_lib.records.approvals import signed_approvals
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.record import close_record, open_record, write_record
 from runbook_lib.records.result import write_json
+from runbook_lib.records.run_folder import carry_clean
 from runbook_lib.records.settling import Closing, close_dead
 from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
@@ -469,6 +472,24 @@ def test_an_approval_is_used_up_by_its_success(two: TwoPersons) -> None:
     events = [entry.event for entry in Chain(two.records).entries()]
     assert events == ["opened", "used", "closed"]
     assert verify_records(two.records).status == "consistent, not anchored"
+
+
+def test_a_withheld_run_still_shows_what_it_wrote_with_which_approval(two: TwoPersons) -> None:
+    two.sign()
+    with two.open() as runbook:
+        folder = two.start(runbook)
+        section = runbook.section("01")
+        section.apply()
+        section.finish()
+    (folder / "01.ipynb").write_text("planted")
+    withheld = withhold(folder)
+    folder.mkdir()
+    carry_clean(withheld, folder)
+    two.end(folder, "failed")
+    assert not (folder / "01.ipynb").exists()
+    problems, [note] = signed_approvals(two.records, Chain(two.records).entries())
+    assert (verify_records(two.records).problems, problems) == ((), []) and PAT in note
+    assert json.loads((folder / "record.json").read_text())["changes"]
 
 
 def test_an_attempt_that_did_not_succeed_is_continued_until_it_does(two: TwoPersons) -> None:

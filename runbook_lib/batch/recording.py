@@ -11,7 +11,7 @@ from ..plain_files import describe, read_mapping
 from ..records.policy import LIVE, Seen
 from ..records.record import close_record, is_chained, open_record, write_record
 from ..records.result import now, write_json
-from ..records.run_folder import OPENING, RUN, carry_opening, is_open, refuse_links, run_name
+from ..records.run_folder import OPENING, RUN, carry_clean, is_open, refuse_links, run_name
 from ..secret import scrub, scrub_data
 from .jobs import Job
 from .observer import Aside
@@ -67,7 +67,7 @@ def record_run(job: Job, result: TenantResult, started: str, aside: Aside) -> Te
             problem = f"{leak_summary(found)}\nIt is in {withheld}: {CHANGE_IT}"
             result = replace(result, sections=sections, problem=problem)
             job.folder.mkdir()
-            carry_opening(withheld, job.folder)
+            carry_clean(withheld, job.folder)
             _write_run(job, result, started, aside)
         if is_open(job.folder):
             close_record(job.records, job.folder)

@@ -20,7 +20,7 @@ from ..plain_files import SMALL, describe, parse_mapping, read, read_mapping, re
 from ..plan import Plan
 from ..statement import NAMESPACE, OLD_NAMESPACE, SIGNED, Statement
 from .chain import OPENED, Entry, digest_of
-from .chain_reading import is_run, read_chain
+from .chain_reading import is_run
 from .events import DISPOSED, REVOKED, USED, USED_FILE
 from .problems import Code, Problem
 from .run_folder import APPROVED, OPENING, SIGNERS, STATEMENT, refuse_links, signature_names
@@ -32,6 +32,7 @@ TWO_PERSONS = "two-person"
 
 def signed_approvals(
     records: Path,
+    entries: Sequence[Entry],
     allowed_signers: Path | None = None,
     revoked: Path | None = None,
     since: str | None = None,
@@ -59,7 +60,6 @@ def signed_approvals(
     if revoked is not None:
         ssh.require_revocations(revoked)
     problems, notes = list[Problem](), list[str]()
-    entries = read_chain(records)[0]
     using = {entry.run for entry in entries if entry.event == USED}
     skipped = {entry.run for entry in entries if entry.event == DISPOSED} | skipped_since(entries, since)
     ended = list[object]()  # approvals, as far as the chain has been read
@@ -209,11 +209,10 @@ def _holding(
     at, found = datetime.fromisoformat(entry.at), dict[str, list[str]]()
     for signature in signatures:
         require_plain(signature, SMALL)
-        key = ssh.signing_key(message, signature, namespace)
-        for name in ssh.principals(signature, allowed_signers, at_any_time=True) if key else ():
+        for name in ssh.principals(signature, allowed_signers, at_any_time=True):
             check = ssh.verify_signature(
                 message, signature, allowed_signers, namespace, name, at=at, revoked=revoked
             )
-            if key and check.returncode == 0:
+            for key in ssh.fingerprints(check):
                 found.setdefault(key, []).append(name)
     return found

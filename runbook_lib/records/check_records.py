@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,8 @@ OWN_FILES.update(FILES)
 MIB = 1 << 20
 #: The most that a file can have; the chain; a head, a signature or an approval.
 LIMIT, CHAIN_LIMIT, SMALL = 64 * MIB, 256 * MIB, 1 << 16
+#: The most that a zip may unpack to: 5,000 records of a whole guide have 9 GiB.
+UNPACKED = 16384 * MIB
 HEAD = re.compile(r"sha256:[0-9a-f]{64}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(\d{3})?)?\+00:00", re.ASCII)
 #: A signed head. Its number counts only while its entry is not in the chain.
@@ -202,6 +205,11 @@ def unpack(path, place):
             tops = {name.split("/")[0] for name in names}
             if len(set(names)) < len(names) or len(tops) != 1 or not all(map(is_inside, names)):
                 raise Unusable("not the zip of a copy: it has a name twice, or more than one folder")
+            size = sum(one.file_size for one in archive.infolist())  # no more of a file is unpacked than this
+            most = min(UNPACKED, shutil.disk_usage(place).free)
+            if size > most:
+                what = "too large: it unpacks to %d MiB, and at most %d MiB may be used in %s"
+                raise Unusable(what % (size // MIB, most // MIB, tempfile.gettempdir()))
             archive.extractall(place)
     except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise Unusable("not the zip of a copy: %s" % error) from None

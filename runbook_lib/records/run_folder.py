@@ -33,6 +33,8 @@ SIGNATURES = 9
 #: Beside the runs of a tenant: records that were withheld because a secret was found in them. Each account
 #: has its own folder, which no other account may enter.
 WITHHELD = "withheld"
+#: What of a withheld record is not withheld, if it is clean: what the chain names, and what was written.
+CARRIED = (OPENING, "used.json", "approv*", "journal.jsonl", "*.result.json")
 READ_ONLY = 0o444
 
 
@@ -116,11 +118,14 @@ def checksums(run: str, files: Mapping[str, Path]) -> dict[str, Any]:
     }
 
 
-def carry_opening(withheld: Path, folder: Path) -> None:
-    """Give the folder that replaces a withheld record the opening that the chain names, if that is clean."""
-    opening = withheld / OPENING
-    if opening.exists() and not find_secrets(read(opening)):
-        shutil.copyfile(opening, folder / OPENING)
+def carry_clean(withheld: Path, folder: Path) -> None:
+    """Give the folder that replaces a withheld record what shows who changed what with which approval.
+
+    Files with a secret in them stay withheld; so do notebooks, pages and anything else.
+    """
+    for path in (path for pattern in CARRIED for path in withheld.glob(pattern)):
+        if not find_secrets(path.name.encode() + b"\n" + read(path)):
+            shutil.copyfile(path, folder / path.name)
 
 
 def is_withheld(name: str) -> bool:

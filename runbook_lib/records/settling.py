@@ -30,7 +30,7 @@ from .run_folder import (
     RUN,
     SIGNERS,
     STATEMENT,
-    carry_opening,
+    carry_clean,
     checksums,
     contents,
     refuse_links,
@@ -74,7 +74,7 @@ def close_dead(records: Path, folder: Path, closing: Closing = Closing()) -> Ent
     withheld = withheld_from(folder)
     if withheld is not None and not folder.exists():  # it died before the record was replaced
         folder.mkdir()
-        carry_opening(withheld, folder)
+        carry_clean(withheld, folder)
     try:
         content = read(folder / OPENING)
     except FileNotFoundError:

@@ -22,7 +22,7 @@ from pathlib import Path
 from .. import ssh
 from ..plain_files import SMALL, NotPlainError, describe, read, read_mapping, require_plain, write_whole
 from .chain import Chain, Entry
-from .chain_reading import is_head, read_chain
+from .chain_reading import is_head
 from .errors import RecordError
 from .problems import Anchor, Code, Problem, not_plain_problem
 from .run_folder import OPENING, refuse_links
@@ -96,7 +96,11 @@ class _Judged:
 
 
 def signed_heads(
-    records: Path, allowed_signers: Path, identities: Sequence[str], revoked: Path | None = None
+    records: Path,
+    entries: Sequence[Entry],
+    allowed_signers: Path,
+    identities: Sequence[str],
+    revoked: Path | None = None,
 ) -> Signatures:
     """Judge the signatures of heads.
 
@@ -115,7 +119,7 @@ def signed_heads(
     """
     if revoked is not None:
         ssh.require_revocations(revoked)
-    judge = _Judge(records, allowed_signers, identities, revoked)
+    judge = _Judge(records, entries, allowed_signers, identities, revoked)
     try:
         refuse_links(records, SIGNATURES)
     except NotPlainError as error:
@@ -139,13 +143,18 @@ def _none_by(identities: Sequence[str]) -> Problem:
 
 class _Judge:
     def __init__(
-        self, records: Path, allowed_signers: Path, identities: Sequence[str], revoked: Path | None
+        self,
+        records: Path,
+        entries: Sequence[Entry],
+        allowed_signers: Path,
+        identities: Sequence[str],
+        revoked: Path | None,
     ) -> None:
         self._records = records
         self._signers = allowed_signers
         self._identities = identities
         self._revoked = revoked
-        self._entries = {one.digest: one for one in read_chain(records)[0]}
+        self._entries = {one.digest: one for one in entries}
 
     def of(self, head: Path) -> _Judged:
         """Judge one signature, by the file of its head."""

@@ -61,6 +61,8 @@ OWN_SUFFIXES = (".lock", ".holder")
 #: and the command for it, the index of the journals, and what is remembered about signing in.
 OURS = frozenset({FILE_NAME, INDEX, SETTINGS, ANCHORS, ATTRIBUTES, OWNERSHIP, "sign-in-refused.json"})
 
+#: The chain's entries, and what is wrong with it.
+Chained = tuple[list[Entry], list[Problem]]
 #: The content of runs' ``opening.json``, by run.
 Openings = Mapping[str, Mapping[str, Any]]
 
@@ -71,6 +73,7 @@ def verify_records(
     known: Sequence[Problem] = (),
     since: str | None = None,
     judge: Callable[[Openings], Iterable[Problem]] = lambda _: (),
+    chain: Chained | None = None,
 ) -> Report:
     """Compare the records of a folder with their checksums, the chain and heads from elsewhere.
 
@@ -85,8 +88,10 @@ def verify_records(
         beside the chain itself, which is read as a whole.
     judge
         Called with the openings that were read; returns what is wrong with the runs' approvals.
+    chain
+        What ``read_chain`` returned, if it has been read.
     """
-    entries, problems = read_chain(records)
+    entries, problems = chain or read_chain(records)
     by_run = by_event(entries)
     runs, strays, unreadable = _survey(records)
     if not entries and not problems and any(os.path.lexists(records / run / CHECKSUMS) for run in runs):

@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +31,9 @@ from runbook_lib.cli.records import app
 from runbook_lib.errors import RunbookError
 from runbook_lib.guide import ROLL_BACK, RUN_ORDER
 from runbook_lib.lock import user_name, whoami
-from runbook_lib.records.chain import Chain
+from runbook_lib.records import check_records
+from runbook_lib.records.chain import CLOSED, FILE_NAME, FILES, Chain
+from runbook_lib.records.problems import DAMAGED
 from runbook_lib.records.result import now
 from runbook_lib.runbook import Runbook
 from tests.conftest import CHECKOUT, TestSandbox, started
@@ -253,6 +256,43 @@ def _emergencies(year: Year) -> None:
         reviewed = cli(year.records, "review", run, "--remark", "as described")
     assert reviewed.exit_code == 0, reviewed.output
     year.note(run, reviewed=True)
+
+
+def tampered(records: Path, kind: str, name: str) -> bool:
+    """Whether the product and the verifier that travels agree about the records while one file is changed,
+    removed, or has another one beside it; and neither calls that unchanged, if it is a file of a record."""
+    path = records / name
+    content, beside = path.read_bytes(), path.with_name("added.txt")
+    if kind == "added":
+        beside.write_text("x")
+    else:
+        path.unlink()
+        if kind == "changed":
+            path.write_bytes(content + b" ")
+    try:
+        ours = json.loads(cli(records, "verify", "--json").stdout)
+        with redirect_stdout(StringIO()) as printed:
+            check_records.main([str(records), "--json"])
+        theirs = json.loads(printed.getvalue())
+    finally:
+        path.write_bytes(content)
+        beside.unlink(missing_ok=True)
+    found, other = (
+        (one["status"], sorted((problem["path"], problem["code"]) for problem in one["problems"]))
+        for one in (ours, theirs)
+    )
+    return found == other and (found[0] == DAMAGED or (records / name).parent == records)
+
+
+def tamperings(records: Path) -> list[tuple[str, str]]:
+    """Each file of the records and of their events: changed, removed, and with another one beside it."""
+    chain = Chain(records).entries()
+    folders = {str(entry.run) for entry in chain if entry.event == CLOSED}
+    files = [path for run in sorted(folders) for path in sorted((records / run).iterdir())]
+    names = [path.relative_to(records).as_posix() for path in files]
+    names += [entry.file for entry in chain if entry.event not in FILES and entry.file not in names]
+    kinds = ("changed", "removed", "added")
+    return [(kind, name) for name in [*names, FILE_NAME] for kind in kinds if kind != "added" or "/2" in name]
 
 
 def _count(records: Path) -> int:

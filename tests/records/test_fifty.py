@@ -11,8 +11,8 @@ import pytest
 
 from runbook_lib.records import check_records
 from runbook_lib.records.verify import verify_records
-from tests.conftest import TestSandbox
-from tests.records.fifty import SAMPLE, answers, cli, make_year, wrong
+from tests.conftest import TestSandbox, sample
+from tests.records.fifty import SAMPLE, answers, cli, make_year, tampered, tamperings, wrong
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH")
@@ -40,6 +40,9 @@ def test_a_sample_of_25_from_50(
     assert check_records.main([str(records), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["problems"] == [] and sum("approved by al@corp" in note for note in found["notes"]) == 3
+    # Also about each file that is changed, removed or added.
+    disagreed = [case for case in sample(tamperings(records), 30) if not tampered(records, *case)]
+    assert disagreed == []
     exceptions = json.loads(cli(records, "list", "--exceptions", "--json").stdout)["runs"]
     reasons = {reason for row in exceptions for reason in row["exceptions"]}
     assert {"no ticket", "auto-approved", "emergency without review", "changed outside"} <= reasons

@@ -17,6 +17,7 @@ from runbook_lib.plan import Plan
 from runbook_lib.records import check_records
 from runbook_lib.records.approvals import signed_approvals
 from runbook_lib.records.chain import Chain, digest_of
+from runbook_lib.records.chain_reading import read_chain
 from runbook_lib.records.export import FORMAT_PAGE, VECTORS, proof
 from runbook_lib.records.handing import handed_out
 from runbook_lib.records.problems import CONSISTENT, DAMAGED, NEWER, VERIFIED, Code
@@ -125,7 +126,7 @@ def test_a_signed_approval_that_does_not_fit(
     assert verify_records(records).problems == ()
     signers = tmp_path / "allowed"
     signers.write_text(STORED["allowed_signers"])
-    problems = signed_approvals(records, signers)[0]
+    problems = signed_approvals(records, read_chain(records)[0], signers)[0]
     if edit != "the signers":  # those that are asked come from elsewhere
         assert [problem.code for problem in problems] == ([] if edit == "none" else [Code.APPROVAL])
     capsys.readouterr()

@@ -264,6 +264,18 @@ def test_what_is_no_zip_of_a_copy(tmp_path: Path, names: list[str]) -> None:
     assert check_records.main([str(tmp_path / "none")]) == 3
 
 
+def test_a_zip_that_would_fill_the_disk_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "records", RUN)
+    assert cli(tmp_path / "records", "export", RUN, str(tmp_path / "a.zip")).exit_code == 0
+    assert check_records.main([str(tmp_path / "a.zip")]) == 0
+    monkeypatch.setattr(check_records, "UNPACKED", 1000)
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", lambda *_: pytest.fail("unpacked"))
+    assert check_records.main([str(tmp_path / "a.zip")]) == 3
+    assert "too large" in capsys.readouterr().err
+
+
 def test_the_report_says_of_which_runs_it_is_a_copy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

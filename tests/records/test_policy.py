@@ -28,7 +28,7 @@ from runbook_lib.records.errors import RecordError
 from runbook_lib.records.policy import OldSigner, change_policy, policy_of, require_floor
 from runbook_lib.records.record import close_record, open_record, write_record
 from runbook_lib.records.result import write_json
-from runbook_lib.records.run_folder import carry_opening
+from runbook_lib.records.run_folder import carry_clean
 from runbook_lib.records.verify import verify_records
 from runbook_lib.runbook import Runbook
 from runbook_lib.secret import remember
@@ -167,7 +167,7 @@ def test_a_record_that_the_runbook_withheld_with_its_opening_does_not_stop_the_s
     (folder / "opening.json").write_text("planted-canary-5172")
     withheld = withhold(folder)
     folder.mkdir()
-    carry_opening(withheld, folder)
+    carry_clean(withheld, folder)
     assert not (folder / "opening.json").exists()
     close(tmp_path, 2)
     with pytest.raises(ApprovalError):  # the one before it counts

@@ -311,7 +311,7 @@ def test_a_run_killed_while_its_record_is_withheld_can_be_closed(tmp_path: Path)
     folder.rename(folder.parent / "withheld" / folder.name)
     close_dead(tmp_path, folder)
     assert verify_records(tmp_path).status == CONSISTENT
-    assert not (folder / "journal.jsonl").exists()
+    assert (folder / "journal.jsonl").exists() and not list(folder.glob("*.ipynb"))
 
 
 def test_only_what_never_opened_is_removed(tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_a_signature(root: Path, name: str, what: str) -> None:
     assert status == 1
     assert "signatures/000001-01234567.head" in told or (what, name) == ("missing", head.name)
     with as_another_account():
-        assert not signed_heads(records, root / "allowed", ["pat@desk"]).anchors
+        assert not signed_heads(records, Chain(records).entries(), root / "allowed", ["pat@desk"]).anchors
 
 
 @replaced

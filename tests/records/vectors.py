@@ -261,11 +261,11 @@ def verdict(folder: Path, given: dict[str, Any], place: Path) -> Found:
     problems: list[Any] = []
     revoked = place / "revoked" if "revoked" in given else None
     if identities := given.get("identity"):
-        found = signed_heads(folder, place / "allowed", identities, revoked)
+        found = signed_heads(folder, read_chain(folder)[0], place / "allowed", identities, revoked)
         anchors += found.anchors
         problems += found.problems
     approvers = place / "approvers" if "approvers" in given else None
-    problems += signed_approvals(folder, approvers, revoked)[0]
+    problems += signed_approvals(folder, read_chain(folder)[0], approvers, revoked)[0]
     known = {entry.digest for entry in read_chain(folder)[0]}
     anchors += [Anchor(one.head, "kept") for one in anchor.kept_heads(folder) if one.head not in known]
     data = verify_records(folder, anchors, problems).to_data()

@@ -39,7 +39,8 @@ def test_a_planted_canary_is_found_and_the_record_is_withheld(
     withheld = tenant.folder.parent / "withheld" / tenant.folder.name
     assert (withheld / "attached.bin").exists()
     assert stat.S_IMODE(withheld.parent.stat().st_mode) == 0o700
-    assert {path.name for path in tenant.folder.iterdir()} == {"run.json", "index.html"}
+    assert not [path for path in tenant.folder.iterdir() if path.suffix not in (".json", ".html")]
+    assert [path.name for path in tenant.folder.glob("*.html")] == ["index.html"]
     run = json.loads((tenant.folder / "run.json").read_text())
     assert run["outcome"] == "failed" and "withheld" in run["problem"]
     assert "withheld" in (tenant.folder / "index.html").read_text(encoding="utf-8")

@@ -89,6 +89,7 @@ def verify(
     with reported():
         folder = chosen_records(records)
         allowed_signers, head_file = given(allowed_signers), given(head_file)
+        chain = read_chain(folder)
         anchors, signed = _anchors(kept_head, head_file), Signatures((), (), ())
         if since is not None and not is_head(since):
             raise InputError(["--since: not a head (sha256: and 64 hexadecimal digits)"])
@@ -97,7 +98,7 @@ def verify(
         if revoked is not None and allowed_signers is None and approvers is None:
             raise InputError(["--revoked: can be given only with --allowed-signers or --approvers"])
         if allowed_signers is not None and identity:
-            signed = signed_heads(folder, allowed_signers, identity, given(revoked))
+            signed = signed_heads(folder, chain[0], allowed_signers, identity, given(revoked))
         problems, notes = list(signed.problems), list(signed.notes)
         try:
             kept = kept_heads(folder)
@@ -105,17 +106,19 @@ def verify(
             kept = []
             problems.append(unread_problem(ANCHORS, error))
         # A head that was kept after the chain's present end: the end was removed, or an older one put back.
-        known = {entry.digest for entry in read_chain(folder)[0]}
+        known = {entry.digest for entry in chain[0]}
         lost = [
             Anchor(one.head, f"the head kept elsewhere at {one.at}") for one in kept if one.head not in known
         ]
 
         def judge(openings: Openings) -> list[Problem]:
-            found, noted = signed_approvals(folder, given(approvers), given(revoked), since, openings)
+            found, noted = signed_approvals(
+                folder, chain[0], given(approvers), given(revoked), since, openings
+            )
             notes.extend(noted)
             return found
 
-        report = verify_records(folder, [*anchors, *signed.anchors, *lost], problems, since, judge)
+        report = verify_records(folder, [*anchors, *signed.anchors, *lost], problems, since, judge, chain)
     if kept or (folder / SETTINGS).exists():
         notes.append(_age(kept, report))
     if as_json:
