@@ -89,7 +89,7 @@ def require_revocations(path: Path) -> None:
     for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
-        if not fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", "-"], line + b"\n")):
+        if not _fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", "-"], line + b"\n")):
             raise InputError([f"the revoked keys, {path}: line {number} is not a public key"])
 
 
@@ -131,7 +131,7 @@ def signing_key(message: bytes, signature: Path, namespace: str) -> str | None:
     """Return the fingerprint (``SHA256:…``) of a signature's key; ``None`` for one of another message."""
     check = ["check-novalidate", "-n", namespace, "-s", str(signature)]
     found = _run(["ssh-keygen", "-Y", *check], message)
-    return next(iter(fingerprints(found)), None)
+    return next(iter(_fingerprints(found)), None)
 
 
 def unusable() -> str:
@@ -143,13 +143,13 @@ def unusable() -> str:
 
 def own_keys() -> set[str]:
     """Return the fingerprints of this user's keys: those below ``~/.ssh`` and in the agent."""
-    found = fingerprints(_run(["ssh-add", "-l", "-E", "sha256"]))
+    found = _fingerprints(_run(["ssh-add", "-l", "-E", "sha256"]))
     # The account's home as well, because the operator can change HOME.
     homes = {os.path.expanduser("~"), *([account.pw_dir] if (account := own_account()) else [])}
     folders = {Path(home) / ".ssh" for home in homes}
     for path in (one for folder in folders if folder.is_dir() for one in sorted(folder.rglob("*"))):
         if path.is_file() and (path.suffix == ".pub" or path.read_bytes().startswith(PRIVATE_KEY)):
-            found |= fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", str(path)]))
+            found |= _fingerprints(_run(["ssh-keygen", "-l", "-E", "sha256", "-f", str(path)]))
     return found
 
 
@@ -185,8 +185,14 @@ def _always_valid(lines: list[bytes]) -> bytes:
     )
 
 
-def fingerprints(answer: subprocess.CompletedProcess[bytes]) -> set[str]:
-    """Return the fingerprints that ``ssh-keygen`` or ``ssh-add`` printed; none if it failed."""
+def key_of(check: subprocess.CompletedProcess[bytes]) -> str | None:
+    """Return the fingerprint of the key that ``verify_signature`` found good; ``None`` if it did not."""
+    # At the end of the line: a signer's name, which comes before it, is anything that somebody chose.
+    found = re.search(rb" key (SHA256:[A-Za-z0-9+/]{43})\s*$", check.stdout)
+    return found[1].decode() if found and check.returncode == 0 else None
+
+
+def _fingerprints(answer: subprocess.CompletedProcess[bytes]) -> set[str]:
     if answer.returncode != 0:
         return set()
     return set(re.findall(r"SHA256:[A-Za-z0-9+/]{43}", answer.stdout.decode(errors="replace")))

@@ -213,6 +213,6 @@ def _holding(
             check = ssh.verify_signature(
                 message, signature, allowed_signers, namespace, name, at=at, revoked=revoked
             )
-            for key in ssh.fingerprints(check):
+            if key := ssh.key_of(check):
                 found.setdefault(key, []).append(name)
     return found
