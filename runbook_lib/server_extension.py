@@ -79,8 +79,8 @@ def _load_jupyter_server_extension(app: Any) -> None:
 def _end_with_its_loop(app: Any) -> None:
     """End the tasks of the server's event loop when it stops, as ``asyncio.run`` does.
 
-    Jupyter leaves them where they are. A thread that AnyIO has started for one of them ends with that task, and
-    Python waits for it: a server that is ended while a page is open or a kernel starts would never end.
+    Jupyter abandons them. A thread that AnyIO started for one of them ends with that task, and Python waits
+    for the thread: a server that is ended while a page is open or a kernel starts would never end.
     """
     start = app.start_ioloop
 

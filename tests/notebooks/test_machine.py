@@ -180,9 +180,14 @@ def test_jupyterlab_starts_as_root_without_a_home_with_our_own_kernel(
     assert psutil.Process(kernel).cmdline()[0] == sys.executable
 
 
-@pytest.mark.parametrize("ending", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)], ids=["told", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "ending", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)], ids=["told", "Ctrl-C"]
+)
 def test_a_server_that_is_ended_while_a_kernel_starts_ends_and_leaves_no_process(
-    page: Page, lab: tuple[str, subprocess.Popen[bytes]], tmp_path: Path, ending: tuple[signal.Signals, ...]
+    page: Page,
+    lab: tuple[str, subprocess.Popen[bytes]],
+    tmp_path: Path,
+    ending: tuple[signal.Signals, ...],
 ) -> None:
     """An account that has never started Jupyter; its second Ctrl-C answers JupyterLab's question."""
     address, server = lab
