@@ -121,7 +121,7 @@ class Child:
         return ""
 
     def status(self) -> Status:
-        """Return what is known of it now; once it has ended, all who follow it are told the same."""
+        """Return what is known of it now; of one that has ended, the same to all who follow it."""
         with self._turn:
             if self._status.state == RUNNING:
                 self._status = self._read()

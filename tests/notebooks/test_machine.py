@@ -181,7 +181,7 @@ def test_jupyterlab_starts_as_root_without_a_home_with_our_own_kernel(
 
 
 @pytest.mark.parametrize(
-    "ending", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)], ids=["told", "Ctrl-C"]
+    "ending", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)], ids=["SIGTERM", "Ctrl-C"]
 )
 def test_a_server_that_is_ended_while_a_kernel_starts_ends_and_leaves_no_process(
     page: Page,
