@@ -31,6 +31,8 @@ from .workspace import OLD_VARIABLE, VARIABLE, Workspace, find_workspace, worksp
 #: What Jupyter loads.
 MODULE = __name__
 PLACE = "runbook/records"
+#: How long the tasks of a server that ends may take.
+ENDING_S = 5.0
 _TEXT = "text/plain; charset=utf-8"
 #: What a browser shows; everything else is downloaded.
 TYPES = {
@@ -54,6 +56,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(app: Any) -> None:
     """Serve the records of the workspace that the server shows, and let its kernels know where."""
+    _end_with_its_loop(app)
     try:
         workspace = _workspace(Path(app.root_dir))
     except RunbookError as error:
@@ -71,6 +74,26 @@ def _load_jupyter_server_extension(app: Any) -> None:
         ],
     )
     os.environ |= {RECORDS: str(workspace.records), RECORDS_URL: f"{address}/"}
+
+
+def _end_with_its_loop(app: Any) -> None:
+    """End the tasks of the server's event loop when it stops, as ``asyncio.run`` does.
+
+    Jupyter abandons them. A thread that AnyIO started for one of them ends with that task, and Python waits
+    for the thread: a server that is ended while a page is open or a kernel starts would never end.
+    """
+    start = app.start_ioloop
+
+    def start_and_end() -> None:
+        start()
+        loop = app.io_loop.asyncio_loop
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=ENDING_S))
+
+    app.start_ioloop = start_and_end
 
 
 def _workspace(root: Path) -> Workspace | None:

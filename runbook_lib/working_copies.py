@@ -194,7 +194,9 @@ def _trust(path: Path) -> None:
     from nbformat import read as read_notebook
     from nbformat.sign import NotebookNotary
 
-    NotebookNotary(data_dir=jupyter_data_dir()).sign(read_notebook(path, as_version=4))
+    folder = Path(jupyter_data_dir())
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # an account that never started Jupyter has none
+    NotebookNotary(data_dir=str(folder)).sign(read_notebook(path, as_version=4))
 
 
 def _with(source: str, parameters: dict[str, str]) -> str:

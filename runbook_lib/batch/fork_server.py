@@ -78,6 +78,7 @@ class Request:
 class _Server:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._pid = os.getpid()
         self._kernels: dict[int, socket.socket] = {}
         self._workers = set[int]()
         #: Workers whose status nobody waits for any longer: they run to completion.
@@ -157,7 +158,8 @@ class _Server:
         os.environ.clear()
         os.environ.update(request.environment)
         if kind == FORK:
-            os.environ["JPY_PARENT_PID"] = str(os.getppid())  # as each kernel has it
+            # As each kernel has it; the server may have ended already.
+            os.environ["JPY_PARENT_PID"] = str(self._pid)
         time.tzset()
         return request
 
@@ -210,7 +212,7 @@ def _run_kernel(request: Request, started_by: int) -> None:
 
     sys.argv = [__file__, *request.arguments]
     # It ends when its parent is gone; it looks for its parent's id in the environment at import only.
-    app = IPKernelApp.instance(parent_handle=os.getppid())
+    app = IPKernelApp.instance(parent_handle=int(os.environ["JPY_PARENT_PID"]))
     app.initialize(request.arguments)
     # It does so itself where a kernel exists when it is imported.
     ipywidgets.load_ipython_extension(app.shell)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,6 +93,8 @@ class Child:
         #: Not by time, which may be set while it starts: its folder is one that was not there before.
         self._before = set(records.glob(f"*/{OPENING}"))
         self._run: RecordedRun | None = None
+        self._status = Status(RUNNING)
+        self._turn = threading.Lock()
         if ahead is not None and ahead.hand_over(json.dumps(order.arguments)):
             self._process = ahead
         else:
@@ -118,7 +121,15 @@ class Child:
         return ""
 
     def status(self) -> Status:
-        """Read what is known of it now."""
+        """Return what is known of it now; of one that has ended, the same to all who follow it."""
+        with self._turn:
+            if self._status.state == RUNNING:
+                self._status = self._read()
+                if self._status.state != RUNNING:
+                    self._process.close()
+            return self._status
+
+    def _read(self) -> Status:
         running = self.running  # asked first: what an ended process has written is complete
         run = self.run
         if run is None:
@@ -127,10 +138,6 @@ class Child:
         if running and status.state != RUNNING:  # its record is closed, and the page over all is not written
             return replace(status, state=RUNNING, phase={"phase": Phase.ENDING}, error=None, told="")
         return status
-
-    def close(self) -> None:
-        """Let go of an ended process's output."""
-        self._process.close()
 
     def _is_ours(self, opening: Path) -> bool:
         known = {} if opening in self._before else read_mapping(opening).get("process", {})

@@ -138,6 +138,4 @@ class Follower:
                 self.status = Status(UNKNOWN, {}, told=self.status.told)
         else:
             self.status = status
-        if self.status.state != RUNNING and isinstance(self.followed, Child):
-            self.followed.close()
         self._seen()

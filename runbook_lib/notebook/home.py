@@ -570,7 +570,7 @@ class Differences(Table):
 class Matrix(Table):
     """A table of states: a column for the tenant and one for each section."""
 
-    most_columns = 1 + len(RUN_ORDER)
+    most_columns = fewest_columns = 1 + len(RUN_ORDER)
 
 
 def _elsewhere(run: UnclosedRun) -> str:

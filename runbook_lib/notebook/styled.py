@@ -55,6 +55,8 @@ _LETTER_CH = dict.fromkeys("fijlrtI.,:;!'|()[]-/", 0.55) | dict.fromkeys("mwMW@%
 _BOLD = 1.15
 #: A word of letters, with punctuation around it: addresses, ids and numbers are none.
 _PLAIN = re.compile(r"[^\w\s]{0,2}[^\W\d_]+[^\w\s]{0,2}")
+#: … and the room for whole words, in ``ch``, with what is between two columns.
+_NARROWEST_CH, _BETWEEN_CH = 43.0, 0.8
 #: Characters that fit side by side on a page of 800 pixels without a file list.
 _WIDE = 80
 #: A word of up to this length is not broken in text.
@@ -130,6 +132,18 @@ def styled_html(
             indented=int(seen[:1] == ["Step"]),
             empty=escaped(empty),
         )
+
+
+def whole_columns(texts: Sequence[Sequence[str]], marked: Sequence[bool], fewest: int) -> int:
+    """Return how many of the first columns are side by side in the narrowest page with their words whole.
+
+    ``texts`` has each column's name and values. The ``fewest`` are always side by side.
+    """
+    columns = [_Column.of(cells, is_marked=mark) for cells, mark in zip(texts, marked, strict=False)]
+    widths = [max(column.plain_ch, _LEAST) + _BETWEEN_CH for column in columns]
+    while len(widths) > fewest and sum(widths) > _NARROWEST_CH:
+        widths.pop()
+    return len(widths)
 
 
 def text_table(

@@ -16,7 +16,7 @@ from ..states import State
 from ..words import counted
 from .display import Box, Shown, badge, broken, escaped, heading, marked_down, visible
 from .spreadsheets import csv_text
-from .styled import NO_TERMINAL, styled_html, text_table
+from .styled import NO_TERMINAL, styled_html, text_table, whole_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,8 +121,10 @@ class Table(Shown):
         Columns that are in the frame and are not shown.
     """
 
-    #: How many columns are side by side; the others are a line below their row.
+    #: How many columns are side by side at most; the others are a line below their row.
     most_columns: ClassVar[int] = MOST_COLUMNS
+    #: … and how many are, even where a word has to be broken for it.
+    fewest_columns: ClassVar[int] = 5
 
     def __init__(
         self,
@@ -175,7 +177,7 @@ class Table(Shown):
             frame["Action"] = list(zip(frame.Action, frame.Effect, strict=True))
             frame = frame.drop(columns="Effect").rename(columns={"Action": _BOTH})
         frame = frame.drop(columns=[name for name in self.hidden if name in frame])
-        frame = _within_the_page(frame, self.most_columns)
+        frame = _within_the_page(frame, self.most_columns, self.fewest_columns)
         texts = {name: [name, *(_text_value(name, value) for value in frame[name])] for name in frame}
         return styled_html(
             frame,
@@ -269,10 +271,11 @@ class Stack(Shown):
         return "\n\n".join(part.text() for part in self.parts)
 
 
-def _within_the_page(frame: pd.DataFrame, most_columns: int) -> pd.DataFrame:
+def _within_the_page(frame: pd.DataFrame, most_columns: int, fewest_columns: int) -> pd.DataFrame:
     """The frame with the columns that have no room beside the others as one column of text."""
     seen = [name for name in frame if name != NOTE]
-    further = seen[most_columns:]
+    cells = [[name, *(_text_value(name, value) for value in frame[name])] for name in seen[:most_columns]]
+    further = seen[whole_columns(cells, [name in _MARKS for name in seen], fewest_columns) :]
     if not further:
         return frame
     texts = [
@@ -354,9 +357,15 @@ def outcome_shown(section: str, outcome: Outcome) -> Stack:
     )
 
 
+class _Changed(Table):
+    """What changed, on the page of a record, which has room for all of it."""
+
+    fewest_columns = MOST_COLUMNS
+
+
 def first_block_shown(block: FirstBlock) -> Stack:
     """Return what a record says first: its sentence, and the table of what changed."""
-    table = Table("What changed", block.columns, block.cells)
+    table = _Changed("What changed", block.columns, block.cells)
     return Stack((Box("info", block.sentence), *([table] if block.rows else [])))
 
 

@@ -23,6 +23,7 @@ from runbook_lib.notebook.apply_form import ApplyForm
 from runbook_lib.notebook.child import Order
 from runbook_lib.notebook.display import utc
 from runbook_lib.notebook.failures import HEADINGS
+from runbook_lib.notebook.following import Follower
 from runbook_lib.notebook.section_page import SectionPage
 from runbook_lib.notebook.served import Served
 from runbook_lib.records.verify import verify_records
@@ -439,12 +440,16 @@ def test_a_child_that_is_refused_at_once_tells_why_without_secrets(
 ) -> None:
     remember("Canary-in-a-file-name", "env:FORM_CANARY")
     order = Order("01", SITE, "parameters/Canary-in-a-file-name.yaml", NO_APPROVAL)
-    started = child.start(order, sandbox.root, sandbox.root / "records" / "demo" / "acme")
-    until(lambda: not started.running)
-    status = started.status()
-    assert status.state == "failed"
-    assert "[env:FORM_CANARY]" in status.told and "Canary-in" not in status.told
-    started.close()
+    records = sandbox.root / "records" / "demo" / "acme"
+    started = child.start(order, sandbox.root, records)
+    followers = [Follower(records, lambda: None, lambda: None) for _ in range(2)]  # as of two pages
+    for follower in followers:
+        follower.follow(started)
+    for follower in followers:
+        follower.wait(PATIENCE_S)
+        status = follower.status
+        assert status is not None and status.state == "failed"
+        assert "[env:FORM_CANARY]" in status.told and "Canary-in" not in status.told
 
 
 def test_parameters_that_papermill_passed_as_content_become_files(

@@ -254,15 +254,16 @@ def test_what_the_guide_names_comes_before_the_other_options_of_its_step() -> No
     assert list(step_table("5.4", rows).frame["Setting"]) == shown
 
 
-def test_columns_that_have_no_room_are_a_line_below_their_row() -> None:
-    columns = tuple(f"column {number}" for number in range(12))
-    table = view_table(View("wide", columns, (tuple(f"<value {number}>" for number in range(12)),)))
+@pytest.mark.parametrize(("word", "beside"), [("c", MOST_COLUMNS), ("landlines", Table.fewest_columns)])
+def test_columns_that_have_no_room_are_a_line_below_their_row(word: str, beside: int) -> None:
+    columns = tuple(f"{word} {number}" for number in range(12))
+    table = view_table(View("wide", columns, (tuple(f"<{number}>" for number in range(12)),)))
     html = re.sub("<wbr>|</?span[^>]*>", "", table.html()).replace("&nbsp;", " ")
-    assert html.count("<th ") == MOST_COLUMNS
-    assert all(f"&lt;value {number}&gt;" in html for number in range(12))
-    assert "column 11: &lt;value 11&gt;" in html
+    assert html.count("<th ") == beside
+    assert all(f"&lt;{number}&gt;" in html for number in range(12))
+    assert f"{word} 11: &lt;11&gt;" in html
     assert tuple(table.frame) == columns
-    assert all(f"<value {number}>" in table.text(500) for number in range(12))
+    assert all(f"<{number}>" in table.text(500) for number in range(12))
 
 
 def test_an_outcome_without_writes_says_so() -> None:

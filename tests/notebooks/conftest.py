@@ -71,11 +71,7 @@ def jupyterlab(sandbox: TestSandbox, folder: Path) -> Iterator[str]:
             yield address
         finally:
             server.terminate()
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:  # one that is ended while a kernel starts waits for ever
-                server.kill()
-                server.wait()
+            server.wait(30)
 
 
 @pytest.fixture(scope="session")

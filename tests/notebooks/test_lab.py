@@ -36,7 +36,6 @@ from tests.notebooks.lab import (
     run_all,
     run_cell,
     split_at,
-    split_words,
     type_name,
     until_it_ended,
     wait_until_planned,
@@ -64,9 +63,7 @@ def test_run_all_with_the_defaults(page: Page, lab: str, sandbox: TestSandbox, n
     expect(page.get_by_text("SANDBOX: both vendors are simulated on this machine")).to_be_visible()
     assert page.locator(ERROR).count() == 0
     assert sandbox.writes() == []
-    assert split_at(page, 1280, 1024) == []
-    # The rules of section 06 have more columns than there is room for beside the file list.
-    assert split_at(page, 800, find=needless if number == "06" else split_words) == []
+    assert split_at(page) == []
 
 
 def test_nothing_scrolls_sideways(page: Page, lab: str, sandbox: TestSandbox) -> None:

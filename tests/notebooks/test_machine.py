@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -19,9 +20,11 @@ import nbformat
 import psutil
 import pytest
 import stamina
+from playwright.sync_api import Page
 
 from runbook_lib.batch.scratch import LOCK, PREFIX, Scratch
 from tests.conftest import CHECKOUT, TestSandbox
+from tests.notebooks.lab import PATIENCE_MS, patience
 from tests.notebooks.test_endings import until
 from tests.processes import kernels_of
 
@@ -123,8 +126,8 @@ def test_our_engine_refuses_a_kernel_of_another_language(
 
 
 @pytest.fixture
-def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
-    """``runbook lab`` on a project of its own: its address, and its process id."""
+def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """``runbook lab`` in a terminal, on a project of its own: its address, and its process."""
     root, home = tmp_path / "project", tmp_path / "home"
     shutil.copytree(CHECKOUT / "notebooks", root / "notebooks")
     home.mkdir()
@@ -135,12 +138,15 @@ def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, i
     given = {"RUNBOOK_ROOT": str(root), "PYTHONPATH": str(CHECKOUT), "JUPYTER_PATH": str(tmp_path)}
     given |= {"PATH": "/usr/bin:/bin", **getattr(request, "param", {"HOME": str(home)})}
     command = [sys.executable, "-m", "runbook_lib"]
-    with (tmp_path / "lab.log").open("w") as log:
+    ours, theirs = pty.openpty()
+    with (tmp_path / "lab.log").open("w") as log, os.fdopen(ours), os.fdopen(theirs) as terminal:
         server = subprocess.Popen(
             [*command, "lab", f"--port={port}", "--", "--no-browser", "--IdentityProvider.token="],
             env=given,
+            stdin=terminal,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         address = f"http://127.0.0.1:{port}"
         try:
@@ -150,7 +156,7 @@ def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, i
                 with attempt:
                     assert server.poll() is None, (tmp_path / "lab.log").read_text()
                     httpx.get(f"{address}/api", trust_env=False)
-            yield address, server.pid
+            yield address, server
         finally:
             server.terminate()
             server.wait(30)
@@ -158,8 +164,10 @@ def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, i
 
 
 @pytest.mark.parametrize("lab", [{"HOME": "/nonexistent"}, {}], indirect=True, ids=["no home", "no HOME"])
-def test_jupyterlab_starts_as_root_without_a_home_with_our_own_kernel(lab: tuple[str, int]) -> None:
-    address, pid = lab
+def test_jupyterlab_starts_as_root_without_a_home_with_our_own_kernel(
+    lab: tuple[str, subprocess.Popen[bytes]],
+) -> None:
+    address, server = lab
     with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
         specs = client.get("/api/kernelspecs").json()
         assert specs["kernelspecs"]["python3"]["spec"]["argv"][0] == sys.executable
@@ -168,8 +176,37 @@ def test_jupyterlab_starts_as_root_without_a_home_with_our_own_kernel(lab: tuple
         started = client.post("/api/kernels", json={"name": "python3"}, headers=token)
         assert started.status_code == 201, started.text
     # Forked from a process of our interpreter, whose command line it keeps.
-    (kernel,) = kernels_of(pid)
+    (kernel,) = kernels_of(server.pid)
     assert psutil.Process(kernel).cmdline()[0] == sys.executable
+
+
+@pytest.mark.parametrize(
+    "ending", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)], ids=["SIGTERM", "Ctrl-C"]
+)
+def test_a_server_that_is_ended_while_a_kernel_starts_ends_and_leaves_no_process(
+    page: Page,
+    lab: tuple[str, subprocess.Popen[bytes]],
+    tmp_path: Path,
+    ending: tuple[signal.Signals, ...],
+) -> None:
+    """An account that has never started Jupyter; its second Ctrl-C answers JupyterLab's question."""
+    address, server = lab
+
+    def living() -> set[str]:
+        return {
+            process.info["name"]
+            for process in psutil.process_iter(["name", "environ"])
+            if (process.info["environ"] or {}).get("HOME") == str(tmp_path / "home")
+        }
+
+    with page.expect_request(lambda sent: sent.method == "POST" and "/api/sessions" in sent.url):
+        page.goto(f"{address}/lab/tree/work/index.ipynb", timeout=PATIENCE_MS)
+    assert living(), "or the search finds nothing"
+    for number in ending:
+        os.killpg(server.pid, number)
+        page.wait_for_timeout(500)
+    server.wait(patience(10))
+    until(lambda: not living(), patience(5))
 
 
 # --- the temporary folder

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page
 
+from runbook_lib.dialling.tables import RULE_COLUMNS
 from runbook_lib.notebook.tables import Table, row_table, verification_table
 from runbook_lib.plan import Action, Effect, Row
 from runbook_lib.records.first_block import FirstBlock
@@ -29,6 +30,10 @@ ROWS = (
     ),
     Row("4.1", "+12025550101", "on the trunk", f"{NAME} and another", Action.IN_PLACE, note="because " * 9),
 )
+RULES = (
+    ("Local calls (landlines)", True, False, 1000, "012", "10", "(empty)", 0, "", "+12025550140", 1),
+    (NAME, False, True, 1, "+", "7-15", "1000-1999", 3, "+1", NAME, 2),
+)
 #: What JupyterLab drops from a notebook that it does not trust.
 DROPPED = re.compile(
     r"(?:min-width|font-size):(?:calc|clamp|min)[^\";]*|overflow-wrap:anywhere|color:inherit"
@@ -49,6 +54,7 @@ def tables() -> list[Table]:
         ),
         verification_table("Expected result", "02", Verification(ROWS, ROWS[:1]), planning=True),
         Table(CHANGED, first.columns, changed),
+        Table("Outbound rules of the tenant", RULE_COLUMNS, RULES),
         Table("Facts", ("Vendor", "Kind"), [("PortSIP (the PBX)", f"registered as {NAME}")]),
     ]
 
