@@ -185,7 +185,7 @@ def _always_valid(lines: list[bytes]) -> bytes:
     )
 
 
-def key_of(check: subprocess.CompletedProcess[bytes]) -> str | None:
+def verified_key(check: subprocess.CompletedProcess[bytes]) -> str | None:
     """Return the fingerprint of the key that ``verify_signature`` found good; ``None`` if it did not."""
     # At the end of the line: a signer's name, which comes before it, is anything that somebody chose.
     found = re.search(rb" key (SHA256:[A-Za-z0-9+/]{43})\s*$", check.stdout)

@@ -213,6 +213,6 @@ def _holding(
             check = ssh.verify_signature(
                 message, signature, allowed_signers, namespace, name, at=at, revoked=revoked
             )
-            if key := ssh.key_of(check):
+            if key := ssh.verified_key(check):
                 found.setdefault(key, []).append(name)
     return found
