@@ -63,7 +63,7 @@ sweep: ready-for-tests
 		tests/secrets/test_every_request_fails.py tests/faults/test_foreign_answers.py \
 		tests/notebooks/test_killed_kernels.py tests/test_at_once.py tests/records/test_faketime.py \
 		tests/records/test_doors.py tests/test_plan_file.py tests/dialling/test_against_second.py \
-		tests/notebooks/test_random_walks.py tests/watch/test_many.py tests/discover/test_discover.py \
+		tests/notebooks/test_random_walks.py tests/records/test_fifty.py tests/watch/test_many.py tests/discover/test_discover.py \
 		tests/notebooks/test_lab.py::test_after_a_broken_parameter_cell_no_later_cell_runs_for_the_former_tenant
 
 # How many requests a section sends, at the size of the demo and at that of a large provider.

@@ -41,8 +41,12 @@ def test_a_sample_of_25_from_50(
     found = json.loads(capsys.readouterr().out)
     assert found["problems"] == [] and sum("approved by al@corp" in note for note in found["notes"]) == 3
     # Also about each file that is changed, removed or added.
-    disagreed = [case for case in sample(tamperings(records), 30) if not tampered(records, *case)]
-    assert disagreed == []
+    tried = sample(tamperings(records), 30)
+    assert [case for case in tried if not tampered(records, *case)] == []
+    with capsys.disabled():
+        print(
+            f"\n{len(everything)} records, {len(tried)} of their files changed, removed or added: verdicts agree"
+        )
     exceptions = json.loads(cli(records, "list", "--exceptions", "--json").stdout)["runs"]
     reasons = {reason for row in exceptions for reason in row["exceptions"]}
     assert {"no ticket", "auto-approved", "emergency without review", "changed outside"} <= reasons
