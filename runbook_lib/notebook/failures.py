@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import InputError, RunbookError, StalePageError, place
-from .display import WIDTH, Box, visible, wrapped
+from .display import WIDTH, Box, heading, utc, visible, wrapped
 
 # Bold only: JupyterLab shows errors on a red background, on which red letters vanish.
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
@@ -44,19 +44,17 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except RunbookError as error:
-        lines = rendered(error)
+        lines = rendered(error, utc())
         error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
         raise
 
 
-def rendered(error: RunbookError) -> list[str]:
-    """Return the error as lines for a terminal or an error output."""
+def rendered(error: RunbookError, at: str = "") -> list[str]:
+    """Return the error as lines for a terminal or an error output; ``at`` is when it happened."""
     if isinstance(error, StalePageError):
         return [f"{_BOLD}{line}{_PLAIN}" for line in wrapped(visible(f"✗ {error.what}"), WIDTH)]
-    heading = HEADINGS.get(type(error).__name__, OTHERWISE) + (
-        f" at {place(error.step)}" if error.step else ""
-    )
-    lines = [f"{_BOLD}✗ {heading}{_PLAIN}"]
+    title = heading("", _title(type(error).__name__, error.step), at)
+    lines = [f"{_BOLD}✗ {title}{_PLAIN}"]
     problems = error.problems if isinstance(error, InputError) else []
     lines += _part("What happened", error.what)
     if len(problems) > 1:
@@ -71,15 +69,20 @@ def rendered(error: RunbookError) -> list[str]:
 
 def boxed(error: Mapping[str, Any]) -> Box:
     """Return an error as a section's result keeps it, shown in the same parts."""
-    heading = HEADINGS.get(error["kind"], OTHERWISE) + (
-        f" at {place(error['step'])}" if error["step"] else ""
-    )
     parts = (
         ("What happened", error["what"]),
         ("What it means", error["meaning"]),
         ("What to do next", error["next_step"]),
     )
-    return Box("stop", heading, tuple(f"{label}: {text}" for label, text in parts if text))
+    return Box(
+        "stop",
+        _title(error["kind"], error["step"]),
+        tuple(f"{label}: {text}" for label, text in parts if text),
+    )
+
+
+def _title(kind: str, step: str | None) -> str:
+    return HEADINGS.get(kind, OTHERWISE) + (f" at {place(step)}" if step else "")
 
 
 def _part(label: str, text: str) -> list[str]:

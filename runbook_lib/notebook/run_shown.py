@@ -102,7 +102,7 @@ class RunShown:
         if status.writes:
             parts.append(_journal(status.writes, ended))
         if status.error is not None and ended and status.state != INTERRUPTED:
-            parts.append(boxed(status.error))
+            parts.append(boxed(status.error).headed("", self.ended_at))
         if ended and status.folder is not None:
             parts.append(Links(tuple(_files(status.folder, self._sections)), self.served))
         return Stack(tuple(parts)).headed(self.owner, "" if ended else f"as of {utc()}")

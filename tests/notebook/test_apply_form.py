@@ -284,6 +284,7 @@ def test_a_plan_that_moved_stops_the_child_with_the_sections_own_error(
     text = said(page.form)
     assert "Section 01: failed" in text
     assert "What happened" in text and "What to do next" in text
+    assert re.search(r"at step 1\.1 · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)
     assert sandbox.writes() == []
 
 

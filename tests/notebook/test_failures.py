@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -57,6 +58,7 @@ def test_in_a_notebook_the_cell_fails_without_a_stack_trace(tmp_path: Path) -> N
     told = "\n".join(output.traceback)
     assert "Traceback" not in told and "told_plainly" not in told and "\x1b[2J" not in told
     assert "do this" in told and "⟨U+001B⟩[2Jthing" in told
+    assert re.search(r"at step 4\.1 · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", told)
 
 
 def test_an_error_of_a_section_that_is_not_the_guides_names_the_section() -> None:
