@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,8 @@ def main() -> int:
             codes = [worker.wait() for worker in workers]
         except KeyboardInterrupt:
             codes = [worker.wait() for worker in workers]
-        lines = _lines(results_folder)
-    results = list({line["name"]: line for line in lines if "how" in line}.values())
-    requests = [Request(**one) for one in next((one["requests"] for one in lines if "requests" in one), [])]
+        results = list({line["name"]: line for line in _lines(results_folder)}.values())
+        requests = _requests(results_folder)
     _report(requests, results, time.monotonic() - began)
     survived = all(one["how"] in (WELL, AGAIN) for one in results)
     return 0 if results and survived and not any(codes) else 1
@@ -89,15 +88,30 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def _requests(folder: Path, own: Sequence[Request] = ()) -> list[Request]:
+    """The requests that make the cases, of whichever worker was the first.
+
+    Reads go out side by side, so each clean run has them in another order: workers that each went by their
+    own would share out different cases, and leave some to nobody.
+    """
+    shared = folder / "requests.json"
+    with tempfile.NamedTemporaryFile("w", dir=folder) as file, suppress(FileExistsError):
+        json.dump([vars(one) for one in own], file)
+        file.flush()
+        os.link(file.name, shared)
+    return [Request(**one) for one in json.loads(shared.read_text())]
+
+
 def _work(choices: argparse.Namespace) -> int:
     """Try one worker's share of the cases, a line of JSON for each."""
     deadline = time.monotonic() + choices.minutes * 60
     choices.results.mkdir(parents=True, exist_ok=True)
-    survived = {one["name"] for one in _lines(choices.results) if one.get("how") in (WELL, AGAIN)}
+    survived = {one["name"] for one in _lines(choices.results) if one["how"] in (WELL, AGAIN)}
     path = choices.results / f"{time.time_ns()}-{choices.part}.jsonl"
     with a_lab(to_the_end=choices.to_the_end) as lab, path.open("w") as out:
-        print(json.dumps({"requests": [vars(one) for one in lab.requests]}), file=out, flush=True)
-        for case in _chosen(lab.requests, choices)[choices.part :: choices.workers]:
+        for case in _chosen(_requests(choices.results, lab.requests), choices)[
+            choices.part :: choices.workers
+        ]:
             if case.name in survived:
                 continue
             if time.monotonic() > deadline:
