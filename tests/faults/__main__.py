@@ -109,11 +109,9 @@ def _work(choices: argparse.Namespace) -> int:
     survived = {one["name"] for one in _lines(choices.results) if one["how"] in (WELL, AGAIN)}
     path = choices.results / f"{time.time_ns()}-{choices.part}.jsonl"
     with a_lab(to_the_end=choices.to_the_end) as lab, path.open("w") as out:
-        for case in _chosen(_requests(choices.results, lab.requests), choices)[
-            choices.part :: choices.workers
-        ]:
-            if case.name in survived:
-                continue
+        cases = _chosen(_requests(choices.results, lab.requests), choices)
+        left = [case for case in cases if case.name not in survived]
+        for case in left[choices.part :: choices.workers]:
             if time.monotonic() > deadline:
                 break
             result = lab.try_case(case)
