@@ -113,14 +113,23 @@ def by_script(sandbox: TestSandbox, folder: Path) -> subprocess.CompletedProcess
     return run(sandbox, folder, sys.executable, "-c", code)
 
 
-def by_papermill(sandbox: TestSandbox, folder: Path, *engine: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "papermill", *notebook(sandbox, folder), "--cwd", str(sandbox.root)]
+def by_papermill(
+    sandbox: TestSandbox, folder: Path, *engine: str, source: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    committed, out = notebook(sandbox, folder)
+    command = [sys.executable, "-m", "papermill", str(source or committed), out, "--cwd", str(sandbox.root)]
     files = ["-f", str(sandbox.root / SITE), "-f", str(sandbox.root / ACME), "-p", "mode", "apply"]
     return run(sandbox, folder, *command, *files, *engine)
 
 
 def by_engine(sandbox: TestSandbox, folder: Path) -> subprocess.CompletedProcess[str]:
-    return by_papermill(sandbox, folder, "--engine", "runbook")
+    hook, hooked = folder / "hook" / "sitecustomize.py", None
+    if hook.exists():  # the kernel is a copy of a process that has started already
+        content = nbformat.read(notebook(sandbox, folder)[0], as_version=4)
+        content.cells.insert(0, nbformat.v4.new_code_cell(hook.read_text()))
+        hooked = folder / "hooked.ipynb"
+        nbformat.write(content, hooked)
+    return by_papermill(sandbox, folder, "--engine", "runbook", source=hooked)
 
 
 def by_execute_notebook(sandbox: TestSandbox, folder: Path) -> subprocess.CompletedProcess[str]:
