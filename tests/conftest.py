@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from runbook_lib import secret
+from runbook_lib.records.record import EMERGENCY, REASON, TICKET
 from runbook_lib.runbook import Runbook
 from tests import sampling
 from tests.documents import FACTS, SPECS
@@ -36,11 +37,14 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forgotten_secrets() -> Iterator[None]:
-    """What the tests of one file have remembered is not taken out of the texts of the next one's."""
+def forgotten() -> Iterator[None]:
+    """What the tests of one file have remembered, or told the command, does not reach the next one's."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_secrets", "_tokens"):
             patch.setattr(secret, name, secret.SecretFilter())
+        # The command's options leave these to what it starts; here the command runs in the tests' own process.
+        for name in (TICKET, REASON, EMERGENCY):
+            os.environ.pop(name, None)
         yield
 
 
