@@ -42,7 +42,7 @@ def forgotten() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_secrets", "_tokens"):
             patch.setattr(secret, name, secret.SecretFilter())
-        # The command's options leave these to what it starts; here the command runs in the tests' own process.
+        # The command's options leave these to what it starts; here it runs in the tests' own process.
         for name in (TICKET, REASON, EMERGENCY):
             os.environ.pop(name, None)
         yield
