@@ -34,11 +34,11 @@ lab: ready
 	@$(BIN)/runbook --workspace . lab
 
 test: checks
-	$(BIN)/python -m pytest $(SHARED) --sample 0:250
+	$(BIN)/python -m pytest $(SHARED) --sample 0:150
 
 # A larger sample of the long tests, another one each time; test-all is all of them.
 sweep-sample: ready-for-tests
-	$(BIN)/python -m pytest $(SHARED) --long-only --sample 250:1100
+	$(BIN)/python -m pytest $(SHARED) --long-only --sample 150:1000
 
 test-all: checks
 	$(BIN)/python -m pytest $(SHARED)
