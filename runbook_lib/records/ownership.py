@@ -19,7 +19,7 @@ from typing import Any
 
 from ..keys import ResourceKey
 from ..meaning import FORMS, meaning
-from ..plain_files import describe, read, read_mapping, write_whole
+from ..plain_files import describe, read, write_whole
 from ..plan import CHANGING, Action, Left, Row, Value, canonical, field_of
 from .chain import FILE_NAME as CHAIN
 from .chain import LIMIT
@@ -28,7 +28,7 @@ from .errors import RecordError
 from .journal import CLOCKS, FILE_NAME, is_lost, key_of, read_journal, vendor_time
 
 OWNERSHIP = ".ownership.json"
-FORMAT = 6
+FORMAT = 7
 #: This many journals are read at every look rather than writing the index again.
 FEW = 16
 #: Runs are two folders below a site's, withheld ones three.
@@ -43,7 +43,7 @@ class _Journal:
     ids: list[str]
     lost: list[str]
     #: JSON: for each setting the number of its place, when it was written, the value, whether it is certain.
-    entries: str
+    entries: bytes
     places: Sequence[str]
 
     @cached_property
@@ -202,7 +202,7 @@ class Ownership:
         unreadable: list[str] = []
         stamps = dict(_journals(self._records, unreadable))
         if self._known is None:
-            self._known = _of_index(read_mapping(self._records / OWNERSHIP))
+            self._known = _of_index(self._records / OWNERSHIP)
         known, journals, new = self._known, dict[str, _Journal](), 0
         for name in sorted(stamps, reverse=True):
             journal = known.get(name)
@@ -214,7 +214,7 @@ class Ownership:
                     lost = sorted({canonical(key_of(write).identity) for write in writes if is_lost(write)})
                     left = _left(writes)
                     entries = json.dumps([(number, *found) for number, found in enumerate(left.values())])
-                    journal = _Journal(stamps[name], ids, lost, entries, list(left))
+                    journal = _Journal(stamps[name], ids, lost, entries.encode(), list(left))
                 except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                     unreadable.append(self._problem(name, error))
                     continue
@@ -264,37 +264,36 @@ def _ids(write: dict[str, Any]) -> list[str]:
     return [end["result"] for end in (write["answer"], write["found"]) if end and end["result"]]
 
 
-def _of_index(index: dict[str, Any]) -> dict[str, _Journal]:
+def _of_index(path: Path) -> dict[str, _Journal]:
     """The content of an index; empty if the runbook did not write it like this."""
     try:
+        head, _, entries = read(path).partition(b"\n")
+        index = json.loads(head)
         if index["format"] != FORMAT:
             return {}
-        places = index["places"]
-        journals = {
-            name: _Journal(stamp, ids, lost, entries, places)
-            for name, (stamp, ids, lost, entries) in index["journals"].items()
-        }
-    except (KeyError, ValueError, TypeError, AttributeError):
+        places, journals, start = index["places"], dict[str, _Journal](), 0
+        for name, (stamp, ids, lost, length) in index["journals"].items():
+            journals[name] = _Journal(stamp, ids, lost, entries[start : start + length], places)
+            start += length
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
     is_ours = all(isinstance(one, list) for each in journals.values() for one in (each.ids, each.lost))
     return journals if is_ours else {}
 
 
 def _to_index(journals: dict[str, _Journal]) -> bytes:
-    """The index; a tenant's runs write the same settings, so each place stands in it once."""
+    """The index: a line that is read whole, then what each run left, which is hardly ever read.
+
+    A tenant's runs write the same settings, so each place stands in it once.
+    """
     places: dict[str, int] = {}
-    listed = {
-        name: (
-            journal.stamp,
-            journal.ids,
-            journal.lost,
-            json.dumps(
-                [(places.setdefault(place, len(places)), *left) for place, left in journal.left.items()]
-            ),
-        )
-        for name, journal in journals.items()
-    }
-    return json.dumps({"format": FORMAT, "places": list(places), "journals": listed}).encode()
+    listed, entries = dict[str, tuple[list[int], list[str], list[str], int]](), []
+    for name, journal in journals.items():
+        left = [(places.setdefault(place, len(places)), *left) for place, left in journal.left.items()]
+        entries.append(json.dumps(left).encode())
+        listed[name] = journal.stamp, journal.ids, journal.lost, len(entries[-1])
+    head = json.dumps({"format": FORMAT, "places": list(places), "journals": listed}).encode()
+    return b"\n".join([head, b"".join(entries)])
 
 
 def _left(writes: list[dict[str, Any]]) -> dict[str, tuple[str, Value, bool]]:
