@@ -167,8 +167,9 @@ def facts_table(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def time_cell(text: str) -> str:
-    """A date and a time, of which neither is split over two lines."""
-    return " ".join(f'<span class="whole">{escaped(word)}</span>' for word in text.split())
+    """A time as ``moment`` writes it; neither its date nor its hours are split over two lines."""
+    words = text.replace(" ", '</span> <span class="whole">')
+    return f'<span class="whole">{words}</span>'
 
 
 def mark(outcome: str) -> str:

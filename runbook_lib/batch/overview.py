@@ -106,7 +106,7 @@ def _change(records: Path, row: RegisterRow, cell: Callable[[str], str]) -> list
     approver = facts.approver or facts.approval
     return [
         _when(row.run, facts.started or row.opened, files),
-        _tenant(row.run, facts.target),
+        _tenant(row.run, facts.target, cell),
         what + "".join(f'<div class="dim">{cell(note)}</div>' for note in notes),
         cell(facts.operator),
         cell(", ".join(filter(None, (approver, facts.approval if facts.approver else "")))),
@@ -209,10 +209,10 @@ def _when(name: str, started: str, files: _Files) -> str:
     )
 
 
-def _tenant(name: str, target: str) -> str:
+def _tenant(name: str, target: str, cell: Callable[[str], str] = broken) -> str:
     site, tenant, _ = name.split("/")
-    note = f'<div class="dim">{escaped(target)}</div>' if target else ""
-    return f"{broken(site)}/{broken(tenant)}{note}"
+    note = f'<div class="dim">{cell(target)}</div>' if target else ""
+    return f"{cell(site)}/{cell(tenant)}{note}"
 
 
 def _to_look_at(records: Path, entries: Sequence[Entry], runs: Mapping[str, Mapping[str, Any]]) -> str:
