@@ -177,6 +177,8 @@ def in_a_process(folder: Path, *sources: str, options: tuple[str, ...] = ()) -> 
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         stderr=subprocess.PIPE,
         text=True,
+        # The tests may run under nohup, and what is ignored is left alone.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 
