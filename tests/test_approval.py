@@ -94,6 +94,15 @@ class TwoPersons:
         content["site"]["policies"] |= policies
         yaml.dump(content, path)
 
+    def carry_out(self) -> Path:
+        """Run section 01 under the approval; return its folder, whose record is still open."""
+        with self.open() as runbook:
+            folder = self.start(runbook)
+            section = runbook.section("01")
+            section.apply()
+            section.finish()
+        return folder
+
     def start(self, runbook: Runbook, *order: str) -> Path:
         """Open the run's record, as the runner does before the first section."""
         context = runbook.context
@@ -460,11 +469,7 @@ def test_a_signature_that_does_not_count_spoils_nothing(two: TwoPersons) -> None
 
 def test_an_approval_is_used_up_by_its_success(two: TwoPersons) -> None:
     two.sign()
-    with two.open() as runbook:
-        folder = two.start(runbook)
-        section = runbook.section("01")
-        section.apply()
-        section.finish()
+    folder = two.carry_out()
     two.end(folder)
     with two.open() as again, pytest.raises(ApprovalError, match="was used by run"):
         two.start(again)
@@ -476,11 +481,7 @@ def test_an_approval_is_used_up_by_its_success(two: TwoPersons) -> None:
 
 def test_a_withheld_run_still_shows_what_it_wrote_with_which_approval(two: TwoPersons) -> None:
     two.sign()
-    with two.open() as runbook:
-        folder = two.start(runbook)
-        section = runbook.section("01")
-        section.apply()
-        section.finish()
+    folder = two.carry_out()
     (folder / "01.ipynb").write_text("planted")
     withheld = withhold(folder)
     folder.mkdir()

@@ -14,7 +14,9 @@ from typing import Any
 from ..plain_files import NotPlainError, read
 from ..secret import find_secrets
 from .chain import digest_of_file
+from .events import USED_FILE
 from .formats import FORMAT
+from .journal import FILE_NAME as JOURNAL
 from .result import CHECKSUMS
 
 OPENING, RECORD = "opening.json", "record.json"
@@ -34,7 +36,7 @@ SIGNATURES = 9
 #: has its own folder, which no other account may enter.
 WITHHELD = "withheld"
 #: What of a withheld record is not withheld, if it is clean: what the chain names, and what was written.
-CARRIED = (OPENING, "used.json", "approv*", "journal.jsonl", "*.result.json")
+CARRIED = (OPENING, USED_FILE, "approv*", JOURNAL, "*.result.json")
 READ_ONLY = 0o444
 
 
