@@ -159,6 +159,27 @@ def test_how_a_kernel_ended_is_known(pool: KernelPool, code: str, status: int) -
     assert not run_sync(kernel.is_alive)()
 
 
+def test_a_kernel_that_was_killed_has_ended(pool: KernelPool) -> None:
+    kernel = started(pool, "a")
+    run_sync(kernel.provisioner.kill)()
+    assert ended(kernel) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(signal.SIGKILL, "died"), (signal.SIGSTOP, "did not answer in 1 s")]
+)
+def test_a_kernel_that_never_answers_is_not_waited_for(pool: KernelPool, number: int, says: str) -> None:
+    kernel = started(pool, "a")
+    os.kill(kernel.provisioner.pid, number)
+    client = kernel.client()
+    client.start_channels()
+    try:
+        with pytest.raises(RuntimeError, match=says):
+            run_sync(client.wait_for_ready)(timeout=1)
+    finally:
+        client.stop_channels()
+
+
 def test_a_kernel_can_be_interrupted(pool: KernelPool) -> None:
     kernel = started(pool, "a")
     client = kernel.blocking_client()
