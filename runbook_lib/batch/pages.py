@@ -36,10 +36,10 @@ from .overview import overview
 
 
 def prepare() -> None:
-    """Make pages of the sections' notebooks, so that copies of this process have what all pages share."""
+    """Check and lay out the sections' notebooks, so that copies of this process have what that takes."""
     for section in RUN_ORDER:
         path = NOTEBOOKS / f"{SECTIONS[section].notebook}.ipynb"
-        _exporter().from_notebook_node(nbformat.reader.reads(path.read_text("utf-8")))
+        _exporter().from_notebook_node(nbformat.read(path, as_version=4))
 
 
 def write_page(notebook: Path) -> Path:
