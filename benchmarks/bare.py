@@ -18,11 +18,11 @@ from typing import Any
 
 import httpx
 
+from runbook_lib.vendors.budget import SLOTS
 from runbook_sandbox import secrets
 from tests.conftest import TestSandbox
 from tests.vendor_state import ACCOUNT
 
-AT_ONCE = 4
 #: Any one that Twilio accepts; the log keeps none.
 PASSWORD = "Bare-script-0123456789"  # noqa: S105 - for the sandbox only
 #: What a session in the tenant's scope is asked for; the rest is the system's.
@@ -35,7 +35,7 @@ Slots = dict[str, BoundedSemaphore]
 
 def make_slots() -> Slots:
     """Return as many slots for each vendor as the runbook uses by default."""
-    return {vendor: BoundedSemaphore(AT_ONCE) for vendor in ("twilio", "portsip")}
+    return {vendor: BoundedSemaphore(SLOTS) for vendor in ("twilio", "portsip")}
 
 
 class Script:
@@ -74,7 +74,7 @@ class Script:
         """
         with (
             _Vendors(sandbox, tenant_id, slots or make_slots()) as vendors,
-            ThreadPoolExecutor(2 * AT_ONCE) as pool,
+            ThreadPoolExecutor(SLOTS) as pool,
         ):
             now, made = dict[str, str](), iter(self.made)
             for is_write, entries in groupby(self.requests, lambda entry: entry["method"] != "GET"):

@@ -84,8 +84,8 @@ class PromptClient(AsyncKernelClient):
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Return when the kernel answers, and when what it shows arrives here.
 
-        jupyter_client's own then waits until nothing has arrived for 0.2 s; nbclient passes over all that
-        belongs to none of its cells. Raises ``RuntimeError`` for a kernel that died, or that took longer than
+        jupyter_client's own then waits until nothing has arrived for 0.2 s; nbclient ignores whatever belongs
+        to none of its cells. Raises ``RuntimeError`` for a kernel that died, or that took longer than
         ``timeout`` seconds.
         """
         began = steady()

@@ -36,7 +36,7 @@ from .overview import overview
 
 
 def prepare() -> None:
-    """Check and lay out the sections' notebooks, so that copies of this process have what that takes."""
+    """Check and render the sections' notebooks, so that copies of this process have what that takes."""
     for section in RUN_ORDER:
         path = NOTEBOOKS / f"{SECTIONS[section].notebook}.ipynb"
         _exporter().from_notebook_node(nbformat.read(path, as_version=4))

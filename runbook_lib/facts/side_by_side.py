@@ -10,7 +10,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 
-#: As many as a vendor answers at a time, by default.
+#: Half of a vendor's budget, so that one run leaves the rest to others.
 AT_ONCE = 4
 
 

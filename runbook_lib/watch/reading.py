@@ -30,9 +30,7 @@ R = TypeVar("R")
 
 #: Tenants that are read at the same time.
 WORKERS = 8
-#: In flight at the PBX: more than a run's, as all that a nightly check waits for is the PBX …
-PBX_SLOTS = 8
-#: … and at most half of the requests that it takes from one address in a minute.
+#: At most half of the requests that the PBX takes from one address in a minute.
 PBX_SHARE = 0.5
 
 
@@ -132,7 +130,7 @@ class SiteReading:
         self._opening = threading.Lock()
         url, trust = pbx_endpoint(site, root)
         a_minute = site.pbx.requests_per_minute
-        budget = pbx_budget(url, a_minute, self.records, slots=PBX_SLOTS, share=PBX_SHARE)
+        budget = pbx_budget(url, a_minute, self.records, share=PBX_SHARE)
         transport = self._transport("PortSIP", budget, verify=trust)
         #: Arguments of every client of the PBX.
         self.of_pbx = (transport, url, SignInGate(self.records))
