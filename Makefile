@@ -17,7 +17,7 @@ help:
 	@echo "make sweep        set up, and run the tests that take long in full"
 	@echo "make test-faults  set up, and try every fault and every kill at each request of a full run"
 	@echo "make bench        set up, and measure records, requests, processor seconds, first tables and writes"
-	@echo "make bench-batches set up, and compare batches with plain papermill and a bare script (an hour)"
+	@echo "make bench-batches set up, and compare batches with plain papermill and a bare script (90 minutes)"
 	@echo "make scale        set up, and count the requests of every section at full scale"
 	@echo "make schema       write parameters/schema.json and the table in docs/parameters.md from the schema"
 	@echo "make constraints  pin the newest versions that fit pyproject.toml"

@@ -1,7 +1,7 @@
 """The requests of a run again, as a script would send them: no notebooks, no records, no checks.
 
 What a run sent is taken from the sandbox's log, and the ids of what it made from its journal. Reads
-that lie between two writes go out side by side, four at a time for each vendor; a write goes alone.
+between two writes go out side by side, as many at a time as a vendor's budget allows; a write goes alone.
 """
 
 from __future__ import annotations
