@@ -74,7 +74,7 @@ class Script:
         """
         with (
             _Vendors(sandbox, tenant_id, slots or make_slots()) as vendors,
-            ThreadPoolExecutor(SLOTS) as pool,
+            ThreadPoolExecutor(2 * SLOTS) as pool,
         ):
             now, made = dict[str, str](), iter(self.made)
             for is_write, entries in groupby(self.requests, lambda entry: entry["method"] != "GET"):
