@@ -114,6 +114,14 @@ class TestSandbox:
                         section.apply()
                         section.finish()
 
+    def set_back(self) -> None:
+        """Put vendors, parameters, records and kept sign-ins back, whatever earlier tests left of them."""
+        self.control("POST", "reset")
+        shutil.rmtree(self.root / "parameters")
+        shutil.copytree(CHECKOUT / "parameters", self.root / "parameters")
+        for folder in (self.root / "records", self.root.parent / "state"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def clear_log(self) -> None:
         self.control("DELETE", "requests")
 
@@ -167,13 +175,16 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSa
         yield running
 
 
+@pytest.fixture(scope="module")
+def sandbox_of_file(running_sandbox: TestSandbox) -> TestSandbox:
+    """For what a file's tests have in common: set back once, before the first of them."""
+    running_sandbox.set_back()
+    return running_sandbox
+
+
 @pytest.fixture
 def sandbox(running_sandbox: TestSandbox, monkeypatch: pytest.MonkeyPatch) -> TestSandbox:
-    running_sandbox.control("POST", "reset")
-    shutil.rmtree(running_sandbox.root / "parameters")
-    shutil.copytree(CHECKOUT / "parameters", running_sandbox.root / "parameters")
-    for folder in (running_sandbox.root / "records", running_sandbox.root.parent / "state"):
-        shutil.rmtree(folder, ignore_errors=True)
+    running_sandbox.set_back()
     for name, value in running_sandbox.environment.items():
         monkeypatch.setenv(name, value)
     return running_sandbox

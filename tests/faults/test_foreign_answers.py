@@ -22,12 +22,12 @@ SAMPLE = 25
 
 
 @pytest.fixture(scope="module")
-def lab(running_sandbox: TestSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(sandbox_of_file: TestSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in running_sandbox.environment.items():
+        for name, value in sandbox_of_file.environment.items():
             patch.setenv(name, value)
         hurry(patch)
-        the_lab = Lab(running_sandbox, tmp_path_factory.mktemp("lab"))
+        the_lab = Lab(sandbox_of_file, tmp_path_factory.mktemp("lab"))
         try:
             the_lab.clean_run()
             yield the_lab

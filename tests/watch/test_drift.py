@@ -27,11 +27,10 @@ TRUNK = "acme-pbx.pstn.twilio.com"
 
 
 @pytest.fixture(scope="module")
-def state(running_sandbox: TestSandbox) -> Any:
+def state(sandbox_of_file: TestSandbox) -> Any:
     """The demo tenants, set up."""
-    running_sandbox.control("POST", "reset")
-    running_sandbox.set_up(SITE, *TENANTS)
-    return running_sandbox.control("GET", "state").json()
+    sandbox_of_file.set_up(SITE, *TENANTS)
+    return sandbox_of_file.control("GET", "state").json()
 
 
 @pytest.fixture

@@ -21,12 +21,11 @@ OWN, SHARED, CHANGED = (30, 20, 25) if os.environ.get("RUNBOOK_SWEEP") else (6, 
 
 
 @pytest.fixture(scope="module")
-def set_up(running_sandbox: TestSandbox) -> tuple[list[str], Any]:
+def set_up(sandbox_of_file: TestSandbox) -> tuple[list[str], Any]:
     """The parameter files, and the vendors' state as it was set up."""
-    running_sandbox.control("POST", "reset")
-    files = many.set_up(running_sandbox, OWN, SHARED)
-    texts = {file: (running_sandbox.root / file).read_text() for file in files}
-    return texts, running_sandbox.control("GET", "state").json()
+    files = many.set_up(sandbox_of_file, OWN, SHARED)
+    texts = {file: (sandbox_of_file.root / file).read_text() for file in files}
+    return texts, sandbox_of_file.control("GET", "state").json()
 
 
 @pytest.fixture
