@@ -15,6 +15,7 @@ from ..meaning import same_name
 from ..plan import Action, Row, Value
 from ..resources.twilio_trunk import FoundTrunk
 from ..vendors.twilio import as_read
+from ..words import counted
 from .base import Section
 from .items import Field, Item, View
 
@@ -45,18 +46,24 @@ class CreateTrunk(Section[Facts]):
         return self.context.twilio_trunk.look()
 
     def views(self) -> list[View]:
-        trunks = tuple(
-            (
-                trunk.friendly_name,
-                trunk.domain_name,
-                "this one" if trunk is self.facts.trunk else "not managed",
-            )
-            for trunk in self.facts.all
-        )
         return [
-            View("Trunks of the Twilio account", ("Friendly name", "Termination URI", "Ours"), trunks),
+            View(
+                "Trunks of the Twilio account", ("Friendly name", "Termination URI", "Ours"), self._trunks()
+            ),
             View("General settings of the trunk", ("Setting", "Value"), tuple(self._general())),
         ]
+
+    def _trunks(self) -> tuple[tuple[str | None, ...], ...]:
+        """The account's trunks; of others, a tenant's record says only how many they are."""
+        ours, others = self.facts.trunk, [one for one in self.facts.all if one is not self.facts.trunk]
+        rows: list[tuple[str | None, ...]] = []
+        if ours is not None:
+            rows.append((ours.friendly_name, ours.domain_name, "this one"))
+        if self.context.scope.has_tenant and others:
+            rows.append((counted(len(others), "other trunk"), None, "not managed"))
+        else:
+            rows += [(one.friendly_name, one.domain_name, "not managed") for one in others]
+        return tuple(rows)
 
     def wanted(self) -> list[Item]:
         settings, trunk, conflict = self.context.settings, self.facts.trunk, self.facts.conflict

@@ -15,6 +15,7 @@ from ..keys import Why
 from ..plan import CHANGING, PASSWORD_AT_PBX, PASSWORD_AT_TWILIO, Action, Effect, Row, Value
 from ..resources.pbx_trunk import InPbx, associated, desired_fields, edge_caution
 from ..resources.rules import RulesAsRead
+from ..words import counted
 from .base import Section
 from .items import Field, Item, View
 from .passwords import AT_PBX, AT_TWILIO, PasswordPair, find_user
@@ -36,8 +37,8 @@ class Facts:
 
     ``user`` is the credential at Twilio (SDK object), read if the pair of passwords may be written;
     ``of_brand`` the trunks of our brand that the tenant sees, ``assignees`` the shares of a shared trunk
-    and ``tenant_names`` who has them, by id, read for the tables only. The rules are read where a number
-    leaves the pool.
+    and ``tenant_names`` who has them, by id, read for the tables of the trunk's own run only. The rules are
+    read where a number leaves the pool.
     """
 
     in_pbx: InPbx = field(default_factory=InPbx)
@@ -118,8 +119,9 @@ class PbxTrunkSection(Section[Facts]):
         return replace(facts, rules=rules, user=user)
 
     def read_for_tables(self) -> None:
-        ids = {share["tenant_id"] for share in self.facts.assignees}
-        self.facts = replace(self.facts, tenant_names=self.context.pbx.tenant_names(ids) if ids else {})
+        if not self.context.scope.has_tenant and self.facts.assignees:
+            ids = {share["tenant_id"] for share in self.facts.assignees}
+            self.facts = replace(self.facts, tenant_names=self.context.pbx.tenant_names(ids))
 
     def views(self) -> list[View]:
         live, settings = self.facts.live, self.context.settings
@@ -321,19 +323,19 @@ class PbxTrunkSection(Section[Facts]):
         return self.row(step, label, desired, current, note=note, field="did_numbers")
 
     def _assignee_view(self) -> View:
-        names = self.facts.tenant_names
-        return View(
-            "Tenants that share the trunk",
-            ("Tenant", "DID pool", "Concurrent calls"),
-            tuple(
-                (
-                    names.get(one["tenant_id"], one["tenant_id"]),
-                    one.get("did_numbers"),
-                    one.get("concurrency"),
-                )
-                for one in self.facts.assignees
-            ),
-        )
+        """Who shares the trunk; of others, a tenant's record says only how many they are."""
+        facts, names = self.facts, self.facts.tenant_names
+        shown = facts.assignees
+        if self.context.scope.has_tenant:
+            shown = tuple(one for one in shown if one["tenant_id"] == facts.tenant_id)
+            names = {str(facts.tenant_id): self.context.tenant.pbx_domain}
+        rows: list[tuple[Any, ...]] = [
+            (names.get(one["tenant_id"], one["tenant_id"]), one.get("did_numbers"), one.get("concurrency"))
+            for one in shown
+        ]
+        if others := len(facts.assignees) - len(shown):
+            rows.append((counted(others, "other tenant"), None, None))
+        return View("Tenants that share the trunk", ("Tenant", "DID pool", "Concurrent calls"), tuple(rows))
 
     def _ranges_row(self, row: Row, live: Mapping[str, Any] | None) -> Row:
         """The associated addresses: the required ones, and others until they are listed for removal."""

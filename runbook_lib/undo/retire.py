@@ -69,9 +69,14 @@ class Retire(Section[None]):
     def views(self) -> list[View]:
         rows = [(WORDS[Kind.PBX_TRUNK], one["name"]) for one in self._candidates]
         rows += [(WORDS[RULES[kind]], one["name"]) for kind, one in self._rules]
-        rows += [("assigned tenant", name) for name in self._assignees.values()]
+        # A tenant's record names no other tenant of its trunk, and none of their numbers.
+        tenants, numbers = self._assignees, self._numbers
+        if self._only_assigned:
+            tenants = {key: name for key, name in tenants.items() if key == self.context.pbx.tenant_id}
+            numbers = [one for one in numbers if one.phone_number in self.context.tenant.dids]
+        rows += [("assigned tenant", name) for name in tenants.values()]
         rows += [("Twilio trunk", self._trunk.domain_name)] if self._trunk is not None else []
-        rows += [("number on the trunk", one.phone_number) for one in self._numbers]
+        rows += [("number on the trunk", one.phone_number) for one in numbers]
         rows += [("origination URI", one.sip_url) for one in self._uris]
         rows += [(WORDS[kind], one.friendly_name) for kind, one, _ in self._lists]
         return [View("What exists for the tenant and its trunk", ("Kind", "Name"), tuple(rows))]

@@ -16,7 +16,7 @@ from runbook_lib.runbook import Runbook
 from runbook_lib.sections.passwords import find_user
 from runbook_lib.vendors.budget import Budget
 from tests.conftest import TestSandbox
-from tests.sections.test_system_level import GLOBEX
+from tests.sections.test_system_level import GLOBEX, INITECH
 from tests.sections.test_tenant_level import ACME, SITE, run_all, run_section
 from tests.sections.test_way_back import rows
 
@@ -37,21 +37,30 @@ def test_each_origination_uri_is_compared_with_what_was_read_last(sandbox: TestS
     assert methods[first : second + 2] == ["POST", "GET", "POST", "GET"]
 
 
-def test_the_names_of_a_trunks_tenants_are_read_for_tables_only(sandbox: TestSandbox) -> None:
+def test_who_else_shares_a_trunk_is_in_the_tables_of_the_trunks_own_run_only(sandbox: TestSandbox) -> None:
     run_all(tenant=GLOBEX)
+    run_all(tenant=INITECH)
+
+    def by_id() -> list[Any]:
+        tenants = log(sandbox, "/api/tenants")
+        return [entry for entry in tenants if "id eq" in entry["query"].get("filter", "")]
+
     with Runbook.open(SITE, GLOBEX) as runbook:
         section = runbook.section("05")
         sandbox.clear_log()
         section.plan()
-
-        def by_id() -> list[Any]:
-            tenants = log(sandbox, "/api/tenants")
-            return [entry for entry in tenants if "id eq" in entry["query"].get("filter", "")]
-
+        shares = section.current()[1]
+        assert by_id() == []
+        assert [row[0] for row in shares.rows] == ["globex.pbx.example", "1 other tenant"]
+        assert shares.rows[0][1] == str(runbook.context.tenant.dids)
+    with Runbook.open(SITE, "trunk:carrier") as runbook:
+        section = runbook.section("05")
+        sandbox.clear_log()
+        section.plan()
         assert by_id() == []
         shares = section.current()[1]
         assert len(by_id()) == 1
-    assert "Globex" in {str(row[0]).split()[0] for row in shares.rows}
+        assert {str(row[0]).split()[0] for row in shares.rows} == {"Globex", "Initech"}
 
 
 def test_a_trunk_that_the_pbx_does_not_show_is_not_assigned(

@@ -344,3 +344,16 @@ def test_whole_tenant_at_system_level_is_planned_before_anything_exists(sandbox:
     assert [part.section for part in plan.slices] == list(RUN_ORDER)
     assert {"5.5", "6.1", "6.2", "4.1"} <= {row.step for part in plan.slices for row in part.changing}
     assert sandbox.writes() == []
+
+
+def test_a_tenants_record_names_no_other_tenant(sandbox: TestSandbox) -> None:
+    """Neither one with a share of the same trunk nor one with a trunk of its own in the same account."""
+    of_others = ("initech", "12025550107", "acme", "12025550101")
+    names = ("initech", "acme", "globex", "globex")
+    sandbox.set_up(SITE, *(f"parameters/sandbox/{name}.yaml" for name in names))
+    written = [path for path in sandbox.root.glob("records/demo/globex/**/*") if path.is_file()]
+    assert len(written) > 7
+    named = [
+        (path.name, other) for path in written for other in of_others if other in path.read_text().lower()
+    ]
+    assert named == []
