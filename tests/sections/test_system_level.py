@@ -353,7 +353,5 @@ def test_a_tenants_record_names_no_other_tenant(sandbox: TestSandbox) -> None:
     sandbox.set_up(SITE, *(f"parameters/sandbox/{name}.yaml" for name in names))
     written = [path for path in sandbox.root.glob("records/demo/globex/**/*") if path.is_file()]
     assert len(written) > 7
-    named = [
-        (path.name, other) for path in written for other in of_others if other in path.read_text().lower()
-    ]
-    assert named == []
+    for path in written:
+        assert [other for other in of_others if other in path.read_text().lower()] == [], path.name
