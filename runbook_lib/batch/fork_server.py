@@ -38,7 +38,6 @@ PRELOADED = (
     "ipykernel.ipkernel",
     "runbook_lib.notebook.section_page",
     "runbook_lib.sections",
-    "pandas.io.formats.style",
     # Each kernel imports these before its first cell, or with its first request: 0.4 s of its processor time.
     "ipykernel.debugger",
     "IPython.extensions.storemagic",
@@ -237,7 +236,6 @@ def main(number: str, *purpose: str) -> int:
     for module in (*PRELOADED, *(PRELOADED_FOR_BATCH if purpose else ())):
         import_module(module)
     import_module("runbook_lib.vendors.transport").load_public_trust()
-    import_module("runbook_lib.notebook.styled").load_templates()
     if purpose:
         import_module("runbook_lib.batch.pages").prepare()
     gc.collect()

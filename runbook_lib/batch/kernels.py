@@ -30,7 +30,7 @@ from .scratch import Scratch
 
 KERNEL = "python3"
 #: Run by the kernel before it accepts its first request; if this fails, the notebook shows it.
-WARM_UP = "import runbook_lib.notebook.section_page, runbook_lib.sections, pandas.io.formats.style"
+WARM_UP = "import runbook_lib.notebook.section_page, runbook_lib.sections"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
 #: All of it arrives in the notebook as well.
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

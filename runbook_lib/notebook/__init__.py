@@ -5,9 +5,7 @@ Names are loaded when first used: the command line imports tables without paying
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,7 +48,4 @@ def __getattr__(name: str) -> Any:
     if name in ("open_section", "open_tenant"):
         # The opening cell imports this before it reads the parameters, which may already be missing.
         import_module(".watch", __name__).watch_cells()
-        # The first table needs it: it is loaded while the vendors answer.
-        if "pandas.io.formats.style" not in sys.modules:
-            Thread(target=import_module, args=("pandas.io.formats.style",), daemon=True).start()
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,27 +1,21 @@
-"""The two forms of a table of cells: HTML as pandas' Styler makes it, text as rich lays it out.
+"""The two forms of a table of cells: HTML, and text.
 
 Both are inert whatever the cells contain, and show every cell in full. Styles are inline: see ``display``.
 """
 
 from __future__ import annotations
 
-import io
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from itertools import zip_longest
+from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from .display import SANS, broken, escaped, visible, wrapped
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from pandas.io.formats.style import Styler
-
-_TEMPLATES = Path(__file__).parent / "templates"
 #: The room of a table: what JupyterLab leaves beside its file list and a scroll bar, or what a page says.
 _ROOM, _PADDING_PX = "var(--runbook-room, calc(100vw - 470px))", 6
 #: Smaller letters where there is little room. The first size is for a notebook that is not trusted.
@@ -65,30 +59,27 @@ _LONGEST_WORD = 30
 NO_TERMINAL = 120
 
 
-def load_templates() -> None:
-    """Load what makes tables, so that copies of this process have it."""
-    import pandas as pd
-
-    styled_html(pd.DataFrame({"": [""]}), [lambda text, longest: text], [[""]], caption="", empty="")
-    text_table([""], [[""]], [""], NO_TERMINAL)
-
-
-def styled_html(
-    frame: pd.DataFrame,
-    formats: Sequence[Callable[..., str]],
-    texts: Sequence[Sequence[str]],
+def html_table(
+    columns: Mapping[str, Sequence[Any]],
+    make: Callable[[str, Any, int], str],
+    texts: Mapping[str, Sequence[str]],
     *,
     caption: str,
     empty: str,
     lines: Collection[str] = (),
     marks: Collection[str] = (),
 ) -> str:
-    """Return a frame as HTML.
+    """Return columns of values as HTML that says all in itself.
+
+    It has no style sheet, no ids and no classes, as JupyterLab takes these out of a notebook that it does not
+    trust.
 
     Parameters
     ----------
-    formats
-        For each column, what makes HTML of a value, called with it and ``longest``: no word is longer.
+    columns
+        Names and values.
+    make
+        Makes HTML of a column's name, one of its values, and how long its words may be.
     texts
         For each column, its name and its values as texts: how wide it should be.
     caption, empty
@@ -98,40 +89,34 @@ def styled_html(
     marks
         Columns of badges, whose words are never broken.
     """
-    import pandas as pd  # takes half a second, so only who shows a table pays for it
-
-    names = list(frame.columns)
-    seen = [name for name in names if name not in lines]
-    columns = {
-        name: _Column.of(cells, is_marked=name in marks)
-        for name, cells in zip(names, texts, strict=True)
-        if name not in lines
-    }
-    longest = dict.fromkeys(lines, _LONGEST_WORD) | _shares(columns)
-    formatters = {
-        name: partial(make, longest=longest[name]) for name, make in zip(names, formats, strict=True)
-    }
-    styler = _styler()(frame).format(formatters).set_caption(broken(caption))
-    styler = styler.hide(axis="index").hide([name for name in names if name in lines], axis="columns")
-    # Nothing is cut off, whatever the reader's own options say.
-    with pd.option_context("styler.render.max_elements", 2 * max(1, frame.size)):
-        return styler.to_html(
-            exclude_styles=True,
-            max_rows=max(1, len(frame)),
-            max_columns=len(names),
-            table_style=_TABLE,
-            caption_style=_CAPTION,
-            row_style=_ROW,
-            rule_style=_RULE,
-            head_style=_HEAD,
-            cell_style=_CELL,
-            line_style=_LINE,
-            names=[broken(name, longest[name]) for name in seen],
-            widths=_widths([*columns.values()], [longest[name] for name in seen]),
-            lines=[names.index(name) for name in lines if name in names],
-            indented=int(seen[:1] == ["Step"]),
-            empty=escaped(empty),
-        )
+    below = [name for name in columns if name in lines]
+    beside = {name: _Column.of(texts[name], is_marked=name in marks) for name in columns if name not in lines}
+    longest = dict.fromkeys(below, _LONGEST_WORD) | _shares(beside)
+    widths = _widths([*beside.values()], [longest[name] for name in beside])
+    heads = [
+        f'<th scope="col" style="{_HEAD};{width}">{broken(name, longest[name])}</th>'
+        for name, width in zip(beside, widths, strict=True)
+    ]
+    indented = next(iter(beside), "") == "Step"
+    indent = f'<td style="{_LINE}"></td>' if indented else ""
+    line = f'<td colspan="{len(beside) - indented}" style="{_LINE}">'
+    body = []
+    for place in range(len(next(iter(columns.values()), ()))):
+        cells = {name: make(name, values[place], longest[name]) for name, values in columns.items()}
+        tds = [f'<td style="{_CELL}">{cells[name]}</td>' for name in beside]
+        body += [f'<tr style="{_ROW};{_RULE}">', *tds, "</tr>"]
+        body += [f'<tr style="{_ROW}">{indent}{line}{cells[name]}</td></tr>' for name in below if cells[name]]
+    if not body:
+        whole = f'<td colspan="{len(beside)}" style="{_LINE}">{escaped(empty)}</td>'
+        body = [f'<tr style="{_ROW};{_RULE}">{whole}</tr>']
+    return "\n".join(
+        [
+            f'<table style="{_TABLE}">',
+            f'<caption style="{_CAPTION}">{broken(caption)}</caption>',
+            *("<thead>", f'<tr style="{_ROW}">', *heads, "</tr>", "</thead>"),
+            *("<tbody>", *body, "</tbody>", "</table>"),
+        ]
+    )
 
 
 def whole_columns(texts: Sequence[Sequence[str]], marked: Sequence[bool], fewest: int) -> int:
@@ -153,45 +138,40 @@ def text_table(
 
     A row's note, where it has one, follows below it.
     """
-    from rich.box import Box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    least = [
-        min(_LONGEST_WORD, max(cell_len(word) for cell in (name, *cells) for word in cell.split() or [""]))
-        for name, *cells in zip(columns, *rows, strict=True)
-    ]
-    width = max(width, sum(least) + 2 * len(least))
-    ruled = Box(f"{_BLANK * 2} -  \n{_BLANK * 5}", ascii=True)
-    table = Table(box=ruled, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, length in zip(columns, least, strict=True):
-        table.add_column(Text(name), min_width=length, overflow="fold")
+    least, longest = [], []
+    for cells in zip(columns, *rows, strict=True):
+        words = max((cell_len(word) for cell in cells for word in cell.split()), default=0)
+        least.append(min(_LONGEST_WORD, words))
+        longest.append(max(map(cell_len, cells)))
+    between = 2
+    widths = _fitting(least, longest, width - between * (len(least) - 1))
+    lines = [*_beside(columns, widths, between), (" " * between).join("-" * width for width in widths)]
+    indent = " " * (least[0] + between)
     for row, note in zip(rows, notes, strict=True):
-        table.add_row(*map(Text, row))
-        if note:
-            table.add_row(_NOTE)
-    paper = io.StringIO()
-    console = Console(file=paper, width=width, color_system=None, force_jupyter=False, force_terminal=False)
-    console.print(table, crop=False)
-    waiting = iter([note for note in notes if note])
-    indent = " " * (least[0] + 2)
-    lines: list[str] = []
-    for line in paper.getvalue().splitlines():
-        lines += wrapped(next(waiting), width - len(indent), indent) if _NOTE in line else [line.rstrip()]
+        lines += _beside(row, widths, between)
+        lines += wrapped(note, max(width, sum(widths)) - len(indent), indent) if note else []
     return lines
 
 
-#: A line of a box that draws nothing; what stands in a note's place while rich lays the rows out: no cell
-#: can hold it, because it cannot be seen.
-_BLANK, _NOTE = "    \n", "\ue000"
+def _fitting(least: Sequence[int], longest: Sequence[int], room: int) -> list[int]:
+    """Return widths that fit into ``room`` together, if the least ones do: the widest columns give way."""
+
+    def below(most: int) -> list[int]:
+        return [max(few, min(many, most)) for few, many in zip(least, longest, strict=True)]
+
+    return below(bisect_right(range(max(0, room)), room, key=lambda most: sum(below(most))) - 1)
 
 
-@cache
-def _styler() -> type[Styler]:
-    from pandas.io.formats.style import Styler
-
-    return Styler.from_custom_template(str(_TEMPLATES), html_table="table.html")
+def _beside(cells: Sequence[str], widths: Sequence[int], between: int) -> list[str]:
+    """Return cells side by side, in as many lines as the longest takes."""
+    broken_up = [
+        [cell] if cell_len(cell) <= width else wrapped(cell, width)
+        for cell, width in zip(cells, widths, strict=True)
+    ]
+    return [
+        (" " * between).join(map(set_cell_size, parts, widths)).rstrip()
+        for parts in zip_longest(*broken_up, fillvalue="")
+    ]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,7 +15,7 @@ from ..states import State
 from ..words import counted
 from .display import Box, Shown, badge, broken, escaped, heading, marked_down, visible
 from .spreadsheets import csv_text
-from .styled import NO_TERMINAL, styled_html, text_table, whole_columns
+from .styled import NO_TERMINAL, html_table, text_table, whole_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +146,7 @@ class Table(Shown):
     @property
     def frame(self) -> pd.DataFrame:
         """The rows as a new pandas frame, with the vendors' raw values; use ``csv`` for a spreadsheet."""
-        import pandas as pd  # takes half a second: who prints tables on a terminal does not pay for it
+        import pandas as pd  # takes half a second, and only who computes with a table needs it
 
         return pd.DataFrame(list(self.rows), columns=list(self.columns), dtype=object)
 
@@ -172,17 +171,19 @@ class Table(Shown):
         return [_plain(value, name) for name, value in zip(self.columns, row, strict=True)]
 
     def html(self) -> str:
-        frame = self.frame
-        if {"Action", "Effect"} <= {*frame} - self.hidden:  # below its action: a page has no room for both
-            frame["Action"] = list(zip(frame.Action, frame.Effect, strict=True))
-            frame = frame.drop(columns="Effect").rename(columns={"Action": _BOTH})
-        frame = frame.drop(columns=[name for name in self.hidden if name in frame])
-        frame = _within_the_page(frame, self.most_columns, self.fewest_columns)
-        texts = {name: [name, *(_text_value(name, value) for value in frame[name])] for name in frame}
-        return styled_html(
-            frame,
-            [partial(_html_value, name) for name in frame],
-            [*texts.values()],
+        columns: dict[str, Sequence[Any]] = {
+            name: [row[place] for row in self.rows]
+            for place, name in enumerate(self.columns)
+            if name not in self.hidden
+        }
+        if {"Action", "Effect"} <= {*columns}:  # below its action: a page has no room for both
+            columns["Action"] = [*zip(columns["Action"], columns.pop("Effect"), strict=True)]
+            columns = {_BOTH if name == "Action" else name: values for name, values in columns.items()}
+        columns = _within_the_page(columns, self.most_columns, self.fewest_columns)
+        return html_table(
+            columns,
+            _html_value,
+            {name: _texts(name, values) for name, values in columns.items()},
             caption=self.heading,
             empty=self.empty,
             lines=[FURTHER, NOTE],
@@ -271,18 +272,25 @@ class Stack(Shown):
         return "\n\n".join(part.text() for part in self.parts)
 
 
-def _within_the_page(frame: pd.DataFrame, most_columns: int, fewest_columns: int) -> pd.DataFrame:
-    """The frame with the columns that have no room beside the others as one column of text."""
-    seen = [name for name in frame if name != NOTE]
-    cells = [[name, *(_text_value(name, value) for value in frame[name])] for name in seen[:most_columns]]
+def _within_the_page(
+    columns: Mapping[str, Sequence[Any]], most_columns: int, fewest_columns: int
+) -> dict[str, Sequence[Any]]:
+    """The columns, with those that have no room beside the others as one column of text."""
+    seen = [name for name in columns if name != NOTE]
+    cells = [_texts(name, columns[name]) for name in seen[:most_columns]]
     further = seen[whole_columns(cells, [name in _MARKS for name in seen], fewest_columns) :]
     if not further:
-        return frame
+        return {**columns}
     texts = [
         " · ".join(f"{name}: {_text_value(name, value)}" for name, value in zip(further, row, strict=True))
-        for row in frame[further].itertuples(index=False)
+        for row in zip(*(columns[name] for name in further), strict=True)
     ]
-    return frame.drop(columns=further).assign(**{FURTHER: texts})
+    return {name: values for name, values in columns.items() if name not in further} | {FURTHER: texts}
+
+
+def _texts(name: str, values: Sequence[Any]) -> list[str]:
+    """A column's name and its values as texts."""
+    return [name, *(_text_value(name, value) for value in values)]
 
 
 def view_table(view: View) -> Table:
