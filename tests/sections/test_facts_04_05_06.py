@@ -243,12 +243,10 @@ def test_a_share_of_a_trunk(section: Make) -> None:
         "did_numbers": str(made.context.tenant.dids),
         "concurrency": made.context.tenant.concurrency,
     }
-    made.facts = s05.Facts(
-        InPbx((trunk,), status="ONLINE"), "T1", assignees=(own, others), tenant_names={"T2": "Second"}
-    )
+    made.facts = s05.Facts(InPbx((trunk,), status="ONLINE"), "T1", assignees=(own, others))
     assert {row.action for row in rows_of(made)} == {Action.IN_PLACE, Action.UNREADABLE}
     [names] = [view.rows for view in made.views()[1:]]
-    assert [row[0] for row in names] == ["T1", "Second"]
+    assert [row[0] for row in names] == [made.context.tenant.pbx_domain, "1 other tenant"]
     made.facts = dataclasses.replace(made.facts, assignees=(others,))
     created = [row for row in rows_of(made) if row.action in CHANGING]
     assert [(row.step, row.action) for row in created] == [("5.5", Action.CREATE)] * 2
