@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -19,9 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from ..plain_files import parse_mapping, read
+from .clocks import steady
 from .waits import Wait
 
 LOCK = ".run.lock"
+#: Nobody who only looks at a run holds its lock for longer.
+LONGEST_LOOK_S = 2.0
 #: The places in the file: where each begins, and its room. What belongs to one is written in one piece, so
 #: nobody reads half of it; what each process waits for has a separate place.
 _PHASE = (0, 256)
@@ -60,13 +64,19 @@ _own: dict[Path, int] = {}
 
 
 def begin(folder: Path) -> None:
-    """Hold the lock of a run until ``end``, or until this process ends."""
+    """Hold the lock of a run until ``end``, or until this process ends; ``OSError`` if another has it."""
     file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise
+    since = steady()
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            # Whoever looks whether the run is in progress holds it for a moment.
+            if error.errno not in _BUSY or steady() - since > LONGEST_LOOK_S:
+                os.close(file)
+                raise
+            time.sleep(0.01)
     _own[folder.absolute()] = file
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from rich.console import Console
 from runbook_lib.batch import Observer, SectionResult, run_tenants
 from runbook_lib.batch.pages import write_index
 from runbook_lib.batch.progress import summary
+from runbook_lib.records import living
 from runbook_lib.records.chain import Chain
 from runbook_lib.records.problems import CONSISTENT, VERIFIED, Anchor
 from runbook_lib.records.verify import verify_records
@@ -179,3 +182,30 @@ def test_a_tenant_that_cannot_be_locked_is_not_written_to(sandbox: TestSandbox) 
     assert result.exit_status == 1 and ".tenant-acme.lock" in result.tenants[0].sections[0].message
     assert sandbox.writes() == []
     assert verify_records(sandbox.root / "records").status == CONSISTENT
+
+
+@pytest.mark.parametrize("goes_away", [True, False])
+def test_a_run_opens_although_somebody_looks_whether_it_is_in_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes_away: bool
+) -> None:
+    """Between the making of the lock's file and the lock itself."""
+    really, looking = fcntl.flock, list[int]()
+
+    def flock(file: int, how: int) -> None:
+        if how & fcntl.LOCK_EX and not looking:
+            looking.append(os.open(tmp_path / living.LOCK, os.O_RDONLY))
+            really(looking[0], fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if goes_away:
+                threading.Timer(0.1, os.close, looking).start()
+        really(file, how)
+
+    monkeypatch.setattr(living.fcntl, "flock", flock)
+    if goes_away:
+        living.begin(tmp_path)
+        assert living.is_going_on(tmp_path)
+        living.end(tmp_path)
+        return
+    monkeypatch.setattr(living, "LONGEST_LOOK_S", 0.05)
+    with pytest.raises(BlockingIOError):
+        living.begin(tmp_path)
+    os.close(looking[0])
