@@ -203,7 +203,7 @@ class Left:
     server_files: int
     sockets: int
     temporary: frozenset[str]
-    #: Proportional set sizes in KiB.
+    #: In KiB, of their own: what of the libraries is theirs depends on who else runs.
     memory: int
     server_memory: int
 
@@ -216,14 +216,14 @@ class Left:
             len(os.listdir(f"/proc/{server}/fd")),
             sum(tempfile.gettempdir() in line for line in Path("/proc/net/unix").read_text().splitlines()),
             frozenset(os.listdir(tempfile.gettempdir())),
-            proportional_size("self"),
-            proportional_size(server),
+            own_memory("self"),
+            own_memory(server),
         )
 
 
-def proportional_size(pid: int | str) -> int:
+def own_memory(pid: int | str) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
 
 
 @pytest.mark.timeout(3600)
