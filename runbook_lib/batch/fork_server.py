@@ -53,7 +53,6 @@ PRELOADED = (
     "IPython.core.logger",
     "IPython.core.oinspect",
     "IPython.utils.wildcard",
-    "rich._emoji_codes",
 )
 #: … and for a batch, whose tenants' processes are forked as well.
 PRELOADED_FOR_BATCH = ("runbook_lib.batch.worker", "runbook_lib.__main__", "runbook_lib.cli")

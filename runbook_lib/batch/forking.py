@@ -195,13 +195,13 @@ class ForkedKernel:
         if self.returncode is None and self._receive(0):
             known = self._read.endswith(b"\n")
             self.returncode = int(self._read) if known else -signal.SIGKILL
-            self._status.close()  # of a kernel that died, nobody has to wait for the end
         return self.returncode
 
     def wait(self) -> int:
         """Wait for the end, and let the process be reaped."""
         while self.poll() is None:
             select.select([self._status], [], [])
+        self._status.close()
         assert self.returncode is not None
         return self.returncode
 

@@ -179,16 +179,29 @@ class Table(Shown):
         if {"Action", "Effect"} <= {*columns}:  # below its action: a page has no room for both
             columns["Action"] = [*zip(columns["Action"], columns.pop("Effect"), strict=True)]
             columns = {_BOTH if name == "Action" else name: values for name, values in columns.items()}
-        columns = _within_the_page(columns, self.most_columns, self.fewest_columns)
+        texts = {
+            name: [name, *(_text_value(name, value) for value in values)] for name, values in columns.items()
+        }
+        if further := self._without_room(texts):
+            rows = zip(*(texts.pop(name)[1:] for name in further), strict=True)
+            named = [" · ".join(map(": ".join, zip(further, row, strict=True))) for row in rows]
+            texts[FURTHER] = [FURTHER, *named]
+            columns = {name: values for name, values in columns.items() if name in texts} | {FURTHER: named}
         return html_table(
             columns,
             _html_value,
-            {name: _texts(name, values) for name, values in columns.items()},
+            texts,
             caption=self.heading,
             empty=self.empty,
             lines=[FURTHER, NOTE],
             marks=_MARKS,
         )
+
+    def _without_room(self, texts: Mapping[str, Sequence[str]]) -> list[str]:
+        """The columns that have no room beside the others."""
+        seen = [name for name in texts if name != NOTE]
+        beside = [texts[name] for name in seen[: self.most_columns]]
+        return seen[whole_columns(beside, [name in _MARKS for name in seen], self.fewest_columns) :]
 
     def markdown(self) -> str:
         title = f"**{marked_down(self.heading)}**"
@@ -270,27 +283,6 @@ class Stack(Shown):
 
     def text(self) -> str:
         return "\n\n".join(part.text() for part in self.parts)
-
-
-def _within_the_page(
-    columns: Mapping[str, Sequence[Any]], most_columns: int, fewest_columns: int
-) -> dict[str, Sequence[Any]]:
-    """The columns, with those that have no room beside the others as one column of text."""
-    seen = [name for name in columns if name != NOTE]
-    cells = [_texts(name, columns[name]) for name in seen[:most_columns]]
-    further = seen[whole_columns(cells, [name in _MARKS for name in seen], fewest_columns) :]
-    if not further:
-        return {**columns}
-    texts = [
-        " · ".join(f"{name}: {_text_value(name, value)}" for name, value in zip(further, row, strict=True))
-        for row in zip(*(columns[name] for name in further), strict=True)
-    ]
-    return {name: values for name, values in columns.items() if name not in further} | {FURTHER: texts}
-
-
-def _texts(name: str, values: Sequence[Any]) -> list[str]:
-    """A column's name and its values as texts."""
-    return [name, *(_text_value(name, value) for value in values)]
 
 
 def view_table(view: View) -> Table:

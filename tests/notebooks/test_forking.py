@@ -159,6 +159,18 @@ def test_how_a_kernel_ended_is_known(pool: KernelPool, code: str, status: int) -
     assert not run_sync(kernel.is_alive)()
 
 
+def test_the_id_of_a_dead_kernel_is_nobody_elses_until_it_is_waited_for(pool: KernelPool) -> None:
+    """jupyter_client signals the process group of a kernel, also of one that it knows to be dead."""
+    kernel = started(pool, "a")
+    pid = kernel.provisioner.pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: ended(kernel) is not None)
+    time.sleep(0.5)
+    assert ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    run_sync(kernel.shutdown_kernel)(now=True)
+    until(lambda: not Path(f"/proc/{pid}").exists())
+
+
 def test_a_kernel_that_was_killed_has_ended(pool: KernelPool) -> None:
     kernel = started(pool, "a")
     run_sync(kernel.provisioner.kill)()
@@ -203,7 +215,7 @@ class Left:
     server_files: int
     sockets: int
     temporary: frozenset[str]
-    #: In KiB, of their own: what of the libraries is theirs depends on who else runs.
+    #: Resident sets in KiB: a proportional one depends on who else runs and shares the libraries.
     memory: int
     server_memory: int
 
@@ -216,14 +228,14 @@ class Left:
             len(os.listdir(f"/proc/{server}/fd")),
             sum(tempfile.gettempdir() in line for line in Path("/proc/net/unix").read_text().splitlines()),
             frozenset(os.listdir(tempfile.gettempdir())),
-            own_memory("self"),
-            own_memory(server),
+            resident_size("self"),
+            resident_size(server),
         )
 
 
-def own_memory(pid: int | str) -> int:
+def resident_size(pid: int | str) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))
 
 
 @pytest.mark.timeout(3600)
