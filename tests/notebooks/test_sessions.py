@@ -112,7 +112,7 @@ def test_a_session_that_the_pbx_ends_is_opened_again_by_the_runner(sandbox: Test
 def test_refresh_tokens_that_work_once(sandbox: TestSandbox, keeps_scope: str) -> None:
     """So short-lived that a run has to renew its sessions again and again."""
     switches = {
-        "portsip.expires_in": 2,
+        "portsip.expires_in": 1,
         "portsip.refresh_token_single_use": "yes",
         "portsip.refresh_keeps_scope": keeps_scope,
     }
