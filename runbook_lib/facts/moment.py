@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from ..records.clocks import steady
+from .side_by_side import others_begin
 
 LIFETIME_S = 60.0
 #: "Refused" and "absent" describe the vendor's state as well as content does.
@@ -75,6 +76,8 @@ class Moment:
         has waited for it asks for itself.
         """
         question = self._question(key)
+        if question.lock.locked():
+            others_begin()
         with question.lock:
             if question.answer is None:
                 answer = ask()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ..asking import ask_runner
+from ..facts.side_by_side import others_begin
 from .sign_in import Tokens
 
 #: The name of the question, and the keys of the answer.
@@ -33,6 +34,7 @@ class Lender(Protocol):
 
 def lent_by_runner(url: str, username: str, scope: str, refused: str | None) -> Tokens | None:
     """Ask the runner of this kernel's run; see ``Lender``."""
+    others_begin()
     answer = ask_runner(TOKEN, url=url, username=username, scope=scope, refused=refused)
     return None if answer is None else Tokens.borrowed(answer[ACCESS], answer[EXPIRES_IN])
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx
 
 from ..errors import OutcomeUnknownError, UnreachableError
+from ..facts.side_by_side import others_begin
 from ..records.clocks import steady
 from ..records.journal import Journal
 from ..records.result import now
@@ -302,7 +303,7 @@ class _Remembering(_Layer):
 
 
 class _Retrying(_Layer):
-    """Repeats what failed temporarily, if that is safe; waits in between."""
+    """Repeats what failed temporarily, if that is safe; waits in between, and lets other reads begin."""
 
     def __init__(self, inner: httpx.BaseTransport, peer: _Peer, waits: Waits) -> None:
         super().__init__(inner)
@@ -311,6 +312,7 @@ class _Retrying(_Layer):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         kind = request.extensions[KIND]
+        others_begin()
         if request.extensions[SIGN]:
             request.extensions[SIGN](request)
         # The journal decides whether a write may be repeated.

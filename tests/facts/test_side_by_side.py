@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from runbook_lib.facts.side_by_side import AT_ONCE, side_by_side
+from runbook_lib.facts.side_by_side import AT_ONCE, others_begin, side_by_side
 
 
 def test_results_come_in_order_and_four_at_most_are_on_their_way() -> None:
@@ -22,6 +22,7 @@ def test_results_come_in_order_and_four_at_most_are_on_their_way() -> None:
         with lock:
             now += 1
             most = max(most, now)
+        others_begin()
         time.sleep(0.02 * (10 - number))
         with lock:
             now -= 1
@@ -33,12 +34,33 @@ def test_results_come_in_order_and_four_at_most_are_on_their_way() -> None:
 
 def test_calls_that_wait_for_each_other_are_side_by_side() -> None:
     together = threading.Barrier(AT_ONCE, timeout=10)
-    assert len(side_by_side(*[together.wait] * AT_ONCE)) == AT_ONCE
+
+    def call() -> int:
+        others_begin()
+        return together.wait()
+
+    assert sorted(side_by_side(*[call] * AT_ONCE)) == [*range(AT_ONCE)]
 
 
-def test_one_call_or_none_needs_no_thread() -> None:
+def test_calls_that_do_not_wait_need_no_thread() -> None:
     assert side_by_side() == ()
-    assert side_by_side(threading.get_ident) == (threading.get_ident(),)
+    own = threading.get_ident()
+    assert side_by_side(*[threading.get_ident] * 9) == (own,) * 9
+
+
+def test_whoever_waits_inside_another_call_lets_the_calls_beside_both_begin() -> None:
+    together = threading.Barrier(3, timeout=10)
+
+    def call() -> int:
+        others_begin()
+        return together.wait()
+
+    inner, outer = side_by_side(lambda: side_by_side(call, call), call)
+    assert sorted((*inner, outer)) == [0, 1, 2]
+    # What has ended is left alone: this thread is in the middle of no call any longer.
+    threads = threading.active_count()
+    others_begin()
+    assert threading.active_count() == threads
 
 
 def test_the_first_error_in_order_is_raised_whichever_came_first() -> None:
@@ -57,6 +79,7 @@ def test_what_has_not_begun_when_one_failed_is_left_out() -> None:
     called = []
 
     def fail() -> None:
+        others_begin()
         raise ValueError
 
     with pytest.raises(ValueError):
@@ -66,10 +89,11 @@ def test_what_has_not_begun_when_one_failed_is_left_out() -> None:
 
 INTERRUPTED = """
 import signal, sys, time
-from runbook_lib.facts.side_by_side import side_by_side
+from runbook_lib.facts.side_by_side import others_begin, side_by_side
 # A shell starts what it runs in the background with this signal ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def read():
+    others_begin()
     print("on its way", flush=True)
     time.sleep(60)
 try:
