@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from ..guide import SECTIONS
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED, UNKNOWN
 from ..plain_files import read_mapping
+from ..records.first_block import mapping
 from ..records.journal import writes_in
 from ..records.result import now, write_result
 from ..secret import scrub
@@ -79,7 +78,5 @@ def settle(
 
 def _status(output: Path) -> str:
     """The status in an executed notebook's metadata."""
-    try:
-        return nbformat.read(output, as_version=4).metadata.get("runbook", {}).get("status", UNKNOWN)
-    except (OSError, ValueError):
-        return UNKNOWN
+    own = mapping(mapping(read_mapping(output).get("metadata")).get("runbook"))
+    return str(own.get("status", UNKNOWN))

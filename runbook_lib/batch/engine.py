@@ -187,10 +187,11 @@ class TruthfulManager(NotebookExecutionManager):
         """Write the notebook in its present state; papermill's saving, without secrets."""
         if self._can_wait:
             return
-        if self.output_path and self.end_time is not None:
+        if self.output_path and self.nb.metadata["runbook"]["status"] in (FAILED, INTERRUPTED):
             write_ipynb(self.without_secrets(), self.output_path)
         elif self.output_path:
-            # Neither checked nor laid out, which takes ten times as long, as the next saving replaces it.
+            # Neither checked nor laid out, which takes ten times as long, as the next saving replaces it; the
+            # last one is papermill's own.
             papermill_io.write(json.dumps(scrub_data(self.nb), ensure_ascii=False), self.output_path)
         self.last_save_time = self.now()
 

@@ -37,7 +37,9 @@ PRELOADED = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "runbook_lib.notebook.section_page",
+    "runbook_lib.notebook.tenant_page",
     "runbook_lib.sections",
+    "runbook_lib.batch.streams",
     # Each kernel imports these before its first cell, or with its first request: 0.4 s of its processor time.
     "ipykernel.debugger",
     "IPython.extensions.storemagic",
@@ -232,6 +234,9 @@ def main(number: str, *purpose: str) -> int:
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)  # it ends with the other end, and its kernels end with it
     control, parent = socket.socket(fileno=int(number)), os.getppid()
+    if purpose:
+        # Nobody attaches a debugger to a batch's kernels: ipykernel does without if it cannot be imported.
+        sys.modules["debugpy"] = None  # type: ignore[assignment]
     for module in (*PRELOADED, *(PRELOADED_FOR_BATCH if purpose else ())):
         import_module(module)
     import_module("runbook_lib.vendors.transport").load_public_trust()

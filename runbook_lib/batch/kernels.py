@@ -31,6 +31,8 @@ from .scratch import Scratch
 KERNEL = "python3"
 #: Run by the kernel before it accepts its first request; if this fails, the notebook shows it.
 WARM_UP = "import runbook_lib.notebook.section_page, runbook_lib.sections"
+#: What its standard output and error are.
+STREAM = "runbook_lib.batch.streams.PromptStream"
 #: A kernel copies what its child processes print to where it was started from, past every filter.
 #: All of it arrives in the notebook as well.
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -135,7 +137,7 @@ class KernelPool:
         self._scratch.close()
 
     def prepare(self, key: Path, environment: Mapping[str, str]) -> None:
-        """Start the kernel for ``key`` (the notebook that it is for) unless it waits already."""
+        """Start the kernel for ``key`` (the run that it is for) unless it waits already."""
         if key in self._waiting:
             return
         self._count += 1
@@ -153,7 +155,11 @@ class KernelPool:
         self._all.append(kernel)
         with self._asking() as (variables, inherited):
             run_sync(kernel.start_kernel)(
-                extra_arguments=[f"--IPKernelApp.exec_lines={WARM_UP}", "--HistoryManager.enabled=False"],
+                extra_arguments=[
+                    f"--IPKernelApp.exec_lines={WARM_UP}",
+                    f"--IPKernelApp.outstream_class={STREAM}",
+                    "--HistoryManager.enabled=False",
+                ],
                 env={
                     **os.environ,
                     "PYTHONPATH": python_path(),

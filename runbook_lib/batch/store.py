@@ -17,13 +17,13 @@ class AtomicHandler(LocalHandler):
 
     def write(self, buf: str, path: str) -> None:
         """Write a notebook; an existing file stays if the disk is full."""
-        target = _absolute(path)
-        if target.exists() and target.read_text(encoding="utf-8") == buf:
+        target, content = _absolute(path), buf.encode()
+        if target.exists() and target.stat().st_size == len(content) and target.read_bytes() == content:
             return  # papermill writes once more what the engine has written
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(buf)
+            with temporary.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)

@@ -22,6 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 from runbook_lib.batch import engine
 from runbook_lib.batch.engine import RunbookEngine
 from runbook_lib.batch.kernels import KernelPool
+from runbook_lib.batch.store import AtomicHandler
 from runbook_lib.errors import InputError, RunbookError
 from runbook_lib.secret import find_secrets, remember
 from tests.conftest import CHECKOUT
@@ -111,15 +112,52 @@ def test_what_has_run_is_on_disk_before_the_next_cell_runs(tmp_path: Path) -> No
 def test_a_long_notebook_is_not_written_twice_for_each_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each time all of it is scrubbed and written: half of the processor's time of a whole run."""
+    """Each time all of it is written, which took half of the processor's time of a whole run."""
     written = list[str]()
-    monkeypatch.setattr(engine, "write_ipynb", lambda notebook, path: written.append(path))
+    write = AtomicHandler.write
+
+    def counting(handler: AtomicHandler, content: str, path: str) -> None:
+        written.append(content)
+        write(handler, content, path)
+
+    monkeypatch.setattr(AtomicHandler, "write", counting)
     cells = [nbformat.v4.new_markdown_cell("about it"), nbformat.v4.new_code_cell("1 + 1")] * 10
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "in.ipynb")
     papermill.execute_notebook(
         tmp_path / "in.ipynb", tmp_path / "out.ipynb", engine_name="runbook", progress_bar=False
     )
-    assert len(written) <= 10 + 3  # the start of each that runs, and both ends
+    assert 10 < len(written) <= 10 + 4  # the start of each that runs, and both ends, which papermill repeats
+
+
+def test_what_is_on_disk_in_between_is_what_is_there_at_the_end(tmp_path: Path) -> None:
+    peek = f"import shutil; shutil.copy({str(tmp_path / 'out.ipynb')!r}, {str(tmp_path / 'seen.ipynb')!r});"
+    show = "from IPython.display import display; shown = display('first', display_id=True)"
+    final = execute(tmp_path, show, "shown.update('second')", f"{peek} 'copied'")
+    seen = nbformat.read(tmp_path / "seen.ipynb", as_version=4)
+    nbformat.validate(seen)
+    assert [one.source for one in seen.cells] == [one.source for one in final.cells]
+    assert [one.metadata.papermill.status for one in seen.cells] == ["completed", "completed", "running"]
+    # What a later cell changes in an earlier one may be missing in between, and is there at the end.
+    assert final.cells[0].outputs[0].data["text/plain"] == "'second'"
+
+
+def test_what_is_printed_arrives_in_order_whoever_prints_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # with it, ipykernel does not look at what children print
+    program = "print('from a child', flush=True)"
+    start = "import threading; one = threading.Thread(target=print, args=('from a thread',)); one.start()"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
+    cells = [
+        "print('one', flush=True); print('two')",
+        f"{start}; one.join()",
+        child,
+        "print('three', end='')",
+    ]
+    outputs = [cell.outputs for cell in execute(tmp_path, *cells).cells]
+    texts = ["".join(one.text for one in found if one.get("name") == "stdout") for found in outputs]
+    assert texts[:2] == ["one\ntwo\n", "from a thread\n"] and "from a child\n" in texts[2] + texts[3]
+    assert texts[3].endswith("three")
 
 
 def test_an_output_path_that_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
