@@ -8,6 +8,7 @@ or raises an error.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,18 +20,22 @@ from .approval import Approval, approval_of, refuse_out_of_time
 from .context import Context
 from .errors import InputError, RunbookError
 from .facts.estate import Estate
+from .facts.sharing import join_run
 from .facts.side_by_side import side_by_side
 from .guide import ROLL_BACK
 from .identity import plain_identities
 from .parameters import Source, load, project_root
 from .paths import near
+from .plain_files import read_mapping
 from .plan import Plan, Slice
 from .records import living
-from .records.journal import FILE_NAME, Journal
+from .records.first_block import FirstBlock, first_block
+from .records.journal import FILE_NAME, Journal, writes_in
 from .records.policy import policy_of, require_floor, target_of
-from .records.record import open_record
+from .records.record import REASON, TICKET, open_record
 from .records.result import new_run_id, now, run_folder
-from .records.run_folder import is_open
+from .records.run_folder import OPENING, is_open
+from .records.summary import summarize
 from .records.to_undo import record_to_undo
 from .records.uses import register_of
 from .secret import scrub_data
@@ -258,13 +263,31 @@ class Runbook:
         self.context.scope.require(number)
         return SectionRun(self, number)
 
+    def first_block(self, *results: Mapping[str, Any]) -> FirstBlock:
+        """Return what the record of these sections says first, at present; from their results, in order."""
+        first, last = results[0], results[-1]
+        numbers = {result["section"] for result in results}
+        facts = {
+            "site": self.context.site.name,
+            "ticket": os.environ.get(TICKET) or None,
+            "reason": os.environ.get(REASON) or None,
+            **{key: first[key] for key in ("mode", "tenant", "target", "operator")},
+        }
+        opening = facts | read_mapping(self.folder / OPENING)
+        ended = {"started": first["started"], "outcome": last["outcome"]}
+        own = [write for write in writes_in(self.folder) if write["section"] in numbers]
+        return first_block(scrub_data(summarize(opening, ended, results, own, "")))
+
     def plan(self) -> Plan:
         """Plan the sections in the order in which they are applied; reads only.
 
         Each section counts those before it as applied, so that a tenant can be planned before
         any of it exists. For one section alone nothing counts as applied: what it waits for is ``blocked``.
+        A run of the runner goes on with what it has read so far.
         """
         self.context.moment.begin()  # asking again means reading the present state
+        if self.is_recorded:
+            join_run(self.context.moment, self.context.journal.clocks, self.run_id)
         sections, ahead = [], frozenset[str]()
         for number in self.order:
             sections.append(ALL_SECTIONS[number](self.context, ahead))

@@ -18,21 +18,17 @@ from .guide import SECTIONS, steps_of
 from .identity import plain_identities
 from .lock import held, whoami
 from .outcomes import FAILED, INTERRUPTED, SUCCEEDED
-from .plain_files import read_mapping
 from .plan import CHANGING, STOPPING, Row, Slice, value_text
 from .records import living
 from .records.anchor import head_cautions
 from .records.clocks import clock_cautions
 from .records.errors import RecordError
-from .records.first_block import FirstBlock, first_block
-from .records.journal import writes_in
 from .records.living import Phase
 from .records.needs import try_out
 from .records.plans import remove_old_plans
-from .records.record import REASON, TICKET, close_record, write_record
+from .records.record import close_record, write_record
 from .records.result import now, write_json, write_result
 from .records.run_folder import OPENING, RUN, run_name
-from .records.summary import summarize
 from .records.uses import claimed_by
 from .records.waits import Wait
 from .secret import scrub_data
@@ -111,6 +107,11 @@ class SectionRun:
         return self._section.path
 
     @property
+    def result(self) -> dict[str, Any]:
+        """The section's result so far, as plain data."""
+        return self._result
+
+    @property
     def cautions(self) -> list[str]:
         """Cautions about the state that the plan was made from; they stop nothing."""
         return self._result["cautions"]
@@ -165,20 +166,6 @@ class SectionRun:
         remove_old_plans(context.records / context.owner.name, context.site.policies.keep_plans)
         return self._result
 
-    def first_block(self) -> FirstBlock:
-        """Return what this section's part of the record says first, at present."""
-        runbook, result = self.runbook, self._result
-        own = [write for write in writes_in(runbook.folder) if write["section"] == self.number]
-        facts = {
-            "site": runbook.context.site.name,
-            "ticket": os.environ.get(TICKET) or None,
-            "reason": os.environ.get(REASON) or None,
-            **{key: result[key] for key in ("mode", "tenant", "target", "operator")},
-        }
-        opening = facts | read_mapping(runbook.folder / OPENING)
-        ended = {"started": result["started"], "outcome": result["outcome"]}
-        return first_block(scrub_data(summarize(opening, ended, [result], own, "")))
-
     def _begin_if_asked_again(self, what: str) -> None:
         moment = self.runbook.context.moment
         if not self._is_shared:
@@ -195,18 +182,25 @@ class SectionRun:
         """Report what an applying run is doing, to those who follow it."""
         living.enter(self.runbook.folder, phase, section=self.number, **details)
 
-    def _wait(self, what: str, begin: Callable[[Wait], object], holder: str) -> None:
+    def _wait(self, what: str, begin: Callable[[Wait], object], waited: list[str], holder: str) -> None:
+        waited.append(what)
         self._enter(Phase.WAITING)
         begin(Wait(f"{what} is in use by {holder}"))
 
     def _lock(self) -> None:
-        """Lock the tenant and any shared trunk against other runs until ``_locks`` is closed."""
-        context, locks = self.runbook.context, self._locks
+        """Lock the tenant and any shared trunk against other runs until ``_locks`` is closed.
+
+        What was read before another run let go of it is forgotten.
+        """
+        context, locks, waited = self.runbook.context, self._locks, list[str]()
         own = context.records / context.owner.name, f"tenant {context.owner.name}"
         trunk = context.records, f"trunk {context.settings.shared}"
         for folder, what in (own, trunk) if context.settings.shared else (own,):
             with context.waits.one() as begin:
-                locks.enter_context(held(folder, what, waiting=partial(self._wait, what, begin)))
+                wait = partial(self._wait, what, begin, waited)
+                locks.enter_context(held(folder, what, waiting=wait))
+        if waited:
+            context.moment.begin()
         self._enter(Phase.READING)
         self._is_locked = True
         locks.callback(setattr, self, "_is_locked", False)
@@ -257,12 +251,9 @@ class SectionRun:
         return part
 
     def _apply(self) -> Outcome:
-        context, recorded = self.runbook.context, self.runbook.is_recorded
-        if recorded:
-            # Of what was planned in this moment, only rows in place were not read under the lock.
-            as_read = (self.number, "plan") in self.runbook.asked and context.moment.began is not None
-            return self._locked(partial(self._carried_out, as_read=as_read))
-        try_out(context.records.parent)  # also what the locks need
+        if self.runbook.is_recorded:
+            return self._locked(partial(self._carried_out, may_be_as_read=True))
+        try_out(self.runbook.context.records.parent)  # also what the locks need
         try:
             return self._locked(self._recorded)
         finally:
@@ -277,7 +268,7 @@ class SectionRun:
 
     def _recorded(self) -> Outcome:
         with self._own_record():
-            outcome = self._carried_out()
+            outcome = self._carried_out(may_be_as_read=False)
             self._verify()
             return outcome
 
@@ -293,7 +284,7 @@ class SectionRun:
             cautions += head_cautions(records)
         self._result["cautions"] = [*self._result["cautions"], *cautions]
 
-    def _carried_out(self, *, as_read: bool = False) -> Outcome:
+    def _carried_out(self, *, may_be_as_read: bool) -> Outcome:
         approved = None
         if self.runbook.approved is not None:
             approved = self.runbook.approved.slice(self.number)
@@ -304,7 +295,10 @@ class SectionRun:
                     next_step="plan the whole tenant again",
                 )
         self._require_use()
-        # What was not read under the lock is planned again by apply itself.
+        # Of what was planned in this moment, only rows in place were not read under the lock; what was not
+        # planned in this moment is planned again by apply itself.
+        is_planned = (self.number, "plan") in self.runbook.asked
+        as_read = may_be_as_read and is_planned and self.runbook.context.moment.began is not None
         self._enter(Phase.WRITING, total=len(self._section.to_write()) if as_read else None)
         try:
             outcome = self._section.apply(approved, as_read=as_read)
@@ -384,8 +378,10 @@ class SectionRun:
         self._begin_if_asked_again("verify")
         self._enter(Phase.READING_BACK)
         verification = self._section.verify(wait=self.runbook.mode == "apply")
+        began = self.runbook.context.moment.began
         self._result["verification"] = {
-            "at": now(),
+            # What was read for the plan, if nothing was written since, is not read again.
+            "at": now() if began is None else began.isoformat(timespec="seconds"),
             "ok": verification.ok,
             "rows": [_plain(row) for row in verification.rows],
             "differences": [_plain(row) for row in verification.differences],

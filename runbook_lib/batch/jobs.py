@@ -44,9 +44,9 @@ class Job:
     #: The batch that it belongs to.
     batch: str = ""
 
-    def output(self, section: str) -> Path:
-        """Where the section's executed notebook goes."""
-        return self.folder / f"{SECTIONS[section].notebook}.ipynb"
+    def output(self, part: str) -> Path:
+        """Where the executed notebook of a section goes, or of all of them (``WHOLE``)."""
+        return self.folder / f"{SECTIONS[part].notebook if part in SECTIONS else part}.ipynb"
 
     @property
     def mode(self) -> str:

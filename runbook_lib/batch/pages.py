@@ -18,7 +18,7 @@ from traitlets.config import Config
 
 from ..call_paths import call_paths, settings_in_record
 from ..errors import cause_in_words
-from ..guide import RUN_ORDER, SECTIONS
+from ..guide import RUN_ORDER, SECTIONS, WHOLE
 from ..notebook.diagrams import path_states
 from ..notebook.display import Box, Shown, broken, escaped
 from ..notebook.tables import first_block_shown
@@ -37,8 +37,8 @@ from .overview import overview
 
 def prepare() -> None:
     """Check and render the sections' notebooks, so that copies of this process have what that takes."""
-    for section in RUN_ORDER:
-        path = NOTEBOOKS / f"{SECTIONS[section].notebook}.ipynb"
+    for name in (*(SECTIONS[section].notebook for section in RUN_ORDER), WHOLE):
+        path = NOTEBOOKS / f"{name}.ipynb"
         _exporter().from_notebook_node(nbformat.read(path, as_version=4))
 
 
@@ -53,12 +53,13 @@ def write_page(notebook: Path) -> Path:
     body, _ = _exporter().from_notebook_node(content)
     body = body.replace('.ipynb">', '.html">')
     body = re.sub(r"<blockquote>(?=\s*<p>⚠)", '<blockquote class="warning">', body)
-    section = notebook.stem[:2]
-    result = read_mapping(notebook.parent / f"{section}.result.json")
+    section = notebook.stem[:2] if notebook.stem != WHOLE else "*"
+    results = [read_mapping(path) for path in sorted(notebook.parent.glob(f"{section}.result.json"))]
+    result: dict[str, Any] = next((one for one in results if one.get("error")), results[0] if results else {})
     status = content.metadata.get("runbook", {}).get("status", UNKNOWN)
     if status != SUCCEEDED:
         body = _stopped(status, result).html() + body
-    title = f"{section} {SECTIONS[section].title}" if section in SECTIONS else notebook.stem
+    title = f"{section} {SECTIONS[section].title}" if section in SECTIONS else "The whole tenant"
     if result.get("tenant"):
         title += f" · {result['tenant']}"
     return write_html(

@@ -21,6 +21,7 @@ from ..facts.sharing import MOMENT, SharedMoment
 from ..outcomes import FAILED, INTERRUPTED, SUCCEEDED
 from ..parameters import project_root, settled
 from ..parameters.loading import SHARED
+from ..plan import Plan
 from ..records import living
 from ..records.result import now
 from ..records.run_folder import is_open
@@ -40,7 +41,7 @@ from .observer import Aside, Observer
 from .pages import INDEX, write_index
 from .recording import describe_unwritten, open_run, record_run
 from .results import NOT_RUN, RunResult, SectionResult, TenantResult
-from .section import run_section
+from .section import run_section, run_whole
 from .sessions import Sessions
 
 
@@ -143,30 +144,33 @@ class _Batch:
         """Run a tenant's sections, and keep its record; ``after`` is the tenant that comes next."""
         self.aside.on_begun(job.tenant, job.folder)
         self.aside.on_tenant_start(job.tenant)
-        started, sections, in_the_way, opened = now(), list[SectionResult](), "", False
-        then: list[tuple[Job, str] | None] = [(job, section) for section in job.order[1:]]
-        then.append((after, after.order[0]) if after is not None else None)
-        for section, following in zip(job.order, then, strict=True):
-            try:
-                if not sections:
-                    with self.interruption.allowed():
-                        affected = self._affected(job)
-                    open_run(job, affected, self.aside)
-                    opened = True
-                    with self.interruption.allowed():
-                        # It starts while the vendors are queried; if a conflict turns up, it is not used.
-                        self.kernels.prepare(job.output(section), job.environment)
-                        in_the_way = self._in_the_way(job)
-                if in_the_way or any(done.outcome != SUCCEEDED for done in sections):
-                    result = SectionResult(section, NOT_RUN)
-                else:
-                    self.aside.on_section_start(job.tenant, section)
+        started, sections, opened, plan = now(), list[SectionResult](), False, None
+        try:
+            with self.interruption.allowed():
+                affected = self._affected(job)
+            open_run(job, affected, self.aside)
+            opened = True
+            with self.interruption.allowed():
+                # It starts while the vendors are queried; if a conflict turns up, it is not used.
+                self.kernels.prepare(job.folder, job.environment)
+                plan = self._planned(job)
+        except BaseException as error:
+            sections.append(_ended_by(error, job.order[0]))
+            self.aside.on_section_end(job.tenant, sections[-1])
+        in_the_way = _in_the_way(plan) if plan is not None else ""
+        is_in_place = plan is not None and not any(part.changing or part.stopping for part in plan.slices)
+        if is_in_place and not job.sections:
+            sections += self._on_one_page(job, after)
+        for section in job.order[len(sections) :]:
+            if in_the_way or any(done.outcome != SUCCEEDED for done in sections):
+                result = SectionResult(section, NOT_RUN)
+            else:
+                following = after if section == job.order[-1] else job
+                self.aside.on_section_start(job.tenant, section)
+                try:
                     result = run_section(job, section, self.kernels, following, self.aside, self.interruption)
-            except INTERRUPTIONS as error:
-                result = SectionResult(section, INTERRUPTED, message=describe_interruption(error))
-            except BaseException as error:
-                # Whatever it is, also a bug: this tenant failed, its record is closed, the batch continues.
-                result = SectionResult(section, FAILED, message=_describe(error), cause=cause_of(error))
+                except BaseException as error:
+                    result = _ended_by(error, section)
             sections.append(result)
             self.aside.on_section_end(job.tenant, result)
         whole = TenantResult(job.site, job.tenant, job.folder, tuple(sections), in_the_way)
@@ -175,6 +179,19 @@ class _Batch:
             whole = record_run(job, whole, started, self.aside)
         self.aside.on_tenant_end(whole)
         return whole
+
+    def _on_one_page(self, job: Job, after: Job | None) -> list[SectionResult]:
+        """The results of a tenant with nothing to change, from one notebook; see ``run_whole``."""
+        self.aside.on_section_start(job.tenant, job.order[0])
+        try:
+            results = run_whole(job, self.kernels, after, self.aside, self.interruption)
+        except INTERRUPTIONS as error:
+            results = [_ended_by(error, job.order[0])]
+        except Exception:
+            return []  # the sections' notebooks report what is wrong
+        for result in results:
+            self.aside.on_section_end(job.tenant, result)
+        return results
 
     def _affected(self, job: Job) -> list[dict[str, str]] | None:
         """The tenants that a run for a shared trunk affects; ``None`` for a tenant's run, or if unreadable.
@@ -191,14 +208,14 @@ class _Batch:
         except RunbookError:
             return None
 
-    def _in_the_way(self, job: Job) -> str:
-        """What would stop the tenant, determined before its first write; empty if nothing would.
+    def _planned(self, job: Job) -> Plan | None:
+        """The plan of the whole tenant before its first write.
 
-        An approved plan is compared section by section instead; if planning fails, a section's notebook
-        reports that in its record.
+        ``None`` where an approved plan is compared section by section instead, and if planning fails: a
+        section's notebook reports that in its record.
         """
         if job.mode != "apply" or job.parameters.get("plan_file"):
-            return ""
+            return None
         try:
             with Runbook.open(
                 job.parameters["site"], job.parameters["tenant"], sections=job.sections, **job.options
@@ -206,18 +223,29 @@ class _Batch:
                 runbook.context.lender, runbook.context.waits = self.lender, self.waits
                 plan = runbook.plan()
                 self.moment.keep(runbook.context.moment, runbook.context.journal.clocks)
+                return plan
         except RunbookError:
-            return ""
-        rows = [row for part in plan.slices for row in part.stopping]
-        if not rows:
-            return ""
-        conflicts = [f"Step {row.step}, {describe_stop(row)}" for row in rows]
-        return scrub(
-            "\n".join([*conflicts, "Nothing was changed for this tenant. Resolve this, then run it again."])
-        )
+            return None
 
 
-def _describe(error: BaseException) -> str:
+def _in_the_way(plan: Plan) -> str:
+    """What would stop the tenant; empty if nothing would."""
+    rows = [row for part in plan.slices for row in part.stopping]
+    if not rows:
+        return ""
+    conflicts = [f"Step {row.step}, {describe_stop(row)}" for row in rows]
+    return scrub(
+        "\n".join([*conflicts, "Nothing was changed for this tenant. Resolve this, then run it again."])
+    )
+
+
+def _ended_by(error: BaseException, section: str) -> SectionResult:
+    """The result of a section that an error outside its notebook ended."""
+    if isinstance(error, INTERRUPTIONS):
+        return SectionResult(section, INTERRUPTED, message=describe_interruption(error))
+    # Whatever it is, also a bug: this tenant failed, its record is closed, the batch continues.
     if isinstance(error, OSError):
-        return describe_unwritten(error)
-    return str(error) if isinstance(error, RunbookError) else scrub(f"{type(error).__name__}: {error}")
+        told = describe_unwritten(error)
+    else:
+        told = str(error) if isinstance(error, RunbookError) else scrub(f"{type(error).__name__}: {error}")
+    return SectionResult(section, FAILED, message=told, cause=cause_of(error))

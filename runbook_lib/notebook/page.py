@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import wraps
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -31,6 +34,7 @@ from .offers import Approver, offer
 from .outgoing import filter_kernel_output
 from .passing import check_passed
 from .served import Served
+from .tables import Stack, first_block_shown
 from .watch import watch_cells
 from .widgets import is_watched
 
@@ -213,6 +217,8 @@ class Page(ABC):
         )
         if self._watched:
             self._runbook.context.waits.listeners.append(self._say_that_it_waits)
+        #: The results of the sections that this page runs, so far.
+        self._results = list[dict[str, Any]]()
         self._opened = now()
         self._last_read = None
         self._read = self._ended = False
@@ -293,6 +299,41 @@ class Page(ABC):
             return False
         self.form.show()
         return True
+
+    @contextmanager
+    def _telling_first_of_a_failure(self) -> Iterator[None]:
+        """Show below the header what the record says first if the ``with`` block raises."""
+        try:
+            yield
+        except BaseException:
+            self._tell_first()
+            raise
+
+    def _tell_first(self) -> None:
+        """Show below the header what the record says first: its reader finds it before anything else.
+
+        A page that somebody watches writes nothing itself, so its header stays as it is.
+        """
+        if self._header_display is not None and self.form is None and self._results:
+            first = first_block_shown(self._runbook.first_block(*self._results))
+            self._header_display.update(Stack((self.header, first)))
+
+    def _about_the_run(self) -> list[str]:
+        """What the last box of a run's page says below its title."""
+        results = self._results
+        sent = Counter[str]()
+        for result in results:
+            sent.update(result["requests"])
+        writes = sum(result["writes"] for result in results)
+        cautions = dict.fromkeys(chain.from_iterable(result["cautions"] for result in results))
+        return [
+            f"Run {self._runbook.run_id}, {sum(result['seconds'] for result in results):.1f} s",
+            f"Requests: {requests_in_words(sent)}; writes: {writes}",
+            *([f"Journal: {results[-1]['journal']}"] if writes or self.mode == "apply" else []),
+            # Without the machine's own folders: this is read elsewhere.
+            f"Record: {'/'.join(self._runbook.folder.parts[-4:])}",
+            *(f"Check this: {caution}" for caution in cautions),
+        ]
 
     @abstractmethod
     def _permitted(self) -> Slice:
@@ -385,6 +426,11 @@ class Page(ABC):
     def _near(self, path: Path) -> str:
         """A path as a person in the workspace would type it."""
         return near(path, self._runbook.context.root)
+
+
+def requests_in_words(sent: Mapping[str, int]) -> str:
+    """Return how many requests each vendor got, or ``none``."""
+    return ", ".join(f"{count} to {vendor}" for vendor, count in sent.items()) or "none"
 
 
 def _settled(site: Source, tenant: Source, approval: GivenApproval) -> tuple[Source, Source, GivenApproval]:

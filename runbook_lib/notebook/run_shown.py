@@ -179,7 +179,7 @@ class Links(Shown):
 
 def _files(folder: Path, sections: list[str]) -> list[tuple[str, Path]]:
     """The existing files of a record, with their labels."""
-    files = [("Record of the run", folder / "index.html")]
+    files = [("Record of the run", folder / "index.html"), ("Page of all sections", folder / f"{WHOLE}.html")]
     for section in sections:
         notebook = folder / f"{SECTIONS[section].notebook}.ipynb"
         files += [(f"Page of section {section}", notebook.with_suffix(".html"))]

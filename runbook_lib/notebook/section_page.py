@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,6 @@ from .page import Page, in_turn, open_page
 from .tables import (
     Stack,
     Table,
-    first_block_shown,
     outcome_shown,
     plan_shown,
     step_table,
@@ -71,24 +68,7 @@ class SectionPage(Page):
     def _open(self) -> None:
         super()._open()
         self._run: SectionRun = self._runbook.section(self._number)
-
-    @contextmanager
-    def _telling_first_of_a_failure(self) -> Iterator[None]:
-        """Show below the header what the record says first if the ``with`` block raises."""
-        try:
-            yield
-        except BaseException:
-            self._tell_first()
-            raise
-
-    def _tell_first(self) -> None:
-        """Show below the header what the record says first: its reader finds it before anything else.
-
-        A page that somebody watches writes nothing itself, so its header stays as it is.
-        """
-        if self._header_display is not None and self.form is None:
-            first = first_block_shown(self._run.first_block())
-            self._header_display.update(Stack((self.header, first)))
+        self._results.append(self._run.result)
 
     @in_turn
     def step(self, step: str) -> Table:
@@ -167,17 +147,8 @@ class SectionPage(Page):
         with self._telling_first_of_a_failure():
             result = self._run.finish()
         self._tell_first()
-        requests = ", ".join(f"{count} to {vendor}" for vendor, count in result["requests"].items()) or "none"
-        lines = [
-            f"Run {result['run_id']}, {result['seconds']:.1f} s",
-            f"Requests: {requests}; writes: {result['writes']}",
-            *([f"Journal: {result['journal']}"] if result["writes"] or self.mode == "apply" else []),
-            # Without the machine's own folders: this is read elsewhere.
-            f"Record: {'/'.join(self._runbook.folder.parts[-4:])}",
-            *(f"Check this: {caution}" for caution in result["cautions"]),
-        ]
         self._ended = True
-        return self._live(Box(*self._told(result), tuple(lines)), self.finish, read)
+        return self._live(Box(*self._told(result), tuple(self._about_the_run())), self.finish, read)
 
     def _told(self, result: dict[str, Any]) -> tuple[str, str]:
         """Tone and title of the closing box: a plan that could not be applied is not a success."""

@@ -1,7 +1,8 @@
 """A whole tenant on one page: one plan through all sections, one form, one run, one record.
 
 It works as a section's page does, with all sections in the order of a run in the place of one. What applies
-is ``runbook apply SITE TENANT`` in a separate process; the page itself writes nothing.
+is ``runbook apply SITE TENANT`` in a separate process; the page itself writes nothing. It is also the record
+of a run that finds nothing to change.
 """
 
 from __future__ import annotations
@@ -11,23 +12,24 @@ from typing import Any
 
 from ..approval import GivenApproval
 from ..call_paths import call_paths, planned_call_paths, settings_of
-from ..errors import InputError, RunbookError
+from ..errors import InputError, RunbookError, StalePlanError
 from ..guide import RUN_ORDER, SECTIONS, WHOLE
 from ..parameters import Source
 from ..plan import CHANGING, Plan, Slice
 from ..section_run import require_verified
-from ..sections import Verification
+from ..sections import Outcome, Verification
 from ..states import section_state
 from ..words import counted
 from .diagrams import path_states
 from .display import Box, Shown
 from .failures import told_plainly
 from .offers import interruptions
-from .page import Page, in_turn, open_page
+from .page import Page, in_turn, open_page, requests_in_words
 from .tables import (
     Stack,
     Table,
     count_to_look_at,
+    outcome_shown,
     row_table,
     rows_in_order,
     to_check,
@@ -35,7 +37,6 @@ from .tables import (
     verification_table,
     verification_verdict,
 )
-from .widgets import is_watched
 
 BY_COMMAND = "run it with: runbook apply -s SITE TENANT"
 
@@ -43,18 +44,22 @@ BY_COMMAND = "run it with: runbook apply -s SITE TENANT"
 def open_tenant(site: Source, tenant: Source, mode: str = "plan", **options: Any) -> TenantPage:
     """Check the parameters, show what this page is about to work on, and return the tenant's page.
 
-    As ``open_section``, for all sections at once. Here only a person can apply, who presses the button: mode
-    ``apply`` of an unattended run raises ``InputError``.
+    As ``open_section``, for all sections at once. Mode ``apply`` without a person who presses the button is
+    for the runner only, for a tenant with nothing to change; anyone else gets ``InputError``.
     """
-    if mode == "apply" and not is_watched():
-        with told_plainly():
-            raise InputError(["mode: this page does not apply without a person"], next_step=BY_COMMAND)
     approval: GivenApproval = {"plan_file": None, "approved_plan": None, "approved_by": None}
     return open_page(TenantPage, WHOLE, site, tenant, mode, approval, options)
 
 
 class TenantPage(Page):
     """A tenant's notebook: ``plan``, ``apply``, ``verify``, ``finish``, each for all sections."""
+
+    def _open(self) -> None:
+        super()._open()
+        if self.mode == "apply" and not self._runbook.is_recorded:
+            raise InputError(["mode: this page does not apply without a person"], next_step=BY_COMMAND)
+        #: What the runner's own run of this page has read back, by section.
+        self._read_back: dict[str, Verification] = {}
 
     @in_turn
     def plan(self) -> Stack:
@@ -75,9 +80,18 @@ class TenantPage(Page):
 
     @in_turn
     def apply(self) -> Shown | None:
-        """Show a person the form whose button applies the plan; otherwise report that nothing was written."""
+        """Show a person the form whose button applies the plan; otherwise report that nothing was written.
+
+        In a run of the runner, plan and read back each section, and keep its result. A section that has
+        something to change raises ``StalePlanError``: the runner then runs the sections' notebooks.
+        """
         if self._asks():
             return None
+        if self.mode == "apply":
+            with told_plainly():
+                for number in self._runbook.order:
+                    self._keep(number)
+            return outcome_shown(WHOLE, Outcome((), 0)).headed(self.name)
         return Box("info", "Nothing was written.", (f"To carry the plan out, {BY_COMMAND}.",)).headed(
             self.name
         )
@@ -88,11 +102,7 @@ class TenantPage(Page):
         self._begin()
         planning = self.mode == "plan"
         with told_plainly():
-            found = dict(self._runbook.read_back(self._runbook.order))
-            for result in found.values():
-                if isinstance(result, RunbookError):
-                    raise result
-            read = {number: result for number, result in found.items() if isinstance(result, Verification)}
+            read = self._read_back or self._read_all_back()
             whole = Verification(
                 tuple(row for part in read.values() for row in part.rows),
                 tuple(row for part in read.values() for row in part.differences),
@@ -113,9 +123,34 @@ class TenantPage(Page):
         read, part, sent = self._read_at, self._part, self._runbook.context.requests
         self._runbook.context.close()
         self._ended = True
-        requests = ", ".join(f"{count} to {vendor}" for vendor, count in sent.items()) or "none"
-        box = Box(*_told(part), (f"Requests: {requests}; this page itself sends no writes: only runs do.",))
+        if self._results:
+            self._tell_first()
+            told = tuple(self._about_the_run())
+            box = Box("good", "The whole tenant: nothing had to change.", told)
+        else:
+            requests = f"Requests: {requests_in_words(sent)}; this page itself sends no writes: only runs do."
+            box = Box(*_told(part), (requests,))
         return self._live(box, self.finish, read)
+
+    def _read_all_back(self) -> dict[str, Verification]:
+        found = dict(self._runbook.read_back(self._runbook.order))
+        for result in found.values():
+            if isinstance(result, RunbookError):
+                raise result
+        return {number: result for number, result in found.items() if isinstance(result, Verification)}
+
+    def _keep(self, number: str) -> None:
+        """Keep the result of a section that has nothing to change."""
+        run = self._runbook.section(number)
+        part = run.plan()
+        if part.changing or part.stopping:
+            raise StalePlanError(
+                "this tenant has something to change by now",
+                meaning="this page writes nothing",
+                next_step="run it again",
+            )
+        self._read_back[number] = run.verify()
+        self._results.append(run.finish())
 
     def _permitted(self) -> Slice:
         self._plan = self._runbook.permitted()

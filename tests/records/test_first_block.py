@@ -278,7 +278,7 @@ def test_a_section_says_it_before_its_record_is_closed(sandbox: TestSandbox) -> 
     with Runbook.open(SITE, changed_tenant(sandbox), mode="apply") as runbook:
         run = runbook.section("05")
         run.apply()
-        block = run.first_block()
+        block = runbook.first_block(run.result)
     stored = json.loads(
         next((sandbox.root / "records/demo/acme").glob(f"{runbook.run_id}/record.json")).read_text()
     )
