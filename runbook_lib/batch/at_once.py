@@ -176,8 +176,9 @@ class _Following:
         for section in result.sections:
             self._aside.on_section_end(result.tenant, section)
         self._aside.on_tenant_end(result)
-        remarks = [what for event, what in events if event == REMARK]
-        self._aside.remarks += [remark for remark in remarks if remark not in self._aside.remarks]
+        for event, what in events:
+            if event == REMARK:
+                self._aside.remark(what)
 
     def _pass_on(self, job: Job, event: str, what: Any) -> None:
         done = self._done[job.folder.name]

@@ -83,6 +83,9 @@ class Aside(Observer):
         except KeyboardInterrupt:  # from somebody else's handler: the next section is not begun
             self._interruption(signal.SIGINT)
         except BaseException as error:  # a library may even exit when its output is gone
-            remark = scrub(f"{what} failed ({type(error).__name__}: {error})")
-            if remark not in self.remarks:
-                self.remarks.append(remark)
+            self.remark(scrub(f"{what} failed ({type(error).__name__}: {error})"))
+
+    def remark(self, remark: str) -> None:
+        """Report something apart from the work itself, once."""
+        if remark not in self.remarks:
+            self.remarks.append(remark)

@@ -47,7 +47,8 @@ def open_run(job: Job, affected: list[dict[str, str]] | None, aside: Aside) -> N
     )
     opening = read_mapping(job.folder / OPENING)
     notes = [f"the records folder: {note}" for note in opening.get("notes", ())]
-    aside.remarks += [note for note in notes if note not in aside.remarks]
+    for note in notes:
+        aside.remark(note)
     seen = opening.get("policy_compared", Seen.UNCHANGED)
     if seen == Seen.WEAKER or (seen == Seen.FIRST and job.target["target"] == LIVE):
         aside.on_policy(job.tenant, opening["policy_seen"])

@@ -41,7 +41,7 @@ from .observer import Aside, Observer
 from .pages import INDEX, write_index
 from .recording import describe_unwritten, open_run, record_run
 from .results import NOT_RUN, RunResult, SectionResult, TenantResult
-from .section import run_section, run_whole
+from .section import INSTEAD, NOT_USED, run_section, run_whole
 from .sessions import Sessions
 
 
@@ -187,8 +187,9 @@ class _Batch:
             results = run_whole(job, self.kernels, after, self.aside, self.interruption)
         except INTERRUPTIONS as error:
             results = [_ended_by(error, job.order[0])]
-        except Exception:
-            return []  # the sections' notebooks report what is wrong
+        except Exception as error:
+            self.aside.remark(scrub(f"{NOT_USED} ({type(error).__name__}: {error}); {INSTEAD}"))
+            return []
         for result in results:
             self.aside.on_section_end(job.tenant, result)
         return results

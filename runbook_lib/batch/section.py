@@ -27,6 +27,7 @@ from .pages import write_page
 from .recording import describe_unwritten
 from .results import SectionResult
 
+NOT_USED, INSTEAD = "the page of the whole tenant was not used", "the sections' notebooks ran instead"
 #: The parameters of the notebook of all sections.
 OF_ALL = ("site", "tenant", "mode")
 
@@ -66,8 +67,8 @@ def run_whole(
 ) -> list[SectionResult]:
     """Run the notebook of the whole tenant, which writes nothing, and return the results of all sections.
 
-    If it does not succeed, it leaves nothing behind and returns nothing: the sections' notebooks can do the
-    work instead, and report what is wrong. If it was interrupted, or withheld because of a secret, the result
+    If it does not succeed, it leaves a remark and returns nothing: the sections' notebooks can do the work
+    instead, and report what is wrong. If it was interrupted, or withheld because of a secret, the result
     of the first section says so.
     """
     started, output, begun = time.monotonic(), job.output(WHOLE), job.order
@@ -79,6 +80,8 @@ def run_whole(
         outcome = outcome_of(output, {}, ending.failure, interrupted=ending.interrupted)
         if outcome != INTERRUPTED and output.exists():
             output.unlink()
+            why = ending.failure.splitlines() or ["a section kept no result"]
+            aside.remark(f"{NOT_USED} ({scrub(why[0])}); {INSTEAD}")
             return []
         begun = job.order[:1]
     results = [_result(job, section, output, ending, aside) for section in begun]
@@ -136,7 +139,8 @@ def _result(job: Job, section: str, output: Path, ending: _Ending, aside: Aside)
         failure, cause = failure or describe_unwritten(error), cause or cause_of(error)
         result = result_of(job.folder, section) | {"error": None}
     cautions = clock_cautions(result.get("clocks"))
-    aside.remarks += [caution for caution in cautions if caution not in aside.remarks]
+    for caution in cautions:
+        aside.remark(caution)
     rows = result.get("applied")
     if rows is None:
         rows = [row for row in result.get("plan") or [] if row["action"] in CHANGING]

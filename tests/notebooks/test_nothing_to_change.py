@@ -13,7 +13,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from runbook_lib.batch import Observer, RunResult, engine, run_tenants, section
+from runbook_lib.batch import Observer, RunResult, run_tenants, section
 from runbook_lib.facts.sharing import SharedMoment
 from runbook_lib.guide import RUN_ORDER, SECTIONS, WHOLE
 from runbook_lib.lock import held
@@ -64,7 +64,7 @@ def test_its_record_has_one_notebook_and_the_results_of_all_sections(
     order = [one.section for one in first.sections]
     assert result.exit_status == 0 and [one.section for one in second.sections] == order
     assert events == [f"{order[0]} starts", *(f"{number} succeeded" for number in order)]
-    assert sandbox.writes() == [] and second.writes == second.changes == 0
+    assert sandbox.writes() == [] and second.writes == second.changes == 0 and result.remarks == ()
     assert {one.notebook for one in second.sections} == {second.folder / f"{WHOLE}.ipynb"}
     names = names_of(second.folder)
     assert {f"{number}.result.json" for number in order} | {"tenant.ipynb", "tenant.html"} <= names
@@ -174,8 +174,11 @@ def test_whatever_ends_it_the_sections_do_the_work(
 ) -> None:
     [first] = run().tenants
     put_in(tmp_path, monkeypatch, cell)
-    [tenant] = run().tenants
+    result = run()
+    [tenant] = result.tenants
     assert tenant.outcome == "succeeded" and tenant.writes == 0
+    [remark] = result.remarks  # a page that never works is noticed
+    assert remark.startswith(section.NOT_USED)
     assert names_of(tenant.folder) == names_of(first.folder) - {"journal.jsonl"}
     assert verify_records(sandbox.root / "records").problems == ()
 
@@ -203,7 +206,7 @@ def test_a_secret_in_it_is_reported(
 ) -> None:
     assert run().exit_status == 0
     remember("Slipped-through-1", "env:SLIPPED")
-    monkeypatch.setattr(engine, "scrub_data", lambda content: content)
+    monkeypatch.setattr("runbook_lib.batch.engine.scrub_data", lambda content: content)
     put_in(tmp_path, monkeypatch, "print('Slipped-' + 'through-1')")
     [tenant] = run().tenants
     outcomes = [one.outcome for one in tenant.sections]
